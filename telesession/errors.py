@@ -1,0 +1,169 @@
+"""The tree of exceptions: everything that telesession raises on purpose while a bot runs.
+
+Each class carries what a handler may want to know as attributes, and builds its message from
+them, so that an exception survives pickling. No message shows a stored value.
+"""
+
+from __future__ import annotations
+
+
+class SessionError(Exception):
+    """
+    Something about a session went wrong; the root of the tree.
+
+    Raised itself when code of the bot's author fails on the way to a session: an `initial` or a
+    `get_storage_key` that raises. That exception is the `__cause__`.
+    """
+
+
+class NoSessionKeyError(SessionError):
+    """
+    The update has no usable storage key, so there is no telling whose session it is.
+
+    Args:
+        update_type: The class name of the update, such as `"Poll"`.
+        reason: What `get_storage_key` did instead of returning a key.
+    """
+
+    def __init__(self, update_type: str, reason: str) -> None:
+        super().__init__(update_type, reason)
+        self.update_type = update_type
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f"no session for this {self.update_type}: get_storage_key {self.reason}; "
+            "pass a get_storage_key that returns a non-empty str or an int for every update "
+            "this handler gets, or leave the session parameter out"
+        )
+
+
+class SessionClosedError(SessionError):
+    """
+    A session was changed after its handler had returned, when nothing would save the change.
+
+    Args:
+        key: The storage key of the session.
+        attempt: What was tried, such as `"set field 'counter'"`.
+    """
+
+    def __init__(self, key: str, attempt: str) -> None:
+        super().__init__(key, attempt)
+        self.key = key
+        self.attempt = attempt
+
+    def __str__(self) -> str:
+        return (
+            f"cannot {self.attempt} of session {self.key!r}: its handler has returned and the "
+            "session is closed, so the change would be lost; change it inside the handler, or "
+            "open it anew with Sessions.open(key) in the thread or timer that needs it"
+        )
+
+
+class LockTimeoutError(SessionError):
+    """
+    A session stayed busy for longer than `lock_timeout`; nothing was read or written.
+
+    Args:
+        key: The storage key of the session.
+        seconds: How long was waited for it.
+    """
+
+    def __init__(self, key: str, seconds: float) -> None:
+        super().__init__(key, seconds)
+        self.key = key
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        return (
+            f"could not lock session {self.key!r} within {self.seconds:g} s: another handler "
+            "still holds it; make that handler shorter or raise lock_timeout, and where handlers "
+            "use two sessions at once, take them in the same order everywhere"
+        )
+
+
+class LockLostError(SessionError):
+    """
+    The lock of a session was lost before its commit, so nothing was written.
+
+    Args:
+        key: The storage key of the session.
+    """
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
+
+    def __str__(self) -> str:
+        return (
+            f"could not save session {self.key!r}: its lock was lost before the commit, so "
+            "another handler may have changed it meanwhile, and nothing was written; handle the "
+            "update again"
+        )
+
+
+class EncodeError(SessionError):
+    """
+    A field holds something that its codec cannot bring back, so nothing was written.
+
+    Args:
+        key: The storage key of the session.
+        path: Where the value is, such as `cart['apple'][0]`.
+        type_name: The type of that value, such as `"generator"`.
+        reason: Why it cannot be stored and what to store instead.
+    """
+
+    def __init__(self, key: str, path: str, type_name: str, reason: str) -> None:
+        super().__init__(key, path, type_name, reason)
+        self.key = key
+        self.path = path
+        self.type_name = type_name
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f"could not save session {self.key!r}: {self.path} is of type {self.type_name}, "
+            f"{self.reason}; the stored record was left as it was"
+        )
+
+
+class DecodeError(SessionError):
+    """
+    A stored record cannot be read as a session; it stays in the storage as it is.
+
+    Args:
+        key: The storage key of the session.
+        reason: What does not fit, and what to do.
+    """
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(key, reason)
+        self.key = key
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f"could not read the stored record of session {self.key!r}: {self.reason}; "
+            "the record was left as it was"
+        )
+
+
+class StorageError(SessionError):
+    """
+    A storage's backend failed; the exception it raised is the `__cause__`.
+
+    Args:
+        action: What was tried, such as `"write"`.
+        key: The storage key, or `None` where the action is not about one record.
+        reason: The kind of failure, and what to do where that is known.
+    """
+
+    def __init__(self, action: str, key: str | None, reason: str) -> None:
+        super().__init__(action, key, reason)
+        self.action = action
+        self.key = key
+        self.reason = reason
+
+    def __str__(self) -> str:
+        record = "" if self.key is None else f" the record of session {self.key!r}"
+        return f"could not {self.action}{record}: {self.reason}"

@@ -1,0 +1,502 @@
+"""The session object: named fields, some with a lifetime, until its handler has returned."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator, MutableMapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, cast
+
+from telesession.errors import SessionClosedError, SessionError
+
+if TYPE_CHECKING:
+    from _collections_abc import dict_items, dict_keys, dict_values
+
+T = TypeVar("T")
+
+
+def seconds(duration: float | timedelta, what: str) -> float:
+    """
+    Normalise a duration, given in seconds or as a `timedelta`, to seconds.
+
+    Raises:
+        TypeError: It is neither; `what` says in the message what was being set.
+        ValueError: It is negative, infinite or not a number.
+    """
+    if isinstance(duration, timedelta):
+        return _checked(duration.total_seconds(), what)
+    if isinstance(duration, bool) or not isinstance(duration, int | float):
+        raise TypeError(f"{what} must be seconds or a timedelta, not {type(duration).__name__}")
+    return _checked(duration, what)
+
+
+def _checked(duration: float, what: str) -> float:
+    try:
+        normalised = float(duration)
+    except OverflowError:
+        normalised = math.inf
+    if not 0 <= normalised < math.inf:
+        raise ValueError(f"{what} must be finite and not negative, not {normalised:g} s")
+    return normalised
+
+
+class Marked:
+    """A value on its way into a field, with the lifetime that `ttl` gave it."""
+
+    __slots__ = ("lifetime", "value")
+
+    def __init__(self, value: Any, lifetime: float) -> None:
+        self.value = value
+        self.lifetime = lifetime
+
+    def __repr__(self) -> str:
+        return f"ttl(<{type(self.value).__name__}>, {self.lifetime:g})"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Marked:
+        return Marked(copy.deepcopy(self.value, memo), self.lifetime)
+
+    def __reduce_ex__(self, _protocol: object) -> NoReturn:
+        raise TypeError("ttl(...) marks the value of a field, and cannot be part of a value")
+
+
+def ttl(value: T, lifetime: float | timedelta = 30) -> T:
+    """
+    Mark a value with a lifetime, for a field that shall disappear by itself.
+
+    The field is gone `lifetime` after its last update: an assignment, marked or not, or a change
+    inside its value, which counts from the end of the handler. Reading does not renew it.
+    `ttl(value, 0)` makes an ordinary field of it again.
+
+    Args:
+        value: What the field shall hold.
+        lifetime: Seconds or a `timedelta`, 30 s by default.
+
+    Returns:
+        Something to be assigned to a field of a session or given in `initial`, and typed as the
+        value itself, so that type checkers see through it.
+
+    Raises:
+        TypeError: The lifetime is no number and no `timedelta`, or the value is marked already.
+        ValueError: The lifetime is negative, infinite or not a number.
+    """
+    if isinstance(value, Marked):
+        raise TypeError("ttl(ttl(...)) has two lifetimes for one field; give one")
+    return cast("T", Marked(value, seconds(lifetime, "the lifetime of ttl(...)")))
+
+
+class Mark:
+    """
+    What makes a field one that expires. It outlives the value, as long as the session exists.
+
+    Attributes:
+        lifetime: Seconds from an update of the field to its end.
+        deadline: When that is, as a `time.monotonic()` value.
+        stored: The deadline as the storage has it, or `None` once it was renewed. Converting
+            it forth and back would move it a little with every save.
+    """
+
+    __slots__ = ("deadline", "lifetime", "stored")
+
+    def __init__(self, lifetime: float, deadline: float, stored: float | None = None) -> None:
+        self.lifetime = lifetime
+        self.deadline = deadline
+        self.stored = stored
+
+    def renew(self) -> None:
+        self.deadline = time.monotonic() + self.lifetime
+        self.stored = None
+
+
+class State:
+    """What the library minds of an open session beside its fields and their marks."""
+
+    key: str = "(none)"
+    closed: bool = False
+    forgotten: bool = False
+    # Of typed sessions: by dataclass, how to pack it and the instance that handlers see; and by
+    # field, a mutable default that was handed out and what it looked like then.
+    views: dict[type, tuple[Any, Any]] | None = None
+    defaults: dict[str, tuple[Any, Any]] | None = None
+
+    def save(self) -> None:
+        """Write the session now."""
+        raise SessionError("could not save a session that was made by hand: it has no storage")
+
+
+_ABSENT: Any = object()
+
+
+class Session(dict[str, Any]):
+    """
+    The fields of one sender: attributes and mapping items at once.
+
+    It lives from the call of a handler to its return, in that handler's thread. What happened to
+    it is saved then; later it can still be read, and writing raises `SessionClosedError`.
+
+    A field wins over a method of the same name: after `session.items = []` there is a list where
+    `dict.items` was. Names are strings, and those that start with `_` are only reachable as
+    items. A field that never was, was deleted or has expired raises `AttributeError` or
+    `KeyError`.
+
+    It is a `dict`, so that everything that takes one takes a session.
+
+    Args:
+        fields: A mapping or an iterable of pairs, as for `dict`. Only tests and experiments need
+            to make a session themselves; it belongs to no storage.
+    """
+
+    # Reading is left to dict. Where fields have a lifetime, the session is an _ExpiringSession.
+
+    __slots__ = ("_marks", "_state")
+
+    def __init__(self, fields: Any = (), /, **more: Any) -> None:
+        super().__init__()
+        _set_marks(self, {})
+        _set_state(self, State())
+        self.update(fields, **more)
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+
+    else:
+
+        def __getattribute__(self, name: str) -> Any:
+            # Not __getattr__, which would find the methods of dict before the fields.
+            value = _dict_get(self, name, _ABSENT)
+            if value is not _ABSENT and name[0] != "_":
+                return value
+            try:
+                return _get_attribute(self, name)
+            except AttributeError:
+                raise AttributeError(missing(self, name), name=name, obj=self) from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self[_public(name)] = value
+
+    def __delattr__(self, name: str) -> None:
+        try:
+            del self[_public(name)]
+        except KeyError:
+            raise AttributeError(missing(self, name), name=name, obj=self) from None
+
+    def __missing__(self, name: str) -> NoReturn:
+        raise KeyError(missing(self, name))
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if type(name) is not str:
+            name = _plain_str(name)
+        if state_of(self).closed:
+            raise SessionClosedError(state_of(self).key, f"set field {name!r}")
+        marks = marks_of(self)
+        if type(value) is Marked:
+            marks.pop(name, None)
+            if value.lifetime:
+                marks[name] = Mark(value.lifetime, time.monotonic() + value.lifetime)
+            value = value.value
+            _dict_set(self, name, value)
+            _mind_class(self)
+            return
+        if name in marks:
+            marks[name].renew()
+        _dict_set(self, name, value)
+        if name == "keys":
+            _mind_class(self)
+
+    def __delitem__(self, name: str) -> None:
+        if state_of(self).closed:
+            raise SessionClosedError(state_of(self).key, f"delete field {name!r}")
+        if name not in self:
+            raise KeyError(missing(self, name))
+        _dict_delete(self, name)
+        marks_of(self).pop(name, None)
+        _mind_class(self)
+
+    def setdefault(self, name: str, default: Any = None, /) -> Any:
+        """The value of a field, which becomes `default` if there is no such live field."""
+        if name not in self:
+            self[name] = default
+        return self[name]
+
+    def pop(self, name: str, /, *default: Any) -> Any:
+        """Delete a field and return its value, or `default` where there is no such live field."""
+        return MutableMapping.pop(self, name, *default)
+
+    def popitem(self) -> tuple[str, Any]:
+        """Delete the youngest live field and return it as a pair of name and value."""
+        for name in reversed(self):
+            return name, MutableMapping.pop(self, name)
+        raise KeyError(f"session {state_of(self).key!r} has no fields")
+
+    def update(self, fields: Any = (), /, **more: Any) -> None:
+        """Set fields from a mapping or an iterable of pairs, then from the keywords."""
+        MutableMapping.update(self, fields, **more)
+
+    def clear(self) -> None:
+        """Delete all fields and every mark of `ttl`; a session left empty is deleted."""
+        if state_of(self).closed:
+            raise SessionClosedError(state_of(self).key, "delete the fields")
+        dict.clear(self)
+        marks_of(self).clear()
+        _mind_class(self)
+
+    def __ior__(self, fields: Any) -> Self:  # type: ignore[override,misc]
+        MutableMapping.update(self, fields)
+        return self
+
+    def __copy__(self) -> dict[str, Any]:
+        return live_fields(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
+        return copy.deepcopy(live_fields(self), memo)
+
+    def __reduce_ex__(self, _protocol: object) -> NoReturn:
+        raise TypeError("a session cannot be pickled; store or send as_dict(session)")
+
+    def __repr__(self) -> str:
+        return describe("Session", self)
+
+
+class _ExpiringSession(Session):
+    """
+    A session in which fields have a lifetime. Sessions become one with the first such field.
+
+    Every operation sweeps first: what has expired leaves the dict. To iterate, and for views, it
+    copies the fields, so that they are those of one instant and no later sweep disturbs them.
+    """
+
+    __slots__ = ()
+
+    if not TYPE_CHECKING:
+
+        def __getattribute__(self, name: str) -> Any:
+            _sweep(self)
+            return _session_getattribute(self, name)
+
+    def __getitem__(self, name: str) -> Any:
+        _sweep(self)
+        return dict.__getitem__(self, name)
+
+    def __contains__(self, name: object) -> bool:
+        _sweep(self)
+        return dict.__contains__(self, name)
+
+    def __len__(self) -> int:
+        _sweep(self)
+        return dict.__len__(self)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(live_fields(self))
+
+    def __reversed__(self) -> Iterator[str]:
+        return reversed(live_fields(self))
+
+    def keys(self) -> dict_keys[str, Any]:
+        """The names of the fields that are live now."""
+        return live_fields(self).keys()
+
+    def values(self) -> dict_values[str, Any]:
+        """The values of the fields that are live now."""
+        return live_fields(self).values()
+
+    def items(self) -> dict_items[str, Any]:
+        """The fields that are live now, as pairs of name and value."""
+        return live_fields(self).items()
+
+    def copy(self) -> dict[str, Any]:
+        """The fields that are live now, as a plain `dict`."""
+        return live_fields(self)
+
+    def get(self, name: str, default: Any = None, /) -> Any:
+        """The value of a field, or `default` where there is no such live field."""
+        _sweep(self)
+        return _dict_get(self, name, default)
+
+    def __eq__(self, other: object) -> bool:
+        return live_fields(self) == other
+
+    def __ne__(self, other: object) -> bool:
+        return live_fields(self) != other
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __or__(self, other: Any) -> dict[str, Any]:  # type: ignore[override]
+        return live_fields(self) | other
+
+    def __ror__(self, other: Any) -> dict[str, Any]:  # type: ignore[override]
+        return other | live_fields(self)
+
+
+class _ExpiringSessionWithKeysField(_ExpiringSession):
+    """The same with a field named `keys`, which dict(session) would mistake for the method."""
+
+    # With dict's own iterator, C code copies the dict as it is and does not ask for its keys().
+
+    __slots__ = ()
+    __iter__ = dict.__iter__  # type: ignore[assignment]
+
+
+# The attribute by which an instance of a dataclass leads to the session it shows.
+CORE = "_telesession_core"
+
+# What the methods above need without going through __getattribute__ and __setattr__.
+_dict_get, _dict_set, _dict_delete = dict.get, dict.__setitem__, dict.__delitem__
+_get_attribute = object.__getattribute__
+_session_getattribute = Session.__getattribute__
+marks_of: Callable[[Session], dict[str, Mark]] = vars(Session)["_marks"].__get__
+_set_marks: Callable[[Session, dict[str, Mark]], None] = vars(Session)["_marks"].__set__
+state_of: Callable[[Session], State] = vars(Session)["_state"].__get__
+_set_state: Callable[[Session, State], None] = vars(Session)["_state"].__set__
+
+
+def open_session(fields: dict[str, Any], marks: dict[str, Mark], state: State) -> Session:
+    """Make a session of what was stored, without treating it as changes."""
+    session = Session.__new__(Session)
+    _set_marks(session, marks)
+    _set_state(session, state)
+    dict.update(session, fields)
+    if marks:
+        _mind_class(session)
+    return session
+
+
+def live_fields(session: Session) -> dict[str, Any]:
+    """The live fields as a plain `dict`; values are not copied."""
+    if marks_of(session):
+        _sweep(session)
+        return dict(dict.items(session))
+    return dict.copy(session)
+
+
+def field_of(session: Session, name: str, default: Any) -> Any:
+    """The value of a live field, or `default`, whatever the fields are named."""
+    if marks_of(session):
+        _sweep(session)
+    return _dict_get(session, name, default)
+
+
+def replace_field(session: Session, name: str, value: Any) -> None:
+    """Show a stored value in another shape, without treating it as a change."""
+    _dict_set(session, name, value)
+
+
+def describe(kind: str, session: Session) -> str:
+    """A `repr` that shows key and field names but never a value: these are people's messages."""
+    state = state_of(session)
+    closed = " (closed)" if state.closed else ""
+    return f"<{kind} {state.key!r}{closed}: {', '.join(live_fields(session)) or 'no fields'}>"
+
+
+def missing(session: Session, name: object) -> str:
+    """Say that there is no such field, and whether it has expired."""
+    key, mark = state_of(session).key, marks_of(session).get(str(name))
+    if mark is not None:
+        return f"field {name!r} of session {key!r} expired, {mark.lifetime:g} s after its update"
+    return f"session {key!r} has no field {name!r}"
+
+
+def _sweep(session: Session) -> None:
+    """Drop the fields that have expired; their marks stay."""
+    now = time.monotonic()
+    for name, mark in marks_of(session).items():
+        if now >= mark.deadline and dict.pop(session, name, _ABSENT) is not _ABSENT:
+            _mind_class(session)
+
+
+def _mind_class(session: Session) -> None:
+    """Let the session be of the class that its marks and its fields ask for."""
+    kind: type[Session] = Session
+    if marks_of(session):
+        has_keys = dict.__contains__(session, "keys")
+        kind = _ExpiringSessionWithKeysField if has_keys else _ExpiringSession
+    if type(session) is not kind:
+        object.__setattr__(session, "__class__", kind)
+
+
+def _public(name: str) -> str:
+    if name.startswith("_"):
+        raise AttributeError(
+            f"attributes that start with _ are not fields of a session; use session[{name!r}]"
+        )
+    return name
+
+
+def _plain_str(name: object) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"the names of fields are str, not {type(name).__name__}")
+    # A StrEnum member as a name would tie the stored record to that class.
+    return str.__str__(name)
+
+
+def core_of(session: Any) -> Session:
+    """
+    The session itself, of whatever a handler got: a `Session` or an instance of a dataclass.
+
+    Raises:
+        TypeError: It is neither.
+    """
+    if isinstance(session, Session):
+        return session
+    core = getattr(session, CORE, None)
+    if not isinstance(core, Session):
+        raise TypeError(f"this takes the session that a handler got, not {_a(type(session))}")
+    return core
+
+
+def ttl_left(session: object, name: str) -> float | None:
+    """
+    Seconds until a field expires.
+
+    Returns:
+        `None` if the field has no lifetime, and 0.0 once it has expired.
+    """
+    mark = marks_of(core_of(session)).get(name)
+    return None if mark is None else max(0.0, mark.deadline - time.monotonic())
+
+
+def save(session: object) -> None:
+    """
+    Write the session now, keep its lock and go on: what comes later may fail without undoing it.
+
+    Raises:
+        EncodeError: A field holds something that would not come back; nothing was written.
+        SessionClosedError: The handler has returned.
+        StorageError: The storage failed; the old record is still whole.
+    """
+    _open_state(session, "save the fields").save()
+
+
+def forget(session: object) -> None:
+    """
+    Delete the record of the session when its handler returns; the next one starts from `initial`.
+
+    What the handler does to the session before or after makes no difference; if it raises, the
+    record stays.
+
+    Raises:
+        SessionClosedError: The handler has returned.
+    """
+    _open_state(session, "forget the record").forgotten = True
+
+
+def as_dict(session: object) -> dict[str, Any]:
+    """A snapshot of the live fields: a plain `dict` that shares no object with the session."""
+    return copy.deepcopy(live_fields(core_of(session)))
+
+
+def session_key(session: object) -> str:
+    """The storage key that the session was loaded from, with the prefix if there is one."""
+    return state_of(core_of(session)).key
+
+
+def _open_state(session: object, attempt: str) -> State:
+    state = state_of(core_of(session))
+    if state.closed:
+        raise SessionClosedError(state.key, attempt)
+    return state
+
+
+def _a(cls: type) -> str:
+    return f"an object of type {cls.__name__}"

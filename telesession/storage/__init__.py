@@ -1,0 +1,1 @@
+"""Storages: where the bytes of sessions are kept, and who may use them when."""

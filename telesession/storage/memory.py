@@ -1,0 +1,197 @@
+"""Sessions in the memory of the process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Collection, Iterator, MutableMapping
+from heapq import heapify, heappop, heappush, heapreplace
+
+from telesession.codecs import Codec, PickleCodec
+from telesession.errors import StorageError
+from telesession.storage.base import Storage
+
+# How far the bookkeeping may exceed what it describes before it is worth a clean-up.
+_SLACK = 64
+
+
+class MemoryStorage(Storage):
+    """
+    Keeps records in a mapping of this process; they are gone when it ends.
+
+    The default of every decorator. Records are bytes in memory too: no handler can share an
+    object with the store, rollback is free, and a million sessions are not a million objects
+    for the garbage collector.
+
+    Keep one instance for as long as the bot runs. Any thread may use it: every touch of the
+    store happens under one mutex, because cachetools' caches change even when they are read.
+
+    Args:
+        store: A mutable mapping of `str` to `bytes`, a new `dict` by default. It belongs to the
+            storage from now on. A cache of cachetools bounds memory: by age with
+            `TTLCache(10_000, 3600, timer=lambda: time.monotonic())`, by bytes with
+            `LRUCache(64 * 2**20, getsizeof=len)`. What a cache evicts starts anew.
+        codec: How records become bytes; whatever pickle can keep, by default.
+    """
+
+    persistent = False
+
+    def __init__(
+        self, store: MutableMapping[str, bytes] | None = None, codec: Codec | None = None
+    ) -> None:
+        if store is not None and not hasattr(store, "__setitem__"):
+            raise TypeError(
+                f"MemoryStorage(store=...) must be a mutable mapping, not {type(store).__name__}"
+            )
+        self.codec = PickleCodec() if codec is None else codec
+        self._store: MutableMapping[str, bytes] = {} if store is None else store
+        # A dict keeps what it is given; any other mapping may have its own opinion.
+        self._obedient = type(self._store) is dict
+        self._mutex = threading.Lock()
+        self._expiry = _Expiry()
+
+    def get(self, key: str) -> bytes | None:
+        """See `Storage.get`."""
+        with self._mutex:
+            try:
+                return None if self._expiry.is_over(key) else self._store[key]
+            except KeyError:
+                return None
+            except Exception as error:
+                raise _failure("read", key, error) from error
+
+    def set(self, key: str, payload: bytes, lifetime: float | None = None) -> None:
+        """See `Storage.set`. Records whose lifetime is over leave the store on the way."""
+        with self._mutex:
+            if self._expiry.heap:
+                self._drop_expired()
+            try:
+                self._store[key] = payload
+                if not self._obedient:
+                    self._drop_older(key, payload)
+            except Exception as error:
+                raise _failure("write", key, error) from error
+            if lifetime is not None or self._expiry.heap:
+                self._expiry.schedule(key, lifetime)
+
+    def delete(self, key: str) -> bool:
+        """See `Storage.delete`."""
+        with self._mutex:
+            live = not self._expiry.is_over(key)
+            existed = self._remove(key)
+            self._expiry.cancel(key)
+            return live and existed
+
+    def touch(self, key: str, lifetime: float | None) -> bool:
+        """See `Storage.touch`. A cache's own age limit counts from the last write all the same."""
+        with self._mutex:
+            if not self._contains(key):
+                return False
+            self._expiry.schedule(key, lifetime)
+            return True
+
+    def has(self, key: str) -> bool:
+        """See `Storage.has`. A cache does not count it as a use of the record."""
+        with self._mutex:
+            return self._contains(key)
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        """See `Storage.keys`. The keys are those of the moment of the call."""
+        with self._mutex:
+            try:
+                keys = [key for key in self._store if key.startswith(prefix)]
+            except Exception as error:
+                raise _failure("list the keys", None, error) from error
+            return iter([key for key in keys if not self._expiry.is_over(key)])
+
+    def __repr__(self) -> str:
+        return f"<MemoryStorage of {len(self._store)} records in a {type(self._store).__name__}>"
+
+    def _contains(self, key: str) -> bool:
+        try:
+            return key in self._store and not self._expiry.is_over(key)
+        except Exception as error:
+            raise _failure("look up", key, error) from error
+
+    def _remove(self, key: str) -> bool:
+        try:
+            del self._store[key]
+        except KeyError:
+            return False
+        except Exception as error:
+            raise _failure("delete", key, error) from error
+        return True
+
+    def _drop_expired(self) -> None:
+        for key in self._expiry.iter_over():
+            self._remove(key)
+        self._expiry.prune(self._store)
+
+    def _drop_older(self, key: str, payload: bytes) -> None:
+        # TLRUCache ignores a value whose time is already over and keeps the one before it. To
+        # delete first would be simpler, but lose the old record when the store refuses the new.
+        try:
+            kept = self._store[key]
+        except KeyError:
+            return
+        if kept != payload:
+            del self._store[key]
+
+
+class _Expiry:
+    """
+    When records expire: a deadline by key, and a heap that knows which is next.
+
+    Every key with a deadline is in the heap at that time or earlier. Renewing a deadline leaves
+    the heap alone, so that it does not grow with every touch of a session.
+    """
+
+    def __init__(self) -> None:
+        self.heap: list[tuple[float, str]] = []
+        self._deadlines: dict[str, float] = {}
+
+    def is_over(self, key: str) -> bool:
+        deadline = self._deadlines.get(key)
+        return deadline is not None and time.monotonic() >= deadline
+
+    def schedule(self, key: str, lifetime: float | None) -> None:
+        """Let a key expire `lifetime` seconds from now, or never."""
+        if lifetime is None:
+            self.cancel(key)
+            return
+        known, deadline = self._deadlines.get(key), time.monotonic() + lifetime
+        self._deadlines[key] = deadline
+        if known is None or deadline < known:
+            heappush(self.heap, (deadline, key))
+
+    def cancel(self, key: str) -> None:
+        self._deadlines.pop(key, None)
+
+    def iter_over(self) -> Iterator[str]:
+        """Give each key whose time is over, and forget it once the caller comes back for more."""
+        now = time.monotonic()
+        while self.heap and now >= self.heap[0][0]:
+            key = self.heap[0][1]
+            deadline = self._deadlines.get(key)
+            if deadline is not None and now < deadline:
+                heapreplace(self.heap, (deadline, key))
+                continue
+            if deadline is not None:
+                yield key
+                del self._deadlines[key]
+            heappop(self.heap)
+
+    def prune(self, store: Collection[str]) -> None:
+        """Forget what left the store by itself; the cost is spread over the writes before."""
+        if len(self._deadlines) > 2 * len(store) + _SLACK:
+            self._deadlines = {k: d for k, d in self._deadlines.items() if k in store}
+        if len(self.heap) > 2 * len(self._deadlines) + _SLACK:
+            self.heap = [(deadline, key) for key, deadline in self._deadlines.items()]
+            heapify(self.heap)
+
+
+def _failure(action: str, key: str | None, error: Exception) -> StorageError:
+    reason = f"the store of MemoryStorage raised {type(error).__name__}"
+    if isinstance(error, ValueError) and action == "write":
+        reason += ": if it is a bounded cache, the record may be larger than its maxsize"
+    return StorageError(action, key, reason)
