@@ -134,14 +134,11 @@ def _children(path: str, value: Any) -> Iterator[tuple[str, Any]]:
             yield f"a key of {path or 'the session'}", name
             yield _item_path(path, name), item
     elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            yield _item_path(path, index), item
+        yield from ((_item_path(path, index), item) for index, item in enumerate(value))
     elif isinstance(value, set | frozenset):
-        for item in value:
-            yield f"an item of {path}", item
+        yield from ((f"an item of {path}", item) for item in value)
     elif hasattr(value, "__dict__") and not isinstance(value, type):
-        for name, item in vars(value).items():
-            yield f"{path}.{name}", item
+        yield from ((f"{path}.{name}", item) for name, item in vars(value).items())
 
 
 def _item_path(path: str, name: object) -> str:

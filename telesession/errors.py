@@ -1,4 +1,5 @@
-"""The tree of exceptions: everything that telesession raises on purpose while a bot runs.
+"""
+The tree of exceptions: everything that telesession raises on purpose while a bot runs.
 
 Each class carries what a handler may want to know as attributes, and builds its message from
 them, so that an exception survives pickling. No message shows a stored value.

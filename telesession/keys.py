@@ -1,4 +1,5 @@
-"""Key functions: from an update to the storage key of its session.
+"""
+Key functions: from an update to the storage key of its session.
 
 A key function takes whatever telebot hands to a handler and returns the key, or `None` where the
 update has nobody to key on. None of them needs telebot: they read the Bot API's own field names.

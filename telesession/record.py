@@ -102,7 +102,11 @@ class Records:
         return marks
 
     def _encode(
-        self, fields: dict[str, Any], marks: dict[str, Mark], key: str, previous: bytes | None = None
+        self,
+        fields: dict[str, Any],
+        marks: dict[str, Mark],
+        key: str,
+        previous: bytes | None = None,
     ) -> bytes:
         offset = self._clock_offset()
         for mark in marks.values():

@@ -105,6 +105,7 @@ class Mark:
         self.stored = stored
 
     def renew(self) -> None:
+        """Let the whole lifetime begin now."""
         self.deadline = time.monotonic() + self.lifetime
         self.stored = None
 
@@ -320,12 +321,12 @@ class _ExpiringSession(Session):
     def __ne__(self, other: object) -> bool:
         return live_fields(self) != other
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
-    def __or__(self, other: Any) -> dict[str, Any]:  # type: ignore[override]
+    def __or__(self, other: dict[str, Any]) -> dict[str, Any]:  # type: ignore[override]
         return live_fields(self) | other
 
-    def __ror__(self, other: Any) -> dict[str, Any]:  # type: ignore[override]
+    def __ror__(self, other: dict[str, Any]) -> dict[str, Any]:  # type: ignore[override]
         return other | live_fields(self)
 
 

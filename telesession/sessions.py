@@ -5,13 +5,12 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import keyword
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import is_dataclass
-from datetime import timedelta
-from types import TracebackType
 from typing import (
+    TYPE_CHECKING,
     Any,
     Concatenate,
     Generic,
@@ -27,15 +26,21 @@ from telesession.errors import NoSessionKeyError, SessionError
 from telesession.keys import by_sender
 from telesession.record import Records
 from telesession.session import Session, State, forget, open_session, seconds, state_of
-from telesession.storage.base import Hold, Storage
+from telesession.storage.base import Storage
 from telesession.storage.memory import MemoryStorage
 from telesession.typed import Typed, settle_defaults
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from datetime import timedelta
+    from types import TracebackType
+
+    from telesession.storage.base import Hold
 
 D = TypeVar("D")
 S = TypeVar("S")
 S_co = TypeVar("S_co", covariant=True)
-S_contra = TypeVar("S_contra", contravariant=True)
-O = TypeVar("O")
+Owner = TypeVar("Owner")
 U = TypeVar("U")
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -55,18 +60,18 @@ class Options(TypedDict, total=False):
     commit_on_error: bool
 
 
-class _Decorator(Protocol[S_contra]):
+class _Decorator(Protocol[S_co]):
     """What `with_session(...)` returns: it takes functions and methods, and the session away."""
 
     @overload
     def __call__(
-        self, handler: Callable[Concatenate[U, S_contra, P], R], /
+        self, handler: Callable[Concatenate[U, S_co, P], R], /
     ) -> Callable[Concatenate[U, P], R]: ...
 
     @overload
     def __call__(
-        self, handler: Callable[Concatenate[O, U, S_contra, P], R], /
-    ) -> Callable[Concatenate[O, U, P], R]: ...
+        self, handler: Callable[Concatenate[Owner, U, S_co, P], R], /
+    ) -> Callable[Concatenate[Owner, U, P], R]: ...
 
 
 class Sessions(Generic[S]):
@@ -138,8 +143,8 @@ class Sessions(Generic[S]):
 
     @overload
     def with_session(
-        self, handler: Callable[Concatenate[O, U, S, P], R], /
-    ) -> Callable[Concatenate[O, U, P], R]: ...
+        self, handler: Callable[Concatenate[Owner, U, S, P], R], /
+    ) -> Callable[Concatenate[Owner, U, P], R]: ...
 
     def with_session(self, handler: Callable[..., Any], /) -> Callable[..., Any]:
         """
@@ -242,10 +247,11 @@ def with_session(
 
 @overload
 def with_session(
-    handler: Callable[Concatenate[O, U, Session, P], R], /
-) -> Callable[Concatenate[O, U, P], R]: ...
+    handler: Callable[Concatenate[Owner, U, Session, P], R], /
+) -> Callable[Concatenate[Owner, U, P], R]: ...
 
 
+# A mapping fits the last overload too; that this one comes first is what makes it a Session.
 @overload
 def with_session(
     *,
@@ -277,6 +283,12 @@ class _Use(State, Generic[S]):
     same fields, and the outermost commits.
     """
 
+    _hold: AbstractContextManager[Hold]
+    _held: Hold
+    _opened: dict[str, Session]
+    _payload: bytes | None
+    _session: Session
+
     def __init__(self, sessions: Sessions[S], key: str, update: object) -> None:
         self.key = key
         self._sessions = sessions
@@ -287,7 +299,8 @@ class _Use(State, Generic[S]):
         sessions = self._sessions
         self._opened = opened = vars(sessions._storage._opened)
         if self.key in opened:
-            return sessions._initial.show(opened[self.key], self._update)
+            shared: S = sessions._initial.show(opened[self.key], self._update)
+            return shared
         self._hold = sessions._storage.hold(self.key, sessions._lock_timeout)
         self._held = self._hold.__enter__()
         try:
@@ -457,8 +470,8 @@ def _refuse_handler(handler: Any) -> None:
             f"with_session decorates a handler, not {type(handler).__name__}; its options are "
             "keywords, such as with_session(initial=...)"
         )
-    called = handler if inspect.isroutine(handler) else getattr(handler, "__call__", handler)
-    for function in (handler, called):
+    # An object that can be called tells by the method that does it.
+    for function in (handler, type(handler).__call__):
         if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
             raise TypeError(
                 f"{_name_of(handler)} is async, and telesession is for blocking handlers of "
@@ -561,9 +574,10 @@ def _checked_lifetime(lifetime: float | timedelta | None) -> float | None:
 
 
 def _checked_name(name: Any) -> str:
-    if not _checked("name", name, str).isidentifier():
+    checked: str = _checked("name", name, str)
+    if not checked.isidentifier() or keyword.iskeyword(checked):
         raise ValueError(f"name must be the name of a parameter, which {name!r} cannot be")
-    return name
+    return checked
 
 
 def _key_fault(key: object) -> str | None:

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import enum
 import typing
+from inspect import getattr_static
 from typing import Any, NoReturn
 
 import msgspec
@@ -49,7 +50,7 @@ class Typed:
         _refuse_unfit(cls)
         self.cls = cls
         self._hints = _field_hints(cls)
-        self._instance_class = _make_instance_class(cls)
+        self._shown_class = _make_shown_class(cls)
 
     def open(self, session: Session) -> Any:
         """
@@ -64,7 +65,7 @@ class Typed:
         if self.cls not in state.views:
             for name, hint in self._hints.items():
                 self._fit(session, name, hint)
-            instance = object.__new__(self._instance_class)
+            instance: Any = object.__new__(self._shown_class)
             object.__setattr__(instance, CORE, session)
             state.views[self.cls] = self, instance
         return state.views[self.cls][1]
@@ -144,7 +145,7 @@ class _Field:
     def __init__(self, field: dataclasses.Field[Any]) -> None:
         self._name = field.name
         self._default = _unmarked(field.default)
-        self._default_factory = field.default_factory
+        self._default_factory: Any = field.default_factory
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:
@@ -181,59 +182,66 @@ class _Field:
         return state.defaults[self._name][0]
 
 
-def _make_instance_class(cls: type) -> type:
-    """Generate the subclass whose instances show a session."""
-    fields = {field.name: _Field(field) for field in dataclasses.fields(cls)}
+class _Shown:
+    """What an instance that shows a session adds to its dataclass, which follows in its bases."""
 
-    def __new__(_cls: type, *args: Any, **kwargs: Any) -> Any:  # noqa: N807
-        # For dataclasses.replace and the like: what they make belongs to no session.
-        return cls(*args, **kwargs)
+    __slots__ = ()
+    _telesession_dataclass: Any
 
-    def __setattr__(self: Any, name: str, value: Any) -> None:  # noqa: N807
-        if name not in fields and not hasattr(getattr(cls, name, None), "__set__"):
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Make an instance that shows no session, for `dataclasses.replace` and the like."""
+        return cls._telesession_dataclass(*args, **kwargs)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not hasattr(getattr_static(type(self), name, None), "__set__"):
+            cls = self._telesession_dataclass
+            names = ", ".join(field.name for field in dataclasses.fields(cls))
             raise AttributeError(
                 f"{cls.__name__} declares no field {name!r}, so it would not be saved; add it to "
-                f"the dataclass, which has {', '.join(fields) or 'no fields'}"
+                f"the dataclass, which has {names or 'no fields'}"
             )
-        cls.__setattr__(self, name, value)
+        super().__setattr__(name, value)
 
-    def __eq__(self: Any, other: object) -> Any:  # noqa: N807
+    def __eq__(self, other: object) -> Any:
         # The method that @dataclass generates compares instances of the very same class only.
-        return cls.__eq__(snapshot(self), snapshot(other))
+        return self._telesession_dataclass.__eq__(_snapshot(self), _snapshot(other))
 
-    def __repr__(self: Any) -> str:  # noqa: N807
-        return describe(cls.__name__, core_of(self))
+    def __repr__(self) -> str:
+        return describe(self._telesession_dataclass.__name__, core_of(self))
 
-    def __copy__(self: Any) -> Any:  # noqa: N807
-        return snapshot(self)
+    def __copy__(self) -> Any:
+        return _snapshot(self)
 
-    def __deepcopy__(self: Any, memo: dict[int, Any]) -> Any:  # noqa: N807
-        return copy.deepcopy(snapshot(self), memo)
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return copy.deepcopy(_snapshot(self), memo)
 
-    def __reduce_ex__(_self: Any, _protocol: object) -> NoReturn:  # noqa: N807
+    def __reduce_ex__(self, _protocol: object) -> NoReturn:
         raise TypeError("a session cannot be pickled; store or send as_dict(session)")
 
-    def snapshot(value: Any) -> Any:
-        if not isinstance(value, instance_class):
-            return value
-        plain = object.__new__(cls)
-        for name in fields:
-            if hasattr(value, name):
-                vars(plain)[name] = getattr(value, name)
-        return plain
 
-    methods = (__new__, __setattr__, __eq__, __repr__, __copy__, __deepcopy__, __reduce_ex__)
-    body: dict[str, Any] = {
+def _make_shown_class(cls: type) -> type:
+    """Generate the subclass of a dataclass whose instances show a session."""
+    body = {
         "__doc__": cls.__doc__,
         "__module__": cls.__module__,
         "__qualname__": cls.__qualname__,
         "__slots__": (CORE,),
         "__hash__": cls.__hash__,
-        **{method.__name__: method for method in methods},
-        **fields,
+        "_telesession_dataclass": cls,
+        **{field.name: _Field(field) for field in dataclasses.fields(cls)},
     }
-    instance_class = type(cls)(cls.__name__, (cls,), body)
-    return instance_class
+    return type(cls)(cls.__name__, (_Shown, cls), body)
+
+
+def _snapshot(value: Any) -> Any:
+    """A plain instance of the dataclass with what the session holds; anything else as it is."""
+    if not isinstance(value, _Shown):
+        return value
+    plain: Any = object.__new__(value._telesession_dataclass)
+    for field in dataclasses.fields(plain):
+        if hasattr(value, field.name):
+            vars(plain)[field.name] = getattr(value, field.name)
+    return plain
 
 
 def _refuse_unfit(cls: type) -> None:

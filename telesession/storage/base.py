@@ -40,7 +40,7 @@ class Storage(ABC):
     _opened: threading.local
 
     def __new__(cls, *_args: Any, **_kwargs: Any) -> Self:
-        # Not in __init__: a backend that forgets super().__init__() would have no locks.
+        """Give every storage its locks, also one whose own `__init__` calls no other."""
         self = super().__new__(cls)
         self._locks = LockTable()
         self._opened = threading.local()
@@ -108,7 +108,7 @@ class Storage(ABC):
         """
         return Hold(self, key, timeout)
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 -- most storages have nothing to close
         """Give back what the storage has opened; may be repeated. Here there is nothing."""
 
     def __enter__(self) -> Self:
