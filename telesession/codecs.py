@@ -44,9 +44,9 @@ class Codec(Protocol):
         ...
 
 
-# Pickle opcodes whose bytes may differ between equal values, or whose value may not come back:
-# EMPTY_SET and FROZENSET (their order depends on history), STACK_GLOBAL (code must be imported).
-_SET, _FROZENSET, _GLOBAL = b"\x8f", b"\x91", b"\x93"
+# The pickle opcodes of sets, and of whatever refers to code. Bytes are searched for a number
+# several times faster than for other bytes.
+_EMPTY_SET, _FROZENSET, _STACK_GLOBAL = 0x8F, 0x91, 0x93
 
 
 class PickleCodec:
@@ -74,7 +74,7 @@ class PickleCodec:
             payload = pickle.dumps(record, 5)
             if payload == previous:
                 return previous
-            if _GLOBAL in payload:
+            if _STACK_GLOBAL in payload:
                 pickle.loads(payload)
         except Exception:  # noqa: BLE001 -- pickle raises whatever the methods of a value raise
             raise _refusal(record["fields"], key) from None
@@ -101,8 +101,8 @@ class PickleCodec:
 
 
 def _may_vary(payload: bytes) -> bool:
-    """Whether the same values, loaded and pickled again, may give other bytes."""
-    return _SET in payload or _FROZENSET in payload or _GLOBAL in payload
+    """Whether what was pickled, once loaded, may be pickled differently: the order of a set is."""
+    return _STACK_GLOBAL in payload or _EMPTY_SET in payload or _FROZENSET in payload
 
 
 def _refusal(fields: dict[str, Any], key: str) -> EncodeError:

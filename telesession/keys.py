@@ -36,7 +36,9 @@ def by_sender(update: Any, /) -> str | None:
         or _booster(update)
         or _draft_reader(update)
     )
-    return None if sender is None or sender.id in _MADE_UP_USERS else str(sender.id)
+    if sender is None or sender.id in _MADE_UP_USERS:
+        return None
+    return str(sender.id)
 
 
 def by_chat(update: Any, /) -> str | None:

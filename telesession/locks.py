@@ -21,7 +21,8 @@ class LockTable:
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
-        self._waiters: dict[str, deque[threading.Lock]] = {}
+        # By held key: who waits for it, or None for as long as nobody does.
+        self._waiters: dict[str, deque[threading.Lock] | None] = {}
 
     def __len__(self) -> int:
         """The number of keys that are held just now."""
@@ -39,12 +40,12 @@ class LockTable:
             LockTimeoutError: It stayed busy for that long. The caller holds nothing.
         """
         with self._mutex:
-            waiters = self._waiters.get(key)
-            if waiters is None:
-                self._waiters[key] = deque()
+            if key not in self._waiters:
+                self._waiters[key] = None
                 return
             turn = threading.Lock()
             turn.acquire()
+            waiters = self._waiters[key] = self._waiters[key] or deque()
             waiters.append(turn)
         seconds = -1 if timeout is None else min(timeout, threading.TIMEOUT_MAX)
         try:
@@ -70,8 +71,8 @@ class LockTable:
     def _withdraw(self, key: str, turn: threading.Lock) -> bool:
         """Leave the queue; false if the lock was handed over in the very moment of giving up."""
         with self._mutex:
-            try:
-                self._waiters[key].remove(turn)
-            except ValueError:
+            waiters = self._waiters[key]
+            if waiters is None or turn not in waiters:
                 return False
+            waiters.remove(turn)
             return True

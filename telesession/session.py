@@ -111,9 +111,10 @@ class Mark:
 
 
 class State:
-    """What the library minds of an open session beside its fields and their marks."""
+    """What the library minds of an open session beside its fields."""
 
     key: str = "(none)"
+    marks: dict[str, Mark]
     closed: bool = False
     forgotten: bool = False
     # Of typed sessions: by dataclass, how to pack it and the instance that handlers see; and by
@@ -150,12 +151,13 @@ class Session(dict[str, Any]):
 
     # Reading is left to dict. Where fields have a lifetime, the session is an _ExpiringSession.
 
-    __slots__ = ("_marks", "_state")
+    __slots__ = ("_state",)
 
     def __init__(self, fields: Any = (), /, **more: Any) -> None:
         super().__init__()
-        _set_marks(self, {})
-        _set_state(self, State())
+        state = State()
+        state.marks = {}
+        _set_state(self, state)
         self.update(fields, **more)
 
     if TYPE_CHECKING:
@@ -167,7 +169,7 @@ class Session(dict[str, Any]):
         def __getattribute__(self, name: str) -> Any:
             # Not __getattr__, which would find the methods of dict before the fields.
             value = _dict_get(self, name, _ABSENT)
-            if value is not _ABSENT and name[0] != "_":
+            if value is not _ABSENT and name[:1] != "_":
                 return value
             try:
                 return _get_attribute(self, name)
@@ -175,11 +177,15 @@ class Session(dict[str, Any]):
                 raise AttributeError(missing(self, name), name=name, obj=self) from None
 
     def __setattr__(self, name: str, value: Any) -> None:
-        self[_public(name)] = value
+        if name[:1] == "_":
+            raise _not_public(name)
+        _set_field(self, name, value)
 
     def __delattr__(self, name: str) -> None:
         try:
-            del self[_public(name)]
+            if name[:1] == "_":
+                raise _not_public(name)
+            del self[name]
         except KeyError:
             raise AttributeError(missing(self, name), name=name, obj=self) from None
 
@@ -187,24 +193,7 @@ class Session(dict[str, Any]):
         raise KeyError(missing(self, name))
 
     def __setitem__(self, name: str, value: Any) -> None:
-        if type(name) is not str:
-            name = _plain_str(name)
-        if state_of(self).closed:
-            raise SessionClosedError(state_of(self).key, f"set field {name!r}")
-        marks = marks_of(self)
-        if type(value) is Marked:
-            marks.pop(name, None)
-            if value.lifetime:
-                marks[name] = Mark(value.lifetime, time.monotonic() + value.lifetime)
-            value = value.value
-            _dict_set(self, name, value)
-            _mind_class(self)
-            return
-        if name in marks:
-            marks[name].renew()
-        _dict_set(self, name, value)
-        if name == "keys":
-            _mind_class(self)
+        _set_field(self, name if type(name) is str else _plain_str(name), value)
 
     def __delitem__(self, name: str) -> None:
         if state_of(self).closed:
@@ -212,7 +201,7 @@ class Session(dict[str, Any]):
         if name not in self:
             raise KeyError(missing(self, name))
         _dict_delete(self, name)
-        marks_of(self).pop(name, None)
+        state_of(self).marks.pop(name, None)
         _mind_class(self)
 
     def setdefault(self, name: str, default: Any = None, /) -> Any:
@@ -240,7 +229,7 @@ class Session(dict[str, Any]):
         if state_of(self).closed:
             raise SessionClosedError(state_of(self).key, "delete the fields")
         dict.clear(self)
-        marks_of(self).clear()
+        state_of(self).marks.clear()
         _mind_class(self)
 
     def __ior__(self, fields: Any) -> Self:  # type: ignore[override,misc]
@@ -321,7 +310,7 @@ class _ExpiringSession(Session):
     def __ne__(self, other: object) -> bool:
         return live_fields(self) != other
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]
 
     def __or__(self, other: dict[str, Any]) -> dict[str, Any]:  # type: ignore[override]
         return live_fields(self) | other
@@ -336,7 +325,7 @@ class _ExpiringSessionWithKeysField(_ExpiringSession):
     # With dict's own iterator, C code copies the dict as it is and does not ask for its keys().
 
     __slots__ = ()
-    __iter__ = dict.__iter__  # type: ignore[assignment]
+    __iter__ = dict.__iter__
 
 
 # The attribute by which an instance of a dataclass leads to the session it shows.
@@ -346,8 +335,6 @@ CORE = "_telesession_core"
 _dict_get, _dict_set, _dict_delete = dict.get, dict.__setitem__, dict.__delitem__
 _get_attribute = object.__getattribute__
 _session_getattribute = Session.__getattribute__
-marks_of: Callable[[Session], dict[str, Mark]] = vars(Session)["_marks"].__get__
-_set_marks: Callable[[Session, dict[str, Mark]], None] = vars(Session)["_marks"].__set__
 state_of: Callable[[Session], State] = vars(Session)["_state"].__get__
 _set_state: Callable[[Session, State], None] = vars(Session)["_state"].__set__
 
@@ -355,7 +342,7 @@ _set_state: Callable[[Session, State], None] = vars(Session)["_state"].__set__
 def open_session(fields: dict[str, Any], marks: dict[str, Mark], state: State) -> Session:
     """Make a session of what was stored, without treating it as changes."""
     session = Session.__new__(Session)
-    _set_marks(session, marks)
+    state.marks = marks
     _set_state(session, state)
     dict.update(session, fields)
     if marks:
@@ -365,7 +352,7 @@ def open_session(fields: dict[str, Any], marks: dict[str, Mark], state: State) -
 
 def live_fields(session: Session) -> dict[str, Any]:
     """The live fields as a plain `dict`; values are not copied."""
-    if marks_of(session):
+    if state_of(session).marks:
         _sweep(session)
         return dict(dict.items(session))
     return dict.copy(session)
@@ -373,7 +360,7 @@ def live_fields(session: Session) -> dict[str, Any]:
 
 def field_of(session: Session, name: str, default: Any) -> Any:
     """The value of a live field, or `default`, whatever the fields are named."""
-    if marks_of(session):
+    if state_of(session).marks:
         _sweep(session)
     return _dict_get(session, name, default)
 
@@ -392,7 +379,7 @@ def describe(kind: str, session: Session) -> str:
 
 def missing(session: Session, name: object) -> str:
     """Say that there is no such field, and whether it has expired."""
-    key, mark = state_of(session).key, marks_of(session).get(str(name))
+    key, mark = state_of(session).key, state_of(session).marks.get(str(name))
     if mark is not None:
         return f"field {name!r} of session {key!r} expired, {mark.lifetime:g} s after its update"
     return f"session {key!r} has no field {name!r}"
@@ -401,7 +388,7 @@ def missing(session: Session, name: object) -> str:
 def _sweep(session: Session) -> None:
     """Drop the fields that have expired; their marks stay."""
     now = time.monotonic()
-    for name, mark in marks_of(session).items():
+    for name, mark in state_of(session).marks.items():
         if now >= mark.deadline and dict.pop(session, name, _ABSENT) is not _ABSENT:
             _mind_class(session)
 
@@ -409,19 +396,41 @@ def _sweep(session: Session) -> None:
 def _mind_class(session: Session) -> None:
     """Let the session be of the class that its marks and its fields ask for."""
     kind: type[Session] = Session
-    if marks_of(session):
+    if state_of(session).marks:
         has_keys = dict.__contains__(session, "keys")
         kind = _ExpiringSessionWithKeysField if has_keys else _ExpiringSession
     if type(session) is not kind:
         object.__setattr__(session, "__class__", kind)
 
 
-def _public(name: str) -> str:
-    if name.startswith("_"):
-        raise AttributeError(
-            f"attributes that start with _ are not fields of a session; use session[{name!r}]"
-        )
-    return name
+def _set_field(session: Session, name: str, value: Any) -> None:
+    state = state_of(session)
+    if state.closed:
+        raise SessionClosedError(state.key, f"set field {name!r}")
+    if type(value) is Marked or state.marks:
+        _set_expiring(session, name, value)
+    else:
+        _dict_set(session, name, value)
+
+
+def _set_expiring(session: Session, name: str, value: Any) -> None:
+    """Set a field that has a lifetime, or that is beside one that has."""
+    marks = state_of(session).marks
+    if type(value) is Marked:
+        marks.pop(name, None)
+        if value.lifetime:
+            marks[name] = Mark(value.lifetime, time.monotonic() + value.lifetime)
+        value = value.value
+    elif name in marks:
+        marks[name].renew()
+    _dict_set(session, name, value)
+    _mind_class(session)
+
+
+def _not_public(name: str) -> AttributeError:
+    return AttributeError(
+        f"attributes that start with _ are not fields of a session; use session[{name!r}]"
+    )
 
 
 def _plain_str(name: object) -> str:
@@ -453,7 +462,7 @@ def ttl_left(session: object, name: str) -> float | None:
     Returns:
         `None` if the field has no lifetime, and 0.0 once it has expired.
     """
-    mark = marks_of(core_of(session)).get(name)
+    mark = state_of(core_of(session)).marks.get(name)
     return None if mark is None else max(0.0, mark.deadline - time.monotonic())
 
 

@@ -161,12 +161,16 @@ class Sessions(Generic[S]):
             TypeError: It is `async`, a generator, or has no parameter for the session.
         """
         call = _CallForm(handler, self._name)
+        update_position, session_position = call.update_position, call.session_position
 
         @functools.wraps(handler)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            update = call.update_of(args, kwargs)
+            given = len(args)
+            update = args[update_position] if given > update_position else call.update_of(kwargs)
             with _Use(self, self._key_of(update), update) as session:
-                return call.run(session, args, kwargs)
+                if given == session_position:
+                    return handler(*args, session, **kwargs)
+                return handler(*call.place(session, args, kwargs), **kwargs)
 
         # telebot looks at the signature to decide what to pass to a handler.
         wrapper.__signature__ = call.published  # type: ignore[attr-defined]
@@ -197,7 +201,9 @@ class Sessions(Generic[S]):
         """
         full_key = self._full_key(key)
         payload = self._storage.get(full_key)
-        return None if payload is None else self._records.load(payload, full_key)[0]
+        if payload is None:
+            return None
+        return self._records.load(payload, full_key, self._storage.now)[0]
 
     def delete(self, key: str | int) -> bool:
         """
@@ -223,13 +229,15 @@ class Sessions(Generic[S]):
 
     def _key_of(self, update: Any) -> str:
         try:
-            key = self._get_storage_key(update)
+            key: str | int | None = self._get_storage_key(update)
         except Exception as error:
             raise SessionError(
                 f"no session for this {type(update).__name__}: get_storage_key raised "
                 f"{type(error).__name__}"
             ) from error
-        if not (type(key) is str and key) and (fault := _key_fault(key)):
+        if isinstance(key, str) and key:
+            return self._prefix + key
+        if fault := _key_fault(key):
             raise NoSessionKeyError(type(update).__name__, f"returned {fault}")
         return f"{self._prefix}{key}"
 
@@ -296,20 +304,27 @@ class _Use(State, Generic[S]):
         self._outer = False
 
     def __enter__(self) -> S:
+        shown: S
         sessions = self._sessions
         self._opened = opened = vars(sessions._storage._opened)
         if self.key in opened:
-            shared: S = sessions._initial.show(opened[self.key], self._update)
-            return shared
+            shown = sessions._initial.show(opened[self.key], self._update)
+            return shown
         self._hold = sessions._storage.hold(self.key, sessions._lock_timeout)
         self._held = self._hold.__enter__()
         try:
-            self._load()
-            shown: S = sessions._initial.show(self._session, self._update)
+            self._payload = payload = self._held.get()
+            if payload is None:
+                session = open_session({}, {}, self)
+                session.update(sessions._initial.make(self.key, self._update))
+            else:
+                record = sessions._records.load(payload, self.key, self._held.now)
+                session = open_session(*record, self)
+            shown = sessions._initial.show(session, self._update)
         except BaseException:
             self._hold.__exit__(None, None, None)
             raise
-        opened[self.key] = self._session
+        self._session = opened[self.key] = session
         self._outer = True
         return shown
 
@@ -323,13 +338,18 @@ class _Use(State, Generic[S]):
             return
         try:
             if kind is None or (self._sessions._commit_on_error and issubclass(kind, Exception)):
-                self.save()
+                self._commit()
         finally:
             self.closed = True
             del self._opened[self.key], self._session
             self._hold.__exit__(None, None, None)
 
     def save(self) -> None:
+        """Write the session now, in the middle of its handler."""
+        self._commit()
+        self._held.flush()
+
+    def _commit(self) -> None:
         """Bring the storage to what the session is: deleted, written, or merely touched."""
         session, lifetime = self._session, self._sessions._lifetime
         if self.defaults:
@@ -339,21 +359,12 @@ class _Use(State, Generic[S]):
                 self._held.delete()
                 self._payload = None
             return
-        payload = self._sessions._records.dump(session, self.key, self._payload)
+        payload = self._sessions._records.dump(session, self.key, self._payload, self._held.now)
         if payload != self._payload:
             self._held.set(payload, lifetime)
             self._payload = payload
         elif lifetime is not None:
             self._held.touch(lifetime)
-
-    def _load(self) -> None:
-        sessions, payload = self._sessions, self._held.get()
-        self._payload = payload
-        if payload is None:
-            self._session = open_session({}, {}, self)
-            self._session.update(sessions._initial.make(self.key, self._update))
-        else:
-            self._session = open_session(*sessions._records.load(payload, self.key), self)
 
 
 class _Initial:
@@ -430,28 +441,32 @@ class _CallForm:
             )
         self._handler = handler
         self._name = name
-        self._position = position if parameters[position].kind in _POSITIONAL else None
+        self.session_position = position if parameters[position].kind in _POSITIONAL else None
         del parameters[position]
         self.published = signature.replace(parameters=parameters)
         positional = [p.name for p in parameters if p.kind in _POSITIONAL]
-        self._update_position = 1 if positional[:1] in (["self"], ["cls"]) else 0
-        self._update_name = "".join(positional[self._update_position :][:1])
+        self.update_position = 1 if positional[:1] in (["self"], ["cls"]) else 0
+        self._update_name = "".join(positional[self.update_position :][:1])
 
-    def update_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The update among the arguments of a call."""
-        if len(args) > self._update_position:
-            return args[self._update_position]
+    def update_of(self, kwargs: dict[str, Any]) -> Any:
+        """The update of a call that does not pass it by position."""
         if self._update_name in kwargs:
             return kwargs[self._update_name]
         raise TypeError(f"{_name_of(self._handler)}() was called without the update")
 
-    def run(self, session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call the handler with its session among the arguments."""
-        position = self._position
+    def place(self, session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        """Put the session among the arguments of a call: those by position, or `kwargs`."""
+        position = self.session_position
         if position is not None and position <= len(args):
-            # By position: what follows the session was passed by position, too.
-            return self._handler(*args[:position], session, *args[position:], **kwargs)
-        return self._handler(*args, **{self._name: session}, **kwargs)
+            # What follows the session in the handler was passed by position, too.
+            return *args[:position], session, *args[position:]
+        if self._name in kwargs:
+            raise TypeError(
+                f"{_name_of(self._handler)}() gets its {self._name!r} from with_session; to pass "
+                "another, call its __wrapped__"
+            )
+        kwargs[self._name] = session
+        return args
 
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)

@@ -125,10 +125,9 @@ def packed_fields(session: Session) -> dict[str, Any]:
     Raises:
         EncodeError: A field does not fit the annotation of a dataclass that showed it.
     """
-    fields, views = live_fields(session), state_of(session).views
-    if views is not None:
-        for typed, _ in views.values():
-            typed.pack(session, fields)
+    fields = live_fields(session)
+    for typed, _ in (state_of(session).views or {}).values():
+        typed.pack(session, fields)
     return fields
 
 
@@ -182,7 +181,7 @@ class _Field:
         return state.defaults[self._name][0]
 
 
-class _Shown:
+class _Shown:  # noqa: PLW1641 -- the generated class has the __hash__ of the dataclass
     """What an instance that shows a session adds to its dataclass, which follows in its bases."""
 
     __slots__ = ()

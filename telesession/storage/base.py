@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -108,6 +109,14 @@ class Storage(ABC):
         """
         return Hold(self, key, timeout)
 
+    def now(self) -> float:
+        """
+        Seconds since the epoch, on the clock by which everybody who uses the records counts.
+
+        Here it is the clock of this machine; a server has its own.
+        """
+        return time.time()
+
     def close(self) -> None:  # noqa: B027 -- most storages have nothing to close
         """Give back what the storage has opened; may be repeated. Here there is nothing."""
 
@@ -127,7 +136,8 @@ class Hold:
     """
     Exclusive use of one key, from entering the `with` block to leaving it.
 
-    Lives for one block in one thread.
+    Lives for one block in one thread. What is written here happens at once; where a backend
+    combines the last write with the unlock, it happens at `flush` or on leaving the block.
     """
 
     __slots__ = ("_key", "_storage", "_timeout")
@@ -164,3 +174,10 @@ class Hold:
     def touch(self, lifetime: float | None) -> bool:
         """Like `Storage.touch`, of the held key."""
         return self._storage.touch(self._key, lifetime)
+
+    def flush(self) -> None:
+        """Let everything that was written take effect now, and keep the key."""
+
+    def now(self) -> float:
+        """Like `Storage.now`, but never more than one question to a server for each hold."""
+        return self._storage.now()

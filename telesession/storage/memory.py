@@ -53,8 +53,10 @@ class MemoryStorage(Storage):
     def get(self, key: str) -> bytes | None:
         """See `Storage.get`."""
         with self._mutex:
+            if key in self._expiry.deadlines and self._expiry.is_over(key):
+                return None
             try:
-                return None if self._expiry.is_over(key) else self._store[key]
+                return self._store[key]
             except KeyError:
                 return None
             except Exception as error:
@@ -148,10 +150,10 @@ class _Expiry:
 
     def __init__(self) -> None:
         self.heap: list[tuple[float, str]] = []
-        self._deadlines: dict[str, float] = {}
+        self.deadlines: dict[str, float] = {}
 
     def is_over(self, key: str) -> bool:
-        deadline = self._deadlines.get(key)
+        deadline = self.deadlines.get(key)
         return deadline is not None and time.monotonic() >= deadline
 
     def schedule(self, key: str, lifetime: float | None) -> None:
@@ -159,34 +161,34 @@ class _Expiry:
         if lifetime is None:
             self.cancel(key)
             return
-        known, deadline = self._deadlines.get(key), time.monotonic() + lifetime
-        self._deadlines[key] = deadline
+        known, deadline = self.deadlines.get(key), time.monotonic() + lifetime
+        self.deadlines[key] = deadline
         if known is None or deadline < known:
             heappush(self.heap, (deadline, key))
 
     def cancel(self, key: str) -> None:
-        self._deadlines.pop(key, None)
+        self.deadlines.pop(key, None)
 
     def iter_over(self) -> Iterator[str]:
         """Give each key whose time is over, and forget it once the caller comes back for more."""
         now = time.monotonic()
         while self.heap and now >= self.heap[0][0]:
             key = self.heap[0][1]
-            deadline = self._deadlines.get(key)
+            deadline = self.deadlines.get(key)
             if deadline is not None and now < deadline:
                 heapreplace(self.heap, (deadline, key))
                 continue
             if deadline is not None:
                 yield key
-                del self._deadlines[key]
+                del self.deadlines[key]
             heappop(self.heap)
 
     def prune(self, store: Collection[str]) -> None:
         """Forget what left the store by itself; the cost is spread over the writes before."""
-        if len(self._deadlines) > 2 * len(store) + _SLACK:
-            self._deadlines = {k: d for k, d in self._deadlines.items() if k in store}
-        if len(self.heap) > 2 * len(self._deadlines) + _SLACK:
-            self.heap = [(deadline, key) for key, deadline in self._deadlines.items()]
+        if len(self.deadlines) > 2 * len(store) + _SLACK:
+            self.deadlines = {k: d for k, d in self.deadlines.items() if k in store}
+        if len(self.heap) > 2 * len(self.deadlines) + _SLACK:
+            self.heap = [(deadline, key) for key, deadline in self.deadlines.items()]
             heapify(self.heap)
 
 
