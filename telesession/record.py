@@ -9,17 +9,20 @@ seconds since the epoch. Nothing but this module knows that there are two clocks
 
 from __future__ import annotations
 
+import copy
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
-from telesession.errors import DecodeError
-from telesession.session import Mark, Session, live_fields, state_of
-from telesession.typed import packed_fields
+from telesession.errors import DecodeError, SessionError
+from telesession.session import Mark, Session, field_of, state_of, unmarked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from telesession.codecs import Codec
+
+_STR = frozenset((str,))
 
 # Seconds by which the clocks may drift apart during a handler before it must have been a step.
 _STEP = 0.001
@@ -56,84 +59,115 @@ class Records:
         """
         record = self._codec.decode(payload, key)
         fields, ttl = record.get("fields"), record.get("ttl")
-        if type(fields) is not dict:
+        if type(fields) is not dict or not _STR.issuperset(map(type, fields)):
             raise DecodeError(key, "it is not the record of a session")
         if ttl is None:
             return fields, {}
-        return fields, self._load_marks(ttl, fields, key, self._clock_offset(now))
+        offset = self._clock_offset(now)
+        marks = {
+            name: Mark(lifetime, deadline - offset, stored=deadline)
+            for name, (lifetime, deadline) in _checked_ttl(ttl, key).items()
+        }
+        instant = time.monotonic()
+        for name, mark in marks.items():
+            if instant >= mark.deadline:
+                fields.pop(name, None)
+        return fields, marks
 
     def dump(
-        self, session: Session, key: str, previous: bytes | None, now: Callable[[], float]
-    ) -> bytes:
+        self,
+        session: Session,
+        fields: dict[str, Any],
+        previous: bytes | None,
+        now: Callable[[], float],
+    ) -> tuple[bytes, dict[str, Mark]]:
         """
-        The payload of a session; `previous` itself if there is nothing to write.
+        The payload of a session, and the marks it has once that is stored.
 
-        A change inside the value of a field with a lifetime is an update of that field: its
-        deadline is renewed here, at the end of the handler.
+        The payload is equal to `previous` if there is nothing to write. A change inside the value
+        of a field with a lifetime is an update of that field: its lifetime begins anew, now, at
+        the end of the handler.
 
         Args:
-            session: What to write.
-            key: The storage key to write it under.
+            session: What to write; it stays as it is.
+            fields: Its live fields as plain data.
             previous: The payload it was loaded from, or saved as since.
             now: The clock of the storage.
 
         Raises:
             EncodeError: A field would not come back.
         """
-        state = state_of(session)
-        fields = live_fields(session) if state.views is None else packed_fields(session)
-        marks = state.marks
+        key, marks = state_of(session).key, state_of(session).marks
         if not marks:
-            return self._codec.encode({"fields": fields}, key, previous)
-        untouched = [name for name, mark in marks.items() if mark.stored is not None]
+            return self._codec.encode({"fields": fields}, key, previous), marks
+        old = {} if previous is None else self._codec.decode(previous, key)
+        old_fields = old.get("fields", {})
         offset = self._clock_offset(now)
-        payload = self._encode(fields, marks, key, offset, previous)
-        if previous is None or payload == previous:
-            return payload
-        old_fields, old_marks = self.load(previous, key, now)
-        renewed = False
-        for name in untouched:
-            if name in fields and name in old_fields:
-                old, new = {name: old_fields[name]}, {name: fields[name]}
-                if self._encode(old, {}, key, offset) != self._encode(new, {}, key, offset):
-                    marks[name].renew()
-                    renewed = True
-        if renewed:
-            return self._encode(fields, marks, key, offset)
-        # Fields that have expired are no reason to write; they go with the next change.
-        unchanged = self._encode(old_fields, old_marks, key, offset) == payload
-        return previous if unchanged else payload
-
-    @staticmethod
-    def _load_marks(ttl: Any, fields: dict[str, Any], key: str, offset: float) -> dict[str, Mark]:
-        """The marks of a record; fields that have expired are dropped on the way."""
-        now = time.monotonic()
-        try:
-            marks = {
-                name: Mark(lifetime, deadline - offset, stored=deadline)
-                for name, (lifetime, deadline) in ttl.items()
-            }
-        except (AttributeError, TypeError, ValueError):
-            raise DecodeError(key, "its deadlines are damaged") from None
+        stored = {}
         for name, mark in marks.items():
-            if now >= mark.deadline:
-                fields.pop(name, None)
-        return marks
+            renew = name in fields and self._was_changed_inside(session, fields, old_fields, name)
+            stored[name] = _stored(Mark.starting_now(mark.lifetime) if renew else mark, offset)
+        ttl = {name: [mark.lifetime, mark.stored] for name, mark in stored.items()}
+        # Fields that have expired are no reason to write; they go with the next change.
+        kept = {
+            name: old_fields[name] for name in old_fields if name in fields or name not in marks
+        }
+        if previous is not None and ttl == old.get("ttl") and self._same(kept, fields, key):
+            return previous, stored
+        return self._codec.encode({"fields": fields, "ttl": ttl}, key), stored
 
-    def _encode(
-        self,
-        fields: dict[str, Any],
-        marks: dict[str, Mark],
-        key: str,
-        offset: float,
-        previous: bytes | None = None,
-    ) -> bytes:
-        for mark in marks.values():
-            if mark.stored is None or abs(mark.stored - mark.deadline - offset) > _STEP:
-                mark.stored = mark.deadline + offset
-        ttl = {name: [mark.lifetime, mark.stored] for name, mark in marks.items()}
-        return self._codec.encode({"fields": fields, "ttl": ttl}, key, previous)
+    def copy(self, fields: dict[str, Any], key: str) -> dict[str, Any]:
+        """
+        The fields of a new session, which share no object with those of any other.
+
+        Raises:
+            EncodeError: They could not be stored, so nobody needs to work on them.
+        """
+        try:
+            return copy.deepcopy(fields)
+        except Exception as error:
+            plain = {name: unmarked(value) for name, value in fields.items()}
+            self._codec.encode({"fields": plain}, key)
+            raise SessionError(
+                f"could not make session {key!r}: what initial returned cannot be copied, for "
+                f"copy.deepcopy raised {type(error).__name__}; nothing was stored"
+            ) from error
+
+    def _was_changed_inside(
+        self, session: Session, fields: dict[str, Any], old_fields: dict[str, Any], name: str
+    ) -> bool:
+        """Whether a value is another than the one that was loaded or assigned."""
+        state = state_of(session)
+        mark = state.marks[name]
+        if mark.stored is not None:
+            return not self._same({name: old_fields.get(name)}, {name: fields[name]}, state.key)
+        return mark.assigned is not None and mark.assigned != field_of(session, name, None)
+
+    def _same(self, fields: dict[str, Any], others: dict[str, Any], key: str) -> bool:
+        before = self._codec.encode({"fields": fields}, key)
+        return before == self._codec.encode({"fields": others}, key, before)
 
     def _clock_offset(self, now: Callable[[], float]) -> float:
         """What to add to a monotonic time to have it as the storage keeps it."""
         return now() - time.monotonic() if self._persistent else 0.0
+
+
+def _stored(mark: Mark, offset: float) -> Mark:
+    """The mark with its deadline as the storage shall have it."""
+    if mark.stored is not None and abs(mark.stored - mark.deadline - offset) <= _STEP:
+        return mark
+    return Mark(mark.lifetime, mark.deadline, stored=mark.deadline + offset)
+
+
+def _checked_ttl(ttl: Any, key: str) -> dict[str, tuple[float, float]]:
+    try:
+        sound = all(
+            type(name) is str and 0 < float(lifetime) < math.inf and math.isfinite(deadline)
+            for name, (lifetime, deadline) in ttl.items()
+        )
+    except (AttributeError, OverflowError, TypeError, ValueError):
+        sound = False
+    if not sound:
+        raise DecodeError(key, "the deadlines in it are damaged")
+    checked: dict[str, tuple[float, float]] = ttl
+    return checked

@@ -61,6 +61,11 @@ class Marked:
         raise TypeError("ttl(...) marks the value of a field, and cannot be part of a value")
 
 
+def unmarked(value: Any) -> Any:
+    """The value itself, whether `ttl` has marked it or not."""
+    return value.value if type(value) is Marked else value
+
+
 def ttl(value: T, lifetime: float | timedelta = 30) -> T:
     """
     Mark a value with a lifetime, for a field that shall disappear by itself.
@@ -93,21 +98,26 @@ class Mark:
     Attributes:
         lifetime: Seconds from an update of the field to its end.
         deadline: When that is, as a `time.monotonic()` value.
-        stored: The deadline as the storage has it, or `None` once it was renewed. Converting
-            it forth and back would move it a little with every save.
+        stored: The deadline as the storage has it, or `None` since the handler assigned the
+            field. Converting it forth and back would move it a little with every save.
+        assigned: What the handler has assigned as it was then, to tell later changes inside it.
     """
 
-    __slots__ = ("deadline", "lifetime", "stored")
+    __slots__ = ("assigned", "deadline", "lifetime", "stored")
 
     def __init__(self, lifetime: float, deadline: float, stored: float | None = None) -> None:
         self.lifetime = lifetime
         self.deadline = deadline
         self.stored = stored
+        self.assigned: Any = None
 
-    def renew(self) -> None:
-        """Let the whole lifetime begin now."""
-        self.deadline = time.monotonic() + self.lifetime
-        self.stored = None
+    @classmethod
+    def starting_now(cls, lifetime: float, value: Any = None) -> Self:
+        """The mark of a field that is updated in this moment."""
+        mark = cls(lifetime, time.monotonic() + lifetime)
+        if isinstance(value, dict | list | set):
+            mark.assigned = copy.deepcopy(value)
+        return mark
 
 
 class State:
@@ -174,6 +184,8 @@ class Session(dict[str, Any]):
             try:
                 return _get_attribute(self, name)
             except AttributeError:
+                if name in self:
+                    raise _not_public(name) from None
                 raise AttributeError(missing(self, name), name=name, obj=self) from None
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -196,32 +208,40 @@ class Session(dict[str, Any]):
         _set_field(self, name if type(name) is str else _plain_str(name), value)
 
     def __delitem__(self, name: str) -> None:
-        if state_of(self).closed:
-            raise SessionClosedError(state_of(self).key, f"delete field {name!r}")
-        if name not in self:
+        if field_of(self, name, _ABSENT) is _ABSENT:
             raise KeyError(missing(self, name))
-        _dict_delete(self, name)
-        state_of(self).marks.pop(name, None)
-        _mind_class(self)
+        _delete_field(self, name)
 
     def setdefault(self, name: str, default: Any = None, /) -> Any:
         """The value of a field, which becomes `default` if there is no such live field."""
-        if name not in self:
+        value = field_of(self, name, _ABSENT)
+        if value is _ABSENT:
             self[name] = default
-        return self[name]
+            return unmarked(default)
+        return value
 
-    def pop(self, name: str, /, *default: Any) -> Any:
+    def pop(self, name: str, default: Any = _ABSENT, /) -> Any:
         """Delete a field and return its value, or `default` where there is no such live field."""
-        return MutableMapping.pop(self, name, *default)
+        value = field_of(self, name, _ABSENT)
+        if value is not _ABSENT:
+            _delete_field(self, name)
+        elif default is _ABSENT:
+            raise KeyError(missing(self, name))
+        return default if value is _ABSENT else value
 
     def popitem(self) -> tuple[str, Any]:
         """Delete the youngest live field and return it as a pair of name and value."""
-        for name in reversed(self):
-            return name, MutableMapping.pop(self, name)
-        raise KeyError(f"session {state_of(self).key!r} has no fields")
+        fields = live_fields(self)
+        if not fields:
+            raise KeyError(f"session {state_of(self).key!r} has no fields")
+        name, value = fields.popitem()
+        _delete_field(self, name)
+        return name, value
 
     def update(self, fields: Any = (), /, **more: Any) -> None:
         """Set fields from a mapping or an iterable of pairs, then from the keywords."""
+        if isinstance(fields, Session):
+            fields = live_fields(fields)
         MutableMapping.update(self, fields, **more)
 
     def clear(self) -> None:
@@ -233,7 +253,7 @@ class Session(dict[str, Any]):
         _mind_class(self)
 
     def __ior__(self, fields: Any) -> Self:  # type: ignore[override,misc]
-        MutableMapping.update(self, fields)
+        Session.update(self, fields)
         return self
 
     def __copy__(self) -> dict[str, Any]:
@@ -332,7 +352,7 @@ class _ExpiringSessionWithKeysField(_ExpiringSession):
 CORE = "_telesession_core"
 
 # What the methods above need without going through __getattribute__ and __setattr__.
-_dict_get, _dict_set, _dict_delete = dict.get, dict.__setitem__, dict.__delitem__
+_dict_get, _dict_set = dict.get, dict.__setitem__
 _get_attribute = object.__getattribute__
 _session_getattribute = Session.__getattribute__
 state_of: Callable[[Session], State] = vars(Session)["_state"].__get__
@@ -379,7 +399,7 @@ def describe(kind: str, session: Session) -> str:
 
 def missing(session: Session, name: object) -> str:
     """Say that there is no such field, and whether it has expired."""
-    key, mark = state_of(session).key, state_of(session).marks.get(str(name))
+    key, mark = state_of(session).key, state_of(session).marks.get(name)  # type: ignore[call-overload]
     if mark is not None:
         return f"field {name!r} of session {key!r} expired, {mark.lifetime:g} s after its update"
     return f"session {key!r} has no field {name!r}"
@@ -413,16 +433,26 @@ def _set_field(session: Session, name: str, value: Any) -> None:
         _dict_set(session, name, value)
 
 
+def _delete_field(session: Session, name: str) -> None:
+    """Delete a field that is in the dict, and its mark with it."""
+    state = state_of(session)
+    if state.closed:
+        raise SessionClosedError(state.key, f"delete field {name!r}")
+    dict.__delitem__(session, name)
+    state.marks.pop(name, None)
+    _mind_class(session)
+
+
 def _set_expiring(session: Session, name: str, value: Any) -> None:
     """Set a field that has a lifetime, or that is beside one that has."""
     marks = state_of(session).marks
     if type(value) is Marked:
         marks.pop(name, None)
-        if value.lifetime:
-            marks[name] = Mark(value.lifetime, time.monotonic() + value.lifetime)
-        value = value.value
+        lifetime, value = value.lifetime, value.value
+        if lifetime:
+            marks[name] = Mark.starting_now(lifetime, value)
     elif name in marks:
-        marks[name].renew()
+        marks[name] = Mark.starting_now(marks[name].lifetime, value)
     _dict_set(session, name, value)
     _mind_class(session)
 

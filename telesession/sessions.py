@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import inspect
 import keyword
@@ -25,27 +24,45 @@ from typing import (
 from telesession.errors import NoSessionKeyError, SessionError
 from telesession.keys import by_sender
 from telesession.record import Records
-from telesession.session import Session, State, forget, open_session, seconds, state_of
+from telesession.session import (
+    Session,
+    State,
+    forget,
+    live_fields,
+    open_session,
+    seconds,
+    state_of,
+)
 from telesession.storage.base import Storage
 from telesession.storage.memory import MemoryStorage
-from telesession.typed import Typed, settle_defaults
+from telesession.typed import Typed, packed_fields, settle_defaults
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from datetime import timedelta
     from types import TracebackType
 
+    from _typeshed import DataclassInstance
+
     from telesession.storage.base import Hold
 
-D = TypeVar("D")
+D = TypeVar("D", bound="DataclassInstance")
 S = TypeVar("S")
 S_co = TypeVar("S_co", covariant=True)
 Owner = TypeVar("Owner")
 U = TypeVar("U")
+T = TypeVar("T", bound="_Update")
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _default_storage = MemoryStorage()
+
+
+class _Update(Protocol):
+    """What every update of telebot is and no session: how a method is told from a function."""
+
+    @classmethod
+    def de_json(cls, json_string: Any, /) -> Any: ...
 
 
 class Options(TypedDict, total=False):
@@ -65,13 +82,13 @@ class _Decorator(Protocol[S_co]):
 
     @overload
     def __call__(
-        self, handler: Callable[Concatenate[U, S_co, P], R], /
-    ) -> Callable[Concatenate[U, P], R]: ...
+        self, handler: Callable[Concatenate[Owner, T, S_co, P], R], /
+    ) -> Callable[Concatenate[Owner, T, P], R]: ...
 
     @overload
     def __call__(
-        self, handler: Callable[Concatenate[Owner, U, S_co, P], R], /
-    ) -> Callable[Concatenate[Owner, U, P], R]: ...
+        self, handler: Callable[Concatenate[U, S_co, P], R], /
+    ) -> Callable[Concatenate[U, P], R]: ...
 
 
 class Sessions(Generic[S]):
@@ -105,13 +122,18 @@ class Sessions(Generic[S]):
     def __init__(
         self: Sessions[Session],
         *,
-        initial: Mapping[str, Any] | Callable[..., Mapping[str, Any]] = ...,
+        initial: Mapping[str, Any]
+        | Callable[[], Mapping[str, Any]]
+        | Callable[[Any], Mapping[str, Any]] = ...,
         **options: Unpack[Options],
     ) -> None: ...
 
     @overload
     def __init__(
-        self: Sessions[D], *, initial: Callable[..., D], **options: Unpack[Options]
+        self: Sessions[D],
+        *,
+        initial: Callable[[], D] | Callable[[Any], D],
+        **options: Unpack[Options],
     ) -> None: ...
 
     def __init__(
@@ -138,13 +160,13 @@ class Sessions(Generic[S]):
 
     @overload
     def with_session(
-        self, handler: Callable[Concatenate[U, S, P], R], /
-    ) -> Callable[Concatenate[U, P], R]: ...
+        self, handler: Callable[Concatenate[Owner, T, S, P], R], /
+    ) -> Callable[Concatenate[Owner, T, P], R]: ...
 
     @overload
     def with_session(
-        self, handler: Callable[Concatenate[Owner, U, S, P], R], /
-    ) -> Callable[Concatenate[Owner, U, P], R]: ...
+        self, handler: Callable[Concatenate[U, S, P], R], /
+    ) -> Callable[Concatenate[U, P], R]: ...
 
     def with_session(self, handler: Callable[..., Any], /) -> Callable[..., Any]:
         """
@@ -168,12 +190,13 @@ class Sessions(Generic[S]):
             given = len(args)
             update = args[update_position] if given > update_position else call.update_of(kwargs)
             with _Use(self, self._key_of(update), update) as session:
-                if given == session_position:
-                    return handler(*args, session, **kwargs)
+                if given == session_position and not kwargs:
+                    return handler(*args, session)
                 return handler(*call.place(session, args, kwargs), **kwargs)
 
         # telebot looks at the signature to decide what to pass to a handler.
         wrapper.__signature__ = call.published  # type: ignore[attr-defined]
+        wrapper.__telesession__ = self  # type: ignore[attr-defined]
         return wrapper
 
     def open(self, key: str | int, update: object = None) -> AbstractContextManager[S]:
@@ -249,27 +272,31 @@ class Sessions(Generic[S]):
 
 @overload
 def with_session(
-    handler: Callable[Concatenate[U, Session, P], R], /
-) -> Callable[Concatenate[U, P], R]: ...
+    handler: Callable[Concatenate[Owner, T, Session, P], R], /
+) -> Callable[Concatenate[Owner, T, P], R]: ...
 
 
 @overload
 def with_session(
-    handler: Callable[Concatenate[Owner, U, Session, P], R], /
-) -> Callable[Concatenate[Owner, U, P], R]: ...
+    handler: Callable[Concatenate[U, Session, P], R], /
+) -> Callable[Concatenate[U, P], R]: ...
 
 
 # A mapping fits the last overload too; that this one comes first is what makes it a Session.
 @overload
 def with_session(
     *,
-    initial: Mapping[str, Any] | Callable[..., Mapping[str, Any]] = ...,
+    initial: Mapping[str, Any]
+    | Callable[[], Mapping[str, Any]]
+    | Callable[[Any], Mapping[str, Any]] = ...,
     **options: Unpack[Options],
 ) -> _Decorator[Session]: ...
 
 
 @overload
-def with_session(*, initial: Callable[..., D], **options: Unpack[Options]) -> _Decorator[D]: ...
+def with_session(
+    *, initial: Callable[[], D] | Callable[[Any], D], **options: Unpack[Options]
+) -> _Decorator[D]: ...
 
 
 def with_session(handler: Any = None, /, **options: Any) -> Any:
@@ -315,8 +342,7 @@ class _Use(State, Generic[S]):
         try:
             self._payload = payload = self._held.get()
             if payload is None:
-                session = open_session({}, {}, self)
-                session.update(sessions._initial.make(self.key, self._update))
+                session = self._make()
             else:
                 record = sessions._records.load(payload, self.key, self._held.now)
                 session = open_session(*record, self)
@@ -344,6 +370,14 @@ class _Use(State, Generic[S]):
             del self._opened[self.key], self._session
             self._hold.__exit__(None, None, None)
 
+    def _make(self) -> Session:
+        """A new session, of fields that are nobody else's."""
+        sessions = self._sessions
+        fields = sessions._initial.make(self.key, self._update)
+        session = open_session({}, {}, self)
+        session.update(sessions._records.copy(fields, self.key))
+        return session
+
     def save(self) -> None:
         """Write the session now, in the middle of its handler."""
         self._commit()
@@ -354,17 +388,21 @@ class _Use(State, Generic[S]):
         session, lifetime = self._session, self._sessions._lifetime
         if self.defaults:
             settle_defaults(session)
-        if self.forgotten or not len(session):
+        fields = live_fields(session) if self.views is None else packed_fields(session)
+        if self.forgotten or not fields:
             if self._payload is not None:
                 self._held.delete()
                 self._payload = None
             return
-        payload = self._sessions._records.dump(session, self.key, self._payload, self._held.now)
+        payload, marks = self._sessions._records.dump(
+            session, fields, self._payload, self._held.now
+        )
         if payload != self._payload:
             self._held.set(payload, lifetime)
-            self._payload = payload
-        elif lifetime is not None:
-            self._held.touch(lifetime)
+            self._payload, self.marks = payload, marks
+        elif lifetime is not None and not self._held.touch(lifetime):
+            # The handler took longer than the session lives without one.
+            self._held.set(payload, lifetime)
 
 
 class _Initial:
@@ -381,12 +419,12 @@ class _Initial:
 
     def make(self, key: str, update: object) -> dict[str, Any]:
         """
-        The fields of a new session, which share no object with those of another.
+        The fields that a new session begins with; values may be marked by `ttl`.
 
         Raises:
             SessionError: `initial` raised.
             TypeError: `initial` wants an update and there is none, or returned something else
-                than a mapping or an instance of a dataclass.
+                than a mapping with names or an instance of a dataclass.
         """
         made = self._call(key, update)
         if isinstance(made, Mapping):
@@ -401,7 +439,9 @@ class _Initial:
                 f"not {type(made).__name__}"
             )
         self._known = True
-        return copy.deepcopy(fields)
+        if not all(isinstance(name, str) for name in fields):
+            raise TypeError("the names of the fields in initial must be str")
+        return fields
 
     def show(self, session: Session, update: object) -> Any:
         """The session as what handlers get."""
@@ -431,72 +471,96 @@ class _CallForm:
     def __init__(self, handler: Callable[..., Any], name: str) -> None:
         _refuse_handler(handler)
         signature = inspect.signature(handler)
-        parameters = list(signature.parameters.values())
-        position = next((i for i, p in enumerate(parameters) if _takes(p, name)), None)
-        if position is None:
-            raise TypeError(
-                f"{_name_of(handler)} has no parameter {name!r} to receive the session; write "
-                f"def {_name_of(handler)}(message, {name}), or name its parameter in "
-                'with_session(name="...")'
-            )
-        self._handler = handler
-        self._name = name
-        self.session_position = position if parameters[position].kind in _POSITIONAL else None
-        del parameters[position]
-        self.published = signature.replace(parameters=parameters)
-        positional = [p.name for p in parameters if p.kind in _POSITIONAL]
+        parameters = dict(signature.parameters)
+        if name not in parameters or parameters[name].kind in _VARIADIC:
+            raise TypeError(_advice(handler, name))
+        self.name = name
+        self._positional = [p.name for p in parameters.values() if p.kind in _POSITIONAL]
+        # Only ever equal to a number of arguments if the session comes right after them.
+        self.session_position = self._positional.index(name) if name in self._positional else -1
+        del parameters[name]
+        self.published = signature.replace(parameters=list(parameters.values()))
+        positional = [each for each in self._positional if each != name]
         self.update_position = 1 if positional[:1] in (["self"], ["cls"]) else 0
         self._update_name = "".join(positional[self.update_position :][:1])
+        takes_any = any(p.kind is p.VAR_POSITIONAL for p in parameters.values())
+        if not self._update_name and not takes_any:
+            raise TypeError(_advice(handler, name))
+        if _is_decorated(handler):
+            # By name: what is inside must not take this session for the update.
+            self._positional, self.session_position = [], -1
 
     def update_of(self, kwargs: dict[str, Any]) -> Any:
         """The update of a call that does not pass it by position."""
-        if self._update_name in kwargs:
-            return kwargs[self._update_name]
-        raise TypeError(f"{_name_of(self._handler)}() was called without the update")
+        if self._update_name not in kwargs:
+            raise TypeError("a handler with a session was called without an update")
+        return kwargs[self._update_name]
 
-    def place(self, session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    def place(self, session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
         """Put the session among the arguments of a call: those by position, or `kwargs`."""
-        position = self.session_position
-        if position is not None and position <= len(args):
-            # What follows the session in the handler was passed by position, too.
-            return *args[:position], session, *args[position:]
-        if self._name in kwargs:
+        if self.name in kwargs:
             raise TypeError(
-                f"{_name_of(self._handler)}() gets its {self._name!r} from with_session; to pass "
-                "another, call its __wrapped__"
+                f"the handler gets its {self.name!r} from with_session; to pass another one, "
+                "call its __wrapped__"
             )
-        kwargs[self._name] = session
-        return args
+        kwargs[self.name] = session
+        placed, given = [], list(reversed(args))
+        for name in self._positional:
+            # As Python does it: what is not given by name takes the next argument by position.
+            if name not in kwargs and not given:
+                break
+            placed.append(kwargs.pop(name) if name in kwargs else given.pop())
+        return [*placed, *reversed(given)]
 
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
-def _takes(parameter: inspect.Parameter, name: str) -> bool:
-    return parameter.name == name and parameter.kind not in _VARIADIC
-
-
 def _refuse_handler(handler: Any) -> None:
     if isinstance(handler, staticmethod | classmethod):
         raise TypeError(f"put @{type(handler).__name__} above @with_session, not below it")
-    if not callable(handler):
+    if not callable(handler) or isinstance(handler, type):
+        shown = f"initial={handler.__name__}" if isinstance(handler, type) else "initial=..."
         raise TypeError(
-            f"with_session decorates a handler, not {type(handler).__name__}; its options are "
-            "keywords, such as with_session(initial=...)"
+            "with_session decorates a function; its options are keywords, such as "
+            f"with_session({shown})"
         )
+    if _is_async(handler):
+        raise TypeError(
+            f"{_name_of(handler)} is async, and telesession is for blocking handlers of TeleBot; "
+            "write it with def, without async"
+        )
+    if _any_function(inspect.isgeneratorfunction, handler):
+        raise TypeError(
+            f"{_name_of(handler)} is a generator, whose body would run after its session is "
+            "closed; return a value instead of yielding"
+        )
+
+
+def _is_async(function: Any) -> bool:
+    return _any_function(inspect.iscoroutinefunction, function) or _any_function(
+        inspect.isasyncgenfunction, function
+    )
+
+
+def _any_function(is_kind: Callable[[Any], bool], function: Any) -> bool:
     # An object that can be called tells by the method that does it.
-    for function in (handler, type(handler).__call__):
-        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-            raise TypeError(
-                f"{_name_of(handler)} is async, and telesession is for blocking handlers of "
-                f"TeleBot; write def {_name_of(handler)}, without async"
-            )
-        if inspect.isgeneratorfunction(function):
-            raise TypeError(
-                f"{_name_of(handler)} is a generator, whose body would run after its session is "
-                "closed; return a value instead of yielding"
-            )
+    return is_kind(function) or is_kind(type(function).__call__)
+
+
+def _is_decorated(handler: Any) -> bool:
+    return hasattr(handler, "__telesession__")
+
+
+def _advice(handler: Any, name: str) -> str:
+    function = _name_of(handler)
+    if function == "<lambda>":
+        return f"the lambda needs an update and a session; write lambda message, {name}: ..."
+    return (
+        f"{function} needs a parameter for the update and one named {name!r} for the session; "
+        f'write def {function}(message, {name}), or with_session(name="...") for another name'
+    )
 
 
 def _name_of(handler: Any) -> str:
@@ -506,6 +570,8 @@ def _name_of(handler: Any) -> str:
 def _initial_callable(initial: Any) -> tuple[Callable[..., Any], bool]:
     """How to call `initial`, and whether it gets the update."""
     if isinstance(initial, Mapping):
+        if not all(isinstance(name, str) for name in initial):
+            raise TypeError("the names of the fields in initial must be str")
         return lambda: initial, False
     if isinstance(initial, type) and (is_dataclass(initial) or issubclass(initial, Mapping)):
         _refuse_required(initial)
@@ -516,6 +582,8 @@ def _initial_callable(initial: Any) -> tuple[Callable[..., Any], bool]:
             "initial must be a mapping, a dataclass, or a callable that returns a mapping or an "
             f"instance of a dataclass, not {shown}"
         )
+    if _is_async(initial):
+        raise TypeError("initial must not be async; write it with def")
     required = _required_parameters(initial)
     if len(required) > 1 or any(p.kind not in _POSITIONAL for p in required):
         names = ", ".join(p.name for p in required)
@@ -554,8 +622,8 @@ def _declared_type(initial: Any) -> type:
     return initial if isinstance(initial, type) else object
 
 
-def _checked(option: str, value: Any, kind: type) -> Any:
-    if type(value) is not kind:
+def _checked(option: str, value: object, kind: type[R]) -> R:
+    if not isinstance(value, kind):
         raise TypeError(f"{option} must be a {kind.__name__}, not {type(value).__name__}")
     return value
 
@@ -566,6 +634,14 @@ def _checked_callable(get_storage_key: Any) -> Any:
             "get_storage_key must be a function from the update to its key, not "
             f"{type(get_storage_key).__name__}"
         )
+    if _is_async(get_storage_key):
+        raise TypeError("get_storage_key must not be async; write it with def")
+    try:
+        inspect.signature(get_storage_key).bind(None)
+    except TypeError as error:
+        raise TypeError(f"get_storage_key must take one argument, the update: {error}") from None
+    except ValueError:
+        pass  # What is written in C does not always tell what it takes.
     return get_storage_key
 
 
@@ -589,7 +665,7 @@ def _checked_lifetime(lifetime: float | timedelta | None) -> float | None:
 
 
 def _checked_name(name: Any) -> str:
-    checked: str = _checked("name", name, str)
+    checked = _checked("name", name, str)
     if not checked.isidentifier() or keyword.iskeyword(checked):
         raise ValueError(f"name must be the name of a parameter, which {name!r} cannot be")
     return checked

@@ -11,10 +11,10 @@ from typing import Any, NoReturn
 
 import msgspec
 
+from telesession.codecs import comes_back, refusal
 from telesession.errors import DecodeError, EncodeError
 from telesession.session import (
     CORE,
-    Marked,
     Session,
     core_of,
     describe,
@@ -23,6 +23,7 @@ from telesession.session import (
     missing,
     replace_field,
     state_of,
+    unmarked,
 )
 
 _ABSENT: Any = object()
@@ -102,14 +103,20 @@ class Typed:
             replace_field(session, name, fitted)
 
     def _packed(self, session: Session, name: str, hint: Any, value: Any) -> Any:
-        plain = _plain(value)
+        key = state_of(session).key
         try:
-            comes_back = _alike(value, msgspec.convert(plain, hint))
+            plain = _plain(value)
+            fits = _alike(value, msgspec.convert(plain, hint))
+        except RecursionError:
+            reason = "nested too deeply or in a cycle; store it flat"
+            raise EncodeError(key, name, type(value).__name__, reason) from None
         except msgspec.ValidationError:
-            comes_back = False
-        if not comes_back:
+            fits = False
+        if not fits and not comes_back(plain):
+            raise refusal({name: plain}, key)
+        if not fits:
             reason = f"but {self._declaration(name)}; assign what is declared, or declare this"
-            raise EncodeError(state_of(session).key, name, type(value).__name__, reason)
+            raise EncodeError(key, name, type(value).__name__, reason)
         return plain
 
     def _declaration(self, name: str) -> str:
@@ -143,8 +150,11 @@ class _Field:
 
     def __init__(self, field: dataclasses.Field[Any]) -> None:
         self._name = field.name
-        self._default = _unmarked(field.default)
+        self._default = unmarked(field.default)
         self._default_factory: Any = field.default_factory
+        if isinstance(self._default, dict | list | set):
+            # Only ttl([]) can be such a default, which every session must have for itself.
+            self._default_factory = lambda: copy.deepcopy(unmarked(field.default))
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:
@@ -153,7 +163,11 @@ class _Field:
             return self._default
         session = core_of(instance)
         value = field_of(session, self._name, _ABSENT)
-        return self._declared_default(session) if value is _ABSENT else value
+        if value is not _ABSENT:
+            # A default that was handed out before is over once the field exists.
+            (state_of(session).defaults or {}).pop(self._name, None)
+            return value
+        return self._declared_default(session)
 
     def __set__(self, instance: Any, value: Any) -> None:
         session = core_of(instance)
@@ -168,15 +182,15 @@ class _Field:
             raise AttributeError(missing(session, self._name)) from None
 
     def _declared_default(self, session: Session) -> Any:
-        if self._default is not dataclasses.MISSING:
-            return self._default
         if self._default_factory is dataclasses.MISSING:
-            raise AttributeError(missing(session, self._name))
+            if self._default is dataclasses.MISSING:
+                raise AttributeError(missing(session, self._name))
+            return self._default
         state = state_of(session)
         if state.defaults is None:
             state.defaults = {}
         if self._name not in state.defaults:
-            made = _unmarked(self._default_factory())
+            made = unmarked(self._default_factory())
             state.defaults[self._name] = made, copy.deepcopy(made)
         return state.defaults[self._name][0]
 
@@ -282,19 +296,15 @@ def _kind(value: object) -> str:
     return f"an object of type {type(value).__name__}"
 
 
-def _unmarked(value: Any) -> Any:
-    return value.value if isinstance(value, Marked) else value
-
-
 def _plain(value: Any) -> Any:
     """The value with its dataclasses and enums as dicts and values; the rest is for the codec."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    kind = type(value)
+    if dataclasses.is_dataclass(kind) and not issubclass(kind, _Shown):
         return {
-            field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)
+            field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(kind)
         }
     if isinstance(value, enum.Enum):
         return value.value
-    kind = type(value)
     if kind is dict:
         return {_plain(name): _plain(item) for name, item in value.items()}
     if kind in (list, tuple, set, frozenset):

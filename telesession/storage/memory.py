@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping, Sequence
+from contextlib import suppress
 from heapq import heapify, heappop, heappush, heapreplace
+from typing import Any
 
 from telesession.codecs import Codec, PickleCodec
 from telesession.errors import StorageError
@@ -39,50 +41,51 @@ class MemoryStorage(Storage):
     def __init__(
         self, store: MutableMapping[str, bytes] | None = None, codec: Codec | None = None
     ) -> None:
-        if store is not None and not hasattr(store, "__setitem__"):
-            raise TypeError(
-                f"MemoryStorage(store=...) must be a mutable mapping, not {type(store).__name__}"
-            )
         self.codec = PickleCodec() if codec is None else codec
-        self._store: MutableMapping[str, bytes] = {} if store is None else store
+        self._store: MutableMapping[str, bytes] = {} if store is None else _checked_store(store)
         # A dict keeps what it is given; any other mapping may have its own opinion.
         self._obedient = type(self._store) is dict
         self._mutex = threading.Lock()
-        self._expiry = _Expiry()
+        self._expiry = _Expiry(self._store)
 
     def get(self, key: str) -> bytes | None:
         """See `Storage.get`."""
         with self._mutex:
             if key in self._expiry.deadlines and self._expiry.is_over(key):
                 return None
-            try:
-                return self._store[key]
-            except KeyError:
-                return None
-            except Exception as error:
-                raise _failure("read", key, error) from error
+            payload = self._read(key)
+        if payload is not None and not isinstance(payload, bytes):
+            raise StorageError(
+                "read", key, f"the store of MemoryStorage gave a {type(payload).__name__}, no bytes"
+            )
+        return payload
 
     def set(self, key: str, payload: bytes, lifetime: float | None = None) -> None:
         """See `Storage.set`. Records whose lifetime is over leave the store on the way."""
         with self._mutex:
-            if self._expiry.heap:
-                self._drop_expired()
+            before = None if self._obedient else self._read(key)
             try:
                 self._store[key] = payload
-                if not self._obedient:
-                    self._drop_older(key, payload)
             except Exception as error:
                 raise _failure("write", key, error) from error
+            if before is not None and before != payload:
+                self._drop_older(key, before)
             if lifetime is not None or self._expiry.heap:
                 self._expiry.schedule(key, lifetime)
+                self._drop_expired()
 
     def delete(self, key: str) -> bool:
         """See `Storage.delete`."""
         with self._mutex:
             live = not self._expiry.is_over(key)
-            existed = self._remove(key)
+            try:
+                del self._store[key]
+            except KeyError:
+                live = False
+            except Exception as error:
+                raise _failure("delete", key, error) from error
             self._expiry.cancel(key)
-            return live and existed
+            return live
 
     def touch(self, key: str, lifetime: float | None) -> bool:
         """See `Storage.touch`. A cache's own age limit counts from the last write all the same."""
@@ -107,7 +110,15 @@ class MemoryStorage(Storage):
             return iter([key for key in keys if not self._expiry.is_over(key)])
 
     def __repr__(self) -> str:
-        return f"<MemoryStorage of {len(self._store)} records in a {type(self._store).__name__}>"
+        return f"<MemoryStorage in a {type(self._store).__name__}>"
+
+    def _read(self, key: str) -> bytes | None:
+        try:
+            return self._store[key]
+        except KeyError:
+            return None
+        except Exception as error:
+            raise _failure("read", key, error) from error
 
     def _contains(self, key: str) -> bool:
         try:
@@ -115,29 +126,19 @@ class MemoryStorage(Storage):
         except Exception as error:
             raise _failure("look up", key, error) from error
 
-    def _remove(self, key: str) -> bool:
-        try:
-            del self._store[key]
-        except KeyError:
-            return False
-        except Exception as error:
-            raise _failure("delete", key, error) from error
-        return True
-
-    def _drop_expired(self) -> None:
-        for key in self._expiry.iter_over():
-            self._remove(key)
-        self._expiry.prune(self._store)
-
-    def _drop_older(self, key: str, payload: bytes) -> None:
+    def _drop_older(self, key: str, before: bytes) -> None:
         # TLRUCache ignores a value whose time is already over and keeps the one before it. To
         # delete first would be simpler, but lose the old record when the store refuses the new.
-        try:
-            kept = self._store[key]
-        except KeyError:
-            return
-        if kept != payload:
-            del self._store[key]
+        with suppress(Exception):
+            if self._store[key] == before:
+                del self._store[key]
+
+    def _drop_expired(self) -> None:
+        # What cannot be dropped now stays hidden and is tried again; the write itself is done.
+        with suppress(Exception):
+            for key in self._expiry.iter_over():
+                with suppress(KeyError):
+                    del self._store[key]
 
 
 class _Expiry:
@@ -148,9 +149,11 @@ class _Expiry:
     the heap alone, so that it does not grow with every touch of a session.
     """
 
-    def __init__(self) -> None:
-        self.heap: list[tuple[float, str]] = []
+    def __init__(self, store: MutableMapping[str, bytes]) -> None:
         self.deadlines: dict[str, float] = {}
+        self.heap: list[tuple[float, str]] = []
+        self._store = store
+        self._limit = _SLACK
 
     def is_over(self, key: str) -> bool:
         deadline = self.deadlines.get(key)
@@ -165,6 +168,8 @@ class _Expiry:
         self.deadlines[key] = deadline
         if known is None or deadline < known:
             heappush(self.heap, (deadline, key))
+            if len(self.heap) > self._limit:
+                self._prune()
 
     def cancel(self, key: str) -> None:
         self.deadlines.pop(key, None)
@@ -183,13 +188,27 @@ class _Expiry:
                 del self.deadlines[key]
             heappop(self.heap)
 
-    def prune(self, store: Collection[str]) -> None:
-        """Forget what left the store by itself; the cost is spread over the writes before."""
-        if len(self.deadlines) > 2 * len(store) + _SLACK:
-            self.deadlines = {k: d for k, d in self.deadlines.items() if k in store}
-        if len(self.heap) > 2 * len(self.deadlines) + _SLACK:
-            self.heap = [(deadline, key) for key, deadline in self.deadlines.items()]
-            heapify(self.heap)
+    def _prune(self) -> None:
+        """Forget what left the store by itself, and what the heap has twice."""
+        # The limit doubles with what is left, which spreads the cost over the pushes before.
+        with suppress(Exception):
+            self.deadlines = {key: d for key, d in self.deadlines.items() if key in self._store}
+        self.heap = [(deadline, key) for key, deadline in self.deadlines.items()]
+        heapify(self.heap)
+        self._limit = 2 * len(self.heap) + _SLACK
+
+
+def _checked_store(store: Any) -> MutableMapping[str, bytes]:
+    methods = ("__getitem__", "__setitem__", "__delitem__", "__contains__", "__iter__")
+    lacking = [name for name in methods if not hasattr(type(store), name)]
+    if lacking or isinstance(store, Sequence | Storage | type):
+        shown = store.__name__ if isinstance(store, type) else f"a {type(store).__name__}"
+        raise TypeError(
+            f"MemoryStorage(store=...) must be a mutable mapping such as {{}}, not {shown}"
+            + (f", which has no {lacking[0]}" if lacking else "")
+        )
+    checked: MutableMapping[str, bytes] = store
+    return checked
 
 
 def _failure(action: str, key: str | None, error: Exception) -> StorageError:

@@ -1,0 +1,30 @@
+"""
+Tools for testing bots: a loopback Bot API, users who write to it, and bots that poll it.
+
+Fixtures for pytest are in `telesession.testing.fixtures`.
+"""
+
+from __future__ import annotations
+
+from telesession.testing.bot_api import BotAPI
+from telesession.testing.call import Call, File, RefusedError
+from telesession.testing.chat import OFFLINE_TOKEN, chat, run
+from telesession.testing.history import SentMessage
+from telesession.testing.polling import Polling, RecordingExceptionHandler, run_polling
+from telesession.testing.users import Group, User
+
+__all__ = [
+    "OFFLINE_TOKEN",
+    "BotAPI",
+    "Call",
+    "File",
+    "Group",
+    "Polling",
+    "RecordingExceptionHandler",
+    "RefusedError",
+    "SentMessage",
+    "User",
+    "chat",
+    "run",
+    "run_polling",
+]

@@ -1,0 +1,296 @@
+"""A small Telegram Bot API server on the loopback interface, for tests without a network."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Self
+
+from telebot import apihelper
+
+from telesession.testing.call import JSON, Call, RefusedError
+from telesession.testing.history import History, SentMessage
+from telesession.testing.methods import Methods
+from telesession.testing.server import Server
+from telesession.testing.updates import Updates
+from telesession.testing.users import Group, User
+from telesession.testing.webhook import Webhook
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+_DESCRIPTIONS = {
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden: bot was blocked by the user",
+    404: "Not Found",
+    409: "Conflict: terminated by other getUpdates request; make sure that only one bot instance "
+    "is running",
+    429: "Too Many Requests: retry after {retry_after}",
+    500: "Internal Server Error",
+    502: "Bad Gateway",
+}
+
+
+class BotAPI:
+    """
+    A Telegram Bot API server on a free loopback port, which every bot of this process talks to.
+
+    From `start` to `close` telebot's `apihelper.API_URL` points here (and `apihelper.proxy` keeps
+    loopback requests off any proxy); then both are as before. Stop the bots before closing it: a
+    bot that is still polling would go on with the real Telegram. Keep one for a test. Threads may
+    share it.
+
+    The server has one bot: whoever polls gets the updates, with whatever token. It implements
+    what `telesession.testing.methods` lists; every other method is answered `True`. Subclasses
+    may override `answer` to do more.
+
+    `url` is for bots in other processes: what to assign to their `apihelper.API_URL`. It is empty
+    before `start`.
+    """
+
+    def __init__(self) -> None:
+        self.url = ""
+        self._changed = threading.Condition()
+        self._history = History()
+        self._updates = Updates(self._changed)
+        self._webhook = Webhook(self._updates, self._changed)
+        self._methods = Methods(self._history, self._updates, self._webhook)
+        self._calls: list[Call] = []
+        self._failures: dict[str, deque[RefusedError]] = {}
+        self._server: Server | None = None
+        self._former: tuple[Any, Any] = (None, None)
+
+    @staticmethod
+    def running() -> BotAPI:
+        """
+        The server that telebot talks to now.
+
+        Raises `RuntimeError` if there is none.
+        """
+        api: BotAPI | None = getattr(apihelper.API_URL, "api", None)
+        if api is None:
+            raise RuntimeError(
+                "no loopback Bot API is running, and this would reach the real Telegram: "
+                "put it into a `with BotAPI() as api:` block"
+            )
+        return api
+
+    def start(self) -> Self:
+        """Start the server, unless it runs, and point telebot at it. Returns the server itself."""
+        if self._server is not None:
+            return self
+        self._server = Server(self._receive)
+        self._server.start()
+        self.url = f"{self._server.url}/bot{{0}}/{{1}}"
+        self._former = apihelper.API_URL, apihelper.proxy
+        apihelper.API_URL = _Address(self.url, self)  # type: ignore[assignment]
+        apihelper.proxy = {"no_proxy": "127.0.0.1"}  # type: ignore[assignment]
+        return self
+
+    def close(self) -> None:
+        """
+        Stop the server and point telebot where it pointed before; may be repeated.
+
+        Polls that wait are answered at once.
+        """
+        if self._server is None:
+            return
+        self._webhook.close()
+        with self.short_polls():
+            self._server.stop()
+        self._server = None
+        apihelper.API_URL, apihelper.proxy = self._former
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def calls(self) -> list[Call]:
+        """Every call so far, in the order of arrival."""
+        with self._changed:
+            return list(self._calls)
+
+    def calls_of(self, method: str) -> list[Call]:
+        """Every call of one method so far, in the order of arrival."""
+        return [call for call in self.calls if call.method == method]
+
+    @property
+    def messages(self) -> list[SentMessage]:
+        """
+        Every message that the bot has sent so far, in order.
+
+        An edited message is there as it reads now, in its old place; a deleted one stays.
+        """
+        with self._changed:
+            return list(self._history.sent)
+
+    @property
+    def unconfirmed(self) -> list[JSON]:
+        """The updates that the bot was not given yet, or has not asked beyond."""
+        with self._changed:
+            return list(self._updates.pending)
+
+    def user(self, user_id: int, **profile: Any) -> User:
+        """Somebody who writes to the bot, see `User`."""
+        return User(self, user_id, **profile)
+
+    def group(self, chat_id: int, *, title: str | None = None, forum: bool = False) -> Group:
+        """
+        A group that the bot is in.
+
+        Args:
+            chat_id: Its id, a negative number; supergroups start with `-100`.
+            title: Its title, by default made up from the id.
+            forum: Whether it has topics.
+        """
+        with self._changed:
+            chat = dict(self._history.chat(chat_id))
+            if title is not None:
+                chat["title"] = title
+            if forum:
+                chat.update(type="supergroup", is_forum=True)
+            self._history.add_chat(chat)
+        return Group(chat_id, chat)
+
+    def push(self, update: JSON) -> JSON:
+        """
+        Give an update to the bot, and return it with its `update_id`.
+
+        For the kinds of updates that `User` has no method for. An `update_id` is filled in if
+        there is none, and the message in the update, if any, becomes known to the server. Raises
+        `ValueError` unless the update has exactly one payload, such as `message`.
+        """
+        with self._changed:
+            pushed = self._updates.push(update)
+            self._history.remember_update(pushed)
+            return pushed
+
+    def next_message_id(self, chat_id: int) -> int:
+        """A number for a new message in a chat: one more than the latest there, from 1."""
+        with self._changed:
+            return self._history.next_message_id(chat_id)
+
+    def find_message(self, chat_id: int, message_id: int) -> JSON | None:
+        """A message as its chat shows it now, or `None` if it is unknown or was deleted."""
+        with self._changed:
+            return self._history.find(chat_id, message_id)
+
+    def fail_next(
+        self,
+        method: str,
+        code: int,
+        *,
+        description: str | None = None,
+        retry_after: int = 1,
+        times: int = 1,
+    ) -> None:
+        """
+        Refuse the next calls of a method.
+
+        Args:
+            method: The method's name, such as `"sendMessage"`.
+            code: The error code: 429 for too many requests, 403 for a user who blocked the bot.
+            description: The error's description, by default as Telegram words it for the code.
+            retry_after: Seconds to wait that the error asks for, with code 429 only.
+            times: How many calls to refuse.
+        """
+        if description is None:
+            description = _DESCRIPTIONS.get(code, "Error").format(retry_after=retry_after)
+        limited = code == HTTPStatus.TOO_MANY_REQUESTS
+        failure = RefusedError(code, description, retry_after if limited else None)
+        with self._changed:
+            self._failures.setdefault(method, deque()).extend([failure] * times)
+
+    def wait_for(
+        self, predicate: Callable[[], Any], timeout: float | None = 10, *, what: str = "it"
+    ) -> Any:
+        """
+        Wait until a predicate is true, and return what it returned.
+
+        Args:
+            predicate: Called at once and then after each call of a bot, each update and each
+                `notify`, while the server stands still. It may look at anything, but must not
+                wait itself.
+            timeout: Real seconds to wait at most, even while the clock is frozen; `None` waits
+                for ever.
+            what: What is being waited for, for the error message.
+
+        Raises `TimeoutError`, saying what was there instead.
+        """
+        with self._changed:
+            result = self._changed.wait_for(predicate, timeout)
+            if not result:
+                raise TimeoutError(f"waited {timeout:g} s for {what}, in vain: {self._summary()}")
+            return result
+
+    def wait_for_messages(self, count: int, timeout: float | None = 10) -> list[SentMessage]:
+        """
+        Wait until the bot has sent so many messages, and return all that it has sent.
+
+        Raises `TimeoutError` after `timeout` real seconds, saying what it had sent by then.
+        """
+        self.wait_for(
+            lambda: len(self._history.sent) >= count, timeout, what=f"{count} messages of the bot"
+        )
+        return self.messages
+
+    def wait_until_confirmed(self, timeout: float | None = 10) -> None:
+        """
+        Wait until the bot has confirmed every update, by asking for later ones.
+
+        A bot without threads has then handled them all; for others see `Polling.wait_idle`.
+        Raises `TimeoutError` after `timeout` real seconds.
+        """
+        self.wait_for(lambda: not self._updates.pending, timeout, what="updates to be confirmed")
+
+    def notify(self) -> None:
+        """Let waiting predicates look again, after a change that the server cannot know of."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def short_polls(self) -> AbstractContextManager[None]:
+        """A `with` block in which `getUpdates` never waits; entering it ends the waits."""
+        return self._updates.short()
+
+    def answer(self, call: Call) -> Any:
+        """
+        The `result` of a call; raises `RefusedError` where Telegram would refuse.
+
+        Runs in a thread of the server, one call at a time.
+        """
+        return self._methods.answer(call)
+
+    def _receive(self, call: Call) -> Any:
+        with self._changed:
+            self._calls.append(call)
+            self._changed.notify_all()
+            if failures := self._failures.get(call.method):
+                raise failures.popleft()
+            try:
+                return self.answer(call)
+            finally:
+                self._changed.notify_all()
+
+    def _summary(self) -> str:
+        calls = Counter(call.method for call in self._calls)
+        return (
+            f"the bot has sent {[message.text for message in self._history.sent]}, called "
+            f"{dict(calls)}, and left {len(self._updates.pending)} updates unconfirmed"
+        )
+
+
+class _Address(str):
+    """The url of a `BotAPI`, which knows its server."""
+
+    api: BotAPI
+
+    def __new__(cls, url: str, api: BotAPI) -> Self:
+        address = super().__new__(cls, url)
+        address.api = api
+        return address

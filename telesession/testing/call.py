@@ -1,0 +1,96 @@
+"""One call of a Bot API method, as a bot made it, and the refusal it may get."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+JSON = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class File:
+    """
+    A file that a bot uploaded as part of a multipart request.
+
+    Args:
+        name: The file name that the bot gave.
+        content: The bytes of the file.
+    """
+
+    name: str
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Call:
+    """
+    One call of a Bot API method.
+
+    Args:
+        method: The method's name, such as `"sendMessage"`.
+        params: The parameters as the bot sent them. telebot sends strings, JSON-encoded where
+            the Bot API asks for an object; an uploaded file is a `File`.
+        token: The token that the bot used.
+    """
+
+    method: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    token: str = ""
+
+    def integer(self, name: str) -> int | None:
+        """A parameter as an integer, or `None` if it is missing or empty."""
+        value = self.params.get(name)
+        if value is None or value == "":
+            return None
+        try:
+            return int(value)
+        except (TypeError, ValueError):
+            raise RefusedError(400, f"Bad Request: {name} must be an integer") from None
+
+    def json(self, name: str) -> Any:
+        """A parameter as a decoded JSON value, or `None` if it is missing or empty."""
+        value = self.params.get(name)
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value) if value else None
+        except ValueError:
+            raise RefusedError(400, f"Bad Request: can't parse {name} JSON object") from None
+
+    def flag(self, name: str) -> bool:
+        """Whether a boolean parameter is present and true, however the bot spelled it."""
+        return str(self.params.get(name, "")).lower() in {"true", "1", "yes"}
+
+
+class RefusedError(Exception):
+    """
+    Raised while answering a call that Telegram would refuse; the bot gets it as an error answer.
+
+    Args:
+        code: The `error_code`, which is the HTTP status too.
+        description: The `description`, worded as Telegram does.
+        retry_after: Seconds to wait before the next call, for code 429 only.
+
+    See https://core.telegram.org/bots/api#making-requests.
+    """
+
+    def __init__(self, code: int, description: str, retry_after: int | None = None) -> None:
+        super().__init__(code, description, retry_after)
+        self.code = code
+        self.description = description
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.description}"
+
+    def as_answer(self) -> JSON:
+        """The error answer as the Bot API writes it."""
+        answer: JSON = {"ok": False, "error_code": self.code, "description": self.description}
+        if self.retry_after is not None:
+            answer["parameters"] = {"retry_after": self.retry_after}
+        return answer

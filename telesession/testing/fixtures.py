@@ -1,0 +1,45 @@
+"""
+Fixtures for pytest.
+
+Name this module in `pytest_plugins`, or import the fixtures into a `conftest.py`. It needs pytest
+and freezegun, which nothing else in telesession does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import freezegun
+import freezegun.api
+import pytest
+
+from telesession.testing.bot_api import BotAPI
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from freezegun.api import FrozenDateTimeFactory
+
+
+@pytest.fixture
+def bot_api() -> Iterator[BotAPI]:
+    """A running loopback Bot API, which every bot of the test talks to."""
+    with BotAPI() as api:
+        yield api
+
+
+@pytest.fixture
+def frozen_time() -> Iterator[FrozenDateTimeFactory]:
+    """
+    A clock that stands still, at the time of the test's start, until `frozen_time.tick(seconds)`.
+
+    It stands still in every thread. freezegun by itself gives real time to a call that has
+    `threading` among its five innermost frames (`freezegun.api.call_stack_inspection_limit`), so
+    in a bot with threads a shallow call would see the real clock and a deep one the frozen.
+    Here only the calling frame counts. Waits for locks, queues and sockets stay real, and so do
+    the durations that pytest reports.
+    """
+    frozen = freezegun.freeze_time(ignore=["_pytest"])
+    with pytest.MonkeyPatch.context() as patch, frozen as clock:
+        patch.setattr(freezegun.api, "call_stack_inspection_limit", 1)
+        yield cast("FrozenDateTimeFactory", clock)

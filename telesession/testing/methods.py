@@ -1,0 +1,168 @@
+"""What the methods of the loopback Bot API do."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from telesession.testing.call import JSON, Call, RefusedError
+from telesession.testing.history import History, SentMessage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from telesession.testing.updates import Updates
+    from telesession.testing.webhook import Webhook
+
+_MAX_TEXT = 4096
+
+#: Methods that send a message whose content is ignored here, but for its caption.
+_MEDIA = (
+    "Animation Audio Contact Dice Document Game Invoice Location Photo Poll Sticker Venue Video "
+    "VideoNote Voice"
+)
+
+
+class Methods:
+    """
+    Answers calls; a method that is not in its table is answered `True`.
+
+    Args:
+        history: Where messages are kept.
+        updates: The queue that `getUpdates` reads.
+        webhook: What `setWebhook` and its like switch.
+    """
+
+    def __init__(self, history: History, updates: Updates, webhook: Webhook) -> None:
+        self._history = history
+        self._table: dict[str, Callable[[Call], Any]] = {
+            "getUpdates": updates.poll,
+            "setWebhook": webhook.set,
+            "deleteWebhook": webhook.delete,
+            "getWebhookInfo": webhook.info,
+            "getMe": self._get_me,
+            "sendMessage": self._send_message,
+            "editMessageText": self._edit_text,
+            "editMessageReplyMarkup": self._edit_markup,
+            "deleteMessage": self._delete_message,
+            **{f"send{kind}": self._send_media for kind in _MEDIA.split()},
+        }
+
+    def answer(self, call: Call) -> Any:
+        """The `result` of a call; raises `RefusedError` where Telegram would refuse."""
+        method = self._table.get(call.method)
+        return True if method is None else method(call)
+
+    def _get_me(self, call: Call) -> JSON:
+        return {
+            **_bot_user(call.token),
+            "can_join_groups": True,
+            "can_read_all_group_messages": True,
+            "supports_inline_queries": True,
+        }
+
+    def _send_message(self, call: Call) -> JSON:
+        return self._send(call, text=_text(call))
+
+    def _send_media(self, call: Call) -> JSON:
+        caption = call.params.get("caption")
+        return self._send(call, **({"caption": caption} if caption else {}))
+
+    def _send(self, call: Call, **content: Any) -> JSON:
+        chat = self._history.chat(_require(call, "chat_id"))
+        message: JSON = {
+            "message_id": self._history.next_message_id(chat["id"]),
+            "from": _bot_user(call.token),
+            "chat": chat,
+            "date": int(time.time()),
+            **content,
+        }
+        if topic := call.integer("message_thread_id"):
+            message.update(message_thread_id=topic, is_topic_message=True)
+        if replied := self._history.find(chat["id"], _replied_id(call)):
+            message["reply_to_message"] = without(replied, "reply_to_message")
+        return self._publish(call, message)
+
+    def _edit_text(self, call: Call) -> JSON | bool:
+        return self._edit(call, text=_text(call))
+
+    def _edit_markup(self, call: Call) -> JSON | bool:
+        return self._edit(call)
+
+    def _edit(self, call: Call, **content: Any) -> JSON | bool:
+        if call.params.get("inline_message_id"):
+            return True
+        former = self._find(call, "edit")
+        message = without({**former, **content}, "reply_markup")
+        markup = call.json("reply_markup")
+        if (message, markup) == (without(former, "reply_markup"), former.get("reply_markup")):
+            raise RefusedError(
+                400,
+                "Bad Request: message is not modified: specified new message content and reply "
+                "markup are exactly the same as a current content and reply markup of the message",
+            )
+        return self._publish(call, {**message, "edit_date": int(time.time())})
+
+    def _delete_message(self, call: Call) -> bool:
+        message = self._find(call, "delete")
+        self._history.forget(message["chat"]["id"], message["message_id"])
+        return True
+
+    def _find(self, call: Call, action: str) -> JSON:
+        chat = self._history.chat(_require(call, "chat_id"))
+        message = self._history.find(chat["id"], call.integer("message_id"))
+        if message is None:
+            raise RefusedError(400, f"Bad Request: message to {action} not found")
+        return message
+
+    def _publish(self, call: Call, message: JSON) -> JSON:
+        """Put a message with the keyboard of the call into the history."""
+        markup = call.json("reply_markup")
+        # Telegram's answers show inline keyboards only.
+        if markup and "inline_keyboard" in markup:
+            message["reply_markup"] = markup
+        sent = SentMessage(
+            message["message_id"],
+            message["chat"]["id"],
+            message.get("text") or message.get("caption") or "",
+            markup,
+            message.get("reply_to_message", {}).get("message_id"),
+            message,
+        )
+        self._history.add_sent(sent)
+        return message
+
+
+def without(message: JSON, *names: str) -> JSON:
+    """A copy of a JSON object that lacks some of its members."""
+    return {name: value for name, value in message.items() if name not in names}
+
+
+def _bot_user(token: str) -> JSON:
+    number = token.partition(":")[0]
+    return {
+        "id": int(number) if number.isdecimal() else 1,
+        "is_bot": True,
+        "first_name": "Test Bot",
+        "username": "test_bot",
+    }
+
+
+def _require(call: Call, name: str) -> Any:
+    if call.params.get(name) in (None, ""):
+        raise RefusedError(400, f"Bad Request: {name} is empty")
+    return call.params[name]
+
+
+def _text(call: Call) -> str:
+    text = str(call.params.get("text", ""))
+    if not text.strip():
+        raise RefusedError(400, "Bad Request: message text is empty")
+    if len(text) > _MAX_TEXT:
+        raise RefusedError(400, "Bad Request: message is too long")
+    return text
+
+
+def _replied_id(call: Call) -> int | None:
+    parameters = call.json("reply_parameters") or {}
+    return parameters.get("message_id") or call.integer("reply_to_message_id")

@@ -1,0 +1,126 @@
+"""A worker pool of telebot that knows how many of its tasks are unfinished."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from typing import TYPE_CHECKING, Any
+
+from telebot import util
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+
+class CountingPool:
+    """
+    Stands in for a bot's `worker_pool`: counts its tasks and leaves the work to it.
+
+    Args:
+        pool: The pool that runs the tasks, telebot's or one with the same methods.
+        report: Called with each exception that a task raised, which then goes no further.
+        on_done: Called after each task, in the thread that ran it.
+    """
+
+    def __init__(
+        self,
+        pool: Any,
+        report: Callable[[Exception], object],
+        on_done: Callable[[], object],
+    ) -> None:
+        self.pool = pool
+        self._report = report
+        self._on_done = on_done
+        self._lock = threading.Lock()
+        self._unfinished = 0
+
+    def __getattr__(self, name: str) -> Any:
+        """Whatever else telebot looks for is the pool's own."""
+        return getattr(self.pool, name)
+
+    @property
+    def unfinished(self) -> int:
+        """How many tasks wait or run."""
+        return self._unfinished
+
+    def put(self, task: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Let the pool run a task."""
+
+        @functools.wraps(task)
+        def counted(*args: Any, **kwargs: Any) -> None:
+            try:
+                with Reporting(self._report):
+                    task(*args, **kwargs)
+            finally:
+                self._count(-1)
+                self._on_done()
+
+        self._count(1)
+        self.pool.put(counted, *args, **kwargs)
+
+    def close(self, timeout: float = 10) -> None:
+        """
+        End the workers after the tasks that they run now; the tasks that wait are dropped.
+
+        Waits up to `timeout` seconds for each worker of telebot's pool, where its own `close`
+        would wait for ever. Raises `RuntimeError` if one still runs then.
+        """
+        if not _is_telebots(self.pool):
+            self.pool.close()
+            return
+        workers = self.pool.workers
+        for worker in workers:
+            worker.stop()
+        # A stopped worker looks up only after its next task, or after half a second without one.
+        for _ in workers:
+            self.pool.put(_do_nothing)
+        others = [worker for worker in workers if worker is not threading.current_thread()]
+        for worker in others:
+            worker.join(timeout)
+        if running := sum(worker.is_alive() for worker in others):
+            raise RuntimeError(
+                f"could not stop the bot: {running} of its handlers still run after {timeout:g} s; "
+                "let them return before the `with` block ends"
+            )
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self._unfinished += change
+
+
+def make_pool(bot: Any) -> Any:
+    """The worker pool of a bot, or a new one like it if that was closed by `stop_bot`."""
+    pool = bot.worker_pool
+    if not _is_telebots(pool) or any(worker.is_alive() for worker in pool.workers):
+        return pool
+    return type(pool)(bot, num_threads=pool.num_threads)
+
+
+def _is_telebots(pool: Any) -> bool:
+    return isinstance(pool, util.ThreadPool)
+
+
+class Reporting:
+    """A `with` block whose exceptions are reported and go no further."""
+
+    def __init__(self, report: Callable[[Exception], object]) -> None:
+        self._report = report
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        self._report(error)
+        return True
+
+
+def _do_nothing() -> None:
+    pass
