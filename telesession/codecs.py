@@ -91,9 +91,7 @@ class PickleCodec:
     def decode(self, payload: bytes, key: str) -> dict[str, Any]:
         """See `Codec.decode`."""
         if not payload.startswith(self._MAGIC):
-            raise DecodeError(
-                key, "PickleCodec did not write it; give the storage the codec that wrote it"
-            )
+            raise DecodeError(key, "PickleCodec did not write it")
         checksum = crc32(payload[:-_CHECKSUM_SIZE]).to_bytes(_CHECKSUM_SIZE, "big")
         if checksum != payload[-_CHECKSUM_SIZE:]:
             # Before pickle sees it: a few damaged bytes may make it ask for gigabytes.
@@ -104,7 +102,7 @@ class PickleCodec:
             # Not the error itself: its text may quote what was stored.
             raise DecodeError(key, _unpickling_failure(error)) from None
         if type(record) is not dict:
-            raise DecodeError(key, "it is a pickle, but not of a session")
+            raise DecodeError(key, "it is not the record of a session")
         return record
 
     def _says_the_same(self, record: dict[str, Any], previous: bytes, key: str) -> bool:
@@ -157,6 +155,9 @@ def _alike(value: Any, loaded: Any) -> bool:
     while pairs:
         one, other = pairs.pop()
         if type(one) is not type(other):
+            # Under freezegun a datetime comes back as a subclass of what it was.
+            if isinstance(other, type(one)) and one == other:
+                continue
             return False
         if id(one) in seen:
             continue

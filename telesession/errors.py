@@ -145,7 +145,8 @@ class DecodeError(SessionError):
     def __str__(self) -> str:
         return (
             f"could not read the stored record of session {self.key!r}: {self.reason}; "
-            "the record was left as it was"
+            "the record was left as it was; mend or delete it, or give the storage the codec and "
+            "the handler the initial that it was written with"
         )
 
 
@@ -167,4 +168,7 @@ class StorageError(SessionError):
 
     def __str__(self) -> str:
         record = "" if self.key is None else f" the record of session {self.key!r}"
-        return f"could not {self.action}{record}: {self.reason}"
+        return (
+            f"could not {self.action}{record}: {self.reason}; mend what the cause of this error "
+            "says, and handle the update again"
+        )

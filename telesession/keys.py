@@ -105,9 +105,9 @@ def _topic_label(message: Any) -> str | None:
     if direct := getattr(message, "direct_messages_topic", None):
         return f"direct-{direct.topic_id}"
     # A stopped generation has no is_topic_message: its draft can only have been in a topic.
-    if message.message_thread_id and getattr(message, "is_topic_message", True):
-        return str(message.message_thread_id)
-    return "general"
+    thread = message.message_thread_id
+    is_topic = thread is not None and getattr(message, "is_topic_message", True)
+    return str(thread) if is_topic else "general"
 
 
 def _booster(update: Any) -> Any:

@@ -63,12 +63,12 @@ class Records:
             raise DecodeError(key, "it is not the record of a session")
         if ttl is None:
             return fields, {}
-        offset = self._clock_offset(now)
+        offset, instant = self._clock_offset(now), time.monotonic()
+        # Never more than the whole lifetime, even if the wall clock was set back meanwhile.
         marks = {
-            name: Mark(lifetime, deadline - offset, stored=deadline)
+            name: Mark(lifetime, min(deadline - offset, instant + lifetime), stored=deadline)
             for name, (lifetime, deadline) in _checked_ttl(ttl, key).items()
         }
-        instant = time.monotonic()
         for name, mark in marks.items():
             if instant >= mark.deadline:
                 fields.pop(name, None)
@@ -141,7 +141,7 @@ class Records:
         mark = state.marks[name]
         if mark.stored is not None:
             return not self._same({name: old_fields.get(name)}, {name: fields[name]}, state.key)
-        return mark.assigned is not None and mark.assigned != field_of(session, name, None)
+        return mark.was_changed_inside(field_of(session, name, None))
 
     def _same(self, fields: dict[str, Any], others: dict[str, Any], key: str) -> bool:
         before = self._codec.encode({"fields": fields}, key)
@@ -162,7 +162,10 @@ def _stored(mark: Mark, offset: float) -> Mark:
 def _checked_ttl(ttl: Any, key: str) -> dict[str, tuple[float, float]]:
     try:
         sound = all(
-            type(name) is str and 0 < float(lifetime) < math.inf and math.isfinite(deadline)
+            type(name) is str
+            and lifetime > 0
+            and math.isfinite(lifetime)
+            and math.isfinite(deadline)
             for name, (lifetime, deadline) in ttl.items()
         )
     except (AttributeError, OverflowError, TypeError, ValueError):

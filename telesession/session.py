@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import pickle
 import time
 from collections.abc import Callable, Iterator, MutableMapping
 from datetime import timedelta
@@ -100,7 +101,8 @@ class Mark:
         deadline: When that is, as a `time.monotonic()` value.
         stored: The deadline as the storage has it, or `None` since the handler assigned the
             field. Converting it forth and back would move it a little with every save.
-        assigned: What the handler has assigned as it was then, to tell later changes inside it.
+        assigned: What the handler has assigned, pickled, to tell later changes inside it; `None`
+            where nothing was assigned, or what cannot be changed inside.
     """
 
     __slots__ = ("assigned", "deadline", "lifetime", "stored")
@@ -109,15 +111,27 @@ class Mark:
         self.lifetime = lifetime
         self.deadline = deadline
         self.stored = stored
-        self.assigned: Any = None
+        self.assigned: bytes | None = None
 
     @classmethod
     def starting_now(cls, lifetime: float, value: Any = None) -> Self:
         """The mark of a field that is updated in this moment."""
         mark = cls(lifetime, time.monotonic() + lifetime)
-        if isinstance(value, dict | list | set):
-            mark.assigned = copy.deepcopy(value)
+        mark.assigned = _inside(value)
         return mark
+
+    def was_changed_inside(self, value: Any) -> bool:
+        """Whether the value that the handler has assigned is another one by now."""
+        return self.assigned is not None and self.assigned != _inside(value)
+
+
+def _inside(value: Any) -> bytes | None:
+    if isinstance(value, str | int | float | bytes | None):
+        return None
+    try:
+        return pickle.dumps(value, 5)
+    except Exception:  # noqa: BLE001 -- what cannot be pickled is for the codec to refuse
+        return None
 
 
 class State:

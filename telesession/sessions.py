@@ -256,7 +256,7 @@ class Sessions(Generic[S]):
         except Exception as error:
             raise SessionError(
                 f"no session for this {type(update).__name__}: get_storage_key raised "
-                f"{type(error).__name__}"
+                f"{type(error).__name__}; let it return None for an update without a session"
             ) from error
         if isinstance(key, str) and key:
             return self._prefix + key
@@ -439,8 +439,7 @@ class _Initial:
                 f"not {type(made).__name__}"
             )
         self._known = True
-        if not all(isinstance(name, str) for name in fields):
-            raise TypeError("the names of the fields in initial must be str")
+        _refuse_odd_names(fields)
         return fields
 
     def show(self, session: Session, update: object) -> Any:
@@ -460,8 +459,8 @@ class _Initial:
             return self._make(update) if self._wants_update else self._make()
         except Exception as error:
             raise SessionError(
-                f"could not make session {key!r}: initial raised {type(error).__name__}; "
-                "nothing was stored"
+                f"could not make session {key!r}: initial raised {type(error).__name__}; nothing "
+                "was stored; mend initial, or let it do less"
             ) from error
 
 
@@ -471,45 +470,58 @@ class _CallForm:
     def __init__(self, handler: Callable[..., Any], name: str) -> None:
         _refuse_handler(handler)
         signature = inspect.signature(handler)
-        parameters = dict(signature.parameters)
-        if name not in parameters or parameters[name].kind in _VARIADIC:
+        parameters = list(signature.parameters.values())
+        mine = next((p for p in parameters if p.name == name and p.kind not in _VARIADIC), None)
+        if mine is None:
             raise TypeError(_advice(handler, name))
-        self.name = name
-        self._positional = [p.name for p in parameters.values() if p.kind in _POSITIONAL]
-        # Only ever equal to a number of arguments if the session comes right after them.
-        self.session_position = self._positional.index(name) if name in self._positional else -1
-        del parameters[name]
-        self.published = signature.replace(parameters=list(parameters.values()))
-        positional = [each for each in self._positional if each != name]
-        self.update_position = 1 if positional[:1] in (["self"], ["cls"]) else 0
-        self._update_name = "".join(positional[self.update_position :][:1])
-        takes_any = any(p.kind is p.VAR_POSITIONAL for p in parameters.values())
-        if not self._update_name and not takes_any:
-            raise TypeError(_advice(handler, name))
-        if _is_decorated(handler):
-            # By name: what is inside must not take this session for the update.
-            self._positional, self.session_position = [], -1
+        others = [p for p in parameters if p is not mine]
+        takes_update = [
+            p for p in others if p.kind in (*_POSITIONAL, inspect.Parameter.VAR_POSITIONAL)
+        ]
+        is_method = bool(takes_update) and takes_update[0].name in ("self", "cls")
+        if len(takes_update) <= is_method:
+            raise TypeError(f"{_name_of(handler)} has no parameter for the update; add one")
+        self.published = signature.replace(parameters=others)
+        self.update_position = int(is_method)
+        # What is inside and decorated, too, gets it by name: it must not take it for the update.
+        is_decorated = hasattr(handler, "__telesession__")
+        by_name = is_decorated or mine.kind not in _POSITIONAL
+        self.session_position = -1 if by_name else parameters.index(mine)
+        self._mine = mine
+        self._positional = [p for p in parameters if p.kind in _POSITIONAL and not is_decorated]
+        self._update_name = takes_update[is_method].name
+        self._handler_name = _name_of(handler)
 
     def update_of(self, kwargs: dict[str, Any]) -> Any:
         """The update of a call that does not pass it by position."""
         if self._update_name not in kwargs:
-            raise TypeError("a handler with a session was called without an update")
+            raise TypeError(f"{self._handler_name}() was called without the update")
         return kwargs[self._update_name]
 
     def place(self, session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
         """Put the session among the arguments of a call: those by position, or `kwargs`."""
-        if self.name in kwargs:
+        name, only_by_position = self._mine.name, self._mine.kind is _POSITIONAL[0]
+        if name in kwargs and not only_by_position:
             raise TypeError(
-                f"the handler gets its {self.name!r} from with_session; to pass another one, "
+                f"{self._handler_name}() gets its {name!r} from with_session; to pass another one, "
                 "call its __wrapped__"
             )
-        kwargs[self.name] = session
-        placed, given = [], list(reversed(args))
-        for name in self._positional:
+        placed, given, is_placed = [], list(reversed(args)), False
+        for parameter in self._positional:
             # As Python does it: what is not given by name takes the next argument by position.
-            if name not in kwargs and not given:
+            if parameter is self._mine:
+                placed.append(session)
+                is_placed = True
+            elif parameter.name in kwargs:
+                placed.append(kwargs.pop(parameter.name))
+            elif given:
+                placed.append(given.pop())
+            elif only_by_position and not is_placed:
+                placed.append(parameter.default)
+            else:
                 break
-            placed.append(kwargs.pop(name) if name in kwargs else given.pop())
+        if not is_placed:
+            kwargs[name] = session
         return [*placed, *reversed(given)]
 
 
@@ -521,15 +533,16 @@ def _refuse_handler(handler: Any) -> None:
     if isinstance(handler, staticmethod | classmethod):
         raise TypeError(f"put @{type(handler).__name__} above @with_session, not below it")
     if not callable(handler) or isinstance(handler, type):
-        shown = f"initial={handler.__name__}" if isinstance(handler, type) else "initial=..."
+        is_class = isinstance(handler, type)
+        name = handler.__name__ if is_class else type(handler).__name__
         raise TypeError(
-            "with_session decorates a function; its options are keywords, such as "
-            f"with_session({shown})"
+            f"with_session decorates a handler, not {name}; its options are keywords, such as "
+            f"with_session(initial={name if is_class else '...'})"
         )
     if _is_async(handler):
         raise TypeError(
             f"{_name_of(handler)} is async, and telesession is for blocking handlers of TeleBot; "
-            "write it with def, without async"
+            f"write def {_name_of(handler)}, without async"
         )
     if _any_function(inspect.isgeneratorfunction, handler):
         raise TypeError(
@@ -549,17 +562,13 @@ def _any_function(is_kind: Callable[[Any], bool], function: Any) -> bool:
     return is_kind(function) or is_kind(type(function).__call__)
 
 
-def _is_decorated(handler: Any) -> bool:
-    return hasattr(handler, "__telesession__")
-
-
 def _advice(handler: Any, name: str) -> str:
     function = _name_of(handler)
-    if function == "<lambda>":
-        return f"the lambda needs an update and a session; write lambda message, {name}: ..."
+    written = "handler" if function == "<lambda>" else function
     return (
-        f"{function} needs a parameter for the update and one named {name!r} for the session; "
-        f'write def {function}(message, {name}), or with_session(name="...") for another name'
+        f"{function} has no parameter {name!r} to receive the session; write "
+        f"def {written}(message, {name}), or name the parameter that it has in "
+        'with_session(name="...")'
     )
 
 
@@ -570,8 +579,7 @@ def _name_of(handler: Any) -> str:
 def _initial_callable(initial: Any) -> tuple[Callable[..., Any], bool]:
     """How to call `initial`, and whether it gets the update."""
     if isinstance(initial, Mapping):
-        if not all(isinstance(name, str) for name in initial):
-            raise TypeError("the names of the fields in initial must be str")
+        _refuse_odd_names(initial)
         return lambda: initial, False
     if isinstance(initial, type) and (is_dataclass(initial) or issubclass(initial, Mapping)):
         _refuse_required(initial)
@@ -589,6 +597,14 @@ def _initial_callable(initial: Any) -> tuple[Callable[..., Any], bool]:
         names = ", ".join(p.name for p in required)
         raise TypeError(f"initial must take nothing or the update, but it requires {names}")
     return initial, bool(required)
+
+
+def _refuse_odd_names(fields: Mapping[Any, Any]) -> None:
+    for name in fields:
+        if not isinstance(name, str):
+            raise TypeError(
+                f"initial has a field named by a {type(name).__name__}; names of fields are str"
+            )
 
 
 def _refuse_required(cls: type) -> None:

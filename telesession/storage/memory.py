@@ -53,7 +53,7 @@ class MemoryStorage(Storage):
         with self._mutex:
             if key in self._expiry.deadlines and self._expiry.is_over(key):
                 return None
-            payload = self._read(key)
+            payload = self._read(key, "read")
         if payload is not None and not isinstance(payload, bytes):
             raise StorageError(
                 "read", key, f"the store of MemoryStorage gave a {type(payload).__name__}, no bytes"
@@ -63,7 +63,7 @@ class MemoryStorage(Storage):
     def set(self, key: str, payload: bytes, lifetime: float | None = None) -> None:
         """See `Storage.set`. Records whose lifetime is over leave the store on the way."""
         with self._mutex:
-            before = None if self._obedient else self._read(key)
+            before = None if self._obedient else self._read(key, "write")
             try:
                 self._store[key] = payload
             except Exception as error:
@@ -112,13 +112,13 @@ class MemoryStorage(Storage):
     def __repr__(self) -> str:
         return f"<MemoryStorage in a {type(self._store).__name__}>"
 
-    def _read(self, key: str) -> bytes | None:
+    def _read(self, key: str, action: str) -> bytes | None:
         try:
             return self._store[key]
         except KeyError:
             return None
         except Exception as error:
-            raise _failure("read", key, error) from error
+            raise _failure(action, key, error) from error
 
     def _contains(self, key: str) -> bool:
         try:

@@ -1,0 +1,85 @@
+"""
+Guess the number, in groups: a session of the group and one of the player in one handler.
+
+Everybody in a group plays for the same number. Wins belong to the player, in whatever group.
+
+    > /in -100
+    > 0
+    higher
+    > 101
+    lower
+    > /score
+    guesses in this round: 2; rounds before: 0; your wins: 0
+    > /as 42
+    > 50
+    ...
+"""
+
+# mypy: allow-untyped-decorators
+
+import os
+import random
+from dataclasses import dataclass, field
+
+from telebot import TeleBot
+from telebot.types import Message
+
+from telesession import Sessions, by_chat
+from telesession.testing import OFFLINE_TOKEN, run
+
+GROUPS = ["group", "supergroup"]
+
+
+def draw() -> int:
+    return random.randint(1, 100)
+
+
+@dataclass
+class Game:
+    number: int = field(default_factory=draw)
+    guesses: int = 0
+    rounds: int = 0
+
+
+@dataclass
+class Player:
+    wins: int = 0
+
+
+bot = TeleBot(os.environ.get("BOT_TOKEN") or OFFLINE_TOKEN)
+games = Sessions(initial=Game, name="game", get_storage_key=by_chat)
+players = Sessions(initial=Player, name="player")
+
+
+@bot.message_handler(regexp=r"^\d{1,3}$", chat_types=GROUPS)
+@games.with_session
+@players.with_session
+def guess(message: Message, player: Player, game: Game) -> None:
+    game.guesses += 1
+    number = int(message.text or 0)
+    if number != game.number:
+        bot.reply_to(message, "higher" if number < game.number else "lower")
+        return
+    player.wins += 1
+    bot.reply_to(message, f"yes, {number}! Guesses: {game.guesses}; your wins: {player.wins}")
+    game.number, game.guesses, game.rounds = draw(), 0, game.rounds + 1
+
+
+@bot.message_handler(commands=["score"], chat_types=GROUPS)
+@games.with_session
+@players.with_session
+def tell_score(message: Message, player: Player, game: Game) -> None:
+    bot.reply_to(
+        message,
+        f"guesses in this round: {game.guesses}; rounds before: {game.rounds}; "
+        f"your wins: {player.wins}",
+    )
+
+
+@bot.message_handler(chat_types=["private"])
+def explain(message: Message) -> None:
+    bot.reply_to(message, "add me to a group, and guess my number from 1 to 100 together")
+
+
+if __name__ == "__main__":
+    run(bot)

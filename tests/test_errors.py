@@ -1,0 +1,418 @@
+"""The tree of exceptions: what each carries, what it says, and that it survives pickling."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import re
+import threading
+import traceback
+from collections import UserDict
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cachetools import LRUCache
+
+import telesession
+from telesession import (
+    DecodeError,
+    EncodeError,
+    LockLostError,
+    LockTimeoutError,
+    MemoryStorage,
+    NoSessionKeyError,
+    SessionClosedError,
+    SessionError,
+    Sessions,
+    StorageError,
+    forget,
+    save,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SECRET = "hunter2"
+
+MADE: dict[str, tuple[SessionError, dict[str, Any]]] = {
+    "SessionError": (SessionError("could not make session '1': initial raised"), {}),
+    "NoSessionKeyError": (
+        NoSessionKeyError("Poll", "returned None"),
+        {"update_type": "Poll", "reason": "returned None"},
+    ),
+    "SessionClosedError": (
+        SessionClosedError("1", "set field 'counter'"),
+        {"key": "1", "attempt": "set field 'counter'"},
+    ),
+    "LockTimeoutError": (LockTimeoutError("1", 60), {"key": "1", "seconds": 60}),
+    "LockLostError": (LockLostError("1"), {"key": "1"}),
+    "EncodeError": (
+        EncodeError("1", "cart['apple'][0]", "generator", "which pickle cannot bring back"),
+        {
+            "key": "1",
+            "path": "cart['apple'][0]",
+            "type_name": "generator",
+            "reason": "which pickle cannot bring back",
+        },
+    ),
+    "DecodeError": (DecodeError("1", "it is damaged"), {"key": "1", "reason": "it is damaged"}),
+    "StorageError": (
+        StorageError("write", "1", "the disk is full"),
+        {"action": "write", "key": "1", "reason": "the disk is full"},
+    ),
+    "StorageError-without-key": (
+        StorageError("list the keys", None, "the server is away"),
+        {"action": "list the keys", "key": None, "reason": "the server is away"},
+    ),
+}
+
+with_each_made = pytest.mark.parametrize("name", list(MADE))
+
+
+def test_the_tree_has_one_root_and_no_branches() -> None:
+    """Each error is a `SessionError`, and none is a kind of another."""
+    subclasses = {
+        DecodeError,
+        EncodeError,
+        LockLostError,
+        LockTimeoutError,
+        NoSessionKeyError,
+        SessionClosedError,
+        StorageError,
+    }
+
+    assert subclasses == set(SessionError.__subclasses__())
+    assert {(SessionError,)} == {cls.__bases__ for cls in subclasses}
+    assert (Exception,) == SessionError.__bases__
+
+
+def test_every_error_has_a_row_in_this_table() -> None:
+    """No error of the tree goes without the checks below."""
+    assert {SessionError, *SessionError.__subclasses__()} == {type(row[0]) for row in MADE.values()}
+
+
+@with_each_made
+def test_an_error_carries_its_data_as_attributes(name: str) -> None:
+    """What a handler may want to know is an attribute, under the name of its argument."""
+    error, data = MADE[name]
+
+    assert data == vars(error)
+
+
+@with_each_made
+def test_a_message_quotes_the_data(name: str) -> None:
+    """The message has all the data in it: keys as they were given, numbers with their unit."""
+    error, data = MADE[name]
+    shown = [f"{value} s" if key == "seconds" else str(value) for key, value in data.items()]
+
+    assert [part for part in shown if part != "None"] == [
+        part for part in shown if part in str(error)
+    ]
+
+
+@with_each_made
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_an_error_survives_pickling(name: str, protocol: int) -> None:
+    """Pickled and loaded, an error is of the same class, with the same data, text and notes."""
+    error = copy.deepcopy(MADE[name][0])
+    error.add_note("seen by the second worker")
+
+    loaded = pickle.loads(pickle.dumps(error, protocol))
+
+    assert [type(error), str(error), vars(error)] == [type(loaded), str(loaded), vars(loaded)]
+    assert ["seen by the second worker"] == loaded.__notes__
+
+
+@with_each_made
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy], ids=["copy", "deepcopy"])
+def test_an_error_survives_copying(name: str, duplicate: Callable[[Any], Any]) -> None:
+    """A copy of an error is of the same class, with the same data and text."""
+    error = MADE[name][0]
+    copied = duplicate(error)
+
+    assert error is not copied
+    assert [type(error), str(error), vars(error)] == [type(copied), str(copied), vars(copied)]
+
+
+# The same errors as the library raises them.
+
+
+class Poll:
+    """An update that names nobody."""
+
+    text = SECRET
+
+
+class BrokenStore(UserDict[str, bytes]):
+    """The store of a backend that is down."""
+
+    def fail(self, *_args: object) -> Any:
+        raise OSError(f"connection lost while sending {SECRET}")
+
+    __getitem__ = __setitem__ = __delitem__ = __contains__ = __iter__ = fail
+
+
+def no_key() -> None:
+    Sessions(storage=MemoryStorage()).with_session(lambda update, session: None)(Poll())
+
+
+def no_usable_key() -> None:
+    sessions = Sessions(storage=MemoryStorage(), get_storage_key=lambda update: [SECRET])
+    sessions.with_session(lambda update, session: None)(Poll())
+
+
+def raising_key_function() -> None:
+    def get_storage_key(update: Any) -> str:
+        raise ValueError(SECRET)
+
+    sessions = Sessions(storage=MemoryStorage(), get_storage_key=get_storage_key)
+    sessions.with_session(lambda update, session: None)(Poll())
+
+
+def raising_initial() -> None:
+    def initial() -> dict[str, Any]:
+        raise ValueError(SECRET)
+
+    with Sessions(storage=MemoryStorage(), initial=initial).open("1"):
+        pass
+
+
+def closed_session() -> Any:
+    with Sessions(storage=MemoryStorage()).open("1") as session:
+        session.text = SECRET
+    return session
+
+
+def set_in_closed() -> None:
+    closed_session().text = SECRET
+
+
+def delete_from_closed() -> None:
+    del closed_session().text
+
+
+def clear_closed() -> None:
+    closed_session().clear()
+
+
+def save_closed() -> None:
+    save(closed_session())
+
+
+def forget_closed() -> None:
+    forget(closed_session())
+
+
+def busy() -> None:
+    sessions = Sessions(storage=MemoryStorage(), lock_timeout=0.001)
+
+    def wait() -> None:
+        with sessions.open("1") as session:
+            session.text = SECRET
+
+    with sessions.open("1"), ThreadPoolExecutor(1) as pool:
+        pool.submit(wait).result(30)
+
+
+def not_storable() -> None:
+    with Sessions(storage=MemoryStorage()).open("1") as session:
+        session.update(text=SECRET, cart={"apple": [threading.Lock()], "text": SECRET})
+
+
+def of_another_format() -> None:
+    with Sessions(storage=MemoryStorage({"1": SECRET.encode()})).open("1"):
+        pass
+
+
+def damaged() -> None:
+    with Sessions(storage=MemoryStorage({"1": b"\x80\x05" + SECRET.encode()})).open("1"):
+        pass
+
+
+def of_another_shape() -> None:
+    payload = telesession.PickleCodec().encode({"text": SECRET}, "1")
+    with Sessions(storage=MemoryStorage({"1": payload})).open("1"):
+        pass
+
+
+def not_readable() -> None:
+    with Sessions(storage=MemoryStorage(BrokenStore())).open("1"):
+        pass
+
+
+def not_writable() -> None:
+    MemoryStorage(BrokenStore()).set("1", SECRET.encode())
+
+
+def not_deletable() -> None:
+    MemoryStorage(BrokenStore()).delete("1")
+
+
+def not_touchable() -> None:
+    MemoryStorage(BrokenStore()).touch("1", 60)
+
+
+def not_listable() -> None:
+    list(MemoryStorage(BrokenStore()).keys())
+
+
+def too_large() -> None:
+    with Sessions(storage=MemoryStorage(LRUCache(50, getsizeof=len))).open("1") as session:
+        session.text = SECRET * 10
+
+
+# What raises, the class of the error, what was attempted, and why it failed.
+RAISED: list[tuple[Callable[[], None], type[SessionError], str, str]] = [
+    (no_key, NoSessionKeyError, "no session for this Poll", "get_storage_key returned None"),
+    (
+        no_usable_key,
+        NoSessionKeyError,
+        "no session for this Poll",
+        "returned an object of type list",
+    ),
+    (raising_key_function, SessionError, "no session for this Poll", "raised ValueError"),
+    (raising_initial, SessionError, "could not make session '1'", "initial raised ValueError"),
+    (set_in_closed, SessionClosedError, "set field 'text' of session '1'", "has returned"),
+    (delete_from_closed, SessionClosedError, "delete field 'text' of session '1'", "has returned"),
+    (clear_closed, SessionClosedError, "delete the fields of session '1'", "has returned"),
+    (save_closed, SessionClosedError, "save the fields of session '1'", "has returned"),
+    (forget_closed, SessionClosedError, "forget the record of session '1'", "has returned"),
+    (busy, LockTimeoutError, "could not lock session '1' within 0.001 s", "another handler"),
+    (not_storable, EncodeError, "could not save session '1'", "cart['apple'][0] is of type lock"),
+    (
+        of_another_format,
+        DecodeError,
+        "could not read the stored record of session '1'",
+        "PickleCodec",
+    ),
+    (damaged, DecodeError, "could not read the stored record of session '1'", ""),
+    (
+        of_another_shape,
+        DecodeError,
+        "could not read the stored record of session '1'",
+        "not the record",
+    ),
+    (not_readable, StorageError, "could not read the record of session '1'", "raised OSError"),
+    (not_writable, StorageError, "could not write the record of session '1'", "raised OSError"),
+    (not_deletable, StorageError, "could not delete the record of session '1'", "raised OSError"),
+    (not_touchable, StorageError, "the record of session '1'", "raised OSError"),
+    (not_listable, StorageError, "could not list the keys", "raised OSError"),
+    (too_large, StorageError, "could not write the record of session '1'", "raised ValueError"),
+]
+
+with_each_raised = pytest.mark.parametrize(
+    ("act", "kind", "attempt", "reason"),
+    [pytest.param(*row, id=row[0].__name__.replace("_", "-")) for row in RAISED],
+)
+
+
+def raised_by(act: Callable[[], None]) -> SessionError:
+    with pytest.raises(SessionError) as caught:
+        act()
+    return caught.value
+
+
+@with_each_raised
+def test_a_message_says_what_was_attempted_and_why_it_failed(
+    act: Callable[[], None], kind: type[SessionError], attempt: str, reason: str
+) -> None:
+    """A message says what was attempted, of which session, and why it failed."""
+    error = raised_by(act)
+
+    assert kind is type(error)
+    assert attempt in str(error)
+    assert reason in str(error).partition(attempt)[2]
+
+
+STATEMENTS = {
+    "the record was left as it was",
+    "the stored record was left as it was",
+    "nothing was stored",
+}
+
+
+@with_each_raised
+def test_a_message_says_what_to_do(
+    act: Callable[[], None], kind: type[SessionError], attempt: str, reason: str
+) -> None:
+    """After what was attempted and why it failed, a message says what to do."""
+    _attempt, *clauses = re.split(r"[:;] ", str(raised_by(act)))
+    advice = [clause for clause in clauses[1:] if clause not in STATEMENTS]
+
+    assert advice
+
+
+@with_each_raised
+def test_no_message_shows_a_stored_value(
+    act: Callable[[], None], kind: type[SessionError], attempt: str, reason: str
+) -> None:
+    """Neither text nor data of an error holds a value, or what a backend said about one."""
+    error = raised_by(act)
+
+    assert SECRET not in f"{error} {error!r} {error.args} {vars(error)}"
+    assert SECRET not in "".join(traceback.format_exception(error, chain=False))
+
+
+@with_each_raised
+def test_what_the_library_raises_survives_pickling(
+    act: Callable[[], None], kind: type[SessionError], attempt: str, reason: str
+) -> None:
+    """An error goes to another process with its data and its text."""
+    error = raised_by(act)
+    loaded = pickle.loads(pickle.dumps(error))
+
+    assert [kind, str(error), vars(error)] == [type(loaded), str(loaded), vars(loaded)]
+
+
+@pytest.mark.parametrize(
+    ("act", "cause"),
+    [
+        (raising_key_function, ValueError),
+        (raising_initial, ValueError),
+        (not_readable, OSError),
+        (not_writable, OSError),
+        (not_deletable, OSError),
+        (not_touchable, OSError),
+        (not_listable, OSError),
+        (too_large, ValueError),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_the_exception_behind_an_error_is_its_cause(
+    act: Callable[[], None], cause: type[Exception]
+) -> None:
+    """What the author's code or the backend raised is the `__cause__`."""
+    assert cause is type(raised_by(act).__cause__)
+
+
+def test_the_data_of_raised_errors() -> None:
+    """The attributes hold what a handler needs in order to answer."""
+    expected = [
+        {"key": "1", "seconds": 0.001},
+        {"update_type": "Poll", "reason": "returned None"},
+        {"key": "1", "attempt": "set field 'text'"},
+    ]
+
+    assert expected == [vars(raised_by(act)) for act in (busy, no_key, set_in_closed)]
+
+
+def test_the_path_and_the_type_of_what_could_not_be_stored() -> None:
+    """`EncodeError` has the path of the value and the name of its type."""
+    error = raised_by(not_storable)
+
+    assert ("1", "cart['apple'][0]", "lock") == (error.key, error.path, error.type_name)
+
+
+@with_each_raised
+def test_one_except_catches_everything(
+    act: Callable[[], None], kind: type[SessionError], attempt: str, reason: str
+) -> None:
+    """Whatever the library raises on purpose while a bot runs is a `SessionError`."""
+    caught: list[SessionError] = []
+    try:
+        act()
+    except SessionError as error:
+        caught.append(error)
+
+    assert [kind] == [type(error) for error in caught]

@@ -1,0 +1,717 @@
+"""The in-process lock table, and `Storage.hold` around it."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from queue import SimpleQueue
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NoReturn, Self
+
+import freezegun
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from telesession import LockTimeoutError, MemoryStorage, Storage, locks
+from telesession.locks import LockTable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+# Bounds what should not wait at all, so that a broken lock fails a test instead of hanging it.
+PATIENCE = 20
+
+
+class Waits:
+    """The waits of the lock table: says when one begins, and can do something when one ends."""
+
+    def __init__(self) -> None:
+        self._begun: SimpleQueue[str] = SimpleQueue()
+        self._disturbances: dict[str, Callable[[], object]] = {}
+
+    @classmethod
+    def watch(cls, monkeypatch: pytest.MonkeyPatch) -> Self:
+        """Watch the waits of every lock that the lock table makes from now on."""
+        waits = cls()
+        names = {**vars(threading), "Lock": waits.make_lock}
+        monkeypatch.setattr(locks, "threading", SimpleNamespace(**names))
+        return waits
+
+    def make_lock(self) -> _WatchedLock:
+        return _WatchedLock(self)
+
+    def next(self) -> str:
+        """The name of the thread that is the next to begin to wait."""
+        return self._begun.get(timeout=PATIENCE)
+
+    def disturb(self, action: Callable[[], object], name: str = "MainThread") -> None:
+        """Do something, once, when a wait of a thread has ended and nobody knows it yet."""
+        self._disturbances[name] = action
+
+    def begin(self) -> None:
+        self._begun.put(threading.current_thread().name)
+
+    def end(self) -> None:
+        self._disturbances.pop(threading.current_thread().name, bool)()
+
+
+class _WatchedLock:
+    """A `threading.Lock` whose waits are watched, other than those of a `with` block."""
+
+    def __init__(self, waits: Waits) -> None:
+        self._waits = waits
+        self._lock = threading.Lock()
+        self.release = self._lock.release
+        self.locked = self._lock.locked
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        if self._lock.acquire(blocking=False):
+            return True
+        self._waits.begin()
+        granted = self._lock.acquire(blocking, timeout)
+        self._waits.end()
+        return granted
+
+    def __enter__(self) -> bool:
+        return self._lock.__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+
+
+class LastComeFirstServed:
+    """A lock table that hands a key to whoever asked last: the control of the order."""
+
+    def __init__(self, waits: Waits) -> None:
+        self._waits = waits
+        self._turns: dict[str, deque[_WatchedLock]] = {}
+
+    def acquire(self, key: str, timeout: float) -> None:
+        if key not in self._turns:
+            self._turns[key] = deque()
+            return
+        turn = self._waits.make_lock()
+        turn.acquire()
+        self._turns[key].append(turn)
+        turn.acquire(timeout=timeout)
+
+    def release(self, key: str) -> None:
+        if self._turns[key]:
+            self._turns[key].pop().release()
+        else:
+            del self._turns[key]
+
+
+class NoLocks(LockTable):
+    """A lock table that does nothing: the control of exclusive use."""
+
+    def acquire(self, key: str, timeout: float | None = None) -> None:
+        pass
+
+    def release(self, key: str) -> None:
+        pass
+
+
+class Waiters:
+    """
+    Threads that ask for one key of a lock table, one after the other, and release it again.
+
+    `served` has their names in the order in which they got the key, `errors` what the others got.
+    """
+
+    def __init__(self, table: Any, key: str, waits: Waits) -> None:
+        self.table = table
+        self.key = key
+        self.waits = waits
+        self.served: list[str] = []
+        self.errors: dict[str, BaseException] = {}
+        self._threads: dict[str, threading.Thread] = {}
+
+    def add(self, name: str, timeout: float = PATIENCE) -> None:
+        """Start a thread, and come back when it waits."""
+        thread = threading.Thread(target=self._ask, args=(name, timeout), name=name, daemon=True)
+        self._threads[name] = thread
+        thread.start()
+        assert name == self.waits.next()
+
+    def join(self, *names: str) -> None:
+        """Wait until the threads of these names have ended, all of them if there are none."""
+        for name in names or self._threads:
+            self._threads[name].join(PATIENCE)
+            assert (name, False) == (name, self._threads[name].is_alive())
+
+    def _ask(self, name: str, timeout: float) -> None:
+        try:
+            self.table.acquire(self.key, timeout)
+        except BaseException as error:
+            self.errors[name] = error
+        else:
+            self.served.append(name)
+            self.table.release(self.key)
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
+    return Waits.watch(monkeypatch)
+
+
+@contextmanager
+def elsewhere() -> Iterator[Callable[..., Any]]:
+    """A function that runs another one in one other thread, and returns what it returned."""
+    with ThreadPoolExecutor(1) as thread:
+        yield lambda *call, **options: thread.submit(*call, **options).result(PATIENCE)
+
+
+def is_free(table: LockTable, key: str) -> bool:
+    """Whether nobody holds a key."""
+    try:
+        table.acquire(key, 0)
+    except LockTimeoutError:
+        return False
+    table.release(key)
+    return True
+
+
+def order_of_service(table: Any, waits: Waits, names: list[str]) -> list[str]:
+    """The order in which threads get a busy key that ask for it in the order of `names`."""
+    table.acquire("anna", PATIENCE)
+    waiters = Waiters(table, "anna", waits)
+    for name in names:
+        waiters.add(name)
+    table.release("anna")
+    waiters.join()
+    return waiters.served
+
+
+def most_at_once(table: LockTable, threads: int, meet: Callable[[int], object]) -> int:
+    """How many threads at most had the same key at once; each calls `meet` with its number."""
+    inside: set[int] = set()
+    most = [0]
+
+    def use(number: int) -> None:
+        table.acquire("anna", PATIENCE)
+        inside.add(number)
+        meet(number)
+        most.append(len(inside))
+        meet(number)
+        inside.remove(number)
+        table.release("anna")
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(use, range(threads), timeout=PATIENCE))
+    return max(most)
+
+
+# Taking and giving back
+
+
+@pytest.mark.parametrize("timeout", [0, 0.001, 5, 1e12, None])
+def test_free_key_is_taken_at_once_whatever_the_timeout(timeout: float | None) -> None:
+    """Nobody waits for a key that nobody holds, so that a timeout of 0 is enough for it."""
+    table = LockTable()
+    table.acquire("anna", timeout)
+    assert (1, False) == (len(table), is_free(table, "anna"))
+    table.release("anna")
+    assert (0, True) == (len(table), is_free(table, "anna"))
+
+
+def test_key_is_held_by_one_thread_at_a_time(waits: Waits) -> None:
+    """Of 8 threads that want the same key, 7 wait while one has it."""
+    waiting: list[str] = []
+
+    def meet(number: int) -> None:
+        while len(waiting) < 7:
+            waiting.append(waits.next())
+
+    assert 1 == most_at_once(LockTable(), 8, meet)
+
+
+def test_lock_table_that_does_nothing_lets_every_thread_in() -> None:
+    """The control: without locks, the same 8 threads have the key at once."""
+    barrier = threading.Barrier(8)
+    assert 8 == most_at_once(NoLocks(), 8, lambda number: barrier.wait(PATIENCE))
+
+
+def test_lock_is_not_reentrant() -> None:
+    """A thread that asks for a key it holds waits like any other."""
+    table = LockTable()
+    table.acquire("anna")
+    with pytest.raises(LockTimeoutError):
+        table.acquire("anna", 0)
+
+
+def test_lock_may_be_given_back_by_another_thread() -> None:
+    """A key belongs to its holder, whichever thread says that the use is over."""
+    table = LockTable()
+    table.acquire("anna")
+    with elsewhere() as other:
+        other(table.release, "anna")
+    assert (0, True) == (len(table), is_free(table, "anna"))
+
+
+def test_keys_are_independent() -> None:
+    """A thousand held keys keep nobody from another one, and giving one back frees only it."""
+    table = LockTable()
+    keys = [f"user {number}" for number in range(1000)]
+    for key in keys:
+        table.acquire(key, 0)
+    assert (1000, True) == (len(table), is_free(table, "somebody else"))
+    table.release(keys[500])
+    assert [keys[500]] == [key for key in keys if is_free(table, key)]
+
+
+@pytest.mark.parametrize("key", ["", "anna", "chat:-100", "\x00", "ключ 🔑", "a" * 10_000])
+def test_any_string_is_a_key(key: str) -> None:
+    """Any string can be locked, and no other one with it."""
+    table = LockTable()
+    table.acquire(key)
+    assert (False, True) == (is_free(table, key), is_free(table, f"{key} "))
+
+
+def test_entry_exists_only_while_somebody_holds_or_waits(waits: Waits) -> None:
+    """Locks are kept only while somebody holds or waits, however many keys there were."""
+    table = LockTable()
+    for number in range(10_000):
+        table.acquire(f"user {number}")
+        table.release(f"user {number}")
+    assert 0 == len(table)
+    assert ["b", "c"] == order_of_service(table, waits, ["b", "c"])
+    assert 0 == len(table)
+
+
+def test_threads_at_random_keys_exclude_each_other_and_leave_nothing_behind() -> None:
+    """8 threads on 5 keys count without losing a step, and the table is empty afterwards."""
+    table = LockTable()
+    counters = dict.fromkeys("abcde", 0)
+
+    def count(start: int) -> None:
+        for step in range(400):
+            key = "abcde"[(start + step * step) % 5]
+            table.acquire(key, PATIENCE)
+            value = counters[key]
+            time.sleep(0)
+            counters[key] = value + 1
+            table.release(key)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(count, range(8)))
+    assert (8 * 400, 0) == (sum(counters.values()), len(table))
+
+
+# Order
+
+
+def test_waiters_are_served_in_the_order_of_their_arrival(waits: Waits) -> None:
+    """Waiters get a busy key in arrival order."""
+    names = [f"waiter {number}" for number in range(8)]
+    assert names == order_of_service(LockTable(), waits, names)
+
+
+def test_order_of_service_sees_an_unfair_lock(waits: Waits) -> None:
+    """The control: a table that serves whoever came last shows another order."""
+    names = [f"waiter {number}" for number in range(8)]
+    assert names[::-1] == order_of_service(LastComeFirstServed(waits), waits, names)
+
+
+def test_newcomer_does_not_overtake_a_waiter_that_has_not_woken_up_yet(waits: Waits) -> None:
+    """A key that was handed over is taken, even before its new holder has run again."""
+    table = LockTable()
+    asleep, awake = threading.Event(), threading.Event()
+
+    def oversleep() -> None:
+        asleep.set()
+        awake.wait(PATIENCE)
+
+    table.acquire("anna")
+    waits.disturb(oversleep, "b")
+    waiters = Waiters(table, "anna", waits)
+    waiters.add("b")
+    table.release("anna")
+    assert asleep.wait(PATIENCE)
+    assert (False, []) == (is_free(table, "anna"), waiters.served)
+    awake.set()
+    waiters.join()
+    assert (["b"], 0) == (waiters.served, len(table))
+
+
+def test_waiters_that_give_up_leave_the_others_in_order(waits: Waits) -> None:
+    """Whoever gave up, in front or behind, is skipped, and the others keep their order."""
+    table = LockTable()
+    table.acquire("anna")
+    waiters = Waiters(table, "anna", waits)
+    for name, timeout in zip("bcdefg", [0, PATIENCE, 0.001, 0.001, PATIENCE, 0], strict=True):
+        waiters.add(name, timeout)
+    waiters.join(*"bdeg")
+    table.release("anna")
+    waiters.join()
+    assert (["c", "f"], set("bdeg")) == (waiters.served, set(waiters.errors))
+    assert {LockTimeoutError} == set(map(type, waiters.errors.values()))
+    assert 0 == len(table)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.sampled_from(["stays", "times out", "is interrupted"]), max_size=8))
+def test_whoever_leaves_the_queue_the_rest_is_served_in_order(fates: list[str]) -> None:
+    """In any queue of waiters, those who stay are served in order, and nothing stays behind."""
+    staying = [f"{number}" for number, fate in enumerate(fates) if fate == "stays"]
+    leaving = [f"{number}" for number, fate in enumerate(fates) if fate != "stays"]
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        waits = Waits.watch(monkeypatch)
+        table = LockTable()
+        table.acquire("anna")
+        waiters = Waiters(table, "anna", waits)
+        for number, fate in enumerate(fates):
+            if fate == "is interrupted":
+                waits.disturb(lambda: throw(KeyboardInterrupt), f"{number}")
+            waiters.add(f"{number}", PATIENCE if fate == "stays" else 0)
+        for name in leaving:
+            waiters.join(name)
+        table.release("anna")
+        waiters.join()
+    assert (staying, set(leaving), 0) == (waiters.served, set(waiters.errors), len(table))
+
+
+# Timeouts
+
+
+@pytest.mark.parametrize("timeout", [0, 0.0, 0.001, 0.01])
+def test_timeout_says_which_key_and_how_long(timeout: float) -> None:
+    """LockTimeoutError carries the key and the seconds that were waited for it."""
+    table = LockTable()
+    table.acquire("anna")
+    with pytest.raises(LockTimeoutError) as caught:
+        table.acquire("anna", timeout)
+    assert ("anna", timeout) == (caught.value.key, caught.value.seconds)
+
+
+@pytest.mark.parametrize("timeout", [0, 0.001])
+def test_who_timed_out_holds_nothing_and_waits_no_more(timeout: float) -> None:
+    """After a timeout the holder still holds, and the key is free once it has given it back."""
+    table = LockTable()
+    table.acquire("anna")
+    with pytest.raises(LockTimeoutError):
+        table.acquire("anna", timeout)
+    assert (1, False) == (len(table), is_free(table, "anna"))
+    table.release("anna")
+    assert (0, True) == (len(table), is_free(table, "anna"))
+
+
+@pytest.mark.parametrize("timeout", [None, 5, 1e12], ids=["none", "5 s", "longer than C can wait"])
+def test_waiter_gets_the_key_within_its_timeout(waits: Waits, timeout: float | None) -> None:
+    """Whoever is given the key in time has it, and None waits for ever."""
+    table = LockTable()
+    table.acquire("anna")
+    with ThreadPoolExecutor(1) as other:
+        waiting = other.submit(table.acquire, "anna", timeout)
+        waits.next()
+        assert False is waiting.done()
+        table.release("anna")
+        assert None is waiting.result(PATIENCE)
+    assert (1, False) == (len(table), is_free(table, "anna"))
+
+
+def test_frozen_clock_does_not_stop_a_wait() -> None:
+    """A wait counts real time: freezegun drives the lifetimes of fields, not the locks."""
+    table = LockTable()
+    table.acquire("anna")
+    with freezegun.freeze_time("2026-01-01"), pytest.raises(LockTimeoutError) as caught:
+        table.acquire("anna", 0.01)
+    assert 0.01 == caught.value.seconds
+
+
+def test_key_handed_over_in_the_moment_of_timing_out_is_held(waits: Waits) -> None:
+    """A waiter whose time ran out while it was handed the key has the key, and nobody else has."""
+    table = LockTable()
+    table.acquire("anna")
+    waits.disturb(lambda: table.release("anna"))
+    table.acquire("anna", 0)
+    assert (1, False) == (len(table), is_free(table, "anna"))
+    table.release("anna")
+    assert (0, True) == (len(table), is_free(table, "anna"))
+
+
+def test_next_waiter_follows_one_that_was_served_in_the_moment_of_timing_out(waits: Waits) -> None:
+    """A hand-over in the moment of timing out takes nothing from those behind."""
+    table = LockTable()
+    table.acquire("anna")
+    waiters = Waiters(table, "anna", waits)
+    timed_out, go_on = threading.Event(), threading.Event()
+
+    def linger() -> None:
+        timed_out.set()
+        go_on.wait(PATIENCE)
+
+    waits.disturb(linger, "b")
+    waiters.add("b", 0.001)
+    assert timed_out.wait(PATIENCE)
+    waiters.add("c")
+    table.release("anna")
+    assert [] == waiters.served
+    go_on.set()
+    waiters.join()
+    assert (["b", "c"], {}, 0) == (waiters.served, waiters.errors, len(table))
+
+
+# Interrupts
+
+
+def throw(interrupt: type[BaseException]) -> NoReturn:
+    raise interrupt
+
+
+class Interrupt(BaseException):
+    """What some debugger or framework might throw into a thread."""
+
+
+INTERRUPTS = [KeyboardInterrupt, SystemExit, GeneratorExit, Interrupt, MemoryError]
+
+
+@pytest.mark.parametrize("interrupt", INTERRUPTS)
+def test_interrupted_waiter_leaves_the_queue(waits: Waits, interrupt: type[BaseException]) -> None:
+    """An exception in the wait leaves as it is; the holder still holds, and no waiter is left."""
+    table = LockTable()
+    table.acquire("anna")
+    waits.disturb(lambda: throw(interrupt))
+    with pytest.raises(interrupt):
+        table.acquire("anna", 0)
+    assert (1, False) == (len(table), is_free(table, "anna"))
+    table.release("anna")
+    assert (0, True) == (len(table), is_free(table, "anna"))
+
+
+@pytest.mark.parametrize("interrupt", INTERRUPTS)
+def test_waiter_interrupted_in_the_moment_of_its_turn_gives_the_key_back(
+    waits: Waits, interrupt: type[BaseException]
+) -> None:
+    """An exception just after the hand-over does not keep the lock."""
+    table = LockTable()
+    table.acquire("anna")
+
+    def hand_over() -> None:
+        table.release("anna")
+        raise interrupt
+
+    waits.disturb(hand_over)
+    with pytest.raises(interrupt):
+        table.acquire("anna", 0)
+    assert (0, True) == (len(table), is_free(table, "anna"))
+
+
+@pytest.mark.parametrize("handed_over", [False, True], ids=["waiting", "handed over"])
+def test_next_waiter_is_served_after_an_interrupted_one(waits: Waits, handed_over: bool) -> None:
+    """Whoever waits behind an interrupted waiter gets the key, as if that had never been there."""
+    table = LockTable()
+    table.acquire("anna")
+    waiters = Waiters(table, "anna", waits)
+    interrupting, go_on = threading.Event(), threading.Event()
+
+    def be_interrupted() -> None:
+        interrupting.set()
+        go_on.wait(PATIENCE)
+        raise KeyboardInterrupt
+
+    waits.disturb(be_interrupted, "b")
+    waiters.add("b", 0.001)
+    assert interrupting.wait(PATIENCE)
+    waiters.add("c")
+    if handed_over:
+        table.release("anna")
+        go_on.set()
+    else:
+        go_on.set()
+        waiters.join("b")
+        table.release("anna")
+    waiters.join()
+    assert (["c"], ["b"], 0) == (waiters.served, list(waiters.errors), len(table))
+
+
+def test_interrupted_waiter_does_not_give_away_what_another_one_holds(waits: Waits) -> None:
+    """A waiter in front of an interrupted one is not served while the holder still holds."""
+    table = LockTable()
+    table.acquire("anna")
+    waiters = Waiters(table, "anna", waits)
+    timed_out, go_on = threading.Event(), threading.Event()
+
+    def linger() -> None:
+        timed_out.set()
+        go_on.wait(PATIENCE)
+
+    waits.disturb(linger, "b")
+    waiters.add("b", 0.001)
+    assert timed_out.wait(PATIENCE)
+    waits.disturb(lambda: throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        table.acquire("anna", 0)
+    go_on.set()
+    waiters.join("b")
+    assert ([], LockTimeoutError) == (waiters.served, type(waiters.errors["b"]))
+    table.release("anna")
+    assert 0 == len(table)
+
+
+def test_signal_interrupts_a_wait_and_leaves_nothing_behind(waits: Waits) -> None:
+    """Ctrl+C ends a wait for ever in the main thread, and the lock table forgets the waiter."""
+    table = LockTable()
+    table.acquire("anna")
+    interrupted = threading.Event()
+
+    def interrupt_once(number: int, frame: object) -> None:
+        if not interrupted.is_set():
+            interrupted.set()
+            raise KeyboardInterrupt
+
+    def press_until_heard() -> None:
+        # A signal that arrives just before the wait begins does not end it, but the next one does.
+        waits.next()
+        while not interrupted.wait(0.001):
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    former = signal.signal(signal.SIGINT, interrupt_once)
+    try:
+        with ThreadPoolExecutor(1) as keyboard:
+            pressing = keyboard.submit(press_until_heard)
+            with pytest.raises(KeyboardInterrupt):
+                table.acquire("anna")
+            pressing.result(PATIENCE)
+    finally:
+        signal.signal(signal.SIGINT, former)
+    assert (1, False) == (len(table), is_free(table, "anna"))
+    table.release("anna")
+    assert (0, True) == (len(table), is_free(table, "anna"))
+
+
+# Storage.hold
+
+
+class FiveMethods(Storage):
+    """A backend as short as it can be, which forgets to call `super().__init__()`."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, bytes] = {}
+
+    def get(self, key: str) -> bytes | None:
+        return self.records.get(key)
+
+    def set(self, key: str, payload: bytes, lifetime: float | None = None) -> None:
+        self.records[key] = payload
+
+    def delete(self, key: str) -> bool:
+        return self.records.pop(key, None) is not None
+
+    def touch(self, key: str, lifetime: float | None) -> bool:
+        return key in self.records
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        return iter([key for key in self.records if key.startswith(prefix)])
+
+
+@pytest.fixture(params=[MemoryStorage, FiveMethods])
+def storage(request: pytest.FixtureRequest, waits: Waits) -> Storage:
+    made: Storage = request.param()
+    return made
+
+
+def is_held(storage: Storage, key: str) -> bool:
+    """Whether somebody has exclusive use of a key."""
+    try:
+        with storage.hold(key, 0):
+            return False
+    except LockTimeoutError:
+        return True
+
+
+def locks_kept(storage: Storage) -> int:
+    return len(storage._locks)
+
+
+def test_hold_gives_exclusive_use_for_the_block(storage: Storage) -> None:
+    """hold(key, timeout) is exclusive use of a key from entering its block to leaving it."""
+    holding = storage.hold("anna", 0)
+    assert False is is_held(storage, "anna")
+    with holding:
+        assert (True, 1) == (is_held(storage, "anna"), locks_kept(storage))
+    assert (False, 0) == (is_held(storage, "anna"), locks_kept(storage))
+
+
+def test_hold_keeps_the_same_and_other_threads_out(storage: Storage) -> None:
+    """A held key is out of reach for every thread, that of its holder included."""
+    with elsewhere() as other, storage.hold("anna"):
+        assert (True, True) == (is_held(storage, "anna"), other(is_held, storage, "anna"))
+        assert (False, False) == (is_held(storage, "boris"), other(is_held, storage, "boris"))
+
+
+@pytest.mark.parametrize("timeout", [0, 0.001])
+def test_hold_times_out_on_entering(storage: Storage, timeout: float) -> None:
+    """A key that stays busy is a LockTimeoutError with key and seconds, and nothing is held."""
+    with storage.hold("anna"):
+        late = storage.hold("anna", timeout)
+        with pytest.raises(LockTimeoutError) as caught:
+            late.__enter__()
+        assert ("anna", timeout) == (caught.value.key, caught.value.seconds)
+    assert (False, 0) == (is_held(storage, "anna"), locks_kept(storage))
+
+
+@pytest.mark.parametrize("timeout", [None, PATIENCE], ids=["none", "seconds"])
+def test_hold_waits_for_its_turn(storage: Storage, waits: Waits, timeout: float | None) -> None:
+    """Whoever asks for a busy key gets it when its holder leaves the block."""
+    record = []
+
+    def use() -> None:
+        with storage.hold("anna", timeout):
+            record.append("second")
+
+    with ThreadPoolExecutor(1) as other:
+        with storage.hold("anna"):
+            using = other.submit(use)
+            waits.next()
+            record.append("first")
+        using.result(PATIENCE)
+    assert (["first", "second"], 0) == (record, locks_kept(storage))
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit, Interrupt])
+def test_hold_ends_whatever_ended_its_block(storage: Storage, error: type[BaseException]) -> None:
+    """An exception leaves the block as it is and frees the key."""
+    with pytest.raises(error), storage.hold("anna"):
+        raise error
+    assert (False, 0) == (is_held(storage, "anna"), locks_kept(storage))
+
+
+def test_hold_interrupted_while_waiting_holds_nothing(storage: Storage, waits: Waits) -> None:
+    """A KeyboardInterrupt while entering leaves neither a waiter nor a lock behind."""
+    with storage.hold("anna"):
+        waits.disturb(lambda: throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            storage.hold("anna", 0).__enter__()
+        assert True is is_held(storage, "anna")
+    assert (False, 0) == (is_held(storage, "anna"), locks_kept(storage))
+
+
+def test_hold_reads_and_writes_the_held_key(storage: Storage) -> None:
+    """What hold gives does to the held key what the storage's methods do to any."""
+    with storage.hold("anna") as held:
+        assert (None, False, False) == (held.get(), held.touch(9), held.delete())
+        held.set(b"one")
+        assert (b"one", b"one", None) == (held.get(), storage.get("anna"), storage.get("boris"))
+        assert True is held.touch(9)
+        held.set(b"two", 9)
+        assert b"two" == storage.get("anna")
+        assert (True, False, None) == (held.delete(), held.delete(), storage.get("anna"))
+
+
+def test_storages_do_not_share_locks() -> None:
+    """The locks live in the storage: the same key of another storage is free."""
+    one, other = MemoryStorage(), MemoryStorage()
+    with one.hold("anna"):
+        assert (True, False) == (is_held(one, "anna"), is_held(other, "anna"))
+
+
+def test_reading_and_writing_need_no_hold(storage: Storage) -> None:
+    """The methods of a storage never wait for whoever holds the key."""
+    with elsewhere() as other, storage.hold("anna"):
+        other(storage.set, "anna", b"one")
+        assert (b"one", True) == (other(storage.get, "anna"), other(storage.delete, "anna"))

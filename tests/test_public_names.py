@@ -1,0 +1,289 @@
+"""What telesession offers, what it imports to do so, and what stays private."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import importlib
+import inspect
+import json
+import subprocess
+import sys
+import threading
+import types
+import typing
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import telesession
+
+PACKAGE = Path(telesession.__file__).parent
+
+# The table of public names; those of storages and codecs that are still to come are left out.
+PROMISED = {
+    "DecodeError", "EncodeError", "LockLostError", "LockTimeoutError", "MemoryStorage",
+    "NoSessionKeyError", "PickleCodec", "Session", "SessionClosedError", "SessionError", "Sessions",
+    "Storage", "StorageError", "as_dict", "by_chat", "by_sender", "by_sender_in_chat", "by_topic",
+    "forget", "save", "session_key", "ttl", "ttl_left", "with_session",
+}  # fmt: skip
+STILL_TO_COME = {"SQLiteStorage", "RedisStorage", "JSONCodec", "EncryptedCodec"}
+
+# Imports go one way: each module may import those of the rows above it, and no others.
+LAYERS = [
+    {"errors"},
+    {"keys", "session", "codecs", "locks"},
+    {"typed"},
+    {"record"},
+    {"storage"},
+    {"storage.base"},
+    {"storage.memory"},
+    {"sessions"},
+    {"__init__"},
+]
+STORAGES_IMPORT = {"errors", "locks", "codecs", "storage.base"}
+IMPORT_STORAGES = {"sessions", "__init__"}
+OPTIONAL = {"telebot", "requests", "redis", "cryptography", "cachetools", "freezegun", "pytest"}
+THIRD_PARTY = {"typed": {"msgspec"}}
+
+
+def module_name(path: Path) -> str:
+    name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+    return name.removesuffix(".__init__")
+
+
+SOURCES = {
+    module_name(path): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if "testing" not in path.relative_to(PACKAGE).parts
+}
+MODULES = {
+    name: importlib.import_module(f"telesession.{name}" if name != "__init__" else "telesession")
+    for name in SOURCES
+}
+
+
+def imported_by(path: Path) -> set[str]:
+    """The absolute names of the modules that a source file imports, wherever it does so."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name} has a relative import"
+            found.add(node.module or "")
+    return found
+
+
+def own_imports(path: Path) -> set[str]:
+    names = {name for name in imported_by(path) if name.split(".")[0] == "telesession"}
+    return {name.partition(".")[2] or "__init__" for name in names}
+
+
+def foreign_imports(path: Path) -> set[str]:
+    tops = {name.split(".")[0] for name in imported_by(path)}
+    return tops - sys.stdlib_module_names - {"telesession"}
+
+
+def test_all_is_what_the_package_has() -> None:
+    """The names in `__all__` are those that are there, no fewer and no more."""
+    there = {
+        name
+        for name, value in vars(telesession).items()
+        if not name.startswith("_") and not inspect.ismodule(value)
+    }
+
+    assert there == set(telesession.__all__)
+
+
+def test_all_has_every_promised_name() -> None:
+    """Every public name of the design is in `__all__`, but for what is still to come."""
+    assert PROMISED == set(telesession.__all__) - STILL_TO_COME
+
+
+def test_all_is_sorted_and_has_no_name_twice() -> None:
+    """`__all__` lists each name once, in order."""
+    assert sorted(set(telesession.__all__)) == telesession.__all__
+
+
+def test_a_star_import_brings_the_public_names() -> None:
+    """`from telesession import *` gives exactly what `__all__` says."""
+    namespace: dict[str, Any] = {}
+    exec("from telesession import *", namespace)
+
+    assert set(telesession.__all__) == set(namespace) - {"__builtins__"}
+
+
+@pytest.mark.parametrize("name", sorted(PROMISED))
+def test_a_public_name_is_documented(name: str) -> None:
+    """A public name has a docstring of its own, and so has each of its public methods."""
+    public = getattr(telesession, name)
+    members = vars(public) if inspect.isclass(public) else {}
+    undocumented = [
+        f"{name}.{member}"
+        for member, value in members.items()
+        if not member.startswith("_")
+        and (inspect.isroutine(value) or isinstance(value, property))
+        and not inspect.ismethoddescriptor(value)
+        and not value.__doc__
+    ]
+
+    assert public.__doc__
+    assert [] == undocumented
+
+
+@pytest.mark.parametrize("name", list(SOURCES))
+def test_a_module_is_documented(name: str) -> None:
+    """Each module says what it is for."""
+    assert (MODULES[name].__doc__ or "").strip()
+
+
+def test_sessions_work_without_telebot_and_redis() -> None:
+    """In a fresh process every public name is there and works, and nothing optional is loaded."""
+    program = f"""
+import json, sys
+from telesession import {", ".join(telesession.__all__)}
+
+@with_session
+def handler(message, session):
+    session.update(code=ttl("1234", 300), counter=1)
+
+handler(type("Message", (), {{"from_user": type("User", (), {{"id": 1}})}}))
+tops = {{name.partition(".")[0] for name in sys.modules}}
+print(json.dumps([Sessions().peek(1), sorted(tops & set({sorted(OPTIONAL)}))]))
+"""
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], check=True, capture_output=True, text=True
+    )
+
+    assert [{"code": "1234", "counter": 1}, []] == json.loads(ran.stdout)
+    assert "" == ran.stderr
+
+
+def test_every_module_has_a_layer() -> None:
+    """The layout names each module of the package."""
+    assert set().union(*LAYERS) == set(SOURCES)
+
+
+@pytest.mark.parametrize("name", list(SOURCES))
+def test_imports_go_one_way(name: str) -> None:
+    """errors <- keys, session, codecs, locks <- typed <- record <- sessions."""
+    row = next(number for number, layer in enumerate(LAYERS) if name in layer)
+    below = set().union(*LAYERS[:row])
+
+    assert set() == own_imports(SOURCES[name]) - below
+
+
+@pytest.mark.parametrize("name", [name for name in SOURCES if name.startswith("storage.")])
+def test_storages_import_errors_locks_and_codecs(name: str) -> None:
+    """Storages know errors, locks and codecs, and nothing of fields."""
+    assert set() == own_imports(SOURCES[name]) - STORAGES_IMPORT
+
+
+@pytest.mark.parametrize("name", [name for name in SOURCES if not name.startswith("storage")])
+def test_nobody_imports_a_storage(name: str) -> None:
+    """Nobody imports a storage but the package itself, and `sessions` for its default one."""
+    storages = {found for found in own_imports(SOURCES[name]) if found.startswith("storage")}
+
+    assert (storages != set()) == (name in IMPORT_STORAGES)
+
+
+@pytest.mark.parametrize("name", list(SOURCES))
+def test_other_packages_are_imported_where_they_belong(name: str) -> None:
+    """Only `bot` and `testing` import telebot, and each dependency has one place."""
+    assert THIRD_PARTY.get(name, set()) == foreign_imports(SOURCES[name])
+
+
+def test_the_library_does_not_import_its_testing_tools() -> None:
+    """Nothing but tests imports `telesession.testing`."""
+    importers = {
+        name
+        for name, path in SOURCES.items()
+        if any(found.startswith("testing") for found in own_imports(path))
+    }
+
+    assert set() == importers
+
+
+def test_types_are_shipped() -> None:
+    """`py.typed` lies in the package and is packed with it."""
+    setup = configparser.ConfigParser()
+    setup.read(PACKAGE.parent / "setup.cfg", encoding="utf-8")
+
+    assert files("telesession").joinpath("py.typed").is_file()
+    assert "py.typed" in setup["options.package_data"]["telesession"].split()
+
+
+IMMUTABLE = (
+    bool, bytes, float, frozenset, int, str, tuple, type, type(None), types.ModuleType,
+    types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.MethodWrapperType,
+    types.WrapperDescriptorType, types.MethodDescriptorType, types.GenericAlias,
+    typing.TypeVar, typing.ParamSpec,
+)  # fmt: skip
+
+
+def is_constant(value: object) -> bool:
+    """Whether a global is nothing that a program changes while it runs."""
+    if isinstance(value, tuple | frozenset):
+        return all(map(is_constant, value))
+    if isinstance(value, types.FunctionType):
+        defaults = [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
+        return all(map(is_constant, defaults))
+    plain_object = type(value) is object
+    # Such as annotations.division, or a special form of typing.
+    of_typing = type(value).__module__ in ("typing", "__future__")
+    return plain_object or of_typing or isinstance(value, IMMUTABLE)
+
+
+@pytest.mark.parametrize("name", list(SOURCES))
+def test_no_module_has_mutable_state(name: str) -> None:
+    """No global of a module can be changed, but for the default storage."""
+    mutable = {
+        variable: type(value).__name__
+        for variable, value in vars(MODULES[name]).items()
+        if not (variable.startswith("__") and variable.endswith("__")) and not is_constant(value)
+    }
+
+    assert (["MemoryStorage"] if name == "sessions" else []) == list(mutable.values())
+
+
+@pytest.mark.parametrize("name", list(SOURCES))
+def test_no_class_has_mutable_state(name: str) -> None:
+    """No class of a module keeps data that its instances would share."""
+    owned = [
+        value
+        for value in vars(MODULES[name]).values()
+        if isinstance(value, type) and value.__module__ == MODULES[name].__name__
+    ]
+    mutable = {
+        f"{cls.__name__}.{attribute}"
+        for cls in owned
+        for attribute, value in vars(cls).items()
+        if isinstance(value, dict | list | set | bytearray | threading.local)
+        and not attribute.startswith("__")
+    }
+
+    assert set() == mutable
+
+
+@pytest.mark.parametrize(
+    "value",
+    [[], {}, set(), bytearray(), ([],), threading.Lock(), threading.local(), object.__new__(Path)],
+    ids=lambda value: type(value).__name__,
+)
+def test_mutable_state_would_be_noticed(value: object) -> None:
+    """The control: what a module must not have is told from constants."""
+    assert not is_constant(value)
+
+
+def test_sessions_without_a_storage_share_the_default_one() -> None:
+    """The default storage is one for the process, so that all handlers see the same sessions."""
+    one, other = telesession.Sessions(prefix="shared:"), telesession.Sessions(prefix="shared:")
+    try:
+        with one.open(1) as session:
+            session.counter = 1
+        assert {"counter": 1} == other.peek(1)
+    finally:
+        one.delete(1)

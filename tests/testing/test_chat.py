@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from telebot import TeleBot, apihelper, types, util
+
+from telesession.testing import OFFLINE_TOKEN, chat, run
+
+ROOT = Path(__file__).parents[2]
+
+PROGRAM = """
+import os
+from telebot import TeleBot
+from telesession.testing import OFFLINE_TOKEN, run
+
+bot = TeleBot(os.environ.get("BOT_TOKEN", OFFLINE_TOKEN))
+
+@bot.message_handler()
+def shout(message):
+    bot.reply_to(message, message.text.upper())
+
+if __name__ == "__main__":
+    run(bot)
+"""
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class InterruptedTerminal(io.StringIO):
+    def readline(self, size: int = -1, /) -> str:
+        if line := super().readline(size):
+            return line
+        raise KeyboardInterrupt
+
+
+@pytest.fixture(params=[True, False], ids=["threaded", "unthreaded"])
+def bot(request: pytest.FixtureRequest) -> Any:
+    bot: Any = TeleBot(OFFLINE_TOKEN, threaded=request.param)
+
+    @bot.message_handler(commands=["menu"])
+    def menu(message: Any) -> None:
+        markup = types.InlineKeyboardMarkup()
+        buttons = [("Yes", "1"), ("No", "nay"), ("2", "two")]
+        markup.add(*(types.InlineKeyboardButton(a, callback_data=b) for a, b in buttons))
+        markup.add(types.InlineKeyboardButton("Docs", url="https://example.org"))
+        bot.send_message(message.chat.id, "sure?", reply_markup=markup)
+
+    @bot.message_handler(commands=["ask"])
+    def ask(message: Any) -> None:
+        markup = types.ReplyKeyboardMarkup()
+        markup.add("A", "B")
+        markup.add("C")
+        bot.send_message(message.chat.id, "which?", reply_markup=markup)
+
+    @bot.message_handler(commands=["photo"])
+    def photo(message: Any) -> None:
+        bot.send_photo(message.chat.id, "id")
+        bot.send_photo(message.chat.id, "id", caption="nice")
+
+    add_talk(bot)
+    return bot
+
+
+def add_talk(bot: Any) -> None:
+    @bot.message_handler(commands=["tell"])
+    def tell(message: Any) -> None:
+        bot.send_message(42, f"from {message.from_user.id}")
+
+    @bot.message_handler(commands=["crash"])
+    def crash(message: Any) -> None:
+        raise KeyError("lost")
+
+    @bot.message_handler(commands=["off"])
+    def off(message: Any) -> None:
+        bot.stop_bot()
+
+    @bot.callback_query_handler(lambda query: True)
+    def answer(query: Any) -> None:
+        alert = query.data == "nay"
+        bot.answer_callback_query(query.id, f"got {query.data}", show_alert=alert)
+        bot.answer_callback_query(query.id)
+        place = query.message.chat.id, query.message.message_id
+        bot.edit_message_text(f"{query.from_user.id} said {query.data}", *place)
+
+    @bot.message_handler()
+    def echo(message: Any) -> None:
+        bot.send_message(message.chat.id, f"{message.from_user.id}: {message.text}")
+
+
+def talk(bot: Any, *lines: str, kind: type[io.StringIO] = io.StringIO, **options: Any) -> list[str]:
+    stdout = io.StringIO()
+    chat(bot, stdin=kind("".join(f"{line}\n" for line in lines)), stdout=stdout, **options)
+    return stdout.getvalue().splitlines()
+
+
+class TestChat:
+    def test_each_line_is_a_message(self, bot: Any) -> None:
+        """Every line is sent and its reply printed before the next one; blank ones are not."""
+        assert ["1: a", "1: b", "1: c"] == talk(bot, "a", "", "b ", "c")
+
+    def test_a_chat_may_follow_a_chat(self, bot: Any) -> None:
+        """The same bot can chat again, as somebody else."""
+        assert ["1: a"] == talk(bot, "a")
+        assert ["7: b"] == talk(bot, "b", user_id=7)
+
+    def test_quit_ends_it(self, bot: Any) -> None:
+        """Nothing is read after /quit; with two slashes it is the bot's."""
+        assert ["1: /quit"] == talk(bot, "//quit", "/quit", "a")
+
+    def test_other_commands_are_the_bots(self, bot: Any) -> None:
+        """A command that the chat does not know goes to the bot."""
+        assert ["1: /start x"] == talk(bot, "/start x")
+
+    def test_somebody_else_goes_on(self, bot: Any) -> None:
+        """After /as the messages are another user's, in that user's private chat."""
+        assert ["1: a", "42: b"] == talk(bot, "a", "/as 42", "b")
+
+    def test_messages_to_others_say_so(self, bot: Any) -> None:
+        """A message that goes to another chat than the one on the screen is marked."""
+        expected = ["(to 42) from 1", "from 42"]
+        assert expected == talk(bot, "/tell", "/as 42", "/tell")
+
+    def test_groups_are_entered_and_left(self, bot: Any) -> None:
+        """After /in the messages are in a group, also of another user; /in private goes back."""
+        lines = "/in -100", "a", "/as 2", "b", "/tell", "/in private", "c"
+        assert ["1: a", "2: b", "(to 42) from 2", "2: c"] == talk(bot, *lines)
+
+    def test_buttons_are_shown_with_numbers(self, bot: Any) -> None:
+        """Inline buttons are shown below the message, with numbers."""
+        assert ["sure?", "  [1] Yes  [2] No  [3] 2  [4] Docs"] == talk(bot, "/menu")
+
+    def test_reply_keyboards_are_shown(self, bot: Any) -> None:
+        """The rows of a reply keyboard are shown below the message."""
+        assert ["which?", "  [A]  [B]", "  [C]"] == talk(bot, "/ask")
+
+    @pytest.mark.parametrize(
+        ("choice", "expected"),
+        [
+            ("Yes", ["(notice) got 1", "(edited) 1 said 1"]),
+            ("nay", ["(alert) got nay", "(edited) 1 said nay"]),
+            ("1", ["(notice) got 1", "(edited) 1 said 1"]),
+            ("2", ["(notice) got two", "(edited) 1 said two"]),
+            ("3", ["(notice) got two", "(edited) 1 said two"]),
+        ],
+    )
+    def test_buttons_are_pressed(self, bot: Any, choice: str, expected: Any) -> None:
+        """A button is pressed by its data or label, and else by its number."""
+        assert expected == talk(bot, "/menu", "x", f"/press {choice}")[3:]
+
+    @pytest.mark.parametrize("choice", ["Maybe", "4", "5", "0"])
+    def test_impossible_presses_are_explained(self, bot: Any, choice: str) -> None:
+        """Pressing a button that is not there, or a link, is explained, and the chat goes on."""
+        *_, complaint, reply = talk(bot, "/menu", f"/press {choice}", "a")
+        assert ("! there is no button", "1: a") == (complaint[:20], reply)
+
+    def test_without_buttons_there_is_nothing_to_press(self, bot: Any) -> None:
+        """Only buttons in the chat on the screen can be pressed."""
+        *_, complaint = talk(bot, "/menu", "/in -100", "a", "/press Yes")
+        assert "! there is no button in this chat to press" == complaint
+
+    @pytest.mark.parametrize(
+        ("line", "expected"),
+        [
+            ("/as Ann", "! write it like this: /as 42"),
+            ("/in", "! write it like this: /in -100 or /in private"),
+        ],
+    )
+    def test_wrong_commands_are_explained(self, bot: Any, line: str, expected: Any) -> None:
+        """A command of the chat that is not understood is explained."""
+        assert [expected] == talk(bot, line)
+
+    def test_media_are_named(self, bot: Any) -> None:
+        """A message without a text is shown as what it is, or by its caption."""
+        assert ["(photo)", "nice"] == talk(bot, "/photo")
+
+    def test_exceptions_are_shown(self, bot: Any) -> None:
+        """What a handler raises is printed with its type, and the chat goes on."""
+        assert ["! KeyError: 'lost'", "1: a"] == talk(bot, "/crash", "a")
+
+    def test_a_bot_that_stops_ends_it(self, bot: Any) -> None:
+        """If the bot stops itself, the chat says so and ends."""
+        expected = "! the bot has stopped polling, and left updates unhandled"
+        assert [expected] == talk(bot, "/off", "a")
+
+    def test_ctrl_c_ends_it(self, bot: Any) -> None:
+        """Ctrl-C ends the chat without a traceback."""
+        assert ["1: a", ""] == talk(bot, "a", kind=InterruptedTerminal)
+
+    def test_people_get_a_hint_and_a_prompt(self, bot: Any) -> None:
+        """Somebody at a terminal is told the commands and asked for each line."""
+        hint, answer, prompt = talk(bot, "a", kind=Terminal)
+        assert "/as 42: be user 42" == hint[:18]
+        assert ["> 1: a", "> "] == [answer, prompt]
+
+    def test_the_standard_streams_are_the_default(
+        self, bot: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Without streams given it reads and writes the program's own, as they are then."""
+        monkeypatch.setattr(sys, "stdin", io.StringIO("a\n"))
+        chat(bot)
+        assert "1: a\n" == capsys.readouterr().out
+
+
+class TestRun:
+    @pytest.fixture
+    def environment(self, tmp_path: Path) -> dict[str, Any]:
+        (tmp_path / "program.py").write_text(PROGRAM)
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        environment.pop("BOT_TOKEN", None)
+        return {"cwd": tmp_path, "env": environment}
+
+    def test_a_program_answers_its_input(self, environment: dict[str, Any]) -> None:
+        """A program piped some lines prints the replies in order and ends well."""
+        command = [sys.executable, "-W", "error", "program.py"]
+        done = subprocess.run(
+            command,
+            input="hi\nho\n",
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+            **environment,
+        )
+        assert ("HI\nHO\n", "", 0) == (done.stdout, done.stderr, done.returncode)
+
+    def test_ctrl_c_ends_a_program(self, environment: dict[str, Any]) -> None:
+        """A program that waits for input ends well at Ctrl-C."""
+        command = [sys.executable, "-W", "error", "program.py"]
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        with subprocess.Popen(command, text=True, **pipes, **environment) as program:
+            program.stdin.write("hi\n")
+            program.stdin.flush()
+            assert "HI\n" == program.stdout.readline()
+            program.send_signal(signal.SIGINT)
+            assert 0 == program.wait(30)
+            assert ("\n", "") == (program.stdout.read(), program.stderr.read())
+
+    def test_without_a_token_it_chats(
+        self, bot: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Without BOT_TOKEN the bot runs in the terminal."""
+        monkeypatch.delenv("BOT_TOKEN", raising=False)
+        monkeypatch.setattr(sys, "stdin", io.StringIO("a\n"))
+        run(bot)
+        assert "1: a\n" == capsys.readouterr().out
+        assert apihelper.API_URL is None
+
+    def test_with_a_token_it_polls_telegram(
+        self, bot: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """With BOT_TOKEN the bot polls, for every kind of update."""
+        polls = []
+        monkeypatch.setenv("BOT_TOKEN", OFFLINE_TOKEN)
+        monkeypatch.setattr(bot, "infinity_polling", lambda **options: polls.append(options))
+        run(bot)
+        assert [{"allowed_updates": util.update_types}] == polls
