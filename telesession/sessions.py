@@ -363,7 +363,10 @@ class _Use(State, Generic[S]):
         if not self._outer:
             return
         try:
-            if kind is None or (self._sessions._commit_on_error and issubclass(kind, Exception)):
+            if kind is None:
+                self._commit()
+            elif self._sessions._commit_on_error and issubclass(kind, Exception):
+                self.forgotten = False
                 self._commit()
         finally:
             self.closed = True
