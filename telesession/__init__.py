@@ -1,6 +1,6 @@
 """Sessions for threaded pyTelegramBotAPI bots: locked, isolated, rolled back on error."""
 
-from telesession.codecs import PickleCodec
+from telesession.codecs import EncryptedCodec, JSONCodec, PickleCodec
 from telesession.errors import (
     DecodeError,
     EncodeError,
@@ -20,6 +20,8 @@ from telesession.storage.memory import MemoryStorage
 __all__ = [
     "DecodeError",
     "EncodeError",
+    "EncryptedCodec",
+    "JSONCodec",
     "LockLostError",
     "LockTimeoutError",
     "MemoryStorage",

@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import pickle
 import re
-from collections.abc import Iterator
-from types import ModuleType
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any, Protocol
 from zlib import crc32
 
+from telesession.culprit import CONTAINERS, attributes_of, find_unpicklable, find_unwritable
 from telesession.errors import DecodeError, EncodeError
+from telesession.tags import Tags, is_text
+from telesession.text import DEEPEST, read_plain, write_plain
 
 
 class Codec(Protocol):
@@ -52,6 +55,9 @@ class Codec(Protocol):
 # several times faster than for other bytes.
 _EMPTY_SET, _FROZENSET, _STACK_GLOBAL = 0x8F, 0x91, 0x93
 _CHECKSUM_SIZE = 4
+_LEAVES = frozenset((bool, bytes, complex, float, int, str, type(None)))
+# How the payloads of each codec begin.
+_MARKS = ((b"\x80\x05", "PickleCodec"), (b"{", "JSONCodec"), (b"gAAAA", "EncryptedCodec"))
 _GONE = re.compile(r"Can't get attribute '([\w.]+)' on <module '([\w.]+)'")
 
 
@@ -91,7 +97,7 @@ class PickleCodec:
     def decode(self, payload: bytes, key: str) -> dict[str, Any]:
         """See `Codec.decode`."""
         if not payload.startswith(self._MAGIC):
-            raise DecodeError(key, "PickleCodec did not write it")
+            raise _foreign(payload, key, "PickleCodec")
         checksum = crc32(payload[:-_CHECKSUM_SIZE]).to_bytes(_CHECKSUM_SIZE, "big")
         if checksum != payload[-_CHECKSUM_SIZE:]:
             # Before pickle sees it: a few damaged bytes may make it ask for gigabytes.
@@ -106,16 +112,225 @@ class PickleCodec:
         return record
 
     def _says_the_same(self, record: dict[str, Any], previous: bytes, key: str) -> bool:
+        return _pickle_canonically(record) == _pickle_canonically(self.decode(previous, key))
+
+
+class JSONCodec:
+    """
+    Writes readable JSON, and brings back the same types: the codec of whatever outlives a process.
+
+    A payload is the text of an object whose `"fields"` are those of the session, so that SQLite's
+    `json_extract(payload, '$.fields.counter')` works. Plain data with `str` keys is plain JSON. An
+    object with one key that starts with `$` is a tag, for what JSON has no word for: `tuple`,
+    `set`, `frozenset`, `bytes`, `bytearray`, `datetime`, `date`, `time`, `timedelta`, `Decimal`,
+    `UUID`, `complex`, keys that are no strings, NaN and infinities, integers beyond 64 bits, and
+    text with half an emoji in it. A dict that looks like a tag is written as one.
+
+    Everything else is refused, instances and all subclasses of the types above among them: store
+    plain data, or let a typed session turn dataclasses and enums into it. So is data that is nested
+    more than 200 levels deep (a tag is two levels), and data that holds itself.
+
+    Stateless; keep an instance for as long as you like, in any thread.
+    """
+
+    def __init__(self) -> None:
+        self._tags = Tags()
+
+    def encode(self, record: dict[str, Any], key: str, previous: bytes | None = None) -> bytes:
+        """See `Codec.encode`. Equal records have equal payloads, whatever the order in sets."""
+        payload = write_plain(record)
+        if payload is None or _TAG in payload:
+            payload = self._tagged_payload(record)
+        if payload is None:
+            raise self._refusal(record["fields"], key)
+        if previous is None or payload == previous or read_plain(previous)[1]:
+            return payload
+        # Somebody has edited it: other spaces are no reason to write.
+        same = self.encode(self.decode(previous, key), key) == payload
+        return previous if same else payload
+
+    def decode(self, payload: bytes, key: str) -> dict[str, Any]:
+        """See `Codec.decode`."""
+        if not payload.lstrip().startswith(b"{"):
+            raise _foreign(payload, key, "JSONCodec")
         try:
-            return _pickle_without_memo(record) == _pickle_without_memo(self.decode(previous, key))
+            record, exact = read_plain(payload)
         except (RecursionError, ValueError):
-            # Without its memo pickle cannot do cycles; then what was pickled tells.
-            return pickle.dumps(self.decode(previous, key), 5) == pickle.dumps(record, 5)
+            raise DecodeError(key, "it is damaged, for it is not sound JSON text") from None
+        if type(record.get("fields")) is not dict or not _PARTS.issuperset(record):
+            raise DecodeError(key, "it is not the record of a session")
+        if exact and _TAG not in payload:
+            plain: dict[str, Any] = record
+            return plain
+        try:
+            return {part: self._read_part(content) for part, content in record.items()}
+        except Exception:  # noqa: BLE001 -- parsers raise what they like, and quote what they read
+            reason = "it has a tag that JSONCodec did not write, or needs a time zone not there"
+            raise DecodeError(key, reason) from None
+
+    def _tagged_payload(self, record: dict[str, Any]) -> bytes | None:
+        try:
+            tagged = {part: self._write_part(content) for part, content in record.items()}
+        except (RecursionError, TypeError):
+            return None
+        return write_plain(tagged)
+
+    # The parts of a record are never tags, so that fields can be queried by whatever name.
+
+    def _write_part(self, content: Any) -> Any:
+        if type(content) is not dict:
+            return self._tags.write(content)
+        return {name: self._tags.write(value) for name, value in content.items()}
+
+    def _read_part(self, content: Any) -> Any:
+        if type(content) is not dict:
+            return self._tags.read(content)
+        return {name: self._tags.read(value) for name, value in content.items()}
+
+    def _refusal(self, fields: dict[str, Any], key: str) -> EncodeError:
+        """Say where the first value is that has no way into JSON."""
+        for name in fields:
+            if not is_text(name):
+                advice = "which is no name for a field; use text, without halves of emojis"
+                return EncodeError(key, "(a key of the session)", type(name).__name__, advice)
+        culprit = find_unwritable(fields, self._advice)
+        if culprit is None:
+            # Each value is fine, so it is what holds them.
+            deep = (item for item in fields.items() if not self._tagged_payload({"": dict([item])}))
+            culprit = next(deep, ("the session", fields))
+        path, value = culprit
+        return EncodeError(key, path, type(value).__name__, self._advice(value))
+
+    def _advice(self, value: Any) -> str:
+        """What to do about a value that cannot be written; nothing if it can."""
+        if type(value) in CONTAINERS:
+            return f"which is nested more than {DEEPEST} levels deep or holds itself; store it flat"
+        try:
+            tagged = self._tags.write(value)
+        except TypeError as error:
+            return str(error)
+        return "" if write_plain([tagged]) else "which holds half an emoji; store whole text"
+
+
+class EncryptedCodec:
+    """
+    Encrypts what another codec writes, for who can read the storage but shall not read sessions.
+
+    It is Fernet (AES-128-CBC and HMAC-SHA256) of the cryptography package, which
+    `telesession[encryption]` brings. Each payload is bound to its storage key: moved to another
+    user's record it does not decode. Storage keys, lifetimes and the length of a record stay
+    visible, and so does that it has changed.
+
+    Stateless; keep an instance for as long as you like, in any thread.
+
+    Args:
+        codec: What writes the records, such as `JSONCodec()`.
+        keys: Fernet keys, from `Fernet.generate_key()`. The first one writes, all of them read: to
+            rotate, put a new one in front, and take an old one away once no record needs it. A
+            record is written with the new key when it changes, not when it is read.
+
+    Raises:
+        ImportError: The cryptography package is not installed.
+        ValueError: There is no key, or one that is no Fernet key.
+    """
+
+    def __init__(self, codec: Codec, keys: Iterable[str | bytes]) -> None:
+        try:
+            from cryptography.fernet import Fernet, InvalidToken, MultiFernet  # noqa: PLC0415
+        except ImportError as error:
+            raise ImportError(
+                "EncryptedCodec needs the cryptography package, which cannot be imported; "
+                "pip install 'telesession[encryption]'"
+            ) from error
+        for method in ("encode", "decode"):
+            if isinstance(codec, type) or not callable(getattr(codec, method, None)):
+                raise TypeError(
+                    "EncryptedCodec(codec, ...) must get a codec such as JSONCodec(); what it got "
+                    f"has no method {method!r}"
+                )
+        self._codec = codec
+        self._fernets = [_checked_fernet(Fernet, key) for key in _checked_keys(keys)]
+        self._fernet = MultiFernet(self._fernets)
+        self._invalid = InvalidToken
+
+    def encode(self, record: dict[str, Any], key: str, previous: bytes | None = None) -> bytes:
+        """See `Codec.encode`. No two payloads are equal, but that of an unchanged record."""
+        before = None if previous is None else self._decrypt(previous, key)
+        inner = self._codec.encode(record, key, before)
+        if previous is not None and inner == before:
+            return previous
+        # The time in a token is for tokens that grow old; a bot's clock may even be before 1970.
+        return self._fernet.encrypt_at_time(_binding(key) + inner, 0)
+
+    def decode(self, payload: bytes, key: str) -> dict[str, Any]:
+        """See `Codec.decode`."""
+        return self._codec.decode(self._decrypt(payload, key), key)
+
+    def _decrypt(self, payload: bytes, key: str) -> bytes:
+        if not payload.startswith(b"gAAAA"):
+            raise _foreign(payload, key, "EncryptedCodec")
+        try:
+            bound = self._fernet.decrypt(payload)
+        except self._invalid:
+            reason = "none of the keys of EncryptedCodec fits, or it is damaged"
+            raise DecodeError(key, reason) from None
+        if not bound.startswith(_binding(key)):
+            raise DecodeError(key, "it was encrypted for another storage key")
+        return bound[len(_binding(key)) :]
+
+    def __repr__(self) -> str:
+        return f"<EncryptedCodec of {type(self._codec).__name__}, keys: {len(self._fernets)}>"
+
+
+# What a record consists of. More would be of a later telesession, or damage that hides a part.
+_PARTS = frozenset(("fields", "ttl", "version"))
+# How an object begins whose first key starts with "$"; inside a string its quote has a backslash.
+_TAG = b'{"$'
+
+
+def _foreign(payload: bytes, key: str, reader: str) -> DecodeError:
+    """Say who wrote a payload, if it was one of the codecs here."""
+    for mark, writer in _MARKS:
+        if writer != reader and payload.startswith(mark):
+            return DecodeError(
+                key,
+                f"{writer} wrote it, and the storage has {reader} now: give it a {writer} to go on "
+                "with what is stored, or delete the record to start anew",
+            )
+    return DecodeError(key, f"{reader} did not write it")
+
+
+def _binding(key: str) -> bytes:
+    """What ties an encrypted payload to its storage key."""
+    bound = key.encode("utf-8", "surrogatepass")
+    return len(bound).to_bytes(4, "big") + bound
+
+
+_HOW_TO_MAKE_A_KEY = "make one with cryptography.fernet.Fernet.generate_key() and keep it safe"
+
+
+def _checked_keys(keys: Any) -> list[Any]:
+    checked = list(keys) if isinstance(keys, Iterable) and not isinstance(keys, str | bytes) else []
+    if not checked:
+        raise ValueError(
+            f"EncryptedCodec(keys=...) must be a list of at least one key; {_HOW_TO_MAKE_A_KEY}"
+        )
+    return checked
+
+
+def _checked_fernet(fernet: Any, key: Any) -> Any:
+    try:
+        return fernet(key)
+    except Exception:  # noqa: BLE001 -- and not as the cause, which may have seen the key
+        raise ValueError(
+            "EncryptedCodec(keys=...) has one that is no Fernet key (32 bytes in URL-safe base64); "
+            + _HOW_TO_MAKE_A_KEY
+        ) from None
 
 
 def refusal(fields: dict[str, Any], key: str) -> EncodeError:
     """Say where the innermost value is that pickle does not bring back."""
-    path, culprit = _find_culprit(fields)
+    path, culprit = find_unpicklable(fields, comes_back)
     reason = "which pickle cannot bring back; store plain data, or a class of a module"
     return EncodeError(key, path, type(culprit).__name__, reason)
 
@@ -140,33 +355,50 @@ def _must_differ(payload: bytes, previous: bytes) -> bool:
     )
 
 
-def _pickle_without_memo(record: dict[str, Any]) -> bytes:
-    """Pickle so that it makes no difference whether equal values are one object or several."""
+def _pickle_canonically(record: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
-    pickler = pickle.Pickler(buffer, 5)
-    pickler.fast = True
-    pickler.dump(record)
+    _CanonicalPickler(buffer, 5).dump(record)
     return buffer.getvalue()
 
 
+class _CanonicalPickler(pickle.Pickler):
+    """Pickles so that it makes no difference whether equal strings are one object or several."""
+
+    def persistent_id(self, obj: Any) -> int | None:
+        # Numbers are what pickle does not note the identity of. That of lists and the like is
+        # kept: whether two fields share one is part of what a session says.
+        if type(obj) is str:
+            return int.from_bytes(b"s" + obj.encode("utf-8", "surrogatepass"), "big")
+        return int.from_bytes(b"b" + obj, "big") if type(obj) is bytes else None
+
+
 def _alike(value: Any, loaded: Any) -> bool:
-    """Whether what was loaded is of the same types, all through the containers."""
+    """Whether what was loaded is of the same types, all the way down."""
     pairs, seen = [(value, loaded)], set()
     while pairs:
         one, other = pairs.pop()
-        if type(one) is not type(other):
+        kind = type(one)
+        if kind is not type(other):
             # Under freezegun a datetime comes back as a subclass of what it was.
-            if isinstance(other, type(one)) and one == other:
+            if isinstance(other, kind) and one == other:
                 continue
             return False
-        if id(one) in seen:
+        if kind in _LEAVES or id(one) in seen:
             continue
         seen.add(id(one))
-        if type(one) is dict:
+        if issubclass(kind, dict):
             pairs.extend(zip(one, other, strict=True))
             pairs.extend(zip(one.values(), other.values(), strict=True))
-        elif type(one) in (list, tuple):
+        elif issubclass(kind, list | tuple):
             pairs.extend(zip(one, other, strict=True))
+        elif issubclass(kind, set | frozenset):
+            if Counter(map(type, one)) != Counter(map(type, other)):
+                return False
+        else:
+            attributes = attributes_of(other)
+            pairs.extend(
+                (v, attributes[n]) for n, v in attributes_of(one).items() if n in attributes
+            )
     return True
 
 
@@ -176,63 +408,3 @@ def _unpickling_failure(error: Exception) -> str:
     if isinstance(error, AttributeError) and (gone := _GONE.match(str(error))):
         return f"it needs {gone[2]}.{gone[1]}, which is not there"
     return f"unpickling it raised {type(error).__name__}"
-
-
-def _find_culprit(fields: dict[str, Any]) -> tuple[str, Any]:
-    """The innermost value that does not come back, and its path."""
-    # Not a recursion: what is nested too deeply for pickle is so for Python, too.
-    trail = [("", fields, _children("", fields))]
-    seen, entangled = {id(fields)}, set()
-    while trail:
-        path, value, children = trail[-1]
-        for child_path, child in children:
-            if comes_back(child):
-                continue
-            if id(child) in seen:
-                entangled.add(id(value))
-                continue
-            seen.add(id(child))
-            trail.append((child_path, child, _children(child_path, child)))
-            break
-        else:
-            if id(value) not in entangled:
-                return path or "the session", value
-            # It failed for what it shares with its parents, one of which has the culprit.
-            trail.pop()
-            entangled.update(id(parent) for _, parent, _ in trail)
-    return "the session", fields
-
-
-def _children(path: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """What a value consists of, each part with its path; the fields themselves have none."""
-    kind: Any = type(value)  # isinstance() would ask the value itself, which may raise
-    if kind.__reduce_ex__ is not object.__reduce_ex__:
-        return
-    if issubclass(kind, dict):
-        for name, item in value.items():
-            yield f"(a key of {path or 'the session'})", name
-            yield _item_path(path, name), item
-    elif issubclass(kind, list | tuple):
-        yield from ((_item_path(path, index), item) for index, item in enumerate(value))
-    elif issubclass(kind, set | frozenset):
-        yield from ((f"(an item of {path})", item) for item in value)
-    elif not issubclass(kind, type | ModuleType):
-        yield from ((f"{path}.{name}", item) for name, item in _attributes(value).items())
-
-
-def _attributes(value: object) -> dict[str, Any]:
-    try:
-        return dict(vars(value))
-    except Exception:  # noqa: BLE001 -- an object may raise at whatever it is asked
-        return {}
-
-
-def _item_path(path: str, name: object) -> str:
-    if not path:
-        return name if type(name) is str else f"<{type(name).__name__}>"
-    try:
-        shown = repr(name) if type(name) in (str, int, bool) else f"<{type(name).__name__}>"
-    except ValueError:
-        # An int may have more digits than Python agrees to show.
-        shown = "<int>"
-    return f"{path}[{shown}]"

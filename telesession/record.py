@@ -2,9 +2,10 @@
 Records: what a codec writes of a session, and back.
 
 A record is `{"fields": {name: value}}`. Where fields have a lifetime it also has
-`"ttl": {name: [lifetime, deadline]}`, in seconds. A session counts deadlines on the monotonic
-clock, which means nothing to another process; a storage that outlives this one has them in
-seconds since the epoch. Nothing but this module knows that there are two clocks.
+`"ttl": {name: [lifetime, deadline]}`, in seconds, and where the bot counts the versions of its
+records, `"version": number`. A session counts deadlines on the monotonic clock, which means
+nothing to another process; a storage that outlives this one has them in seconds since the epoch.
+Nothing but this module knows that there are two clocks.
 """
 
 from __future__ import annotations
@@ -12,15 +13,17 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from telesession.errors import DecodeError, SessionError
-from telesession.session import Mark, Session, field_of, state_of, unmarked
+from telesession.session import Mark, Marked, Session, field_of, state_of, unmarked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from telesession.codecs import Codec
+
+#: A step from one version of the fields to the next: changes them, or returns others.
+Migration = Callable[[dict[str, Any]], dict[str, Any] | None]
 
 _STR = frozenset((str,))
 
@@ -37,11 +40,23 @@ class Records:
     Args:
         codec: The codec that the storage carries.
         persistent: Whether deadlines must make sense to other processes; see `Storage`.
+        version: What the records are written as, and the newest that can be read.
+        migrations: By the version they lead to, the steps from one version to the next.
     """
 
-    def __init__(self, codec: Codec, *, persistent: bool) -> None:
+    def __init__(
+        self,
+        codec: Codec,
+        *,
+        persistent: bool,
+        version: int = 0,
+        migrations: Mapping[int, Migration] | None = None,
+    ) -> None:
         self._codec = codec
         self._persistent = persistent
+        self._version = version
+        self._migrations = sorted((migrations or {}).items())
+        self._stamp = {"version": version} if version else {}
 
     def load(
         self, payload: bytes, key: str, now: Callable[[], float]
@@ -58,21 +73,13 @@ class Records:
             DecodeError: The payload is not a record.
         """
         record = self._codec.decode(payload, key)
-        fields, ttl = record.get("fields"), record.get("ttl")
+        fields, ttl, version = record.get("fields"), record.get("ttl"), record.get("version", 0)
         if type(fields) is not dict or not _STR.issuperset(map(type, fields)):
             raise DecodeError(key, "it is not the record of a session")
-        if ttl is None:
-            return fields, {}
-        offset, instant = self._clock_offset(now), time.monotonic()
-        # Never more than the whole lifetime, even if the wall clock was set back meanwhile.
-        marks = {
-            name: Mark(lifetime, min(deadline - offset, instant + lifetime), stored=deadline)
-            for name, (lifetime, deadline) in _checked_ttl(ttl, key).items()
-        }
-        for name, mark in marks.items():
-            if instant >= mark.deadline:
-                fields.pop(name, None)
-        return fields, marks
+        marks = {} if ttl is None else self._load_marks(ttl, fields, key, now)
+        if version == self._version:
+            return fields, marks
+        return self._migrate(version, fields, marks, key)
 
     def dump(
         self,
@@ -99,9 +106,12 @@ class Records:
         """
         key, marks = state_of(session).key, state_of(session).marks
         if not marks:
-            return self._codec.encode({"fields": fields}, key, previous), marks
+            return self._codec.encode({"fields": fields, **self._stamp}, key, previous), marks
         old = {} if previous is None else self._codec.decode(previous, key)
         old_fields = old.get("fields", {})
+        is_current = old.get("version", 0) == self._version
+        if previous is not None and not is_current:
+            old_fields = self.load(previous, key, now)[0]
         offset = self._clock_offset(now)
         stored = {}
         for name, mark in marks.items():
@@ -112,9 +122,10 @@ class Records:
         kept = {
             name: old_fields[name] for name in old_fields if name in fields or name not in marks
         }
-        if previous is not None and ttl == old.get("ttl") and self._same(kept, fields, key):
+        unchanged = is_current and ttl == old.get("ttl") and self._same(kept, fields, key)
+        if previous is not None and unchanged:
             return previous, stored
-        return self._codec.encode({"fields": fields, "ttl": ttl}, key), stored
+        return self._codec.encode({"fields": fields, "ttl": ttl, **self._stamp}, key), stored
 
     def copy(self, fields: dict[str, Any], key: str) -> dict[str, Any]:
         """
@@ -132,6 +143,43 @@ class Records:
                 f"could not make session {key!r}: what initial returned cannot be copied, for "
                 f"copy.deepcopy raised {type(error).__name__}; nothing was stored"
             ) from error
+
+    def _load_marks(
+        self, ttl: Any, fields: dict[str, Any], key: str, now: Callable[[], float]
+    ) -> dict[str, Mark]:
+        """The marks of a record; fields that have expired are dropped on the way."""
+        offset, instant = self._clock_offset(now), time.monotonic()
+        # Never more than the whole lifetime, even if the wall clock was set back meanwhile.
+        marks = {
+            name: Mark(lifetime, min(deadline - offset, instant + lifetime), stored=deadline)
+            for name, (lifetime, deadline) in _checked_ttl(ttl, key).items()
+        }
+        for name, mark in marks.items():
+            if instant >= mark.deadline:
+                fields.pop(name, None)
+        return marks
+
+    def _migrate(
+        self, version: Any, fields: dict[str, Any], marks: dict[str, Mark], key: str
+    ) -> tuple[dict[str, Any], dict[str, Mark]]:
+        """Take an older record through the steps that it has missed."""
+        if type(version) is not int or not 0 <= version < self._version:
+            reason = "it has no version that this library writes"
+            if type(version) is int and version > self._version:
+                reason = f"it is of version {version}, and this program knows up to {self._version}"
+            raise DecodeError(key, reason)
+        known = set(fields)
+        for number, migration in self._migrations:
+            if number > version:
+                fields = _migrated(migration, number, fields, key)
+        kept = {name: mark for name, mark in marks.items() if name in fields or name not in known}
+        for name, value in fields.items():
+            # A migration may mark fields, and does not renew those that are marked already.
+            if type(value) is Marked and value.lifetime:
+                kept[name] = Mark.starting_now(value.lifetime)
+            elif type(value) is Marked:
+                kept.pop(name, None)
+        return {name: unmarked(value) for name, value in fields.items()}, kept
 
     def _was_changed_inside(
         self, session: Session, fields: dict[str, Any], old_fields: dict[str, Any], name: str
@@ -157,6 +205,20 @@ def _stored(mark: Mark, offset: float) -> Mark:
     if mark.stored is not None and abs(mark.stored - mark.deadline - offset) <= _STEP:
         return mark
     return Mark(mark.lifetime, mark.deadline, stored=mark.deadline + offset)
+
+
+def _migrated(
+    migration: Migration, number: int, fields: dict[str, Any], key: str
+) -> dict[str, Any]:
+    try:
+        returned = migration(fields)
+    except Exception as error:
+        reason = f"migration {number} raised {type(error).__name__}"
+        raise DecodeError(key, reason) from error
+    migrated = fields if returned is None else returned
+    if type(migrated) is not dict or not _STR.issuperset(map(type, migrated)):
+        raise DecodeError(key, f"migration {number} did not give a dict with names of fields")
+    return migrated
 
 
 def _checked_ttl(ttl: Any, key: str) -> dict[str, tuple[float, float]]:

@@ -101,8 +101,7 @@ class Mark:
         deadline: When that is, as a `time.monotonic()` value.
         stored: The deadline as the storage has it, or `None` since the handler assigned the
             field. Converting it forth and back would move it a little with every save.
-        assigned: What the handler has assigned, pickled, to tell later changes inside it; `None`
-            where nothing was assigned, or what cannot be changed inside.
+        assigned: A picture of what the handler has assigned, to tell later changes inside it.
     """
 
     __slots__ = ("assigned", "deadline", "lifetime", "stored")
@@ -111,27 +110,29 @@ class Mark:
         self.lifetime = lifetime
         self.deadline = deadline
         self.stored = stored
-        self.assigned: bytes | None = None
+        self.assigned: object = None
 
     @classmethod
     def starting_now(cls, lifetime: float, value: Any = None) -> Self:
         """The mark of a field that is updated in this moment."""
         mark = cls(lifetime, time.monotonic() + lifetime)
-        mark.assigned = _inside(value)
+        mark.assigned = picture(value)
         return mark
 
     def was_changed_inside(self, value: Any) -> bool:
         """Whether the value that the handler has assigned is another one by now."""
-        return self.assigned is not None and self.assigned != _inside(value)
+        return self.assigned is not None and self.assigned != picture(value)
 
 
-def _inside(value: Any) -> bytes | None:
+def picture(value: object) -> object:
+    """What tells changes inside a value, even to equal ones; `None` if there can be none."""
     if isinstance(value, str | int | float | bytes | None):
         return None
     try:
         return pickle.dumps(value, 5)
     except Exception:  # noqa: BLE001 -- what cannot be pickled is for the codec to refuse
-        return None
+        # Like no other picture: better to take for changed what is not than to lose a change.
+        return object()
 
 
 class State:
@@ -141,10 +142,12 @@ class State:
     marks: dict[str, Mark]
     closed: bool = False
     forgotten: bool = False
-    # Of typed sessions: by dataclass, how to pack it and the instance that handlers see; and by
-    # field, a mutable default that was handed out and what it looked like then.
+    # Of typed sessions: by dataclass, how to pack it and the instance that handlers see; by field,
+    # what was stored and the picture of what is shown for it; by field, a default that was handed
+    # out and its picture.
     views: dict[type, tuple[Any, Any]] | None = None
-    defaults: dict[str, tuple[Any, Any]] | None = None
+    fitted: dict[str, tuple[Any, object]]
+    defaults: dict[str, tuple[Any, object]]
 
     def save(self) -> None:
         """Write the session now."""
@@ -182,6 +185,7 @@ class Session(dict[str, Any]):
         state = State()
         state.marks = {}
         _set_state(self, state)
+        _mind_class(self)
         self.update(fields, **more)
 
     if TYPE_CHECKING:
@@ -399,6 +403,19 @@ def field_of(session: Session, name: str, default: Any) -> Any:
     return _dict_get(session, name, default)
 
 
+def settle_defaults(session: Session) -> None:
+    """Make fields of the defaults, such as an empty list, that a handler has put something in."""
+    state = state_of(session)
+    if state.views is None or state.closed:
+        return
+    for name, (value, pristine) in list(state.defaults.items()):
+        is_field = field_of(session, name, _ABSENT) is not _ABSENT
+        if is_field or picture(value) != pristine:
+            del state.defaults[name]
+            if not is_field:
+                session[name] = value
+
+
 def replace_field(session: Session, name: str, value: Any) -> None:
     """Show a stored value in another shape, without treating it as a change."""
     _dict_set(session, name, value)
@@ -526,8 +543,8 @@ def forget(session: object) -> None:
     """
     Delete the record of the session when its handler returns; the next one starts from `initial`.
 
-    What the handler does to the session before or after makes no difference; if it raises, the
-    record stays.
+    What the handler does to the session before or after makes no difference. If it raises, the
+    record stays, unless `commit_on_error` says that what it did is to be kept.
 
     Raises:
         SessionClosedError: The handler has returned.
@@ -537,7 +554,9 @@ def forget(session: object) -> None:
 
 def as_dict(session: object) -> dict[str, Any]:
     """A snapshot of the live fields: a plain `dict` that shares no object with the session."""
-    return copy.deepcopy(live_fields(core_of(session)))
+    core = core_of(session)
+    settle_defaults(core)
+    return copy.deepcopy(live_fields(core))
 
 
 def session_key(session: object) -> str:

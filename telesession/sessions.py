@@ -5,9 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import keyword
-import typing
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import is_dataclass
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -22,8 +20,10 @@ from typing import (
 )
 
 from telesession.errors import NoSessionKeyError, SessionError
+from telesession.handlers import CallForm, is_async
+from telesession.initial import Initial
 from telesession.keys import by_sender
-from telesession.record import Records
+from telesession.record import Migration, Records
 from telesession.session import (
     Session,
     State,
@@ -31,11 +31,11 @@ from telesession.session import (
     live_fields,
     open_session,
     seconds,
-    state_of,
+    settle_defaults,
 )
 from telesession.storage.base import Storage
 from telesession.storage.memory import MemoryStorage
-from telesession.typed import Typed, packed_fields, settle_defaults
+from telesession.typed import packed_fields
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -75,6 +75,8 @@ class Options(TypedDict, total=False):
     prefix: str
     lock_timeout: float | timedelta | None
     commit_on_error: bool
+    version: int
+    migrations: Mapping[int, Migration]
 
 
 class _Decorator(Protocol[S_co]):
@@ -112,6 +114,11 @@ class Sessions(Generic[S]):
         lock_timeout: Seconds or a `timedelta` to wait for a busy session, 0 for not at all;
             `None` waits for ever. 60 s by default.
         commit_on_error: Whether to keep what a handler did before it raised an `Exception`.
+        version: The version of the fields, 0 by default. A record of a newer version is a
+            `DecodeError`: it is of a program that knows better.
+        migrations: By the version that it leads to, a function for each step that older records
+            have to take, in the order of the numbers, which may have gaps. It gets the fields as
+            a plain `dict`, and changes it or returns another.
 
     Raises:
         TypeError: An option is of the wrong type.
@@ -147,8 +154,10 @@ class Sessions(Generic[S]):
         prefix: str = "",
         lock_timeout: float | timedelta | None = 60,
         commit_on_error: bool = False,
+        version: int = 0,
+        migrations: Mapping[int, Migration] | None = None,
     ) -> None:
-        self._initial = _Initial(initial)
+        self._initial = Initial(initial)
         self._get_storage_key = _checked_callable(get_storage_key)
         self._storage = _default_storage if storage is None else _checked_storage(storage)
         self._lifetime = _checked_lifetime(lifetime)
@@ -156,7 +165,12 @@ class Sessions(Generic[S]):
         self._prefix = _checked("prefix", prefix, str)
         self._lock_timeout = None if lock_timeout is None else seconds(lock_timeout, "lock_timeout")
         self._commit_on_error = _checked("commit_on_error", commit_on_error, bool)
-        self._records = Records(self._storage.codec, persistent=self._storage.persistent)
+        self._records = Records(
+            self._storage.codec,
+            persistent=self._storage.persistent,
+            version=_checked_version(version),
+            migrations=_checked_migrations(migrations or {}, version),
+        )
 
     @overload
     def with_session(
@@ -182,7 +196,7 @@ class Sessions(Generic[S]):
         Raises:
             TypeError: It is `async`, a generator, or has no parameter for the session.
         """
-        call = _CallForm(handler, self._name)
+        call = CallForm(handler, self._name)
         update_position, session_position = call.update_position, call.session_position
 
         @functools.wraps(handler)
@@ -335,7 +349,9 @@ class _Use(State, Generic[S]):
         sessions = self._sessions
         self._opened = opened = vars(sessions._storage._opened)
         if self.key in opened:
-            shown = sessions._initial.show(opened[self.key], self._update)
+            self._session = opened[self.key]
+            settle_defaults(self._session)
+            shown = sessions._initial.show(self._session, self._update)
             return shown
         self._hold = sessions._storage.hold(self.key, sessions._lock_timeout)
         self._held = self._hold.__enter__()
@@ -361,12 +377,10 @@ class _Use(State, Generic[S]):
         traceback: TracebackType | None,
     ) -> None:
         if not self._outer:
+            settle_defaults(self._session)
             return
         try:
-            if kind is None:
-                self._commit()
-            elif self._sessions._commit_on_error and issubclass(kind, Exception):
-                self.forgotten = False
+            if kind is None or (self._sessions._commit_on_error and issubclass(kind, Exception)):
                 self._commit()
         finally:
             self.closed = True
@@ -389,8 +403,7 @@ class _Use(State, Generic[S]):
     def _commit(self) -> None:
         """Bring the storage to what the session is: deleted, written, or merely touched."""
         session, lifetime = self._session, self._sessions._lifetime
-        if self.defaults:
-            settle_defaults(session)
+        settle_defaults(session)
         fields = live_fields(session) if self.views is None else packed_fields(session)
         if self.forgotten or not fields:
             if self._payload is not None:
@@ -408,239 +421,6 @@ class _Use(State, Generic[S]):
             self._held.set(payload, lifetime)
 
 
-class _Initial:
-    """What new sessions begin with, and what all of them appear as."""
-
-    def __init__(self, initial: Any) -> None:
-        self._make, self._wants_update = _initial_callable(initial)
-        self._typed: Typed | None = None
-        declared = _declared_type(initial)
-        if is_dataclass(declared):
-            self._typed = Typed(declared)
-        # Whether sessions appear as a dataclass may turn out only when initial is called.
-        self._known = is_dataclass(declared) or issubclass(declared, Mapping)
-
-    def make(self, key: str, update: object) -> dict[str, Any]:
-        """
-        The fields that a new session begins with; values may be marked by `ttl`.
-
-        Raises:
-            SessionError: `initial` raised.
-            TypeError: `initial` wants an update and there is none, or returned something else
-                than a mapping with names or an instance of a dataclass.
-        """
-        made = self._call(key, update)
-        if isinstance(made, Mapping):
-            fields = dict(made)
-        elif is_dataclass(made) and not isinstance(made, type):
-            if self._typed is None or self._typed.cls is not type(made):
-                self._typed = Typed(type(made))
-            fields = self._typed.declared_fields(made)
-        else:
-            raise TypeError(
-                "initial must return a mapping or an instance of a dataclass, "
-                f"not {type(made).__name__}"
-            )
-        self._known = True
-        _refuse_odd_names(fields)
-        return fields
-
-    def show(self, session: Session, update: object) -> Any:
-        """The session as what handlers get."""
-        if not self._known:
-            # The record is older than this process: only a call tells what initial returns.
-            self.make(state_of(session).key, update)
-        return session if self._typed is None else self._typed.open(session)
-
-    def _call(self, key: str, update: object) -> Any:
-        if self._wants_update and update is None:
-            raise TypeError(
-                f"initial wants the update to make session {key!r}; "
-                "pass it as Sessions.open(key, update=...)"
-            )
-        try:
-            return self._make(update) if self._wants_update else self._make()
-        except Exception as error:
-            raise SessionError(
-                f"could not make session {key!r}: initial raised {type(error).__name__}; nothing "
-                "was stored; mend initial, or let it do less"
-            ) from error
-
-
-class _CallForm:
-    """Where a handler takes its update and its session."""
-
-    def __init__(self, handler: Callable[..., Any], name: str) -> None:
-        _refuse_handler(handler)
-        signature = inspect.signature(handler)
-        parameters = list(signature.parameters.values())
-        mine = next((p for p in parameters if p.name == name and p.kind not in _VARIADIC), None)
-        if mine is None:
-            raise TypeError(_advice(handler, name))
-        others = [p for p in parameters if p is not mine]
-        takes_update = [
-            p for p in others if p.kind in (*_POSITIONAL, inspect.Parameter.VAR_POSITIONAL)
-        ]
-        is_method = bool(takes_update) and takes_update[0].name in ("self", "cls")
-        if len(takes_update) <= is_method:
-            raise TypeError(f"{_name_of(handler)} has no parameter for the update; add one")
-        self.published = signature.replace(parameters=others)
-        self.update_position = int(is_method)
-        # What is inside and decorated, too, gets it by name: it must not take it for the update.
-        is_decorated = hasattr(handler, "__telesession__")
-        by_name = is_decorated or mine.kind not in _POSITIONAL
-        self.session_position = -1 if by_name else parameters.index(mine)
-        self._mine = mine
-        self._positional = [p for p in parameters if p.kind in _POSITIONAL and not is_decorated]
-        self._update_name = takes_update[is_method].name
-        self._handler_name = _name_of(handler)
-
-    def update_of(self, kwargs: dict[str, Any]) -> Any:
-        """The update of a call that does not pass it by position."""
-        if self._update_name not in kwargs:
-            raise TypeError(f"{self._handler_name}() was called without the update")
-        return kwargs[self._update_name]
-
-    def place(self, session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
-        """Put the session among the arguments of a call: those by position, or `kwargs`."""
-        name, only_by_position = self._mine.name, self._mine.kind is _POSITIONAL[0]
-        if name in kwargs and not only_by_position:
-            raise TypeError(
-                f"{self._handler_name}() gets its {name!r} from with_session; to pass another one, "
-                "call its __wrapped__"
-            )
-        placed, given, is_placed = [], list(reversed(args)), False
-        for parameter in self._positional:
-            # As Python does it: what is not given by name takes the next argument by position.
-            if parameter is self._mine:
-                placed.append(session)
-                is_placed = True
-            elif parameter.name in kwargs:
-                placed.append(kwargs.pop(parameter.name))
-            elif given:
-                placed.append(given.pop())
-            elif only_by_position and not is_placed:
-                placed.append(parameter.default)
-            else:
-                break
-        if not is_placed:
-            kwargs[name] = session
-        return [*placed, *reversed(given)]
-
-
-_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-
-
-def _refuse_handler(handler: Any) -> None:
-    if isinstance(handler, staticmethod | classmethod):
-        raise TypeError(f"put @{type(handler).__name__} above @with_session, not below it")
-    if not callable(handler) or isinstance(handler, type):
-        is_class = isinstance(handler, type)
-        name = handler.__name__ if is_class else type(handler).__name__
-        raise TypeError(
-            f"with_session decorates a handler, not {name}; its options are keywords, such as "
-            f"with_session(initial={name if is_class else '...'})"
-        )
-    if _is_async(handler):
-        raise TypeError(
-            f"{_name_of(handler)} is async, and telesession is for blocking handlers of TeleBot; "
-            f"write def {_name_of(handler)}, without async"
-        )
-    if _any_function(inspect.isgeneratorfunction, handler):
-        raise TypeError(
-            f"{_name_of(handler)} is a generator, whose body would run after its session is "
-            "closed; return a value instead of yielding"
-        )
-
-
-def _is_async(function: Any) -> bool:
-    return _any_function(inspect.iscoroutinefunction, function) or _any_function(
-        inspect.isasyncgenfunction, function
-    )
-
-
-def _any_function(is_kind: Callable[[Any], bool], function: Any) -> bool:
-    # An object that can be called tells by the method that does it.
-    return is_kind(function) or is_kind(type(function).__call__)
-
-
-def _advice(handler: Any, name: str) -> str:
-    function = _name_of(handler)
-    written = "handler" if function == "<lambda>" else function
-    return (
-        f"{function} has no parameter {name!r} to receive the session; write "
-        f"def {written}(message, {name}), or name the parameter that it has in "
-        'with_session(name="...")'
-    )
-
-
-def _name_of(handler: Any) -> str:
-    return getattr(handler, "__name__", type(handler).__name__)
-
-
-def _initial_callable(initial: Any) -> tuple[Callable[..., Any], bool]:
-    """How to call `initial`, and whether it gets the update."""
-    if isinstance(initial, Mapping):
-        _refuse_odd_names(initial)
-        return lambda: initial, False
-    if isinstance(initial, type) and (is_dataclass(initial) or issubclass(initial, Mapping)):
-        _refuse_required(initial)
-        return initial, False
-    if isinstance(initial, type) or not callable(initial):
-        shown = initial.__name__ if isinstance(initial, type) else _a(initial)
-        raise TypeError(
-            "initial must be a mapping, a dataclass, or a callable that returns a mapping or an "
-            f"instance of a dataclass, not {shown}"
-        )
-    if _is_async(initial):
-        raise TypeError("initial must not be async; write it with def")
-    required = _required_parameters(initial)
-    if len(required) > 1 or any(p.kind not in _POSITIONAL for p in required):
-        names = ", ".join(p.name for p in required)
-        raise TypeError(f"initial must take nothing or the update, but it requires {names}")
-    return initial, bool(required)
-
-
-def _refuse_odd_names(fields: Mapping[Any, Any]) -> None:
-    for name in fields:
-        if not isinstance(name, str):
-            raise TypeError(
-                f"initial has a field named by a {type(name).__name__}; names of fields are str"
-            )
-
-
-def _refuse_required(cls: type) -> None:
-    required = ", ".join(p.name for p in _required_parameters(cls))
-    if required:
-        raise TypeError(
-            f"initial={cls.__name__} would be called without arguments, but it requires "
-            f"{required}; give defaults, or pass a function that makes an instance"
-        )
-
-
-def _required_parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except ValueError:
-        # Classes in C such as dict do not tell.
-        return []
-    return [p for p in parameters if p.default is p.empty and p.kind not in _VARIADIC]
-
-
-def _declared_type(initial: Any) -> type:
-    """The class that `initial` is or says that it returns; `object` if it does not say."""
-    if isinstance(initial, Mapping):
-        return dict
-    if not isinstance(initial, type):
-        try:
-            initial = typing.get_type_hints(initial).get("return")
-        except (NameError, TypeError):
-            return object
-        initial = typing.get_origin(initial) or initial
-    return initial if isinstance(initial, type) else object
-
-
 def _checked(option: str, value: object, kind: type[R]) -> R:
     if not isinstance(value, kind):
         raise TypeError(f"{option} must be a {kind.__name__}, not {type(value).__name__}")
@@ -653,7 +433,7 @@ def _checked_callable(get_storage_key: Any) -> Any:
             "get_storage_key must be a function from the update to its key, not "
             f"{type(get_storage_key).__name__}"
         )
-    if _is_async(get_storage_key):
+    if is_async(get_storage_key):
         raise TypeError("get_storage_key must not be async; write it with def")
     try:
         inspect.signature(get_storage_key).bind(None)
@@ -672,6 +452,30 @@ def _checked_storage(storage: Any) -> Storage:
         if not callable(getattr(storage.codec, method, None)):
             raise TypeError(f"the codec of {storage!r} has no method {method!r}")
     return storage
+
+
+def _checked_version(version: Any) -> int:
+    if type(version) is not int:
+        raise TypeError(f"version must be an int, not {type(version).__name__}")
+    if version < 0:
+        raise ValueError(f"version must be 0 or more, not {version}")
+    return version
+
+
+def _checked_migrations(migrations: Any, version: int) -> dict[int, Migration]:
+    if not isinstance(migrations, Mapping):
+        raise TypeError(
+            "migrations must map the version that a step leads to to a function, "
+            f"such as {{1: rename_field}}, not {type(migrations).__name__}"
+        )
+    for number, migration in migrations.items():
+        if type(number) is not int or not 0 < number <= version:
+            raise ValueError(
+                f"migrations lead to versions from 1 to version={version}, not to {number!r}"
+            )
+        if not callable(migration) or is_async(migration):
+            raise TypeError(f"migration {number} must be a function of a dict, without async")
+    return dict(migrations)
 
 
 def _checked_lifetime(lifetime: float | timedelta | None) -> float | None:

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import enum
 import typing
+from collections.abc import Callable
 from inspect import getattr_static
 from typing import Any, NoReturn
 
-import msgspec
-
+from telesession.annotations import Annotation
 from telesession.codecs import comes_back, refusal
 from telesession.errors import DecodeError, EncodeError
 from telesession.session import (
     CORE,
     Session,
-    core_of,
+    State,
     describe,
     field_of,
     live_fields,
     missing,
+    picture,
     replace_field,
+    settle_defaults,
     state_of,
     unmarked,
 )
 
 _ABSENT: Any = object()
-_SCALARS = frozenset((bool, bytes, float, int, str))
 
 
 class Typed:
@@ -50,7 +50,7 @@ class Typed:
     def __init__(self, cls: type) -> None:
         _refuse_unfit(cls)
         self.cls = cls
-        self._hints = _field_hints(cls)
+        self._annotations = _annotations(cls)
         self._shown_class = _make_shown_class(cls)
 
     def open(self, session: Session) -> Any:
@@ -58,71 +58,94 @@ class Typed:
         The session as an instance of the dataclass; the same one whenever it is asked for.
 
         Raises:
-            DecodeError: A field holds what its annotation does not allow.
+            DecodeError: A field holds what its annotation does not allow; nothing was changed.
         """
         state = state_of(session)
         if state.views is None:
-            state.views = {}
+            state.views, state.fitted, state.defaults = {}, {}, {}
         if self.cls not in state.views:
-            for name, hint in self._hints.items():
-                self._fit(session, name, hint)
+            fields = live_fields(session)
+            for name, value in self._fit(fields, state.key).items():
+                state.fitted.setdefault(name, (fields[name], picture(value)))
+                replace_field(session, name, value)
             instance: Any = object.__new__(self._shown_class)
             object.__setattr__(instance, CORE, session)
             state.views[self.cls] = self, instance
         return state.views[self.cls][1]
 
-    def declared_fields(self, instance: Any) -> dict[str, Any]:
-        """The fields of an instance that `initial` gave, as far as it has set them."""
-        return {name: vars(instance)[name] for name in self._hints if name in vars(instance)}
-
-    def pack(self, session: Session, fields: dict[str, Any]) -> None:
+    def declared_fields(self, instance: Any, key: str) -> dict[str, Any]:
         """
-        Turn nested dataclasses and enums in `fields` into the plain data that `open` turns back.
+        The fields of an instance that `initial` gave, as far as it has set them.
+
+        Raises:
+            EncodeError: A field does not fit its annotation, so it could not be stored.
+        """
+        given = vars(instance)
+        fields = {name: given[name] for name in self._annotations if name in given}
+        for name, annotation in self._unsure(fields):
+            self._pack(key, name, annotation, unmarked(fields[name]))
+        return fields
+
+    def pack(self, fields: dict[str, Any], state: State) -> dict[str, Any]:
+        """
+        The plain data that `open` turns back, for those of the fields that need it.
+
+        What was stored is kept where nothing has changed: reading the record of another version
+        of the program does not rewrite it.
 
         Raises:
             EncodeError: A field would not come back as what it is.
         """
-        for name, hint in self._hints.items():
-            value = fields.get(name, _ABSENT)
-            if value is not _ABSENT and not _is_scalar(value, hint):
-                fields[name] = self._packed(session, name, hint, value)
+        packed = {}
+        for name, annotation in self._unsure(fields):
+            stored, pristine = state.fitted.get(name, (None, None))
+            if pristine is not None and picture(fields[name]) == pristine:
+                packed[name] = stored
+            else:
+                packed[name] = self._pack(state.key, name, annotation, fields[name])
+        return packed
 
-    def _fit(self, session: Session, name: str, hint: Any) -> None:
-        """Turn plain data into what the annotation says."""
-        value = field_of(session, name, _ABSENT)
-        if value is _ABSENT or _is_scalar(value, hint):
-            return
-        try:
-            fitted = msgspec.convert(value, hint)
-        except msgspec.ValidationError:
-            # Not its text: it may quote the value.
-            reason = f"its field {name!r} holds {_kind(value)}, but {self._declaration(name)}"
-            raise DecodeError(state_of(session).key, reason) from None
-        # What is right already stays the object it is: another handler may be changing it.
-        if not _alike(value, fitted):
-            replace_field(session, name, fitted)
+    def _unsure(self, fields: dict[str, Any]) -> list[tuple[str, Annotation]]:
+        """The fields that need a closer look."""
+        return [
+            (name, annotation)
+            for name, annotation in self._annotations.items()
+            if name in fields and not annotation.surely_fits(fields[name])
+        ]
 
-    def _packed(self, session: Session, name: str, hint: Any, value: Any) -> Any:
-        key = state_of(session).key
+    def _fit(self, fields: dict[str, Any], key: str) -> dict[str, Any]:
+        """What to show instead of those of the fields that are plain data for something else."""
+        fitted = {}
+        for name, annotation in self._unsure(fields):
+            try:
+                shown = annotation.fit(fields[name])
+            except (ValueError, RecursionError):
+                kind = type(fields[name]).__name__
+                declared = self._declaration(name, annotation)
+                reason = f"its field {name!r} holds an object of type {kind}, but {declared}"
+                raise DecodeError(key, reason) from None
+            # What is right already stays the object it is: another handler may be changing it.
+            if shown is not fields[name]:
+                fitted[name] = shown
+        return fitted
+
+    def _pack(self, key: str, name: str, annotation: Annotation, value: Any) -> Any:
+        kind = type(value).__name__
         try:
-            plain = _plain(value)
-            fits = _alike(value, msgspec.convert(plain, hint))
+            plain, fits = annotation.pack(value)
         except RecursionError:
             reason = "nested too deeply or in a cycle; store it flat"
-            raise EncodeError(key, name, type(value).__name__, reason) from None
-        except msgspec.ValidationError:
-            fits = False
-        if not fits and not comes_back(plain):
+            raise EncodeError(key, name, kind, reason) from None
+        if fits:
+            return plain
+        if not comes_back(plain):
             raise refusal({name: plain}, key)
-        if not fits:
-            reason = f"but {self._declaration(name)}; assign what is declared, or declare this"
-            raise EncodeError(key, name, type(value).__name__, reason)
-        return plain
+        declared = self._declaration(name, annotation)
+        reason = f"but {declared}; assign what is declared, or declare this"
+        raise EncodeError(key, name, kind, reason)
 
-    def _declaration(self, name: str) -> str:
-        hint = self._hints[name]
-        shown = hint.__name__ if isinstance(hint, type) else str(hint)
-        return f"{self.cls.__name__} declares {name}: {shown}"
+    def _declaration(self, name: str, annotation: Annotation) -> str:
+        return f"{self.cls.__name__} declares {name}: {annotation}"
 
 
 def packed_fields(session: Session) -> dict[str, Any]:
@@ -132,17 +155,11 @@ def packed_fields(session: Session) -> dict[str, Any]:
     Raises:
         EncodeError: A field does not fit the annotation of a dataclass that showed it.
     """
-    fields = live_fields(session)
-    for typed, _ in (state_of(session).views or {}).values():
-        typed.pack(session, fields)
-    return fields
-
-
-def settle_defaults(session: Session) -> None:
-    """Make fields of the defaults, such as an empty list, that a handler has put something in."""
-    for name, (value, pristine) in (state_of(session).defaults or {}).items():
-        if value != pristine and name not in session:
-            session[name] = value
+    state, fields = state_of(session), live_fields(session)
+    packed = dict(fields)
+    for typed, _ in (state.views or {}).values():
+        packed.update(typed.pack(fields, state))
+    return packed
 
 
 class _Field:
@@ -152,61 +169,63 @@ class _Field:
         self._name = field.name
         self._default = unmarked(field.default)
         self._default_factory: Any = field.default_factory
-        if isinstance(self._default, dict | list | set):
-            # Only ttl([]) can be such a default, which every session must have for itself.
-            self._default_factory = lambda: copy.deepcopy(unmarked(field.default))
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:
             if self._default is dataclasses.MISSING:
                 raise AttributeError(f"{self._name!r} has no default")
             return self._default
-        session = core_of(instance)
+        session: Session = instance._telesession_core
         value = field_of(session, self._name, _ABSENT)
-        if value is not _ABSENT:
+        defaults = state_of(session).defaults
+        if value is _ABSENT:
+            if self._name not in defaults:
+                made = self._make_default(session)
+                defaults[self._name] = made, picture(made)
+            return defaults[self._name][0]
+        if defaults:
             # A default that was handed out before is over once the field exists.
-            (state_of(session).defaults or {}).pop(self._name, None)
-            return value
-        return self._declared_default(session)
+            defaults.pop(self._name, None)
+        return value
 
     def __set__(self, instance: Any, value: Any) -> None:
-        session = core_of(instance)
+        session: Session = instance._telesession_core
         session[self._name] = value
-        (state_of(session).defaults or {}).pop(self._name, None)
+        state_of(session).defaults.pop(self._name, None)
 
     def __delete__(self, instance: Any) -> None:
-        session = core_of(instance)
+        session: Session = instance._telesession_core
+        settle_defaults(session)
         try:
             del session[self._name]
         except KeyError:
             raise AttributeError(missing(session, self._name)) from None
 
-    def _declared_default(self, session: Session) -> Any:
-        if self._default_factory is dataclasses.MISSING:
-            if self._default is dataclasses.MISSING:
-                raise AttributeError(missing(session, self._name))
-            return self._default
-        state = state_of(session)
-        if state.defaults is None:
-            state.defaults = {}
-        if self._name not in state.defaults:
-            made = unmarked(self._default_factory())
-            state.defaults[self._name] = made, copy.deepcopy(made)
-        return state.defaults[self._name][0]
+    def _make_default(self, session: Session) -> Any:
+        if self._default is not dataclasses.MISSING:
+            made = self._default
+        elif self._default_factory is not dataclasses.MISSING:
+            made = self._default_factory()
+        else:
+            raise AttributeError(missing(session, self._name))
+        # It may be an object that exists only once, for all sessions.
+        return copy.deepcopy(unmarked(made))
 
 
-class _Shown:  # noqa: PLW1641 -- the generated class has the __hash__ of the dataclass
+class _Shown:
     """What an instance that shows a session adds to its dataclass, which follows in its bases."""
 
     __slots__ = ()
+    _telesession_core: Session
     _telesession_dataclass: Any
+    _telesession_settable: frozenset[str]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """Make an instance that shows no session, for `dataclasses.replace` and the like."""
         return cls._telesession_dataclass(*args, **kwargs)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if not hasattr(getattr_static(type(self), name, None), "__set__"):
+        if name not in self._telesession_settable:
             cls = self._telesession_dataclass
             names = ", ".join(field.name for field in dataclasses.fields(cls))
             raise AttributeError(
@@ -215,12 +234,8 @@ class _Shown:  # noqa: PLW1641 -- the generated class has the __hash__ of the da
             )
         super().__setattr__(name, value)
 
-    def __eq__(self, other: object) -> Any:
-        # The method that @dataclass generates compares instances of the very same class only.
-        return self._telesession_dataclass.__eq__(_snapshot(self), _snapshot(other))
-
     def __repr__(self) -> str:
-        return describe(self._telesession_dataclass.__name__, core_of(self))
+        return describe(self._telesession_dataclass.__name__, self._telesession_core)
 
     def __copy__(self) -> Any:
         return _snapshot(self)
@@ -239,21 +254,42 @@ def _make_shown_class(cls: type) -> type:
         "__module__": cls.__module__,
         "__qualname__": cls.__qualname__,
         "__slots__": (CORE,),
+        **{name: _make_comparison(cls, name) for name in _COMPARISONS},
         "__hash__": cls.__hash__,
         "_telesession_dataclass": cls,
         **{field.name: _Field(field) for field in dataclasses.fields(cls)},
     }
-    return type(cls)(cls.__name__, (_Shown, cls), body)
+    shown: Any = type(cls)(cls.__name__, (_Shown, cls), body)
+    shown._telesession_settable = frozenset(
+        name for name in dir(shown) if hasattr(getattr_static(shown, name, None), "__set__")
+    )
+    return shown  # type: ignore[no-any-return]
+
+
+_COMPARISONS = ("__eq__", "__lt__", "__le__", "__gt__", "__ge__")
+
+
+def _make_comparison(cls: Any, name: str) -> Callable[[Any, Any], Any]:
+    # The methods that @dataclass generates compare instances of the very same class only.
+    compare = getattr(cls, name)
+
+    def compare_snapshots(self: Any, other: Any) -> Any:
+        one, two = _snapshot(self), _snapshot(other) if isinstance(other, cls) else other
+        try:
+            return compare(one, two)
+        except AttributeError:
+            # A field is missing. Then == goes on to compare identities, and the others fail.
+            return NotImplemented
+
+    return compare_snapshots
 
 
 def _snapshot(value: Any) -> Any:
-    """A plain instance of the dataclass with what the session holds; anything else as it is."""
-    if not isinstance(value, _Shown):
-        return value
-    plain: Any = object.__new__(value._telesession_dataclass)
+    """A plain instance of a dataclass with the fields of one that may show a session."""
+    plain = object.__new__(getattr(value, "_telesession_dataclass", type(value)))
     for field in dataclasses.fields(plain):
         if hasattr(value, field.name):
-            vars(plain)[field.name] = getattr(value, field.name)
+            object.__setattr__(plain, field.name, unmarked(getattr(value, field.name)))
     return plain
 
 
@@ -268,67 +304,20 @@ def _refuse_unfit(cls: type) -> None:
         )
 
 
-def _field_hints(cls: type) -> dict[str, Any]:
+def _annotations(cls: type) -> dict[str, Annotation]:
     try:
         hints = typing.get_type_hints(cls, include_extras=True)
-    except NameError as error:
+    except Exception as error:
         raise TypeError(
             f"the annotations of {cls.__name__} cannot be checked: {error}; name only what its "
             "module has at its top level"
         ) from error
+    annotations = {}
     for field in dataclasses.fields(cls):
         try:
-            msgspec.convert(None, hints[field.name])
-        except msgspec.ValidationError:
-            pass
+            annotations[field.name] = Annotation(hints[field.name])
         except TypeError as error:
             raise TypeError(
                 f"the annotation of {cls.__name__}.{field.name} cannot be checked: {error}"
             ) from error
-    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
-
-
-def _is_scalar(value: object, hint: Any) -> bool:
-    return type(value) is hint and hint in _SCALARS
-
-
-def _kind(value: object) -> str:
-    return f"an object of type {type(value).__name__}"
-
-
-def _plain(value: Any) -> Any:
-    """The value with its dataclasses and enums as dicts and values; the rest is for the codec."""
-    kind = type(value)
-    if dataclasses.is_dataclass(kind) and not issubclass(kind, _Shown):
-        return {
-            field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(kind)
-        }
-    if isinstance(value, enum.Enum):
-        return value.value
-    if kind is dict:
-        return {_plain(name): _plain(item) for name, item in value.items()}
-    if kind in (list, tuple, set, frozenset):
-        return kind(map(_plain, value))
-    return value
-
-
-def _alike(value: Any, other: Any) -> bool:
-    """Whether two values are equal and of the same types, all the way down."""
-    kind = type(value)
-    if kind is not type(other):
-        # An int is a float to annotations, and equal to it.
-        return kind is int and type(other) is float and value == other
-    if dataclasses.is_dataclass(kind):
-        names = [field.name for field in dataclasses.fields(kind)]
-        return all(_alike(getattr(value, name), getattr(other, name)) for name in names)
-    if kind is dict:
-        return len(value) == len(other) and all(
-            map(_alike, _flat(value.items()), _flat(other.items()))
-        )
-    if kind in (list, tuple):
-        return len(value) == len(other) and all(map(_alike, value, other))
-    return value is other or bool(value == other)
-
-
-def _flat(pairs: Any) -> Any:
-    return (part for pair in pairs for part in pair)
+    return annotations

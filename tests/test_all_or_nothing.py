@@ -557,13 +557,14 @@ def test_save_of_an_emptied_session_deletes_it_for_good(
     assert (None, ["delete"]) == (stored(storage), storage.calls)
 
 
+@pytest.mark.parametrize("refill", [{"counter": 2}, fields()], ids=["anew", "as it was"])
 def test_emptied_and_saved_session_may_be_filled_again(
-    storage: CountedStorage, handle: Handle
+    storage: CountedStorage, handle: Handle, refill: dict[str, Any]
 ) -> None:
     """After an empty session was saved, fields set later are stored when the handler returns."""
-    store(storage)
-    handle(lambda session: (session.clear(), save(session), setting(counter=2)(session)))
-    assert ({"counter": 2}, ["delete", "set"]) == (stored(storage), storage.calls)
+    store(storage, fields)
+    handle(lambda session: (session.clear(), save(session), session.update(refill)))
+    assert (refill, ["delete", "set"]) == (stored(storage), storage.calls)
 
 
 # forget

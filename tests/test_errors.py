@@ -7,6 +7,7 @@ import pickle
 import re
 import threading
 import traceback
+import zlib
 from collections import UserDict
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cachetools import LRUCache
 
-import telesession
 from telesession import (
     DecodeError,
     EncodeError,
@@ -22,6 +22,7 @@ from telesession import (
     LockTimeoutError,
     MemoryStorage,
     NoSessionKeyError,
+    PickleCodec,
     SessionClosedError,
     SessionError,
     Sessions,
@@ -144,13 +145,19 @@ class Poll:
     text = SECRET
 
 
-class BrokenStore(UserDict[str, bytes]):
-    """The store of a backend that is down."""
+class NoWrites(UserDict[str, bytes]):
+    """The store of a backend that takes nothing."""
 
     def fail(self, *_args: object) -> Any:
         raise OSError(f"connection lost while sending {SECRET}")
 
-    __getitem__ = __setitem__ = __delitem__ = __contains__ = __iter__ = fail
+    __setitem__ = __delitem__ = fail
+
+
+class BrokenStore(NoWrites):
+    """The store of a backend that is down."""
+
+    __getitem__ = __contains__ = __iter__ = NoWrites.fail
 
 
 def no_key() -> None:
@@ -230,8 +237,15 @@ def damaged() -> None:
         pass
 
 
+def not_unpickling() -> None:
+    pickled = b"\x80\x05" + SECRET.encode()
+    payload = pickled + zlib.crc32(pickled).to_bytes(4, "big")
+    with Sessions(storage=MemoryStorage({"1": payload})).open("1"):
+        pass
+
+
 def of_another_shape() -> None:
-    payload = telesession.PickleCodec().encode({"text": SECRET}, "1")
+    payload = PickleCodec().encode({"text": SECRET}, "1")
     with Sessions(storage=MemoryStorage({"1": payload})).open("1"):
         pass
 
@@ -242,7 +256,7 @@ def not_readable() -> None:
 
 
 def not_writable() -> None:
-    MemoryStorage(BrokenStore()).set("1", SECRET.encode())
+    MemoryStorage(NoWrites()).set("1", SECRET.encode())
 
 
 def not_deletable() -> None:
@@ -286,7 +300,8 @@ RAISED: list[tuple[Callable[[], None], type[SessionError], str, str]] = [
         "could not read the stored record of session '1'",
         "PickleCodec",
     ),
-    (damaged, DecodeError, "could not read the stored record of session '1'", ""),
+    (damaged, DecodeError, "could not read the stored record of session '1'", "damaged"),
+    (not_unpickling, DecodeError, "could not read the stored record of session '1'", "unpickling"),
     (
         of_another_shape,
         DecodeError,

@@ -117,12 +117,12 @@ class Work:
         A nested change renews its field now. An empty session, or one to be forgotten, is deleted.
         """
         live = self.live(now)
-        for name, mark in self.marks.items():
-            if name in live and live[name] != self.known[name]:
-                mark.deadline = now + mark.lifetime
-        self.known = copy.deepcopy(live)
         self.stored = None
         if live and not self.forgotten:
+            for name, mark in self.marks.items():
+                if name in live and live[name] != self.known[name]:
+                    mark.deadline = now + mark.lifetime
+            self.known = copy.deepcopy(live)
             self.stored = copy.deepcopy(Record(live, self.marks, now + lifetime))
         return self.stored
 

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Self
 
-from telesession.codecs import Codec, PickleCodec
+from telesession.codecs import Codec, JSONCodec
 from telesession.locks import LockTable
 
 
@@ -34,7 +34,7 @@ class Storage(ABC):
             with its process may say no.
     """
 
-    codec: Codec = PickleCodec()
+    codec: Codec = JSONCodec()
     persistent: bool = True
 
     _locks: LockTable

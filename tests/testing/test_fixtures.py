@@ -14,7 +14,6 @@ from telesession.testing import BotAPI, run_polling
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
 
-pytest_plugins = ["pytester", "telesession.testing.fixtures"]
 
 YEARS = 10 * 365 * 24 * 3600
 

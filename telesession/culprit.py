@@ -1,0 +1,103 @@
+"""Culprits: where in a session the value is that a codec cannot bring back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+from telesession.text import DEEPEST
+
+CONTAINERS = (dict, list, tuple, set, frozenset)
+
+
+# Where a value is that does not come back, and the value.
+Culprit = tuple[str, Any]
+
+
+def find_unpicklable(fields: dict[str, Any], comes_back: Callable[[Any], bool]) -> Culprit:
+    """The innermost value that pickle does not bring back, attributes of instances included."""
+    # Not a recursion: what is nested too deeply for pickle is so for Python, too.
+    trail = [("", fields, _parts("", fields))]
+    seen, entangled = {id(fields)}, set()
+    while trail:
+        path, value, parts = trail[-1]
+        for part_path, part in parts:
+            if comes_back(part):
+                continue
+            if id(part) in seen:
+                entangled.add(id(value))
+                continue
+            seen.add(id(part))
+            trail.append((part_path, part, _parts(part_path, part)))
+            break
+        else:
+            if id(value) not in entangled:
+                return path or "the session", value
+            # It failed for what it shares with its parents, one of which has the culprit.
+            trail.pop()
+            entangled.update(id(parent) for _, parent, _ in trail)
+    return "the session", fields
+
+
+def find_unwritable(fields: dict[str, Any], advice: Callable[[Any], str]) -> Culprit | None:
+    """
+    The first value that JSON has no place for, looking into plain containers only.
+
+    Args:
+        fields: Where to look.
+        advice: What to do about a value; nothing if it can be written.
+
+    Returns:
+        The culprit, which is a container if it holds itself; `None` if each value is fine.
+    """
+    trail = [("", fields, _parts("", fields))]
+    while trail:
+        for path, value in trail[-1][2]:
+            if any(value is holder for _, holder, _ in trail):
+                return path, value
+            if type(value) not in CONTAINERS:
+                if advice(value):
+                    return path, value
+            elif len(trail) <= DEEPEST:
+                trail.append((path, value, _parts(path, value)))
+                break
+        else:
+            trail.pop()
+    return None
+
+
+def _parts(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """What a value consists of, each part with its path; the fields themselves have none."""
+    kind: Any = type(value)  # isinstance() would ask the value itself, which may raise
+    if kind.__reduce_ex__ is not object.__reduce_ex__:
+        return
+    if issubclass(kind, dict):
+        for name, item in value.items():
+            yield f"(a key of {path or 'the session'})", name
+            yield _item_path(path, name), item
+    elif issubclass(kind, list | tuple):
+        yield from ((_item_path(path, index), item) for index, item in enumerate(value))
+    elif issubclass(kind, set | frozenset):
+        yield from ((f"(an item of {path})", item) for item in value)
+    elif not issubclass(kind, type | ModuleType):
+        yield from ((f"{path}.{name}", item) for name, item in attributes_of(value).items())
+
+
+def attributes_of(value: object) -> dict[str, Any]:
+    """What `vars` gives, if anything."""
+    try:
+        return dict(vars(value))
+    except Exception:  # noqa: BLE001 -- an object may raise at whatever it is asked
+        return {}
+
+
+def _item_path(path: str, name: object) -> str:
+    if not path:
+        return name if type(name) is str else f"<{type(name).__name__}>"
+    try:
+        shown = repr(name) if type(name) in (str, int, bool) else f"<{type(name).__name__}>"
+    except ValueError:
+        # An int may have more digits than Python agrees to show.
+        shown = "<int>"
+    return f"{path}[{shown}]"

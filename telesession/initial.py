@@ -1,0 +1,148 @@
+"""The option `initial`: what new sessions begin with, and what all of them appear as."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import is_dataclass
+from typing import TYPE_CHECKING, Any
+
+from telesession.errors import SessionError
+from telesession.handlers import POSITIONAL, VARIADIC, is_async
+from telesession.session import state_of
+from telesession.typed import Typed
+
+if TYPE_CHECKING:
+    from telesession.session import Session
+
+
+class Initial:
+    """
+    What new sessions begin with, and what all of them appear as.
+
+    Keep one for as long as the decorator that uses it; any thread may use it.
+
+    Args:
+        initial: The option of that name; see `Sessions`.
+
+    Raises:
+        TypeError: It is neither a mapping, nor a dataclass, nor a callable that can be called.
+    """
+
+    def __init__(self, initial: Any) -> None:
+        self._make, self._wants_update = _callable(initial)
+        self._typed: Typed | None = None
+        declared = _declared_type(initial)
+        if is_dataclass(declared):
+            self._typed = Typed(declared)
+        # Whether sessions appear as a dataclass may turn out only when initial is called.
+        self._known = is_dataclass(declared) or issubclass(declared, Mapping)
+
+    def make(self, key: str, update: object) -> dict[str, Any]:
+        """
+        The fields that a new session begins with; values may be marked by `ttl`.
+
+        Raises:
+            SessionError: `initial` raised.
+            TypeError: `initial` wants an update and there is none, or returned something else
+                than a mapping with names or an instance of a dataclass.
+        """
+        made = self._call(key, update)
+        if isinstance(made, Mapping):
+            fields = dict(made)
+        elif is_dataclass(made) and not isinstance(made, type):
+            if self._typed is None or self._typed.cls is not type(made):
+                self._typed = Typed(type(made))
+            fields = self._typed.declared_fields(made, key)
+        else:
+            raise TypeError(
+                "initial must return a mapping or an instance of a dataclass, "
+                f"not {type(made).__name__}"
+            )
+        self._known = True
+        _refuse_odd_names(fields)
+        return fields
+
+    def show(self, session: Session, update: object) -> Any:
+        """The session as what handlers get."""
+        if not self._known:
+            # The record is older than this process: only a call tells what initial returns.
+            self.make(state_of(session).key, update)
+        return session if self._typed is None else self._typed.open(session)
+
+    def _call(self, key: str, update: object) -> Any:
+        if self._wants_update and update is None:
+            raise TypeError(
+                f"initial wants the update to make session {key!r}; "
+                "pass it as Sessions.open(key, update=...)"
+            )
+        try:
+            return self._make(update) if self._wants_update else self._make()
+        except Exception as error:
+            raise SessionError(
+                f"could not make session {key!r}: initial raised {type(error).__name__}; nothing "
+                "was stored; mend initial, or let it do less"
+            ) from error
+
+
+def _callable(initial: Any) -> tuple[Callable[..., Any], bool]:
+    """How to call `initial`, and whether it gets the update."""
+    if isinstance(initial, Mapping):
+        _refuse_odd_names(initial)
+        return lambda: initial, False
+    if isinstance(initial, type) and (is_dataclass(initial) or issubclass(initial, Mapping)):
+        _refuse_required(initial)
+        return initial, False
+    if isinstance(initial, type) or not callable(initial):
+        cls = initial if isinstance(initial, type) else type(initial)
+        raise TypeError(
+            "initial must be a mapping, a dataclass, or a callable that returns a mapping or an "
+            f"instance of a dataclass, not {cls.__name__}"
+        )
+    if is_async(initial):
+        raise TypeError("initial must not be async; write it with def")
+    required = _required_parameters(initial)
+    if len(required) > 1 or any(p.kind not in POSITIONAL for p in required):
+        names = ", ".join(p.name for p in required)
+        raise TypeError(f"initial must take nothing or the update, but it requires {names}")
+    return initial, bool(required)
+
+
+def _refuse_odd_names(fields: Mapping[Any, Any]) -> None:
+    for name in fields:
+        if not isinstance(name, str):
+            raise TypeError(
+                f"initial has a field named by a {type(name).__name__}; names of fields are str"
+            )
+
+
+def _refuse_required(cls: type) -> None:
+    required = ", ".join(p.name for p in _required_parameters(cls))
+    if required:
+        raise TypeError(
+            f"initial={cls.__name__} would be called without arguments, but it requires "
+            f"{required}; give defaults, or pass a function that makes an instance"
+        )
+
+
+def _required_parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError:
+        # Classes in C such as dict do not tell.
+        return []
+    return [p for p in parameters if p.default is p.empty and p.kind not in VARIADIC]
+
+
+def _declared_type(initial: Any) -> type:
+    """The class that `initial` is or says that it returns; `object` if it does not say."""
+    if isinstance(initial, Mapping):
+        return dict
+    if not isinstance(initial, type):
+        try:
+            initial = typing.get_type_hints(initial).get("return")
+        except (NameError, TypeError):
+            return object
+        initial = typing.get_origin(initial) or initial
+    return initial if isinstance(initial, type) else object

@@ -1,0 +1,92 @@
+"""JSON text: plain data as bytes and back, exactly or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from json import loads
+from math import isfinite
+from types import NoneType
+from typing import Any
+
+import msgspec
+
+# How deep plain data may be nested. Both ways must be sure to work in whatever stack they run in.
+DEEPEST = 200
+# Beyond 64 bits, programs that read JSON round or refuse. SQLite is one of them.
+LOWEST, HIGHEST = -(2**63), 2**63 - 1
+_SIMPLE = frozenset((str, bool, NoneType))
+
+encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+
+def write_plain(value: dict[str, Any] | list[Any]) -> bytes | None:
+    """The JSON text of plain data; `None` of anything that would not come back as it is."""
+    try:
+        # First of all, for this also tells what holds itself and would keep the loop busy.
+        payload = encode(value)
+    except (OverflowError, RecursionError, TypeError, ValueError):
+        return None
+    return payload if _is_plain(value) else None
+
+
+def read_plain(payload: bytes) -> tuple[Any, bool]:
+    """
+    The value of a JSON text, and whether `encode` would write it in the very same way.
+
+    Raises:
+        ValueError: It is no JSON text, or leaves open what it means.
+        RecursionError: It is nested too deeply.
+    """
+    value = _decode(payload)
+    if encode(value) == payload:
+        return value, True
+    # msgspec takes the second of two equal keys; what it wrote itself has no such thing.
+    value = loads(
+        payload.decode(), object_pairs_hook=_unique, parse_float=_finite, parse_constant=_finite
+    )
+    return value, False
+
+
+def _is_plain(value: Any) -> bool:  # noqa: C901 -- calls would cost more than the work
+    """Whether all of a value is of the very types that JSON has, and not nested too deeply."""
+    # About as strict as to read the text back and compare the types, in two thirds of the time.
+    level = [value]
+    for _ in range(DEEPEST):
+        below: list[Any] = []
+        for holder in level:
+            items: Iterable[Any] = holder
+            if type(holder) is dict:
+                for name in holder:
+                    if type(name) is not str:
+                        return False
+                items = holder.values()
+            for item in items:
+                kind = type(item)
+                if kind in _SIMPLE:
+                    continue
+                if kind is dict or kind is list:
+                    below.append(item)
+                elif kind is int:
+                    if not LOWEST <= item <= HIGHEST:
+                        return False
+                elif kind is not float or not isfinite(item):
+                    return False
+        if not below:
+            return True
+        level = below
+    return False
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise ValueError("a key is there twice")
+    return made
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        raise ValueError("no number of JSON")
+    return number
