@@ -1,5 +1,7 @@
 """Sessions for threaded pyTelegramBotAPI bots: locked, isolated, rolled back on error."""
 
+import typing
+
 from telesession.codecs import EncryptedCodec, JSONCodec, PickleCodec
 from telesession.errors import (
     DecodeError,
@@ -16,6 +18,10 @@ from telesession.session import Session, as_dict, forget, save, session_key, ttl
 from telesession.sessions import Sessions, with_session
 from telesession.storage.base import Storage
 from telesession.storage.memory import MemoryStorage
+from telesession.storage.sqlite import SQLiteStorage
+
+if typing.TYPE_CHECKING:
+    from telesession.storage.redis import RedisStorage
 
 __all__ = [
     "DecodeError",
@@ -27,6 +33,8 @@ __all__ = [
     "MemoryStorage",
     "NoSessionKeyError",
     "PickleCodec",
+    "RedisStorage",
+    "SQLiteStorage",
     "Session",
     "SessionClosedError",
     "SessionError",
@@ -45,3 +53,12 @@ __all__ = [
     "ttl_left",
     "with_session",
 ]
+
+
+def __getattr__(name: str) -> object:
+    # Only who uses it needs the package redis, and waits for its import.
+    if name == "RedisStorage":
+        from telesession.storage.redis import RedisStorage
+
+        return RedisStorage
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

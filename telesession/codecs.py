@@ -6,7 +6,7 @@ import io
 import pickle
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 from zlib import crc32
 
@@ -82,6 +82,7 @@ class PickleCodec:
         A value that refers to code, such as an instance of a class, is loaded once to see that
         it really comes back.
         """
+        pickled = b""
         try:
             pickled = pickle.dumps(record, 5)
             comes_back = _STACK_GLOBAL not in pickled or _alike(record, pickle.loads(pickled))
@@ -386,20 +387,24 @@ def _alike(value: Any, loaded: Any) -> bool:
         if kind in _LEAVES or id(one) in seen:
             continue
         seen.add(id(one))
-        if issubclass(kind, dict):
-            pairs.extend(zip(one, other, strict=True))
-            pairs.extend(zip(one.values(), other.values(), strict=True))
-        elif issubclass(kind, list | tuple):
-            pairs.extend(zip(one, other, strict=True))
-        elif issubclass(kind, set | frozenset):
+        if issubclass(kind, set | frozenset):
             if Counter(map(type, one)) != Counter(map(type, other)):
                 return False
         else:
-            attributes = attributes_of(other)
-            pairs.extend(
-                (v, attributes[n]) for n, v in attributes_of(one).items() if n in attributes
-            )
+            pairs.extend(_pairs_of_parts(one, other))
     return True
+
+
+def _pairs_of_parts(one: Any, other: Any) -> Iterator[tuple[Any, Any]]:
+    kind = type(one)  # isinstance() would ask the value itself, which may raise
+    if issubclass(kind, dict):
+        yield from zip(one, other, strict=True)
+        yield from zip(one.values(), other.values(), strict=True)
+    elif issubclass(kind, list | tuple):
+        yield from zip(one, other, strict=True)
+    else:
+        attributes = attributes_of(other)
+        yield from ((v, attributes[n]) for n, v in attributes_of(one).items() if n in attributes)
 
 
 def _unpickling_failure(error: Exception) -> str:

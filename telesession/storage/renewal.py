@@ -1,0 +1,73 @@
+"""The thread that renews leases for as long as handlers run."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Generic, TypeVar
+
+L = TypeVar("L")
+
+
+class Renewal(Generic[L]):
+    """
+    Leases that are to be renewed in time, each until it is given up.
+
+    One thread renews all of them together. It begins with the first lease and ends when it comes
+    round and finds none, so that short handlers, one after the other, do not start one each.
+
+    Keep one for as long as the storage it serves; any thread may use it. In a forked process
+    there is no thread: it needs a new one.
+
+    Args:
+        renew: Renews leases, given as a list. It must not raise.
+        interval: Seconds from one round to the next; a third of a lease leaves time to retry.
+    """
+
+    def __init__(self, renew: Callable[[list[L]], None], interval: float) -> None:
+        self._renew = renew
+        self._interval = interval
+        self._mutex = threading.Lock()
+        self._leases: set[L] = set()
+        # Belongs to the thread that runs; None as long as there is none.
+        self._stopped: threading.Event | None = None
+
+    def add(self, lease: L) -> None:
+        """Renew a lease from now on."""
+        with self._mutex:
+            self._leases.add(lease)
+            if self._stopped is None:
+                self._start()
+
+    def discard(self, lease: L) -> None:
+        """Renew a lease no more."""
+        with self._mutex:
+            self._leases.discard(lease)
+
+    def stop(self) -> None:
+        """End the thread. The next lease starts another."""
+        with self._mutex:
+            if self._stopped is not None:
+                self._stopped.set()
+                self._stopped = None
+
+    def _start(self) -> None:
+        stopped = threading.Event()
+        thread = threading.Thread(
+            target=self._run, args=(stopped,), name="telesession-renewal", daemon=True
+        )
+        # While the interpreter ends no thread can start; a handler's last lease has to do then.
+        with suppress(RuntimeError):
+            thread.start()
+            self._stopped = stopped
+
+    def _run(self, stopped: threading.Event) -> None:
+        while not stopped.wait(self._interval):
+            with self._mutex:
+                leases = list(self._leases)
+                if not leases:
+                    if self._stopped is stopped:
+                        self._stopped = None
+                    return
+            self._renew(leases)

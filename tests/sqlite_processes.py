@@ -1,0 +1,241 @@
+"""Processes that share a SQLite file: run by tests, and forked here, where no thread runs yet."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import signal
+import sys
+import threading
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from telesession import LockLostError, Sessions, StorageError, ttl
+from telesession.storage.base import Hold, Storage
+from telesession.storage.sqlite import SQLiteStorage
+
+KEYS = 5
+# Seconds to wait for a session: more than anything takes here, and far less than a lease.
+LOCK_TIMEOUT = 10
+
+
+class LocksAlone(SQLiteStorage):
+    """The control: its locks are those of one process."""
+
+    def hold(self, key: str, timeout: float | None = None) -> Any:
+        return Hold(self, key, timeout)
+
+
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def make_sessions(storage: Storage) -> Sessions[Any]:
+    return Sessions(initial=lambda: {"counter": 0}, storage=storage, lock_timeout=LOCK_TIMEOUT)
+
+
+def fork(work: Callable[[], None]) -> int:
+    """Run something in a process of its own, and return its number."""
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        work()
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
+def run_together(processes: int, work: Callable[[int], None]) -> list[int]:
+    """The exit codes of processes that begin at the same time."""
+    waiting, starting = os.pipe()
+
+    def start(number: int) -> None:
+        os.close(starting)
+        os.read(waiting, 1)
+        work(number)
+
+    pids = [fork(lambda number=number: start(number)) for number in range(processes)]
+    os.close(starting)
+    os.close(waiting)
+    return [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+
+
+def run_threads(threads: int, work: Callable[[int], None]) -> None:
+    """Run something in threads, and raise what one of them raised."""
+    errors: list[BaseException] = []
+
+    def run(number: int) -> None:
+        try:
+            work(number)
+        except BaseException as error:
+            errors.append(error)
+
+    started = [threading.Thread(target=run, args=(number,)) for number in range(threads)]
+    for thread in started:
+        thread.start()
+    for thread in started:
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+def count(path: str, kind: str, processes: str, threads: str, times: str) -> dict[str, Any]:
+    """Count in a few sessions, in all threads of all processes at once."""
+    storage_class = {"exclusive": SQLiteStorage, "alone": LocksAlone}[kind]
+
+    def work(process: int) -> None:
+        with storage_class(path) as storage:
+            sessions = make_sessions(storage)
+
+            def increment(thread: int) -> None:
+                rng = random.Random(f"{process} {thread}")
+                for number in range(int(times)):
+                    key = number if rng.random() < 0.5 else rng.randrange(KEYS)
+                    with sessions.open(key % KEYS) as session:
+                        session.counter += 1
+
+            run_threads(int(threads), increment)
+
+    return {"exit codes": run_together(int(processes), work)}
+
+
+def count_for_ever(path: str, writing: int) -> None:
+    """Count in a few sessions, and report every increment as soon as its handler has returned."""
+    sessions, choice = make_sessions(SQLiteStorage(path)), random.Random(os.getpid())
+
+    def increment(_: int) -> None:
+        while True:
+            key = choice.randrange(KEYS)
+            with sessions.open(key) as session:
+                session.counter += 1
+            os.write(writing, b"%d" % key)
+
+    try:
+        run_threads(2, increment)
+    finally:
+        os.write(writing, b"!")
+
+
+def kill(path: str, kills: str, seed: str) -> dict[str, Any]:
+    """Kill processes while they count, and say what they had reported."""
+    rng, acknowledged = random.Random(seed), Counter[str]()
+    reading, writing = os.pipe()
+    workers = [fork(lambda: count_for_ever(path, writing)) for _ in range(4)]
+    for _ in range(int(kills)):
+        for _ in range(rng.randrange(1, 60)):
+            acknowledged.update(os.read(reading, 1).decode())
+        victim = rng.randrange(len(workers))
+        os.kill(workers[victim], signal.SIGKILL)
+        os.waitpid(workers[victim], 0)
+        workers[victim] = fork(lambda: count_for_ever(path, writing))
+    for worker in workers:
+        os.kill(worker, signal.SIGKILL)
+        os.waitpid(worker, 0)
+    os.close(writing)
+    while rest := os.read(reading, 4096):
+        acknowledged.update(rest.decode())
+    return {"acknowledged": acknowledged, "died": int(kills) + len(workers)}
+
+
+def first_open(path: str, processes: str) -> dict[str, Any]:
+    """Make the file, in all processes at once, and store one record each."""
+
+    def work(number: int) -> None:
+        with SQLiteStorage(path) as storage:
+            storage.set(f"key {number}", b"payload")
+
+    return {"exit codes": run_together(int(processes), work)}
+
+
+def hold(path: str, lease: str) -> dict[str, Any]:
+    """Hold a session until a line comes in, write, and say what came of it."""
+    storage = SQLiteStorage(path, lease=float(lease))
+    try:
+        with storage.hold("42") as held:
+            say("held")
+            sys.stdin.readline()
+            held.set(b"written by the other process")
+    except LockLostError as error:
+        return {"outcome": "lost", "key": error.key}
+    return {"outcome": "written"}
+
+
+def leave(path: str) -> dict[str, Any]:
+    """Store fields that expire, and end."""
+    sessions = make_sessions(SQLiteStorage(path))
+    with sessions.open(1) as session:
+        session.brief = ttl("brief", 1e-6)
+        session.long = ttl("long", 1000)
+        session.forever = "forever"
+    return {}
+
+
+def _try_to_write(storage: SQLiteStorage, payload: bytes) -> dict[str, Any]:
+    try:
+        storage.set("42", payload)
+    except StorageError as error:
+        return {"cause": type(error.__cause__).__name__, "error": str(error)}
+    return {"error": None}
+
+
+def without_rights(name: str) -> dict[str, Any]:
+    """Open and write a file of this folder as somebody who may only read it."""
+    if os.getuid() == 0:
+        os.setuid(65534)
+    try:
+        storage = SQLiteStorage(name)
+    except StorageError as error:
+        return {"cause": type(error.__cause__).__name__, "error": str(error)}
+    return _try_to_write(storage, b"new")
+
+
+def on_a_full_disk(path: str) -> dict[str, Any]:
+    """Write a record when no file may grow any more, and once more when they may."""
+    storage = SQLiteStorage(path)
+    storage.set("42", b"old")
+    size = max(Path(path + suffix).stat().st_size for suffix in ("", "-wal", "-shm"))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    outcome = _try_to_write(storage, b"x" * 100_000)
+    kept = (storage.get("42") or b"").decode()
+    sessions = make_sessions(storage)
+    try:
+        with sessions.open("43") as session:
+            session.text = "x" * 100_000
+    except StorageError as error:
+        outcome["of a session"] = type(error.__cause__).__name__
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with sessions.open("43") as session:
+        session.text = "written"
+    return {**outcome, "kept": kept, "then": dict(sessions.peek("43") or {})}
+
+
+def in_a_forked_child(path: str) -> dict[str, Any]:
+    """Use a storage in a child that was forked while a key is held, and then in the parent."""
+    storage = SQLiteStorage(path)
+    sessions = make_sessions(storage)
+    with sessions.open(1) as session:
+        session.counter += 1
+
+    def work() -> None:
+        with sessions.open(1) as session:
+            session.counter += 1
+        storage.close()
+
+    with storage.hold("another"):
+        codes = run_together(2, lambda _: work())
+    with sessions.open(1) as session:
+        session.counter += 1
+    return {"exit codes": codes, "counter": session.counter}
+
+
+if __name__ == "__main__":
+    say(json.dumps(globals()[sys.argv[1]](*sys.argv[2:])))
