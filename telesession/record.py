@@ -106,7 +106,8 @@ class Records:
         """
         key, marks = state_of(session).key, state_of(session).marks
         if not marks:
-            return self._codec.encode({"fields": fields, **self._stamp}, key, previous), marks
+            record = {"fields": fields, **self._stamp} if self._stamp else {"fields": fields}
+            return self._codec.encode(record, key, previous), marks
         old = {} if previous is None else self._codec.decode(previous, key)
         old_fields = old.get("fields", {})
         is_current = old.get("version", 0) == self._version

@@ -403,8 +403,11 @@ class _Use(State, Generic[S]):
     def _commit(self) -> None:
         """Bring the storage to what the session is: deleted, written, or merely touched."""
         session, lifetime = self._session, self._sessions._lifetime
-        settle_defaults(session)
-        fields = live_fields(session) if self.views is None else packed_fields(session)
+        if self.views is None:
+            fields = live_fields(session)
+        else:
+            settle_defaults(session)
+            fields = packed_fields(session)
         if self.forgotten or not fields:
             if self._payload is not None:
                 self._held.delete()

@@ -239,7 +239,7 @@ def damaged() -> None:
 
 def not_unpickling() -> None:
     pickled = b"\x80\x05" + SECRET.encode()
-    payload = pickled + zlib.crc32(pickled).to_bytes(4, "big")
+    payload = pickled + zlib.crc32(pickled).to_bytes(4, "little")
     with Sessions(storage=MemoryStorage({"1": payload})).open("1"):
         pass
 

@@ -235,7 +235,7 @@ def test_the_library_does_not_import_its_testing_tools() -> None:
 def test_types_are_shipped() -> None:
     """`py.typed` lies in the package and is packed with it."""
     setup = configparser.ConfigParser()
-    setup.read(PACKAGE.parent / "setup.cfg", encoding="utf-8")
+    setup.read(pathlib.Path(__file__).parents[1] / "setup.cfg", encoding="utf-8")
 
     assert files("telesession").joinpath("py.typed").is_file()
     assert "py.typed" in setup["options.package_data"]["telesession"].split()
