@@ -2,4 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
+pytest.register_assert_rewrite("telesession.testing.storage_suite")
+
 pytest_plugins = ["pytester", "telesession.testing.fixtures"]

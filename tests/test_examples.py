@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import doctest
+import importlib
 import importlib.util
 import inspect
 import os
@@ -95,11 +96,17 @@ def load(name: str) -> Any:
 @pytest.fixture(autouse=True)
 def fresh_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No token, an empty directory, and nothing in the storage that all decorators share."""
-    monkeypatch.delenv("BOT_TOKEN", raising=False)
+    forget_settings(monkeypatch)
     monkeypatch.chdir(tmp_path)
     shared = Sessions()
     for key in list(shared.keys()):
         shared.delete(key)
+
+
+def forget_settings(patch: pytest.MonkeyPatch) -> None:
+    """Take away what examples read from the environment."""
+    for name in ("BOT_TOKEN", "BOT_DATABASE", "REDIS_URL"):
+        patch.delenv(name, raising=False)
 
 
 @pytest.fixture
@@ -141,7 +148,7 @@ class Terminal:
 def terminals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Terminal]]:
     """Every example, started at the same time and typed at as its docstring shows."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("BOT_TOKEN", raising=False)
+        forget_settings(patch)
         terminals = {
             name: Terminal(name, f"{transcript(name)[0]}/quit\nhi\n", tmp_path_factory.mktemp(name))
             for name in NAMES
@@ -165,11 +172,10 @@ def transcript(name: str) -> tuple[str, str]:
 class TestEveryExample:
     @pytest.mark.parametrize("name", NAMES)
     def test_it_is_tested(self, name: str) -> None:
-        """Every file of the folder has a class of tests here."""
-        tested = [
-            kind.example for kind in vars(sys.modules[__name__]).values() if is_about_one(kind)
-        ]
-        assert [name] == [example for example in tested if example == name]
+        """Every file of the folder has a class of tests, here or with those of the storages."""
+        modules = sys.modules[__name__], importlib.import_module("test_storage_examples")
+        kinds = [kind for module in modules for kind in vars(module).values()]
+        assert {name} == {kind.example for kind in kinds if is_about_one(kind)} & {name}
 
     @pytest.mark.parametrize("name", NAMES)
     def test_it_chats_as_its_docstring_shows(

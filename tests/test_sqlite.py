@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import math
 import os
@@ -24,14 +23,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlite_processes
 from hypothesis import HealthCheck, example, given, settings, strategies as st
-from test_storage import (
-    CONTRACT,
-    frozen_clock,
-    in_thread,
-    in_threads,
-    threads_run_until_they_wait,
-    try_hold,
-)
+from test_storage import FrozenClockSuite, frozen_clock
 
 from telesession import (
     LockLostError,
@@ -46,6 +38,12 @@ from telesession import (
 )
 from telesession.storage import liveness, sqlite, sqlite_database
 from telesession.storage.sqlite import SQLiteStorage
+from telesession.testing.storage_suite import (
+    in_thread,
+    in_threads,
+    threads_run_until_they_wait,
+    try_hold,
+)
 
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
@@ -182,44 +180,27 @@ def trace(storage: SQLiteStorage, name: str = "writer") -> list[str]:
     return statements
 
 
-# The contract of every storage.
+class TestASQLiteFile(FrozenClockSuite):
+    """A file keeps every promise of a storage."""
 
-# Reads what it has not flushed through the storage.
-AT_ONCE = "test_a_hold_reads_and_writes_its_key"
-
-
-@pytest.mark.parametrize("promise", sorted(set(CONTRACT) - {AT_ONCE}))
-def test_a_file_keeps_the_contract(
-    promise: str, storage: SQLiteStorage, clock: FrozenDateTimeFactory
-) -> None:
-    """Every promise of a storage holds in a file."""
-    known = {"storage": storage, "clock": clock}
-    function = CONTRACT[promise]
-
-    function(**{name: known[name] for name in inspect.signature(function).parameters})
+    @pytest.fixture
+    def storage(self, clock: FrozenDateTimeFactory, path: Path) -> Iterator[SQLiteStorage]:
+        with SQLiteStorage(path) as storage:
+            yield storage
 
 
-def test_a_hold_reads_and_writes_its_key(
-    storage: SQLiteStorage, clock: FrozenDateTimeFactory
-) -> None:
-    """What is written in a hold is seen there at once, and by others after `flush` or the end."""
+def test_what_a_hold_wrote_is_seen_by_others_at_flush(storage: SQLiteStorage) -> None:
+    """Until `flush` or the end, others see the record as it was."""
+    storage.set("key", b"old")
     with storage.hold("key") as held:
-        assert [None, False, False] == [held.get(), held.touch(10), held.delete()]
-        held.set(b"payload", 10)
-        assert [b"payload", None] == [held.get(), storage.get("key")]
+        held.set(b"new")
+        before = [held.get(), storage.get("key")]
         held.flush()
-        assert b"payload" == storage.get("key")
-        clock.tick(9)
-        assert held.touch(10) is True
-        clock.tick(9)
-        assert b"payload" == held.get()
-        held.flush()
-        clock.tick(1)
-        assert [None, False, False] == [held.get(), held.touch(10), held.delete()]
-        held.set(b"payload")
-        clock.tick(999)
-        assert [b"payload", True, None] == [held.get(), held.delete(), held.get()]
-    assert storage.get("key") is None
+        held.delete()
+        after = [held.get(), storage.get("key")]
+
+    assert [b"new", b"old"] == before
+    assert [None, b"new", None] == [*after, storage.get("key")]
 
 
 def test_a_touch_in_the_last_moment_brings_the_record_back(

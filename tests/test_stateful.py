@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +24,14 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from redis_server import Server
 
 from telesession import (
     MemoryStorage,
     Session,
     SessionClosedError,
     Sessions,
+    Storage,
     as_dict,
     forget,
     save,
@@ -35,6 +40,8 @@ from telesession import (
     ttl_left,
 )
 from telesession.locks import LockTable
+from telesession.storage.redis import RedisStorage
+from telesession.storage.sqlite import SQLiteStorage
 
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
@@ -215,10 +222,10 @@ class Machine(RuleBasedStateMachine):
     def __init__(
         self,
         sessions: Sessions[Session],
-        storage: MemoryStorage,
+        storage: Storage,
         writes: Callable[[], int],
         model: Model,
-        clock: FrozenDateTimeFactory,
+        clock: FrozenDateTimeFactory | None,
     ) -> None:
         super().__init__()
         self.sessions = sessions
@@ -499,6 +506,84 @@ def test_any_sequence_of_handlers_agrees_with_the_model(
     run_state_machine_as_test(machine_over(make_store, clock, lifetime, initial), settings=CI)
 
 
+class CountingFile(SQLiteStorage):
+    """A file that counts the transactions of holds in which a session was written."""
+
+    writes = 0
+
+    def hold(self, key: str, timeout: float | None = None) -> Any:
+        held = super().hold(key, timeout)
+        return CountingHold(self, held)
+
+
+class CountingHold:
+    """A hold that counts its writes, and leaves everything else as it is."""
+
+    def __init__(self, storage: CountingFile, held: Any) -> None:
+        self.storage, self.held = storage, held
+
+    def __enter__(self) -> Any:
+        self.held.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> Any:
+        return self.held.__exit__(*error)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.held, name)
+
+    def set(self, payload: bytes, lifetime: float | None = None) -> None:
+        self.storage.writes += 1
+        self.held.set(payload, lifetime)
+
+
+@pytest.mark.parametrize("initial", list(INITIALS))
+@pytest.mark.parametrize("lifetime", [None, 7], ids=["for-ever", "lifetime"])
+def test_any_sequence_of_handlers_agrees_with_the_model_in_a_file(
+    lifetime: float | None, initial: str, clock: FrozenDateTimeFactory, tmp_path: Path
+) -> None:
+    """Sessions in a file are what those in memory are, whatever handlers do."""
+    given, modelled = INITIALS[initial]
+    numbers = itertools.count()
+    with ExitStack() as files:
+
+        def make() -> Machine:
+            storage = files.enter_context(CountingFile(tmp_path / f"{next(numbers)}.db"))
+            sessions = Sessions(storage=storage, initial=given, lifetime=lifetime, lock_timeout=0)
+            model = Model(modelled, math.inf if lifetime is None else lifetime)
+            return Machine(sessions, storage, lambda: storage.writes, model, clock)
+
+        run_state_machine_as_test(make, settings=settings(CI, max_examples=15))
+
+
+class TimelessMachine(Machine):
+    """Handlers that set no TTL and do not wait: a server has a clock that nobody can freeze."""
+
+    def time_passes(self, seconds: int) -> None:
+        raise NotImplementedError
+
+    def do_wait(self, key: str, session: Session, work: Work, seconds: int) -> None:
+        self.compare(session, work)
+
+    def do_mark(self, key: str, session: Session, work: Work, *what: Any) -> None:
+        name, value, _ = what
+        self.do_assign(key, session, work, name, value, "attribute")
+
+
+def test_any_sequence_of_handlers_agrees_with_the_model_on_a_server() -> None:
+    """Sessions on a server are what those in memory are, whatever handlers do."""
+    with Server() as server, server.client() as client, RedisStorage(server.url) as storage:
+
+        def make() -> Machine:
+            client.flushall()
+            storage.now()
+            sessions = Sessions(storage=storage, initial=dict, lock_timeout=0)
+            model = Model(INITIALS["empty"][1], math.inf)
+            return TimelessMachine(sessions, storage, lambda: 0, model, None)
+
+        run_state_machine_as_test(make, settings=settings(CI, max_examples=15))
+
+
 # The controls: what the machine must notice.
 
 
@@ -553,4 +638,6 @@ def test_the_machine_notices_a_broken_storage(
     machine = machine_over(make_store, clock, 7, "empty", make_storage)
 
     with pytest.raises(AssertionError):
-        run_state_machine_as_test(machine, settings=settings(CI, phases=[Phase.generate]))
+        run_state_machine_as_test(
+            machine, settings=settings(CI, phases=[Phase.generate], max_examples=2_000)
+        )

@@ -1,17 +1,16 @@
-"""One contract for every storage, the broken storages it must catch, and stores that misbehave."""
+"""The suite of every storage in memory, the storages it must catch, and stores that misbehave."""
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import math
-import sys
+import runpy
 import threading
 import time
 from collections import UserDict
 from collections.abc import Callable, Iterator, MutableMapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -22,20 +21,26 @@ from freezegun import freeze_time
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from telesession import (
-    LockTimeoutError,
     MemoryStorage,
     SessionError,
     Sessions,
     Storage,
     StorageError,
 )
+from telesession.storage.base import Hold
+from telesession.testing.storage_suite import (
+    FOR_AGES,
+    StorageSuite,
+    in_thread,
+    in_threads,
+    try_hold,
+)
 
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
 
-PATIENCE = 30
-FOR_AGES = 10.0**9
 MICROSECOND = 1e-6
+EXAMPLE = Path(__file__).parents[1] / "examples/custom_storage.py"
 SECRET = "hunter2"
 
 
@@ -94,11 +99,6 @@ STORAGES: dict[str, Callable[[], Storage]] = {
 }
 
 
-@pytest.fixture(params=list(STORAGES.values()), ids=list(STORAGES))
-def storage(request: pytest.FixtureRequest) -> Storage:
-    return request.param()
-
-
 @contextmanager
 def frozen_clock() -> Iterator[FrozenDateTimeFactory]:
     """A clock that stands still in every thread; whole seconds keep sums of floats exact."""
@@ -113,398 +113,40 @@ def clock() -> Iterator[FrozenDateTimeFactory]:
         yield clock
 
 
-def in_thread(function: Callable[..., Any], *args: Any) -> Any:
-    """What a call returns or raises in a thread of its own."""
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(function, *args).result(PATIENCE)
+class FrozenClockSuite(StorageSuite):
+    """The suite by a clock that stands still until it ticks: exact, and done in no time."""
 
+    second = 1.0
+    margin = MICROSECOND
+    ages = FOR_AGES / 2
 
-def in_threads(functions: list[Callable[[], Any]]) -> list[Any]:
-    """What calls return that start together, each in a thread of its own."""
-    start = threading.Barrier(len(functions), timeout=PATIENCE)
+    @pytest.fixture(autouse=True)
+    def clock(self) -> Iterator[FrozenDateTimeFactory]:
+        with frozen_clock() as self.frozen:
+            yield self.frozen
 
-    def run(function: Callable[[], Any]) -> Any:
-        start.wait()
-        return function()
+    def tick(self, seconds: float) -> None:
+        self.frozen.tick(seconds)
 
-    with ThreadPoolExecutor(len(functions)) as pool:
-        return [future.result(PATIENCE) for future in [pool.submit(run, f) for f in functions]]
 
+class TestStoragesInMemory(FrozenClockSuite):
+    """Every store of `MemoryStorage`, and a storage of five methods, keep the promises."""
 
-def try_hold(storage: Storage, key: str) -> str:
-    """What comes of asking for a key without waiting."""
-    try:
-        with storage.hold(key, 0):
-            return "held"
-    except LockTimeoutError:
-        return "busy"
+    @pytest.fixture(params=list(STORAGES.values()), ids=list(STORAGES))
+    def storage(self, request: pytest.FixtureRequest) -> Storage:
+        return request.param()
 
 
-@contextmanager
-def threads_run_until_they_wait() -> Iterator[None]:
-    """Lets a thread keep the interpreter until it blocks, so that the order of starts counts."""
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(PATIENCE)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(interval)
+class TestTheExampleInRealTime(StorageSuite):
+    """The custom storage of the examples keeps the promises, proven as the README shows."""
 
+    @pytest.fixture
+    def storage(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
+        monkeypatch.chdir(tmp_path)
+        return runpy.run_path(str(EXAMPLE))["FileStorage"](tmp_path / "records")
 
-# The contract. Every function here takes a storage, and a clock where time matters.
 
-
-def test_get_gives_the_bytes_that_were_set(storage: Storage) -> None:
-    """`get` gives the bytes that `set` got: empty ones, every value of a byte, a megabyte."""
-    payloads = [b"", b"\0", b"\0a\0", b"  \n", bytes(range(256)), b"x" * 2**20]
-
-    for payload in payloads:
-        storage.set("key", payload)
-        assert payload == storage.get("key")
-
-
-def test_get_gives_none_for_whatever_is_not_there(
-    storage: Storage, clock: FrozenDateTimeFactory
-) -> None:
-    """`get` gives `None` for never stored, deleted and expired alike."""
-    storage.set("deleted", b"payload")
-    storage.delete("deleted")
-    storage.set("expired", b"payload", 10)
-    clock.tick(10)
-
-    assert [None] * 3 == [storage.get(key) for key in ("never stored", "deleted", "expired")]
-
-
-def test_a_record_expires_at_the_end_of_its_lifetime(
-    storage: Storage, clock: FrozenDateTimeFactory
-) -> None:
-    """A record is there a microsecond before its lifetime is over, and gone when it is."""
-    storage.set("key", b"payload", 10)
-    clock.tick(10 - MICROSECOND)
-    assert b"payload" == storage.get("key")
-
-    clock.tick(MICROSECOND)
-    assert storage.get("key") is None
-
-
-def test_a_lifetime_of_nothing_is_over_at_once(
-    storage: Storage, clock: FrozenDateTimeFactory
-) -> None:
-    """A record that is stored with a lifetime of 0 s is not there, nor is the one before it."""
-    storage.set("key", b"old")
-    storage.set("key", b"new", 0)
-
-    assert [None, False, []] == [storage.get("key"), storage.has("key"), list(storage.keys())]
-
-
-def test_a_record_without_a_lifetime_stays(storage: Storage, clock: FrozenDateTimeFactory) -> None:
-    """A record that was stored without a lifetime is kept for ever."""
-    storage.set("key", b"payload")
-    clock.tick(FOR_AGES / 2)
-
-    assert b"payload" == storage.get("key")
-
-
-def test_set_replaces_payload_and_lifetime_together(
-    storage: Storage, clock: FrozenDateTimeFactory
-) -> None:
-    """`set` replaces payload and lifetime together: longer, shorter, for ever, and back."""
-    seen = []
-    for lifetime, wait in [(10, 6), (10, 6), (20, 15), (5, 4), (None, 999), (5, 4), (5, 5)]:
-        storage.set("key", b"for %s" % str(lifetime).encode(), lifetime)
-        clock.tick(wait)
-        seen.append(storage.get("key"))
-
-    expected = [b"for 10", b"for 10", b"for 20", b"for 5", b"for None", b"for 5", None]
-    assert expected == seen
-
-
-def test_set_brings_back_what_was_deleted_or_expired(
-    storage: Storage, clock: FrozenDateTimeFactory
-) -> None:
-    """A key whose record was deleted or has expired is as good as new; no old lifetime lingers."""
-    for key in ("deleted", "expired"):
-        storage.set(key, b"old", 10)
-    storage.delete("deleted")
-    storage.set("deleted", b"new")
-    clock.tick(10)
-    storage.set("expired", b"new")
-    clock.tick(10)
-
-    assert [b"new", b"new"] == [storage.get("deleted"), storage.get("expired")]
-
-
-def test_has_says_whether_there_is_a_record(storage: Storage, clock: FrozenDateTimeFactory) -> None:
-    """`has` says whether `get` would return a payload, an empty one too."""
-    storage.set("empty", b"")
-    storage.set("deleted", b"payload")
-    storage.delete("deleted")
-    storage.set("live", b"payload", 11)
-    storage.set("expired", b"payload", 10)
-    clock.tick(10)
-
-    expected = {"empty": True, "live": True, "deleted": False, "expired": False, "never": False}
-    assert expected == {key: storage.has(key) for key in expected}
-
-
-def test_delete_says_whether_there_was_a_record(
-    storage: Storage, clock: FrozenDateTimeFactory
-) -> None:
-    """`delete` says whether there was a live record, and may be repeated."""
-    storage.set("live", b"payload")
-    storage.set("expired", b"payload", 10)
-    clock.tick(10)
-
-    actual = [storage.delete(key) for key in ("live", "live", "expired", "expired", "never stored")]
-
-    assert [True, False, False, False, False] == actual
-    assert [None, None] == [storage.get("live"), storage.get("expired")]
-
-
-def test_delete_leaves_other_records_alone(storage: Storage) -> None:
-    """`delete` removes the record of one key, not of those that begin with it."""
-    for key in ("a", "a:b", "ab", "b"):
-        storage.set(key, key.encode())
-    storage.delete("a")
-
-    assert [None, b"a:b", b"ab", b"b"] == [storage.get(key) for key in ("a", "a:b", "ab", "b")]
-
-
-def test_touch_renews_the_lifetime_and_keeps_the_payload(
-    storage: Storage, clock: FrozenDateTimeFactory
-) -> None:
-    """`touch` counts a lifetime from now, longer or shorter, and leaves the payload as it is."""
-    storage.set("key", b"payload", 10)
-    clock.tick(9)
-    assert [True, b"payload"] == [storage.touch("key", 10), storage.get("key")]
-    clock.tick(9)
-    assert [True, b"payload"] == [storage.touch("key", 3), storage.get("key")]
-    clock.tick(3 - MICROSECOND)
-    assert b"payload" == storage.get("key")
-    clock.tick(MICROSECOND)
-    assert storage.get("key") is None
-
-
-def test_touch_gives_and_takes_lifetimes(storage: Storage, clock: FrozenDateTimeFactory) -> None:
-    """`touch` gives a lifetime to a record that had none, and with `None` takes it away."""
-    storage.set("given", b"payload")
-    storage.set("taken", b"payload", 10)
-    storage.touch("given", 10)
-    storage.touch("taken", None)
-    clock.tick(10)
-
-    assert [None, b"payload"] == [storage.get("given"), storage.get("taken")]
-
-
-def test_touch_makes_no_record(storage: Storage, clock: FrozenDateTimeFactory) -> None:
-    """`touch` says that there was no record, and does not bring one back."""
-    storage.set("deleted", b"payload", 10)
-    storage.delete("deleted")
-    storage.set("expired", b"payload", 10)
-    clock.tick(10)
-    missing = ("never stored", "deleted", "expired")
-
-    assert [False] * 3 == [storage.touch(key, 10) for key in missing]
-    assert [None] * 3 == [storage.get(key) for key in missing]
-    assert [] == list(storage.keys())
-
-
-def test_keys_gives_those_that_start_with_the_prefix(storage: Storage) -> None:
-    """`keys(prefix)` takes the prefix literally, and gives every key without one."""
-    stored = ["a", "a:1", "a:2", "A:3", "ab", "%", "%a", "*", "_a", "[a]", "ba:", ""]
-    for key in stored:
-        storage.set(key, b"payload")
-
-    for prefix in ("", "a", "a:", "%", "*", "_", "[a", "?", "a:1", "a:1 "):
-        expected = sorted(key for key in stored if key.startswith(prefix))
-        assert expected == sorted(storage.keys(prefix))
-    assert sorted(stored) == sorted(storage.keys())
-
-
-def test_keys_gives_live_keys_only(storage: Storage, clock: FrozenDateTimeFactory) -> None:
-    """`keys` iterates over live keys: none that was deleted or has expired."""
-    storage.set("live", b"payload")
-    storage.set("touched", b"payload", 5)
-    storage.touch("touched", 11)
-    storage.set("deleted", b"payload")
-    storage.set("expired", b"payload", 10)
-    storage.delete("deleted")
-    clock.tick(10)
-
-    assert ["live", "touched"] == sorted(storage.keys())
-
-
-def test_keys_survives_writes_of_another_thread(storage: Storage) -> None:
-    """What others store and delete during an iteration hides no key that was there all along."""
-    lasting = [f"lasting {number}" for number in range(20)]
-    for key in [*lasting, "passing"]:
-        storage.set(key, b"payload")
-
-    def write() -> None:
-        for number in range(100):
-            storage.set(f"new {number}", b"payload")
-        storage.delete("passing")
-        storage.set(lasting[0], b"another payload", FOR_AGES)
-
-    keys = storage.keys()
-    seen = [next(keys)]
-    in_thread(write)
-    seen.extend(keys)
-
-    assert lasting == sorted((key for key in seen if key in lasting), key=lasting.index)
-
-
-HOSTILE_KEYS = [
-    "", " ", "  ", "\0", "a\0", "a", "A", "a ", " a", "\n", "a\nb", "\r\n", "\t", "*", "?", "[a]",
-    "%", "%a", "_", "\\", "\\x00", "'", '"', "'; DROP TABLE sessions; --", "{a}", "{a}b", "}{",
-    "a:b", "a::b", "a/b", "../a", "é", "e\u0301", "ß", "ss", "İ", "i", "🦊", "\U0010ffff", "\ufeff",
-    "\ud800", "-1", "1", "01", "1.0", "None", "x" * 10_000, "x" * 10_001,
-]  # fmt: skip
-
-
-def test_keys_may_hold_any_character(storage: Storage) -> None:
-    """Any string is a key, and no two strings are the same key."""
-    for number, key in enumerate(HOSTILE_KEYS):
-        storage.set(key, b"%d" % number)
-
-    assert sorted(HOSTILE_KEYS) == sorted(storage.keys())
-    assert [b"%d" % n for n in range(len(HOSTILE_KEYS))] == [storage.get(k) for k in HOSTILE_KEYS]
-    assert [True] * len(HOSTILE_KEYS) == [storage.touch(key, FOR_AGES) for key in HOSTILE_KEYS]
-    assert ["held"] * len(HOSTILE_KEYS) == [try_hold(storage, key) for key in HOSTILE_KEYS]
-    assert [True] * len(HOSTILE_KEYS) == [storage.delete(key) for key in HOSTILE_KEYS]
-
-
-def test_every_method_may_be_called_from_any_thread(storage: Storage) -> None:
-    """What one thread stores, another sees, renews, holds and deletes."""
-    in_thread(storage.set, "key", b"payload")
-
-    assert b"payload" == in_thread(storage.get, "key")
-    assert in_thread(storage.has, "key") is True
-    assert in_thread(storage.touch, "key", FOR_AGES) is True
-    assert ["key"] == in_thread(list, storage.keys())
-    assert "held" == in_thread(try_hold, storage, "key")
-    assert in_thread(storage.delete, "key") is True
-    assert storage.get("key") is None
-
-
-def test_no_write_of_many_threads_is_lost(storage: Storage) -> None:
-    """Threads that write at the same time, each to keys of its own, find what they wrote."""
-
-    def write(name: str) -> list[bytes | None]:
-        for number in range(50):
-            storage.set(f"{name} {number}", name.encode(), FOR_AGES)
-            storage.touch(f"{name} {number}", None)
-            storage.delete(f"{name} {number - 1}")
-        return [storage.get(f"{name} {number}") for number in (48, 49)]
-
-    actual = in_threads([lambda name=name: write(name) for name in "abcdefgh"])
-
-    assert [[None, name.encode()] for name in "abcdefgh"] == actual
-    assert [f"{name} 49" for name in "abcdefgh"] == sorted(storage.keys())
-
-
-def test_a_held_key_is_exclusive(storage: Storage) -> None:
-    """`hold` lets one thread at a time use a key: increments of many threads are all counted."""
-    storage.set("key", b"0")
-
-    def count() -> None:
-        for _ in range(25):
-            with storage.hold("key", PATIENCE) as held:
-                number = int(held.get() or b"")
-                time.sleep(0)
-                held.set(b"%d" % (number + 1))
-
-    in_threads([count] * 4)
-
-    assert b"100" == storage.get("key")
-
-
-def test_a_held_key_is_busy_until_it_is_released(storage: Storage) -> None:
-    """A key is busy while it is held, in that moment for others only, and free again after."""
-    with storage.hold("key"):
-        during = in_thread(try_hold, storage, "key"), in_thread(try_hold, storage, "another")
-
-    assert ("busy", "held") == during
-    assert "held" == in_thread(try_hold, storage, "key")
-
-
-def test_a_wait_for_a_busy_key_ends_with_its_timeout(storage: Storage) -> None:
-    """A key that stays busy for `timeout` raises `LockTimeoutError` with the key and the time."""
-
-    def wait() -> LockTimeoutError:
-        with pytest.raises(LockTimeoutError) as caught, storage.hold("key", 0.001):
-            storage.set("key", b"a thread that holds nothing was here")
-        return caught.value
-
-    with storage.hold("key"):
-        error = in_thread(wait)
-
-    assert ("key", 0.001) == (error.key, error.seconds)
-    assert storage.get("key") is None
-
-
-def test_waiters_get_a_key_in_the_order_of_their_arrival(storage: Storage) -> None:
-    """`hold` is first come, first served."""
-    order: list[int] = []
-
-    def wait(number: int) -> None:
-        with storage.hold("key", PATIENCE):
-            order.append(number)
-
-    threads = [threading.Thread(target=wait, args=(number,)) for number in range(8)]
-    with threads_run_until_they_wait():
-        with storage.hold("key"):
-            for thread in threads:
-                thread.start()
-        for thread in threads:
-            thread.join(PATIENCE)
-
-    assert list(range(8)) == order
-
-
-def test_an_exception_releases_a_held_key(storage: Storage) -> None:
-    """Whatever is raised while a key is held releases it, and goes on as it is."""
-    for error in (ValueError("in the block"), KeyboardInterrupt()):
-        with pytest.raises(type(error)) as caught, storage.hold("key"):
-            raise error
-        assert error is caught.value
-        assert "held" == in_thread(try_hold, storage, "key")
-
-
-def test_a_hold_reads_and_writes_its_key(storage: Storage, clock: FrozenDateTimeFactory) -> None:
-    """What `hold` gives has the methods of the storage, bound to the key that is held."""
-    with storage.hold("key") as held:
-        assert [None, False, False] == [held.get(), held.touch(10), held.delete()]
-        held.set(b"payload", 10)
-        assert [b"payload", b"payload"] == [held.get(), storage.get("key")]
-        clock.tick(9)
-        assert held.touch(10) is True
-        clock.tick(9)
-        assert b"payload" == held.get()
-        clock.tick(1)
-        assert held.get() is None
-        held.set(b"payload")
-        clock.tick(999)
-        assert [b"payload", True, None] == [held.get(), held.delete(), storage.get("key")]
-
-
-def test_close_may_be_repeated(storage: Storage) -> None:
-    """`close` may be repeated, and the storage is a context manager that closes itself."""
-    with storage as entered:
-        entered.set("key", b"payload")
-
-    assert storage is entered
-    assert [None, None] == [storage.close(), storage.close()]
-
-
-CONTRACT = {
-    name: function
-    for name, function in list(globals().items())
-    if name.startswith("test_") and "storage" in inspect.signature(function).parameters
-}
-
-
-# The controls: for each function of the contract at least one storage that it must catch.
+# The controls: for each test of the suite at least one storage that it must catch.
 
 
 class EndsPayloadsAtNul(FiveMethods):
@@ -769,6 +411,33 @@ class Bound:
     def touch(self, lifetime: float | None) -> bool:
         return self.storage.touch(self.key, None)
 
+    def flush(self) -> None:
+        pass
+
+
+class Unwritten(Hold):
+    """Notes what is written, writes it at `flush`, and forgets it on leaving."""
+
+    def __init__(self, storage: Storage, key: str, timeout: float | None) -> None:
+        super().__init__(storage, key, timeout)
+        self.notes: list[tuple[bytes, float | None]] = []
+
+    def get(self) -> bytes | None:
+        return self.notes[-1][0] if self.notes else super().get()
+
+    def set(self, payload: bytes, lifetime: float | None = None) -> None:
+        self.notes.append((payload, lifetime))
+
+    def flush(self) -> None:
+        for payload, lifetime in self.notes:
+            super().set(payload, lifetime)
+        self.notes.clear()
+
+
+class ForgetsTheLastWriteOfAHold(FiveMethods):
+    def hold(self, key: str, timeout: float | None = None) -> Any:
+        return Unwritten(self, key, timeout)
+
 
 class ClosesOnce(FiveMethods):
     def close(self) -> None:
@@ -780,75 +449,91 @@ class EntersAsSomethingElse(FiveMethods):
         return FiveMethods()
 
 
-CAUGHT: list[tuple[Callable[..., None], type[FiveMethods], type[Exception]]] = [
-    (test_get_gives_the_bytes_that_were_set, EndsPayloadsAtNul, AssertionError),
-    (test_get_gives_none_for_whatever_is_not_there, GivesWhatHasExpired, AssertionError),
-    (test_get_gives_none_for_whatever_is_not_there, GivesEmptyBytesForNothing, AssertionError),
-    (test_a_record_expires_at_the_end_of_its_lifetime, GivesWhatHasExpired, AssertionError),
-    (test_a_record_expires_at_the_end_of_its_lifetime, ExpiresLate, AssertionError),
-    (test_a_record_expires_at_the_end_of_its_lifetime, ExpiresByWholeSeconds, AssertionError),
-    (test_a_lifetime_of_nothing_is_over_at_once, IgnoresWhatHasExpiredAlready, AssertionError),
-    (test_a_lifetime_of_nothing_is_over_at_once, TakesNothingForNoLifetime, AssertionError),
-    (test_a_record_without_a_lifetime_stays, HasADefaultLifetime, AssertionError),
-    (test_set_replaces_payload_and_lifetime_together, KeepsTheFirstLifetime, AssertionError),
-    (test_set_replaces_payload_and_lifetime_together, KeepsTheLastLifetime, AssertionError),
-    (test_set_brings_back_what_was_deleted_or_expired, KeepsTheLastLifetime, AssertionError),
-    (test_set_brings_back_what_was_deleted_or_expired, BuriesTheDead, AssertionError),
-    (test_has_says_whether_there_is_a_record, HasWhatHasExpired, AssertionError),
-    (test_has_says_whether_there_is_a_record, HasNoEmptyPayloads, AssertionError),
-    (test_delete_says_whether_there_was_a_record, DeletesWithoutLooking, AssertionError),
-    (test_delete_says_whether_there_was_a_record, DeletesWhatHasExpired, AssertionError),
-    (test_delete_says_whether_there_was_a_record, DeletesOnce, KeyError),
-    (test_delete_leaves_other_records_alone, DeletesByPrefix, AssertionError),
-    (test_touch_renews_the_lifetime_and_keeps_the_payload, TouchesNothing, AssertionError),
-    (test_touch_renews_the_lifetime_and_keeps_the_payload, TouchesTheEnd, AssertionError),
-    (test_touch_renews_the_lifetime_and_keeps_the_payload, TouchesThePayload, AssertionError),
-    (test_touch_gives_and_takes_lifetimes, TouchesNothing, AssertionError),
-    (test_touch_gives_and_takes_lifetimes, NeverTakesALifetime, AssertionError),
-    (test_touch_makes_no_record, TouchRevives, AssertionError),
-    (test_touch_makes_no_record, TouchMakesRecords, AssertionError),
-    (test_keys_gives_those_that_start_with_the_prefix, LooksForThePrefixAnywhere, AssertionError),
-    (test_keys_gives_those_that_start_with_the_prefix, IgnoresTheCaseOfPrefixes, AssertionError),
-    (test_keys_gives_live_keys_only, ListsWhatHasExpired, AssertionError),
-    (test_keys_survives_writes_of_another_thread, ListsWhileOthersWrite, RuntimeError),
-    (test_keys_survives_writes_of_another_thread, ListsInPages, AssertionError),
-    (test_keys_may_hold_any_character, FoldsKeys, AssertionError),
-    (test_keys_may_hold_any_character, EncodesKeys, UnicodeEncodeError),
-    (test_every_method_may_be_called_from_any_thread, RemembersPerThread, AssertionError),
-    (test_no_write_of_many_threads_is_lost, CopiesOnWrite, AssertionError),
-    (test_a_held_key_is_exclusive, HoldsNothing, AssertionError),
-    (test_a_held_key_is_busy_until_it_is_released, HoldsNothing, AssertionError),
-    (test_a_held_key_is_busy_until_it_is_released, HoldsEverything, AssertionError),
-    (test_a_wait_for_a_busy_key_ends_with_its_timeout, HoldsByThread, TimeoutError),
-    (test_waiters_get_a_key_in_the_order_of_their_arrival, ServesTheLastFirst, AssertionError),
-    (test_an_exception_releases_a_held_key, HoldsByThread, TimeoutError),
-    (test_a_hold_reads_and_writes_its_key, HoldsNothing, AssertionError),
-    (test_close_may_be_repeated, ClosesOnce, AttributeError),
-    (test_close_may_be_repeated, EntersAsSomethingElse, AssertionError),
+CAUGHT: list[tuple[str, type[FiveMethods], type[Exception]]] = [
+    ("test_get_gives_the_bytes_that_were_set", EndsPayloadsAtNul, AssertionError),
+    ("test_get_gives_none_for_whatever_is_not_there", GivesWhatHasExpired, AssertionError),
+    ("test_get_gives_none_for_whatever_is_not_there", GivesEmptyBytesForNothing, AssertionError),
+    ("test_a_record_expires_at_the_end_of_its_lifetime", GivesWhatHasExpired, AssertionError),
+    ("test_a_record_expires_at_the_end_of_its_lifetime", ExpiresLate, AssertionError),
+    ("test_a_record_expires_at_the_end_of_its_lifetime", ExpiresByWholeSeconds, AssertionError),
+    ("test_a_lifetime_of_nothing_is_over_at_once", IgnoresWhatHasExpiredAlready, AssertionError),
+    ("test_a_lifetime_of_nothing_is_over_at_once", TakesNothingForNoLifetime, AssertionError),
+    ("test_a_record_without_a_lifetime_stays", HasADefaultLifetime, AssertionError),
+    ("test_set_replaces_payload_and_lifetime_together", KeepsTheFirstLifetime, AssertionError),
+    ("test_set_replaces_payload_and_lifetime_together", KeepsTheLastLifetime, AssertionError),
+    ("test_set_brings_back_what_was_deleted_or_expired", KeepsTheLastLifetime, AssertionError),
+    ("test_set_brings_back_what_was_deleted_or_expired", BuriesTheDead, AssertionError),
+    ("test_has_says_whether_there_is_a_record", HasWhatHasExpired, AssertionError),
+    ("test_has_says_whether_there_is_a_record", HasNoEmptyPayloads, AssertionError),
+    ("test_delete_says_whether_there_was_a_record", DeletesWithoutLooking, AssertionError),
+    ("test_delete_says_whether_there_was_a_record", DeletesWhatHasExpired, AssertionError),
+    ("test_delete_says_whether_there_was_a_record", DeletesOnce, KeyError),
+    ("test_delete_leaves_other_records_alone", DeletesByPrefix, AssertionError),
+    ("test_touch_renews_the_lifetime_and_keeps_the_payload", TouchesNothing, AssertionError),
+    ("test_touch_renews_the_lifetime_and_keeps_the_payload", TouchesTheEnd, AssertionError),
+    ("test_touch_renews_the_lifetime_and_keeps_the_payload", TouchesThePayload, AssertionError),
+    ("test_touch_gives_and_takes_lifetimes", TouchesNothing, AssertionError),
+    ("test_touch_gives_and_takes_lifetimes", NeverTakesALifetime, AssertionError),
+    ("test_touch_makes_no_record", TouchRevives, AssertionError),
+    ("test_touch_makes_no_record", TouchMakesRecords, AssertionError),
+    ("test_keys_gives_those_that_start_with_the_prefix", LooksForThePrefixAnywhere, AssertionError),
+    ("test_keys_gives_those_that_start_with_the_prefix", IgnoresTheCaseOfPrefixes, AssertionError),
+    ("test_keys_gives_live_keys_only", ListsWhatHasExpired, AssertionError),
+    ("test_keys_survives_writes_of_another_thread", ListsWhileOthersWrite, RuntimeError),
+    ("test_keys_survives_writes_of_another_thread", ListsInPages, AssertionError),
+    ("test_keys_may_hold_any_character", FoldsKeys, AssertionError),
+    ("test_keys_may_hold_any_character", EncodesKeys, UnicodeEncodeError),
+    ("test_every_method_may_be_called_from_any_thread", RemembersPerThread, AssertionError),
+    ("test_no_write_of_many_threads_is_lost", CopiesOnWrite, AssertionError),
+    ("test_a_held_key_is_exclusive", HoldsNothing, AssertionError),
+    ("test_a_held_key_is_busy_until_it_is_released", HoldsNothing, AssertionError),
+    ("test_a_held_key_is_busy_until_it_is_released", HoldsEverything, AssertionError),
+    ("test_a_wait_for_a_busy_key_ends_with_its_timeout", HoldsByThread, TimeoutError),
+    ("test_waiters_get_a_key_in_the_order_of_their_arrival", ServesTheLastFirst, AssertionError),
+    ("test_an_exception_releases_a_held_key", HoldsByThread, TimeoutError),
+    ("test_a_hold_reads_and_writes_its_key", ForgetsTheLastWriteOfAHold, AssertionError),
+    ("test_a_lifetime_that_a_hold_gave_ends", HoldsNothing, AssertionError),
+    ("test_close_may_be_repeated", ClosesOnce, AttributeError),
+    ("test_close_may_be_repeated", EntersAsSomethingElse, AssertionError),
 ]
 
 
 @pytest.mark.parametrize(
     ("promise", "broken", "complaint"),
-    [pytest.param(*row, id=f"{row[1].__name__}-{row[0].__name__[5:]}") for row in CAUGHT],
+    [pytest.param(*row, id=f"{row[1].__name__}-{row[0][5:]}") for row in CAUGHT],
 )
-def test_the_contract_catches_a_broken_storage(
-    promise: Callable[..., None],
+def test_the_suite_catches_a_broken_storage(
+    promise: str,
     broken: Callable[[], Storage],
     complaint: type[Exception],
     clock: FrozenDateTimeFactory,
 ) -> None:
-    """A storage that breaks one promise fails the function of the contract that states it."""
-    known = {"storage": broken(), "clock": clock}
-    arguments = {name: known[name] for name in inspect.signature(promise).parameters}
+    """A storage that breaks one promise fails the test of the suite that states it."""
+    suite = FrozenClockSuite()
+    suite.frozen = clock
 
     with pytest.raises(complaint):
-        promise(**arguments)
+        getattr(suite, promise)(broken())
 
 
 def test_every_promise_has_a_storage_that_breaks_it() -> None:
-    """No function of the contract is without a control."""
-    assert set(CONTRACT) == {promise.__name__ for promise, _, _ in CAUGHT}
+    """No test of the suite is without a control."""
+    promises = {name for name in vars(StorageSuite) if name.startswith("test_")}
+
+    assert promises == {promise for promise, _, _ in CAUGHT}
+
+
+def test_a_suite_without_a_storage_says_what_it_needs(pytester: pytest.Pytester) -> None:
+    """Who inherits the suite and gives no storage is told which fixture is missing."""
+    pytester.makepyfile(
+        "from telesession.testing.storage_suite import StorageSuite\n"
+        "class TestMine(StorageSuite): pass\n"
+    )
+
+    result = pytester.runpytest_inprocess("-k", "test_close_may_be_repeated")
+
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*NotImplementedError: TestMine needs a fixture named storage*"])
 
 
 @pytest.mark.parametrize("method", ["get", "set", "delete", "touch", "keys"])

@@ -80,7 +80,8 @@ class RedisStorage(Storage):
             blocking client of redis-py: a `redis.Redis`, a `redis.RedisCluster`, or what
             `Sentinel.master_for` gives. Each thread that has a session or waits for one may need
             a connection of its own. With a URL, a server that refuses or does not answer is a
-            `StorageError` within seconds; a client has its own time-outs and retries.
+            `StorageError` within seconds; a client has its own retries, and its own time-out,
+            which should not be below half a second.
         codec: How records become bytes; readable JSON by default.
         prefix: Begins the name of every key on the server: the record of key `"42"` is
             `telesession:42`, and what surrounds its lock begins with `{telesession:42}`.

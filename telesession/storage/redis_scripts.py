@@ -40,10 +40,10 @@ def milliseconds(seconds: float) -> int:
     return math.ceil(min(seconds * 1000, 2**53))
 
 
-# Takes the lock and reads the record, or joins the queue and says how long to wait for a call; with
-# no patience left, leaves it. A claim is the token of a lock that may be taken over. So may a
-# reservation be if nobody was there to hear the call. The record is read before the lock is
-# taken, so that what is no record is not locked either.
+# Takes the lock and reads the record, or joins the queue and says how long to wait for a call, for
+# who has any patience. A claim is the token of a lock that may be taken over. So may a reservation
+# be if nobody was there to hear the call. The record is read before the lock is taken, so that
+# what is no record is not locked either.
 ACQUIRE = Script("""
 local record, lock, queue, calls = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local token, claim, lease, patience = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
@@ -52,10 +52,7 @@ if holder and string.sub(holder, 1, 1) == '~' and redis.call('DEL', calls) == 1 
     holder = false
 end
 if holder and holder ~= token and holder ~= claim then
-    if patience == 0 then
-        redis.call('ZREM', queue, token)
-        return 0
-    end
+    if patience == 0 then return 0 end
     local left = redis.call('PTTL', lock)
     local wait = left < 0 and patience or math.min(left + 1, patience)
     local looked = now[1] * 1000 + math.floor(now[2] / 1000) + wait + 500

@@ -1,0 +1,78 @@
+"""
+Adds up what you spend, and knows it after a restart: sessions in a SQLite file.
+
+Stop the bot and start it again in the same directory: the sums are still there, and what is left
+of the ten minutes in which `/undo` works. Several processes may use the file at the same time. It
+is `spending.db` unless the environment variable `BOT_DATABASE` names another.
+
+    > 3.50 tea
+    tea: 3.50, all: 3.50
+    > 12 lunch
+    lunch: 12, all: 15.50
+    > 4 tea
+    tea: 7.50, all: 19.50
+    > /undo
+    tea: 3.50, all: 15.50
+    > /undo
+    there is nothing to undo
+"""
+
+# mypy: allow-untyped-decorators
+
+import os
+import re
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from telebot import TeleBot
+from telebot.types import Message
+
+from telesession import Sessions, SQLiteStorage, ttl
+from telesession.testing import OFFLINE_TOKEN, run
+
+UNDO_SECONDS = 600
+EXPENSE = r"^(\d{1,6}(?:\.\d{1,2})?) (\w+)$"
+
+
+@dataclass
+class Book:
+    sums: dict[str, Decimal] = field(default_factory=dict)
+    latest: tuple[str, Decimal] | None = None
+
+    def add(self, purpose: str, amount: Decimal) -> str:
+        self.sums[purpose] = self.sums.get(purpose, Decimal(0)) + amount
+        return f"{purpose}: {self.sums[purpose]}, all: {sum(self.sums.values())}"
+
+
+bot = TeleBot(os.environ.get("BOT_TOKEN") or OFFLINE_TOKEN)
+storage = SQLiteStorage(os.environ.get("BOT_DATABASE") or "spending.db")
+books = Sessions(initial=Book, name="book", storage=storage)
+
+
+@bot.message_handler(commands=["undo"])
+@books.with_session
+def undo(message: Message, book: Book) -> None:
+    if book.latest is None:
+        bot.reply_to(message, "there is nothing to undo")
+        return
+    purpose, amount = book.latest
+    bot.reply_to(message, book.add(purpose, -amount))
+    book.latest = None
+
+
+@bot.message_handler(regexp=EXPENSE)
+@books.with_session
+def note(message: Message, book: Book) -> None:
+    for digits, purpose in re.findall(EXPENSE, message.text or ""):
+        amount = Decimal(digits)
+        bot.reply_to(message, book.add(purpose, amount))
+        book.latest = ttl((purpose, amount), UNDO_SECONDS)
+
+
+@bot.message_handler()
+def explain(message: Message) -> None:
+    bot.reply_to(message, "write an amount and what it was for: 3.50 tea")
+
+
+if __name__ == "__main__":
+    run(bot)

@@ -1,0 +1,88 @@
+"""
+A bot that was changed twice, and still knows the users it met before: versions and migrations.
+
+Its first version kept a name and a birthday as texts. Now the name is two fields, and the birthday
+a date. Records of the first version pass through both steps when they are loaded, and are stored
+as version 2 as soon as something changes. `/before` lets the bot act as it was then; it refuses
+what a later one has stored, and leaves it as it is.
+
+    > /before Ada Lovelace 1815-12-10
+    noted: Ada Lovelace 1815-12-10
+    > /me
+    Ada, of the family Lovelace, born in 1815; visits: 1
+    > /me
+    Ada, of the family Lovelace, born in 1815; visits: 2
+    > /before Ada King 1815-12-10
+    ! DecodeError: ...
+    > /me
+    Ada, of the family Lovelace, born in 1815; visits: 3
+"""
+
+# mypy: allow-untyped-decorators
+
+import os
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from telebot import TeleBot
+from telebot.types import Message
+
+from telesession import JSONCodec, MemoryStorage, Session, Sessions
+from telesession.testing import OFFLINE_TOKEN, run
+
+
+@dataclass
+class Person:
+    first_name: str = ""
+    last_name: str = ""
+    born: date | None = None
+    visits: int = 0
+
+
+def split_name(fields: dict[str, Any]) -> None:
+    fields["first_name"], _, fields["last_name"] = fields.pop("name").partition(" ")
+
+
+def make_birthday_a_date(fields: dict[str, Any]) -> None:
+    fields["born"] = date.fromisoformat(fields.pop("birthday"))
+
+
+bot = TeleBot(os.environ.get("BOT_TOKEN") or OFFLINE_TOKEN)
+# For the show, which one run has to fit in; a bot that is changed has a file or a server.
+storage = MemoryStorage(codec=JSONCodec())
+before = Sessions(storage=storage)
+people = Sessions(
+    initial=Person,
+    name="person",
+    storage=storage,
+    version=2,
+    migrations={1: split_name, 2: make_birthday_a_date},
+)
+
+
+@bot.message_handler(regexp=r"^/before \w+ \w+ \d{4}-\d\d-\d\d$")
+@before.with_session
+def note_as_before(message: Message, session: Session) -> None:
+    _, first_name, last_name, birthday = str(message.text).split()
+    session.name = f"{first_name} {last_name}"
+    session.birthday = birthday
+    bot.reply_to(message, f"noted: {session.name} {session.birthday}")
+
+
+@bot.message_handler(commands=["me"])
+@people.with_session
+def describe(message: Message, person: Person) -> None:
+    if person.born is None:
+        bot.reply_to(message, "we have not met; write: /before Ada Lovelace 1815-12-10")
+        return
+    person.visits += 1
+    bot.reply_to(
+        message,
+        f"{person.first_name}, of the family {person.last_name}, born in {person.born.year}; "
+        f"visits: {person.visits}",
+    )
+
+
+if __name__ == "__main__":
+    run(bot)

@@ -1,0 +1,70 @@
+"""
+Counts messages under a webhook that several processes serve: Flask, and sessions in Redis.
+
+Processes that get updates of one user at the same time take turns. Where a handler raises, Flask
+answers 500 and the session is as it was, so Telegram may send the update again.
+
+Without a token or `REDIS_URL` it is a bot like the others, in one process. For the webhook it needs
+`pip install flask redis`, a Redis or Valkey server, and `WEBHOOK_URL`, the address where Telegram
+reaches it. Run as a program it is one process, on port 8080 or `PORT`; `app` is for servers that
+run more of them, such as `gunicorn --chdir examples --workers 4 webhook:app`.
+
+    > hi
+    message 1
+    > hi
+    message 2
+    > /as 42
+    > hi
+    message 1
+"""
+
+# mypy: allow-untyped-decorators, allow-untyped-calls
+
+import hashlib
+import hmac
+import os
+
+from flask import Flask, abort, request
+from telebot import TeleBot
+from telebot.types import Message, Update
+
+from telesession import MemoryStorage, RedisStorage, Session, Sessions
+from telesession.testing import OFFLINE_TOKEN, run
+
+TOKEN = os.environ.get("BOT_TOKEN") or OFFLINE_TOKEN
+REDIS_URL = os.environ.get("REDIS_URL")
+# What only Telegram and the processes of this bot know.
+SECRET = hashlib.sha256(TOKEN.encode()).hexdigest()
+
+# A handler has to end before its update is answered: the server has threads, the bot has none.
+bot = TeleBot(TOKEN, threaded=False)
+storage = RedisStorage(REDIS_URL) if REDIS_URL else MemoryStorage()
+sessions = Sessions(initial=lambda: {"messages": 0}, storage=storage)
+app = Flask(__name__)
+
+
+@app.post("/")
+def receive() -> str:
+    secret = request.headers.get("X-Telegram-Bot-Api-Secret-Token", "")
+    if not hmac.compare_digest(secret.encode(), SECRET.encode()):
+        abort(403)
+    update = Update.de_json(request.get_json())
+    if update is None:
+        abort(400)
+    bot.process_new_updates([update])
+    return ""
+
+
+@bot.message_handler()
+@sessions.with_session
+def count(message: Message, session: Session) -> None:
+    session.messages += 1
+    bot.reply_to(message, f"message {session.messages}")
+
+
+if __name__ == "__main__":
+    if os.environ.get("BOT_TOKEN") and REDIS_URL:
+        bot.set_webhook(os.environ["WEBHOOK_URL"], secret_token=SECRET)
+        app.run(port=int(os.environ.get("PORT", "8080")))
+    else:
+        run(bot)

@@ -1,0 +1,430 @@
+"""
+One suite that every storage must pass, for pytest: what `Storage` promises, a test each.
+
+Import it into a test module and inherit from it. It needs pytest, which nothing else in
+telesession but `telesession.testing.fixtures` does.
+"""
+
+# ruff: noqa: SIM300 -- a test compares what is expected with what is, in numbers
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from telesession.errors import LockTimeoutError
+
+if TYPE_CHECKING:
+    from telesession.storage.base import Storage
+
+PATIENCE = 30
+FOR_AGES = 10.0**9
+HOSTILE_KEYS = [
+    "", " ", "  ", "\0", "a\0", "a", "A", "a ", " a", "\n", "a\nb", "\r\n", "\t", "*", "?", "[a]",
+    "%", "%a", "_", "\\", "\\x00", "'", '"', "'; DROP TABLE sessions; --", "{a}", "{a}b", "}{",
+    "a:b", "a::b", "a/b", "../a", "é", "e\u0301", "ß", "ss", "İ", "i", "🦊", "\U0010ffff", "\ufeff",
+    "\ud800", "-1", "1", "01", "1.0", "None", "x" * 10_000, "x" * 10_001,
+]  # fmt: skip
+
+
+def in_thread(function: Callable[..., Any], *args: Any) -> Any:
+    """What a call returns or raises in a thread of its own."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(function, *args).result(PATIENCE)
+
+
+def in_threads(functions: list[Callable[[], Any]]) -> list[Any]:
+    """What calls return that start together, each in a thread of its own."""
+    start = threading.Barrier(len(functions), timeout=PATIENCE)
+
+    def run(function: Callable[[], Any]) -> Any:
+        start.wait()
+        return function()
+
+    with ThreadPoolExecutor(len(functions)) as pool:
+        return [future.result(PATIENCE) for future in [pool.submit(run, f) for f in functions]]
+
+
+def try_hold(storage: Storage, key: str) -> str:
+    """What comes of asking for a key without waiting."""
+    try:
+        with storage.hold(key, 0):
+            return "held"
+    except LockTimeoutError:
+        return "busy"
+
+
+@contextmanager
+def threads_run_until_they_wait() -> Iterator[None]:
+    """Lets a thread keep the interpreter until it blocks, so that the order of starts counts."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(PATIENCE)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
+
+
+class StorageSuite:
+    """
+    The promises of a storage, a test each; inherit from it and say what a storage is.
+
+        class TestMyStorage(StorageSuite):
+            @pytest.fixture
+            def storage(self):
+                return MyStorage()
+
+    Every test gets a storage of its own, which is empty. Threads call it, and time passes. Here
+    the time is real: a few seconds in all. Who has a clock that can be set overrides `tick`, and
+    with it the three attributes, which are in seconds.
+
+    Attributes:
+        second: The unit of the lifetimes of the suite. On a machine so busy that four of them
+            pass between two calls, make it longer.
+        margin: How long before the end of its lifetime a record is asked for; less than five
+            times `second`.
+        ages: How long a record without a lifetime is watched.
+    """
+
+    second = 0.05
+    margin = 0.2
+    ages = 0.25
+
+    @pytest.fixture
+    def storage(self) -> Any:
+        """An empty storage; to be overridden."""
+        raise NotImplementedError(f"{type(self).__name__} needs a fixture named storage")
+
+    def tick(self, seconds: float) -> None:
+        """Let time pass for the records: at least so many seconds."""
+        # Servers count in milliseconds, and some round up.
+        end = time.monotonic() + seconds + 0.005
+        while (left := end - time.monotonic()) > 0:
+            time.sleep(left)
+
+    def test_get_gives_the_bytes_that_were_set(self, storage: Storage) -> None:
+        """`get` gives the bytes that `set` got: empty ones, every value of a byte, a megabyte."""
+        payloads = [b"", b"\0", b"\0a\0", b"  \n", bytes(range(256)), b"x" * 2**20]
+
+        for payload in payloads:
+            storage.set("key", payload)
+            assert payload == storage.get("key")
+
+    def test_get_gives_none_for_whatever_is_not_there(self, storage: Storage) -> None:
+        """`get` gives `None` for never stored, deleted and expired alike."""
+        storage.set("deleted", b"payload")
+        storage.delete("deleted")
+        storage.set("expired", b"payload", self.second)
+        self.tick(self.second)
+
+        assert [None] * 3 == [storage.get(key) for key in ("never stored", "deleted", "expired")]
+
+    def test_a_record_expires_at_the_end_of_its_lifetime(self, storage: Storage) -> None:
+        """A record is there a margin before its lifetime is over, and gone when it is."""
+        storage.set("key", b"payload", 5 * self.second)
+        self.tick(5 * self.second - self.margin)
+        assert b"payload" == storage.get("key")
+
+        self.tick(self.margin)
+        assert storage.get("key") is None
+
+    def test_a_lifetime_of_nothing_is_over_at_once(self, storage: Storage) -> None:
+        """A record that is stored with a lifetime of 0 s is not there, nor is the one before it."""
+        storage.set("key", b"old")
+        storage.set("key", b"new", 0)
+
+        assert [None, False, []] == [storage.get("key"), storage.has("key"), list(storage.keys())]
+
+    def test_a_record_without_a_lifetime_stays(self, storage: Storage) -> None:
+        """A record that was stored without a lifetime is kept for ever."""
+        storage.set("key", b"payload")
+        self.tick(self.ages)
+
+        assert b"payload" == storage.get("key")
+
+    def test_set_replaces_payload_and_lifetime_together(self, storage: Storage) -> None:
+        """`set` replaces payload and lifetime together: longer, shorter, for ever, and back."""
+        seen = []
+        for lifetime, wait in [(6, 2), (12, 6), (5, 1), (None, 6), (2, 2)]:
+            seconds = None if lifetime is None else lifetime * self.second
+            storage.set("key", f"for {lifetime}".encode(), seconds)
+            self.tick(wait * self.second)
+            seen.append(storage.get("key"))
+
+        assert [b"for 6", b"for 12", b"for 5", b"for None", None] == seen
+
+    def test_set_brings_back_what_was_deleted_or_expired(self, storage: Storage) -> None:
+        """A key whose record was deleted or has expired is as good as new."""
+        for key in ("deleted", "expired"):
+            storage.set(key, b"old", self.second)
+        storage.delete("deleted")
+        storage.set("deleted", b"new")
+        self.tick(self.second)
+        storage.set("expired", b"new")
+        self.tick(self.second)
+
+        assert [b"new", b"new"] == [storage.get("deleted"), storage.get("expired")]
+
+    def test_has_says_whether_there_is_a_record(self, storage: Storage) -> None:
+        """`has` says whether `get` would return a payload, an empty one too."""
+        storage.set("empty", b"")
+        storage.set("deleted", b"payload")
+        storage.delete("deleted")
+        storage.set("live", b"payload", 6 * self.second)
+        storage.set("expired", b"payload", self.second)
+        self.tick(self.second)
+
+        expected = {"empty": True, "live": True, "deleted": False, "expired": False, "never": False}
+        assert expected == {key: storage.has(key) for key in expected}
+
+    def test_delete_says_whether_there_was_a_record(self, storage: Storage) -> None:
+        """`delete` says whether there was a live record, and may be repeated."""
+        storage.set("live", b"payload")
+        storage.set("expired", b"payload", self.second)
+        self.tick(self.second)
+
+        keys = ("live", "live", "expired", "expired", "never stored")
+        actual = [storage.delete(key) for key in keys]
+
+        assert [True, False, False, False, False] == actual
+        assert [None, None] == [storage.get("live"), storage.get("expired")]
+
+    def test_delete_leaves_other_records_alone(self, storage: Storage) -> None:
+        """`delete` removes the record of one key, not of those that begin with it."""
+        for key in ("a", "a:b", "ab", "b"):
+            storage.set(key, key.encode())
+        storage.delete("a")
+
+        assert [None, b"a:b", b"ab", b"b"] == [storage.get(key) for key in ("a", "a:b", "ab", "b")]
+
+    def test_touch_renews_the_lifetime_and_keeps_the_payload(self, storage: Storage) -> None:
+        """`touch` counts a lifetime from now, longer or shorter, and keeps the payload."""
+        storage.set("key", b"payload", 6 * self.second)
+        self.tick(2 * self.second)
+        assert [True, b"payload"] == [storage.touch("key", 10 * self.second), storage.get("key")]
+        self.tick(5 * self.second)
+        assert [True, b"payload"] == [storage.touch("key", 5 * self.second), storage.get("key")]
+        self.tick(5 * self.second - self.margin)
+        assert b"payload" == storage.get("key")
+        self.tick(self.margin)
+        assert storage.get("key") is None
+
+    def test_touch_gives_and_takes_lifetimes(self, storage: Storage) -> None:
+        """`touch` gives a lifetime to a record that had none, and with `None` takes it away."""
+        storage.set("given", b"payload")
+        storage.set("taken", b"payload", 5 * self.second)
+        storage.touch("given", self.second)
+        storage.touch("taken", None)
+        self.tick(5 * self.second)
+
+        assert [None, b"payload"] == [storage.get("given"), storage.get("taken")]
+
+    def test_touch_makes_no_record(self, storage: Storage) -> None:
+        """`touch` says that there was no record, and does not bring one back."""
+        storage.set("deleted", b"payload", FOR_AGES)
+        storage.delete("deleted")
+        storage.set("expired", b"payload", self.second)
+        self.tick(self.second)
+        missing = ("never stored", "deleted", "expired")
+
+        assert [False] * 3 == [storage.touch(key, FOR_AGES) for key in missing]
+        assert [None] * 3 == [storage.get(key) for key in missing]
+        assert [] == list(storage.keys())
+
+    def test_keys_gives_those_that_start_with_the_prefix(self, storage: Storage) -> None:
+        """`keys(prefix)` takes the prefix literally, and gives every key without one."""
+        stored = ["a", "a:1", "a:2", "A:3", "ab", "%", "%a", "*", "_a", "[a]", "ba:", ""]
+        for key in stored:
+            storage.set(key, b"payload")
+
+        for prefix in ("", "a", "a:", "%", "*", "_", "[a", "?", "a:1", "a:1 "):
+            expected = sorted(key for key in stored if key.startswith(prefix))
+            assert expected == sorted(storage.keys(prefix))
+        assert sorted(stored) == sorted(storage.keys())
+
+    def test_keys_gives_live_keys_only(self, storage: Storage) -> None:
+        """`keys` iterates over live keys: none that was deleted or has expired."""
+        storage.set("live", b"payload")
+        storage.set("touched", b"payload", 5 * self.second)
+        storage.touch("touched", 11 * self.second)
+        storage.set("deleted", b"payload")
+        storage.set("expired", b"payload", self.second)
+        storage.delete("deleted")
+        self.tick(6 * self.second)
+
+        assert ["live", "touched"] == sorted(storage.keys())
+
+    def test_keys_survives_writes_of_another_thread(self, storage: Storage) -> None:
+        """Writes of others during an iteration hide no key that was there all along."""
+        lasting = [f"lasting {number}" for number in range(20)]
+        for key in [*lasting, "passing"]:
+            storage.set(key, b"payload")
+
+        def write() -> None:
+            for number in range(100):
+                storage.set(f"new {number}", b"payload")
+            storage.delete("passing")
+            storage.set(lasting[0], b"another payload", FOR_AGES)
+
+        keys = storage.keys()
+        seen = [next(keys)]
+        in_thread(write)
+        seen.extend(keys)
+
+        assert lasting == sorted((key for key in seen if key in lasting), key=lasting.index)
+
+    def test_keys_may_hold_any_character(self, storage: Storage) -> None:
+        """Any string is a key, and no two strings are the same key."""
+        for number, key in enumerate(HOSTILE_KEYS):
+            storage.set(key, b"%d" % number)
+
+        assert sorted(HOSTILE_KEYS) == sorted(storage.keys())
+        payloads = [b"%d" % number for number in range(len(HOSTILE_KEYS))]
+        assert payloads == [storage.get(key) for key in HOSTILE_KEYS]
+        assert [True] * len(HOSTILE_KEYS) == [storage.touch(key, FOR_AGES) for key in HOSTILE_KEYS]
+        assert ["held"] * len(HOSTILE_KEYS) == [try_hold(storage, key) for key in HOSTILE_KEYS]
+        assert [True] * len(HOSTILE_KEYS) == [storage.delete(key) for key in HOSTILE_KEYS]
+
+    def test_every_method_may_be_called_from_any_thread(self, storage: Storage) -> None:
+        """What one thread stores, another sees, renews, holds and deletes."""
+        in_thread(storage.set, "key", b"payload")
+
+        assert b"payload" == in_thread(storage.get, "key")
+        assert in_thread(storage.has, "key") is True
+        assert in_thread(storage.touch, "key", FOR_AGES) is True
+        assert ["key"] == in_thread(list, storage.keys())
+        assert "held" == in_thread(try_hold, storage, "key")
+        assert in_thread(storage.delete, "key") is True
+        assert storage.get("key") is None
+
+    def test_no_write_of_many_threads_is_lost(self, storage: Storage) -> None:
+        """Threads that write at the same time, each to keys of its own, find what they wrote."""
+
+        def write(name: str) -> list[bytes | None]:
+            for number in range(50):
+                storage.set(f"{name} {number}", name.encode(), FOR_AGES)
+                storage.touch(f"{name} {number}", None)
+                storage.delete(f"{name} {number - 1}")
+            return [storage.get(f"{name} {number}") for number in (48, 49)]
+
+        actual = in_threads([partial(write, name) for name in "abcdefgh"])
+
+        assert [[None, name.encode()] for name in "abcdefgh"] == actual
+        assert [f"{name} 49" for name in "abcdefgh"] == sorted(storage.keys())
+
+    def test_a_held_key_is_exclusive(self, storage: Storage) -> None:
+        """`hold` lets one thread at a time use a key: all increments are counted."""
+        storage.set("key", b"0")
+
+        def count() -> None:
+            for _ in range(25):
+                with storage.hold("key", PATIENCE) as held:
+                    number = int(held.get() or b"")
+                    time.sleep(0)
+                    held.set(b"%d" % (number + 1))
+
+        in_threads([count] * 4)
+
+        assert b"100" == storage.get("key")
+
+    def test_a_held_key_is_busy_until_it_is_released(self, storage: Storage) -> None:
+        """A key is busy while it is held, in that moment for others only, and free again after."""
+        with storage.hold("key"):
+            during = in_thread(try_hold, storage, "key"), in_thread(try_hold, storage, "another")
+
+        assert ("busy", "held") == during
+        assert "held" == in_thread(try_hold, storage, "key")
+
+    def test_a_wait_for_a_busy_key_ends_with_its_timeout(self, storage: Storage) -> None:
+        """A key that stays busy raises `LockTimeoutError` with the key and the time."""
+
+        def wait() -> LockTimeoutError:
+            with pytest.raises(LockTimeoutError) as caught, storage.hold("key", 0.001):
+                storage.set("key", b"a thread that holds nothing was here")
+            return caught.value
+
+        with storage.hold("key"):
+            error = in_thread(wait)
+
+        assert ("key", 0.001) == (error.key, error.seconds)
+        assert storage.get("key") is None
+
+    def test_waiters_get_a_key_in_the_order_of_their_arrival(self, storage: Storage) -> None:
+        """`hold` is first come, first served."""
+        order: list[int] = []
+
+        def wait(number: int) -> None:
+            with storage.hold("key", PATIENCE):
+                order.append(number)
+
+        threads = [threading.Thread(target=wait, args=(number,)) for number in range(8)]
+        with threads_run_until_they_wait():
+            with storage.hold("key"):
+                for thread in threads:
+                    thread.start()
+            for thread in threads:
+                thread.join(PATIENCE)
+
+        assert list(range(8)) == order
+
+    def test_an_exception_releases_a_held_key(self, storage: Storage) -> None:
+        """Whatever is raised while a key is held releases it, and goes on as it is."""
+        for error in (ValueError("in the block"), KeyboardInterrupt()):
+            with pytest.raises(type(error)) as caught, storage.hold("key"):
+                raise error
+            assert error is caught.value
+            assert "held" == in_thread(try_hold, storage, "key")
+
+    def test_a_hold_reads_and_writes_its_key(self, storage: Storage) -> None:
+        """What is written in a hold is seen there at once, by all after `flush` or the end."""
+        with storage.hold("key") as held:
+            assert [None, False, False] == [held.get(), held.touch(FOR_AGES), held.delete()]
+            held.set(b"payload", 5 * self.second)
+            assert b"payload" == held.get()
+            held.flush()
+            assert b"payload" == storage.get("key")
+            assert held.touch(9 * self.second) is True
+            held.flush()
+            self.tick(5 * self.second)
+            assert b"payload" == storage.get("key")
+            assert held.touch(None) is True
+        self.tick(5 * self.second)
+        assert b"payload" == storage.get("key")
+
+        with storage.hold("key") as held:
+            held.set(b"another", self.second)
+            held.touch(6 * self.second)
+            assert b"another" == held.get()
+        self.tick(self.second)
+        with storage.hold("key") as held:
+            assert [b"another", True] == [held.get(), held.delete()]
+            assert [None, False] == [held.get(), held.touch(FOR_AGES)]
+        assert storage.get("key") is None
+
+    def test_a_lifetime_that_a_hold_gave_ends(self, storage: Storage) -> None:
+        """A lifetime from `set` or `touch` of a hold ends as any other."""
+        with storage.hold("set") as held:
+            held.set(b"payload", self.second)
+        storage.set("touched", b"payload")
+        with storage.hold("touched") as held:
+            held.touch(self.second)
+        self.tick(self.second)
+
+        assert [None, None] == [storage.get("set"), storage.get("touched")]
+
+    def test_close_may_be_repeated(self, storage: Storage) -> None:
+        """`close` may be repeated, and the storage is a context manager that closes itself."""
+        with storage as entered:
+            entered.set("key", b"payload")
+
+        assert storage is entered
+        storage.close()
+        storage.close()

@@ -1,0 +1,354 @@
+"""The examples on storages that survive: the core ones unchanged, and those made for them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from decimal import Decimal
+from functools import partial
+from http.client import HTTPConnection
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import test_examples
+from redis_server import Server
+from telebot import TeleBot
+from test_examples import ROOT, Stage, Terminal, on_stage
+
+import telesession
+from telesession import DecodeError, RedisStorage, Sessions, SQLiteStorage
+from telesession.testing import BotAPI
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from freezegun.api import FrozenDateTimeFactory
+
+    from telesession import Storage
+
+fresh_process = test_examples.fresh_process
+stage = test_examples.stage
+
+TOKEN = "1:webhook"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """A Valkey server of these tests."""
+    with Server() as server:
+        yield server
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what wants a storage on each, but for servers, whose clock cannot be frozen."""
+    if "storage" in metafunc.fixturenames:
+        names = ["sqlite"] if "frozen_time" in metafunc.fixturenames else ["sqlite", "redis"]
+        metafunc.parametrize("storage", names, indirect=True)
+
+
+@pytest.fixture
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
+    """An empty storage."""
+    if request.param == "sqlite":
+        with SQLiteStorage(tmp_path / "sessions.db") as storage:
+            yield storage
+        return
+    server = request.getfixturevalue("server")
+    with server.client() as client:
+        client.flushall()
+    with RedisStorage(server.url) as storage:
+        yield storage
+
+
+@pytest.fixture
+def moved(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> Storage:
+    """What is imported now, and names no storage, has this one."""
+    monkeypatch.setattr(telesession, "Sessions", partial(Sessions, storage=storage))
+    decorate = partial(telesession.with_session, storage=storage)
+    monkeypatch.setattr(telesession, "with_session", decorate)
+    return storage
+
+
+class OnEachStorage:
+    """The tests of a core example once more, with its sessions on other storages."""
+
+    example: str
+
+    @pytest.fixture
+    def stage(
+        self, request: pytest.FixtureRequest, bot_api: BotAPI, moved: Storage
+    ) -> Iterator[Stage]:
+        """The example as it is, but for where its sessions are."""
+        with on_stage(request.cls.example, bot_api) as stage:
+            yield stage
+
+
+class TestCounterOnEachStorage(OnEachStorage, test_examples.TestCounter):
+    test_two_lines_are_two_replies = None
+
+    def test_it_goes_on_where_it_was(self, bot_api: BotAPI, moved: Storage) -> None:
+        """A bot that is started again finds its sessions, which are in the storage."""
+        replies = []
+        for _ in range(2):
+            with on_stage("counter", bot_api) as stage:
+                replies += stage.say(1, "hi")
+        assert [f"you called the bot {n} times!" for n in (1, 2)] == replies
+        assert ["1"] == list(moved.keys())
+
+
+class TestLoginCodeOnEachStorage(OnEachStorage, test_examples.TestLoginCode):
+    pass
+
+
+class TestShoppingCartOnEachStorage(OnEachStorage, test_examples.TestShoppingCart):
+    pass
+
+
+class TestFormOnEachStorage(OnEachStorage, test_examples.TestForm):
+    # Many cases of what no storage sees.
+    test_wrong_numbers_are_asked_for_again = None
+
+
+class TestGroupGameOnEachStorage(OnEachStorage, test_examples.TestGroupGame):
+    pass
+
+
+class TestSQLiteBot:
+    example = "sqlite_bot"
+
+    def test_expenses_are_added_up(self, stage: Stage) -> None:
+        """Sums are exact to the last digit, and each user has sums of their own."""
+        assert ["tea: 0.10, all: 0.10"] == stage.say(1, "0.10 tea")
+        assert ["tea: 0.30, all: 0.30"] == stage.say(1, "0.20 tea")
+        assert ["jam: 1, all: 1.30"] == stage.say(1, "1 jam")
+        assert ["tea: 2, all: 2"] == stage.say(2, "2 tea")
+        assert ["write an amount and what it was for: 3.50 tea"] == stage.say(1, "tea")
+        assert {"tea": Decimal("0.30"), "jam": Decimal(1)} == stage.module.books.peek(1)["sums"]
+
+    def test_expenses_at_the_same_time_all_count(self, stage: Stage) -> None:
+        """Messages of two users that arrive together are all added."""
+        for _ in range(10):
+            for user in (1, 2):
+                stage.user(user).send("1 tea")
+        stage.polling.wait_idle()
+        sums = [stage.module.books.peek(user)["sums"] for user in (1, 2)]
+        assert [{"tea": Decimal(10)}] * 2 == sums
+
+    def test_another_process_finds_the_sums(self, tmp_path: Path) -> None:
+        """The sums are there in the next process, in the file that the environment names."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("BOT_DATABASE", str(tmp_path / "named.db"))
+            for line, expected in [("1 tea", "tea: 1, all: 1"), ("/undo", "tea: 0, all: 0")]:
+                result = Terminal("sqlite_bot", f"{line}\n", tmp_path).result()
+                assert (f"{expected}\n", "", 0) == result
+        assert ["named.db"] == sorted(path.name for path in tmp_path.iterdir())
+
+    @pytest.mark.parametrize(
+        ("seconds", "expected"),
+        [(600 - 0.001, "tea: 0, all: 0"), (600, "there is nothing to undo")],
+        ids=["in time", "too late"],
+    )
+    def test_what_is_left_of_the_ten_minutes_survives(
+        self, frozen_time: FrozenDateTimeFactory, bot_api: BotAPI, seconds: float, expected: str
+    ) -> None:
+        """A lifetime goes on over a restart, to a millisecond."""
+        with on_stage("sqlite_bot", bot_api) as stage:
+            stage.say(1, "1 tea")
+        frozen_time.tick(seconds)
+        with on_stage("sqlite_bot", bot_api) as stage:
+            assert [expected] == stage.say(1, "/undo")
+
+    def test_a_refused_reply_adds_nothing(self, stage: Stage) -> None:
+        """An expense that the bot could not confirm is not in the file."""
+        stage.say(1, "1 tea")
+        stage.api.fail_next("sendMessage", 403)
+        stage.say(1, "2 tea")
+        stage.polling.exceptions.clear()
+        assert ["tea: 2, all: 2"] == stage.say(1, "1 tea")
+
+
+class TestVersions:
+    example = "versions"
+    birthday = "/before Ada Lovelace 1815-12-10"
+
+    def test_an_older_record_is_brought_up_to_date(self, stage: Stage) -> None:
+        """A record of the first version passes both steps, and is stored as the second."""
+        assert ["noted: Ada Lovelace 1815-12-10"] == stage.say(1, self.birthday)
+        assert {"name": "Ada Lovelace", "birthday": "1815-12-10"} == stage.module.before.peek(1)
+        expected = "Ada, of the family Lovelace, born in 1815; visits: {}"
+        assert [expected.format(1)] == stage.say(1, "/me")
+        assert [expected.format(2)] == stage.say(1, "/me")
+        assert ["first_name", "last_name", "born", "visits"] == list(stage.module.people.peek(1))
+
+    def test_a_step_leaves_out_what_is_done(self, stage: Stage) -> None:
+        """A record of the version between passes the second step only."""
+        between = Sessions(storage=stage.module.storage, version=1)
+        with between.open(1) as session:
+            session.update(first_name="Ada", last_name="King", birthday="1815-12-10")
+        assert ["Ada, of the family King, born in 1815; visits: 1"] == stage.say(1, "/me")
+
+    def test_a_newer_record_stays_as_it_is(self, stage: Stage) -> None:
+        """The bot as it was refuses a newer record, and does not touch it."""
+        stage.say(1, self.birthday)
+        stage.say(1, "/me")
+        stored = stage.module.storage.get("1")
+        assert [] == stage.say(1, self.birthday)
+        assert [DecodeError] == [type(error) for error in stage.polling.exceptions]
+        stage.polling.exceptions.clear()
+        assert stored == stage.module.storage.get("1")
+
+    def test_a_step_that_fails_leaves_the_record(self, stage: Stage) -> None:
+        """What no step can bring up to date stays as it is, and the bot goes on."""
+        with stage.module.before.open(1) as session:
+            session.update(name="Ada Lovelace", birthday="long ago")
+        stored = stage.module.storage.get("1")
+        assert [] == stage.say(1, "/me")
+        assert [DecodeError] == [type(error) for error in stage.polling.exceptions]
+        stage.polling.exceptions.clear()
+        assert stored == stage.module.storage.get("1")
+
+    def test_strangers_are_strangers(self, stage: Stage) -> None:
+        """A new user has neither an old record nor a new one."""
+        expected = "we have not met; write: /before Ada Lovelace 1815-12-10"
+        assert [expected] == stage.say(1, "/me")
+
+
+RUN = """
+import runpy, sys
+from telebot import apihelper
+
+apihelper.API_URL = sys.argv[1]
+apihelper.proxy = {"no_proxy": "127.0.0.1"}
+runpy.run_path(sys.argv[2], run_name="__main__")
+"""
+
+
+@contextmanager
+def worker(api: BotAPI, server: Server) -> Iterator[subprocess.Popen[str]]:
+    """The webhook bot in a process of its own, which talks to a loopback Bot API."""
+    settings = {"BOT_TOKEN": TOKEN, "REDIS_URL": server.url, "PORT": "0"}
+    settings["WEBHOOK_URL"] = "http://127.0.0.1:1/"
+    with subprocess.Popen(
+        [sys.executable, "-c", RUN, api.url, str(ROOT / "examples" / "webhook.py")],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **settings, "PYTHONPATH": str(ROOT)},
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def port_of(process: subprocess.Popen[str]) -> int:
+    """Wait until it listens."""
+    found = (re.search(r"Running on http://127\.0\.0\.1:(\d+)", line) for line in process.stderr)
+    port = int(next(filter(None, found))[1])
+    # A pipe that nobody empties would stop it.
+    threading.Thread(target=deque, args=(process.stderr, 0), daemon=True).start()
+    return port
+
+
+class Workers:
+    """Two processes of the webhook bot, and a loopback Bot API that has updates for them."""
+
+    def __init__(self, api: BotAPI, server: Server, ports: list[int]) -> None:
+        self.api = api
+        self.ports = ports
+        self.secret = api.calls_of("setWebhook")[0].params["secret_token"]
+        self.storage = RedisStorage(server.url)
+        self._bot = TeleBot(TOKEN)
+
+    def deliver_to(self, number: int) -> None:
+        """Let the Bot API post to one of them, until `hold_back`."""
+        url = f"http://127.0.0.1:{self.ports[number]}/"
+        self._bot.set_webhook(url, secret_token=self.secret)
+
+    def hold_back(self) -> None:
+        self._bot.delete_webhook()
+
+    def post(self, number: int, update: dict[str, Any], secret: str | None = None) -> int:
+        """Post an update to one of them as Telegram does, and return the status."""
+        headers = {"Content-Type": "application/json"}
+        headers["X-Telegram-Bot-Api-Secret-Token"] = self.secret if secret is None else secret
+        connection = HTTPConnection("127.0.0.1", self.ports[number], timeout=30)
+        connection.request("POST", "/", json.dumps(update), headers)
+        status = connection.getresponse().status
+        connection.close()
+        return status
+
+    def replies(self, user: int) -> list[str]:
+        return [message.text for message in self.api.messages if message.chat_id == user]
+
+
+@pytest.fixture(scope="class")
+def workers(server: Server) -> Iterator[Workers]:
+    """Two processes of the webhook bot, for all tests of a class."""
+    with ExitStack() as stack:
+        api = stack.enter_context(BotAPI())
+        processes = [stack.enter_context(worker(api, server)) for _ in range(2)]
+        workers = Workers(api, server, [port_of(process) for process in processes])
+        workers.hold_back()
+        stack.callback(workers.storage.close)
+        yield workers
+
+
+class TestWebhook:
+    example = "webhook"
+
+    def test_alternating_processes_count_on(self, workers: Workers) -> None:
+        """What one process counted, the other one goes on from."""
+        user = workers.api.user(1)
+        for number in (0, 1, 0, 1, 1, 0):
+            workers.deliver_to(number)
+            user.send("hi")
+            workers.api.wait_until_confirmed()
+        workers.hold_back()
+        assert [f"message {n}" for n in range(1, 7)] == workers.replies(1)
+
+    def test_updates_at_the_same_time_all_count(self, workers: Workers) -> None:
+        """Updates of two users that both processes get at the same time are counted exactly."""
+        users = (11, 12)
+        updates = [workers.api.user(user).send("hi") for _ in range(30) for user in users]
+        together = threading.Barrier(8, timeout=30)
+
+        def post_some(thread: int) -> list[int]:
+            together.wait()
+            # Even threads have the updates of one user, odd ones those of the other.
+            return [workers.post(thread // 2 % 2, update) for update in updates[thread::8]]
+
+        with ThreadPoolExecutor(8) as pool:
+            statuses = [status for some in pool.map(post_some, range(8)) for status in some]
+        assert [200] * 60 == statuses
+        expected = sorted(f"message {n}" for n in range(1, 31))
+        assert [expected] * 2 == [sorted(workers.replies(user)) for user in users]
+        sessions = Sessions(storage=workers.storage)
+        assert [{"messages": 30}] * 2 == [sessions.peek(user) for user in users]
+
+    def test_an_update_that_failed_is_counted_once(self, workers: Workers) -> None:
+        """A handler that raised has changed nothing, and the other process may have its turn."""
+        update = workers.api.user(21).send("hi")
+        workers.api.fail_next("sendMessage", 500)
+        assert [500, 200] == [workers.post(number, update) for number in (0, 1)]
+        assert ["message 1"] == workers.replies(21)
+
+    @pytest.mark.parametrize("secret", ["", "guess", "\xe9"], ids=["none", "wrong", "latin"])
+    def test_strangers_are_turned_away(self, workers: Workers, secret: str) -> None:
+        """Who does not know the secret cannot post updates."""
+        update = workers.api.user(31).send("hi")
+        assert 403 == workers.post(0, update, secret)
+        assert [] == workers.replies(31)
+
+    def test_it_polls_without_a_server(self, stage: Stage) -> None:
+        """Without a token or a server it is a bot like the others."""
+        replies = [stage.say(*turn) for turn in [(1, "a"), (2, "b"), (1, "c")]]
+        assert [[f"message {n}"] for n in (1, 1, 2)] == replies
