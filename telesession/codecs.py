@@ -334,7 +334,10 @@ def _checked_fernet(fernet: Any, key: Any) -> Any:
 def refusal(fields: dict[str, Any], key: str) -> EncodeError:
     """Say where the innermost value is that pickle does not bring back."""
     path, culprit = find_unpicklable(fields, comes_back)
-    reason = "which pickle cannot bring back; store plain data, or a class of a module"
+    # What this library hands out knows better than pickle why it is no value.
+    reason = getattr(type(culprit), "_telesession_refusal", None)
+    if reason is None:
+        reason = "which pickle cannot bring back; store plain data, or a class of a module"
     return EncodeError(key, path, type(culprit).__name__, reason)
 
 

@@ -48,6 +48,8 @@ class Marked:
 
     __slots__ = ("lifetime", "value")
 
+    _telesession_refusal = "made by ttl(...), which marks whole fields and nothing inside of them"
+
     def __init__(self, value: Any, lifetime: float) -> None:
         self.value = value
         self.lifetime = lifetime
@@ -179,6 +181,8 @@ class Session(dict[str, Any]):
     # Reading is left to dict. Where fields have a lifetime, the session is an _ExpiringSession.
 
     __slots__ = ("_state",)
+
+    _telesession_refusal = "a session itself; store as_dict(session)"
 
     def __init__(self, fields: Any = (), /, **more: Any) -> None:
         super().__init__()
