@@ -274,10 +274,11 @@ def test_a_tag_is_readable(value: Any, expected: Any) -> None:
 def test_sqlite_queries_the_text() -> None:
     """SQLite's `json_extract(payload, '$.fields.counter')` works on what is stored."""
     payload = CODEC.encode({"fields": {"counter": 3, "cart": {"apple": 1.5}, "t": (1,)}}, "1")
-    query = "SELECT json_extract(?1, '$.fields.counter'), json_extract(?1, '$.fields.cart.apple')"
+    paths = "'$.fields.counter'", "'$.fields.cart.apple'"
+    query = "SELECT " + ", ".join(f"json_extract(:payload, {path})" for path in paths)
 
     with sqlite3.connect(":memory:") as connection:
-        found = connection.execute(query, [payload.decode()]).fetchone()
+        found = connection.execute(query, {"payload": payload.decode()}).fetchone()
     connection.close()
 
     assert (3, 1.5) == found
