@@ -397,8 +397,14 @@ class _Use(State, Generic[S]):
 
     def save(self) -> None:
         """Write the session now, in the middle of its handler."""
-        self._commit()
-        self._held.flush()
+        before = self._payload, self.marks
+        try:
+            self._commit()
+            self._held.flush()
+        except BaseException:
+            # A handler that goes on all the same still has everything to write.
+            self._payload, self.marks = before
+            raise
 
     def _commit(self) -> None:
         """Bring the storage to what the session is: deleted, written, or merely touched."""

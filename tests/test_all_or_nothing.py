@@ -34,6 +34,7 @@ from telesession import (
     ttl_left,
     with_session,
 )
+from telesession.storage.base import Hold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -1598,3 +1599,38 @@ def test_thread_is_free_to_take_the_session_again(storage: CountedStorage, handl
     with pytest.raises(ZeroDivisionError):
         handle(lambda outer: handle(after(setting(counter=2))), initial={"counter": 1})
     assert {"counter": 1} == handle(as_dict, initial={"counter": 1})
+
+
+class _UnsureHold(Hold):
+    """Combines writes with the unlock, and fails to flush them before."""
+
+    note: bytes | None = None
+
+    def set(self, payload: bytes, lifetime: float | None = None) -> None:
+        self.note = payload
+
+    def flush(self) -> None:
+        self.note = None
+        raise StorageError("write", self._key, "the server is down")
+
+    def __exit__(self, *exc: object) -> None:
+        if self.note is not None:
+            self._storage.set(self._key, self.note)
+        super().__exit__(None, None, None)
+
+
+class _UnsureStorage(MemoryStorage):
+    def hold(self, key: str, timeout: float | None = None) -> Hold:
+        return _UnsureHold(self, key, timeout)
+
+
+def test_what_a_failed_save_did_not_write_is_written_at_the_end() -> None:
+    """A handler that goes on after a `save` that failed at the flush loses none of its changes."""
+    sessions = Sessions(storage=_UnsureStorage())
+
+    with sessions.open(1) as session:
+        session.counter = 1
+        with pytest.raises(StorageError):
+            save(session)
+
+    assert {"counter": 1} == sessions.peek(1)
