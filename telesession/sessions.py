@@ -40,7 +40,6 @@ from telesession.typed import packed_fields
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from datetime import timedelta
-    from types import TracebackType
 
     from _typeshed import DataclassInstance
 
@@ -370,12 +369,7 @@ class _Use(State, Generic[S]):
         self._outer = True
         return shown
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if not self._outer:
             settle_defaults(self._session)
             return

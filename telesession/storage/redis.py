@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
-import os
 import re
-import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from types import MappingProxyType
@@ -17,9 +14,10 @@ from telesession.codecs import Codec, JSONCodec
 from telesession.errors import StorageError
 from telesession.locks import LockTable
 from telesession.storage.base import Storage
+from telesession.storage.forks import call_in_forked_child
 from telesession.storage.redis_hold import RedisHold
 from telesession.storage.redis_scripts import RENEW, Script, milliseconds
-from telesession.storage.renewal import Renewal
+from telesession.storage.renewal import Renewal, checked_lease
 
 try:
     import redis
@@ -103,14 +101,14 @@ class RedisStorage(Storage):
     ) -> None:
         self.codec = JSONCodec() if codec is None else codec
         self._prefix = _checked_prefix(prefix)
-        self._lease = _checked_lease(lease)
+        self._lease = milliseconds(checked_lease(lease, "RedisStorage"))
         self._client = _checked_client(client_or_url)
         self._is_mine = isinstance(client_or_url, str)
         timeout = self._client.get_connection_kwargs().get("socket_timeout")
         # A wait must be over before the client takes the silence for a failure.
         self._patience = min(_PATIENCE, timeout / 2) if timeout else _PATIENCE
         self._begin()
-        _call_in_forked_children(self._begin)
+        call_in_forked_child(self._begin)
 
     def get(self, key: str) -> bytes | None:
         """See `Storage.get`."""
@@ -277,19 +275,6 @@ def _checked_prefix(prefix: object) -> str:
     return _escape(prefix)
 
 
-def _checked_lease(lease: object) -> int:
-    seconds = lease.total_seconds() if isinstance(lease, timedelta) else lease
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise TypeError(
-            f"RedisStorage(lease=...) must be seconds or a timedelta, not {type(lease).__name__}"
-        )
-    if not 0 < seconds < math.inf:
-        raise ValueError(
-            f"RedisStorage(lease=...) must be finite and more than 0 s, not {seconds:g} s"
-        )
-    return milliseconds(seconds)
-
-
 def _checked_client(client_or_url: Any) -> _Client:
     if isinstance(client_or_url, str):
         return _make_client(client_or_url)
@@ -354,15 +339,3 @@ def _bad_url(fault: str) -> ValueError:
         "redis://[[user]:password@]host[:port][/database], rediss:// likewise for TLS, or "
         "unix:///path/to/socket, with special characters of a password percent-encoded"
     )
-
-
-def _call_in_forked_children(method: Callable[[], None]) -> None:
-    """Call a method in every process that is forked from this one, while its object lives."""
-    reference = weakref.WeakMethod(method)
-
-    def call() -> None:
-        if (alive := reference()) is not None:
-            alive()
-
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=call)

@@ -6,7 +6,6 @@ import math
 import secrets
 import time
 from contextlib import suppress
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from telesession.errors import LockLostError, LockTimeoutError, StorageError
@@ -80,12 +79,7 @@ class RedisHold(Hold):
         storage._renewal.add((self._token, self._beside("lock")))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         try:
             if self._note is None:
                 self._unlock()

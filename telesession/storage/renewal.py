@@ -1,10 +1,12 @@
-"""The thread that renews leases for as long as handlers run."""
+"""Leases, and the thread that renews them for as long as handlers run."""
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 from typing import Generic, TypeVar
 
 L = TypeVar("L")
@@ -71,3 +73,23 @@ class Renewal(Generic[L]):
                         self._stopped = None
                     return
             self._renew(leases)
+
+
+def checked_lease(lease: object, storage: str) -> float:
+    """
+    The seconds of a lease, given as such or as a `timedelta` to a class of storages.
+
+    Raises:
+        TypeError: It is neither.
+        ValueError: It is not finite, or not more than 0 s.
+    """
+    seconds = lease.total_seconds() if isinstance(lease, timedelta) else lease
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise TypeError(
+            f"{storage}(lease=...) must be seconds or a timedelta, not {type(lease).__name__}"
+        )
+    if not 0 < seconds < math.inf:
+        raise ValueError(
+            f"{storage}(lease=...) must be finite and more than 0 s, not {seconds:g} s"
+        )
+    return seconds

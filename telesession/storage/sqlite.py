@@ -40,9 +40,10 @@ from telesession.codecs import Codec, JSONCodec
 from telesession.errors import StorageError
 from telesession.locks import LockTable
 from telesession.storage.base import Storage
+from telesession.storage.forks import call_in_forked_child
 from telesession.storage.liveness import identity
-from telesession.storage.renewal import Renewal
-from telesession.storage.sqlite_database import Database, call_in_forked_child
+from telesession.storage.renewal import Renewal, checked_lease
+from telesession.storage.sqlite_database import Database
 from telesession.storage.sqlite_hold import SQLiteHold, renew_lock
 
 # How many keys are read at a time.
@@ -98,7 +99,7 @@ class SQLiteStorage(Storage):
         synchronous: Literal["NORMAL", "FULL"] = "NORMAL",
     ) -> None:
         self.codec = JSONCodec() if codec is None else codec
-        self._lease = _checked_lease(lease)
+        self._lease = float(checked_lease(lease, "SQLiteStorage"))
         self._database = Database(_checked_path(path), _checked_synchronous(synchronous))
         # When a write shall look for expired records: not later than the first known one is due.
         self._next_check = -math.inf
@@ -350,16 +351,3 @@ def _checked_synchronous(synchronous: object) -> str:
             f"SQLiteStorage(synchronous=...) is 'NORMAL' or 'FULL', not {synchronous!r}"
         )
     return str(synchronous)
-
-
-def _checked_lease(lease: object) -> float:
-    seconds = lease.total_seconds() if isinstance(lease, timedelta) else lease
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise TypeError(
-            f"SQLiteStorage(lease=...) must be seconds or a timedelta, not {type(lease).__name__}"
-        )
-    if not 0 < seconds < math.inf:
-        raise ValueError(
-            f"SQLiteStorage(lease=...) must be finite and more than 0 s, not {seconds:g} s"
-        )
-    return float(seconds)

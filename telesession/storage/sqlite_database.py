@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
 import sqlite3
 import time
-import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from types import MappingProxyType
@@ -14,6 +12,7 @@ from typing import TypeVar
 
 from telesession.errors import LockTimeoutError, StorageError
 from telesession.locks import LockTable
+from telesession.storage.forks import call_around_forks
 
 T = TypeVar("T")
 
@@ -296,29 +295,3 @@ def _code(error: Exception) -> int:
 def seconds_left(deadline: float) -> float:
     """How long a transaction may wait that should be over at a deadline."""
     return math.inf if deadline == math.inf else max(GRACE, deadline - time.monotonic())
-
-
-def call_around_forks(
-    before: Callable[[], None], after: Callable[[], None], in_child: Callable[[], None]
-) -> None:
-    """Call methods before each fork of this process and after it, while their object lives."""
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(
-            before=_weakly(before), after_in_parent=_weakly(after), after_in_child=_weakly(in_child)
-        )
-
-
-def _weakly(method: Callable[[], None]) -> Callable[[], None]:
-    reference = weakref.WeakMethod(method)
-
-    def call() -> None:
-        if (alive := reference()) is not None:
-            alive()
-
-    return call
-
-
-def call_in_forked_child(method: Callable[[], None]) -> None:
-    """Call a method in every process that is forked from this one, while its object lives."""
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_weakly(method))

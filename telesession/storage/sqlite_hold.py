@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
 from telesession.errors import LockLostError, LockTimeoutError, StorageError
@@ -77,12 +76,7 @@ class SQLiteHold(Hold):
         storage._renewal.add((self._bound, self._token))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         try:
             if self._note is None:
                 self._give_up(self._unlock, PATIENCE)
