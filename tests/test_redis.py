@@ -1444,7 +1444,7 @@ def test_all_keys_of_a_session_are_in_one_slot(key: str, prefix: str) -> None:
     with RedisStorage("redis://nowhere", prefix=f"{prefix}:") as storage:
         hold = storage.hold(key)
 
-    assert {key_slot(hold._record)} == {key_slot(hold._beside(part)) for part in ("lock", "queue")}
+    assert 1 == len({key_slot(name) for name in (*hold._names, hold._done)})
 
 
 def test_an_ordinary_key_is_easy_to_find(storage: RedisStorage, admin: redis.Redis) -> None:

@@ -48,10 +48,14 @@ class RedisHold(Hold):
     again, and the server find beside the lock that it was done already.
     """
 
-    __slots__ = ("_end", "_lead", "_note", "_number", "_payload", "_record", "_token")
+    __slots__ = ("_done", "_end", "_lead", "_names", "_note", "_number", "_payload", "_token")
 
     _storage: RedisStorage
+    # What the scripts use: the record, and beside it lock, queue and calls.
+    _names: tuple[bytes, bytes, bytes, bytes]
     _token: bytes
+    # The number of the last commit with this token.
+    _done: bytes
     # How far the server's clock is ahead of the monotonic clock.
     _lead: float
     _payload: bytes | None
@@ -61,7 +65,12 @@ class RedisHold(Hold):
 
     def __init__(self, storage: RedisStorage, key: str, timeout: float | None) -> None:
         super().__init__(storage, key, timeout)
-        self._record = storage._name(key)
+        record = storage._name(key)
+        # The braces keep the names in the slot of a cluster in which the record is.
+        beside = b"{%b}:" % record
+        self._names = (record, beside + b"lock", beside + b"queue", beside + b"calls")
+        self._token = secrets.token_hex(12).encode()
+        self._done = beside + b"done:" + self._token
         self._note = None
         self._number = 0
 
@@ -69,14 +78,13 @@ class RedisHold(Hold):
         storage, key, timeout = self._storage, self._key, self._timeout
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         storage._locks.acquire(key, timeout)
-        self._token = secrets.token_hex(12).encode()
         try:
             self._acquire(deadline)
         except BaseException:
             storage._abandon(key, self._token)
             storage._locks.release(key)
             raise
-        storage._renewal.add((self._token, self._beside("lock")))
+        storage._renewal.add((self._token, self._names[1]))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -86,7 +94,7 @@ class RedisHold(Hold):
             else:
                 self._write(unlock=True)
         finally:
-            self._storage._renewal.discard((self._token, self._beside("lock")))
+            self._storage._renewal.discard((self._token, self._names[1]))
             self._storage._locks.release(self._key)
 
     def get(self) -> bytes | None:
@@ -132,18 +140,17 @@ class RedisHold(Hold):
 
     def _acquire(self, deadline: float) -> None:
         storage, key = self._storage, self._key
-        lock, queue, calls = map(self._beside, ("lock", "queue", "calls"))
         claim = storage._orphans.pop(key, b"")
         while True:
             left = max(0.0, deadline - time.monotonic())
             patience = math.ceil(min(left, storage._patience) * 1000)
             args = (self._token, claim, storage._lease, patience)
-            answer = storage._run(ACQUIRE, "lock", key, (self._record, lock, queue, calls), *args)
+            answer = storage._run(ACQUIRE, "lock", key, self._names, *args)
             if not isinstance(answer, int):
                 break
             if not left:
                 raise LockTimeoutError(key, self._timeout or 0.0)
-            call = storage._command("lock", key, "BLPOP", calls, answer / 1000)
+            call = storage._command("lock", key, "BLPOP", self._names[3], answer / 1000)
             claim = call[1] if call else b""
         self._payload, left, seconds, microseconds = answer
         self._live_for(left / 1000 if left >= 0 else None)
@@ -173,15 +180,10 @@ class RedisHold(Hold):
         """Do what is noted; false if the lock was lost before."""
         storage, key = self._storage, self._key
         self._number += 1
-        lock, queue, calls = map(self._beside, ("lock", "queue", "calls"))
-        names = (self._record, lock, queue, calls, self._beside("done:") + self._token)
+        names = (*self._names, self._done)
         args = (self._token, self._number, storage._lease, "unlock" if unlock else "")
         try:
             return bool(storage._run(COMMIT, what, key, names, *args, *(note or _note(""))))
         except BaseException:
             storage._abandon(key, self._token)
             raise
-
-    def _beside(self, part: str) -> bytes:
-        """The name of another key, in the slot of a cluster in which the record is."""
-        return b"{%b}:%b" % (self._record, part.encode())

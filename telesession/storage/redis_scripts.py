@@ -47,35 +47,38 @@ def milliseconds(seconds: float) -> int:
 ACQUIRE = Script("""
 local record, lock, queue, calls = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local token, claim, lease, patience = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local holder, now = redis.call('GET', lock), redis.call('TIME')
-if holder and string.sub(holder, 1, 1) == '~' and redis.call('DEL', calls) == 1 then
-    holder = false
+local payload, now = redis.call('GET', record), redis.call('TIME')
+if not redis.call('SET', lock, token, 'NX', 'PX', lease) then
+    local holder = redis.call('GET', lock)
+    local unheard = string.sub(holder, 1, 1) == '~' and redis.call('DEL', calls) == 1
+    if holder ~= token and holder ~= claim and not unheard then
+        if patience == 0 then return 0 end
+        local left = redis.call('PTTL', lock)
+        local wait = left < 0 and patience or math.min(left + 1, patience)
+        local looked = now[1] * 1000 + math.floor(now[2] / 1000) + wait + 500
+        redis.call('ZADD', queue, looked, token)
+        redis.call('PEXPIRE', queue, 60000)
+        return wait
+    end
+    redis.call('SET', lock, token, 'PX', lease)
 end
-if holder and holder ~= token and holder ~= claim then
-    if patience == 0 then return 0 end
-    local left = redis.call('PTTL', lock)
-    local wait = left < 0 and patience or math.min(left + 1, patience)
-    local looked = now[1] * 1000 + math.floor(now[2] / 1000) + wait + 500
-    redis.call('ZADD', queue, looked, token)
-    redis.call('PEXPIRE', queue, 60000)
-    return wait
-end
-local payload = redis.call('GET', record)
-redis.call('SET', lock, token, 'PX', lease)
 redis.call('ZREM', queue, token)
 return {payload, redis.call('PTTL', record), now[1], now[2]}
 """)
 
 # Does what the holder has noted, once, however often it is sent; then either renews the lease or
-# unlocks. If somebody waits, the lock is reserved and the one who has waited longest is called.
+# unlocks. A first commit that unlocks is news as long as the lock is there, without a look at what
+# was done. If somebody waits, the lock is reserved and the one who has waited longest is called.
 # Gives 0 if the lock was lost. Only the write of the record may fail for want of memory: it is
 # the first change.
 COMMIT = Script("""
 local record, lock, queue, calls, done = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local token, number, lease, unlock = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local action, lifetime, payload = ARGV[5], ARGV[6], ARGV[7]
-if tonumber(redis.call('GET', done) or 0) >= number then return 1 end
-if redis.call('GET', lock) ~= token then return 0 end
+local mine = redis.call('GET', lock) == token
+local is_news = mine and number == 1 and unlock ~= ''
+if not is_news and tonumber(redis.call('GET', done) or 0) >= number then return 1 end
+if not mine then return 0 end
 if action == 'delete' then redis.call('DEL', record)
 elseif action == 'set' and lifetime == '' then redis.call('SET', record, payload)
 elseif action == 'set' then redis.call('SET', record, payload, 'PX', lifetime)
@@ -88,6 +91,7 @@ if unlock == '' then
     return 1
 end
 redis.call('DEL', lock)
+if redis.call('EXISTS', queue) == 0 then return 1 end
 local now = redis.call('TIME')
 if redis.call('ZCOUNT', queue, now[1] * 1000 + math.floor(now[2] / 1000), '+inf') > 0 then
     local reserve = math.min(lease, 1000)
