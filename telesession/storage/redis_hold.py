@@ -69,8 +69,7 @@ class RedisHold(Hold):
         # The braces keep the names in the slot of a cluster in which the record is.
         beside = b"{%b}:" % record
         self._names = (record, beside + b"lock", beside + b"queue", beside + b"calls")
-        self._token = secrets.token_hex(12).encode()
-        self._done = beside + b"done:" + self._token
+        self._done = beside + b"done:"
         self._note = None
         self._number = 0
 
@@ -78,6 +77,8 @@ class RedisHold(Hold):
         storage, key, timeout = self._storage, self._key, self._timeout
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         storage._locks.acquire(key, timeout)
+        self._token = secrets.token_hex(12).encode()
+        self._done += self._token
         try:
             self._acquire(deadline)
         except BaseException:
