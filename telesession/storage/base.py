@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from telesession.codecs import Codec, JSONCodec
 from telesession.locks import LockTable
+from telesession.storage.forks import call_in_forked_child
 
 
 class Storage(ABC):
@@ -42,8 +43,9 @@ class Storage(ABC):
     def __new__(cls, *_args: Any, **_kwargs: Any) -> Self:
         """Give every storage its locks, also one whose own `__init__` calls no other."""
         self = super().__new__(cls)
-        self._locks = LockTable()
         self._opened = threading.local()
+        self._locks = LockTable()
+        call_in_forked_child(self._forget_holders)
         return self
 
     @abstractmethod
@@ -115,6 +117,10 @@ class Storage(ABC):
         Here it is the clock of this machine; a server has its own.
         """
         return time.time()
+
+    def _forget_holders(self) -> None:
+        """Begin with no locks, in a process just forked: those who held them are not in it."""
+        self._locks = LockTable()
 
     def close(self) -> None:  # noqa: B027 -- most storages have nothing to close
         """Give back what the storage has opened; may be repeated. Here there is nothing."""

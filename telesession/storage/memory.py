@@ -112,6 +112,10 @@ class MemoryStorage(Storage):
     def __repr__(self) -> str:
         return f"<MemoryStorage in a {type(self._store).__name__}>"
 
+    def _forget_holders(self) -> None:
+        super()._forget_holders()
+        self._mutex = threading.Lock()
+
     def _read(self, key: str, action: str) -> bytes | None:
         try:
             return self._store[key]

@@ -12,9 +12,7 @@ from urllib.parse import urlsplit
 
 from telesession.codecs import Codec, JSONCodec
 from telesession.errors import StorageError
-from telesession.locks import LockTable
 from telesession.storage.base import Storage
-from telesession.storage.forks import call_in_forked_child
 from telesession.storage.redis_hold import RedisHold
 from telesession.storage.redis_scripts import RENEW, Script, milliseconds
 from telesession.storage.renewal import Renewal, checked_lease
@@ -107,8 +105,7 @@ class RedisStorage(Storage):
         timeout = self._client.get_connection_kwargs().get("socket_timeout")
         # A wait must be over before the client takes the silence for a failure.
         self._patience = min(_PATIENCE, timeout / 2) if timeout else _PATIENCE
-        self._begin()
-        call_in_forked_child(self._begin)
+        self._forget_holders()
 
     def get(self, key: str) -> bytes | None:
         """See `Storage.get`."""
@@ -175,9 +172,8 @@ class RedisStorage(Storage):
     def __repr__(self) -> str:
         return f"<RedisStorage {self._prefix!r} on a {type(self._client).__name__}>"
 
-    def _begin(self) -> None:
-        """Forget who holds what: nobody yet, or nobody any more in a process just forked."""
-        self._locks = LockTable()
+    def _forget_holders(self) -> None:
+        super()._forget_holders()
         self._renewal = Renewal(self._renew, self._lease / 3000)
         # By key, the token of a lock that may still be there because a call to the server failed.
         self._orphans: dict[str, bytes] = {}

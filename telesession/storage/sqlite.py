@@ -38,9 +38,7 @@ from typing import Literal
 
 from telesession.codecs import Codec, JSONCodec
 from telesession.errors import StorageError
-from telesession.locks import LockTable
 from telesession.storage.base import Storage
-from telesession.storage.forks import call_in_forked_child
 from telesession.storage.liveness import identity
 from telesession.storage.renewal import Renewal, checked_lease
 from telesession.storage.sqlite_database import Database
@@ -103,8 +101,7 @@ class SQLiteStorage(Storage):
         self._database = Database(_checked_path(path), _checked_synchronous(synchronous))
         # When a write shall look for expired records: not later than the first known one is due.
         self._next_check = -math.inf
-        self._begin()
-        call_in_forked_child(self._begin)
+        self._forget_holders()
         # A storage that nobody closes must not leave its files beside the database for ever.
         weakref.finalize(self, self._database.close)
 
@@ -193,9 +190,8 @@ class SQLiteStorage(Storage):
     def __repr__(self) -> str:
         return f"<SQLiteStorage in {self._database.path}>"
 
-    def _begin(self) -> None:
-        """Forget who holds what: nobody yet, or nobody any more in a process just forked."""
-        self._locks = LockTable()
+    def _forget_holders(self) -> None:
+        super()._forget_holders()
         # The thread must not keep a storage alive that nobody uses any more.
         self._renewal = Renewal(partial(_renew, self._database, self._lease), self._lease / 3)
         self._me = f"{identity()}/{secrets.token_hex(6)}/"
