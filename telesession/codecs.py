@@ -10,7 +10,13 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 from zlib import crc32
 
-from telesession.culprit import CONTAINERS, attributes_of, find_unpicklable, find_unwritable
+from telesession.culprit import (
+    CONTAINERS,
+    attributes_of,
+    find_unpicklable,
+    find_unwritable,
+    refused_as,
+)
 from telesession.errors import DecodeError, EncodeError
 from telesession.tags import Tags, is_text
 from telesession.text import DEEPEST, read_plain, write_plain
@@ -58,8 +64,9 @@ _UNORDERED = (0x8F, 0x91, _STACK_GLOBAL)
 # What the CRC-32 of data is that ends with its own CRC-32, little-endian.
 _SOUND = 0x2144DF1C
 _LEAVES = frozenset((bool, bytes, complex, float, int, str, type(None)))
-# How the payloads of each codec begin.
-_MARKS = ((b"\x80\x05", "PickleCodec"), (b"{", "JSONCodec"), (b"gAAAA", "EncryptedCodec"))
+# How the payloads of each codec begin: a pickle of protocol 5, an object, a Fernet token.
+_PICKLE, _OBJECT, _TOKEN = b"\x80\x05", b"{", b"gAAAA"
+_WRITERS = ((_PICKLE, "PickleCodec"), (_OBJECT, "JSONCodec"), (_TOKEN, "EncryptedCodec"))
 _GONE = re.compile(r"Can't get attribute '([\w.]+)' on <module '([\w.]+)'")
 
 
@@ -74,9 +81,6 @@ class PickleCodec:
     Stateless; keep an instance for as long as you like, in any thread.
     """
 
-    # How every pickle of protocol 5 begins, and nothing that another codec writes.
-    _MAGIC = b"\x80\x05"
-
     def encode(self, record: dict[str, Any], key: str, previous: bytes | None = None) -> bytes:
         """
         See `Codec.encode`.
@@ -88,11 +92,11 @@ class PickleCodec:
         try:
             pickled = pickle.dumps(record, 5)
             refers_to_code = _STACK_GLOBAL in pickled and _has_opcode(pickled, _STACK_GLOBAL)
-            comes_back = not refers_to_code or _alike(record, pickle.loads(pickled))
+            comes_back = not refers_to_code or _same_types(record, pickle.loads(pickled))
         except Exception:  # noqa: BLE001 -- pickle raises whatever the methods of a value raise
             comes_back = False
         if not comes_back:
-            raise refusal(record["fields"], key)
+            raise _refusal(record["fields"], key)
         payload = pickled + crc32(pickled).to_bytes(4, "little")
         if previous is None or payload == previous or _must_differ(payload, previous):
             return payload
@@ -100,7 +104,7 @@ class PickleCodec:
 
     def decode(self, payload: bytes, key: str) -> dict[str, Any]:
         """See `Codec.decode`."""
-        if not payload.startswith(self._MAGIC):
+        if not payload.startswith(_PICKLE):
             raise _foreign(payload, key, "PickleCodec")
         if crc32(payload) != _SOUND:
             # Before pickle sees it: a few damaged bytes may make it ask for gigabytes.
@@ -154,7 +158,7 @@ class JSONCodec:
 
     def decode(self, payload: bytes, key: str) -> dict[str, Any]:
         """See `Codec.decode`."""
-        if not payload.lstrip().startswith(b"{"):
+        if not payload.lstrip().startswith(_OBJECT):
             raise _foreign(payload, key, "JSONCodec")
         try:
             record, exact = read_plain(payload)
@@ -206,6 +210,8 @@ class JSONCodec:
 
     def _advice(self, value: Any) -> str:
         """What to do about a value that cannot be written; nothing if it can."""
+        if own := refused_as(value):
+            return own
         if type(value) in CONTAINERS:
             return f"which is nested more than {DEEPEST} levels deep or holds itself; store it flat"
         try:
@@ -270,7 +276,7 @@ class EncryptedCodec:
         return self._codec.decode(self._decrypt(payload, key), key)
 
     def _decrypt(self, payload: bytes, key: str) -> bytes:
-        if not payload.startswith(b"gAAAA"):
+        if not payload.startswith(_TOKEN):
             raise _foreign(payload, key, "EncryptedCodec")
         try:
             bound = self._fernet.decrypt(payload)
@@ -293,7 +299,7 @@ _TAG = b'{"$'
 
 def _foreign(payload: bytes, key: str, reader: str) -> DecodeError:
     """Say who wrote a payload, if it was one of the codecs here."""
-    for mark, writer in _MARKS:
+    for mark, writer in _WRITERS:
         if writer != reader and payload.startswith(mark):
             return DecodeError(
                 key,
@@ -331,20 +337,17 @@ def _checked_fernet(fernet: Any, key: Any) -> Any:
         ) from None
 
 
-def refusal(fields: dict[str, Any], key: str) -> EncodeError:
+def _refusal(fields: dict[str, Any], key: str) -> EncodeError:
     """Say where the innermost value is that pickle does not bring back."""
-    path, culprit = find_unpicklable(fields, comes_back)
-    # What this library hands out knows better than pickle why it is no value.
-    reason = getattr(type(culprit), "_telesession_refusal", None)
-    if reason is None:
-        reason = "which pickle cannot bring back; store plain data, or a class of a module"
-    return EncodeError(key, path, type(culprit).__name__, reason)
+    path, culprit = find_unpicklable(fields, _comes_back)
+    reason = "which pickle cannot bring back; store plain data, or a class of a module"
+    return EncodeError(key, path, type(culprit).__name__, refused_as(culprit) or reason)
 
 
-def comes_back(value: object) -> bool:
+def _comes_back(value: object) -> bool:
     """Whether pickle brings a value back as what it is."""
     try:
-        return _alike(value, pickle.loads(pickle.dumps(value, 5)))
+        return _same_types(value, pickle.loads(pickle.dumps(value, 5)))
     except Exception:  # noqa: BLE001 -- see PickleCodec.encode
         return False
 
@@ -386,7 +389,7 @@ class _CanonicalPickler(pickle.Pickler):
         return int.from_bytes(b"b" + obj, "big") if type(obj) is bytes else None
 
 
-def _alike(value: Any, loaded: Any) -> bool:
+def _same_types(value: Any, loaded: Any) -> bool:
     """Whether what was loaded is of the same types, all the way down."""
     pairs, seen = [(value, loaded)], set()
     while pairs:

@@ -84,6 +84,11 @@ def _parts(path: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield from ((f"{path}.{name}", item) for name, item in attributes_of(value).items())
 
 
+def refused_as(culprit: object) -> str:
+    """Why an object of this library itself is no value; nothing about other objects."""
+    return getattr(type(culprit), "_telesession_refusal", "")
+
+
 def attributes_of(value: object) -> dict[str, Any]:
     """What `vars` gives, if anything."""
     try:

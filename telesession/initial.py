@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from telesession.errors import SessionError
 from telesession.handlers import POSITIONAL, VARIADIC, is_async
 from telesession.session import state_of
-from telesession.typed import Typed
+from telesession.typed import Check, Typed
 
 if TYPE_CHECKING:
     from telesession.session import Session
@@ -25,17 +25,19 @@ class Initial:
 
     Args:
         initial: The option of that name; see `Sessions`.
+        check: See `Typed`.
 
     Raises:
         TypeError: It is neither a mapping, nor a dataclass, nor a callable that can be called.
     """
 
-    def __init__(self, initial: Any) -> None:
+    def __init__(self, initial: Any, check: Check) -> None:
+        self._check = check
         self._make, self._wants_update = _callable(initial)
         self._typed: Typed | None = None
         declared = _declared_type(initial)
         if is_dataclass(declared):
-            self._typed = Typed(declared)
+            self._typed = Typed(declared, check)
         # Whether sessions appear as a dataclass may turn out only when initial is called.
         self._known = is_dataclass(declared) or issubclass(declared, Mapping)
 
@@ -53,7 +55,7 @@ class Initial:
             fields = dict(made)
         elif is_dataclass(made) and not isinstance(made, type):
             if self._typed is None or self._typed.cls is not type(made):
-                self._typed = Typed(type(made))
+                self._typed = Typed(type(made), self._check)
             fields = self._typed.declared_fields(made, key)
         else:
             raise TypeError(

@@ -128,6 +128,15 @@ class Records:
             return previous, stored
         return self._codec.encode({"fields": fields, "ttl": ttl, **self._stamp}, key), stored
 
+    def check(self, fields: dict[str, Any], key: str) -> None:
+        """
+        See whether fields can be stored.
+
+        Raises:
+            EncodeError: One of them would not come back.
+        """
+        self._codec.encode({"fields": fields}, key)
+
     def copy(self, fields: dict[str, Any], key: str) -> dict[str, Any]:
         """
         The fields of a new session, which share no object with those of any other.
@@ -138,8 +147,7 @@ class Records:
         try:
             return copy.deepcopy(fields)
         except Exception as error:
-            plain = {name: unmarked(value) for name, value in fields.items()}
-            self._codec.encode({"fields": plain}, key)
+            self.check({name: unmarked(value) for name, value in fields.items()}, key)
             raise SessionError(
                 f"could not make session {key!r}: what initial returned cannot be copied, for "
                 f"copy.deepcopy raised {type(error).__name__}; nothing was stored"

@@ -156,7 +156,6 @@ class Sessions(Generic[S]):
         version: int = 0,
         migrations: Mapping[int, Migration] | None = None,
     ) -> None:
-        self._initial = Initial(initial)
         self._get_storage_key = _checked_callable(get_storage_key)
         self._storage = _default_storage if storage is None else _checked_storage(storage)
         self._lifetime = _checked_lifetime(lifetime)
@@ -170,6 +169,7 @@ class Sessions(Generic[S]):
             version=_checked_version(version),
             migrations=_checked_migrations(migrations or {}, version),
         )
+        self._initial = Initial(initial, self._records.check)
 
     @overload
     def with_session(

@@ -10,7 +10,6 @@ from inspect import getattr_static
 from typing import Any, NoReturn
 
 from telesession.annotations import Annotation
-from telesession.codecs import comes_back, refusal
 from telesession.errors import DecodeError, EncodeError
 from telesession.session import (
     CORE,
@@ -27,6 +26,8 @@ from telesession.session import (
     unmarked,
 )
 
+Check = Callable[[dict[str, Any], str], None]
+
 _ABSENT: Any = object()
 
 
@@ -42,14 +43,17 @@ class Typed:
 
     Args:
         cls: A dataclass that is neither frozen nor slotted.
+        check: Raises `EncodeError` for fields, given with their storage key, that no storage of
+            these sessions could keep whatever is declared.
 
     Raises:
         TypeError: It is another kind of class, or one of its annotations cannot be checked.
     """
 
-    def __init__(self, cls: type) -> None:
+    def __init__(self, cls: type, check: Check) -> None:
         _refuse_unfit(cls)
         self.cls = cls
+        self._check = check
         self._annotations = _annotations(cls)
         self._shown_class = _make_shown_class(cls)
 
@@ -138,8 +142,7 @@ class Typed:
             raise EncodeError(key, name, kind, reason) from None
         if fits:
             return plain
-        if not comes_back(plain):
-            raise refusal({name: plain}, key)
+        self._check({name: plain}, key)
         declared = self._declaration(name, annotation)
         reason = f"but {declared}; assign what is declared, or declare this"
         raise EncodeError(key, name, kind, reason)
