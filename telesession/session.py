@@ -48,7 +48,10 @@ class Marked:
 
     __slots__ = ("lifetime", "value")
 
-    _telesession_refusal = "made by ttl(...), which marks whole fields and nothing inside of them"
+    _telesession_refusal = (
+        "made by ttl(...), which marks a whole field and nothing inside of it; use it around all "
+        "that the field holds"
+    )
 
     def __init__(self, value: Any, lifetime: float) -> None:
         self.value = value
