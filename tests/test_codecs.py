@@ -16,7 +16,7 @@ import traceback
 import tracemalloc
 import types
 import zlib
-from collections import Counter, OrderedDict, UserDict, defaultdict, deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -26,7 +26,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 import pytest
+from counted import CountedStore
 from hypothesis import given, settings, strategies as st
+from mutations import mutated
 
 from telesession import (
     DecodeError,
@@ -43,23 +45,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 SECRET = "hunter2"
-
-
-class CountedStore(UserDict[str, bytes]):
-    """A store that counts how often it is written."""
-
-    def __init__(self, records: dict[str, bytes] | None = None) -> None:
-        self.writes = 0
-        super().__init__(records or {})
-        self.writes = 0
-
-    def __setitem__(self, key: str, payload: bytes) -> None:
-        self.writes += 1
-        super().__setitem__(key, payload)
-
-    def __delitem__(self, key: str) -> None:
-        self.writes += 1
-        super().__delitem__(key)
 
 
 class Color(enum.Enum):
@@ -873,31 +858,6 @@ def little_memory() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_AS, (size + 2**26, before[1]))
     yield
     resource.setrlimit(resource.RLIMIT_AS, before)
-
-
-def mutated(payload: bytes, others: list[bytes], rng: random.Random) -> bytes:
-    """The payload after one to four accidents."""
-    damaged = bytearray(payload)
-    for _ in range(rng.choice((1, 1, 1, 2, 4))):
-        at = rng.randrange(len(damaged) + 1)
-        accident = rng.randrange(7)
-        if accident == 0:
-            damaged[at : at + 1] = rng.randbytes(1)
-        elif accident == 1 and at < len(damaged):
-            damaged[at] ^= 1 << rng.randrange(8)
-        elif accident == 2:
-            del damaged[at:]
-        elif accident == 3:
-            del damaged[at : at + rng.randrange(1, 6)]
-        elif accident == 4:
-            damaged[at:at] = rng.randbytes(rng.randrange(1, 6))
-        elif accident == 5:
-            damaged[at:at] = damaged[at : at + rng.randrange(1, 12)]
-        else:
-            other = rng.choice(others)
-            start = rng.randrange(len(other))
-            damaged[at : at + 8] = other[start : start + 8]
-    return bytes(damaged)
 
 
 def test_a_mutated_record_never_raises_anything_else(little_memory: None) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import random
 import sys
-from collections import Counter, UserDict
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from counted import CountedStore
 from cryptography.fernet import Fernet, MultiFernet
 from freezegun import freeze_time
 from hypothesis import given, settings, strategies as st
@@ -28,16 +29,6 @@ from telesession import (
 OLD, NEW, OTHER = "AA" * 21 + "A=", "BB" * 21 + "A=", "CC" * 21 + "A="
 RECORD = {"fields": {"counter": 1, "name": "hunter2"}}
 CODEC = EncryptedCodec(JSONCodec(), keys=[NEW, OLD])
-
-
-class CountedStore(UserDict[str, bytes]):
-    """A store that counts how often it is written."""
-
-    writes = 0
-
-    def __setitem__(self, key: str, payload: bytes) -> None:
-        self.writes += 1
-        super().__setitem__(key, payload)
 
 
 def refused(codec: Any, payload: bytes, key: str = "1") -> str:

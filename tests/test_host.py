@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from cachetools import LRUCache
+from counted import CountedStore
+from host import Host, make_host
 from telebot import TeleBot, apihelper, types
 from telebot.handler_backends import BaseMiddleware, CancelUpdate, ContinueHandling, SkipHandler
 from updates import (
@@ -47,66 +49,13 @@ from telesession import (
     session_key,
     with_session,
 )
-from telesession.testing import RecordingExceptionHandler
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 KEY = str(ANNA["id"])
-WORKERS = 2
 
 Handler = Callable[..., Any]
-
-
-class Host:
-    """
-    A bot and what it needs to be sure that its handlers have returned.
-
-    Args:
-        threaded: Whether handlers run in telebot's worker threads.
-        use_class_middlewares: Whether telebot looks at the signatures of handlers.
-    """
-
-    def __init__(self, *, threaded: bool = False, use_class_middlewares: bool = False) -> None:
-        self.handler = RecordingExceptionHandler()
-        self.bot = TeleBot(
-            TOKEN,
-            threaded=threaded,
-            num_threads=WORKERS,
-            use_class_middlewares=use_class_middlewares,
-            exception_handler=self.handler,
-        )
-
-    @property
-    def raised(self) -> list[Exception]:
-        return self.handler.exceptions
-
-    def deliver(self, *updates: types.Update) -> None:
-        """Let the bot process updates, one after the other, and its handlers finish."""
-        for update in updates:
-            self.bot.process_new_updates([update])
-            if self.bot.threaded:
-                # Every worker has to come to the barrier, so none has a handler left to run.
-                barrier = threading.Barrier(WORKERS + 1, timeout=30)
-                for _ in range(WORKERS):
-                    self.bot.worker_pool.put(barrier.wait)
-                barrier.wait()
-
-    def close(self) -> None:
-        if not self.bot.threaded:
-            return
-        for worker in self.bot.worker_pool.workers:
-            worker.stop()
-        for _ in self.bot.worker_pool.workers:
-            self.bot.worker_pool.put(int)
-        for worker in self.bot.worker_pool.workers:
-            worker.join()
-
-
-def make_host(*modes: str) -> Iterator[Host]:
-    host = Host(threaded="threads" in modes, use_class_middlewares="class-middlewares" in modes)
-    yield host
-    host.close()
 
 
 @pytest.fixture(
@@ -167,16 +116,6 @@ def is_free(storage: Storage, key: str) -> bool:
             return True
     except LockTimeoutError:
         return False
-
-
-class CountingStore(dict[str, bytes]):
-    """A store that counts its writes."""
-
-    writes = 0
-
-    def __setitem__(self, key: str, payload: bytes) -> None:
-        self.writes += 1
-        super().__setitem__(key, payload)
 
 
 # The session's place, and what may be a handler.
@@ -1365,7 +1304,7 @@ def test_a_handler_that_calls_another_shares_its_session(host: Host) -> None:
     A decorated handler that calls another one for the same storage and key, in the same thread,
     shares its session: the same object if both want the same type. The outermost call commits.
     """
-    store = CountingStore()
+    store = CountedStore()
     sessions = Sessions(storage=MemoryStorage(store), lock_timeout=0)
     seen = []
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import enum
 import json
 import random
 import sqlite3
 import struct
 import threading
-from collections import Counter, OrderedDict, UserDict, defaultdict, deque, namedtuple
+from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time as clock, timedelta, timezone, tzinfo
 from decimal import Decimal, localcontext
@@ -19,8 +21,11 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
+from counted import CountedStore
 from freezegun import freeze_time
 from hypothesis import given, settings, strategies as st
+from mutations import mutated
+from redis_server import Server
 
 from telesession import (
     DecodeError,
@@ -28,7 +33,9 @@ from telesession import (
     JSONCodec,
     MemoryStorage,
     PickleCodec,
+    RedisStorage,
     Sessions,
+    SQLiteStorage,
     Storage,
     ttl,
 )
@@ -37,18 +44,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 SECRET = "hunter2"
+# What a text that is nearly JSON is made of.
+CHARACTERS = b'{}[]",:$0123456789.eE+-ntf\\ \x00'
 BERLIN = ZoneInfo("Europe/Berlin")
 CODEC = JSONCodec()
-
-
-class CountedStore(UserDict[str, bytes]):
-    """A store that counts how often it is written."""
-
-    writes = 0
-
-    def __setitem__(self, key: str, payload: bytes) -> None:
-        self.writes += 1
-        super().__setitem__(key, payload)
 
 
 def shape(value: Any) -> Any:
@@ -178,12 +177,46 @@ def test_what_you_save_is_what_you_load(fields: dict[str, Any]) -> None:
     assert payload == CODEC.encode(decode(payload), "1")
 
 
+@pytest.fixture(scope="module", params=["memory", "file", "server"])
+def storage(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Storage]:
+    """Each storage of the library, with this codec."""
+    with ExitStack() as exits:
+        if request.param == "memory":
+            yield MemoryStorage(codec=CODEC)
+        elif request.param == "file":
+            path = tmp_path_factory.mktemp("sessions") / "bot.db"
+            yield exits.enter_context(SQLiteStorage(path))
+        else:
+            server = exits.enter_context(Server())
+            yield exits.enter_context(RedisStorage(server.url))
+
+
+@many
+@given(key=TEXT.filter(bool), fields=FIELDS)
+def test_a_session_brings_back_what_was_saved(
+    storage: Storage, key: str, fields: dict[str, Any]
+) -> None:
+    """In each storage and under any key, what a handler saved comes back; reading keeps it."""
+    sessions = Sessions(storage=storage)
+    sessions.delete(key)
+    with sessions.open(key) as session:
+        session.update(fields)
+    payload = storage.get(key)
+    with sessions.open(key) as session:
+        read = dict(session)
+
+    assert shape(fields) == shape(read)
+    assert payload == storage.get(key)
+
+
 @many
 @given(fields=FIELDS)
-def test_a_session_brings_back_what_was_saved(fields: dict[str, Any]) -> None:
-    """Through a real handler too, what was saved comes back; and reading it writes nothing."""
+def test_reading_writes_nothing(fields: dict[str, Any]) -> None:
+    """A handler that only reads writes nothing, whatever it reads."""
     store = CountedStore()
-    sessions = Sessions(storage=MemoryStorage(store, codec=JSONCodec()))
+    sessions = Sessions(storage=MemoryStorage(store, codec=CODEC))
     with sessions.open(1) as session:
         session.update(fields)
     with sessions.open(1) as session:
@@ -331,6 +364,16 @@ def test_frozen_dates_come_back_as_dates(codec: JSONCodec | None) -> None:
     assert ["freezegun.api"] * 2 == frozen_types
     assert shape(real) == shape(read)
     assert payload == CODEC.encode({"fields": real}, "1")
+
+
+def test_frozen_dates_come_back_as_dates_from_each_storage(storage: Storage) -> None:
+    """What `now()` and `today()` gave under freezegun is, after a save, a plain date and time."""
+    sessions = Sessions(storage=storage)
+    with freeze_time("2026-01-02 03:00"), sessions.open("frozen") as session:
+        session.update(now=datetime.now(UTC), today=date.today())
+
+    real = {"now": datetime(2026, 1, 2, 3, tzinfo=UTC), "today": date(2026, 1, 2)}
+    assert shape(real) == shape(sessions.peek("frozen"))
 
 
 def test_a_context_of_decimal_makes_no_difference() -> None:
@@ -540,6 +583,28 @@ def test_what_would_not_come_back_is_refused(fields: dict[Any, Any], path: str, 
     assert any(word in error.reason for word in ("store", "use"))
 
 
+@many
+@given(
+    steps=st.lists(
+        st.one_of(
+            st.tuples(st.just(dict), TEXT), st.tuples(st.sampled_from([list, tuple]), st.just(1))
+        ),
+        max_size=6,
+    ),
+    neighbour=VALUES,
+)
+def test_a_refusal_names_the_path(steps: list[tuple[type, Any]], neighbour: Any) -> None:
+    """However deep among values that can be stored one is that cannot, its path is named."""
+    value, path = object(), ""
+    for kind, place in steps:
+        near = copy.deepcopy(neighbour)
+        value = {"near": near, place: value} if kind is dict else kind((near, value))
+        path = f"[{place!r}]{path}"
+    error = refusal({"log": value})
+
+    assert (f"log{path}", "object") == (error.path, error.type_name)
+
+
 @pytest.mark.parametrize(("fields", "path", "kind"), list(REFUSED.values()), ids=list(REFUSED))
 def test_a_refusal_shows_no_value(fields: dict[Any, Any], path: str, kind: str) -> None:
     """An `EncodeError` never shows the value, nor does anything it was raised from."""
@@ -743,31 +808,6 @@ def test_any_bytes_are_read_or_refused(payload: bytes) -> None:
     assert shape(record) == shape(decode(CODEC.encode(record, "1")))
 
 
-def mutated(payload: bytes, others: list[bytes], rng: random.Random) -> bytes:
-    """The payload after one to four accidents."""
-    damaged = bytearray(payload)
-    for _ in range(rng.choice((1, 1, 1, 2, 4))):
-        at = rng.randrange(len(damaged) + 1)
-        accident = rng.randrange(7)
-        if accident == 0:
-            damaged[at : at + 1] = rng.randbytes(1)
-        elif accident == 1 and at < len(damaged):
-            damaged[at] ^= 1 << rng.randrange(8)
-        elif accident == 2:
-            del damaged[at:]
-        elif accident == 3:
-            del damaged[at : at + rng.randrange(1, 6)]
-        elif accident == 4:
-            damaged[at:at] = bytes(rng.choices(b'{}[]",:$0123456789.eE+-ntf\\ \x00', k=2))
-        elif accident == 5:
-            damaged[at:at] = damaged[at : at + rng.randrange(1, 12)]
-        else:
-            other = rng.choice(others)
-            start = rng.randrange(len(other))
-            damaged[at : at + 8] = other[start : start + 8]
-    return bytes(damaged)
-
-
 def test_a_mutated_record_never_raises_anything_else() -> None:
     """100,000 mutated payloads: each is read, or is a `DecodeError`; none is an empty session."""
     payloads = [
@@ -779,7 +819,7 @@ def test_a_mutated_record_never_raises_anything_else() -> None:
     rng = random.Random(2026)
     outcomes: Counter[str] = Counter()
     for _ in range(100_000):
-        payload = mutated(rng.choice(payloads), payloads, rng)
+        payload = mutated(rng.choice(payloads), payloads, rng, CHARACTERS)
         try:
             record = CODEC.decode(payload, "1")
         except DecodeError as error:
@@ -792,15 +832,18 @@ def test_a_mutated_record_never_raises_anything_else() -> None:
     assert {"read", "refused"} == set(outcomes)
 
 
-def test_an_undecodable_record_stays() -> None:
-    """A record that cannot be read is a `DecodeError` for each handler, and stays as it was."""
-    store = {"1": b'{"fields":{"a":1,"a":2}}'}
-    sessions = Sessions(storage=MemoryStorage(store, codec=JSONCodec()), lock_timeout=0)
-    for _ in range(2):
-        with pytest.raises(DecodeError), sessions.open(1):
-            pass
-
-    assert {"1": b'{"fields":{"a":1,"a":2}}'} == store
+def test_an_undecodable_record_stays(storage: Storage) -> None:
+    """In each storage a record that cannot be read is a `DecodeError`, and stays as it was."""
+    sessions = Sessions(storage=storage, lock_timeout=0)
+    payloads = [b'{"fields":{"a":1,"a":2}}', b"", b"\xff", b'{"fields":']
+    for payload in payloads:
+        storage.set("1", payload, 1000)
+        for _ in range(2):
+            with pytest.raises(DecodeError), sessions.open(1):
+                pass
+        with pytest.raises(DecodeError):
+            sessions.peek(1)
+        assert payload == storage.get("1")
 
 
 def test_threads_share_a_codec() -> None:

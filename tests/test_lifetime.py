@@ -4,16 +4,20 @@ import enum
 import gc
 import math
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Mapping, Set as AbstractSet
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
+import clocks
 import pytest
 from cachetools import FIFOCache, LFUCache, LRUCache, RRCache, TLRUCache, TTLCache
+from clocks import DAY, START, monotonic
+from counted import CountedStorage
+from fields import fields_of, set_fields
 from freezegun import freeze_time
 from hypothesis import given, strategies as st
-from telebot import types
+from updates import message_from
 
 from telesession import (
     MemoryStorage,
@@ -27,60 +31,24 @@ from telesession import (
     with_session,
 )
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
+clock = clocks.clock
+frozen_module = clocks.frozen_module
+
 LIFETIME = 300
-DAY = 86_400
 JUST_BEFORE = LIFETIME - 0.000001
 LONG = 10**6
 # Each copy of this set, and of its copy, iterates in another order.
 TURNING = {6, 14, 22}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _frozen():
-    # freezegun looks through all modules when it starts; inside another freeze it need not.
-    with freeze_time(START):
-        yield
-
-
-@pytest.fixture
-def clock():
-    with freeze_time(START) as clock:
-        yield clock
-
-
 @pytest.fixture
 def storage():
-    return CountingStorage()
+    return CountedStorage()
 
 
 @pytest.fixture
 def sessions(storage):
     return Sessions(storage=storage, lifetime=LIFETIME)
-
-
-class CountingStorage(MemoryStorage):
-    """A MemoryStorage that counts its calls."""
-
-    def __init__(self, store=None):
-        super().__init__(store)
-        self.calls = Counter()
-
-    def get(self, key):
-        self.calls["get"] += 1
-        return super().get(key)
-
-    def set(self, key, payload, lifetime=None):
-        self.calls["set"] += 1
-        super().set(key, payload, lifetime)
-
-    def touch(self, key, lifetime):
-        self.calls["touch"] += 1
-        return super().touch(key, lifetime)
-
-    def delete(self, key):
-        self.calls["delete"] += 1
-        return super().delete(key)
 
 
 class Colour(enum.Enum):
@@ -99,23 +67,6 @@ class Profile:
     favourite: str = "blue"
     address: Address = field(default_factory=Address)
     tags: set[int] = field(default_factory=set)
-
-
-def message(user_id, text="hi"):
-    user = {"id": user_id, "is_bot": False, "first_name": "Ann"}
-    chat = {"id": user_id, "type": "private", "first_name": "Ann"}
-    content = {"message_id": 1, "from": user, "chat": chat, "date": 0, "text": text}
-    return types.Message.de_json(content)
-
-
-def set_fields(sessions, key="1", **fields):
-    with sessions.open(key) as session:
-        session.update(fields)
-
-
-def fields_of(sessions, key="1"):
-    with sessions.open(key) as session:
-        return dict(session)
 
 
 def bookkeeping(storage, store):
@@ -215,7 +166,7 @@ class TestTraffic:
             session.outer = 1
             inner(message)
 
-        outer(message(7))
+        outer(message_from(7))
         assert {"get": 1, "set": 1} == storage.calls
 
     @pytest.mark.parametrize(
@@ -695,10 +646,6 @@ class TestBookkeeping:
         for number in range(1000):
             storage.set(f"user {number}", b"payload")
         assert before == bookkeeping(storage, store)
-
-
-def monotonic():
-    return time.monotonic()
 
 
 CACHES = {

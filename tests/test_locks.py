@@ -138,6 +138,20 @@ class Waiters:
         thread.start()
         assert name == self.waits.next()
 
+    def add_late(self, name: str, end: Callable[[], object] = bool) -> Callable[[], None]:
+        """Start a thread whose wait is over, and that does not notice before this is called."""
+        is_over, noticing = threading.Event(), threading.Event()
+
+        def linger() -> None:
+            is_over.set()
+            noticing.wait(PATIENCE)
+            end()
+
+        self.waits.disturb(linger, name)
+        self.add(name, 0.001)
+        assert is_over.wait(PATIENCE)
+        return noticing.set
+
     def join(self, *names: str) -> None:
         """Wait until the threads of these names have ended, all of them if there are none."""
         for name in names or self._threads:
@@ -439,19 +453,11 @@ def test_next_waiter_follows_one_that_was_served_in_the_moment_of_timing_out(wai
     table = LockTable()
     table.acquire("anna")
     waiters = Waiters(table, "anna", waits)
-    timed_out, go_on = threading.Event(), threading.Event()
-
-    def linger() -> None:
-        timed_out.set()
-        go_on.wait(PATIENCE)
-
-    waits.disturb(linger, "b")
-    waiters.add("b", 0.001)
-    assert timed_out.wait(PATIENCE)
+    notice = waiters.add_late("b")
     waiters.add("c")
     table.release("anna")
     assert [] == waiters.served
-    go_on.set()
+    notice()
     waiters.join()
     assert (["b", "c"], {}, 0) == (waiters.served, waiters.errors, len(table))
 
@@ -507,22 +513,13 @@ def test_next_waiter_is_served_after_an_interrupted_one(waits: Waits, handed_ove
     table = LockTable()
     table.acquire("anna")
     waiters = Waiters(table, "anna", waits)
-    interrupting, go_on = threading.Event(), threading.Event()
-
-    def be_interrupted() -> None:
-        interrupting.set()
-        go_on.wait(PATIENCE)
-        raise KeyboardInterrupt
-
-    waits.disturb(be_interrupted, "b")
-    waiters.add("b", 0.001)
-    assert interrupting.wait(PATIENCE)
+    notice = waiters.add_late("b", lambda: throw(KeyboardInterrupt))
     waiters.add("c")
     if handed_over:
         table.release("anna")
-        go_on.set()
+        notice()
     else:
-        go_on.set()
+        notice()
         waiters.join("b")
         table.release("anna")
     waiters.join()
@@ -534,19 +531,11 @@ def test_interrupted_waiter_does_not_give_away_what_another_one_holds(waits: Wai
     table = LockTable()
     table.acquire("anna")
     waiters = Waiters(table, "anna", waits)
-    timed_out, go_on = threading.Event(), threading.Event()
-
-    def linger() -> None:
-        timed_out.set()
-        go_on.wait(PATIENCE)
-
-    waits.disturb(linger, "b")
-    waiters.add("b", 0.001)
-    assert timed_out.wait(PATIENCE)
+    notice = waiters.add_late("b")
     waits.disturb(lambda: throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         table.acquire("anna", 0)
-    go_on.set()
+    notice()
     waiters.join("b")
     assert ([], LockTimeoutError) == (waiters.served, type(waiters.errors["b"]))
     table.release("anna")

@@ -22,6 +22,7 @@ from typing import Any
 import freezegun
 import pytest
 from cachetools import LRUCache, TTLCache
+from counted import CountedStore
 from freezegun.api import FrozenDateTimeFactory
 from hypothesis import given, settings, strategies as st
 from telebot import types
@@ -75,18 +76,6 @@ def fail_in(sessions: Sessions[Session], key: int, change: Callable[[Session], A
 def sessions(storage: MemoryStorage) -> Sessions[Session]:
     """Sessions without an initial field in that storage, keyed by whatever the update is."""
     return Sessions(storage=storage, get_storage_key=lambda update: update)
-
-
-class CountingStore(UserDict[str, bytes]):
-    """A store that counts how often a record is written."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.writes = 0
-
-    def __setitem__(self, key: str, payload: bytes) -> None:
-        self.writes += 1
-        super().__setitem__(key, payload)
 
 
 class Mood(enum.StrEnum):
@@ -747,33 +736,25 @@ def test_a_missing_item_says_which(
     assert ("session 'anna' has no field 'code'",) == caught.value.args
 
 
-@pytest.mark.parametrize("access", MISSING_ATTRIBUTE.values(), ids=MISSING_ATTRIBUTE)
-def test_an_expired_attribute_says_so(
+@pytest.mark.parametrize(
+    ("access", "kind"),
+    [
+        *((access, AttributeError) for access in MISSING_ATTRIBUTE.values()),
+        *((access, KeyError) for access in MISSING_ITEM.values()),
+    ],
+    ids=[*MISSING_ATTRIBUTE, *MISSING_ITEM],
+)
+def test_an_expired_field_says_so(
     clock: FrozenDateTimeFactory,
     sessions: Sessions[Session],
     access: Callable[[Session], Any],
+    kind: type[Exception],
 ) -> None:
-    """An expired field is an `AttributeError` that says which, and that it expired."""
+    """An expired field is an `AttributeError` or `KeyError` that says which, and that it did."""
     with sessions.open("anna") as session:
         session.code = ttl("1234", 300)
         clock.tick(300)
-        with pytest.raises(AttributeError) as caught:
-            access(session)
-    expected = "field 'code' of session 'anna' expired, 300 s after its update"
-    assert expected == str(caught.value)
-
-
-@pytest.mark.parametrize("access", MISSING_ITEM.values(), ids=MISSING_ITEM)
-def test_an_expired_item_says_so(
-    clock: FrozenDateTimeFactory,
-    sessions: Sessions[Session],
-    access: Callable[[Session], Any],
-) -> None:
-    """An expired field is a `KeyError` that says which, and that it expired."""
-    with sessions.open("anna") as session:
-        session.code = ttl("1234", 300)
-        clock.tick(300)
-        with pytest.raises(KeyError) as caught:
+        with pytest.raises(kind) as caught:
             access(session)
     expected = "field 'code' of session 'anna' expired, 300 s after its update"
     assert (expected,) == caught.value.args
@@ -1498,7 +1479,7 @@ def test_a_session_whose_last_field_expired_is_deleted(
 )
 def test_a_handler_that_only_reads_writes_nothing(read: Callable[[Session], Any]) -> None:
     """Later handlers write only what changed; one that only reads writes nothing."""
-    store = CountingStore()
+    store = CountedStore()
     sessions = Sessions(
         initial={"log": ["a"], "code": ttl("1234", 10**6)}, storage=MemoryStorage(store)
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import signal
 import sqlite3
 import statistics
@@ -17,13 +18,16 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import clocks
 import pytest
-import sqlite_processes
 from hypothesis import HealthCheck, example, given, settings, strategies as st
-from test_storage import FrozenClockSuite, frozen_clock
+from storage_processes import command_line, run
+from test_storage import FrozenClockSuite
 
 from telesession import (
     LockLostError,
@@ -32,9 +36,9 @@ from telesession import (
     Sessions,
     Storage,
     StorageError,
+    forget,
     save,
     ttl,
-    ttl_left,
 )
 from telesession.storage import liveness, sqlite, sqlite_database
 from telesession.storage.sqlite import SQLiteStorage
@@ -50,6 +54,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 30
 SECRET = "hunter2"
+
+clock = clocks.clock
 
 
 @pytest.fixture
@@ -78,35 +84,10 @@ def admin(storage: SQLiteStorage, path: Path) -> Iterator[sqlite3.Connection]:
 
 
 @pytest.fixture
-def clock() -> Iterator[FrozenDateTimeFactory]:
-    with frozen_clock() as clock:
-        yield clock
-
-
-@pytest.fixture
 def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the program is."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def run(command: str, *args: object, cwd: Path | None = None) -> Any:
-    """What a command of `sqlite_processes` says, run in a process of its own."""
-    done = subprocess.run(
-        command_line(command, *args),
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=cwd,
-    )
-    assert (0, "") == (done.returncode, done.stderr)
-    return json.loads(done.stdout)
-
-
-def command_line(command: str, *args: object) -> list[str]:
-    program = [sys.executable, "-W", "error", sqlite_processes.__file__]
-    return [*program, command, *map(str, args)]
 
 
 @contextmanager
@@ -155,12 +136,6 @@ def with_text(storage: Storage, text: str) -> None:
         session.text = text
 
 
-def stored_counters(path: Path) -> dict[int, int]:
-    with SQLiteStorage(path) as storage:
-        sessions = counters(storage)
-        return {int(key): (sessions.peek(key) or {})["counter"] for key in list(sessions.keys())}
-
-
 def locks(admin: sqlite3.Connection) -> list[Any]:
     return admin.execute("SELECT key FROM locks").fetchall()
 
@@ -187,20 +162,6 @@ class TestASQLiteFile(FrozenClockSuite):
     def storage(self, clock: FrozenDateTimeFactory, path: Path) -> Iterator[SQLiteStorage]:
         with SQLiteStorage(path) as storage:
             yield storage
-
-
-def test_what_a_hold_wrote_is_seen_by_others_at_flush(storage: SQLiteStorage) -> None:
-    """Until `flush` or the end, others see the record as it was."""
-    storage.set("key", b"old")
-    with storage.hold("key") as held:
-        held.set(b"new")
-        before = [held.get(), storage.get("key")]
-        held.flush()
-        held.delete()
-        after = [held.get(), storage.get("key")]
-
-    assert [b"new", b"old"] == before
-    assert [None, b"new", None] == [*after, storage.get("key")]
 
 
 def test_a_touch_in_the_last_moment_brings_the_record_back(
@@ -328,7 +289,7 @@ def test_purge_removes_all_expired_records_and_counts_them(
     statements = trace(storage)
 
     assert [10, 0] == [storage.purge(), storage.purge()]
-    assert 4 == statements.count("BEGIN IMMEDIATE")
+    assert 4 == begun(statements)
     assert ["long"] == list(storage.keys())
 
 
@@ -336,36 +297,6 @@ def test_what_expires_is_found_by_an_index(admin: sqlite3.Connection) -> None:
     """Removing expired records does not read those that are not."""
     plan = admin.execute("EXPLAIN QUERY PLAN SELECT rowid FROM sessions WHERE expires <= 1 LIMIT 1")
     assert "sessions_by_expires" in plan.fetchall()[0][-1]
-
-
-def test_every_ttl_state_survives_a_restart(path: Path) -> None:
-    """After a restart a field has the time that remains, and is gone if it expired meanwhile."""
-    run("leave", path)
-    with SQLiteStorage(path) as storage, counters(storage).open(1) as session:
-        left = ttl_left(session, "long")
-        assert {"counter": 0, "long": "long", "forever": "forever"} == dict(session)
-        assert [None, None] == [ttl_left(session, name) for name in ("forever", "counter")]
-        with pytest.raises(AttributeError, match="expired"):
-            _ = session.brief
-
-    assert left is not None
-    assert 900 < left < 1000
-
-
-def test_loading_and_saving_does_not_move_a_deadline(path: Path) -> None:
-    """Ten processes, one after the other, move a deadline by no more than a millisecond."""
-    deadlines = []
-    for number in range(10):
-        with SQLiteStorage(path) as storage:
-            with counters(storage).open(42) as session:
-                if not number:
-                    session.code = ttl("1234", 300)
-                session.counter += 1
-            payload = json.loads(storage.get("42") or b"")
-            deadlines.append(payload["ttl"]["code"][1])
-
-    assert 10 == payload["fields"]["counter"]
-    assert max(deadlines) - min(deadlines) <= 0.001
 
 
 # The file.
@@ -382,6 +313,17 @@ def test_the_documented_query_works(path: Path) -> None:
         storage.set("expired", b'{"fields":{"counter":1000}}', 0)
         with closing(sqlite3.connect(path)) as admin:
             assert [(2.0,)] == admin.execute(text).fetchall()
+
+
+def test_the_readme_documents_the_same(admin: sqlite3.Connection) -> None:
+    """The README has the query of the module, and a row for each column of the sessions."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    query = (sqlite.__doc__ or "").partition("    SELECT")[2].partition(";")[0].split()
+    columns = [row[1] for row in admin.execute("PRAGMA table_info(sessions)")]
+    table = readme.partition("| column of `sessions` |")[2].partition("\n\n")[0]
+
+    assert " ".join(query) in " ".join(readme.split())
+    assert columns == re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
 
 
 def test_the_documented_columns_are_there(admin: sqlite3.Connection) -> None:
@@ -423,7 +365,8 @@ def test_a_path_is_that_of_the_moment(path: Path, monkeypatch: pytest.MonkeyPatc
         monkeypatch.chdir("/")
         count(storage)
 
-    assert {42: 1} == stored_counters(path)
+    with SQLiteStorage(path) as storage:
+        assert {"counter": 1} == counters(storage).peek(42)
     assert f"<SQLiteStorage in {path}>" == repr(storage)
 
 
@@ -443,6 +386,11 @@ def test_synchronous_is_as_asked_for(path: Path, setting: Any, number: int) -> N
 # Threads of one process.
 
 
+def begun(statements: list[str]) -> int:
+    """How many transactions that write are among statements."""
+    return statements.count("BEGIN IMMEDIATE")
+
+
 def test_an_update_takes_two_write_transactions(
     storage: SQLiteStorage, admin: sqlite3.Connection
 ) -> None:
@@ -460,6 +408,46 @@ def test_an_update_takes_two_write_transactions(
     assert [] == locks(admin)
 
 
+CHANGES: dict[str, Callable[[Any], object]] = {
+    "a field": lambda session: session.update(counter=2),
+    "a field with a lifetime": lambda session: session.update(code=ttl("1234", 300)),
+    "all fields": lambda session: session.clear(),
+    "nothing more": forget,
+}
+
+
+@pytest.mark.parametrize("is_stored", [False, True], ids=["new", "stored"])
+@pytest.mark.parametrize("lifetime", [None, 60], ids=["for-ever", "lifetime"])
+@pytest.mark.parametrize("change", list(CHANGES.values()), ids=list(CHANGES))
+def test_no_change_takes_more_than_two_write_transactions(
+    storage: SQLiteStorage,
+    clock: FrozenDateTimeFactory,
+    change: Callable[[Any], object],
+    lifetime: float | None,
+    is_stored: bool,
+) -> None:
+    """Whatever an update changes, and whoever expires meanwhile, two transactions are enough."""
+    for number in range(100):
+        storage.set(f"brief {number}", b"payload", 10)
+    if is_stored:
+        count(storage)
+    clock.tick(10)
+    statements = trace(storage)
+    with counters(storage, lifetime=lifetime).open(42) as session:
+        change(session)
+
+    assert 2 == begun(statements)
+
+
+def test_a_handler_that_raises_takes_two_write_transactions(storage: SQLiteStorage) -> None:
+    """A rollback is nothing but an unlock without a write."""
+    statements = trace(storage)
+    with pytest.raises(ZeroDivisionError), counters(storage).open(42) as session:
+        raise ZeroDivisionError(session.update(counter=2))
+
+    assert (2, False) == (begun(statements), storage.has("42"))
+
+
 @pytest.mark.parametrize("lifetime", [None, 60])
 def test_reading_takes_two_transactions_as_well(
     storage: SQLiteStorage, lifetime: float | None
@@ -472,7 +460,7 @@ def test_reading_takes_two_transactions_as_well(
         assert 1 == session.counter
 
     assert [2, lifetime is not None] == [
-        statements.count("BEGIN IMMEDIATE"),
+        begun(statements),
         any(statement.startswith("UPDATE sessions SET expires") for statement in statements),
     ]
 
@@ -544,38 +532,6 @@ def test_a_storage_that_nobody_closes_is_closed_with_its_last_reference(path: Pa
 
 
 # Locks among processes.
-
-
-def test_processes_never_lose_an_update(path: Path) -> None:
-    """4 processes x 4 threads x 500 increments of 5 sessions: exact."""
-    outcome = run("count", path, "exclusive", 4, 4, 500)
-
-    assert ([0] * 4, 8000) == (outcome["exit codes"], sum(stored_counters(path).values()))
-
-
-def test_without_a_lock_among_processes_updates_are_lost(path: Path) -> None:
-    """The control: with locks of one process each, the same processes lose updates."""
-    outcome = run("count", path, "alone", 4, 4, 100)
-
-    assert [0] * 4 == outcome["exit codes"]
-    assert sum(stored_counters(path).values()) < 1600
-
-
-@pytest.mark.parametrize("seed", [1, 2])
-def test_killed_processes_lose_nothing_that_they_have_acknowledged(path: Path, seed: int) -> None:
-    """After 50 kills every acknowledged update is there, every record sound, no session locked."""
-    outcome = run("kill", path, 50, seed)
-    acknowledged = {int(key): number for key, number in outcome["acknowledged"].items()}
-
-    with SQLiteStorage(path) as storage:
-        for key in acknowledged:
-            count(storage, key, lock_timeout=0)
-    extra = {key: number - 1 - acknowledged[key] for key, number in stored_counters(path).items()}
-
-    assert set(range(sqlite_processes.KEYS)) == set(acknowledged)
-    assert 0 <= min(extra.values())
-    # Each thread that died may have written what it had no time to report.
-    assert sum(extra.values()) <= 2 * outcome["died"]
 
 
 def test_processes_may_make_the_file_at_the_same_time(path: Path) -> None:
@@ -655,18 +611,33 @@ UNKNOWN = "0-1-0"
 
 
 def test_a_lock_of_unknown_origin_ends_with_its_lease(
-    storage: SQLiteStorage, admin: sqlite3.Connection
+    storage: SQLiteStorage, admin: sqlite3.Connection, clock: FrozenDateTimeFactory
 ) -> None:
     """Where nobody can tell whether a holder lives, its session is free when its lease is over."""
-    now = time.monotonic()
-    lock_by_hand(admin, UNKNOWN, now, now + 0.2)
-    busy = try_hold(storage, "42")
+    lock_by_hand(admin, UNKNOWN, time.monotonic(), time.monotonic() + 30)
+    seen = []
+    for seconds in (30 - clocks.MICROSECOND, clocks.MICROSECOND):
+        clock.tick(seconds)
+        seen.append(try_hold(storage, "42"))
 
-    with storage.hold("42", PATIENCE):
-        waited = time.monotonic() - now
+    assert ["busy", "held"] == seen
 
-    assert "busy" == busy
-    assert waited >= 0.2
+
+@pytest.mark.parametrize(
+    ("options", "seconds"), [({}, 30), ({"lease": 7}, 7), ({"lease": timedelta(minutes=1)}, 60)]
+)
+def test_a_lease_is_half_a_minute_or_as_asked_for(
+    path: Path, options: dict[str, Any], seconds: float
+) -> None:
+    """A lock says when it ends, should its holder be gone by then."""
+    with (
+        SQLiteStorage(path, **options) as storage,
+        closing(sqlite3.connect(path)) as admin,
+        storage.hold("42"),
+    ):
+        (taken, expires) = admin.execute("SELECT taken, expires FROM locks").fetchone()
+
+    assert pytest.approx(seconds) == expires - taken
 
 
 @pytest.mark.parametrize(
@@ -745,27 +716,73 @@ def test_a_reservation_that_nobody_uses_ends(
     assert 1 == pytest.approx(expires - taken)
 
 
+def test_pauses_grow_to_the_longest_and_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wait looks often at first, then every 10 ms, and takes as long as it may."""
+    pauses: list[float] = []
+    still = SimpleNamespace(monotonic=lambda: 0.0, sleep=pauses.append)
+    monkeypatch.setattr(sqlite_database, "time", still)
+    wait = sqlite_database.Wait(1, 0.01)
+    while wait.pause():
+        pass
+
+    assert (0.0005, 0.01) == (pauses[0], max(pauses))
+    assert sorted(pauses[:-1]) == pauses[:-1]
+    assert 1 == pytest.approx(sum(pauses))
+
+
 def test_a_hand_over_between_processes_is_prompt(
-    storage: SQLiteStorage, other: SQLiteStorage, admin: sqlite3.Connection
+    storage: SQLiteStorage,
+    other: SQLiteStorage,
+    admin: sqlite3.Connection,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Who waits for another process looks again every 10 ms, or sooner."""
-    delays = []
+    """Half of those who have waited long have the session 50 ms after it was released."""
+    delays: list[float] = []
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        time.sleep(seconds)
 
     def wait() -> None:
         with other.hold("42", PATIENCE):
             delays.append(time.monotonic() - released)
 
+    watched = SimpleNamespace(monotonic=time.monotonic, sleep=pause)
+    monkeypatch.setattr(sqlite_database, "time", watched)
     for _ in range(15):
+        pauses.clear()
         with storage.hold("42"):
             thread = threading.Thread(target=wait)
             thread.start()
-            wait_until(lambda: admin.execute("SELECT successor FROM locks").fetchone()[0])
-            # Long enough for the pauses to have grown to the longest.
-            threading.Event().wait(0.03)
+            wait_until(lambda: 0.01 in pauses)
             released = time.monotonic()
         thread.join(PATIENCE)
 
     assert statistics.median(delays) < 0.05
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.5])
+def test_nobody_waits_longer_than_the_time_out(
+    storage: SQLiteStorage, path: Path, admin: sqlite3.Connection, seconds: float
+) -> None:
+    """A busy session, threads that wait as well, a locked database: the time-out has all of it."""
+
+    def wait(key: int) -> tuple[type[Exception], bool]:
+        begun = time.monotonic()
+        with pytest.raises((LockTimeoutError, StorageError)) as caught:
+            count(storage, key, lock_timeout=seconds)
+        return caught.type, seconds <= time.monotonic() - begun < seconds + 1
+
+    with holder(path, 3600):
+        behind_a_session = in_threads([partial(wait, 42)] * 3)
+    admin.execute("BEGIN IMMEDIATE")
+    behind_a_database = in_threads([partial(wait, key) for key in range(3)])
+    admin.execute("ROLLBACK")
+
+    assert [(LockTimeoutError, True)] * 3 == behind_a_session
+    assert [(StorageError, True)] * 3 == behind_a_database
+    assert "held" == try_hold(storage, "0")
 
 
 @pytest.mark.parametrize("write", ["set", "delete", "touch", "flush"])

@@ -13,10 +13,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-import freezegun.api
+import clocks
 import pytest
 from cachetools import LRUCache, TLRUCache, TTLCache
-from freezegun import freeze_time
+from clocks import monotonic
 from hypothesis import HealthCheck, Phase, settings, strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -24,7 +24,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from redis_server import Server
+from redis_server import FrozenRedisStorage, Server
 
 from telesession import (
     MemoryStorage,
@@ -40,11 +40,12 @@ from telesession import (
     ttl_left,
 )
 from telesession.locks import LockTable
-from telesession.storage.redis import RedisStorage
 from telesession.storage.sqlite import SQLiteStorage
 
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
+
+clock = clocks.clock
 
 FOR_AGES = 10.0**9
 CI = settings(
@@ -432,11 +433,6 @@ def counting(cls: type) -> type:
     return type(f"Counting{cls.__name__}", (cls,), {"writes": 0, "__setitem__": __setitem__})
 
 
-def monotonic() -> float:
-    """What freezegun drives; a cache that was given `time.monotonic` would keep the real clock."""
-    return time.monotonic()
-
-
 STORES: dict[str, Callable[[], Any]] = {
     "dict": counting(dict),
     "TTLCache": lambda: counting(TTLCache)(1_000, FOR_AGES, timer=monotonic),
@@ -460,17 +456,6 @@ INITIALS: dict[str, tuple[Any, Callable[[Work, float], None]]] = {
     "empty": (dict, lambda work, now: None),
     "initial": (initial_fields, model_initial),
 }
-
-
-@pytest.fixture
-def clock() -> Iterator[FrozenDateTimeFactory]:
-    """A frozen clock for everything but hypothesis; whole seconds keep sums of floats exact."""
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        freeze_time("2026-01-01", ignore=["hypothesis"]) as clock,
-    ):
-        patch.setattr(freezegun.api, "call_stack_inspection_limit", 1)
-        yield clock
 
 
 def machine_over(
@@ -506,20 +491,19 @@ def test_any_sequence_of_handlers_agrees_with_the_model(
     run_state_machine_as_test(machine_over(make_store, clock, lifetime, initial), settings=CI)
 
 
-class CountingFile(SQLiteStorage):
-    """A file that counts the transactions of holds in which a session was written."""
+class CountsWrites:
+    """A storage that counts the holds and flushes in which a session was written."""
 
     writes = 0
 
     def hold(self, key: str, timeout: float | None = None) -> Any:
-        held = super().hold(key, timeout)
-        return CountingHold(self, held)
+        return CountingHold(self, super().hold(key, timeout))
 
 
 class CountingHold:
     """A hold that counts its writes, and leaves everything else as it is."""
 
-    def __init__(self, storage: CountingFile, held: Any) -> None:
+    def __init__(self, storage: CountsWrites, held: Any) -> None:
         self.storage, self.held = storage, held
 
     def __enter__(self) -> Any:
@@ -537,51 +521,61 @@ class CountingHold:
         self.held.set(payload, lifetime)
 
 
+class CountingFile(CountsWrites, SQLiteStorage):
+    """A file that counts its writes."""
+
+
+class CountingServer(CountsWrites, FrozenRedisStorage):
+    """A server that counts its writes."""
+
+
+@pytest.fixture(params=["file", "server"])
+def make_durable(
+    request: pytest.FixtureRequest, clock: FrozenDateTimeFactory, tmp_path: Path
+) -> Iterator[Callable[[], Any]]:
+    """Gives a new storage that outlives its process."""
+    numbers = itertools.count()
+    with ExitStack() as storages:
+
+        def make_file() -> CountingFile:
+            return storages.enter_context(CountingFile(tmp_path / f"{next(numbers)}.db"))
+
+        def make_server() -> CountingServer:
+            with server.client() as client:
+                client.flushall()
+            return storages.enter_context(CountingServer(server, clock))
+
+        if request.param == "file":
+            yield make_file
+        else:
+            server = request.getfixturevalue("server")
+            yield make_server
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with Server() as server:
+        yield server
+
+
 @pytest.mark.parametrize("initial", list(INITIALS))
 @pytest.mark.parametrize("lifetime", [None, 7], ids=["for-ever", "lifetime"])
-def test_any_sequence_of_handlers_agrees_with_the_model_in_a_file(
-    lifetime: float | None, initial: str, clock: FrozenDateTimeFactory, tmp_path: Path
+def test_any_sequence_of_handlers_agrees_with_the_model_where_sessions_last(
+    lifetime: float | None,
+    initial: str,
+    make_durable: Callable[[], Any],
+    clock: FrozenDateTimeFactory,
 ) -> None:
-    """Sessions in a file are what those in memory are, whatever handlers do."""
+    """Sessions in a file and on a server are what those in memory are, whatever handlers do."""
     given, modelled = INITIALS[initial]
-    numbers = itertools.count()
-    with ExitStack() as files:
 
-        def make() -> Machine:
-            storage = files.enter_context(CountingFile(tmp_path / f"{next(numbers)}.db"))
-            sessions = Sessions(storage=storage, initial=given, lifetime=lifetime, lock_timeout=0)
-            model = Model(modelled, math.inf if lifetime is None else lifetime)
-            return Machine(sessions, storage, lambda: storage.writes, model, clock)
+    def make() -> Machine:
+        storage = make_durable()
+        sessions = Sessions(storage=storage, initial=given, lifetime=lifetime, lock_timeout=0)
+        model = Model(modelled, math.inf if lifetime is None else lifetime)
+        return Machine(sessions, storage, lambda: storage.writes, model, clock)
 
-        run_state_machine_as_test(make, settings=settings(CI, max_examples=15))
-
-
-class TimelessMachine(Machine):
-    """Handlers that set no TTL and do not wait: a server has a clock that nobody can freeze."""
-
-    def time_passes(self, seconds: int) -> None:
-        raise NotImplementedError
-
-    def do_wait(self, key: str, session: Session, work: Work, seconds: int) -> None:
-        self.compare(session, work)
-
-    def do_mark(self, key: str, session: Session, work: Work, *what: Any) -> None:
-        name, value, _ = what
-        self.do_assign(key, session, work, name, value, "attribute")
-
-
-def test_any_sequence_of_handlers_agrees_with_the_model_on_a_server() -> None:
-    """Sessions on a server are what those in memory are, whatever handlers do."""
-    with Server() as server, server.client() as client, RedisStorage(server.url) as storage:
-
-        def make() -> Machine:
-            client.flushall()
-            storage.now()
-            sessions = Sessions(storage=storage, initial=dict, lock_timeout=0)
-            model = Model(INITIALS["empty"][1], math.inf)
-            return TimelessMachine(sessions, storage, lambda: 0, model, None)
-
-        run_state_machine_as_test(make, settings=settings(CI, max_examples=15))
+    run_state_machine_as_test(make, settings=settings(CI, max_examples=15))
 
 
 # The controls: what the machine must notice.

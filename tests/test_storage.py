@@ -14,10 +14,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import freezegun.api
+import clocks
 import pytest
 from cachetools import FIFOCache, LFUCache, LRUCache, RRCache, TLRUCache, TTLCache
-from freezegun import freeze_time
+from clocks import MICROSECOND, frozen_clock, monotonic
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from telesession import (
@@ -39,14 +39,10 @@ from telesession.testing.storage_suite import (
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
 
-MICROSECOND = 1e-6
 EXAMPLE = Path(__file__).parents[1] / "examples/custom_storage.py"
 SECRET = "hunter2"
 
-
-def monotonic() -> float:
-    """What freezegun drives; a cache that was given `time.monotonic` would keep the real clock."""
-    return time.monotonic()
+clock = clocks.clock
 
 
 class FiveMethods(Storage):
@@ -99,20 +95,6 @@ STORAGES: dict[str, Callable[[], Storage]] = {
 }
 
 
-@contextmanager
-def frozen_clock() -> Iterator[FrozenDateTimeFactory]:
-    """A clock that stands still in every thread; whole seconds keep sums of floats exact."""
-    with pytest.MonkeyPatch.context() as patch, freeze_time("2026-01-01") as clock:
-        patch.setattr(freezegun.api, "call_stack_inspection_limit", 1)
-        yield clock
-
-
-@pytest.fixture
-def clock() -> Iterator[FrozenDateTimeFactory]:
-    with frozen_clock() as clock:
-        yield clock
-
-
 class FrozenClockSuite(StorageSuite):
     """The suite by a clock that stands still until it ticks: exact, and done in no time."""
 
@@ -137,13 +119,21 @@ class TestStoragesInMemory(FrozenClockSuite):
         return request.param()
 
 
-class TestTheExampleInRealTime(StorageSuite):
-    """The custom storage of the examples keeps the promises, proven as the README shows."""
+class TestTheExample(FrozenClockSuite):
+    """The custom storage of the examples keeps the promises."""
 
     @pytest.fixture
     def storage(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
         monkeypatch.chdir(tmp_path)
         return runpy.run_path(str(EXAMPLE))["FileStorage"](tmp_path / "records")
+
+
+def test_by_default_time_is_real() -> None:
+    """A suite that overrides nothing waits for the end of a lifetime, and sees a record gone."""
+    suite, begun = StorageSuite(), time.monotonic()
+    suite.test_a_lifetime_that_a_hold_gave_ends(FiveMethods())
+
+    assert suite.second <= time.monotonic() - begun
 
 
 # The controls: for each test of the suite at least one storage that it must catch.
@@ -439,6 +429,20 @@ class ForgetsTheLastWriteOfAHold(FiveMethods):
         return Unwritten(self, key, timeout)
 
 
+class WritesAtTheEndOnly(Unwritten):
+    def flush(self) -> None:
+        pass
+
+    def __exit__(self, *error: object) -> None:
+        super().flush()
+        super().__exit__(*error)
+
+
+class FlushesNothing(FiveMethods):
+    def hold(self, key: str, timeout: float | None = None) -> Any:
+        return WritesAtTheEndOnly(self, key, timeout)
+
+
 class ClosesOnce(FiveMethods):
     def close(self) -> None:
         del self.records
@@ -492,6 +496,8 @@ CAUGHT: list[tuple[str, type[FiveMethods], type[Exception]]] = [
     ("test_waiters_get_a_key_in_the_order_of_their_arrival", ServesTheLastFirst, AssertionError),
     ("test_an_exception_releases_a_held_key", HoldsByThread, TimeoutError),
     ("test_a_hold_reads_and_writes_its_key", ForgetsTheLastWriteOfAHold, AssertionError),
+    ("test_what_a_hold_wrote_is_seen_by_others_at_flush", FlushesNothing, AssertionError),
+    ("test_what_a_hold_wrote_is_seen_by_others_at_flush", NeverTakesALifetime, AssertionError),
     ("test_a_lifetime_that_a_hold_gave_ends", HoldsNothing, AssertionError),
     ("test_close_may_be_repeated", ClosesOnce, AttributeError),
     ("test_close_may_be_repeated", EntersAsSomethingElse, AssertionError),

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import test_examples
-from redis_server import Server
+from redis_server import FrozenRedisStorage, Server
 from telebot import TeleBot
 from test_examples import ROOT, Stage, Terminal, on_stage
 
@@ -48,15 +48,14 @@ def server() -> Iterator[Server]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run what wants a storage on each, but for servers, whose clock cannot be frozen."""
+    """Run what wants a storage on each."""
     if "storage" in metafunc.fixturenames:
-        names = ["sqlite"] if "frozen_time" in metafunc.fixturenames else ["sqlite", "redis"]
-        metafunc.parametrize("storage", names, indirect=True)
+        metafunc.parametrize("storage", ["sqlite", "redis"], indirect=True)
 
 
 @pytest.fixture
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
-    """An empty storage."""
+    """An empty storage, for which the clock stands still if it does for the test."""
     if request.param == "sqlite":
         with SQLiteStorage(tmp_path / "sessions.db") as storage:
             yield storage
@@ -64,7 +63,11 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]
     server = request.getfixturevalue("server")
     with server.client() as client:
         client.flushall()
-    with RedisStorage(server.url) as storage:
+    if "frozen_time" in request.fixturenames:
+        storage = FrozenRedisStorage(server, request.getfixturevalue("frozen_time"))
+    else:
+        storage = RedisStorage(server.url)
+    with storage:
         yield storage
 
 

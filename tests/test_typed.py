@@ -9,8 +9,8 @@ import functools
 import pickle
 import traceback
 import uuid
-from collections import Counter, OrderedDict, UserDict, defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, InitVar, dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -28,8 +28,10 @@ from typing import (
     TypeVar,
 )
 
+import clocks
 import freezegun
 import pytest
+from counted import CountedStore
 from hypothesis import given, settings, strategies as st
 from telebot import types
 from updates import ANNA, BORIS, message, private
@@ -53,6 +55,8 @@ from telesession import (
 
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
+
+clock = clocks.clock
 
 T = TypeVar("T")
 
@@ -301,25 +305,6 @@ class Login:
 def storage() -> MemoryStorage:
     """An empty storage."""
     return MemoryStorage()
-
-
-@pytest.fixture
-def clock() -> Iterator[FrozenDateTimeFactory]:
-    """A clock that only `clock.tick(seconds)` moves."""
-    with freezegun.freeze_time("2026-01-01", ignore=["_pytest.timing"]) as clock:
-        yield clock
-
-
-class CountingStore(UserDict[str, bytes]):
-    """A store that counts how often a record is written."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.writes = 0
-
-    def __setitem__(self, key: str, payload: bytes) -> None:
-        self.writes += 1
-        super().__setitem__(key, payload)
 
 
 def of(initial: Any, storage: MemoryStorage) -> Sessions[Any]:
@@ -720,7 +705,7 @@ def test_reading_a_default_writes_nothing() -> None:
         place: Place = field(default_factory=Place)
         color: Color = Color.RED
 
-    records = CountingStore()
+    records = CountedStore()
     storage = MemoryStorage(records)
     store(storage, owner="Anna")
     with of(Defaults, storage).open(1) as session:
@@ -1078,7 +1063,7 @@ def test_what_fits_comes_back(storage: MemoryStorage, hint: Any, value: Any) -> 
 @every_fitting
 def test_what_initial_gives_is_what_handlers_get(hint: Any, value: Any) -> None:
     """Each handler sees what `initial` made, of the same type, and only the first one writes."""
-    records = CountingStore()
+    records = CountedStore()
     sessions = of(holder(hint, value), MemoryStorage(records))
     for _ in range(3):
         with sessions.open(1) as session:
@@ -1678,7 +1663,7 @@ def test_reading_a_record_of_another_program_writes_nothing(
     hint: Any, default: Any, value: Any, expected: Any
 ) -> None:
     """A handler that only reads writes nothing, also where the nested classes were others."""
-    records = CountingStore()
+    records = CountedStore()
     storage = MemoryStorage(records)
     store(storage, value=value)
     with of(holder(hint, default), storage).open(1) as session:

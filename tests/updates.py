@@ -184,6 +184,12 @@ INVITE_LINK = {
 }
 
 
+def message_from(user_id: int, text: str = "hi") -> types.Message:
+    """What a user writes to the bot in private."""
+    person = user(user_id, "Anna")
+    return types.Message.de_json(message(private(person), person, text=text))
+
+
 def forwarded_post(channel: dict[str, Any]) -> dict[str, Any]:
     """What a channel post carries when it appears in the linked discussion group by itself."""
     origin = {"type": "channel", "chat": channel, "message_id": 318, "date": 1766303990}

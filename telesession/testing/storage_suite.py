@@ -152,14 +152,15 @@ class StorageSuite:
 
     def test_set_replaces_payload_and_lifetime_together(self, storage: Storage) -> None:
         """`set` replaces payload and lifetime together: longer, shorter, for ever, and back."""
-        seen = []
-        for lifetime, wait in [(6, 2), (12, 6), (5, 1), (None, 6), (2, 2)]:
-            seconds = None if lifetime is None else lifetime * self.second
-            storage.set("key", f"for {lifetime}".encode(), seconds)
-            self.tick(wait * self.second)
-            seen.append(storage.get("key"))
+        lifetimes = {"longer": (2, 6), "shorter": (6, 2), "for ever": (2, None), "back": (None, 2)}
+        for number in (0, 1):
+            for key, units in lifetimes.items():
+                lifetime = units[number]
+                seconds = None if lifetime is None else lifetime * self.second
+                storage.set(key, b"%d" % number, seconds)
+        self.tick(2 * self.second)
 
-        assert [b"for 6", b"for 12", b"for 5", b"for None", None] == seen
+        assert [b"1", None, b"1", None] == [storage.get(key) for key in lifetimes]
 
     def test_set_brings_back_what_was_deleted_or_expired(self, storage: Storage) -> None:
         """A key whose record was deleted or has expired is as good as new."""
@@ -207,15 +208,16 @@ class StorageSuite:
 
     def test_touch_renews_the_lifetime_and_keeps_the_payload(self, storage: Storage) -> None:
         """`touch` counts a lifetime from now, longer or shorter, and keeps the payload."""
-        storage.set("key", b"payload", 6 * self.second)
-        self.tick(2 * self.second)
-        assert [True, b"payload"] == [storage.touch("key", 10 * self.second), storage.get("key")]
-        self.tick(5 * self.second)
-        assert [True, b"payload"] == [storage.touch("key", 5 * self.second), storage.get("key")]
+        storage.set("longer", b"longer", 5 * self.second)
+        storage.set("shorter", b"shorter", 10 * self.second)
+        self.tick(self.second)
+        assert storage.touch("longer", 10 * self.second) is True
+        assert storage.touch("shorter", 5 * self.second) is True
         self.tick(5 * self.second - self.margin)
-        assert b"payload" == storage.get("key")
+        assert b"shorter" == storage.get("shorter")
         self.tick(self.margin)
-        assert storage.get("key") is None
+
+        assert [b"longer", None] == [storage.get("longer"), storage.get("shorter")]
 
     def test_touch_gives_and_takes_lifetimes(self, storage: Storage) -> None:
         """`touch` gives a lifetime to a record that had none, and with `None` takes it away."""
@@ -384,18 +386,11 @@ class StorageSuite:
             assert "held" == in_thread(try_hold, storage, "key")
 
     def test_a_hold_reads_and_writes_its_key(self, storage: Storage) -> None:
-        """What is written in a hold is seen there at once, by all after `flush` or the end."""
+        """What is written in a hold is seen there at once, and by all after the end."""
         with storage.hold("key") as held:
             assert [None, False, False] == [held.get(), held.touch(FOR_AGES), held.delete()]
             held.set(b"payload", 5 * self.second)
-            assert b"payload" == held.get()
-            held.flush()
-            assert b"payload" == storage.get("key")
-            assert held.touch(9 * self.second) is True
-            held.flush()
-            self.tick(5 * self.second)
-            assert b"payload" == storage.get("key")
-            assert held.touch(None) is True
+            assert [b"payload", True] == [held.get(), held.touch(None)]
         self.tick(5 * self.second)
         assert b"payload" == storage.get("key")
 
@@ -408,6 +403,25 @@ class StorageSuite:
             assert [b"another", True] == [held.get(), held.delete()]
             assert [None, False] == [held.get(), held.touch(FOR_AGES)]
         assert storage.get("key") is None
+
+    def test_what_a_hold_wrote_is_seen_by_others_at_flush(self, storage: Storage) -> None:
+        """What is set, renewed or deleted in a hold is so for others when `flush` has returned."""
+        storage.set("key", b"old", self.second)
+        seen = []
+        with storage.hold("key") as held:
+            held.set(b"new", 5 * self.second)
+            held.flush()
+            seen.append(in_thread(storage.get, "key"))
+            held.touch(None)
+            held.flush()
+            self.tick(5 * self.second)
+            seen.append(in_thread(storage.get, "key"))
+            held.delete()
+            held.flush()
+            seen.append(in_thread(storage.get, "key"))
+            held.set(b"newer")
+
+        assert [b"new", b"new", None, b"newer"] == [*seen, storage.get("key")]
 
     def test_a_lifetime_that_a_hold_gave_ends(self, storage: Storage) -> None:
         """A lifetime from `set` or `touch` of a hold ends as any other."""

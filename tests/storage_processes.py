@@ -1,4 +1,4 @@
-"""Processes that share a SQLite file: run by tests, and forked here, where no thread runs yet."""
+"""Processes that share sessions: run by tests, and forked here, where no thread runs yet."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ import os
 import random
 import resource
 import signal
+import subprocess
 import sys
 import threading
 import traceback
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from telesession import LockLostError, Sessions, StorageError, ttl
 from telesession.storage.base import Hold, Storage
+from telesession.storage.redis import RedisStorage
 from telesession.storage.sqlite import SQLiteStorage
 
 KEYS = 5
@@ -24,11 +27,44 @@ KEYS = 5
 LOCK_TIMEOUT = 10
 
 
-class LocksAlone(SQLiteStorage):
-    """The control: its locks are those of one process."""
+class LocksAlone:
+    """The control: a storage whose locks are those of one process."""
 
     def hold(self, key: str, timeout: float | None = None) -> Any:
         return Hold(self, key, timeout)
+
+
+def open_storage(place: str, kind: str = "exclusive", **options: Any) -> Storage:
+    """
+    A storage of its own for each process.
+
+    Args:
+        place: The path of a file, or the URL of a server.
+        kind: `"alone"` for the control.
+        options: Of the storage.
+    """
+    storage_class: type[Storage] = RedisStorage if "://" in place else SQLiteStorage
+    if kind == "alone":
+        storage_class = type("LocksAlone", (LocksAlone, storage_class), {})
+    return storage_class(place, **options)
+
+
+def run(command: str, *args: object, cwd: Path | None = None) -> Any:
+    """What a command of this module says, run in a process of its own."""
+    done = subprocess.run(
+        command_line(command, *args),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=cwd,
+    )
+    assert (0, "") == (done.returncode, done.stderr)
+    return json.loads(done.stdout)
+
+
+def command_line(command: str, *args: object) -> list[str]:
+    return [sys.executable, "-W", "error", __file__, command, *map(str, args)]
 
 
 def say(line: str) -> None:
@@ -36,8 +72,8 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def make_sessions(storage: Storage) -> Sessions[Any]:
-    return Sessions(initial=lambda: {"counter": 0}, storage=storage, lock_timeout=LOCK_TIMEOUT)
+def make_sessions(storage: Storage, lock_timeout: float = LOCK_TIMEOUT) -> Sessions[Any]:
+    return Sessions(initial=lambda: {"counter": 0}, storage=storage, lock_timeout=lock_timeout)
 
 
 def fork(work: Callable[[], None]) -> int:
@@ -87,12 +123,11 @@ def run_threads(threads: int, work: Callable[[int], None]) -> None:
         raise errors[0]
 
 
-def count(path: str, kind: str, processes: str, threads: str, times: str) -> dict[str, Any]:
+def count(place: str, kind: str, processes: str, threads: str, times: str) -> dict[str, Any]:
     """Count in a few sessions, in all threads of all processes at once."""
-    storage_class = {"exclusive": SQLiteStorage, "alone": LocksAlone}[kind]
 
     def work(process: int) -> None:
-        with storage_class(path) as storage:
+        with open_storage(place, kind) as storage:
             sessions = make_sessions(storage)
 
             def increment(thread: int) -> None:
@@ -107,16 +142,19 @@ def count(path: str, kind: str, processes: str, threads: str, times: str) -> dic
     return {"exit codes": run_together(int(processes), work)}
 
 
-def count_for_ever(path: str, writing: int) -> None:
+def count_for_ever(place: str, lease: float, writing: int) -> None:
     """Count in a few sessions, and report every increment as soon as its handler has returned."""
-    sessions, choice = make_sessions(SQLiteStorage(path)), random.Random(os.getpid())
+    sessions = make_sessions(open_storage(place, lease=lease))
+    choice = random.Random(os.getpid())
 
     def increment(_: int) -> None:
         while True:
             key = choice.randrange(KEYS)
-            with sessions.open(key) as session:
-                session.counter += 1
-            os.write(writing, b"%d" % key)
+            # A machine that lets a process wait for longer than a lease takes its session away.
+            with suppress(LockLostError):
+                with sessions.open(key) as session:
+                    session.counter += 1
+                os.write(writing, b"%d" % key)
 
     try:
         run_threads(2, increment)
@@ -124,18 +162,18 @@ def count_for_ever(path: str, writing: int) -> None:
         os.write(writing, b"!")
 
 
-def kill(path: str, kills: str, seed: str) -> dict[str, Any]:
+def kill(place: str, kills: str, lease: str) -> dict[str, Any]:
     """Kill processes while they count, and say what they had reported."""
-    rng, acknowledged = random.Random(seed), Counter[str]()
+    rng, acknowledged = random.Random(1), Counter[str]()
     reading, writing = os.pipe()
-    workers = [fork(lambda: count_for_ever(path, writing)) for _ in range(4)]
+    workers = [fork(lambda: count_for_ever(place, float(lease), writing)) for _ in range(4)]
     for _ in range(int(kills)):
         for _ in range(rng.randrange(1, 60)):
             acknowledged.update(os.read(reading, 1).decode())
         victim = rng.randrange(len(workers))
         os.kill(workers[victim], signal.SIGKILL)
         os.waitpid(workers[victim], 0)
-        workers[victim] = fork(lambda: count_for_ever(path, writing))
+        workers[victim] = fork(lambda: count_for_ever(place, float(lease), writing))
     for worker in workers:
         os.kill(worker, signal.SIGKILL)
         os.waitpid(worker, 0)
@@ -168,9 +206,9 @@ def hold(path: str, lease: str) -> dict[str, Any]:
     return {"outcome": "written"}
 
 
-def leave(path: str) -> dict[str, Any]:
+def leave(place: str) -> dict[str, Any]:
     """Store fields that expire, and end."""
-    sessions = make_sessions(SQLiteStorage(path))
+    sessions = make_sessions(open_storage(place))
     with sessions.open(1) as session:
         session.brief = ttl("brief", 1e-6)
         session.long = ttl("long", 1000)

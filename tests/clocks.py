@@ -1,0 +1,50 @@
+"""Clocks that stand still until they tick, and the moment at which they do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import freezegun.api
+import pytest
+from freezegun import freeze_time
+
+if TYPE_CHECKING:
+    from freezegun.api import FrozenDateTimeFactory
+
+# Whole seconds keep sums of floats exact.
+START = datetime(2026, 1, 1, tzinfo=UTC)
+DAY = 86_400
+MICROSECOND = 1e-6
+
+
+def monotonic() -> float:
+    """What freezegun drives; a cache that was given `time.monotonic` would keep the real clock."""
+    return time.monotonic()
+
+
+@contextmanager
+def frozen_clock() -> Iterator[FrozenDateTimeFactory]:
+    """A clock that stands still in every thread, but for pytest and hypothesis."""
+    frozen = freeze_time(START, ignore=["_pytest", "hypothesis"])
+    with pytest.MonkeyPatch.context() as patch, frozen as clock:
+        patch.setattr(freezegun.api, "call_stack_inspection_limit", 1)
+        yield clock
+
+
+@pytest.fixture
+def clock() -> Iterator[FrozenDateTimeFactory]:
+    """A clock that stands still in every thread of the test."""
+    with frozen_clock() as clock:
+        yield clock
+
+
+@pytest.fixture(scope="module", autouse=True)
+def frozen_module() -> Iterator[None]:
+    """For modules that freeze the clock for each test."""
+    # freezegun looks through all modules when it starts; inside another freeze it need not.
+    with freeze_time(START, ignore=["_pytest"]):
+        yield

@@ -1,0 +1,109 @@
+"""Processes that share sessions, in a file or on a server: what they lose, and what survives."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis_server import Server
+from storage_processes import KEYS, make_sessions, open_storage, run
+
+from telesession import Storage, ttl, ttl_left
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with Server() as server:
+        yield server
+
+
+@pytest.fixture(params=["file", "server"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where nothing is stored yet."""
+    if request.param == "file":
+        return str(tmp_path / "bot.db")
+    server = request.getfixturevalue("server")
+    with server.client() as client:
+        client.flushall()
+    return server.url
+
+
+def count(storage: Storage, key: int, lock_timeout: float) -> None:
+    """What one more handler does."""
+    sessions = make_sessions(storage, lock_timeout=lock_timeout)
+    with sessions.open(key) as session:
+        session.counter += 1
+
+
+def counters(place: str) -> dict[int, int]:
+    """What all handlers have counted, by session."""
+    with open_storage(place) as storage:
+        sessions = make_sessions(storage)
+        return {int(key): sessions.peek(key)["counter"] for key in list(sessions.keys())}
+
+
+def test_processes_never_lose_an_update(place: str) -> None:
+    """4 processes x 4 threads x 500 increments of 5 sessions: exact."""
+    outcome = run("count", place, "exclusive", 4, 4, 500)
+
+    assert ([0] * 4, 8000) == (outcome["exit codes"], sum(counters(place).values()))
+
+
+def test_without_a_lock_among_processes_updates_are_lost(place: str) -> None:
+    """The control: with locks of one process each, the same processes lose updates."""
+    outcome = run("count", place, "alone", 4, 4, 100)
+
+    assert [0] * 4 == outcome["exit codes"]
+    assert sum(counters(place).values()) < 1600
+
+
+def test_killed_processes_lose_nothing_that_they_have_acknowledged(place: str) -> None:
+    """After 50 kills every acknowledged update is there, every record sound, each session free."""
+    # A server learns of an end by the lease, a file on Linux at once.
+    lease, patience = (0.25, 1) if "://" in place else (30, 0)
+    outcome = run("kill", place, 50, lease)
+    acknowledged = {int(key): number for key, number in outcome["acknowledged"].items()}
+
+    with open_storage(place) as storage:
+        for key in acknowledged:
+            count(storage, key, patience)
+    extra = {key: number - 1 - acknowledged[key] for key, number in counters(place).items()}
+
+    assert set(range(KEYS)) == set(acknowledged)
+    assert 0 <= min(extra.values())
+    # Each thread that died may have written what it had no time to report.
+    assert sum(extra.values()) <= 2 * outcome["died"]
+
+
+def test_every_ttl_state_survives_a_restart(place: str) -> None:
+    """After a restart a field has the time that remains, and is gone if it expired meanwhile."""
+    run("leave", place)
+    with open_storage(place) as storage, make_sessions(storage).open(1) as session:
+        left = ttl_left(session, "long")
+        assert {"counter": 0, "long": "long", "forever": "forever"} == dict(session)
+        assert [None, None] == [ttl_left(session, name) for name in ("forever", "counter")]
+        with pytest.raises(AttributeError, match="expired"):
+            _ = session.brief
+
+    assert left is not None
+    assert 900 < left < 1000
+
+
+def test_loading_and_saving_does_not_move_a_deadline(place: str) -> None:
+    """Ten processes, one after the other, move a deadline by no more than a millisecond."""
+    deadlines = []
+    payload: Any = {}
+    for number in range(10):
+        with open_storage(place) as storage:
+            with make_sessions(storage).open(42) as session:
+                if not number:
+                    session.code = ttl("1234", 300)
+                session.counter += 1
+            payload = json.loads(storage.get("42") or b"")
+            deadlines.append(payload["ttl"]["code"][1])
+
+    assert 10 == payload["fields"]["counter"]
+    assert max(deadlines) - min(deadlines) <= 0.001
