@@ -1,5 +1,7 @@
 """Sessions for threaded pyTelegramBotAPI bots: locked, isolated, rolled back on error."""
 
+import importlib
+import types
 import typing
 
 from telesession.codecs import EncryptedCodec, JSONCodec, PickleCodec
@@ -21,6 +23,11 @@ from telesession.storage.memory import MemoryStorage
 from telesession.storage.sqlite import SQLiteStorage
 
 if typing.TYPE_CHECKING:
+    from telesession.bot.filters import session_filter
+    from telesession.bot.importers import import_telebot_pickle, import_telebot_redis
+    from telesession.bot.questions import ask, cancel, use_questions
+    from telesession.bot.states import SessionStateStorage
+    from telesession.bot.workers import use_sequential_workers
     from telesession.storage.redis import RedisStorage
 
 __all__ = [
@@ -38,27 +45,47 @@ __all__ = [
     "Session",
     "SessionClosedError",
     "SessionError",
+    "SessionStateStorage",
     "Sessions",
     "Storage",
     "StorageError",
     "as_dict",
+    "ask",
     "by_chat",
     "by_sender",
     "by_sender_in_chat",
     "by_topic",
+    "cancel",
     "forget",
+    "import_telebot_pickle",
+    "import_telebot_redis",
     "save",
+    "session_filter",
     "session_key",
     "ttl",
     "ttl_left",
+    "use_questions",
+    "use_sequential_workers",
     "with_session",
 ]
 
+# Only who uses one of these waits for the import of telebot or of the package redis.
+_IMPORTED_WHEN_USED = types.MappingProxyType(
+    {
+        "RedisStorage": "telesession.storage.redis",
+        "SessionStateStorage": "telesession.bot.states",
+        "ask": "telesession.bot.questions",
+        "cancel": "telesession.bot.questions",
+        "import_telebot_pickle": "telesession.bot.importers",
+        "import_telebot_redis": "telesession.bot.importers",
+        "session_filter": "telesession.bot.filters",
+        "use_questions": "telesession.bot.questions",
+        "use_sequential_workers": "telesession.bot.workers",
+    }
+)
+
 
 def __getattr__(name: str) -> object:
-    # Only who uses it needs the package redis, and waits for its import.
-    if name == "RedisStorage":
-        from telesession.storage.redis import RedisStorage
-
-        return RedisStorage
+    if name in _IMPORTED_WHEN_USED:
+        return getattr(importlib.import_module(_IMPORTED_WHEN_USED[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -81,6 +81,19 @@ def by_topic(update: Any, /) -> str | None:
     return None if chat is None or topic is None else f"topic:{chat}:{topic}"
 
 
+def migrated_keys(message: Any) -> tuple[str, str] | None:
+    """
+    What `by_chat` gave before and gives from now on, if a message tells that a group has become a
+    supergroup, which has another id. Telegram tells it in both chats: see `migrate_to_chat_id` and
+    `migrate_from_chat_id` in https://core.telegram.org/bots/api#message.
+    """
+    if new := getattr(message, "migrate_to_chat_id", None):
+        return f"chat:{message.chat.id}", f"chat:{new}"
+    if old := getattr(message, "migrate_from_chat_id", None):
+        return f"chat:{old}", f"chat:{message.chat.id}"
+    return None
+
+
 def _message(update: Any) -> Any:
     """The message a button press belongs to; every other update speaks for itself."""
     return getattr(update, "message", None) or update

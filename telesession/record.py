@@ -137,6 +137,19 @@ class Records:
         """
         self._codec.encode({"fields": fields}, key)
 
+    def rekey(self, payload: bytes, key: str, new_key: str) -> bytes:
+        """
+        The payload of a record for another key, with the same fields, deadlines and version.
+
+        Raises:
+            DecodeError: The payload is not a record.
+        """
+        return self._codec.encode(self._codec.decode(payload, key), new_key)
+
+    def says_the_same(self, payload: bytes, other: bytes, key: str) -> bool:
+        """Whether two payloads of one key say the same."""
+        return self._codec.encode(self._codec.decode(other, key), key, payload) == payload
+
     def copy(self, fields: dict[str, Any], key: str) -> dict[str, Any]:
         """
         The fields of a new session, which share no object with those of any other.

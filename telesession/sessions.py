@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
-import keyword
 from collections.abc import Callable, Iterator, Mapping
 from typing import (
     TYPE_CHECKING,
@@ -13,16 +11,28 @@ from typing import (
     Generic,
     ParamSpec,
     Protocol,
-    TypedDict,
     TypeVar,
     Unpack,
     overload,
 )
 
+from telesession.attachment import Attachment
 from telesession.errors import NoSessionKeyError, SessionError
-from telesession.handlers import CallForm, is_async
+from telesession.handlers import CallForm
 from telesession.initial import Initial
-from telesession.keys import by_sender
+from telesession.keys import by_chat, by_sender
+from telesession.options import (
+    MakesFields,
+    MakesInstance,
+    Options,
+    checked_key_function,
+    checked_lifetime,
+    checked_migrations,
+    checked_name,
+    checked_storage,
+    checked_type,
+    checked_version,
+)
 from telesession.record import Migration, Records
 from telesession.session import (
     Session,
@@ -33,7 +43,6 @@ from telesession.session import (
     seconds,
     settle_defaults,
 )
-from telesession.storage.base import Storage
 from telesession.storage.memory import MemoryStorage
 from telesession.typed import packed_fields
 
@@ -43,7 +52,7 @@ if TYPE_CHECKING:
 
     from _typeshed import DataclassInstance
 
-    from telesession.storage.base import Hold
+    from telesession.storage.base import Hold, Storage
 
 D = TypeVar("D", bound="DataclassInstance")
 S = TypeVar("S")
@@ -62,20 +71,6 @@ class _Update(Protocol):
 
     @classmethod
     def de_json(cls, json_string: Any, /) -> Any: ...
-
-
-class Options(TypedDict, total=False):
-    """The options of `Sessions` and `with_session` that do not decide the session's type."""
-
-    get_storage_key: Callable[[Any], str | int | None]
-    storage: Storage | None
-    lifetime: float | timedelta | None
-    name: str
-    prefix: str
-    lock_timeout: float | timedelta | None
-    commit_on_error: bool
-    version: int
-    migrations: Mapping[int, Migration]
 
 
 class _Decorator(Protocol[S_co]):
@@ -128,9 +123,7 @@ class Sessions(Generic[S]):
     def __init__(
         self: Sessions[Session],
         *,
-        initial: Mapping[str, Any]
-        | Callable[[], Mapping[str, Any]]
-        | Callable[[Any], Mapping[str, Any]] = ...,
+        initial: MakesFields = ...,
         **options: Unpack[Options],
     ) -> None: ...
 
@@ -138,7 +131,7 @@ class Sessions(Generic[S]):
     def __init__(
         self: Sessions[D],
         *,
-        initial: Callable[[], D] | Callable[[Any], D],
+        initial: MakesInstance[D],
         **options: Unpack[Options],
     ) -> None: ...
 
@@ -156,18 +149,18 @@ class Sessions(Generic[S]):
         version: int = 0,
         migrations: Mapping[int, Migration] | None = None,
     ) -> None:
-        self._get_storage_key = _checked_callable(get_storage_key)
-        self._storage = _default_storage if storage is None else _checked_storage(storage)
-        self._lifetime = _checked_lifetime(lifetime)
-        self._name = _checked_name(name)
-        self._prefix = _checked("prefix", prefix, str)
+        self._get_storage_key = checked_key_function(get_storage_key)
+        self._storage = _default_storage if storage is None else checked_storage(storage)
+        self._lifetime = checked_lifetime(lifetime)
+        self._name = checked_name(name)
+        self._prefix = checked_type("prefix", prefix, str)
         self._lock_timeout = None if lock_timeout is None else seconds(lock_timeout, "lock_timeout")
-        self._commit_on_error = _checked("commit_on_error", commit_on_error, bool)
+        self._commit_on_error = checked_type("commit_on_error", commit_on_error, bool)
         self._records = Records(
             self._storage.codec,
             persistent=self._storage.persistent,
-            version=_checked_version(version),
-            migrations=_checked_migrations(migrations or {}, version),
+            version=checked_version(version),
+            migrations=checked_migrations(migrations or {}, version),
         )
         self._initial = Initial(initial, self._records.check)
 
@@ -235,11 +228,7 @@ class Sessions(Generic[S]):
         Takes no lock, renews nothing, and creates nothing. Fields are plain data even where
         handlers get a dataclass.
         """
-        full_key = self._full_key(key)
-        payload = self._storage.get(full_key)
-        if payload is None:
-            return None
-        return self._records.load(payload, full_key, self._storage.now)[0]
+        return self._peek(self._full_key(key))
 
     def delete(self, key: str | int) -> bool:
         """
@@ -255,6 +244,90 @@ class Sessions(Generic[S]):
         with self._storage.hold(full_key, self._lock_timeout) as held:
             return held.delete()
 
+    def move(self, old_key: str | int, new_key: str | int) -> bool:
+        """
+        Give a session another key, with its fields and their deadlines, once nobody uses either.
+
+        It counts as a use: the `lifetime` begins anew. The session is written under the new key
+        before it is deleted under the old one, so a crash between the two leaves both, and to
+        repeat the move ends it.
+
+        Returns:
+            Whether there was a session to move. Where there is none, nothing happens.
+
+        Raises:
+            SessionError: There is another session under the new key, and neither was changed, or
+                this is a handler that has one of the two.
+        """
+        old, new = self._full_key(old_key), self._full_key(new_key)
+        if old == new:
+            return self._storage.has(old)
+        if not vars(self._storage._opened).keys().isdisjoint((old, new)):
+            raise SessionError(
+                f"could not move session {old!r} to {new!r}: the handler that does it has one of "
+                "them; do it when that has returned"
+            )
+        # Two that move between the same keys take the locks in the same order.
+        first, second = sorted((old, new))
+        with (
+            self._storage.hold(first, self._lock_timeout) as one,
+            self._storage.hold(second, self._lock_timeout) as other,
+        ):
+            source, target = (one, other) if first == old else (other, one)
+            payload = source.get()
+            if payload is None:
+                return False
+            moved, there = self._records.rekey(payload, old, new), target.get()
+            # What is there goes second: it may be damaged, and a codec trusts the first.
+            if there is not None and not self._records.says_the_same(moved, there, new):
+                raise SessionError(
+                    f"could not move session {old!r} to {new!r}: there is one already; delete the "
+                    "one that shall go"
+                )
+            target.set(moved, self._lifetime)
+            target.flush()
+            source.delete()
+            return True
+
+    def attach(self, bot: Any, *, follow_migrations: bool = False) -> None:
+        """
+        Give all handlers of a bot that have the session parameter their session, undecorated.
+
+        That is every kind of handler, next steps and replies among them, whether registered
+        before or later, with or without class middlewares. Handlers without the parameter stay as
+        they are, and a decorated one keeps the session of its decorator. Attaching once more
+        makes no difference; several `Sessions` can be attached under several names.
+
+        Args:
+            bot: A `TeleBot`, before it is started.
+            follow_migrations: Whether the session of a group that becomes a supergroup moves
+                with it to the new chat id, before a handler sees an update from there. Only for
+                `get_storage_key=by_chat`.
+
+        Raises:
+            TypeError: It is no `TeleBot`, or one of its handlers cannot have a session. Nothing
+                was attached then.
+            ValueError: The parameter's name is that of other sessions that are attached.
+        """
+        if follow_migrations and self._get_storage_key is not by_chat:
+            raise ValueError(
+                "attach(follow_migrations=True) moves the sessions of chats: these need "
+                "get_storage_key=by_chat"
+            )
+        Attachment.make(bot).add(self, follow_migrations=follow_migrations)
+
+    def detach(self, bot: Any) -> None:
+        """
+        Undo `attach`: the bot is what it was, but for handlers that run just now.
+
+        Raises:
+            ValueError: These sessions are not attached to the bot.
+        """
+        attachment = Attachment.of(bot)
+        if attachment is None:
+            raise ValueError(f"{self!r} is not attached to this bot, so it cannot be detached")
+        attachment.remove(self)
+
     def keys(self) -> Iterator[str]:
         """Iterate over the keys of the stored sessions that have the prefix, without it."""
         for key in self._storage.keys(self._prefix):
@@ -262,6 +335,12 @@ class Sessions(Generic[S]):
 
     def __repr__(self) -> str:
         return f"<Sessions {self._prefix!r} in {self._storage!r}>"
+
+    def _peek(self, full_key: str) -> dict[str, Any] | None:
+        payload = self._storage.get(full_key)
+        if payload is None:
+            return None
+        return self._records.load(payload, full_key, self._storage.now)[0]
 
     def _key_of(self, update: Any) -> str:
         try:
@@ -299,17 +378,13 @@ def with_session(
 @overload
 def with_session(
     *,
-    initial: Mapping[str, Any]
-    | Callable[[], Mapping[str, Any]]
-    | Callable[[Any], Mapping[str, Any]] = ...,
+    initial: MakesFields = ...,
     **options: Unpack[Options],
 ) -> _Decorator[Session]: ...
 
 
 @overload
-def with_session(
-    *, initial: Callable[[], D] | Callable[[Any], D], **options: Unpack[Options]
-) -> _Decorator[D]: ...
+def with_session(*, initial: MakesInstance[D], **options: Unpack[Options]) -> _Decorator[D]: ...
 
 
 def with_session(handler: Any = None, /, **options: Any) -> Any:
@@ -422,79 +497,6 @@ class _Use(State, Generic[S]):
         elif lifetime is not None and not self._held.touch(lifetime):
             # The handler took longer than the session lives without one.
             self._held.set(payload, lifetime)
-
-
-def _checked(option: str, value: object, kind: type[R]) -> R:
-    if not isinstance(value, kind):
-        raise TypeError(f"{option} must be a {kind.__name__}, not {type(value).__name__}")
-    return value
-
-
-def _checked_callable(get_storage_key: Any) -> Any:
-    if not callable(get_storage_key):
-        raise TypeError(
-            "get_storage_key must be a function from the update to its key, not "
-            f"{type(get_storage_key).__name__}"
-        )
-    if is_async(get_storage_key):
-        raise TypeError("get_storage_key must not be async; write it with def")
-    try:
-        inspect.signature(get_storage_key).bind(None)
-    except TypeError as error:
-        raise TypeError(f"get_storage_key must take one argument, the update: {error}") from None
-    except ValueError:
-        pass  # What is written in C does not always tell what it takes.
-    return get_storage_key
-
-
-def _checked_storage(storage: Any) -> Storage:
-    if not isinstance(storage, Storage):
-        hint = "; wrap a mapping as MemoryStorage(store)" if isinstance(storage, Mapping) else ""
-        raise TypeError(f"storage must extend telesession.Storage, and {_a(storage)} not{hint}")
-    for method in ("encode", "decode"):
-        if not callable(getattr(storage.codec, method, None)):
-            raise TypeError(f"the codec of {storage!r} has no method {method!r}")
-    return storage
-
-
-def _checked_version(version: Any) -> int:
-    if type(version) is not int:
-        raise TypeError(f"version must be an int, not {type(version).__name__}")
-    if version < 0:
-        raise ValueError(f"version must be 0 or more, not {version}")
-    return version
-
-
-def _checked_migrations(migrations: Any, version: int) -> dict[int, Migration]:
-    if not isinstance(migrations, Mapping):
-        raise TypeError(
-            "migrations must map the version that a step leads to to a function, "
-            f"such as {{1: rename_field}}, not {type(migrations).__name__}"
-        )
-    for number, migration in migrations.items():
-        if type(number) is not int or not 0 < number <= version:
-            raise ValueError(
-                f"migrations lead to versions from 1 to version={version}, not to {number!r}"
-            )
-        if not callable(migration) or is_async(migration):
-            raise TypeError(f"migration {number} must be a function of a dict, without async")
-    return dict(migrations)
-
-
-def _checked_lifetime(lifetime: float | timedelta | None) -> float | None:
-    if lifetime is None:
-        return None
-    checked = seconds(lifetime, "lifetime")
-    if not checked:
-        raise ValueError("lifetime must be more than 0 s; None keeps sessions for ever")
-    return checked
-
-
-def _checked_name(name: Any) -> str:
-    checked = _checked("name", name, str)
-    if not checked.isidentifier() or keyword.iskeyword(checked):
-        raise ValueError(f"name must be the name of a parameter, which {name!r} cannot be")
-    return checked
 
 
 def _key_fault(key: object) -> str | None:

@@ -17,10 +17,12 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from telebot import TeleBot, types
+from telebot.storage import StatePickleStorage
 
 import telesession
 from telesession import Sessions, StorageError
@@ -172,9 +174,10 @@ def transcript(name: str) -> tuple[str, str]:
 class TestEveryExample:
     @pytest.mark.parametrize("name", NAMES)
     def test_it_is_tested(self, name: str) -> None:
-        """Every file of the folder has a class of tests, here or with those of the storages."""
-        modules = sys.modules[__name__], importlib.import_module("test_storage_examples")
-        kinds = [kind for module in modules for kind in vars(module).values()]
+        """Every file of the folder has a class of tests, here or with those of what it shows."""
+        others = ("storage_examples", "states", "workers", "questions", "filters")
+        modules = [importlib.import_module(f"test_{other}") for other in others]
+        kinds = [k for module in (sys.modules[__name__], *modules) for k in vars(module).values()]
         assert {name} == {kind.example for kind in kinds if is_about_one(kind)} & {name}
 
     @pytest.mark.parametrize("name", NAMES)
@@ -560,6 +563,38 @@ def anonymous(text: str, group: Group, api: BotAPI) -> dict[str, Any]:
     }
 
 
+class TestSharedList:
+    example = "shared_list"
+
+    def test_the_list_belongs_to_the_group(self, stage: Stage) -> None:
+        """What anybody adds is on the list of the group, and counted for the person."""
+        groups = [stage.api.group(-100), stage.api.group(-200)]
+        assert ["added milk"] == stage.say(1, "/add milk", groups[0])
+        assert ["added tea"] == stage.say(2, "/add tea", groups[0])
+        assert ["milk, tea"] == stage.say(3, "/list", groups[0])
+        assert ["nothing is wanted"] == stage.say(3, "/list", groups[1])
+        assert ["you have added 1"] == stage.say(1, "/mine", groups[1])
+
+    def test_the_list_moves_along(self, stage: Stage) -> None:
+        """A group that becomes a supergroup has its list there, and it goes on."""
+        group = stage.api.group(-100)
+        stage.say(1, "/add milk", group)
+        supergroup = stage.user(1).upgrade(group, -10042)
+        stage.polling.wait_idle()
+
+        assert ["added tea"] == stage.say(2, "/add tea", supergroup)
+        assert ["milk, tea"] == stage.say(1, "/list", supergroup)
+        assert ["chat:-10042"] == [key for key in stage.module.lists.keys() if "chat" in key]  # noqa: SIM118
+
+    def test_a_list_can_be_cleared(self, stage: Stage) -> None:
+        """What is bought is off the list, and what is no command is explained."""
+        assert ["write what is wanted, such as /add milk"] == stage.say(1, "/add")
+        stage.say(1, "/add milk")
+        assert ["the list is empty"] == stage.say(1, "/bought")
+        assert ["nothing is wanted"] == stage.say(1, "/list")
+        assert ["/add milk, /list, /bought, /mine"] == stage.say(1, "hello")
+
+
 class TestBounded:
     example = "bounded"
 
@@ -864,14 +899,19 @@ class TestReadme:
     def test_every_block_does_what_it_says(self) -> None:
         """The blocks run one after the other, and say of each value what it is."""
         names: dict[str, Any] = {name: getattr(telesession, name) for name in telesession.__all__}
-        names.update(bot=TeleBot(OFFLINE_TOKEN), fetch_rate=lambda: 7, Message=types.Message)
-        names["session"] = telesession.Session()
+        names.update(TeleBot=TeleBot, TOKEN=OFFLINE_TOKEN, fetch_rate=lambda: 7)
+        names.update(Message=types.Message, redis=SimpleNamespace(Redis=EmptyServer))
+        # What is to be imported.
+        StatePickleStorage(file_path=".state-save/states.pkl").set_state(1, 1, "name")
+        bot = names["bot"] = TeleBot(OFFLINE_TOKEN)
         claims = []
         for block in REST:
             if block.startswith("# "):
                 continue
             names["session"] = telesession.Session({"code": "1234"})
             claims += run_block(block, names)
+        for used in {bot, names["bot"]}:
+            used.stop_bot()
         assert ["{'visits': 1}", "['42']", "True", "None"] == [claim for claim, _ in claims]
         assert [claim for claim, _ in claims] == [repr(value) for _, value in claims]
 
@@ -942,6 +982,13 @@ class TestReadme:
         public = [getattr(telesession, name) for name in telesession.__all__]
         errors = [kind.__name__ for kind in public if is_session_error(kind)]
         assert sorted(errors) == sorted(names)
+
+
+class EmptyServer:
+    """A client of a server that has nothing to import."""
+
+    def scan_iter(self, **_: object) -> Iterator[str]:
+        return iter(())
 
 
 def run_block(block: str, names: dict[str, Any]) -> list[tuple[str, Any]]:

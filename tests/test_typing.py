@@ -19,7 +19,8 @@ TESTS = Path(__file__).resolve().parent
 CHECKOUT = TESTS.parent
 PASSING = TESTS / "typing" / "passing.py"
 FAILING = TESTS / "typing" / "failing.py"
-FILES = (PASSING, FAILING)
+WHOLE_BOT = TESTS / "typing" / "whole_bot.py"
+FILES = (PASSING, FAILING, WHOLE_BOT)
 
 # By file and line, what a checker has to say.
 Errors = dict[tuple[Path, int], list[str]]
@@ -132,6 +133,13 @@ def test_a_checker_refuses_exactly_the_lines_that_are_wrong(
     pyright, and so is every other line that is marked.
     """
     assert "" == surprises(FAILING, checker, errors[checker])
+
+
+@both_checkers
+def test_what_is_for_the_whole_bot_is_typed(checker: str, errors: Mapping[str, Errors]) -> None:
+    """Attached sessions, workers, states, questions and filters accept what is right alone."""
+    assert "" == surprises(WHOLE_BOT, checker, errors[checker])
+    assert len(marked_lines(WHOLE_BOT, checker)) > 15
 
 
 @both_checkers

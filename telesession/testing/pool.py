@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from telebot import util
 
+from telesession.bot.workers import SequentialWorkers
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
@@ -57,7 +59,10 @@ class CountingPool:
                 self._on_done()
 
         self._count(1)
-        self.pool.put(counted, *args, **kwargs)
+        # A pool may refuse a task and say so; telebot's returns nothing.
+        if self.pool.put(counted, *args, **kwargs) is False:
+            self._count(-1)
+            self._on_done()
 
     def close(self, timeout: float = 10) -> None:
         """
@@ -92,9 +97,11 @@ class CountingPool:
 def make_pool(bot: Any) -> Any:
     """The worker pool of a bot, or a new one like it if that was closed by `stop_bot`."""
     pool = bot.worker_pool
-    if not _is_telebots(pool) or any(worker.is_alive() for worker in pool.workers):
+    if any(worker.is_alive() for worker in getattr(pool, "workers", ())):
         return pool
-    return type(pool)(bot, num_threads=pool.num_threads)
+    if isinstance(pool, SequentialWorkers):
+        return pool.renew()
+    return type(pool)(bot, num_threads=pool.num_threads) if _is_telebots(pool) else pool
 
 
 def _is_telebots(pool: Any) -> bool:

@@ -76,6 +76,26 @@ class User:
             message["reply_to_message"] = without(self._find(reply_to), "reply_to_message")
         return self._api.push({"message": message})
 
+    def upgrade(self, group: Group, chat_id: int) -> Group:
+        """
+        Make a supergroup of a group, and return it.
+
+        Telegram tells it in both chats: two updates are pushed, first that with
+        `migrate_to_chat_id` in the group, then that with `migrate_from_chat_id` in the supergroup.
+
+        Args:
+            group: What it was until now.
+            chat_id: The id of the supergroup; supergroups start with `-100`.
+        """
+        supergroup = self._api.group(chat_id, title=group.json.get("title"))
+        for chat, told in (
+            (group, {"migrate_to_chat_id": chat_id}),
+            (supergroup, {"migrate_from_chat_id": group.id}),
+        ):
+            service = without(self._make_message("", chat.json), "text")
+            self._api.push({"message": {**service, **told}})
+        return supergroup
+
     def edit(self, message: Any, text: str) -> dict[str, Any]:
         """Edit a message that this user sent; `message` is the update that `send` returned."""
         former = without(self._find(message), "entities")

@@ -212,3 +212,20 @@ class TestInline:
         ann.inline("cats")
         query = bot.get_updates()[0].inline_query
         assert ("cats", 5, "sender") == (query.query, query.from_user.id, query.chat_type)
+
+
+def test_a_group_becomes_a_supergroup(api: BotAPI) -> None:
+    """Both chats tell of it, the old one first, and the title goes along."""
+    group = api.group(-10, title="Kitchen")
+
+    supergroup = api.user(1).upgrade(group, -10010)
+
+    told = [types.Update.de_json(update).message for update in api.unconfirmed]
+    assert (-10010, "Kitchen", "supergroup") == tuple(
+        supergroup.json[name] for name in ("id", "title", "type")
+    )
+    assert [(-10, -10010, None), (-10010, None, -10)] == [
+        (message.chat.id, message.migrate_to_chat_id, message.migrate_from_chat_id)
+        for message in told
+    ]
+    assert ["migrate_to_chat_id", "migrate_from_chat_id"] == [m.content_type for m in told]

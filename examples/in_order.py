@@ -1,0 +1,54 @@
+"""
+Takes dictation: every line goes through a slow service, and the text keeps the order of the lines.
+
+By itself telebot handles two lines of a user at the same time, and the text has first what the
+service returns first. Here a line waits for the one before it, and while it does so it takes no
+worker away from other users.
+
+    > once upon a time
+    1. Once upon a time.
+    > there was a bot
+    2. There was a bot.
+    > /text
+    Once upon a time.
+    There was a bot.
+"""
+
+# mypy: allow-untyped-decorators
+
+import os
+import random
+import time
+
+from telebot import TeleBot
+from telebot.types import Message
+
+from telesession import Session, Sessions, use_sequential_workers
+from telesession.testing import OFFLINE_TOKEN, run
+
+bot = TeleBot(os.environ.get("BOT_TOKEN") or OFFLINE_TOKEN)
+use_sequential_workers(bot, num_threads=8)
+sessions = Sessions(initial=lambda: {"lines": []})
+
+
+def correct(line: str) -> str:
+    """Stands for a service that answers when it likes."""
+    time.sleep(random.uniform(0.0, 0.2))
+    return f"{line[:1].upper()}{line[1:]}."
+
+
+@bot.message_handler(commands=["text"])
+@sessions.with_session
+def show_text(message: Message, session: Session) -> None:
+    bot.reply_to(message, "\n".join(session.lines) or "there is no text yet")
+
+
+@bot.message_handler()
+@sessions.with_session
+def write_down(message: Message, session: Session) -> None:
+    session.lines.append(correct(message.text or ""))
+    bot.reply_to(message, f"{len(session.lines)}. {session.lines[-1]}")
+
+
+if __name__ == "__main__":
+    run(bot)

@@ -1,0 +1,101 @@
+"""
+Takes entries for a run, question by question, and knows after a restart what it has asked.
+
+What waits is in a SQLite file, `run.db` unless the environment variable `BOT_DATABASE` names
+another. Stop the bot after any question, and start it again in the same directory: it waits for the
+answer, for ten minutes from the question. In a group, everybody answers their own questions. A
+command ends a question, whichever it is.
+
+    > /join
+    what is your name?
+    > Ada
+    how many kilometres, Ada: 5, 10 or 21?
+    > 42
+    5, 10 or 21, please
+    > /me
+    you do not run yet
+    > 10
+    send /join to run
+    > /join
+    what is your name?
+    > /cancel
+    then not
+    > /cancel
+    there is nothing to cancel
+    > /join
+    what is your name?
+    > Ada
+    how many kilometres, Ada: 5, 10 or 21?
+    > 10
+    see you there, Ada!
+    > /me
+    you run 10 km, Ada
+"""
+
+# mypy: allow-untyped-decorators
+
+import os
+from dataclasses import dataclass
+
+from telebot import TeleBot
+from telebot.types import Message
+
+from telesession import Sessions, SQLiteStorage, ask, cancel, use_questions
+from telesession.testing import OFFLINE_TOKEN, run
+
+DISTANCES = ("5", "10", "21")
+WAIT_SECONDS = 600
+
+
+@dataclass
+class Entry:
+    name: str = ""
+    kilometres: int = 0
+
+
+bot = TeleBot(os.environ.get("BOT_TOKEN") or OFFLINE_TOKEN)
+storage = SQLiteStorage(os.environ.get("BOT_DATABASE") or "run.db")
+entries = Sessions(initial=Entry, name="entry", storage=storage)
+
+
+@bot.message_handler(commands=["join"])
+def begin(message: Message) -> None:
+    ask(bot, message, "what is your name?", take_name, timeout=WAIT_SECONDS)
+
+
+def take_name(message: Message, entry: Entry) -> None:
+    entry.name = message.text or "stranger"
+    question = f"how many kilometres, {entry.name}: 5, 10 or 21?"
+    ask(bot, message, question, take_distance, timeout=WAIT_SECONDS)
+
+
+def take_distance(message: Message, entry: Entry) -> None:
+    if message.text not in DISTANCES:
+        ask(bot, message, "5, 10 or 21, please", take_distance, timeout=WAIT_SECONDS)
+        return
+    entry.kilometres = int(message.text)
+    bot.send_message(message.chat.id, f"see you there, {entry.name}!")
+
+
+@bot.message_handler(commands=["cancel"])
+def stop(message: Message) -> None:
+    waited = cancel(bot, message)
+    bot.send_message(message.chat.id, "then not" if waited else "there is nothing to cancel")
+
+
+@bot.message_handler(commands=["me"])
+@entries.with_session
+def show(message: Message, entry: Entry) -> None:
+    runs = f"you run {entry.kilometres} km, {entry.name}"
+    bot.send_message(message.chat.id, runs if entry.kilometres else "you do not run yet")
+
+
+@bot.message_handler()
+def explain(message: Message) -> None:
+    bot.send_message(message.chat.id, "send /join to run")
+
+
+use_questions(bot, entries, steps=[take_name, take_distance])
+
+if __name__ == "__main__":
+    run(bot)

@@ -1,0 +1,250 @@
+"""Attachments: bots whose handlers get their sessions without a decorator."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol, Self
+
+from telesession.errors import SessionError
+from telesession.handlers import VARIADIC, is_async
+from telesession.keys import migrated_keys
+
+_log = logging.getLogger("telesession")
+
+# Where a bot keeps its attachment.
+_ATTACHMENT = "_telesession_attachment"
+_BACKENDS = ("next_step_backend", "reply_backend")
+
+
+class Attachable(Protocol):
+    """What can be attached: sessions, which decorate handlers."""
+
+    _name: str
+
+    def with_session(self, handler: Callable[..., Any], /) -> Callable[..., Any]:
+        """See `Sessions.with_session`."""
+        ...
+
+    def move(self, old_key: str, new_key: str) -> bool:
+        """See `Sessions.move`."""
+        ...
+
+
+class Attachment:
+    """
+    What one bot has attached: the sessions that its handlers get by the names of parameters.
+
+    Every handler of telebot (4.37.1) passes one of a few public gates, replaced on the bot's
+    instance: `add_*_handler`, through which decorators and `register_*` go; `get_handlers` of the
+    backends, which hands out callbacks of next steps and replies when their message is there, be
+    they registered here or loaded from a file; and `process_new_updates`, the way of all updates.
+
+    It lives from the first `attach` to the last `detach`. Attach before the bot is started.
+    """
+
+    def __init__(self, bot: Any) -> None:
+        self._bot = bot
+        self._attached: list[Attachable] = []
+        self._followers: list[Attachable] = []
+        # By the id of a function that was put into a handler: that function, and the one before.
+        # Not as its attribute: functools.wraps would copy that to what others put around it.
+        self._originals: dict[int, tuple[Any, Any]] = {}
+        # What was replaced: the object, the name, what is there now, and what its class has not.
+        self._replaced: list[tuple[Any, str, Any, Any]] = []
+        self._undo: list[Callable[[], None]] = []
+
+    @classmethod
+    def of(cls, bot: Any) -> Self | None:
+        """The attachment of a bot, if it has one."""
+        found: Self | None = getattr(bot, "__dict__", {}).get(_ATTACHMENT)
+        return found
+
+    @classmethod
+    def make(cls, bot: Any) -> Self:
+        """The attachment of a bot, or a new one that has nothing attached yet."""
+        _refuse_unfit(bot)
+        return cls.of(bot) or cls(bot)
+
+    @property
+    def first(self) -> Any:
+        """The sessions that were attached before all others."""
+        return self._attached[0]
+
+    def add(self, sessions: Attachable, *, follow_migrations: bool) -> None:
+        """Attach sessions; once more makes no difference."""
+        if sessions not in self._attached:
+            for other in self._attached:
+                if other._name == sessions._name:
+                    raise ValueError(
+                        f"handlers of this bot get their {sessions._name!r} from {other!r}; "
+                        "detach that first, or give these another name=..."
+                    )
+            is_first = not self._attached
+            self._set([*self._attached, sessions])
+            if is_first:
+                self._stand_at_the_gates()
+        if follow_migrations and sessions not in self._followers:
+            self._followers.append(sessions)
+
+    def remove(self, sessions: Attachable) -> None:
+        """Detach sessions; with the last ones the bot is again what it was."""
+        if sessions not in self._attached:
+            raise ValueError(f"{sessions!r} is not attached to this bot, so it cannot be detached")
+        self._set([other for other in self._attached if other is not sessions])
+        self._followers = [other for other in self._followers if other is not sessions]
+        if not self._attached:
+            self._leave()
+
+    def when_it_ends(self, undo: Callable[[], None]) -> None:
+        """Call a function when the last sessions are detached."""
+        self._undo.append(undo)
+
+    def decorate(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function with its sessions; the function itself if it takes none."""
+        return decorated(function, self._attached)
+
+    def _set(self, attached: list[Attachable]) -> None:
+        handlers = [handler for kind in _kinds(self._bot) for handler in getattr(self._bot, kind)]
+        # All of them first: one that cannot have a session must not leave half of them changed.
+        originals = [self._original(handler["function"]) for handler in handlers]
+        functions = [decorated(original, attached) for original in originals]
+        self._attached = attached
+        for handler, function, original in zip(handlers, functions, originals, strict=True):
+            self._put(handler, function, original)
+
+    def _original(self, function: Any) -> Any:
+        return self._originals.get(id(function), (function, function))[1]
+
+    def _put(self, handler: Any, function: Any, original: Any) -> None:
+        if function is not original:
+            self._originals[id(function)] = function, original
+        handler["function"] = function
+
+    def _stand_at_the_gates(self) -> None:
+        bot = self._bot
+        setattr(bot, _ATTACHMENT, self)
+        for kind in _kinds(bot):
+            self._replace(bot, _adder(kind), self._adding)
+        self._replace(bot, "process_new_updates", self._processing)
+        self._stand_at_the_backends()
+
+    def _adding(self, add: Callable[[Any], None]) -> Callable[[Any], None]:
+        def add_handler(handler_dict: Any) -> None:
+            function = handler_dict["function"]
+            self._put(handler_dict, self.decorate(function), function)
+            add(handler_dict)
+
+        return add_handler
+
+    def _processing(self, process: Callable[[Any], None]) -> Callable[[Any], None]:
+        def process_new_updates(updates: Any) -> None:
+            if self._attached:
+                self._stand_at_the_backends()
+            if self._followers:
+                self._follow(updates)
+            process(updates)
+
+        return process_new_updates
+
+    def _stand_at_the_backends(self) -> None:
+        # Not only once: bot.enable_save_next_step_handlers() makes a new one.
+        for name in _BACKENDS:
+            backend = getattr(self._bot, name)
+            if not any(backend is replaced for replaced, *_ in self._replaced):
+                self._replace(backend, "get_handlers", self._getting)
+
+    def _getting(self, get: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def get_handlers(handler_group_id: Any) -> Any:
+            found = get(handler_group_id)
+            return found and [self._with_sessions(handler) for handler in found]
+
+        return get_handlers
+
+    def _with_sessions(self, handler: Any) -> Any:
+        """A next step or a reply handler, which telebot keeps with the arguments it was given."""
+        callback = handler["callback"]
+        if not any(_takes(callback, sessions._name) for sessions in self._attached):
+            return handler
+
+        def call(message: Any, /, *args: Any, **kwargs: Any) -> Any:
+            # Decorated in the worker: what cannot have a session must not stop the poller.
+            return self.decorate(callback)(message, *args, **kwargs)
+
+        return type(handler)(call, *handler["args"], **handler["kwargs"])
+
+    def _follow(self, updates: Iterable[Any]) -> None:
+        """Move what groups had that became supergroups, before a handler looks for it."""
+        for update in updates:
+            keys = migrated_keys(update.message)
+            if keys is None:
+                continue
+            for sessions in self._followers:
+                try:
+                    sessions.move(*keys)
+                except SessionError as error:
+                    # No reason to lose the update; another one, in the other chat, tells the same.
+                    _log.error("a group became a supergroup, and we %s", error)
+
+    def _replace(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+        before = vars(owner).get(name)
+        now = make(getattr(owner, name))
+        setattr(owner, name, now)
+        self._replaced.append((owner, name, now, before))
+
+    def _leave(self) -> None:
+        for undo in self._undo:
+            undo()
+        for owner, name, now, before in reversed(self._replaced):
+            # What somebody else has put on top calls what is here, which does nothing any more.
+            if vars(owner).get(name) is now:
+                if before is None:
+                    delattr(owner, name)
+                else:
+                    setattr(owner, name, before)
+        delattr(self._bot, _ATTACHMENT)
+
+
+def decorated(function: Callable[..., Any], attached: Iterable[Attachable]) -> Callable[..., Any]:
+    """The function with those of the sessions that it takes; itself if it takes none."""
+    wrapper = function
+    for sessions in attached:
+        if _takes(wrapper, sessions._name):
+            wrapper = sessions.with_session(wrapper)
+    return wrapper
+
+
+def _takes(function: Any, name: str) -> bool:
+    """Whether a function has a parameter; one that is decorated shows only what it still wants."""
+    try:
+        parameter = inspect.signature(function).parameters.get(name)
+    except (TypeError, ValueError):
+        return False
+    return parameter is not None and parameter.kind not in VARIADIC
+
+
+def _kinds(bot: Any) -> list[str]:
+    """The names of the bot's lists of handlers: those with the three public methods of a kind."""
+    return [
+        name
+        for name, value in vars(bot).items()
+        if name.endswith("_handlers")
+        and isinstance(value, list)
+        and all(hasattr(bot, f"{prefix}{name[:-1]}") for prefix in ("", "add_", "register_"))
+    ]
+
+
+def _adder(kind: str) -> str:
+    return f"add_{kind[:-1]}"
+
+
+def _refuse_unfit(bot: Any) -> None:
+    needed = ("process_new_updates", "message_handlers", *_BACKENDS)
+    lacking = [name for name in needed if not hasattr(bot, name)]
+    if isinstance(bot, type) or lacking or is_async(bot.process_new_updates):
+        kind = f"the class {bot.__name__}" if isinstance(bot, type) else f"a {type(bot).__name__}"
+        raise TypeError(
+            f"could not attach to {kind}: sessions are for a TeleBot, whose handlers block; pass "
+            "the bot itself, such as bot = TeleBot(token)"
+        )

@@ -1,0 +1,1 @@
+"""What needs telebot itself: attached bots, ordered workers, states, filters, questions."""

@@ -1,0 +1,326 @@
+"""Importers: what telebot's storages of states hold, brought over to those of this library."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from telesession.bot.plain_pickle import NotPlainError, load_plain
+from telesession.bot.states import SessionStateStorage, place_key
+from telesession.errors import SessionError
+
+if TYPE_CHECKING:
+    from telesession.storage.base import Storage
+
+
+class _Client(Protocol):
+    """What is used of the clients of redis-py and valkey-py."""
+
+    def scan_iter(self, *, match: str, count: int) -> Any: ...
+
+    def get(self, name: Any, /) -> Any: ...
+
+    def hgetall(self, name: Any, /) -> Any: ...
+
+
+# How many keys the server looks at before it answers a step of an iteration.
+_PAGE = 500
+
+
+def import_telebot_pickle(
+    path: str | os.PathLike[str],
+    storage: Storage | SessionStateStorage,
+    *,
+    bot_id: int | None = None,
+    prefix: str = "telebot",
+    separator: str = ":",
+) -> int:
+    """
+    Bring over the states and data in a file of telebot's `StatePickleStorage`.
+
+    The file is only read, and so that nothing in it can run code: it gets plain data, dates and
+    the like, and an error where it asks for anything else. A record that the storage has already
+    is left alone, so that an import may be repeated. Only what the bot has deleted in between
+    comes back, for nobody knows of it: put the file away once the bot runs on the new storage.
+    Before anything is stored, the whole file is read and understood.
+
+    Both formats are read, and a file may hold both: that of today, with a key for each record, and
+    that of telebot up to 4.22.0, `{chat: {user: record}}`, with all users of each chat.
+
+    Args:
+        path: The `file_path` of `StatePickleStorage`, by its default `.state-save/states.pkl`.
+        storage: Where `SessionStateStorage(storage)` shall find them; or a `SessionStateStorage`
+            itself, if it has options of its own.
+        bot_id: The number before the colon of the bot's token, needed for records of the older
+            format only. They do not say whose they are, and `TeleBot` asks with its id.
+        prefix: The `prefix` that `StatePickleStorage` had.
+        separator: The `separator` that it had.
+
+    Returns:
+        How many records were imported.
+
+    Raises:
+        EncodeError: The storage's codec cannot bring a value back; it names the key. What came
+            before it in the file is imported.
+        SessionError: The file is not there, is damaged, or is not what `StatePickleStorage`
+            writes; nothing was imported.
+        ValueError: There are records of the older format and no `bot_id`; nothing was imported.
+    """
+    source = f"states from {os.fspath(path)!r}"
+    keys = _Keys(prefix, separator)
+    content = _load(path, source)
+    current = [(key, value) for key, value in content.items() if type(key) is str]
+    older = [(key, value) for key, value in content.items() if type(key) is not str]
+    # The newer format first: where there is a record in both, that one counts.
+    records = [_record(keys.parse(key, source), value, source) for key, value in current]
+    if older:
+        _check_bot_id(bot_id, source)
+    for chat_id, users in older:
+        records += _older_records(chat_id, users, bot_id, source)
+    return _store(records, storage)
+
+
+def import_telebot_redis(
+    client: _Client,
+    storage: Storage | SessionStateStorage,
+    *,
+    bot_id: int | None = None,
+    prefix: str = "telebot",
+    separator: str = ":",
+    older_prefix: str = "telebot_",
+) -> int:
+    """
+    Bring over the states and data that telebot's `StateRedisStorage` keeps on a server.
+
+    The server is only read, by `SCAN`, `HGETALL` and `GET`. A record that the storage has already
+    is left alone, so that an import may be repeated, also one that failed halfway. Only what the
+    bot has deleted in between comes back, for nobody knows of it. Keys that telebot does not name
+    so are not looked at.
+
+    Both formats are read: that of today, a hash for each record, and that of telebot up to
+    4.22.0, a JSON text for each chat, with all its users. telebot's own
+    `StateRedisStorage.migrate_format` (4.37.1) takes the first user of each chat and deletes the
+    others.
+
+    Args:
+        client: A blocking client of redis-py, with or without `decode_responses`; of a cluster,
+            too. The caller closes it.
+        storage: See `import_telebot_pickle`.
+        bot_id: See `import_telebot_pickle`.
+        prefix: The `prefix` that `StateRedisStorage` had.
+        separator: The `separator` that it had.
+        older_prefix: The `prefix` that it had with telebot up to 4.22.0.
+
+    Returns:
+        How many records were imported.
+
+    Raises:
+        EncodeError: The storage's codec cannot bring a value back; it names the key.
+        SessionError: The server failed, or has something else by a name of telebot's. What came
+            before is imported.
+        ValueError: There are records of the older format and no `bot_id`; nothing was imported.
+    """
+    keys = _Keys(prefix, separator)
+    server = _Server(client)
+    older = [
+        (name, int(chat_id))
+        for name, text in server.names(older_prefix)
+        if re.fullmatch(r"-?[0-9]+", chat_id := text.removeprefix(older_prefix))
+    ]
+    if older:
+        _check_bot_id(bot_id, server.source)
+    # The newer format first: where there is a record in both, that one counts.
+    imported = _store(server.current_records(keys), storage)
+    return imported + _store(server.older_records(older, bot_id), storage)
+
+
+class _Place(NamedTuple):
+    """Whose a record is; the parts as telebot writes them."""
+
+    chat_id: str
+    user_id: str
+    business_connection_id: str | None
+    message_thread_id: str | None
+    bot_id: str | None
+
+
+class _Record(NamedTuple):
+    """A state and its data on their way."""
+
+    place: _Place
+    state: Any
+    data: dict[Any, Any]
+
+
+class _Keys:
+    """
+    The keys of telebot's storages since 4.22.1, taken apart.
+
+    `StateStorageBase._get_key` (telebot 4.37.1) joins the prefix, the optional parts that there
+    are, the chat and the user. The first number is the bot, for `TeleBot` leaves it out with a
+    malformed token only; a number before the chat is the topic, and what is left is the business
+    connection, which is never a number.
+    """
+
+    def __init__(self, prefix: str, separator: str) -> None:
+        if not separator:
+            raise ValueError("separator must not be empty: no key would say what is what")
+        self.beginning = prefix + separator
+        end, number = re.escape(separator), "-?[0-9]+|None"
+        # Each optional part, but for the bot, is absent wherever the rest fits all the same.
+        self._pattern = re.compile(
+            f"(?:(?P<bot>[0-9]+){end})?(?:(?P<business>.+?){end})??(?:(?P<thread>[0-9]+){end})?"
+            f"(?P<chat>{number}){end}(?P<user>{number})",
+            re.DOTALL,
+        )
+
+    def find(self, key: str) -> _Place | None:
+        """Whose record a key is of; `None` if telebot has not made it, or with other settings."""
+        found = self._pattern.fullmatch(key.removeprefix(self.beginning))
+        if found is None or not key.startswith(self.beginning):
+            return None
+        return _Place(*found.group("chat", "user", "business", "thread", "bot"))
+
+    def parse(self, key: str, source: str) -> _Place:
+        """The same, for where nothing else can be."""
+        place = self.find(key)
+        if place is None:
+            raise _failure(
+                source,
+                f"it has a key {key!r}, which does not begin with {self.beginning!r} and end with "
+                "a chat and a user; pass the prefix and the separator that the storage had",
+            )
+        return place
+
+
+class _Server:
+    """A server with telebot's records, read through a client of the caller's."""
+
+    source = "states from Redis"
+
+    def __init__(self, client: _Client) -> None:
+        self._client = client
+
+    def names(self, prefix: str) -> Iterator[tuple[Any, str]]:
+        """The names that start with a prefix, as the client gives them and as text."""
+        pattern = re.sub(r"([*?\[\]\\])", r"\\\1", prefix) + "*"
+        try:
+            for name in self._client.scan_iter(match=pattern, count=_PAGE):
+                yield name, _text(name)
+        except Exception as error:
+            raise self._failure("the list of its keys", error) from error
+
+    def current_records(self, keys: _Keys) -> Iterator[_Record]:
+        """The records of the format of today."""
+        for name, text in self.names(keys.beginning):
+            place = keys.find(text)
+            if place is None:
+                continue
+            hash_ = {_text(field): value for field, value in self._read("hgetall", name).items()}
+            # Deleted in this moment, or somebody else's.
+            if "state" not in hash_ and "data" not in hash_:
+                continue
+            # telebot 4.37.1 keeps data without a state, if asked to reset what is not there.
+            state = _text(hash_.get("state", "")) or None
+            data = _parse(hash_.get("data", "{}"), self.source, text)
+            yield _record(place, {"state": state, "data": data}, self.source)
+
+    def older_records(self, names: list[tuple[Any, int]], bot_id: int | None) -> Iterator[_Record]:
+        """The records of the older format, of chats by their names on the server."""
+        for name, chat_id in names:
+            content = self._read("get", name)
+            if content is None:
+                continue
+            users = _parse(content, self.source, _text(name))
+            yield from _older_records(chat_id, users, bot_id, self.source)
+
+    def _read(self, method: str, name: Any) -> Any:
+        try:
+            return getattr(self._client, method)(name)
+        except Exception as error:
+            raise self._failure(repr(_text(name)), error) from error
+
+    def _failure(self, what: str, error: Exception) -> SessionError:
+        reason = f"reading {what} raised {type(error).__name__}; see to that, and import again"
+        return _failure(self.source, reason)
+
+
+def _older_records(chat_id: Any, users: Any, bot_id: int | None, source: str) -> Iterator[_Record]:
+    """The records of one chat as telebot kept them up to 4.22.0: all its users in one."""
+    if type(chat_id) is not int or not isinstance(users, dict):
+        raise _failure(source, f"what it has as {chat_id!r} is no chat with its users")
+    for user_id, value in users.items():
+        place = _Place(str(chat_id), str(user_id), None, None, str(bot_id))
+        yield _record(place, value, source)
+
+
+def _record(place: _Place, value: Any, source: str) -> _Record:
+    """The record that telebot keeps as such a value."""
+    if not isinstance(value, dict) or type(value.get("data")) is not dict or "state" not in value:
+        raise _failure(
+            source, f"of chat {place.chat_id}, user {place.user_id} it has no state with its data"
+        )
+    return _Record(place, value["state"], value["data"])
+
+
+def _load(path: str | os.PathLike[str], source: str) -> dict[Any, Any]:
+    """What a file has been written with, nothing of it run."""
+    try:
+        with open(path, "rb") as file:
+            content = load_plain(file)
+    except OSError as error:
+        raise _failure(
+            source,
+            f"reading the file raised {type(error).__name__}; pass the file_path that "
+            "StatePickleStorage had, by its default .state-save/states.pkl",
+        ) from error
+    except NotPlainError as error:
+        raise _failure(
+            source,
+            f"the file asks for {error.name}, which is no plain data, and nothing of it was run; "
+            "if the file is that of your bot, replace the value by plain data, with the storage "
+            "that wrote it, and import again",
+        ) from None
+    except Exception as error:  # noqa: BLE001 -- pickle raises what it likes, and quotes what it read
+        raise _failure(
+            source,
+            f"the file is damaged or no pickle, for reading it raised {type(error).__name__}; "
+            "pass one that StatePickleStorage has written, and that no bot is writing now",
+        ) from None
+    if not isinstance(content, dict):
+        raise _failure(source, f"the file holds a {type(content).__name__}, and no states")
+    return content
+
+
+def _store(records: Iterable[_Record], storage: Storage | SessionStateStorage) -> int:
+    """Store what is not stored yet, and return how much that was."""
+    states = storage if isinstance(storage, SessionStateStorage) else SessionStateStorage(storage)
+    return sum(states._add(place_key(*place), state, data) for place, state, data in records)
+
+
+def _check_bot_id(bot_id: int | None, source: str) -> None:
+    if bot_id is None:
+        raise ValueError(
+            f"could not import {source}: it has records of telebot before 4.22.1, which do not "
+            "say whose they are; pass bot_id=, the number before the colon of the bot's token"
+        )
+
+
+def _text(value: Any) -> str:
+    """What a server stores as text, whether the client decodes it or not."""
+    return value.decode(errors="surrogateescape") if isinstance(value, bytes) else str(value)
+
+
+def _parse(text: Any, source: str, key: str) -> Any:
+    try:
+        return json.loads(text)
+    except (RecursionError, TypeError, ValueError):
+        # Not the error itself: its text quotes what was stored.
+        raise _failure(source, f"what it has as {key!r} is no JSON text") from None
+
+
+def _failure(source: str, reason: str) -> SessionError:
+    return SessionError(f"could not import {source}: {reason}")

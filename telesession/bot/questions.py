@@ -1,0 +1,393 @@
+"""Questions: a handler asks, and a step gets the answer of the same sender in the same chat."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import Any, NamedTuple, Self
+
+from telebot import TeleBot, types, util
+from telebot.handler_backends import ContinueHandling
+
+from telesession.attachment import Attachment, decorated
+from telesession.errors import SessionError
+from telesession.handlers import is_async
+from telesession.keys import by_sender_in_chat
+from telesession.session import Session, forget, seconds, ttl, ttl_left
+from telesession.sessions import Sessions
+
+_log = logging.getLogger("telesession")
+
+# Where a bot keeps its questions, and its handlers of what may be an answer.
+_QUESTIONS = "_telesession_questions"
+_KINDS = ("message_handlers", "business_message_handlers", "channel_post_handlers")
+
+# The last six are service messages, too (https://core.telegram.org/bots/api#message), though
+# telebot 4.37.1 lists them in util.content_type_media: a payment must reach its own handler.
+_SERVICE = frozenset(
+    (
+        *util.content_type_service,
+        "connected_website",
+        "gift",
+        "passport_data",
+        "successful_payment",
+        "unique_gift",
+        "web_app_data",
+    )
+)
+
+Step = Callable[..., Any]
+
+
+def use_questions(bot: TeleBot, sessions: Sessions[Any], *, steps: Iterable[Step] = ()) -> None:
+    """
+    Let a bot listen for answers to what `ask` asks, and asked before a restart.
+
+    The questions are kept in the storage of the sessions, each as a session of its own, whose key
+    begins with their prefix, `ask:` and the bot's id. From now on the bot looks there for every
+    message and channel post before its other handlers have their turn: one read, without a lock.
+    May be called again with more steps.
+
+    Args:
+        bot: A `TeleBot`, before it is started.
+        sessions: Whose storage is used, and what steps get that have the session parameter.
+        steps: The functions that get answers: `step(message)` or `step(message, session)`. Their
+            names are stored, and only what is listed here can be called for a question from
+            before a restart: the storage does not choose what is run.
+
+    Raises:
+        TypeError: The bot, the sessions or a step is something else.
+        ValueError: Two steps have the same name, one has none, or the bot keeps its questions
+            with other sessions.
+    """
+    if not isinstance(bot, TeleBot):
+        raise TypeError(
+            "use_questions needs a telebot.TeleBot, whose handlers block, not an object of type "
+            f"{type(bot).__name__}"
+        )
+    if not isinstance(sessions, Sessions):
+        raise TypeError(f"use_questions takes a bot and Sessions, not {type(sessions).__name__}")
+    questions = _Questions.of(bot) or _Questions.make(bot, sessions)
+    questions.refuse_others(sessions)
+    for step in steps:
+        questions.list_step(step)
+
+
+def ask(
+    bot: TeleBot,
+    message: types.Message | types.CallbackQuery,
+    text: str,
+    step: Step,
+    *,
+    timeout: float | timedelta | None = None,
+    **options: Any,
+) -> types.Message:
+    """
+    Send a question, and let a step get the answer: the sender's next message in the same chat.
+
+    telebot's own next steps take the next message of the chat, whoever wrote it, forget all with
+    a restart unless saved by pickle, and skip messages that come in one batch
+    (`TeleBot._notify_next_handlers` of 4.37.1). Here the question waits in the storage, one for
+    each sender in each chat; the next question takes its place. A command is never an answer: it
+    ends the question and goes to its own handler. A service message, such as a new title of the
+    group, is none either. If the step raises, the question waits again for the time that it had
+    left, unless another handler has asked another one meanwhile.
+
+    Call `use_questions` when the bot starts. One that has sessions attached can do without, and
+    then forgets with a restart which step an answer is for.
+
+    Args:
+        bot: The bot that asks.
+        message: The message, or the callback query, of whoever is asked.
+        text: The question. It goes to the same chat and topic. If it cannot be sent, no question
+            waits.
+        step: Gets the answer: `step(message)` or `step(message, session)`. What it returns goes
+            to telebot, as from any handler.
+        timeout: Seconds or a `timedelta` after which the question is over; `None` waits for ever.
+        **options: Passed on to `bot.send_message`, such as `reply_markup`.
+
+    Returns:
+        The message that was sent.
+
+    Raises:
+        SessionError: The bot has no sessions to keep questions in, or there is nobody to ask.
+        TypeError: The step is `async` or a generator, or the timeout is neither seconds nor a
+            `timedelta`.
+        ValueError: The step has no name, or that of another one; the timeout is not above 0.
+    """
+    left = _checked_timeout(timeout)
+    key = _key_of(bot, message)
+    questions = _questions_of(bot)
+    questions.put(key, _Pending(questions.name_of(step), left))
+    try:
+        return bot.send_message(text=text, **{**_place(message), **options})
+    except BaseException:
+        questions.take(message)
+        raise
+
+
+def cancel(bot: TeleBot, message: types.Message | types.CallbackQuery) -> bool:
+    """
+    End the question that waits for the sender of a message in its chat.
+
+    Returns:
+        Whether there was one. In the handler of a command, that is also one that this very
+        command has ended.
+
+    Raises:
+        SessionError: The bot has no sessions to keep questions in.
+    """
+    return _questions_of(bot).cancel(message)
+
+
+class _Pending(NamedTuple):
+    """A question: the name of its step, and the seconds that it has left, or `None` for ever."""
+
+    step: str
+    left: float | None
+
+
+class _Turn(threading.local):
+    """What happened to questions since this thread began with its message."""
+
+    # Whether the step that it runs has asked something itself.
+    has_asked = False
+    # The command that has ended a question.
+    command: Any = None
+
+
+class _Questions:
+    """
+    The questions of one bot, and the message handler that finds their answers.
+
+    A question is a session of its own. Its lock is held only to put it or to take it, never while
+    a step runs: so any handler can ask, whatever sessions it has.
+
+    It lives as long as the bot, unless its sessions were attached and are detached again.
+    """
+
+    def __init__(self, bot: Any, sessions: Sessions[Any]) -> None:
+        self._bot = bot
+        self._sessions = sessions
+        self._waiting = self._waiting_for(None)
+        self._steps: dict[str, Step] = {}
+        self._turn = _Turn()
+        self._handler = {
+            "function": self._answer,
+            "pass_bot": False,
+            "filters": {"func": self._may_answer},
+        }
+
+    @classmethod
+    def of(cls, bot: Any) -> Self | None:
+        """The questions of a bot, if it listens for answers."""
+        found: Self | None = vars(bot).get(_QUESTIONS)
+        return found
+
+    @classmethod
+    def make(cls, bot: Any, sessions: Sessions[Any]) -> Self:
+        """The questions of a bot that listens for answers from now on."""
+        made = cls(bot, sessions)
+        # The first questions of a bot may be asked by two of its workers at the same time.
+        kept: Self = vars(bot).setdefault(_QUESTIONS, made)
+        if kept is made:
+            made._listen()
+        return kept
+
+    def _listen(self) -> None:
+        """Look at every message of the bot before its handlers do."""
+        # telebot 4.37.1 has no method that puts a handler before the others.
+        for kind in _KINDS:
+            # A new list: a worker may be going through the old one.
+            setattr(self._bot, kind, [self._handler, *getattr(self._bot, kind)])
+
+    def leave(self) -> None:
+        """Let the bot be as it was before `make`."""
+        vars(self._bot).pop(_QUESTIONS, None)
+        for kind in _KINDS:
+            others = [other for other in getattr(self._bot, kind) if other is not self._handler]
+            setattr(self._bot, kind, others)
+
+    def refuse_others(self, sessions: Sessions[Any]) -> None:
+        """Raise `ValueError` unless it is these sessions that the questions are kept with."""
+        if sessions is not self._sessions:
+            raise ValueError(
+                f"the questions of this bot are kept with {self._sessions!r}; call use_questions "
+                "with one and the same Sessions everywhere, and before the bot starts"
+            )
+
+    def list_step(self, step: Step) -> str:
+        """Make a step known by its name, and return that."""
+        name = getattr(step, "__qualname__", "")
+        if not name or "<lambda>" in name:
+            raise ValueError("a step must be a function with a name, by which it can be stored")
+        if is_async(step) or inspect.isgeneratorfunction(step):
+            raise TypeError(
+                f"the step {name} is async or a generator, and calling it would do nothing; write "
+                "it with def, without async and yield"
+            )
+        if self._steps.setdefault(name, step) != step:
+            raise ValueError(
+                f"there are two steps named {name!r}; rename one of them, or, if it is a function "
+                "that is made anew for each question, define it outside of the handler"
+            )
+        return name
+
+    def name_of(self, step: Step) -> str:
+        """The name of a step, which need not be listed."""
+        is_listed = getattr(step, "__qualname__", None) in self._steps
+        name = self.list_step(step)
+        if not is_listed and self._sessions._storage.persistent:
+            _log.warning(
+                "after a restart nobody will know the step %s that an answer is for; list it: "
+                "use_questions(bot, sessions, steps=[%s])",
+                name,
+                name,
+            )
+        return name
+
+    def put(self, key: str, pending: _Pending) -> None:
+        """Let the next message of a sender in a chat go to a step."""
+        with self._waiting_for(pending.left).open(key) as question:
+            # With ttl(..., 0) for ever: a bare name would keep the mark of the question before.
+            question.step = ttl(pending.step, pending.left or 0)
+        self._turn.has_asked = True
+
+    def take(self, message: Any) -> _Pending | None:
+        """Let no step wait for the sender in the chat any more."""
+        key = by_sender_in_chat(message)
+        if key is None:
+            return None
+        with self._waiting.open(key) as question:
+            # In this order: a name that is still there then had some time left.
+            left = ttl_left(question, "step")
+            name = question.get("step")
+            forget(question)
+        return None if name is None else _Pending(name, left)
+
+    def cancel(self, message: Any) -> bool:
+        """See `cancel`."""
+        was_ended, self._turn.command = self._turn.command is message, None
+        return self.take(message) is not None or was_ended
+
+    def _waiting_for(self, timeout: float | timedelta | None) -> Sessions[Session]:
+        # The whole record goes when the question is over, and not only its field.
+        return Sessions(
+            storage=self._sessions._storage,
+            # The private chats of two bots with one user have the same id.
+            prefix=f"{self._sessions._prefix}ask:{self._bot.bot_id}:",
+            lifetime=timeout,
+        )
+
+    def _may_answer(self, message: Any) -> bool:
+        if message.content_type is None or message.content_type in _SERVICE:
+            return False
+        key = by_sender_in_chat(message)
+        return key is not None and self._waits(key)
+
+    def _waits(self, key: str) -> bool:
+        return "step" in (self._waiting.peek(key) or {})
+
+    def _answer(self, message: Any) -> Any:
+        pending = self.take(message)
+        if pending is None:
+            return ContinueHandling()
+        if util.is_command(message.text):
+            self._turn.command = message
+            return ContinueHandling()
+        step = self._steps.get(pending.step) if isinstance(pending.step, str) else None
+        if step is None:
+            _log.error(
+                "an answer is there for a step that is not listed, %.100r, so it went to the "
+                "handlers; list the steps of questions: use_questions(bot, sessions, steps=[...])",
+                pending.step,
+            )
+            return ContinueHandling()
+        self._turn.has_asked = False
+        try:
+            return self._with_sessions(step)(message)
+        except BaseException:
+            self._put_back(message, pending)
+            raise
+
+    def _put_back(self, message: Any, pending: _Pending) -> None:
+        """Undo that a question was answered, with all that its step did."""
+        key = _key_of(self._bot, message)
+        # What waits by now is of the step itself, or of another handler, which goes on.
+        if self._turn.has_asked or not self._waits(key):
+            self.put(key, pending)
+
+    def _with_sessions(self, step: Step) -> Step:
+        attachment = Attachment.of(self._bot)
+        dressed = step if attachment is None else attachment.decorate(step)
+        return decorated(dressed, [self._sessions])
+
+
+def _questions_of(bot: Any) -> _Questions:
+    questions, attachment = _Questions.of(bot), Attachment.of(bot)
+    if questions is None and attachment is not None:
+        questions = _Questions.make(bot, attachment.first)
+        attachment.when_it_ends(questions.leave)
+    if questions is None:
+        raise SessionError(
+            "there are no questions: the bot has no sessions to keep them in; before it starts, "
+            "call use_questions(bot, sessions, steps=[...])"
+        )
+    return questions
+
+
+def _checked_timeout(timeout: float | timedelta | None) -> float | None:
+    if timeout is None:
+        return None
+    checked = seconds(timeout, "the timeout of a question")
+    if not checked:
+        raise ValueError("the timeout of a question must be more than 0 s; None waits for ever")
+    return checked
+
+
+def _key_of(bot: Any, update: Any) -> str:
+    """The key of whoever is asked."""
+    key = by_sender_in_chat(update)
+    if key is None:
+        raise SessionError(
+            f"could not ask: this {type(update).__name__} has no sender, or no chat; pass the "
+            "message or the callback query of whoever shall answer"
+        )
+    if _is_own(bot, update):
+        raise SessionError(
+            "could not ask: the bot would wait for itself; pass the callback query, and not "
+            "its message, which is the bot's own"
+        )
+    if getattr(_message_of(update), "guest_query_id", None):
+        raise SessionError(
+            "could not ask: the bot is only a guest in this chat and cannot send messages to it; "
+            "answer with answer_guest_query"
+        )
+    return key
+
+
+def _message_of(update: Any) -> Any:
+    """The message with the button that was pressed; a message is that itself."""
+    return getattr(update, "message", None) or update
+
+
+def _is_own(bot: Any, update: Any) -> bool:
+    """Whether the bot itself has sent it, be it in the name of a business account."""
+    sender = getattr(update, "sender_business_bot", None) or getattr(update, "from_user", None)
+    return sender is not None and sender.is_bot and sender.id == bot.bot_id
+
+
+def _place(update: Any) -> dict[str, Any]:
+    """Where to send a message so that it is seen where an update came from."""
+    message = _message_of(update)
+    place = {"chat_id": message.chat.id}
+    if getattr(message, "is_topic_message", None):
+        place["message_thread_id"] = message.message_thread_id
+    if direct := getattr(message, "direct_messages_topic", None):
+        place["direct_messages_topic_id"] = direct.topic_id
+    if connection := getattr(message, "business_connection_id", None):
+        place["business_connection_id"] = connection
+    return place

@@ -1,0 +1,279 @@
+"""telebot's states, and the data that it keeps with them, on the storages of this library."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from telebot.storage import StateStorageBase
+
+from telesession.session import Session, as_dict
+from telesession.sessions import Sessions
+
+if TYPE_CHECKING:
+    from telesession.storage.base import Storage
+
+# What telebot hands over as an id: mostly an int; None for whoever counts reactions, say.
+_Id = int | str | None
+
+
+class SessionStateStorage(StateStorageBase):
+    """
+    Keeps telebot's states and their data as sessions: `TeleBot(token, state_storage=...)`.
+
+    Each place that telebot tells apart (bot, chat, user, topic, business connection) has a session
+    with the fields `state` and `data`. Methods do what those of telebot's `StateMemoryStorage` do,
+    but for these: whatever changes something waits for whoever has the record, nobody sees half a
+    change, and what a caller gets is a copy. Reading waits for nobody.
+
+    Keep one instance for as long as the bot runs. Any thread may use it; bots may share it, too,
+    for a record says whose it is.
+
+    Args:
+        storage: Where the records are. Several processes may share one that is made for it.
+        lifetime: Seconds or a `timedelta` that a state and its data live after they were set,
+            added to, or retrieved; looking at the state, as filters do, does not count. `None`,
+            the default, keeps them until they are deleted.
+        lock_timeout: Seconds or a `timedelta` to wait for a record that another thread or process
+            has retrieved, 0 for not at all; `None` waits for ever. 60 s by default.
+        prefix: Put before every key, so that sessions and states can share a storage.
+
+    Raises:
+        TypeError: An option is of the wrong type.
+        ValueError: An option has a value that makes no sense.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        *,
+        lifetime: float | timedelta | None = None,
+        lock_timeout: float | timedelta | None = 60,
+        prefix: str = "state:",
+    ) -> None:
+        super().__init__()
+        if storage is None:
+            raise TypeError('SessionStateStorage needs a storage, such as SQLiteStorage("bot.db")')
+        self._sessions = Sessions(
+            storage=storage, lifetime=lifetime, lock_timeout=lock_timeout, prefix=prefix
+        )
+        self._storage = storage
+        self._prefix = prefix
+
+    def set_state(  # noqa: PLR0917 -- telebot passes them by position
+        self,
+        chat_id: _Id,
+        user_id: _Id,
+        state: Any,
+        business_connection_id: str | None = None,
+        message_thread_id: int | None = None,
+        bot_id: int | None = None,
+    ) -> bool:
+        """
+        Set the state of a user, with empty data if there was none, and return `True`.
+
+        Args:
+            chat_id: The chat, which is the user's own where telebot is not told another.
+            user_id: The user.
+            state: A name, a number, or telebot's `State`, which is stored by its name.
+            business_connection_id: The business connection through which the user writes.
+            message_thread_id: The topic of a forum.
+            bot_id: The bot; telebot gives its own.
+        """
+        key = place_key(chat_id, user_id, business_connection_id, message_thread_id, bot_id)
+        with self._sessions.open(key) as session:
+            session["state"] = getattr(state, "name", state)
+            session.setdefault("data", {})
+        return True
+
+    def get_state(
+        self,
+        chat_id: _Id,
+        user_id: _Id,
+        business_connection_id: str | None = None,
+        message_thread_id: int | None = None,
+        bot_id: int | None = None,
+    ) -> Any:
+        """The state of a user, or `None`."""
+        key = place_key(chat_id, user_id, business_connection_id, message_thread_id, bot_id)
+        return self._read(key).get("state")
+
+    def delete_state(
+        self,
+        chat_id: _Id,
+        user_id: _Id,
+        business_connection_id: str | None = None,
+        message_thread_id: int | None = None,
+        bot_id: int | None = None,
+    ) -> bool:
+        """Delete the state of a user and its data, and say whether there was one."""
+        key = place_key(chat_id, user_id, business_connection_id, message_thread_id, bot_id)
+        retrieved = self._retrieved(key)
+        if retrieved is None:
+            return self._sessions.delete(key)
+        # Not forget(), which would delete a state that the block goes on to set, too.
+        existed = "state" in retrieved
+        retrieved.clear()
+        return existed
+
+    def set_data(  # noqa: PLR0917 -- telebot passes them by position
+        self,
+        chat_id: _Id,
+        user_id: _Id,
+        key: Any,
+        value: Any,
+        business_connection_id: str | None = None,
+        message_thread_id: int | None = None,
+        bot_id: int | None = None,
+    ) -> bool:
+        """
+        Set one item of a user's data, and return `True`.
+
+        Inside a block of `get_interactive_data` it is an item of the block's data.
+
+        Raises:
+            EncodeError: The storage's codec cannot bring the value back; nothing was stored.
+            RuntimeError: The user has no state to keep data with.
+        """
+        place = place_key(chat_id, user_id, business_connection_id, message_thread_id, bot_id)
+        with self._sessions.open(place) as session:
+            if "state" not in session:
+                # What telebot's storages raise.
+                raise RuntimeError(
+                    f"could not add data for {place!r}: there is no state to keep it with; call "
+                    "set_state first, with the same chat, topic and business connection"
+                )
+            session["data"][key] = value
+        return True
+
+    def get_data(
+        self,
+        chat_id: _Id,
+        user_id: _Id,
+        business_connection_id: str | None = None,
+        message_thread_id: int | None = None,
+        bot_id: int | None = None,
+    ) -> dict[Any, Any]:
+        """A copy of a user's data, empty if there is no state."""
+        key = place_key(chat_id, user_id, business_connection_id, message_thread_id, bot_id)
+        data: dict[Any, Any] = self._read(key).get("data", {})
+        return data
+
+    def reset_data(
+        self,
+        chat_id: _Id,
+        user_id: _Id,
+        business_connection_id: str | None = None,
+        message_thread_id: int | None = None,
+        bot_id: int | None = None,
+    ) -> bool:
+        """
+        Empty a user's data, keep the state, and say whether there was one.
+
+        Inside a block of `get_interactive_data` it empties the block's data.
+        """
+        key = place_key(chat_id, user_id, business_connection_id, message_thread_id, bot_id)
+        return self._replace_data(key, {})
+
+    @contextmanager
+    def get_interactive_data(
+        self,
+        chat_id: _Id,
+        user_id: _Id,
+        business_connection_id: str | None = None,
+        message_thread_id: int | None = None,
+        bot_id: int | None = None,
+    ) -> Iterator[dict[Any, Any]]:
+        """
+        A user's data as a context manager, for nobody else as long as the block lasts.
+
+        What the block did to it is saved at its end, and not if it raises. The other methods see
+        the block's data in its own thread, and what they change is kept. Where there is no state
+        at the end, there is nothing to keep the data with and it is dropped, as telebot does.
+
+        Raises:
+            EncodeError: At the end, if the storage's codec cannot bring a value back; nothing
+                was stored.
+            LockTimeoutError: On entering, when it stayed busy for `lock_timeout`.
+        """
+        key = place_key(chat_id, user_id, business_connection_id, message_thread_id, bot_id)
+        with self._sessions.open(key) as session:
+            data: dict[Any, Any] = session["data"] if "state" in session else {}
+            yield data
+            if "state" in session:
+                _join(session, data)
+
+    def save(  # noqa: PLR0917 -- telebot passes them by position
+        self,
+        chat_id: _Id,
+        user_id: _Id,
+        data: dict[Any, Any],
+        business_connection_id: str | None = None,
+        message_thread_id: int | None = None,
+        bot_id: int | None = None,
+    ) -> bool:
+        """Replace all of a user's data, keep the state, and say whether there was one."""
+        key = place_key(chat_id, user_id, business_connection_id, message_thread_id, bot_id)
+        return self._replace_data(key, data)
+
+    def __repr__(self) -> str:
+        return f"<SessionStateStorage {self._prefix!r} in {self._storage!r}>"
+
+    def _add(self, key: str, state: Any, data: dict[Any, Any]) -> bool:
+        """Store a record, unless there is one already, and say whether there was none."""
+        # Asked before opening it, for that would renew its lifetime.
+        if self._read(key):
+            return False
+        with self._sessions.open(key) as session:
+            if "state" in session:
+                return False
+            session.update(state=state, data=data)
+        return True
+
+    def _replace_data(self, key: str, data: dict[Any, Any]) -> bool:
+        with self._sessions.open(key) as session:
+            if "state" not in session:
+                return False
+            # In place: a block around this call must not bring its former data back. And not
+            # before it is copied, for it may be the very same object.
+            items = dict(data)
+            session["data"].clear()
+            session["data"].update(items)
+        return True
+
+    def _read(self, key: str) -> dict[str, Any]:
+        """The fields of a record as this thread sees them; none if there is no record."""
+        retrieved = self._retrieved(key)
+        return (self._sessions.peek(key) or {}) if retrieved is None else as_dict(retrieved)
+
+    def _retrieved(self, key: str) -> Session | None:
+        """The record that this thread has retrieved and not yet given back."""
+        session: Session | None = vars(self._storage._opened).get(self._prefix + key)
+        return session
+
+
+def place_key(
+    chat_id: _Id,
+    user_id: _Id,
+    business_connection_id: str | None,
+    message_thread_id: int | str | None,
+    bot_id: int | str | None,
+) -> str:
+    """
+    The key of a record, the prefix aside: `bot:business:thread:chat:user`.
+
+    Each part has its place, empty if it is absent, and a colon in it is escaped, so that no two
+    records meet. telebot 4.37.1 (`StateStorageBase._get_key`) joins what there is: to it a topic
+    7 and a business connection "7" are the same. As there, a falsy optional part is an absent one.
+    """
+    parts = (bot_id or "", business_connection_id or "", message_thread_id or "", chat_id, user_id)
+    return ":".join(str(part).replace("%", "%25").replace(":", "%3A") for part in parts)
+
+
+def _join(session: Session, data: dict[Any, Any]) -> None:
+    """Let the data of a block be that of its record, also if the record was begun anew in it."""
+    if session["data"] is not data:
+        data.update(session["data"])
+    session["data"] = data

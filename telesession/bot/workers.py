@@ -1,0 +1,413 @@
+"""Workers that handle the updates of one key in order, and those of different keys in parallel."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Literal
+
+from telebot import TeleBot, util
+
+from telesession.handlers import is_async
+from telesession.keys import by_sender
+
+GetKey = Callable[[Any], str | int | None]
+WhenFull = Literal["block", "drop"]
+
+_logger = logging.getLogger("telesession")
+_IN_ORDER = "__telesession_in_order__"
+
+
+def use_sequential_workers(
+    bot: TeleBot,
+    *,
+    num_threads: int | None = None,
+    get_key: GetKey = by_sender,
+    limit: int | None = None,
+    when_full: WhenFull = "block",
+) -> SequentialWorkers:
+    """
+    Let a bot handle the updates of one sender in order, one at a time, and others meanwhile.
+
+    Puts a `SequentialWorkers` in the place of `bot.worker_pool` and closes the pool that was
+    there, with what waited in it. Call it before polling starts: a poll loop of telebot (4.37.1)
+    listens to the exceptions of the pool that it began with. Calling it again brings new workers.
+
+    The bot's `process_new_updates` is replaced, too, by one that hands the updates of a batch to
+    the former one by one. By itself telebot (4.37.1) regroups a batch by kind, first all messages
+    and then what was edited or pressed between them, and does not offer every message of a batch
+    to the next-step handlers. Update listeners get each message in a list of its own.
+
+    Which next-step or reply handler gets an update is still decided by telebot as the update
+    arrives, not when its turn comes.
+
+    Args:
+        bot: A bot with threads. `AsyncTeleBot` has none.
+        num_threads: How many updates are handled at the same time; as many as before by default.
+        get_key: From the update to the key whose updates are kept in order, the sender's id by
+            default. An update whose key is `None` does not wait for any other. If it raises, the
+            bot learns of it as of an exception of a handler, and the update waits for no other.
+        limit: How many updates of one key may wait for their turn; `None` is any number.
+            Updates without a key are not limited.
+        when_full: What becomes of an update that exceeds the limit. `"block"` lets whoever
+            delivers it wait for room: polling stands still, for all users, and a webhook does not
+            answer. Handlers that deliver updates themselves never wait. `"drop"` drops it, which
+            the logger `telesession` tells.
+
+    Returns:
+        The new pool, which is `bot.worker_pool` from now on.
+
+    Raises:
+        TypeError: It is no `TeleBot`, or an option is of the wrong type.
+        ValueError: The bot has no threads, or an option has a value that makes no sense.
+    """
+    _refuse_bot(bot)
+    former: Any = bot.worker_pool
+    threads = former.num_threads if num_threads is None else num_threads
+    pool = SequentialWorkers(bot, threads, get_key, limit, when_full)
+    place: Any = bot
+    place.worker_pool = pool
+    # Marked on the bot: somebody else's process_new_updates may hide this one by now.
+    if not hasattr(bot, _IN_ORDER):
+        place.process_new_updates = _one_by_one(place, bot.process_new_updates)
+        setattr(bot, _IN_ORDER, True)
+    _close(former)
+    return pool
+
+
+class SequentialWorkers:
+    """
+    A worker pool for `TeleBot` in which the updates of one key form a line.
+
+    A worker takes the first of the key whose turn it is, and when that is done the key goes to
+    the end of the queue of keys. So an update that waits for another occupies no worker, and a
+    key with a thousand updates delays another by one turn. A key is remembered for as long as an
+    update of it waits or runs.
+
+    Made by `use_sequential_workers`, for as long as the bot runs. Any thread may use it. It has
+    the methods and attributes that telebot (4.37.1) uses of its own `util.ThreadPool`.
+
+    Args:
+        telebot: The bot whose `exception_handler` is asked first.
+        num_threads: How many workers there are. They are daemons, as telebot's.
+        get_key: See `use_sequential_workers`; so are the next two.
+        limit: How many updates of one key may wait.
+        when_full: Whether one more blocks or is dropped.
+
+    Attributes:
+        workers: The threads.
+        exception_event: Set when an exception was not handled.
+        exception_info: The latest of these.
+    """
+
+    def __init__(
+        self,
+        telebot: TeleBot,
+        num_threads: int,
+        get_key: GetKey = by_sender,
+        limit: int | None = None,
+        when_full: WhenFull = "block",
+    ) -> None:
+        _refuse_limit(limit, when_full)
+        self.num_threads = _checked_count(num_threads)
+        self.exception_event = threading.Event()
+        self.exception_info: Exception | None = None
+        self._telebot: Any = telebot
+        self._get_key = _checked_get_key(get_key)
+        self._limit = limit
+        self._when_full: WhenFull = when_full
+        self._mutex = threading.Lock()
+        self._work = threading.Condition(self._mutex)
+        self._room = threading.Condition(self._mutex)
+        # A key has a line while one of its tasks runs or waits, and is ready if none of them runs.
+        self._lines: dict[object, _Line] = {}
+        self._ready: deque[object] = deque()
+        self._closed = False
+        self._closing: set[threading.Thread] = set()
+        self.workers = [
+            threading.Thread(target=self._run_all, name=f"SequentialWorker-{number}", daemon=True)
+            for number in range(1, num_threads + 1)
+        ]
+        for worker in self.workers:
+            worker.start()
+
+    def put(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> bool:
+        """
+        Let a worker call a function, after everything that was put before with the same key.
+
+        Args:
+            func: What telebot wants to be run.
+            args: Its arguments. The first is the update; a list, as update listeners get it, has
+                no key.
+            kwargs: Its further arguments.
+
+        Returns:
+            Whether it was accepted: not if the pool is closed, or the limit was reached and
+            `when_full` is `"drop"`. Both are logged.
+        """
+        update = args[0] if args else None
+        task = functools.partial(func, *args, **kwargs)
+        refusal = self._queue_up(self._key_of(update), task)
+        if refusal is not None:
+            _logger.warning("dropped a %s: %s", type(update).__name__, refusal)
+        return refusal is None
+
+    def on_exception(self, _worker: threading.Thread, exc_info: Exception) -> None:
+        """
+        Tell the bot of an exception: its `exception_handler`, or else its poll loop.
+
+        If the `exception_handler` raises, the poll loop gets that, with the other as its context.
+        """
+        try:
+            handler = self._telebot.exception_handler
+            handled = handler is not None and handler.handle(exc_info)
+        except Exception as failure:  # noqa: BLE001 -- the poll loop raises it
+            exc_info, handled = failure, False
+        if not handled:
+            self.exception_info = exc_info
+            self.exception_event.set()
+
+    def raise_exceptions(self) -> None:
+        """Raise the latest exception that was not handled, if there is one."""
+        if self.exception_event.is_set() and self.exception_info is not None:
+            raise self.exception_info
+
+    def clear_exceptions(self) -> None:
+        """Take the exceptions so far for handled."""
+        self.exception_event.clear()
+
+    def close(self) -> None:
+        """
+        End the workers after what they run now, and wait for them; may be repeated.
+
+        What still waits is not run, which the logger `telesession` tells. A handler may call it,
+        as `bot.stop_bot()` does: its own worker ends when that handler returns.
+        """
+        caller = threading.current_thread()
+        with self._mutex:
+            self._closed = True
+            dropped = self._count_waiting()
+            self._lines, self._ready = {}, deque()
+            self._work.notify_all()
+            self._room.notify_all()
+            # Two handlers that close the pool at the same time must not wait for each other.
+            self._closing.add(caller)
+            others = [worker for worker in self.workers if worker not in self._closing]
+        if dropped:
+            _logger.warning("closed the worker pool: %d updates that waited are dropped", dropped)
+        try:
+            for worker in others:
+                worker.join()
+        finally:
+            with self._mutex:
+                self._closing.discard(caller)
+
+    def renew(self) -> SequentialWorkers:
+        """A new pool with the same settings, for a bot that polls again after it was stopped."""
+        return SequentialWorkers(
+            self._telebot, self.num_threads, self._get_key, self._limit, self._when_full
+        )
+
+    @property
+    def waiting(self) -> int:
+        """How many updates wait for their turn or for a worker."""
+        with self._mutex:
+            return self._count_waiting()
+
+    def __repr__(self) -> str:
+        return (
+            f"<SequentialWorkers: {self.num_threads} threads, {len(self._lines)} keys, "
+            f"{self.waiting} updates waiting>"
+        )
+
+    def _count_waiting(self) -> int:
+        return sum(len(line.tasks) for line in self._lines.values())
+
+    def _key_of(self, update: Any) -> object:
+        """The key of an update as a string, or an object like no other if it has none."""
+        key = None
+        if update is not None and not isinstance(update, list):
+            try:
+                key = _checked_key(self._get_key(update), update)
+            except Exception as error:  # noqa: BLE001 -- the bot is told
+                error.add_note("get_key raised it; the update is handled without waiting for any")
+                self.on_exception(threading.current_thread(), error)
+        return object() if key is None else key
+
+    def _queue_up(self, key: object, task: Callable[[], Any]) -> str | None:
+        """Put a task at the end of the line of its key, or say why not."""
+        with self._mutex:
+            if self._closed:
+                return "the worker pool is closed"
+            line = self._lines.get(key)
+            if line is None:
+                line = self._lines[key] = _Line()
+                self._ready.append(key)
+                self._work.notify()
+            elif self._when_full == "drop" and len(line.tasks) == self._limit:
+                return f"{self._limit} updates of {key!r} wait already, which is the limit"
+            line.tasks.append(task)
+            self._wait_for_room(line)
+            return None
+
+    def _wait_for_room(self, line: _Line) -> None:
+        """Hold back whoever put the last task of a line, until that is within the limit."""
+        limit = self._limit
+        # A handler that waited for its own worker would wait for ever.
+        if limit is None or threading.current_thread() in self.workers:
+            return
+        place = line.taken + len(line.tasks)
+        self._room.wait_for(lambda: self._closed or place - line.taken <= limit)
+
+    def _run_all(self) -> None:
+        while self._run_next():
+            pass
+
+    def _run_next(self) -> bool:
+        """Wait for a task and run it; false once the pool is closed."""
+        # The task lives in this call alone: an idle worker must not keep the update it had.
+        with self._mutex:
+            self._work.wait_for(lambda: self._ready or self._closed)
+            if self._closed:
+                return False
+            key = self._ready.popleft()
+            task = self._lines[key].take()
+            self._room.notify_all()
+        try:
+            self._run(task)
+        finally:
+            self._give_back(key)
+        return True
+
+    def _run(self, task: Callable[[], Any]) -> None:
+        try:
+            try:
+                task()
+            except Exception as error:  # noqa: BLE001 -- the bot is told
+                self.on_exception(threading.current_thread(), error)
+        except BaseException as error:  # noqa: BLE001 -- telebot's own pool would lose the worker
+            _logger.warning("a handler raised %s; its worker goes on", type(error).__name__)
+
+    def _give_back(self, key: object) -> None:
+        """Let a key queue up again if more of it waits, or else forget it."""
+        with self._mutex:
+            line = self._lines.get(key)
+            if line is None:
+                return
+            if line.tasks:
+                # No worker needs to be woken for it: this one is about to look.
+                self._ready.append(key)
+            else:
+                del self._lines[key]
+
+
+class _Line:
+    """The tasks of one key that wait, and how many were taken before them."""
+
+    __slots__ = ("taken", "tasks")
+
+    def __init__(self) -> None:
+        self.tasks: deque[Callable[[], Any]] = deque()
+        self.taken = 0
+
+    def take(self) -> Callable[[], Any]:
+        self.taken += 1
+        return self.tasks.popleft()
+
+
+def _one_by_one(bot: Any, process: Callable[[list[Any]], Any]) -> Callable[[list[Any]], None]:
+    """A `process_new_updates` that hands each update over in a batch of its own."""
+    batches = threading.Lock()
+
+    def hand_over(updates: list[Any]) -> None:
+        # As telebot does it: whoever polls meanwhile must not ask for this batch once more.
+        bot.last_update_id = max([bot.last_update_id, *(update.update_id for update in updates)])
+        for update in updates:
+            try:
+                process([update])
+            except Exception:
+                bot.last_update_id = update.update_id - 1
+                raise
+
+    @functools.wraps(process)
+    def process_new_updates(updates: list[Any]) -> None:
+        # After an exception infinity_polling() polls in a new thread, even while the former one
+        # waits for room in the middle of a batch. What is newer must not overtake the rest of it.
+        if threading.current_thread() in getattr(bot.worker_pool, "workers", ()):
+            hand_over(updates)
+        elif len(updates) > 1:
+            with batches:
+                hand_over(updates)
+        else:
+            # From webhooks: nobody has to wait for one that waits for room, and holds no more.
+            with batches:
+                pass
+            hand_over(updates)
+
+    return process_new_updates
+
+
+def _close(pool: Any) -> None:
+    """Close a pool, and if it is telebot's, do not let its workers look up twice a second."""
+    if isinstance(pool, util.ThreadPool):
+        for worker in pool.workers:
+            worker.stop()  # type: ignore[no-untyped-call]
+        for _ in pool.workers:
+            pool.put(int)  # type: ignore[no-untyped-call]
+    pool.close()
+
+
+def _refuse_bot(bot: Any) -> None:
+    if not isinstance(bot, TeleBot):
+        raise TypeError(
+            "use_sequential_workers needs a telebot.TeleBot, whose handlers run in threads, not "
+            f"an object of type {type(bot).__name__}"
+        )
+    if not bot.threaded:
+        raise ValueError(
+            "the bot was made with threaded=False and has no workers: it handles one update after "
+            "the other; make it with threaded=True to use workers"
+        )
+
+
+def _checked_count(num_threads: Any) -> int:
+    if type(num_threads) is not int:
+        raise TypeError(f"num_threads must be an int, not {type(num_threads).__name__}")
+    if num_threads < 1:
+        raise ValueError(f"num_threads must be 1 or more, not {num_threads}")
+    return num_threads
+
+
+def _checked_get_key(get_key: Any) -> GetKey:
+    if not callable(get_key) or is_async(get_key):
+        raise TypeError(
+            "get_key must be a function from the update to its key, without async, not "
+            f"{type(get_key).__name__}"
+        )
+    return get_key  # type: ignore[no-any-return]
+
+
+def _refuse_limit(limit: Any, when_full: Any) -> None:
+    if limit is not None and type(limit) is not int:
+        raise TypeError(f"limit must be an int or None, not {type(limit).__name__}")
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit must be 1 or more, not {limit}; None lets any number wait")
+    if when_full not in ("block", "drop"):
+        raise ValueError(f"when_full must be 'block' or 'drop', not {when_full!r}")
+    if limit is None and when_full == "drop":
+        raise ValueError("when_full='drop' drops nothing without a limit; pass a limit, too")
+
+
+def _checked_key(key: Any, update: object) -> str | None:
+    if key is None or (isinstance(key, str) and key):
+        return key
+    if isinstance(key, bool) or not isinstance(key, int):
+        fault = "an empty string" if key == "" else f"an object of type {type(key).__name__}"
+        raise TypeError(
+            f"get_key returned {fault} for a {type(update).__name__}; let it return a non-empty "
+            "str, an int, or None for an update that need not wait for others"
+        )
+    return str(key)

@@ -1,0 +1,123 @@
+"""The options of sessions: what they are, and which values make no sense."""
+
+from __future__ import annotations
+
+import inspect
+import keyword
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+
+from telesession.handlers import is_async
+from telesession.session import seconds
+from telesession.storage.base import Storage
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from telesession.record import Migration
+
+T = TypeVar("T")
+Instance = TypeVar("Instance")
+
+# What `initial` may be for sessions that are mappings, and for those that are instances.
+MakesFields = (
+    Mapping[str, Any] | Callable[[], Mapping[str, Any]] | Callable[[Any], Mapping[str, Any]]
+)
+MakesInstance = Callable[[], Instance] | Callable[[Any], Instance]
+
+
+class Options(TypedDict, total=False):
+    """The options of `Sessions` and `with_session` that do not decide the session's type."""
+
+    get_storage_key: Callable[[Any], str | int | None]
+    storage: Storage | None
+    lifetime: float | timedelta | None
+    name: str
+    prefix: str
+    lock_timeout: float | timedelta | None
+    commit_on_error: bool
+    version: int
+    migrations: Mapping[int, Migration]
+
+
+def checked_type(option: str, value: object, kind: type[T]) -> T:
+    """See that an option is of a type."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{option} must be a {kind.__name__}, not {type(value).__name__}")
+    return value
+
+
+def checked_key_function(get_storage_key: Any) -> Any:
+    """See that `get_storage_key` can be called with an update."""
+    if not callable(get_storage_key):
+        raise TypeError(
+            "get_storage_key must be a function from the update to its key, not "
+            f"{type(get_storage_key).__name__}"
+        )
+    if is_async(get_storage_key):
+        raise TypeError("get_storage_key must not be async; write it with def")
+    try:
+        inspect.signature(get_storage_key).bind(None)
+    except TypeError as error:
+        raise TypeError(f"get_storage_key must take one argument, the update: {error}") from None
+    except ValueError:
+        pass  # What is written in C does not always tell what it takes.
+    return get_storage_key
+
+
+def checked_storage(storage: Any) -> Storage:
+    """See that a storage is one, with a codec."""
+    if not isinstance(storage, Storage):
+        hint = "; wrap a mapping as MemoryStorage(store)" if isinstance(storage, Mapping) else ""
+        raise TypeError(
+            "storage must extend telesession.Storage, and an object of type "
+            f"{type(storage).__name__} does not{hint}"
+        )
+    for method in ("encode", "decode"):
+        if not callable(getattr(storage.codec, method, None)):
+            raise TypeError(f"the codec of {storage!r} has no method {method!r}")
+    return storage
+
+
+def checked_version(version: Any) -> int:
+    """See that a version is a number from 0 on."""
+    if type(version) is not int:
+        raise TypeError(f"version must be an int, not {type(version).__name__}")
+    if version < 0:
+        raise ValueError(f"version must be 0 or more, not {version}")
+    return version
+
+
+def checked_migrations(migrations: Any, version: int) -> dict[int, Migration]:
+    """See that migrations are steps to versions up to the one that is written."""
+    if not isinstance(migrations, Mapping):
+        raise TypeError(
+            "migrations must map the version that a step leads to to a function, "
+            f"such as {{1: rename_field}}, not {type(migrations).__name__}"
+        )
+    for number, migration in migrations.items():
+        if type(number) is not int or not 0 < number <= version:
+            raise ValueError(
+                f"migrations lead to versions from 1 to version={version}, not to {number!r}"
+            )
+        if not callable(migration) or is_async(migration):
+            raise TypeError(f"migration {number} must be a function of a dict, without async")
+    return dict(migrations)
+
+
+def checked_lifetime(lifetime: float | timedelta | None) -> float | None:
+    """The seconds of a lifetime; `None` is for ever."""
+    if lifetime is None:
+        return None
+    checked = seconds(lifetime, "lifetime")
+    if not checked:
+        raise ValueError("lifetime must be more than 0 s; None keeps sessions for ever")
+    return checked
+
+
+def checked_name(name: Any) -> str:
+    """See that a name can be that of a parameter."""
+    checked = checked_type("name", name, str)
+    if not checked.isidentifier() or keyword.iskeyword(checked):
+        raise ValueError(f"name must be the name of a parameter, which {name!r} cannot be")
+    return checked
