@@ -27,9 +27,7 @@ class Attachable(Protocol):
         """See `Sessions.with_session`."""
         ...
 
-    def move(self, old_key: str, new_key: str) -> bool:
-        """See `Sessions.move`."""
-        ...
+    def _follow(self, old_key: str, new_key: str) -> None: ...
 
 
 class Attachment:
@@ -182,10 +180,11 @@ class Attachment:
                 continue
             for sessions in self._followers:
                 try:
-                    sessions.move(*keys)
-                except SessionError as error:
-                    # No reason to lose the update; another one, in the other chat, tells the same.
-                    _log.error("a group became a supergroup, and we %s", error)
+                    sessions._follow(*keys)
+                except Exception as error:  # noqa: BLE001 -- no reason to lose the updates
+                    # Only errors of our own are known to show no values.
+                    fault = error if isinstance(error, SessionError) else type(error).__name__
+                    _log.error("could not follow a group to its supergroup: %s", fault)
 
     def _replace(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
         before = vars(owner).get(name)

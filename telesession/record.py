@@ -147,7 +147,12 @@ class Records:
         return self._codec.encode(self._codec.decode(payload, key), new_key)
 
     def says_the_same(self, payload: bytes, other: bytes, key: str) -> bool:
-        """Whether two payloads of one key say the same."""
+        """
+        Whether two payloads of one key say the same; the first is one that this codec wrote.
+
+        Raises:
+            DecodeError: The other is not a record.
+        """
         return self._codec.encode(self._codec.decode(other, key), key, payload) == payload
 
     def copy(self, fields: dict[str, Any], key: str) -> dict[str, Any]:

@@ -163,6 +163,8 @@ class Sessions(Generic[S]):
             migrations=checked_migrations(migrations or {}, version),
         )
         self._initial = Initial(initial, self._records.check)
+        # Where sessions went that have followed a group: late updates still bring the old key.
+        self._successors: dict[str, str] = {}
 
     @overload
     def with_session(
@@ -253,7 +255,8 @@ class Sessions(Generic[S]):
         repeat the move ends it.
 
         Returns:
-            Whether there was a session to move. Where there is none, nothing happens.
+            Whether the session is under the new key now. Where there was none under the old one,
+            nothing happens.
 
         Raises:
             SessionError: There is another session under the new key, and neither was changed, or
@@ -301,13 +304,15 @@ class Sessions(Generic[S]):
         Args:
             bot: A `TeleBot`, before it is started.
             follow_migrations: Whether the session of a group that becomes a supergroup moves
-                with it to the new chat id, before a handler sees an update from there. Only for
+                with it to the new chat id, before a handler sees an update from there; those
+                that still come from the old chat get it, too. Only for
                 `get_storage_key=by_chat`.
 
         Raises:
             TypeError: It is no `TeleBot`, or one of its handlers cannot have a session. Nothing
                 was attached then.
-            ValueError: The parameter's name is that of other sessions that are attached.
+            ValueError: The parameter's name is that of other sessions that are attached, or
+                `follow_migrations` is for sessions of something else than chats.
         """
         if follow_migrations and self._get_storage_key is not by_chat:
             raise ValueError(
@@ -336,6 +341,11 @@ class Sessions(Generic[S]):
     def __repr__(self) -> str:
         return f"<Sessions {self._prefix!r} in {self._storage!r}>"
 
+    def _follow(self, old_key: str, new_key: str) -> None:
+        """Move a session, and use it from now on for updates that bring its old key."""
+        self._successors[self._full_key(old_key)] = self._full_key(new_key)
+        self.move(old_key, new_key)
+
     def _peek(self, full_key: str) -> dict[str, Any] | None:
         payload = self._storage.get(full_key)
         if payload is None:
@@ -350,11 +360,10 @@ class Sessions(Generic[S]):
                 f"no session for this {type(update).__name__}: get_storage_key raised "
                 f"{type(error).__name__}; let it return None for an update without a session"
             ) from error
-        if isinstance(key, str) and key:
-            return self._prefix + key
-        if fault := _key_fault(key):
+        if not (isinstance(key, str) and key) and (fault := _key_fault(key)):
             raise NoSessionKeyError(type(update).__name__, f"returned {fault}")
-        return f"{self._prefix}{key}"
+        full_key = f"{self._prefix}{key}"
+        return self._successors.get(full_key, full_key)
 
     def _full_key(self, key: str | int) -> str:
         if fault := _key_fault(key):

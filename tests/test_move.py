@@ -841,6 +841,21 @@ def test_it_moves_before_the_handlers_of_the_batch(where: str, threads: str) -> 
     assert {NEW: {"counter": 3}, f"chat:{OTHER_GROUP['id']}": {"counter": 1}} == stored(sessions)
 
 
+@pytest.mark.parametrize("threads", ["one-thread", "threads"])
+def test_what_still_comes_from_the_old_chat_finds_the_session_moved(threads: str) -> None:
+    """A late message of the group revives nothing: it counts for the supergroup's session."""
+    sessions = by_chats()
+    set_fields(sessions, OLD, counter=1)
+    with contextmanager(make_host)(threads) as host:
+        sessions.attach(host.bot, follow_migrations=True)
+        host.bot.register_message_handler(count, content_types=["text", "migrate_to_chat_id"])
+        host.bot.process_new_updates([said("hi", BASIC_GROUP), told_in_group()])
+        host.deliver(said("hi", BASIC_GROUP), told_in_supergroup(), said("hi", GROUP))
+
+    assert [] == host.raised
+    assert {NEW: {"counter": 5}} == stored(sessions)
+
+
 def test_next_steps_of_the_supergroup_find_the_session_moved(quick_host: Host) -> None:
     """The first message of a batch is not handled before the last one was looked at."""
     sessions = by_chats()
