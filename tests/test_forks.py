@@ -27,6 +27,34 @@ os._exit(0)
 WITHOUT_RESET = "MemoryStorage._forget_holders = lambda self: None"
 
 
+HANDLER = """
+import os
+from telesession import Sessions
+
+sessions = Sessions()
+with sessions.open(1) as session:
+    session.who = "child"
+    if pid := os.fork():
+        assert os.waitpid(pid, 0) == (pid, 0)
+        session.who = "parent"
+with sessions.open(1) as session:
+    print(session.who, flush=True)
+os._exit(0)
+"""
+
+
+def run(program: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    return done.stdout.splitlines()
+
+
+def test_a_handler_that_forks_ends_on_both_sides() -> None:
+    """In memory each process goes on with a session of its own, and the next has its turn."""
+    assert ["child", "parent"] == run(HANDLER)
+
+
 @pytest.mark.parametrize(
     ("control", "expected"),
     [("", "held"), (WITHOUT_RESET, "busy")],
@@ -34,13 +62,5 @@ WITHOUT_RESET = "MemoryStorage._forget_holders = lambda self: None"
 )
 def test_a_forked_process_has_the_records_and_no_locks(control: str, expected: str) -> None:
     """What a thread of the parent held is free in a forked child, and held in the parent."""
-    done = subprocess.run(
-        [sys.executable, "-c", FORK.format(control=control)],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-
     expected_lines = [f"child {expected} b'payload'", "parent busy b'payload'"]
-    assert expected_lines == done.stdout.splitlines()
+    assert expected_lines == run(FORK.format(control=control))

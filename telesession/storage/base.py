@@ -119,8 +119,10 @@ class Storage(ABC):
         return time.time()
 
     def _forget_holders(self) -> None:
-        """Begin with no locks, in a process just forked: those who held them are not in it."""
+        """Begin anew in a process just forked: of all threads only this one is in it."""
         self._locks = LockTable()
+        for key in vars(self._opened):
+            self._locks.acquire(key)
 
     def close(self) -> None:  # noqa: B027 -- most storages have nothing to close
         """Give back what the storage has opened; may be repeated. Here there is nothing."""

@@ -124,7 +124,10 @@ class RedisStorage(Storage):
         self._command("write", key, "SET", self._name(key), payload, *expiry, "GET", get=True)
 
     def delete(self, key: str) -> bool:
-        """See `Storage.delete`."""
+        """
+        See `Storage.delete`. If the answer is lost and the client asks again, it is that there is
+        none.
+        """
         return self._command("delete", key, "GETDEL", self._name(key)) is not None
 
     def touch(self, key: str, lifetime: float | None) -> bool:
