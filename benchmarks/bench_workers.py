@@ -16,7 +16,7 @@ from typing import Any
 
 from telebot import TeleBot, types
 
-from telesession.bot.workers import use_sequential_workers
+from telesession import use_sequential_workers
 
 USERS = 200
 SECONDS = 0.01

@@ -75,6 +75,7 @@ class Stage:
 @contextmanager
 def on_stage(name: str, api: BotAPI) -> Iterator[Stage]:
     """Import an example as a new process would, and let its bot poll."""
+    forget_sessions()
     module = load(name)
     try:
         with run_polling(module.bot, api) as polling:
@@ -100,6 +101,11 @@ def fresh_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No token, an empty directory, and nothing in the storage that all decorators share."""
     forget_settings(monkeypatch)
     monkeypatch.chdir(tmp_path)
+    forget_sessions()
+
+
+def forget_sessions() -> None:
+    """Empty the storage that all decorators share which name none."""
     shared = Sessions()
     for key in list(shared.keys()):
         shared.delete(key)

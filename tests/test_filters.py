@@ -29,9 +29,9 @@ from telesession import (
     SQLiteStorage,
     StorageError,
     by_chat,
+    session_filter,
     ttl,
 )
-from telesession.bot.filters import session_filter
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

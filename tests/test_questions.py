@@ -56,10 +56,12 @@ from telesession import (
     SQLiteStorage,
     Storage,
     StorageError,
+    ask,
     by_chat,
     by_sender_in_chat,
+    cancel,
+    use_questions,
 )
-from telesession.bot.questions import ask, cancel, use_questions
 from telesession.storage.base import Hold
 
 if TYPE_CHECKING:
@@ -1001,8 +1003,7 @@ class TestAtTheSameTime:
 PROGRAM = """
     import json, sys
     from telebot import TeleBot, types
-    from telesession import Sessions, SQLiteStorage
-    from telesession.bot.questions import ask, use_questions
+    from telesession import Sessions, SQLiteStorage, ask, use_questions
     from telesession.testing import BotAPI
 
     def take_name(message, session):

@@ -21,8 +21,14 @@ from telebot.handler_backends import BaseMiddleware
 from test_examples import on_stage
 from updates import ANNA, BORIS, CLARA, GROUP, TOKEN, UPDATE_IDS, message, private
 
-from telesession import LockTimeoutError, MemoryStorage, Sessions, by_chat, by_sender
-from telesession.bot.workers import use_sequential_workers
+from telesession import (
+    LockTimeoutError,
+    MemoryStorage,
+    Sessions,
+    by_chat,
+    by_sender,
+    use_sequential_workers,
+)
 from telesession.testing import BotAPI, RecordingExceptionHandler, run_polling
 
 if TYPE_CHECKING:
