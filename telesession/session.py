@@ -435,9 +435,9 @@ def describe(kind: str, session: Session) -> str:
     return f"<{kind} {state.key!r}{closed}: {', '.join(live_fields(session)) or 'no fields'}>"
 
 
-def missing(session: Session, name: object) -> str:
+def missing(session: Session, name: Any) -> str:
     """Say that there is no such field, and whether it has expired."""
-    key, mark = state_of(session).key, state_of(session).marks.get(name)  # type: ignore[call-overload]
+    key, mark = state_of(session).key, state_of(session).marks.get(name)
     if mark is not None:
         return f"field {name!r} of session {key!r} expired, {mark.lifetime:g} s after its update"
     return f"session {key!r} has no field {name!r}"

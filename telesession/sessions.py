@@ -202,9 +202,10 @@ class Sessions(Generic[S]):
                     return handler(*args, session)
                 return handler(*call.place(session, args, kwargs), **kwargs)
 
+        decorated: Any = wrapper
         # telebot looks at the signature to decide what to pass to a handler.
-        wrapper.__signature__ = call.published  # type: ignore[attr-defined]
-        wrapper.__telesession__ = self  # type: ignore[attr-defined]
+        decorated.__signature__ = call.published
+        decorated.__telesession__ = self
         return wrapper
 
     def open(self, key: str | int, update: object = None) -> AbstractContextManager[S]:

@@ -250,7 +250,7 @@ class _Shown:
         raise TypeError("a session cannot be pickled; store or send as_dict(session)")
 
 
-def _make_shown_class(cls: type) -> type:
+def _make_shown_class(cls: type) -> Any:
     """Generate the subclass of a dataclass whose instances show a session."""
     body = {
         "__doc__": cls.__doc__,
@@ -266,7 +266,7 @@ def _make_shown_class(cls: type) -> type:
     shown._telesession_settable = frozenset(
         name for name in dir(shown) if hasattr(getattr_static(shown, name, None), "__set__")
     )
-    return shown  # type: ignore[no-any-return]
+    return shown
 
 
 _COMPARISONS = ("__eq__", "__lt__", "__le__", "__gt__", "__ge__")
