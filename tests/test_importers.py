@@ -457,7 +457,8 @@ def touching(path: Path) -> dict[str, Any]:
         "posix.system": Running(os.system, f"touch {path}"),
         "builtins.exec": Running(exec, f"open({str(path)!r}, 'w')"),
         "builtins.eval": Running(eval, f"open({str(path)!r}, 'w')"),
-        "io.open": Running(open, str(path), "w"),
+        # Where Python 3.13 says that it is.
+        f"{open.__module__}.open": Running(open, str(path), "w"),
         "subprocess.Popen": Running(subprocess.Popen, ["touch", str(path)]),
         "builtins.getattr": Running(getattr, os, "system"),
     }

@@ -68,26 +68,36 @@ class CountingPool:
         """
         End the workers after the tasks that they run now; the tasks that wait are dropped.
 
-        Waits up to `timeout` seconds for each worker of telebot's pool, where its own `close`
-        would wait for ever. Raises `RuntimeError` if one still runs then.
+        Waits up to `timeout` seconds for each worker, where a pool's own `close` would wait for
+        ever. Raises `RuntimeError` if one still runs then.
         """
-        if not _is_telebots(self.pool):
+        workers, caller = getattr(self.pool, "workers", []), threading.current_thread()
+        if _is_telebots(self.pool):
+            self._stop_workers()
+            ending = [worker for worker in workers if worker is not caller]
+        elif caller in workers:
+            # A handler stops its bot: only the pool knows that this worker cannot end yet.
             self.pool.close()
-            return
-        workers = self.pool.workers
-        for worker in workers:
-            worker.stop()
-        # A stopped worker looks up only after its next task, or after half a second without one.
-        for _ in workers:
-            self.pool.put(_do_nothing)
-        others = [worker for worker in workers if worker is not threading.current_thread()]
-        for worker in others:
-            worker.join(timeout)
-        if running := sum(worker.is_alive() for worker in others):
+            ending = []
+        else:
+            ending = [threading.Thread(target=self.pool.close, daemon=True)]
+            ending[0].start()
+        for thread in ending:
+            thread.join(timeout)
+        if any(thread.is_alive() for thread in ending):
+            running = sum(worker.is_alive() for worker in workers) or "some"
             raise RuntimeError(
                 f"could not stop the bot: {running} of its handlers still run after {timeout:g} s; "
                 "let them return before the `with` block ends"
             )
+
+    def _stop_workers(self) -> None:
+        """Tell the workers of telebot's own pool to end."""
+        for worker in self.pool.workers:
+            worker.stop()
+        # A stopped worker looks up only after its next task, or after half a second without one.
+        for _ in self.pool.workers:
+            self.pool.put(_do_nothing)
 
     def _count(self, change: int) -> None:
         with self._lock:

@@ -8,6 +8,7 @@ import pytest
 from telebot import ExceptionHandler, TeleBot, apihelper, util
 from telebot.handler_backends import BaseMiddleware
 
+from telesession import use_sequential_workers
 from telesession.testing import BotAPI, RecordingExceptionHandler, run_polling
 from telesession.testing.pool import CountingPool
 
@@ -367,6 +368,55 @@ class TestPools:
             polling.wait_idle()
         assert ["A"] == texts(api)
         assert [False] == [thread.is_alive() for thread in pool.threads]
+
+    def test_sequential_workers_are_closed_and_renewed(self, api: BotAPI) -> None:
+        """A bot with sequential workers can be polled again, as one with telebot's own."""
+        bot = make_bot()
+        use_sequential_workers(bot)
+        for text in ("a", "b"):
+            handle(api, bot, text)
+            assert [False] == list({worker.is_alive() for worker in bot.worker_pool.workers})
+        assert ["A", "B"] == texts(api)
+
+    def test_what_a_pool_refuses_is_not_waited_for(self, api: BotAPI) -> None:
+        """A bot that drops an update is idle when it has handled the others."""
+        bot = make_bot()
+        use_sequential_workers(bot, num_threads=1, limit=1, when_full="drop")
+        started, go_on = threading.Event(), threading.Event()
+
+        @bot.edited_message_handler()
+        def hang(message: Any) -> None:
+            started.set()
+            go_on.wait(10)
+
+        with run_polling(bot) as polling:
+            api.user(1).edit(api.user(1).send("a"), "b")
+            started.wait(10)
+            for text in ("c", "d", "e"):
+                api.user(1).send(text)
+            api.wait_until_confirmed()
+            go_on.set()
+            polling.wait_idle()
+        assert ["A", "C"] == texts(api)
+
+    def test_another_pool_does_not_hang_either(self, api: BotAPI) -> None:
+        """A handler that does not return is an error, whoever made the workers."""
+        bot = make_bot()
+        use_sequential_workers(bot)
+        started, go_on = threading.Event(), threading.Event()
+
+        @bot.edited_message_handler()
+        def hang(message: Any) -> None:
+            started.set()
+            go_on.wait(10)
+
+        polling = run_polling(bot, timeout=0.1)
+        polling.__enter__()
+        api.user(1).edit(api.user(1).send("a"), "b")
+        started.wait(10)
+        with pytest.raises(RuntimeError, match="1 of its handlers still run"):
+            polling.__exit__(None, None, None)
+        go_on.set()
 
     def test_tasks_are_counted_until_done(self) -> None:
         """A task counts from put() until it has returned, and is reported when it raised."""
