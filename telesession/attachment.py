@@ -108,7 +108,7 @@ class Attachment:
         # All of them first: one that cannot have a session must not leave half of them changed.
         originals = [self._original(handler["function"]) for handler in handlers]
         functions = [decorated(original, attached) for original in originals]
-        self._attached = attached
+        self._attached, self._originals = attached, {}
         for handler, function, original in zip(handlers, functions, originals, strict=True):
             self._put(handler, function, original)
 
@@ -140,8 +140,7 @@ class Attachment:
         def process_new_updates(updates: Any) -> None:
             if self._attached:
                 self._stand_at_the_backends()
-            if self._followers:
-                self._follow(updates)
+            self.follow(updates)
             process(updates)
 
         return process_new_updates
@@ -172,19 +171,18 @@ class Attachment:
 
         return type(handler)(call, *handler["args"], **handler["kwargs"])
 
-    def _follow(self, updates: Iterable[Any]) -> None:
-        """Move what groups had that became supergroups, before a handler looks for it."""
-        for update in updates:
-            keys = migrated_keys(update.message)
-            if keys is None:
-                continue
+    def follow(self, updates: Iterable[Any]) -> None:
+        """Let sessions go with groups that became supergroups, before a handler looks for them."""
+        if not self._followers:
+            return
+        for keys in filter(None, (migrated_keys(update.message) for update in updates)):
             for sessions in self._followers:
                 try:
                     sessions._follow(*keys)
                 except Exception as error:  # noqa: BLE001 -- no reason to lose the updates
                     # Only errors of our own are known to show no values.
                     fault = error if isinstance(error, SessionError) else type(error).__name__
-                    _log.error("could not follow a group to its supergroup: %s", fault)
+                    _log.warning("a supergroup gets its session when it is next used: %s", fault)
 
     def _replace(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
         before = vars(owner).get(name)

@@ -77,7 +77,7 @@ def by_topic(update: Any, /) -> str | None:
     Returns `None` where `by_chat` would, and where Telegram does not say which topic it was in:
     for reactions and changes of members, and for buttons under inaccessible messages.
     """
-    chat, topic = _chat_label(update), _topic_label(_message(update))
+    chat, topic = _chat_label(update), _topic_label(message_of(update))
     return None if chat is None or topic is None else f"topic:{chat}:{topic}"
 
 
@@ -94,13 +94,13 @@ def migrated_keys(message: Any) -> tuple[str, str] | None:
     return None
 
 
-def _message(update: Any) -> Any:
+def message_of(update: Any) -> Any:
     """The message a button press belongs to; every other update speaks for itself."""
     return getattr(update, "message", None) or update
 
 
 def _chat_label(update: Any) -> str | None:
-    message = _message(update)
+    message = message_of(update)
     chat = getattr(message, "chat", None)
     if chat is None:
         return None

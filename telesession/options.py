@@ -47,36 +47,47 @@ def checked_type(option: str, value: object, kind: type[T]) -> T:
     return value
 
 
-def checked_key_function(get_storage_key: Any) -> Any:
-    """See that `get_storage_key` can be called with an update."""
-    if not callable(get_storage_key):
+def checked_key_function(function: Any, option: str) -> Any:
+    """See that a function from updates to keys can be called with an update."""
+    if not callable(function):
         raise TypeError(
-            "get_storage_key must be a function from the update to its key, not "
-            f"{type(get_storage_key).__name__}"
+            f"{option} must be a function from the update to its key, not {type(function).__name__}"
         )
-    if is_async(get_storage_key):
-        raise TypeError("get_storage_key must not be async; write it with def")
+    if is_async(function):
+        raise TypeError(f"{option} must not be async; write it with def")
     try:
-        inspect.signature(get_storage_key).bind(None)
+        inspect.signature(function).bind(None)
     except TypeError as error:
-        raise TypeError(f"get_storage_key must take one argument, the update: {error}") from None
+        raise TypeError(f"{option} must take one argument, the update: {error}") from None
     except ValueError:
         pass  # What is written in C does not always tell what it takes.
-    return get_storage_key
+    return function
 
 
 def checked_storage(storage: Any) -> Storage:
     """See that a storage is one, with a codec."""
+    if isinstance(storage, type) and issubclass(storage, Storage):
+        raise TypeError(
+            f"storage is the class {storage.__name__}; pass an instance, {storage.__name__}(...)"
+        )
     if not isinstance(storage, Storage):
-        hint = "; wrap a mapping as MemoryStorage(store)" if isinstance(storage, Mapping) else ""
         raise TypeError(
             "storage must extend telesession.Storage, and an object of type "
-            f"{type(storage).__name__} does not{hint}"
+            f"{type(storage).__name__} does not{_storage_hint(storage)}"
         )
+    if isinstance(storage.codec, type):
+        name = storage.codec.__name__
+        raise TypeError(f"the codec of {storage!r} is the class {name}; pass an instance, {name}()")
     for method in ("encode", "decode"):
         if not callable(getattr(storage.codec, method, None)):
             raise TypeError(f"the codec of {storage!r} has no method {method!r}")
     return storage
+
+
+def _storage_hint(storage: Any) -> str:
+    if isinstance(storage, Mapping):
+        return "; wrap a mapping as MemoryStorage(store)"
+    return '; for a file, write SQLiteStorage("bot.db")' if isinstance(storage, str) else ""
 
 
 def checked_version(version: Any) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -17,7 +19,7 @@ from typing import (
 )
 
 from telesession.attachment import Attachment
-from telesession.errors import NoSessionKeyError, SessionError
+from telesession.errors import LockTimeoutError, NoSessionKeyError, SessionError
 from telesession.handlers import CallForm
 from telesession.initial import Initial
 from telesession.keys import by_chat, by_sender
@@ -64,6 +66,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _default_storage = MemoryStorage()
+_log = logging.getLogger("telesession")
 
 
 class _Update(Protocol):
@@ -149,7 +152,7 @@ class Sessions(Generic[S]):
         version: int = 0,
         migrations: Mapping[int, Migration] | None = None,
     ) -> None:
-        self._get_storage_key = checked_key_function(get_storage_key)
+        self._get_storage_key = checked_key_function(get_storage_key, "get_storage_key")
         self._storage = _default_storage if storage is None else checked_storage(storage)
         self._lifetime = checked_lifetime(lifetime)
         self._name = checked_name(name)
@@ -163,8 +166,6 @@ class Sessions(Generic[S]):
             migrations=checked_migrations(migrations or {}, version),
         )
         self._initial = Initial(initial, self._records.check)
-        # Where sessions went that have followed a group: late updates still bring the old key.
-        self._successors: dict[str, str] = {}
 
     @overload
     def with_session(
@@ -244,6 +245,7 @@ class Sessions(Generic[S]):
         if opened is not None:
             forget(opened)
             return self._storage.has(full_key)
+        self._settle(full_key, self._lock_timeout)
         with self._storage.hold(full_key, self._lock_timeout) as held:
             return held.delete()
 
@@ -264,34 +266,19 @@ class Sessions(Generic[S]):
                 this is a handler that has one of the two.
         """
         old, new = self._full_key(old_key), self._full_key(new_key)
-        if old == new:
-            return self._storage.has(old)
         if not vars(self._storage._opened).keys().isdisjoint((old, new)):
             raise SessionError(
                 f"could not move session {old!r} to {new!r}: the handler that does it has one of "
                 "them; do it when that has returned"
             )
-        # Two that move between the same keys take the locks in the same order.
-        first, second = sorted((old, new))
-        with (
-            self._storage.hold(first, self._lock_timeout) as one,
-            self._storage.hold(second, self._lock_timeout) as other,
-        ):
-            source, target = (one, other) if first == old else (other, one)
-            payload = source.get()
-            if payload is None:
-                return False
-            moved, there = self._records.rekey(payload, old, new), target.get()
-            # What is there goes second: it may be damaged, and a codec trusts the first.
-            if there is not None and not self._records.says_the_same(moved, there, new):
-                raise SessionError(
-                    f"could not move session {old!r} to {new!r}: there is one already; delete the "
-                    "one that shall go"
-                )
-            target.set(moved, self._lifetime)
-            target.flush()
-            source.delete()
-            return True
+        for key in (old, new):
+            self._settle(key, self._lock_timeout)
+        if old == new:
+            return self._storage.has(old)
+        moved = self._transfer(old, new, self._lock_timeout)
+        if moved is None:
+            raise SessionError(_taken(old, new))
+        return moved
 
     def attach(self, bot: Any, *, follow_migrations: bool = False) -> None:
         """
@@ -305,9 +292,10 @@ class Sessions(Generic[S]):
         Args:
             bot: A `TeleBot`, before it is started.
             follow_migrations: Whether the session of a group that becomes a supergroup moves
-                with it to the new chat id, before a handler sees an update from there; those
-                that still come from the old chat get it, too. Only for
-                `get_storage_key=by_chat`.
+                with it to the new chat id, at once or, if a handler has it, when it is next used.
+                What still comes from the old chat gets it, too, until the process ends. Only for
+                `get_storage_key=by_chat`; what is kept for single members, topics, questions and
+                telebot's states stays under the old id.
 
         Raises:
             TypeError: It is no `TeleBot`, or one of its handlers cannot have a session. Nothing
@@ -343,15 +331,57 @@ class Sessions(Generic[S]):
         return f"<Sessions {self._prefix!r} in {self._storage!r}>"
 
     def _follow(self, old_key: str, new_key: str) -> None:
-        """Move a session, and use it from now on for updates that bring its old key."""
-        self._successors[self._full_key(old_key)] = self._full_key(new_key)
-        self.move(old_key, new_key)
+        """
+        Let a session go on under another key: at once, or before it is used for the next time.
 
-    def _peek(self, full_key: str) -> dict[str, Any] | None:
-        payload = self._storage.get(full_key)
-        if payload is None:
-            return None
-        return self._records.load(payload, full_key, self._storage.now)[0]
+        Whoever tells the news does not wait for a handler that has it.
+        """
+        new = self._prefix + new_key
+        self._storage._successions.add(self._prefix + old_key, new)
+        with suppress(LockTimeoutError):
+            self._settle(new, 0)
+
+    def _settle(self, key: str, timeout: float | None) -> None:
+        """Move to a key what is pending; if that fails, nobody may begin anew under it."""
+        pending = self._storage._successions.pending
+        old = pending.get(key)
+        if old is None:
+            return
+        if self._transfer(old, key, timeout) is None:
+            _log.error("a group became a supergroup, and we %s", _taken(old, key))
+        pending.pop(key, None)
+
+    def _transfer(self, old: str, new: str, timeout: float | None) -> bool | None:
+        """
+        Move what is there under a key to another one.
+
+        Returns:
+            Whether there was anything; `None` if there is something else under the new key.
+        """
+        # Two that move between the same keys take the locks in the same order.
+        first, second = sorted((old, new))
+        with (
+            self._storage.hold(first, timeout) as one,
+            self._storage.hold(second, timeout) as other,
+        ):
+            source, target = (one, other) if first == old else (other, one)
+            payload = source.get()
+            if payload is None:
+                return False
+            moved, there = self._records.rekey(payload, old, new), target.get()
+            # What is there goes second: it may be damaged, and a codec trusts the first.
+            if there is not None and not self._records.says_the_same(moved, there, new):
+                return None
+            target.set(moved, self._lifetime)
+            target.flush()
+            source.delete()
+            return True
+
+    def _peek(self, key: str) -> dict[str, Any] | None:
+        payload, old = self._storage.get(key), self._storage._successions.pending.get(key)
+        if payload is None and old is not None:
+            key, payload = old, self._storage.get(old)
+        return None if payload is None else self._records.load(payload, key, self._storage.now)[0]
 
     def _key_of(self, update: Any) -> str:
         try:
@@ -364,12 +394,13 @@ class Sessions(Generic[S]):
         if not (isinstance(key, str) and key) and (fault := _key_fault(key)):
             raise NoSessionKeyError(type(update).__name__, f"returned {fault}")
         full_key = f"{self._prefix}{key}"
-        return self._successors.get(full_key, full_key)
+        return self._storage._successions.heirs.get(full_key, full_key)
 
     def _full_key(self, key: str | int) -> str:
         if fault := _key_fault(key):
             raise TypeError(f"the key of a session is a non-empty str or an int, not {fault}")
-        return f"{self._prefix}{key}"
+        full_key = f"{self._prefix}{key}"
+        return self._storage._successions.heirs.get(full_key, full_key)
 
 
 @overload
@@ -437,6 +468,8 @@ class _Use(State, Generic[S]):
             settle_defaults(self._session)
             shown = sessions._initial.show(self._session, self._update)
             return shown
+        if self.key in sessions._storage._successions.pending:
+            sessions._settle(self.key, sessions._lock_timeout)
         self._hold = sessions._storage.hold(self.key, sessions._lock_timeout)
         self._held = self._hold.__enter__()
         try:
@@ -507,6 +540,13 @@ class _Use(State, Generic[S]):
         elif lifetime is not None and not self._held.touch(lifetime):
             # The handler took longer than the session lives without one.
             self._held.set(payload, lifetime)
+
+
+def _taken(old: str, new: str) -> str:
+    return (
+        f"could not move session {old!r} to {new!r}: there is one already; delete the one that "
+        "shall go"
+    )
 
 
 def _key_fault(key: object) -> str | None:

@@ -8,7 +8,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -49,6 +49,7 @@ from telesession import (
     by_topic,
     ttl,
     ttl_left,
+    use_sequential_workers,
 )
 from telesession.keys import migrated_keys
 from telesession.storage.base import Hold
@@ -856,6 +857,30 @@ def test_what_still_comes_from_the_old_chat_finds_the_session_moved(threads: str
     assert {NEW: {"counter": 5}} == stored(sessions)
 
 
+@pytest.mark.parametrize("first", ["workers", "attach"])
+def test_the_news_are_known_before_the_batch_whatever_was_set_up_first(first: str) -> None:
+    """Sequential workers get updates one by one, and yet nothing in front of the news is early."""
+    sessions = by_chats()
+    set_fields(sessions, OLD, counter=1)
+    bot = TeleBot(OFFLINE_TOKEN)
+    handled = threading.Barrier(2, timeout=PATIENCE)
+    set_up = [
+        lambda: use_sequential_workers(bot, get_key=by_chat, limit=1),
+        lambda: sessions.attach(bot, follow_migrations=True),
+    ]
+    for step in set_up if first == "workers" else reversed(set_up):
+        step()
+    bot.register_message_handler(count, content_types=["text"])
+    bot.register_message_handler(lambda _: handled.wait(), content_types=["migrate_from_chat_id"])
+
+    batch = [said("hi", GROUP) for _ in range(3)]
+    bot.process_new_updates([*batch, told_in_supergroup()])
+    handled.wait()
+    bot.stop_bot()
+
+    assert {NEW: {"counter": 4}} == stored(sessions)
+
+
 def test_next_steps_of_the_supergroup_find_the_session_moved(quick_host: Host) -> None:
     """The first message of a batch is not handled before the last one was looked at."""
     sessions = by_chats()
@@ -869,32 +894,35 @@ def test_next_steps_of_the_supergroup_find_the_session_moved(quick_host: Host) -
 
 
 def test_a_handler_of_the_group_that_still_runs_is_waited_for(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What it does with the session comes along: the news wait until it has returned."""
+    """What it does with the session comes along: the supergroup waits for it, and nobody else."""
     storage = MemoryStorage()
     sessions, asked = by_chats(storage), Asked(storage, monkeypatch)
     runs, may_return = threading.Event(), threading.Event()
     set_fields(sessions, OLD, counter=1)
-    with contextmanager(make_host)("threads") as host, ThreadPoolExecutor(1) as poller:
+    with contextmanager(make_host)("threads") as host:
         sessions.attach(host.bot, follow_migrations=True)
 
-        @host.bot.message_handler()
+        @host.bot.message_handler(func=lambda message: not runs.is_set())
         def handle(message, session):
             count(message, session)
-            asked.event(OLD).clear()
             runs.set()
             may_return.wait(PATIENCE)
 
+        host.bot.register_message_handler(count, content_types=["text"])
         host.bot.process_new_updates([said("hi", BASIC_GROUP)])
         assert runs.wait(PATIENCE)
-        processing: Future[None] = poller.submit(host.bot.process_new_updates, [told_in_group()])
+        host.bot.process_new_updates([told_in_group()])
+        asked.event(OLD).clear()
+        host.bot.process_new_updates([said("hi", GROUP)])
         assert asked.event(OLD).wait(PATIENCE)
-        assert False is processing.done()
+        between = list(sessions.keys())
         may_return.set()
-        processing.result(PATIENCE)
+        host.deliver(said("hi", GROUP), told_in_supergroup())
 
-    assert ([], {NEW: {"counter": 2}}) == (host.raised, stored(sessions))
+    assert ([], [OLD], {NEW: {"counter": 4}}) == (host.raised, between, stored(sessions))
+    assert [] == caplog.records
 
 
 # What is in the way costs no update.
@@ -931,35 +959,52 @@ def test_a_conflict_is_logged_and_loses_no_update(caplog: pytest.LogCaptureFixtu
 
     assert ([], ALL_OF_THEM, before) == (host.raised, got, payloads(storage))
     logged = [(record.name, record.levelno) for record in caplog.records]
-    assert [("telesession", logging.ERROR)] * 2 == logged
+    assert [("telesession", logging.ERROR)] == logged
     for part in (OLD, NEW, "delete the one that shall go"):
         assert part in caplog.text
     assert (False, False) == (SECRET in caplog.text, SECRET[::-1] in caplog.text)
 
 
 @pytest.mark.parametrize("busy", [OLD, NEW])
-def test_a_busy_session_is_logged_and_moves_with_the_next_telling(
+def test_a_busy_session_moves_when_it_is_next_used(
     busy: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """After `lock_timeout` the bot goes on; what the other chat tells makes up for it."""
+    """The bot goes on at once, and whoever uses the session next moves it, or waits in vain."""
     storage = MemoryStorage()
     sessions = by_chats(storage, lock_timeout=0)
-    set_fields(sessions, OLD, secret=SECRET)
+    set_fields(sessions, OLD, counter=1)
     host, got = listening_host(sessions)
+    host.bot.message_handlers.reverse()
 
     with storage.hold(busy):
         host.bot.process_new_updates([told_in_group()])
-    between = list(sessions.keys())
-    host.bot.process_new_updates([told_in_supergroup()])
+        with pytest.raises(LockTimeoutError), sessions.open(NEW):
+            pass
+        between = list(sessions.keys()), sessions.peek(NEW), sessions.peek(OLD)
+    with sessions.open(OLD) as session:
+        session.counter += 1
 
-    assert ([], ALL_OF_THEM[1:3], [OLD]) == (host.raised, got, between)
-    assert {NEW: {"secret": SECRET}} == stored(sessions)
-    assert [("telesession", logging.ERROR)] == [(r.name, r.levelno) for r in caplog.records]
-    assert (True, True, False) == (
-        busy in caplog.text,
-        "within 0 s" in caplog.text,
-        SECRET in caplog.text,
-    )
+    assert ([], ["migrate_to_chat_id"]) == (host.raised, got)
+    assert ([OLD], {"counter": 1}, {"counter": 1}) == between
+    assert ({NEW: {"counter": 2}}, []) == (stored(sessions), caplog.records)
+
+
+def test_what_could_not_move_is_not_begun_anew(caplog: pytest.LogCaptureFixture) -> None:
+    """A storage that fails while the news are told and later on: an error, and no new session."""
+    storage = BrokenStorage()
+    sessions = by_chats(storage)
+    set_fields(sessions, OLD, counter=1)
+    host = Host()
+    sessions.attach(host.bot, follow_migrations=True)
+    host.bot.register_message_handler(count, content_types=["text"])
+    for update in (told_in_group(), said("hi", GROUP), said("hi", BASIC_GROUP)):
+        storage.method = "get"
+        host.deliver(update)
+    host.deliver(said("hi", GROUP), told_in_supergroup(), said("hi", BASIC_GROUP))
+
+    assert [StorageError, StorageError] == [type(error) for error in host.raised]
+    assert {NEW: {"counter": 3}} == stored(sessions)
+    assert [logging.WARNING] == [record.levelno for record in caplog.records]
 
 
 @pytest.mark.parametrize("method", ["get", "set", "delete"])
@@ -1051,14 +1096,14 @@ def test_sessions_follow_from_when_they_are_told_to_until_they_are_detached() ->
     bot.process_new_updates([told_in_group()])
     kept = {name: list(sessions.keys()) for name, sessions in chats.items()}
     process = bot.process_new_updates
-    set_fields(chats["session"], OLD, counter=1)
-    chats["session"].delete(NEW)
     chats["session"].detach(bot)
+    again = {"id": -5}, {"id": -1005}
+    set_fields(chats["session"], "chat:-5", counter=1)
     for feed in (process, bot.process_new_updates):
-        feed([told_in_group(), told_in_supergroup()])
+        feed([told({**BASIC_GROUP, **again[0]}, migrate_to_chat_id=again[1]["id"])])
 
     assert {"session": [NEW], "other": [OLD]} == kept
-    assert [OLD] == list(chats["session"].keys())
+    assert [NEW, "chat:-5"] == list(chats["session"].keys())
 
 
 @pytest.mark.parametrize("follow", [True, False])

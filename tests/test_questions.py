@@ -841,6 +841,45 @@ class TestAStepThatRaises:
         simple_host.deliver(said("bad"), said("for the command"))
         assert [("step", "for the command")] == desk.heard
 
+    def test_what_the_step_asked_somebody_else_is_no_reason(self, simple_host: Host) -> None:
+        """
+        A newer question of another handler stays, whomever else the step has asked something.
+        """
+        desk, bot = Desk(simple_host), simple_host.bot
+
+        def take(message: Any) -> None:
+            command = threading.Thread(target=desk.ask, args=(said("/order").message,))
+            command.start()
+            command.join(PATIENCE)
+            ask(bot, said("hi", BORIS).message, "well?", take)
+            raise Refusal
+
+        ask(bot, said("hi").message, "well?", take)
+        simple_host.deliver(said("bad"), said("for the command"))
+        assert [("step", "for the command")] == desk.heard
+
+    def test_a_storage_that_is_away_does_not_hide_what_the_step_raised(
+        self, simple_host: Host, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """
+        If the question cannot wait again, the bot learns what the step raised, and the log why.
+        """
+        storage = Broken()
+        Desk(simple_host, storage)
+
+        def take(message: Any) -> None:
+            storage.is_away = True
+            raise Refusal
+
+        ask(simple_host.bot, said("hi").message, "well?", take)
+        simple_host.deliver(said("secret"))
+        assert [Refusal] == [type(error) for error in simple_host.raised]
+        assert (1, True, False) == (
+            len(caplog.records),
+            "the server is away" in caplog.text,
+            "secret" in caplog.text,
+        )
+
     def test_the_next_question_that_cannot_be_sent(
         self, simple_host: Host, bot_api: BotAPI
     ) -> None:

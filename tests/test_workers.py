@@ -1051,6 +1051,36 @@ def test_a_handler_delivers_while_a_batch_is_blocked(make_sequential: MakeBot) -
     assert ["0", "1"] == entries[:2]
 
 
+def test_both_halves_of_an_update_have_one_place(make_sequential: MakeBot) -> None:
+    """What goes to a reply handler and to a message handler waits, or is dropped, as one."""
+    bot = make_sequential(1, workers={"limit": 1, "when_full": "drop"})
+    log, release = Log(), threading.Event()
+
+    @bot.message_handler()
+    def handle(message: types.Message) -> None:
+        log.add(message.text)
+        if message.text == "busy":
+            wait(release)
+
+    def answer(text: str) -> types.Update:
+        bot.register_for_reply_by_message_id(77, lambda message: log.add(f"to {message.text}"))
+        reply = message(private(ANNA), ANNA, text=text)
+        question = message(private(ANNA), text="?") | {"message_id": 77}
+        return update("message", reply | {"reply_to_message": question})
+
+    bot.process_new_updates([said("busy")])
+    log.wait_for(1)
+    for text in ("kept", "dropped"):
+        bot.process_new_updates([answer(text)])
+    waiting = bot.worker_pool.waiting
+    release.set()
+    log.wait_for(3)
+    bot.process_new_updates([said("last", BORIS)])
+
+    assert 2 == waiting
+    assert ["busy", "to kept", "kept", "last"] == log.wait_for(4)
+
+
 def test_a_full_line_drops_the_newest(
     make_sequential: MakeBot, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -1239,13 +1269,19 @@ def test_silly_options_are_refused(
     assert (pool, threads) == (bot.worker_pool, threading.active_count())
 
 
+def test_a_key_function_without_an_argument_is_refused(make_bot: MakeBot) -> None:
+    """A `get_key` that cannot take an update is refused at once."""
+    with pytest.raises(TypeError, match="get_key must take one argument, the update"):
+        use_sequential_workers(make_bot(), get_key=lambda: 1)  # type: ignore[misc]
+
+
 def test_an_async_key_is_refused(make_bot: MakeBot) -> None:
     """A coroutine function is no `get_key`."""
 
     async def get_key(update: Any) -> str:
         return "key"
 
-    with pytest.raises(TypeError, match="without async"):
+    with pytest.raises(TypeError, match="get_key must not be async"):
         use_sequential_workers(make_bot(), get_key=get_key)  # type: ignore[arg-type]
 
 

@@ -6,6 +6,7 @@ import inspect
 import logging
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, NamedTuple, Self
 
@@ -15,7 +16,7 @@ from telebot.handler_backends import ContinueHandling
 from telesession.attachment import Attachment, decorated
 from telesession.errors import SessionError
 from telesession.handlers import is_async
-from telesession.keys import by_sender_in_chat
+from telesession.keys import by_sender_in_chat, message_of
 from telesession.session import Session, forget, seconds, ttl, ttl_left
 from telesession.sessions import Sessions
 
@@ -72,6 +73,9 @@ def use_questions(bot: TeleBot, sessions: Sessions[Any], *, steps: Iterable[Step
         raise TypeError(f"use_questions takes a bot and Sessions, not {type(sessions).__name__}")
     questions = _Questions.of(bot) or _Questions.make(bot, sessions)
     questions.refuse_others(sessions)
+    if callable(steps):
+        name = getattr(steps, "__qualname__", "step")
+        raise TypeError(f"steps must be a list of functions, such as [{name}]")
     for step in steps:
         questions.list_step(step)
 
@@ -94,10 +98,12 @@ def ask(
     each sender in each chat; the next question takes its place. A command is never an answer: it
     ends the question and goes to its own handler. A service message, such as a new title of the
     group, is none either. If the step raises, the question waits again for the time that it had
-    left, unless another handler has asked another one meanwhile.
+    left, unless another handler has asked another one meanwhile; if the process dies in the step,
+    the question is over. It does not follow a group that becomes a supergroup.
 
-    Call `use_questions` when the bot starts. One that has sessions attached can do without, and
-    then forgets with a restart which step an answer is for.
+    Call `use_questions` when the bot starts. One that has sessions attached can do without. Then
+    it forgets with a restart which step an answer is for, and may miss an answer that it was given
+    already when it asked for the first time.
 
     Args:
         bot: The bot that asks.
@@ -150,13 +156,18 @@ class _Pending(NamedTuple):
     left: float | None
 
 
+class _NewerError(Exception):
+    """Another question waits by now; raised to leave it as it is, its time-out included."""
+
+
 class _Turn(threading.local):
     """What happened to questions since this thread began with its message."""
 
-    # Whether the step that it runs has asked something itself.
-    has_asked = False
-    # The command that has ended a question.
-    command: Any = None
+    def __init__(self) -> None:
+        # The keys of those whom the step that it runs has asked something.
+        self.asked: set[str] = set()
+        # The command that has ended a question.
+        self.command: Any = None
 
 
 class _Questions:
@@ -223,7 +234,10 @@ class _Questions:
         """Make a step known by its name, and return that."""
         name = getattr(step, "__qualname__", "")
         if not name or "<lambda>" in name:
-            raise ValueError("a step must be a function with a name, by which it can be stored")
+            raise ValueError(
+                "a step must be a function with a name, by which it can be stored; define it with "
+                "def, outside of the handler"
+            )
         if is_async(step) or inspect.isgeneratorfunction(step):
             raise TypeError(
                 f"the step {name} is async or a generator, and calling it would do nothing; write "
@@ -254,7 +268,7 @@ class _Questions:
         with self._waiting_for(pending.left).open(key) as question:
             # With ttl(..., 0) for ever: a bare name would keep the mark of the question before.
             question.step = ttl(pending.step, pending.left or 0)
-        self._turn.has_asked = True
+        self._turn.asked.add(key)
 
     def take(self, message: Any) -> _Pending | None:
         """Let no step wait for the sender in the chat any more."""
@@ -286,10 +300,7 @@ class _Questions:
         if message.content_type is None or message.content_type in _SERVICE:
             return False
         key = by_sender_in_chat(message)
-        return key is not None and self._waits(key)
-
-    def _waits(self, key: str) -> bool:
-        return "step" in (self._waiting.peek(key) or {})
+        return key is not None and "step" in (self._waiting.peek(key) or {})
 
     def _answer(self, message: Any) -> Any:
         pending = self.take(message)
@@ -306,7 +317,7 @@ class _Questions:
                 pending.step,
             )
             return ContinueHandling()
-        self._turn.has_asked = False
+        self._turn.asked.clear()
         try:
             return self._with_sessions(step)(message)
         except BaseException:
@@ -316,9 +327,15 @@ class _Questions:
     def _put_back(self, message: Any, pending: _Pending) -> None:
         """Undo that a question was answered, with all that its step did."""
         key = _key_of(self._bot, message)
-        # What waits by now is of the step itself, or of another handler, which goes on.
-        if self._turn.has_asked or not self._waits(key):
-            self.put(key, pending)
+        try:
+            with suppress(_NewerError), self._waiting_for(pending.left).open(key) as question:
+                # What waits by now is of the step itself, or of another handler, which goes on.
+                if "step" in question and key not in self._turn.asked:
+                    raise _NewerError
+                question.step = ttl(pending.step, pending.left or 0)
+        except SessionError as error:
+            # What the step raised is what the bot has to know.
+            _log.error("a question is over although its step failed: %s", error)
 
     def _with_sessions(self, step: Step) -> Step:
         attachment = Attachment.of(self._bot)
@@ -361,17 +378,12 @@ def _key_of(bot: Any, update: Any) -> str:
             "could not ask: the bot would wait for itself; pass the callback query, and not "
             "its message, which is the bot's own"
         )
-    if getattr(_message_of(update), "guest_query_id", None):
+    if getattr(message_of(update), "guest_query_id", None):
         raise SessionError(
             "could not ask: the bot is only a guest in this chat and cannot send messages to it; "
             "answer with answer_guest_query"
         )
     return key
-
-
-def _message_of(update: Any) -> Any:
-    """The message with the button that was pressed; a message is that itself."""
-    return getattr(update, "message", None) or update
 
 
 def _is_own(bot: Any, update: Any) -> bool:
@@ -382,7 +394,7 @@ def _is_own(bot: Any, update: Any) -> bool:
 
 def _place(update: Any) -> dict[str, Any]:
     """Where to send a message so that it is seen where an update came from."""
-    message = _message_of(update)
+    message = message_of(update)
     place = {"chat_id": message.chat.id}
     if getattr(message, "is_topic_message", None):
         place["message_thread_id"] = message.message_thread_id

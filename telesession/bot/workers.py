@@ -11,14 +11,15 @@ from typing import Any, Literal
 
 from telebot import TeleBot, util
 
-from telesession.handlers import is_async
+from telesession.attachment import Attachment
 from telesession.keys import by_sender
+from telesession.options import checked_key_function
 
 GetKey = Callable[[Any], str | int | None]
 WhenFull = Literal["block", "drop"]
 
-_logger = logging.getLogger("telesession")
-_IN_ORDER = "__telesession_in_order__"
+_log = logging.getLogger("telesession")
+_IN_ORDER = "_telesession_in_order"
 
 
 def use_sequential_workers(
@@ -48,14 +49,17 @@ def use_sequential_workers(
         bot: A bot with threads. `AsyncTeleBot` has none.
         num_threads: How many updates are handled at the same time; as many as before by default.
         get_key: From the update to the key whose updates are kept in order, the sender's id by
-            default. An update whose key is `None` does not wait for any other. If it raises, the
-            bot learns of it as of an exception of a handler, and the update waits for no other.
+            default. Where the sessions of handlers have another, such as `by_chat`, give it here,
+            too: else several updates of one session wait for it in a worker each. An update whose
+            key is `None` does not wait for any other. If it raises, the bot learns of it as of an
+            exception of a handler, and the update waits for no other.
         limit: How many updates of one key may wait for their turn; `None` is any number.
-            Updates without a key are not limited.
+            Updates without a key are not limited, and telebot's several tasks for one update, such
+            as a reply handler and a message handler, are not torn apart.
         when_full: What becomes of an update that exceeds the limit. `"block"` lets whoever
             delivers it wait for room: polling stands still, for all users, and a webhook does not
-            answer. Handlers that deliver updates themselves never wait. `"drop"` drops it, which
-            the logger `telesession` tells.
+            answer. A handler that delivers updates in its own thread never waits. `"drop"` drops
+            it, and logs a record.
 
     Returns:
         The new pool, which is `bot.worker_pool` from now on.
@@ -116,7 +120,7 @@ class SequentialWorkers:
         self.exception_event = threading.Event()
         self.exception_info: Exception | None = None
         self._telebot: Any = telebot
-        self._get_key = _checked_get_key(get_key)
+        self._get_key = checked_key_function(get_key, "get_key")
         self._limit = limit
         self._when_full: WhenFull = when_full
         self._mutex = threading.Lock()
@@ -150,9 +154,9 @@ class SequentialWorkers:
         """
         update = args[0] if args else None
         task = functools.partial(func, *args, **kwargs)
-        refusal = self._queue_up(self._key_of(update), task)
+        refusal = self._queue_up(self._key_of(update), update, task)
         if refusal is not None:
-            _logger.warning("dropped a %s: %s", type(update).__name__, refusal)
+            _log.warning("dropped a %s: %s", type(update).__name__, refusal)
         return refusal is None
 
     def on_exception(self, _worker: threading.Thread, exc_info: Exception) -> None:
@@ -197,7 +201,7 @@ class SequentialWorkers:
             self._closing.add(caller)
             others = [worker for worker in self.workers if worker not in self._closing]
         if dropped:
-            _logger.warning("closed the worker pool: %d updates that waited are dropped", dropped)
+            _log.warning("closed the worker pool: %d updates that waited are dropped", dropped)
         try:
             for worker in others:
                 worker.join()
@@ -237,7 +241,7 @@ class SequentialWorkers:
                 self.on_exception(threading.current_thread(), error)
         return object() if key is None else key
 
-    def _queue_up(self, key: object, task: Callable[[], Any]) -> str | None:
+    def _queue_up(self, key: object, update: object, task: Callable[[], Any]) -> str | None:
         """Put a task at the end of the line of its key, or say why not."""
         with self._mutex:
             if self._closed:
@@ -247,11 +251,19 @@ class SequentialWorkers:
                 line = self._lines[key] = _Line()
                 self._ready.append(key)
                 self._work.notify()
-            elif self._when_full == "drop" and len(line.tasks) == self._limit:
+            elif line.tasks and update is line.latest:
+                # The other half of what waits already.
+                line.tasks.append(task)
+                return None
+            elif self._when_full == "drop" and self._is_full(line):
                 return f"{self._limit} updates of {key!r} wait already, which is the limit"
+            line.latest = update
             line.tasks.append(task)
             self._wait_for_room(line)
             return None
+
+    def _is_full(self, line: _Line) -> bool:
+        return self._limit is not None and len(line.tasks) >= self._limit
 
     def _wait_for_room(self, line: _Line) -> None:
         """Hold back whoever put the last task of a line, until that is within the limit."""
@@ -289,7 +301,7 @@ class SequentialWorkers:
             except Exception as error:  # noqa: BLE001 -- the bot is told
                 self.on_exception(threading.current_thread(), error)
         except BaseException as error:  # noqa: BLE001 -- telebot's own pool would lose the worker
-            _logger.warning("a handler raised %s; its worker goes on", type(error).__name__)
+            _log.warning("a handler raised %s; its worker goes on", type(error).__name__)
 
     def _give_back(self, key: object) -> None:
         """Let a key queue up again if more of it waits, or else forget it."""
@@ -307,9 +319,11 @@ class SequentialWorkers:
 class _Line:
     """The tasks of one key that wait, and how many were taken before them."""
 
-    __slots__ = ("taken", "tasks")
+    __slots__ = ("latest", "taken", "tasks")
 
     def __init__(self) -> None:
+        # The update that the last task is about.
+        self.latest: object = None
         self.tasks: deque[Callable[[], Any]] = deque()
         self.taken = 0
 
@@ -323,6 +337,9 @@ def _one_by_one(bot: Any, process: Callable[[list[Any]], Any]) -> Callable[[list
     batches = threading.Lock()
 
     def hand_over(updates: list[Any]) -> None:
+        # Sessions that follow a group have to know of all the batch, as they would without workers.
+        if (attachment := Attachment.of(bot)) is not None:
+            attachment.follow(updates)
         # As telebot does it: whoever polls meanwhile must not ask for this batch once more.
         bot.last_update_id = max([bot.last_update_id, *(update.update_id for update in updates)])
         for update in updates:
@@ -379,15 +396,6 @@ def _checked_count(num_threads: Any) -> int:
     if num_threads < 1:
         raise ValueError(f"num_threads must be 1 or more, not {num_threads}")
     return num_threads
-
-
-def _checked_get_key(get_key: Any) -> GetKey:
-    if not callable(get_key) or is_async(get_key):
-        raise TypeError(
-            "get_key must be a function from the update to its key, without async, not "
-            f"{type(get_key).__name__}"
-        )
-    return get_key  # type: ignore[no-any-return]
 
 
 def _refuse_limit(limit: Any, when_full: Any) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Self
 from telesession.codecs import Codec, JSONCodec
 from telesession.locks import LockTable
 from telesession.storage.forks import call_in_forked_child
+from telesession.storage.successions import Successions
 
 
 class Storage(ABC):
@@ -39,12 +40,14 @@ class Storage(ABC):
 
     _locks: LockTable
     _opened: threading.local
+    _successions: Successions
 
     def __new__(cls, *_args: Any, **_kwargs: Any) -> Self:
         """Give every storage its locks, also one whose own `__init__` calls no other."""
         self = super().__new__(cls)
         self._opened = threading.local()
         self._locks = LockTable()
+        self._successions = Successions()
         call_in_forked_child(self._forget_holders)
         return self
 
