@@ -18,6 +18,17 @@ _ATTACHMENT = "_telesession_attachment"
 _BACKENDS = ("next_step_backend", "reply_backend")
 
 
+class Bot(Protocol):
+    """What sessions attach to: a `TeleBot`, and not its asynchronous twin."""
+
+    next_step_backend: Any
+    reply_backend: Any
+
+    def process_new_updates(self, updates: list[Any], /) -> None:
+        """Hand updates to the handlers."""
+        ...
+
+
 class Attachable(Protocol):
     """What can be attached: sessions, which decorate handlers."""
 

@@ -18,7 +18,7 @@ from typing import (
     overload,
 )
 
-from telesession.attachment import Attachment
+from telesession.attachment import Attachment, Bot
 from telesession.errors import LockTimeoutError, NoSessionKeyError, SessionError
 from telesession.handlers import CallForm
 from telesession.initial import Initial
@@ -280,7 +280,7 @@ class Sessions(Generic[S]):
             raise SessionError(_taken(old, new))
         return moved
 
-    def attach(self, bot: Any, *, follow_migrations: bool = False) -> None:
+    def attach(self, bot: Bot, *, follow_migrations: bool = False) -> None:
         """
         Give all handlers of a bot that have the session parameter their session, undecorated.
 
@@ -310,7 +310,7 @@ class Sessions(Generic[S]):
             )
         Attachment.make(bot).add(self, follow_migrations=follow_migrations)
 
-    def detach(self, bot: Any) -> None:
+    def detach(self, bot: Bot) -> None:
         """
         Undo `attach`: the bot is what it was, but for handlers that run just now.
 

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from importlib.util import find_spec
 from types import MappingProxyType
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 from urllib.parse import urlsplit
 
 from telesession.codecs import Codec, JSONCodec
@@ -17,17 +18,14 @@ from telesession.storage.redis_hold import RedisHold
 from telesession.storage.redis_scripts import RENEW, Script, milliseconds
 from telesession.storage.renewal import Renewal, checked_lease
 
-try:
+# Without the package the class is there all the same, for `from telesession import *`.
+if TYPE_CHECKING or find_spec("redis"):
     import redis
     from redis.backoff import ConstantBackoff
     from redis.client import NEVER_DECODE, Pipeline
     from redis.cluster import ClusterPipeline, RedisCluster
     from redis.exceptions import NoScriptError, ResponseError
     from redis.retry import Retry
-except ImportError as error:
-    raise ImportError(
-        "RedisStorage needs the package redis; install it with: pip install 'telesession[redis]'"
-    ) from error
 
 # Seconds after which a waiter looks for itself whether the lock is free, if nobody calls it.
 _PATIENCE = 2.0
@@ -85,6 +83,7 @@ class RedisStorage(Storage):
             background thread renews the lease of handlers that take longer.
 
     Raises:
+        ImportError: The package redis is not installed.
         TypeError: An option is of the wrong type, or the client of the wrong kind.
         ValueError: An option has a value that makes no sense.
     """
@@ -97,6 +96,11 @@ class RedisStorage(Storage):
         prefix: str = "telesession:",
         lease: float | timedelta = 30.0,
     ) -> None:
+        if not find_spec("redis"):
+            raise ImportError(
+                "RedisStorage needs the package redis, which is not installed; "
+                "pip install 'telesession[redis]'"
+            )
         self.codec = JSONCodec() if codec is None else codec
         self._prefix = _checked_prefix(prefix)
         self._lease = milliseconds(checked_lease(lease, "RedisStorage"))

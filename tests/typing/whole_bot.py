@@ -61,10 +61,13 @@ def take_age(message: Message, session: Session) -> int:
 # -- attached sessions
 
 
-def attach(bot: TeleBot) -> None:
+def attach(bot: TeleBot, not_blocking: AsyncTeleBot) -> None:
     sessions.attach(bot)
     entries.attach(bot, follow_migrations=True)
     entries.attach(bot, True)  # E: mypy, pyright
+    entries.attach(not_blocking)  # E: mypy, pyright
+    entries.attach("bot")  # E: mypy, pyright
+    entries.detach(not_blocking)  # E: mypy, pyright
     entries.detach(bot)
     assert_type(sessions.move("chat:-1", "chat:-2"), bool)
     assert_type(entries.move(1, 2), bool)
@@ -75,13 +78,13 @@ def attach(bot: TeleBot) -> None:
 # -- workers
 
 
-def order(bot: TeleBot, blocking: AsyncTeleBot) -> None:
+def order(bot: TeleBot, not_blocking: AsyncTeleBot) -> None:
     assert_type(use_sequential_workers(bot), SequentialWorkers)
     use_sequential_workers(bot, num_threads=4, get_key=by_chat, limit=100, when_full="drop")
     use_sequential_workers(bot, get_key=lambda message: message.chat.id)
     use_sequential_workers(bot, when_full="wait")  # E: mypy, pyright
     use_sequential_workers(bot, 4)  # E: mypy, pyright
-    use_sequential_workers(blocking)  # E: mypy, pyright
+    use_sequential_workers(not_blocking)  # E: mypy, pyright
 
 
 # -- states
@@ -102,7 +105,7 @@ def keep_states(server: Redis) -> None:
 # -- questions
 
 
-def set_up(bot: TeleBot, blocking: AsyncTeleBot) -> None:
+def set_up(bot: TeleBot, not_blocking: AsyncTeleBot) -> None:
     use_questions(bot, entries)
     use_questions(bot, sessions, steps=[take_text, take_name, take_age])
     use_questions(bot)  # E: mypy, pyright
@@ -110,7 +113,7 @@ def set_up(bot: TeleBot, blocking: AsyncTeleBot) -> None:
     use_questions(bot, entries, steps=take_text)  # E: mypy, pyright
     use_questions(bot, entries, steps=["take_text"])  # E: mypy, pyright
     use_questions(bot, Entry)  # E: mypy, pyright
-    use_questions(blocking, entries)  # E: mypy, pyright
+    use_questions(not_blocking, entries)  # E: mypy, pyright
 
 
 def talk(bot: TeleBot, message: Message, query: CallbackQuery, inline: InlineQuery) -> None:
