@@ -36,8 +36,8 @@ class FileStorage(Storage):
 
     A file is named by the hash of its key, for keys may be long and hold any character; its first
     line is the key. For one process: the locks know of no other. The file of an expired record
-    stays until its session begins anew. Whoever can write to the directory can run code in the
-    bot, because records are pickled unless a storage says otherwise.
+    stays until its session begins anew. Records are JSON, as of every storage that names no other
+    `codec`; with `PickleCodec`, whoever can write to the directory could run code in the bot.
     """
 
     def __init__(self, directory: str | Path) -> None:

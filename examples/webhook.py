@@ -4,10 +4,11 @@ Counts messages under a webhook that several processes serve: Flask, and session
 Processes that get updates of one user at the same time take turns. Where a handler raises, Flask
 answers 500 and the session is as it was, so Telegram may send the update again.
 
-Without a token or `REDIS_URL` it is a bot like the others, in one process. For the webhook it needs
-`pip install flask redis`, a Redis or Valkey server, and `WEBHOOK_URL`, the address where Telegram
-reaches it. Run as a program it is one process, on port 8080 or `PORT`; `app` is for servers that
-run more of them, such as `gunicorn --chdir examples --workers 4 webhook:app`.
+It needs `pip install flask`. Without a token it is a bot like the others, in one process. With
+`BOT_TOKEN` it also needs `pip install redis`, `REDIS_URL`, the address of a Redis or Valkey server,
+and `WEBHOOK_URL`, the one where Telegram reaches it. Run as a program, it tells Telegram that, and
+is one process, on port 8080 or `PORT`. Then `app` can be left to a server that runs more of them,
+such as gunicorn: `gunicorn --chdir examples --workers 4 webhook:app`.
 
     > hi
     message 1
@@ -38,6 +39,8 @@ SECRET = hashlib.sha256(TOKEN.encode()).hexdigest()
 
 # A handler has to end before its update is answered: the server has threads, the bot has none.
 bot = TeleBot(TOKEN, threaded=False)
+if os.environ.get("BOT_TOKEN") and not REDIS_URL:
+    raise SystemExit("REDIS_URL is not set, and sessions in memory are each process's own")
 storage = RedisStorage(REDIS_URL) if REDIS_URL else MemoryStorage()
 sessions = Sessions(initial=lambda: {"messages": 0}, storage=storage)
 app = Flask(__name__)
@@ -63,7 +66,7 @@ def count(message: Message, session: Session) -> None:
 
 
 if __name__ == "__main__":
-    if os.environ.get("BOT_TOKEN") and REDIS_URL:
+    if os.environ.get("BOT_TOKEN"):
         bot.set_webhook(os.environ["WEBHOOK_URL"], secret_token=SECRET)
         app.run(port=int(os.environ.get("PORT", "8080")))
     else:

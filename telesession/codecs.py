@@ -113,7 +113,8 @@ class PickleCodec:
             record = pickle.loads(payload)
         except Exception as error:  # noqa: BLE001 -- classes raise what they like
             # Not the error itself: its text may quote what was stored.
-            raise DecodeError(key, _unpickling_failure(error)) from None
+            remedy = "bring back what it needs, or delete it to start anew"
+            raise DecodeError(key, _unpickling_failure(error), remedy) from None
         if type(record) is not dict:
             raise DecodeError(key, "it is not the record of a session")
         return record
@@ -173,7 +174,8 @@ class JSONCodec:
             return {part: self._read_part(content) for part, content in record.items()}
         except Exception:  # noqa: BLE001 -- parsers raise what they like, and quote what they read
             reason = "it has a tag that JSONCodec did not write, or needs a time zone not there"
-            raise DecodeError(key, reason) from None
+            remedy = "install tzdata, mend it, or delete it to start anew"
+            raise DecodeError(key, reason, remedy) from None
 
     def _tagged_payload(self, record: dict[str, Any]) -> bytes | None:
         try:
@@ -282,7 +284,8 @@ class EncryptedCodec:
             bound = self._fernet.decrypt(payload)
         except self._invalid:
             reason = "none of the keys of EncryptedCodec fits, or it is damaged"
-            raise DecodeError(key, reason) from None
+            remedy = "add the key that it was written with, or delete it to start anew"
+            raise DecodeError(key, reason, remedy) from None
         if not bound.startswith(_binding(key)):
             raise DecodeError(key, "it was encrypted for another storage key")
         return bound[len(_binding(key)) :]
@@ -303,10 +306,12 @@ def _foreign(payload: bytes, key: str, reader: str) -> DecodeError:
         if writer != reader and payload.startswith(mark):
             return DecodeError(
                 key,
-                f"{writer} wrote it, and the storage has {reader} now: give it a {writer} to go on "
-                "with what is stored, or delete the record to start anew",
+                f"{writer} wrote it, and the storage has {reader} now",
+                f"give it a {writer} to go on with what is stored, or delete the record to start "
+                "anew",
             )
-    return DecodeError(key, f"{reader} did not write it")
+    remedy = "give the storage the codec that did, or delete it to start anew"
+    return DecodeError(key, f"{reader} did not write it", remedy)
 
 
 def _binding(key: str) -> bytes:

@@ -13,7 +13,8 @@ class SessionError(Exception):
     Something about a session went wrong; the root of the tree.
 
     Raised itself when code of the bot's author fails on the way to a session: an `initial` or a
-    `get_storage_key` that raises. That exception is the `__cause__`.
+    `get_storage_key` that raises. That exception is the `__cause__`. And when a question, a move
+    or an import of states could not be made.
     """
 
 
@@ -98,8 +99,7 @@ class LockLostError(SessionError):
     def __str__(self) -> str:
         return (
             f"could not save session {self.key!r}: its lock was lost before the commit, so "
-            "another handler may have changed it meanwhile, and nothing was written; handle the "
-            "update again"
+            "another handler may have changed it meanwhile, and nothing was written; try again"
         )
 
 
@@ -134,19 +134,22 @@ class DecodeError(SessionError):
 
     Args:
         key: The storage key of the session.
-        reason: What does not fit, and what to do.
+        reason: What does not fit.
+        remedy: What to do.
     """
 
-    def __init__(self, key: str, reason: str) -> None:
-        super().__init__(key, reason)
+    def __init__(
+        self, key: str, reason: str, remedy: str = "mend it, or delete it to start anew"
+    ) -> None:
+        super().__init__(key, reason, remedy)
         self.key = key
         self.reason = reason
+        self.remedy = remedy
 
     def __str__(self) -> str:
         return (
             f"could not read the stored record of session {self.key!r}: {self.reason}; "
-            "the record was left as it was; mend or delete it, or give the storage the codec and "
-            "the handler the initial that it was written with"
+            f"the record was left as it was; {self.remedy}"
         )
 
 
@@ -170,5 +173,5 @@ class StorageError(SessionError):
         record = "" if self.key is None else f" the record of session {self.key!r}"
         return (
             f"could not {self.action}{record}: {self.reason}; mend what the cause of this error "
-            "says, and handle the update again"
+            "says, and try again"
         )

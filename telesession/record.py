@@ -27,6 +27,7 @@ Migration = Callable[[dict[str, Any]], dict[str, Any] | None]
 
 _STR = frozenset((str,))
 
+_MEND = "mend the migration"
 # Seconds by which the clocks may drift apart during a handler before it must have been a step.
 _STEP = 0.001
 
@@ -191,10 +192,11 @@ class Records:
     ) -> tuple[dict[str, Any], dict[str, Mark]]:
         """Take an older record through the steps that it has missed."""
         if type(version) is not int or not 0 <= version < self._version:
-            reason = "it has no version that this library writes"
-            if type(version) is int and version > self._version:
-                reason = f"it is of version {version}, and this program knows up to {self._version}"
-            raise DecodeError(key, reason)
+            if type(version) is not int or version < 0:
+                raise DecodeError(key, "it has no version that this library writes")
+            reason = f"it is of version {version}, and this program knows up to {self._version}"
+            remedy = f"run the newer program again, or pass version={version} and its migrations"
+            raise DecodeError(key, reason, remedy)
         known = set(fields)
         for number, migration in self._migrations:
             if number > version:
@@ -241,10 +243,11 @@ def _migrated(
         returned = migration(fields)
     except Exception as error:
         reason = f"migration {number} raised {type(error).__name__}"
-        raise DecodeError(key, reason) from error
+        raise DecodeError(key, reason, _MEND) from error
     migrated = fields if returned is None else returned
     if type(migrated) is not dict or not _STR.issuperset(map(type, migrated)):
-        raise DecodeError(key, f"migration {number} did not give a dict with names of fields")
+        reason = f"migration {number} did not give a dict with names of fields"
+        raise DecodeError(key, reason, _MEND)
     return migrated
 
 

@@ -211,7 +211,7 @@ class Session(dict[str, Any]):
             except AttributeError:
                 if name in self:
                     raise _not_public(name) from None
-                raise AttributeError(missing(self, name), name=name, obj=self) from None
+                raise AttributeError(_unreadable(self, name), name=name, obj=self) from None
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name[:1] == "_":
@@ -227,7 +227,7 @@ class Session(dict[str, Any]):
             raise AttributeError(missing(self, name), name=name, obj=self) from None
 
     def __missing__(self, name: str) -> NoReturn:
-        raise KeyError(missing(self, name))
+        raise KeyError(_unreadable(self, name))
 
     def __setitem__(self, name: str, value: Any) -> None:
         _set_field(self, name if type(name) is str else _plain_str(name), value)
@@ -443,6 +443,14 @@ def missing(session: Session, name: Any) -> str:
     return f"session {key!r} has no field {name!r}"
 
 
+def _unreadable(session: Session, name: Any) -> str:
+    """Say the same to who reads, and how to do it."""
+    fault = missing(session, name)
+    if name in state_of(session).marks:
+        return f"{fault}; read it with session.get({name!r}) where it may have"
+    return f"{fault}; give it in initial=..., or read it with session.get({name!r})"
+
+
 def _sweep(session: Session) -> None:
     """Drop the fields that have expired; their marks stay."""
     now = time.monotonic()
@@ -519,7 +527,10 @@ def core_of(session: Any) -> Session:
         return session
     core = getattr(session, CORE, None)
     if not isinstance(core, Session):
-        raise TypeError(f"this takes the session that a handler got, not {_a(type(session))}")
+        raise TypeError(
+            "functions such as save, forget and as_dict take the session that a handler got, not "
+            f"{_a(type(session))}"
+        )
     return core
 
 

@@ -127,7 +127,8 @@ class Typed:
                 kind = type(fields[name]).__name__
                 declared = self._declaration(name, annotation)
                 reason = f"its field {name!r} holds an object of type {kind}, but {declared}"
-                raise DecodeError(key, reason) from None
+                remedy = "declare what is stored, or turn it into what is declared by a migration"
+                raise DecodeError(key, reason, remedy) from None
             # What is right already stays the object it is: another handler may be changing it.
             if shown is not fields[name]:
                 fitted[name] = shown

@@ -57,7 +57,10 @@ MADE: dict[str, tuple[SessionError, dict[str, Any]]] = {
             "reason": "which pickle cannot bring back",
         },
     ),
-    "DecodeError": (DecodeError("1", "it is damaged"), {"key": "1", "reason": "it is damaged"}),
+    "DecodeError": (
+        DecodeError("1", "it is damaged", "delete it"),
+        {"key": "1", "reason": "it is damaged", "remedy": "delete it"},
+    ),
     "StorageError": (
         StorageError("write", "1", "the disk is full"),
         {"action": "write", "key": "1", "reason": "the disk is full"},

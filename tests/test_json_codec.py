@@ -760,12 +760,12 @@ def test_a_decode_error_shows_no_value() -> None:
 
 def test_a_pickled_record_is_named() -> None:
     """JSONCodec does not fall back to pickle: it says who wrote the record, and the ways out."""
-    reason = undecodable(PickleCodec().encode({"fields": {"a": 1}}, "1")).reason
+    error = undecodable(PickleCodec().encode({"fields": {"a": 1}}, "1"))
 
     assert (
-        "PickleCodec wrote it, and the storage has JSONCodec now: give it a PickleCodec to go on "
-        "with what is stored, or delete the record to start anew"
-    ) == reason
+        "PickleCodec wrote it, and the storage has JSONCodec now",
+        "give it a PickleCodec to go on with what is stored, or delete the record to start anew",
+    ) == (error.reason, error.remedy)
 
 
 def test_a_json_record_is_named() -> None:
@@ -774,9 +774,9 @@ def test_a_json_record_is_named() -> None:
         PickleCodec().decode(encode(1), "1")
 
     assert (
-        "JSONCodec wrote it, and the storage has PickleCodec now: give it a JSONCodec to go on "
-        "with what is stored, or delete the record to start anew"
-    ) == caught.value.reason
+        "JSONCodec wrote it, and the storage has PickleCodec now",
+        "give it a JSONCodec to go on with what is stored, or delete the record to start anew",
+    ) == (caught.value.reason, caught.value.remedy)
 
 
 @many

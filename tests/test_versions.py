@@ -98,8 +98,12 @@ def test_a_newer_record_is_refused(storage: MemoryStorage) -> None:
 
     with pytest.raises(DecodeError, match="of version 7, and this program knows up to 3"):
         sessions.open(1).__enter__()
-    with pytest.raises(DecodeError):
+    with pytest.raises(DecodeError) as caught:
         sessions.peek(1)
+    # Nobody is told to delete it.
+    assert (
+        "run the newer program again, or pass version=7 and its migrations" == caught.value.remedy
+    )
     assert payload == storage.get("1")
 
 
