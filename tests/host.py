@@ -11,6 +11,13 @@ from updates import TOKEN
 from telesession.testing import RecordingExceptionHandler
 
 WORKERS = 2
+# Whether handlers run in workers, and whether telebot looks at their signatures.
+MODES = [
+    ("one-thread", "no-middlewares"),
+    ("one-thread", "class-middlewares"),
+    ("threads", "no-middlewares"),
+    ("threads", "class-middlewares"),
+]
 
 
 class Host:

@@ -15,7 +15,7 @@ import test_examples
 from clocks import MICROSECOND
 from counted import CountedStorage
 from fields import set_fields
-from host import Host, make_host
+from host import MODES, Host, make_host
 from telebot import types
 from updates import ANNA, BORIS, GROUP, UPDATE_IDS, button_press, message, private
 
@@ -51,15 +51,7 @@ clock = clocks.clock
 frozen_module = clocks.frozen_module
 
 
-@pytest.fixture(
-    params=[
-        ("one-thread", "no-middlewares"),
-        ("one-thread", "class-middlewares"),
-        ("threads", "no-middlewares"),
-        ("threads", "class-middlewares"),
-    ],
-    ids="-".join,
-)
+@pytest.fixture(params=MODES, ids="-".join)
 def host(request: pytest.FixtureRequest) -> Iterator[Host]:
     """A bot in every mode of telebot."""
     yield from make_host(*request.param)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cachetools import LRUCache
 from counted import CountedStore
-from host import Host, make_host
+from host import MODES, Host, make_host
 from telebot import TeleBot, apihelper, types
 from telebot.handler_backends import BaseMiddleware, CancelUpdate, ContinueHandling, SkipHandler
 from updates import (
@@ -58,15 +58,7 @@ KEY = str(ANNA["id"])
 Handler = Callable[..., Any]
 
 
-@pytest.fixture(
-    params=[
-        ("one-thread", "no-middlewares"),
-        ("one-thread", "class-middlewares"),
-        ("threads", "no-middlewares"),
-        ("threads", "class-middlewares"),
-    ],
-    ids="-".join,
-)
+@pytest.fixture(params=MODES, ids="-".join)
 def host(request: pytest.FixtureRequest) -> Iterator[Host]:
     yield from make_host(*request.param)
 

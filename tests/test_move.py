@@ -18,7 +18,7 @@ import pytest
 from counted import CountedStorage
 from cryptography.fernet import Fernet
 from fields import fields_of, set_fields
-from host import Host, make_host
+from host import MODES, Host, make_host
 from redis_server import FrozenRedisStorage, Server
 from telebot import TeleBot, apihelper, types, util
 from updates import (
@@ -707,12 +707,6 @@ def test_moves_that_cross_do_not_wait_for_each_other_forever(storage: Storage) -
 # A group becomes a supergroup.
 
 OLD, NEW = f"chat:{BASIC_GROUP['id']}", f"chat:{GROUP['id']}"
-MODES = [
-    ("one-thread", "no-middlewares"),
-    ("one-thread", "class-middlewares"),
-    ("threads", "no-middlewares"),
-    ("threads", "class-middlewares"),
-]
 
 
 @pytest.fixture(params=MODES, ids="-".join)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pytest
 import test_examples
 from counted import CountedStorage
-from host import Host, make_host
+from host import MODES, Host, make_host
 from redis_server import FrozenRedisStorage, Server
 from telebot import TeleBot, types, util
 from telebot.apihelper import ApiTelegramException
@@ -82,15 +82,7 @@ PATIENCE = 30
 ANNA_IN_GROUP = f"sender_in_chat:{GROUP['id']}:{ANNA['id']}"
 
 
-@pytest.fixture(
-    params=[
-        ("one-thread", "no-middlewares"),
-        ("one-thread", "class-middlewares"),
-        ("threads", "no-middlewares"),
-        ("threads", "class-middlewares"),
-    ],
-    ids="-".join,
-)
+@pytest.fixture(params=MODES, ids="-".join)
 def host(request: pytest.FixtureRequest, bot_api: BotAPI) -> Iterator[Host]:
     """A bot in every mode of telebot, which talks to a loopback Bot API."""
     yield from make_host(*request.param)
