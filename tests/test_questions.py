@@ -1461,6 +1461,13 @@ class TestSettingUp:
             ask(simple_host.bot, said("hi").message, "well?", step)
         assert ([], []) == (bot_api.calls_of("sendMessage"), list(sessions.keys()))
 
+    def test_steps_are_a_list(self, simple_host: Host) -> None:
+        """
+        A function instead of a list of them is refused, with what to write.
+        """
+        with pytest.raises(TypeError, match=r"a list of functions, such as \[step_one\]"):
+            use_questions(simple_host.bot, Sessions(), steps=step_one)  # type: ignore[arg-type]
+
     def test_two_steps_of_one_name_are_refused(self, simple_host: Host) -> None:
         """
         A name that two steps have says nothing, be they listed or asked for; one step may be

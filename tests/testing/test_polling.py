@@ -390,8 +390,10 @@ class TestPools:
             go_on.wait(10)
 
         with run_polling(bot) as polling:
-            api.user(1).edit(api.user(1).send("a"), "b")
-            started.wait(10)
+            sent = api.user(1).send("a")
+            polling.wait_idle()
+            api.user(1).edit(sent, "b")
+            assert started.wait(10)
             for text in ("c", "d", "e"):
                 api.user(1).send(text)
             api.wait_until_confirmed()
