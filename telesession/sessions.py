@@ -223,7 +223,7 @@ class Sessions(Generic[S]):
         Raises:
             LockTimeoutError: On entering, when it stayed busy for `lock_timeout`.
         """
-        return _Use(self, self._full_key(key), update)
+        return _Use(self, self._checked_key(key), update)
 
     def peek(self, key: str | int) -> dict[str, Any] | None:
         """
@@ -232,7 +232,7 @@ class Sessions(Generic[S]):
         Takes no lock, renews nothing, and creates nothing. Fields are plain data even where
         handlers get a dataclass.
         """
-        return self._peek(self._full_key(key))
+        return self._peek(self._checked_key(key))
 
     def delete(self, key: str | int) -> bool:
         """
@@ -240,7 +240,7 @@ class Sessions(Generic[S]):
 
         Inside a handler that has this very session it is `forget`: the handler's return does it.
         """
-        full_key = self._full_key(key)
+        full_key = self._checked_key(key)
         opened = vars(self._storage._opened).get(full_key)
         if opened is not None:
             forget(opened)
@@ -265,7 +265,7 @@ class Sessions(Generic[S]):
             SessionError: There is another session under the new key, and neither was changed, or
                 this is a handler that has one of the two.
         """
-        old, new = self._full_key(old_key), self._full_key(new_key)
+        old, new = self._checked_key(old_key), self._checked_key(new_key)
         if not vars(self._storage._opened).keys().isdisjoint((old, new)):
             raise SessionError(
                 f"could not move session {old!r} to {new!r}: the handler that does it has one of "
@@ -393,12 +393,15 @@ class Sessions(Generic[S]):
             ) from error
         if not (isinstance(key, str) and key) and (fault := _key_fault(key)):
             raise NoSessionKeyError(type(update).__name__, f"returned {fault}")
-        full_key = f"{self._prefix}{key}"
-        return self._storage._successions.heirs.get(full_key, full_key)
+        return self._full_key(key)
 
-    def _full_key(self, key: str | int) -> str:
+    def _checked_key(self, key: str | int) -> str:
         if fault := _key_fault(key):
             raise TypeError(f"the key of a session is a non-empty str or an int, not {fault}")
+        return self._full_key(key)
+
+    def _full_key(self, key: str | int | None) -> str:
+        """The key in the storage, also of a session that goes on under another one."""
         full_key = f"{self._prefix}{key}"
         return self._storage._successions.heirs.get(full_key, full_key)
 
