@@ -62,6 +62,8 @@ class Attachment:
         self._originals: dict[int, tuple[Any, Any]] = {}
         # What was replaced: the object, the name, what is there now, and what its class has not.
         self._replaced: list[tuple[Any, str, Any, Any]] = []
+        # Those of it that are looked at for every batch of updates.
+        self._backends: list[Any] = []
         self._undo: list[Callable[[], None]] = []
 
     @classmethod
@@ -160,7 +162,8 @@ class Attachment:
         # Not only once: bot.enable_save_next_step_handlers() makes a new one.
         for name in _BACKENDS:
             backend = getattr(self._bot, name)
-            if not any(backend is replaced for replaced, *_ in self._replaced):
+            if not any(backend is known for known in self._backends):
+                self._backends.append(backend)
                 self._replace(backend, "get_handlers", self._getting)
 
     def _getting(self, get: Callable[[Any], Any]) -> Callable[[Any], Any]:
