@@ -94,6 +94,16 @@ def migrated_keys(message: Any) -> tuple[str, str] | None:
     return None
 
 
+def key_fault(key: object) -> str | None:
+    """What is wrong with a key that a key function returned, if anything."""
+    if key is None:
+        return "None"
+    if isinstance(key, bool) or not isinstance(key, str | int):
+        return f"an object of type {type(key).__name__}"
+    # One key for all whose name, say, is empty would join strangers.
+    return "an empty string" if key == "" else None
+
+
 def message_of(update: Any) -> Any:
     """The message a button press belongs to; every other update speaks for itself."""
     return getattr(update, "message", None) or update

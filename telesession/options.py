@@ -116,13 +116,17 @@ def checked_migrations(migrations: Any, version: int) -> dict[int, Migration]:
     return dict(migrations)
 
 
-def checked_lifetime(lifetime: float | timedelta | None) -> float | None:
+def checked_lifetime(
+    lifetime: float | timedelta | None,
+    what: str = "lifetime",
+    otherwise: str = "None keeps sessions for ever",
+) -> float | None:
     """The seconds of a lifetime; `None` is for ever."""
     if lifetime is None:
         return None
-    checked = seconds(lifetime, "lifetime")
+    checked = seconds(lifetime, what)
     if not checked:
-        raise ValueError("lifetime must be more than 0 s; None keeps sessions for ever")
+        raise ValueError(f"{what} must be more than 0 s; {otherwise}")
     return checked
 
 

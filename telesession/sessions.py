@@ -22,7 +22,7 @@ from telesession.attachment import Attachment, Bot
 from telesession.errors import LockTimeoutError, NoSessionKeyError, SessionError
 from telesession.handlers import CallForm
 from telesession.initial import Initial
-from telesession.keys import by_chat, by_sender
+from telesession.keys import by_chat, by_sender, key_fault
 from telesession.options import (
     MakesFields,
     MakesInstance,
@@ -241,7 +241,7 @@ class Sessions(Generic[S]):
         Inside a handler that has this very session it is `forget`: the handler's return does it.
         """
         full_key = self._checked_key(key)
-        opened = vars(self._storage._opened).get(full_key)
+        opened = self._opened(full_key)
         if opened is not None:
             forget(opened)
             return self._storage.has(full_key)
@@ -266,7 +266,7 @@ class Sessions(Generic[S]):
                 this is a handler that has one of the two.
         """
         old, new = self._checked_key(old_key), self._checked_key(new_key)
-        if not vars(self._storage._opened).keys().isdisjoint((old, new)):
+        if self._opened(old) is not None or self._opened(new) is not None:
             raise SessionError(
                 f"could not move session {old!r} to {new!r}: the handler that does it has one of "
                 "them; do it when that has returned"
@@ -377,6 +377,11 @@ class Sessions(Generic[S]):
             source.delete()
             return True
 
+    def _opened(self, full_key: str) -> Session | None:
+        """The session of a key, if this very thread has it open."""
+        opened: Session | None = vars(self._storage._opened).get(full_key)
+        return opened
+
     def _peek(self, key: str) -> dict[str, Any] | None:
         payload, old = self._storage.get(key), self._storage._successions.pending.get(key)
         if payload is None and old is not None:
@@ -391,12 +396,12 @@ class Sessions(Generic[S]):
                 f"no session for this {type(update).__name__}: get_storage_key raised "
                 f"{type(error).__name__}; let it return None for an update without a session"
             ) from error
-        if not (isinstance(key, str) and key) and (fault := _key_fault(key)):
+        if not (isinstance(key, str) and key) and (fault := key_fault(key)):
             raise NoSessionKeyError(type(update).__name__, f"returned {fault}")
         return self._full_key(key)
 
     def _checked_key(self, key: str | int) -> str:
-        if fault := _key_fault(key):
+        if fault := key_fault(key):
             raise TypeError(f"the key of a session is a non-empty str or an int, not {fault}")
         return self._full_key(key)
 
@@ -550,17 +555,3 @@ def _taken(old: str, new: str) -> str:
         f"could not move session {old!r} to {new!r}: there is one already; delete the one that "
         "shall go"
     )
-
-
-def _key_fault(key: object) -> str | None:
-    """What is wrong with a storage key, if anything."""
-    if key is None:
-        return "None"
-    if isinstance(key, bool) or not isinstance(key, str | int):
-        return _a(key)
-    # One key for all whose name, say, is empty would join strangers.
-    return "an empty string" if key == "" else None
-
-
-def _a(value: object) -> str:
-    return f"an object of type {type(value).__name__}"

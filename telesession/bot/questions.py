@@ -17,7 +17,8 @@ from telesession.attachment import Attachment, decorated
 from telesession.errors import SessionError
 from telesession.handlers import is_async
 from telesession.keys import by_sender_in_chat, message_of
-from telesession.session import Session, forget, seconds, ttl, ttl_left
+from telesession.options import checked_lifetime
+from telesession.session import Session, forget, ttl, ttl_left
 from telesession.sessions import Sessions
 
 _log = logging.getLogger("telesession")
@@ -124,7 +125,7 @@ def ask(
             `timedelta`.
         ValueError: The step has no name, or that of another one; the timeout is not above 0.
     """
-    left = _checked_timeout(timeout)
+    left = checked_lifetime(timeout, "the timeout of a question", "None waits for ever")
     key = _key_of(bot, message)
     questions = _questions_of(bot)
     questions.put(key, _Pending(questions.name_of(step), left))
@@ -354,15 +355,6 @@ def _questions_of(bot: Any) -> _Questions:
             "call use_questions(bot, sessions, steps=[...])"
         )
     return questions
-
-
-def _checked_timeout(timeout: float | timedelta | None) -> float | None:
-    if timeout is None:
-        return None
-    checked = seconds(timeout, "the timeout of a question")
-    if not checked:
-        raise ValueError("the timeout of a question must be more than 0 s; None waits for ever")
-    return checked
 
 
 def _key_of(bot: Any, update: Any) -> str:

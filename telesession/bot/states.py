@@ -250,8 +250,7 @@ class SessionStateStorage(StateStorageBase):
 
     def _retrieved(self, key: str) -> Session | None:
         """The record that this thread has retrieved and not yet given back."""
-        session: Session | None = vars(self._storage._opened).get(self._prefix + key)
-        return session
+        return self._sessions._opened(self._sessions._full_key(key))
 
 
 def place_key(

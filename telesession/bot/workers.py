@@ -12,7 +12,7 @@ from typing import Any, Literal
 from telebot import TeleBot, util
 
 from telesession.attachment import Attachment
-from telesession.keys import by_sender
+from telesession.keys import by_sender, key_fault
 from telesession.options import checked_key_function
 
 GetKey = Callable[[Any], str | int | None]
@@ -78,7 +78,9 @@ def use_sequential_workers(
     if not hasattr(bot, _IN_ORDER):
         place.process_new_updates = _one_by_one(place, bot.process_new_updates)
         setattr(bot, _IN_ORDER, True)
-    _close(former)
+    if is_telebots(former):
+        stop_workers(former)
+    former.close()
     return pool
 
 
@@ -367,14 +369,22 @@ def _one_by_one(bot: Any, process: Callable[[list[Any]], Any]) -> Callable[[list
     return process_new_updates
 
 
-def _close(pool: Any) -> None:
-    """Close a pool, and if it is telebot's, do not let its workers look up twice a second."""
-    if isinstance(pool, util.ThreadPool):
-        for worker in pool.workers:
-            worker.stop()  # type: ignore[no-untyped-call]
-        for _ in pool.workers:
-            pool.put(int)  # type: ignore[no-untyped-call]
-    pool.close()
+def is_telebots(pool: Any) -> bool:
+    """Whether a worker pool is telebot's own."""
+    return isinstance(pool, util.ThreadPool)
+
+
+def stop_workers(pool: Any) -> None:
+    """
+    Tell the workers of telebot's own pool to end, without waiting for them.
+
+    A stopped worker of telebot (4.37.1) looks up after its next task, or after half a second
+    without one: so each is given a task that does nothing.
+    """
+    for worker in pool.workers:
+        worker.stop()
+    for _ in pool.workers:
+        pool.put(int)
 
 
 def _refuse_bot(bot: Any) -> None:
@@ -410,12 +420,9 @@ def _refuse_limit(limit: Any, when_full: Any) -> None:
 
 
 def _checked_key(key: Any, update: object) -> str | None:
-    if key is None or (isinstance(key, str) and key):
-        return key
-    if isinstance(key, bool) or not isinstance(key, int):
-        fault = "an empty string" if key == "" else f"an object of type {type(key).__name__}"
+    if key is not None and (fault := key_fault(key)):
         raise TypeError(
             f"get_key returned {fault} for a {type(update).__name__}; let it return a non-empty "
             "str, an int, or None for an update that need not wait for others"
         )
-    return str(key)
+    return None if key is None else str(key)

@@ -106,6 +106,7 @@ class RedisStorage(Storage):
         self._lease = milliseconds(checked_lease(lease, "RedisStorage"))
         self._client = _checked_client(client_or_url)
         self._is_mine = isinstance(client_or_url, str)
+        self._is_cluster = isinstance(self._client, RedisCluster)
         timeout = self._client.get_connection_kwargs().get("socket_timeout")
         # A wait must be over before the client takes the silence for a failure.
         self._patience = min(_PATIENCE, timeout / 2) if timeout else _PATIENCE
@@ -197,11 +198,11 @@ class RedisStorage(Storage):
     def _nodes(self) -> Iterator[_Client]:
         """The clients of the servers that have the records: of a cluster one for each primary."""
         client: Any = self._client
-        if not isinstance(client, RedisCluster):
+        if not self._is_cluster:
             yield client
             return
-        for node in client.get_primaries():  # type: ignore[no-untyped-call]
-            yield cast("_Client", client.get_redis_connection(node))
+        for node in client.get_primaries():
+            yield client.get_redis_connection(node)
 
     def _command(self, action: str, key: str, *args: object, **options: object) -> Any:
         return _execute(self._client, action, key, *args, **options)
@@ -223,8 +224,7 @@ class RedisStorage(Storage):
 
     def _renew(self, leases: list[tuple[bytes, bytes]]) -> None:
         """Renew leases, given as token and lock: all at once, or in a cluster where they are."""
-        is_cluster = isinstance(self._client, RedisCluster)
-        for group in [[lease] for lease in leases] if is_cluster else [leases]:
+        for group in [[lease] for lease in leases] if self._is_cluster else [leases]:
             tokens, locks = zip(*group, strict=True)
             # The next round is early enough to try again; a lost lock is noticed at the commit.
             with suppress(StorageError):

@@ -6,9 +6,7 @@ import functools
 import threading
 from typing import TYPE_CHECKING, Any
 
-from telebot import util
-
-from telesession.bot.workers import SequentialWorkers
+from telesession.bot.workers import SequentialWorkers, is_telebots, stop_workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,8 +70,8 @@ class CountingPool:
         ever. Raises `RuntimeError` if one still runs then.
         """
         workers, caller = getattr(self.pool, "workers", []), threading.current_thread()
-        if _is_telebots(self.pool):
-            self._stop_workers()
+        if is_telebots(self.pool):
+            stop_workers(self.pool)
             ending = [worker for worker in workers if worker is not caller]
         elif caller in workers:
             # A handler stops its bot: only the pool knows that this worker cannot end yet.
@@ -91,14 +89,6 @@ class CountingPool:
                 "let them return before the `with` block ends"
             )
 
-    def _stop_workers(self) -> None:
-        """Tell the workers of telebot's own pool to end."""
-        for worker in self.pool.workers:
-            worker.stop()
-        # A stopped worker looks up only after its next task, or after half a second without one.
-        for _ in self.pool.workers:
-            self.pool.put(_do_nothing)
-
     def _count(self, change: int) -> None:
         with self._lock:
             self._unfinished += change
@@ -111,11 +101,7 @@ def make_pool(bot: Any) -> Any:
         return pool
     if isinstance(pool, SequentialWorkers):
         return pool.renew()
-    return type(pool)(bot, num_threads=pool.num_threads) if _is_telebots(pool) else pool
-
-
-def _is_telebots(pool: Any) -> bool:
-    return isinstance(pool, util.ThreadPool)
+    return type(pool)(bot, num_threads=pool.num_threads) if is_telebots(pool) else pool
 
 
 class Reporting:
@@ -137,7 +123,3 @@ class Reporting:
             return False
         self._report(error)
         return True
-
-
-def _do_nothing() -> None:
-    pass
