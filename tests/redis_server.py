@@ -11,6 +11,7 @@ import socket
 import subprocess
 import tempfile
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -179,8 +180,14 @@ class Monitor:
         self._monitor = self._client.monitor()
 
     def next(self, name: str) -> str:
-        """Wait for the next command of that name."""
-        return next(command for command in self._commands() if command.split()[0] == name)
+        """Wait for the next command of that name, however many others come in between."""
+        deadline = time.monotonic() + PATIENCE
+        for command in self._commands():
+            if command.split()[0] == name:
+                return command
+            if time.monotonic() > deadline:
+                break
+        raise TimeoutError(f"the server got no {name}")
 
     def so_far(self) -> list[str]:
         """The names of the commands since the last question."""

@@ -866,11 +866,11 @@ def test_a_round_that_fails_is_not_the_last(
     """What goes wrong with one renewal leaves the next to try again."""
     with brisk(RedisStorage(server.url)) as renewing, renewing.hold("42") as held:
         held.set(b"payload")
-        admin.script_flush()
         token = admin.getset("{telesession:42}:lock", "another token")
         admin.delete("{telesession:42}:lock")
         admin.rpush("{telesession:42}:lock", "something else")
         with Monitor(server) as monitor:
+            admin.script_flush()
             monitor.next("EVAL")
             admin.delete("{telesession:42}:lock")
             admin.set("{telesession:42}:lock", token, px=5000)
