@@ -1,9 +1,63 @@
-"""Fixtures for all tests: those that the library offers, and pytest's own for trying them out."""
+"""Fixtures for all tests: those that the library offers, and bots, a server and storages."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
+from host import MODES, Host, make_host
+from redis_server import FrozenRedisStorage, Server
+
+from telesession import MemoryStorage, RedisStorage, SQLiteStorage, Storage
 
 pytest.register_assert_rewrite("telesession.testing.storage_suite")
 
 pytest_plugins = ["pytester", "telesession.testing.fixtures"]
+
+
+@pytest.fixture(params=MODES, ids="-".join)
+def host(request: pytest.FixtureRequest) -> Iterator[Host]:
+    """A bot in every mode of telebot."""
+    yield from make_host(*request.param)
+
+
+@pytest.fixture
+def simple_host() -> Iterator[Host]:
+    """A bot in the simplest mode, for what no mode changes."""
+    yield from make_host()
+
+
+@pytest.fixture(scope="session")
+def running_server() -> Iterator[Server]:
+    """A Valkey server for all tests that leave it as it was."""
+    with Server() as server:
+        yield server
+
+
+@pytest.fixture
+def server(running_server: Server) -> Server:
+    """A server that has nothing stored."""
+    with running_server.client() as client:
+        client.flushall()
+    return running_server
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
+    """An empty storage, for which the clock stands still if it does for the test."""
+    with _make_storage(request, tmp_path) as storage:
+        yield storage
+
+
+def _make_storage(request: pytest.FixtureRequest, folder: Path) -> Storage:
+    if request.param == "memory":
+        return MemoryStorage()
+    if request.param == "sqlite":
+        return SQLiteStorage(folder / "sessions.db")
+    # Only now, so that the server is started for those who need it.
+    server = request.getfixturevalue("server")
+    for clock in ("clock", "frozen_time"):
+        if clock in request.fixturenames:
+            return FrozenRedisStorage(server, request.getfixturevalue(clock))
+    return RedisStorage(server.url)

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import pytest
 from counted import CountedStorage
 from fields import fields_of
-from host import MODES, Host, make_host
+from host import Host, make_host
 from telebot import TeleBot, types, util
 from telebot.async_telebot import AsyncTeleBot
 from telebot.handler_backends import (
@@ -56,11 +56,6 @@ PATIENCE = 20
 
 Handler = Callable[..., Any]
 Way = Callable[[TeleBot, str, Handler], None]
-
-
-@pytest.fixture(params=MODES, ids="-".join)
-def host(request: pytest.FixtureRequest) -> Iterator[Host]:
-    yield from make_host(*request.param)
 
 
 @pytest.fixture(params=["no-middlewares", "class-middlewares"])

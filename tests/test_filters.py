@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import UserDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,6 @@ import test_examples
 from clocks import MICROSECOND
 from counted import CountedStorage
 from fields import set_fields
-from host import MODES, Host, make_host
 from telebot import types
 from updates import ANNA, BORIS, GROUP, UPDATE_IDS, button_press, message, private
 
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from freezegun.api import FrozenDateTimeFactory
+    from host import Host
     from test_examples import Stage
 
     from telesession.storage.base import Hold
@@ -49,18 +49,6 @@ KEY = str(ANNA["id"])
 
 clock = clocks.clock
 frozen_module = clocks.frozen_module
-
-
-@pytest.fixture(params=MODES, ids="-".join)
-def host(request: pytest.FixtureRequest) -> Iterator[Host]:
-    """A bot in every mode of telebot."""
-    yield from make_host(*request.param)
-
-
-@pytest.fixture
-def simple_host() -> Iterator[Host]:
-    """A bot in the simplest mode, for what no mode changes."""
-    yield from make_host()
 
 
 class HeldStorage(CountedStorage):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cachetools import LRUCache
 from counted import CountedStore
-from host import MODES, Host, make_host
+from host import Host, make_host
 from telebot import TeleBot, apihelper, types
 from telebot.handler_backends import BaseMiddleware, CancelUpdate, ContinueHandling, SkipHandler
 from updates import (
@@ -56,11 +56,6 @@ if TYPE_CHECKING:
 KEY = str(ANNA["id"])
 
 Handler = Callable[..., Any]
-
-
-@pytest.fixture(params=MODES, ids="-".join)
-def host(request: pytest.FixtureRequest) -> Iterator[Host]:
-    yield from make_host(*request.param)
 
 
 @pytest.fixture(params=["one-thread", "threads"])

@@ -36,7 +36,6 @@ from telesession import (
     RedisStorage,
     SessionError,
     SessionStateStorage,
-    SQLiteStorage,
     Storage,
     StorageError,
     import_telebot_pickle,
@@ -79,33 +78,11 @@ class Size(enum.Enum):
     BIG = 1
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    """A Valkey server of these tests."""
-    with Server() as server:
-        yield server
-
-
 @pytest.fixture
 def client(server: Server) -> Iterator[redis.Redis]:
     """A client of the empty server."""
     with server.client() as client:
-        client.flushall()
         yield client
-
-
-@pytest.fixture(params=["memory", "sqlite", "redis"])
-def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
-    """An empty storage."""
-    if request.param == "memory":
-        yield MemoryStorage()
-    elif request.param == "sqlite":
-        with SQLiteStorage(tmp_path / "states.db") as storage:
-            yield storage
-    else:
-        request.getfixturevalue("client")
-        with RedisStorage(request.getfixturevalue("server").url) as storage:
-            yield storage
 
 
 @pytest.fixture

@@ -25,7 +25,6 @@ from counted import CountedStore
 from freezegun import freeze_time
 from hypothesis import given, settings, strategies as st
 from mutations import mutated
-from redis_server import Server
 
 from telesession import (
     DecodeError,
@@ -189,7 +188,7 @@ def storage(
             path = tmp_path_factory.mktemp("sessions") / "bot.db"
             yield exits.enter_context(SQLiteStorage(path))
         else:
-            server = exits.enter_context(Server())
+            server = request.getfixturevalue("running_server")
             yield exits.enter_context(RedisStorage(server.url))
 
 

@@ -18,8 +18,8 @@ import pytest
 from counted import CountedStorage
 from cryptography.fernet import Fernet
 from fields import fields_of, set_fields
-from host import MODES, Host, make_host
-from redis_server import FrozenRedisStorage, Server
+from host import Host, make_host
+from redis_server import FrozenRedisStorage
 from telebot import TeleBot, apihelper, types, util
 from updates import (
     ANNA,
@@ -76,12 +76,6 @@ ENCRYPTED = EncryptedCodec(JSONCodec(), keys=[Fernet.generate_key()])
 KINDS = ["memory", "memory-json", "memory-encrypted", "sqlite", "sqlite-encrypted", "redis"]
 
 
-@pytest.fixture(scope="module")
-def running_server() -> Iterator[Server]:
-    with Server() as server:
-        yield server
-
-
 @pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest) -> Any:
     return request.param
@@ -97,9 +91,7 @@ def storage_of(
     """An empty storage; the server is started only for those who need it."""
     storage: Storage
     if kind == "redis":
-        server = request.getfixturevalue("running_server")
-        with server.client() as client:
-            client.flushall()
+        server = request.getfixturevalue("server")
         storage = RedisStorage(server.url) if clock is None else FrozenRedisStorage(server, clock)
     elif kind.startswith("sqlite"):
         codec = ENCRYPTED if kind.endswith("encrypted") else JSONCodec()
@@ -709,16 +701,6 @@ def test_moves_that_cross_do_not_wait_for_each_other_forever(storage: Storage) -
 OLD, NEW = f"chat:{BASIC_GROUP['id']}", f"chat:{GROUP['id']}"
 
 
-@pytest.fixture(params=MODES, ids="-".join)
-def host(request: pytest.FixtureRequest) -> Iterator[Host]:
-    yield from make_host(*request.param)
-
-
-@pytest.fixture
-def quick_host() -> Iterator[Host]:
-    yield from make_host()
-
-
 def update_of(message: dict[str, Any], kind: str = "message") -> types.Update:
     return types.Update.de_json(json.dumps({"update_id": next(UPDATE_IDS), kind: message}))
 
@@ -804,17 +786,17 @@ def count(message, session):
 
 @pytest.mark.parametrize("order", ORDERS, ids="-".join)
 def test_a_session_that_began_in_the_supergroup_stays(
-    order: tuple[str, str], quick_host: Host, caplog: pytest.LogCaptureFixture
+    order: tuple[str, str], simple_host: Host, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Where the group had no session, that of the supergroup is left alone."""
     sessions = by_chats()
     set_fields(sessions, NEW, counter=5)
-    sessions.attach(quick_host.bot, follow_migrations=True)
+    sessions.attach(simple_host.bot, follow_migrations=True)
 
-    quick_host.deliver(*(TELLINGS[where]() for where in order))
+    simple_host.deliver(*(TELLINGS[where]() for where in order))
 
     assert ([], {NEW: {"counter": 5}}, []) == (
-        quick_host.raised,
+        simple_host.raised,
         stored(sessions),
         caplog.records,
     )
@@ -875,16 +857,16 @@ def test_the_news_are_known_before_the_batch_whatever_was_set_up_first(first: st
     assert {NEW: {"counter": 4}} == stored(sessions)
 
 
-def test_next_steps_of_the_supergroup_find_the_session_moved(quick_host: Host) -> None:
+def test_next_steps_of_the_supergroup_find_the_session_moved(simple_host: Host) -> None:
     """The first message of a batch is not handled before the last one was looked at."""
     sessions = by_chats()
     set_fields(sessions, OLD, counter=1)
-    sessions.attach(quick_host.bot, follow_migrations=True)
-    quick_host.bot.register_next_step_handler_by_chat_id(GROUP["id"], count)
+    sessions.attach(simple_host.bot, follow_migrations=True)
+    simple_host.bot.register_next_step_handler_by_chat_id(GROUP["id"], count)
 
-    quick_host.bot.process_new_updates([said("hi", GROUP), told_in_supergroup()])
+    simple_host.bot.process_new_updates([said("hi", GROUP), told_in_supergroup()])
 
-    assert ([], {NEW: {"counter": 2}}) == (quick_host.raised, stored(sessions))
+    assert ([], {NEW: {"counter": 2}}) == (simple_host.raised, stored(sessions))
 
 
 def test_a_handler_of_the_group_that_still_runs_is_waited_for(

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from redis_server import Server
 from storage_processes import KEYS, make_sessions, open_storage, run
 
 from telesession import Storage, ttl, ttl_left
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with Server() as server:
-        yield server
 
 
 @pytest.fixture(params=["file", "server"])
@@ -25,10 +17,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where nothing is stored yet."""
     if request.param == "file":
         return str(tmp_path / "bot.db")
-    server = request.getfixturevalue("server")
-    with server.client() as client:
-        client.flushall()
-    return server.url
+    return request.getfixturevalue("server").url
 
 
 def count(storage: Storage, key: int, lock_timeout: float) -> None:

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pytest
 import test_examples
 from counted import CountedStorage
-from host import MODES, Host, make_host
-from redis_server import FrozenRedisStorage, Server
+from host import Host, make_host
 from telebot import TeleBot, types, util
 from telebot.apihelper import ApiTelegramException
 from telebot.async_telebot import AsyncTeleBot
@@ -82,43 +81,11 @@ PATIENCE = 30
 ANNA_IN_GROUP = f"sender_in_chat:{GROUP['id']}:{ANNA['id']}"
 
 
-@pytest.fixture(params=MODES, ids="-".join)
-def host(request: pytest.FixtureRequest, bot_api: BotAPI) -> Iterator[Host]:
-    """A bot in every mode of telebot, which talks to a loopback Bot API."""
-    yield from make_host(*request.param)
-
-
-@pytest.fixture
-def simple_host(bot_api: BotAPI) -> Iterator[Host]:
-    """A bot in the simplest mode, for what no mode changes."""
-    yield from make_host()
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    """A Valkey server of these tests."""
-    with Server() as server:
-        yield server
+# Whoever asks sends a message.
+pytestmark = pytest.mark.usefixtures("bot_api")
 
 
 OpenStorage = Callable[[], Storage]
-
-
-@pytest.fixture(params=["memory", "sqlite", "redis"])
-def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
-    """An empty storage, for which the clock stands still if it does for the test."""
-    if request.param == "memory":
-        yield MemoryStorage()
-    elif request.param == "sqlite":
-        with SQLiteStorage(tmp_path / "questions.db") as storage:
-            yield storage
-    else:
-        server = request.getfixturevalue("server")
-        with server.client() as client:
-            client.flushall()
-        clock = request.getfixturevalue("frozen_time")
-        with FrozenRedisStorage(server, clock) as storage:
-            yield storage
 
 
 @pytest.fixture(params=["sqlite", "redis"])
@@ -127,8 +94,6 @@ def open_storage(request: pytest.FixtureRequest, tmp_path: Path) -> OpenStorage:
     if request.param == "sqlite":
         return lambda: SQLiteStorage(tmp_path / "questions.db")
     server = request.getfixturevalue("server")
-    with server.client() as client:
-        client.flushall()
     return lambda: RedisStorage(server.url)
 
 

@@ -66,25 +66,18 @@ UPDATE = ["EVALSHA", "EVALSHA"]
 
 
 @pytest.fixture(scope="module")
-def running_server() -> Iterator[Server]:
-    with Server() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     with Cluster() as cluster:
         yield cluster
 
 
 @pytest.fixture
-def server(running_server: Server) -> Server:
+def server(server: Server) -> Server:
     """A server that has nothing stored, but knows the scripts."""
-    with RedisStorage(running_server.url) as storage, running_server.client() as client:
-        client.flushall()
+    with RedisStorage(server.url) as storage, server.client() as client:
         update(storage)
         client.flushall()
-    return running_server
+    return server
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from redis_server import FrozenRedisStorage, Server
+from redis_server import FrozenRedisStorage
 
 from telesession import (
     MemoryStorage,
@@ -550,12 +550,6 @@ def make_durable(
         else:
             server = request.getfixturevalue("server")
             yield make_server
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with Server() as server:
-        yield server
 
 
 @pytest.mark.parametrize("initial", list(INITIALS))

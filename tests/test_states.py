@@ -6,7 +6,7 @@ import copy
 import inspect
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import test_examples
 from hypothesis import given, settings, strategies as st
-from redis_server import Server
 from telebot import TeleBot
 from telebot.custom_filters import IsDigitFilter, StateFilter
 from telebot.states import State, StatesGroup
@@ -28,7 +27,6 @@ from telesession import (
     EncodeError,
     LockTimeoutError,
     MemoryStorage,
-    RedisStorage,
     Sessions,
     SessionStateStorage,
     SQLiteStorage,
@@ -45,29 +43,6 @@ fresh_process = test_examples.fresh_process
 stage = test_examples.stage
 
 CHAT, USER = -100, 42
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    """A Valkey server of these tests."""
-    with Server() as server:
-        yield server
-
-
-@pytest.fixture(params=["memory", "sqlite", "redis"])
-def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
-    """An empty storage."""
-    if request.param == "memory":
-        yield MemoryStorage()
-    elif request.param == "sqlite":
-        with SQLiteStorage(tmp_path / "states.db") as storage:
-            yield storage
-    else:
-        server = request.getfixturevalue("server")
-        with server.client() as client:
-            client.flushall()
-        with RedisStorage(server.url) as storage:
-            yield storage
 
 
 @pytest.fixture

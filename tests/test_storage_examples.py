@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import test_examples
-from redis_server import FrozenRedisStorage, Server
 from telebot import TeleBot
 from test_examples import ROOT, Stage, Terminal, on_stage
 
 import telesession
-from telesession import DecodeError, RedisStorage, Sessions, SQLiteStorage
+from telesession import DecodeError, RedisStorage, Sessions
 from telesession.testing import BotAPI
 
 if TYPE_CHECKING:
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from freezegun.api import FrozenDateTimeFactory
+    from redis_server import Server
 
     from telesession import Storage
 
@@ -38,37 +38,6 @@ fresh_process = test_examples.fresh_process
 stage = test_examples.stage
 
 TOKEN = "1:webhook"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    """A Valkey server of these tests."""
-    with Server() as server:
-        yield server
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run what wants a storage on each."""
-    if "storage" in metafunc.fixturenames:
-        metafunc.parametrize("storage", ["sqlite", "redis"], indirect=True)
-
-
-@pytest.fixture
-def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
-    """An empty storage, for which the clock stands still if it does for the test."""
-    if request.param == "sqlite":
-        with SQLiteStorage(tmp_path / "sessions.db") as storage:
-            yield storage
-        return
-    server = request.getfixturevalue("server")
-    with server.client() as client:
-        client.flushall()
-    if "frozen_time" in request.fixturenames:
-        storage = FrozenRedisStorage(server, request.getfixturevalue("frozen_time"))
-    else:
-        storage = RedisStorage(server.url)
-    with storage:
-        yield storage
 
 
 @pytest.fixture
@@ -81,7 +50,7 @@ def moved(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> Storage:
 
 
 class OnEachStorage:
-    """The tests of a core example once more, with its sessions on other storages."""
+    """The tests of a core example once more, with its sessions on each storage."""
 
     example: str
 
@@ -294,12 +263,12 @@ class Workers:
 
 
 @pytest.fixture(scope="class")
-def workers(server: Server) -> Iterator[Workers]:
+def workers(running_server: Server) -> Iterator[Workers]:
     """Two processes of the webhook bot, for all tests of a class."""
     with ExitStack() as stack:
         api = stack.enter_context(BotAPI())
-        processes = [stack.enter_context(worker(api, server)) for _ in range(2)]
-        workers = Workers(api, server, [port_of(process) for process in processes])
+        processes = [stack.enter_context(worker(api, running_server)) for _ in range(2)]
+        workers = Workers(api, running_server, [port_of(process) for process in processes])
         workers.hold_back()
         stack.callback(workers.storage.close)
         yield workers

@@ -20,7 +20,7 @@ from counted import CountedStorage
 from fields import fields_of, set_fields
 from freezegun import freeze_time
 from hypothesis import given, strategies as st
-from redis_server import FrozenRedisStorage, Server
+from redis_server import FrozenRedisStorage
 from telebot import TeleBot
 from updates import message_from
 
@@ -126,12 +126,6 @@ def machine(clock):
         yield machine
 
 
-@pytest.fixture(scope="module")
-def server():
-    with Server() as server:
-        yield server
-
-
 @pytest.fixture(params=["dict", "file", "server"])
 def archive(request, clock, tmp_path):
     """What each new process does: it makes a storage, which has the records of the one before."""
@@ -146,9 +140,6 @@ def archive(request, clock, tmp_path):
             server = request.getfixturevalue("server")
             return storages.enter_context(FrozenRedisStorage(server, clock))
 
-        if request.param == "server":
-            with request.getfixturevalue("server").client() as client:
-                client.flushall()
         yield make
 
 
