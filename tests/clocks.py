@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # Whole seconds keep sums of floats exact.
 START = datetime(2026, 1, 1, tzinfo=UTC)
+# How many real seconds what should not take long may take, so that a fault is no endless wait.
+PATIENCE = 30
 DAY = 86_400
 MICROSECOND = 1e-6
 

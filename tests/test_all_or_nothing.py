@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import clocks
 import pytest
+from clocks import PATIENCE
 from telebot import types
 from updates import ANNA, message, private
 
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 
     from freezegun.api import FrozenDateTimeFactory
 
-PATIENCE = 20
 
 clock = clocks.clock
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from clocks import PATIENCE
 from counted import CountedStorage
 from fields import fields_of
 from host import Host, make_host
@@ -52,7 +53,6 @@ from telesession.testing import (
 )
 
 KEY = str(ANNA["id"])
-PATIENCE = 20
 
 Handler = Callable[..., Any]
 Way = Callable[[TeleBot, str, Handler], None]

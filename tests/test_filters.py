@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import clocks
 import pytest
-import test_examples
 from clocks import MICROSECOND
 from counted import CountedStorage
 from fields import set_fields
@@ -38,12 +37,10 @@ if TYPE_CHECKING:
 
     from freezegun.api import FrozenDateTimeFactory
     from host import Host
-    from test_examples import Stage
+    from stages import Stage
 
     from telesession.storage.base import Hold
 
-fresh_process = test_examples.fresh_process
-stage = test_examples.stage
 
 KEY = str(ANNA["id"])
 

@@ -8,79 +8,19 @@ import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from queue import SimpleQueue
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import freezegun
 import pytest
+from clocks import PATIENCE
 from hypothesis import given, settings, strategies as st
+from waits import Waits, WatchedLock
 
-from telesession import LockTimeoutError, MemoryStorage, Storage, locks
+from telesession import LockTimeoutError, MemoryStorage, Storage
 from telesession.locks import LockTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-# Bounds what should not wait at all, so that a broken lock fails a test instead of hanging it.
-PATIENCE = 20
-
-
-class Waits:
-    """The waits of the lock table: says when one begins, and can do something when one ends."""
-
-    def __init__(self) -> None:
-        self._begun: SimpleQueue[str] = SimpleQueue()
-        self._disturbances: dict[str, Callable[[], object]] = {}
-
-    @classmethod
-    def watch(cls, monkeypatch: pytest.MonkeyPatch) -> Self:
-        """Watch the waits of every lock that the lock table makes from now on."""
-        waits = cls()
-        names = {**vars(threading), "Lock": waits.make_lock}
-        monkeypatch.setattr(locks, "threading", SimpleNamespace(**names))
-        return waits
-
-    def make_lock(self) -> _WatchedLock:
-        return _WatchedLock(self)
-
-    def next(self) -> str:
-        """The name of the thread that is the next to begin to wait."""
-        return self._begun.get(timeout=PATIENCE)
-
-    def disturb(self, action: Callable[[], object], name: str = "MainThread") -> None:
-        """Do something, once, when a wait of a thread has ended and nobody knows it yet."""
-        self._disturbances[name] = action
-
-    def begin(self) -> None:
-        self._begun.put(threading.current_thread().name)
-
-    def end(self) -> None:
-        self._disturbances.pop(threading.current_thread().name, bool)()
-
-
-class _WatchedLock:
-    """A `threading.Lock` whose waits are watched, other than those of a `with` block."""
-
-    def __init__(self, waits: Waits) -> None:
-        self._waits = waits
-        self._lock = threading.Lock()
-        self.release = self._lock.release
-        self.locked = self._lock.locked
-
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        if self._lock.acquire(blocking=False):
-            return True
-        self._waits.begin()
-        granted = self._lock.acquire(blocking, timeout)
-        self._waits.end()
-        return granted
-
-    def __enter__(self) -> bool:
-        return self._lock.__enter__()
-
-    def __exit__(self, *error: object) -> None:
-        self._lock.release()
 
 
 class LastComeFirstServed:
@@ -88,7 +28,7 @@ class LastComeFirstServed:
 
     def __init__(self, waits: Waits) -> None:
         self._waits = waits
-        self._turns: dict[str, deque[_WatchedLock]] = {}
+        self._turns: dict[str, deque[WatchedLock]] = {}
 
     def acquire(self, key: str, timeout: float) -> None:
         if key not in self._turns:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import clocks
 import pytest
+from clocks import PATIENCE
 from counted import CountedStorage
 from cryptography.fernet import Fernet
 from fields import fields_of, set_fields
@@ -61,7 +62,6 @@ if TYPE_CHECKING:
 
     from freezegun.api import FrozenDateTimeFactory
 
-PATIENCE = 20
 SECRET = "hunter2"
 FIELDS = {
     "counter": 3,

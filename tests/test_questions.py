@@ -15,14 +15,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
-import test_examples
+from clocks import PATIENCE
 from counted import CountedStorage
 from host import Host, make_host
+from stages import ROOT, on_stage
 from telebot import TeleBot, types, util
 from telebot.apihelper import ApiTelegramException
 from telebot.async_telebot import AsyncTeleBot
 from telebot.handler_backends import BaseMiddleware, ContinueHandling
-from test_examples import on_stage
 from updates import (
     ANNA,
     ANONYMOUS_ADMIN,
@@ -68,15 +68,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from freezegun.api import FrozenDateTimeFactory
-    from test_examples import Stage
+    from stages import Stage
 
     from telesession.testing import BotAPI
 
-fresh_process = test_examples.fresh_process
-stage = test_examples.stage
 
 MICROSECOND = 1e-6
-PATIENCE = 30
 
 ANNA_IN_GROUP = f"sender_in_chat:{GROUP['id']}:{ANNA['id']}"
 
@@ -1035,7 +1032,7 @@ class TestARestart:
                 text=True,
                 timeout=60,
                 check=False,
-                env={**os.environ, "PYTHONPATH": str(test_examples.ROOT)},
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
             )
             return done.stdout + done.stderr
 

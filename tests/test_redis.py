@@ -23,6 +23,7 @@ import clocks
 import pytest
 import redis
 import redis.asyncio
+from clocks import PATIENCE
 from hypothesis import given, settings, strategies as st
 from redis.backoff import NoBackoff
 from redis.cache import CacheConfig
@@ -30,7 +31,6 @@ from redis.crc import key_slot
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 from redis_server import (
-    PATIENCE,
     Cluster,
     FrozenRedisStorage,
     Monitor,

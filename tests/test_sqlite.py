@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import clocks
 import pytest
+from clocks import PATIENCE
 from hypothesis import HealthCheck, example, given, settings, strategies as st
 from storage_processes import command_line, run
 from test_storage import FrozenClockSuite
@@ -52,7 +53,6 @@ from telesession.testing.storage_suite import (
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
 
-PATIENCE = 30
 SECRET = "hunter2"
 
 clock = clocks.clock

@@ -13,15 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import test_examples
 from hypothesis import given, settings, strategies as st
+from stages import Stage, Terminal, on_stage
 from telebot import TeleBot
 from telebot.custom_filters import IsDigitFilter, StateFilter
 from telebot.states import State, StatesGroup
 from telebot.states.sync import StateContext, StateMiddleware
 from telebot.storage import StateMemoryStorage, StatePickleStorage, StateStorageBase
 from telebot.types import InlineKeyboardButton, InlineKeyboardMarkup
-from test_examples import Stage, Terminal
 
 from telesession import (
     EncodeError,
@@ -39,8 +38,6 @@ from telesession.testing import OFFLINE_TOKEN, BotAPI, Group, run_polling
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
 
-fresh_process = test_examples.fresh_process
-stage = test_examples.stage
 
 CHAT, USER = -100, 42
 
@@ -989,7 +986,7 @@ class TestStates:
     ) -> None:
         """The orders are in the file that `BOT_DATABASE` names."""
         monkeypatch.setenv("BOT_DATABASE", str(tmp_path / "other.db"))
-        with test_examples.on_stage("states", bot_api) as stage:
+        with on_stage("states", bot_api) as stage:
             stage.say(1, "/order")
         assert (True, False) == (
             (tmp_path / "other.db").exists(),

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import test_examples
+from stages import ROOT, Stage, Terminal, on_stage
 from telebot import TeleBot
-from test_examples import ROOT, Stage, Terminal, on_stage
 
 import telesession
 from telesession import DecodeError, RedisStorage, Sessions
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
     from telesession import Storage
 
-fresh_process = test_examples.fresh_process
-stage = test_examples.stage
 
 TOKEN = "1:webhook"
+
+pytestmark = pytest.mark.usefixtures("fresh_process")
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ class OnEachStorage:
 
     @pytest.fixture
     def stage(
-        self, request: pytest.FixtureRequest, bot_api: BotAPI, moved: Storage
+        self, request: pytest.FixtureRequest, bot_api: BotAPI, fresh_process: None, moved: Storage
     ) -> Iterator[Stage]:
         """The example as it is, but for where its sessions are."""
         with on_stage(request.cls.example, bot_api) as stage:

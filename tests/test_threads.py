@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from cachetools import LRUCache, TTLCache
+from clocks import PATIENCE
 from telebot import TeleBot, types
-from test_locks import PATIENCE, Waits
 from updates import GROUP, OTHER_GROUP, TOKEN, message, private, user
+from waits import Waits
 
 from telesession import (
     LockTimeoutError,

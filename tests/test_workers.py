@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import telebot
+from clocks import PATIENCE
+from stages import on_stage
 from telebot import TeleBot, apihelper, types, util
 from telebot.async_telebot import AsyncTeleBot
 from telebot.handler_backends import BaseMiddleware
-from test_examples import on_stage
 from updates import ANNA, BORIS, CLARA, GROUP, TOKEN, UPDATE_IDS, message, private
 
 from telesession import (
@@ -34,7 +35,6 @@ from telesession.testing import BotAPI, RecordingExceptionHandler, run_polling
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-PATIENCE = 30
 
 MakeBot = Callable[..., TeleBot]
 
