@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol, Self
 
@@ -64,6 +65,7 @@ class Attachment:
         self._replaced: list[tuple[Any, str, Any, Any]] = []
         # Those of it that are looked at for every batch of updates.
         self._backends: list[Any] = []
+        self._mutex = threading.Lock()
         self._undo: list[Callable[[], None]] = []
 
     @classmethod
@@ -162,9 +164,19 @@ class Attachment:
         # Not only once: bot.enable_save_next_step_handlers() makes a new one.
         for name in _BACKENDS:
             backend = getattr(self._bot, name)
-            if not any(backend is known for known in self._backends):
-                self._backends.append(backend)
+            if not self._stands_at(backend):
+                self._stand_at(backend)
+
+    def _stands_at(self, backend: Any) -> bool:
+        return any(backend is known for known in self._backends)
+
+    def _stand_at(self, backend: Any) -> None:
+        # Threads of a web server may bring the first updates together.
+        with self._mutex:
+            if not self._stands_at(backend):
                 self._replace(backend, "get_handlers", self._getting)
+                # Only now: whoever finds it known passes.
+                self._backends.append(backend)
 
     def _getting(self, get: Callable[[Any], Any]) -> Callable[[Any], Any]:
         def get_handlers(handler_group_id: Any) -> Any:

@@ -17,7 +17,7 @@ _JOIN_SECONDS = 0.05
 
 #: How a bot polls: as in production, with every kind of update, but in short turns.
 _OPTIONS: dict[str, Any] = {
-    "timeout": 5,
+    "timeout": 30,
     "long_polling_timeout": 5,
     "logger_level": None,
     "allowed_updates": util.update_types,

@@ -15,7 +15,7 @@ from telesession.testing.call import JSON, Call, RefusedError
 if TYPE_CHECKING:
     from telesession.testing.updates import Updates
 
-_POST_SECONDS = 5.0
+_POST_SECONDS = 60.0
 _RETRY_SECONDS = 0.05
 _SUCCESS = range(200, 300)
 
