@@ -67,7 +67,16 @@ _LEAVES = frozenset((bool, bytes, complex, float, int, str, type(None)))
 # How the payloads of each codec begin: a pickle of protocol 5, an object, a Fernet token.
 _PICKLE, _OBJECT, _TOKEN = b"\x80\x05", b"{", b"gAAAA"
 _WRITERS = ((_PICKLE, "PickleCodec"), (_OBJECT, "JSONCodec"), (_TOKEN, "EncryptedCodec"))
-_GONE = re.compile(r"Can't get attribute '([\w.]+)' on <module '([\w.]+)'")
+# What pickle says of a class that is gone: up to Python 3.13 the first; later the second of a class
+# inside another and the third of any other.
+_GONE = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"Can't get attribute '(?P<name>[\w.]+)' on <module '(?P<module>[\w.]+)'",
+        r"Can't resolve path '(?P<name>[\w.]+)' on module '(?P<module>[\w.]+)'",
+        r"module '(?P<module>[\w.]+)' has no attribute '(?P<name>[\w.]+)'",
+    )
+)
 
 
 class PickleCodec:
@@ -345,8 +354,12 @@ def _checked_fernet(fernet: Any, key: Any) -> Any:
 def _refusal(fields: dict[str, Any], key: str) -> EncodeError:
     """Say where the innermost value is that pickle does not bring back."""
     path, culprit = find_unpicklable(fields, _comes_back)
-    reason = "which pickle cannot bring back; store plain data, or a class of a module"
-    return EncodeError(key, path, type(culprit).__name__, refused_as(culprit) or reason)
+    reason = refused_as(culprit)
+    if type(culprit) in CONTAINERS:
+        reason = "which pickle cannot bring back, nested as it is; store it flat"
+    elif not reason:
+        reason = "which pickle cannot bring back; store plain data, or a class of a module"
+    return EncodeError(key, path, type(culprit).__name__, reason)
 
 
 def _comes_back(value: object) -> bool:
@@ -431,6 +444,13 @@ def _pairs_of_parts(one: Any, other: Any) -> Iterator[tuple[Any, Any]]:
 def _unpickling_failure(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name:
         return f"it needs the module {error.name}, which is not there"
-    if isinstance(error, AttributeError) and (gone := _GONE.match(str(error))):
-        return f"it needs {gone[2]}.{gone[1]}, which is not there"
+    # What Python code raises, such as a class that is loaded, may quote what was stored.
+    if isinstance(error, AttributeError) and _was_raised_by_pickle(error):
+        for gone in filter(None, (pattern.match(str(error)) for pattern in _GONE)):
+            return f"it needs {gone['module']}.{gone['name']}, which is not there"
     return f"unpickling it raised {type(error).__name__}"
+
+
+def _was_raised_by_pickle(error: Exception) -> bool:
+    """Whether an error of unpickling went through no Python code but the call itself."""
+    return error.__traceback__ is not None and error.__traceback__.tb_next is None

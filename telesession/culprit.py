@@ -16,7 +16,11 @@ Culprit = tuple[str, Any]
 
 
 def find_unpicklable(fields: dict[str, Any], comes_back: Callable[[Any], bool]) -> Culprit:
-    """The innermost value that pickle does not bring back, attributes of instances included."""
+    """
+    The innermost value that pickle does not bring back, attributes of instances included.
+
+    Deeper than anybody nests data on purpose nobody looks: each level costs another try.
+    """
     # Not a recursion: what is nested too deeply for pickle is so for Python, too.
     trail = [("", fields, _parts("", fields))]
     seen, entangled = {id(fields)}, set()
@@ -28,6 +32,8 @@ def find_unpicklable(fields: dict[str, Any], comes_back: Callable[[Any], bool]) 
             if id(part) in seen:
                 entangled.add(id(value))
                 continue
+            if len(trail) > DEEPEST:
+                return part_path, part
             seen.add(id(part))
             trail.append((part_path, part, _parts(part_path, part)))
             break
