@@ -28,7 +28,8 @@ Migration = Callable[[dict[str, Any]], dict[str, Any] | None]
 _STR = frozenset((str,))
 
 _MEND = "mend the migration"
-# Seconds by which the clocks may drift apart during a handler before it must have been a step.
+# Seconds by which the clocks may drift apart during a handler before it must have been a step, and
+# that may pass between a look at one and at the other.
 _STEP = 0.001
 
 
@@ -226,7 +227,13 @@ class Records:
 
     def _clock_offset(self, now: Callable[[], float]) -> float:
         """What to add to a monotonic time to have it as the storage keeps it."""
-        return now() - time.monotonic() if self._persistent else 0.0
+        if not self._persistent:
+            return 0.0
+        before, wall, after = time.monotonic(), now(), time.monotonic()
+        if after - before > _STEP:
+            # The thread had to pause between the two clocks, and would move every deadline.
+            wall, after = now(), time.monotonic()
+        return wall - after
 
 
 def _stored(mark: Mark, offset: float) -> Mark:
