@@ -62,8 +62,9 @@ class RedisStorage(Storage):
     """
     Keeps records on a Redis (6.2 or later) or Valkey server: for bots on many machines.
 
-    An update takes two round trips, lock included. Who waits for a session is called as soon as
-    it is free, in the order of asking. Deadlines count on the server's clock, so the clocks of
+    An update takes two round trips, lock included. As soon as a session is free, who waits for it
+    is called: in a process in the order of asking, among processes whoever has listened longest,
+    and they begin anew every two seconds. Deadlines count on the server's clock, so the clocks of
     the machines may differ. Nothing here outlives what the server loses or evicts.
 
     Keep one instance for as long as the bot runs. Any thread may use it, and so may every process

@@ -5,7 +5,7 @@ The record of a session is one key. While somebody uses the session there are ot
 
     lock     the token of the holder, or of a reservation; ends with its lease
     queue    the tokens of those who wait, by the time at which they will have looked again
-    calls    a call for the one who waits longest, answered by taking over the reservation
+    calls    a call for the one who has listened longest, answered by taking over the reservation
     done     of one token: the number of its last commit, kept for a minute
 
 Times are in milliseconds.
@@ -68,7 +68,7 @@ return {payload, redis.call('PTTL', record), now[1], now[2]}
 
 # Does what the holder has noted, once, however often it is sent; then either renews the lease or
 # unlocks. A first commit that unlocks is news as long as the lock is there, without a look at what
-# was done. If somebody waits, the lock is reserved and the one who has waited longest is called.
+# was done. If somebody waits, the lock is reserved and who has listened longest is called.
 # Gives 0 if the lock was lost. Only the write of the record may fail for want of memory: it is
 # the first change.
 COMMIT = Script("""
