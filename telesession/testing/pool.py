@@ -57,10 +57,14 @@ class CountingPool:
                 self._on_done()
 
         self._count(1)
-        # A pool may refuse a task and say so; telebot's returns nothing.
-        if self.pool.put(counted, *args, **kwargs) is False:
-            self._count(-1)
-            self._on_done()
+        taken = False
+        try:
+            # A pool may refuse a task and say so; telebot's returns nothing.
+            taken = self.pool.put(counted, *args, **kwargs) is not False
+        finally:
+            if not taken:
+                self._count(-1)
+                self._on_done()
 
     def close(self, timeout: float = 10) -> None:
         """
@@ -97,7 +101,12 @@ class CountingPool:
 def make_pool(bot: Any) -> Any:
     """The worker pool of a bot, or a new one like it if that was closed by `stop_bot`."""
     pool = bot.worker_pool
-    if any(worker.is_alive() for worker in getattr(pool, "workers", ())):
+    # A worker of telebot's that was told to end may not have ended yet; 4.37.1 has no public way
+    # to know.
+    if any(
+        worker.is_alive() and getattr(worker, "_running", True)
+        for worker in getattr(pool, "workers", ())
+    ):
         return pool
     if isinstance(pool, SequentialWorkers):
         return pool.renew()

@@ -18,7 +18,7 @@ from telesession.testing.call import JSON, Call, File, RefusedError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_JOIN_SECONDS = 5.0
+_JOIN_SECONDS = 30.0
 
 
 class Server(ThreadingHTTPServer):
