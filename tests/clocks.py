@@ -50,3 +50,10 @@ def frozen_module() -> Iterator[None]:
     # freezegun looks through all modules when it starts; inside another freeze it need not.
     with freeze_time(START, ignore=["_pytest"]):
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def module_clock() -> Iterator[FrozenDateTimeFactory]:
+    """A clock that only `clock.tick(seconds)` moves; freezing it for each test would be slow."""
+    with freeze_time(START, ignore=["_pytest.timing"]) as clock:
+        yield clock

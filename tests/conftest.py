@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from host import MODES, Host, make_host
-from redis_server import FrozenRedisStorage, Server
+from redis_server import Cluster, FrozenRedisStorage, Server, patient_url
 from stages import Stage, forget_sessions, forget_settings, on_stage
 
 from telesession import MemoryStorage, RedisStorage, SQLiteStorage, Storage
@@ -48,6 +48,13 @@ def server(running_server: Server) -> Server:
     return running_server
 
 
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A cluster of three Valkey servers for all tests that leave it as it was."""
+    with Cluster() as cluster:
+        yield cluster
+
+
 @pytest.fixture(params=["memory", "sqlite", "redis"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
     """An empty storage, for which the clock stands still if it does for the test."""
@@ -65,7 +72,7 @@ def _make_storage(request: pytest.FixtureRequest, folder: Path) -> Storage:
     for clock in ("clock", "frozen_time"):
         if clock in request.fixturenames:
             return FrozenRedisStorage(server, request.getfixturevalue(clock))
-    return RedisStorage(server.url)
+    return RedisStorage(patient_url(server))
 
 
 @pytest.fixture

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 # Below the ports that the system gives away by itself, with those of the clusters' own wires.
 PORTS = range(12_000, 22_000)
 BUS = 10_000
+# The milliseconds of a server in which a record that a test has frozen ages by a microsecond, and
+# how many milliseconds a server can count.
+MICROSECOND_OF_A_RECORD = 10**5
+LONGEST = 2**62
 
 
 class Server:
@@ -52,13 +56,15 @@ class Server:
         self.config = config
         self.port = 0
         self.process: subprocess.Popen[str] | None = None
+        self.ageing = Ageing()
+        self._draining: threading.Thread | None = None
 
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}"
 
     def client(self, **options: Any) -> redis.Redis:
-        return redis.Redis(port=self.port, **options)
+        return redis.Redis(port=self.port, **{"socket_timeout": PATIENCE, **options})
 
     def start(self) -> None:
         """Start it: on any free port for the first time, on the same port later."""
@@ -75,6 +81,9 @@ class Server:
         if self.process is not None:
             self.process.kill()
             self.process.wait(PATIENCE)
+            if self._draining is not None:
+                self._draining.join(PATIENCE)
+                self._draining = None
             self.process.stdout.close()
             self.process = None
 
@@ -86,6 +95,8 @@ class Server:
     def frozen(self) -> Iterator[None]:
         """It answers nothing for as long as the block lasts, and everything afterwards."""
         self.process.send_signal(signal.SIGSTOP)
+        # A process that runs on another processor does not stop in the very moment.
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         try:
             yield
         finally:
@@ -129,10 +140,15 @@ class Server:
     def _says_that_it_is_ready(self) -> bool:
         log = self.process.stdout
         signs = ("Ready to accept connections", "Sentinel ID is")
+        # The log of one that hangs would never end.
+        watchdog = threading.Timer(PATIENCE, self.process.kill)
+        watchdog.start()
         ready = any(sign in line for line in log for sign in signs)
+        watchdog.cancel()
         if ready:
             # A pipe that nobody empties would stop the server one day.
-            threading.Thread(target=_drain, args=(log,), daemon=True).start()
+            self._draining = threading.Thread(target=_drain, args=(log,), daemon=True)
+            self._draining.start()
         return ready
 
 
@@ -144,6 +160,7 @@ class Cluster:
         self._exits = ExitStack()
 
     def client(self, **options: Any) -> redis.RedisCluster:
+        options = {"socket_timeout": PATIENCE, **options}
         return redis.RedisCluster("127.0.0.1", self.nodes[0].port, **options)
 
     def __enter__(self) -> Self:
@@ -181,11 +198,12 @@ class Monitor:
 
     def next(self, name: str) -> str:
         """Wait for the next command of that name, however many others come in between."""
-        deadline = time.monotonic() + PATIENCE
+        # A clock that freezegun does not stop.
+        deadline = time.clock_gettime(time.CLOCK_MONOTONIC) + PATIENCE
         for command in self._commands():
             if command.split()[0] == name:
                 return command
-            if time.monotonic() > deadline:
+            if time.clock_gettime(time.CLOCK_MONOTONIC) > deadline:
                 break
         raise TimeoutError(f"the server got no {name}")
 
@@ -234,18 +252,30 @@ class Wire:
 
     def lose_replies(self, count: int = 1, then: Callable[[], object] = bool) -> None:
         """Lose the next replies, and do something before the client notices the last."""
-        self._lose, self._left = then, count
+        with self._lock:
+            self._lose, self._left = then, count
 
     def close(self) -> None:
+        # Closed alone, it would go on to wait for one more connection.
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
                 near, _ = self._listener.accept()
-                far = socket.create_connection(("127.0.0.1", self._server.port))
-                for way in ((near, far, False), (far, near, True)):
-                    threading.Thread(target=self._pass_on, args=way, daemon=True).start()
+                self._connect(near)
+
+    def _connect(self, near: socket.socket) -> None:
+        try:
+            far = socket.create_connection(("127.0.0.1", self._server.port), PATIENCE)
+        except OSError:
+            near.close()
+            return
+        far.settimeout(None)
+        for way in ((near, far, False), (far, near, True)):
+            threading.Thread(target=self._pass_on, args=way, daemon=True).start()
 
     def _pass_on(self, source: socket.socket, target: socket.socket, is_reply: bool) -> None:
         with suppress(OSError):
@@ -271,14 +301,21 @@ class Wire:
         return True
 
 
+def patient_url(place: Server | Wire) -> str:
+    """The URL of a server that may take its time."""
+    return f"{place.url}?socket_timeout={2 * PATIENCE}&socket_connect_timeout={PATIENCE}"
+
+
 class ServerClock:
     """
     Lets time pass for the records of servers, as freezegun does for those in memory.
 
     A server's own time goes on; nothing but the lifetimes of records comes closer to its end, not
-    that of a lock, which its holder would have renewed. What a test does between two ticks takes
-    no time, even if it takes up to half a second.
+    that of a lock, which its holder would have renewed. Lifetimes have to be whole thousands of
+    seconds: what a test does between two ticks takes no time then, even if it takes minutes.
     """
+
+    unit = 1_000_000
 
     def __init__(self, *clients: redis.Redis) -> None:
         self._clients = clients
@@ -287,15 +324,14 @@ class ServerClock:
 
     def tick(self, seconds: float) -> None:
         for client in self._clients:
-            for name in client.scan_iter():
-                if client.pttl(name) >= 0 and b"}:" not in name:
-                    self._age(client, name, seconds * 1000)
+            for name in records_that_expire(client):
+                self._age(client, name, seconds * 1000)
 
     def left(self, client: redis.Redis, name: bytes) -> float:
         """The milliseconds that a key has left, as if no time had passed but by ticks."""
         left, deadline = self._known.get(name, (0.0, 0.0))
-        if abs(deadline - _deadline(client, name)) > 100:
-            left = round(client.pttl(name) / 1000) * 1000
+        if abs(deadline - self._deadline(client, name)) > 2:
+            left = round(client.pttl(name) / self.unit) * self.unit
         return left
 
     def _age(self, client: redis.Redis, name: bytes, passed: float) -> None:
@@ -303,15 +339,45 @@ class ServerClock:
         if left <= 0:
             client.delete(name)
             return
-        client.pexpire(name, int(left) + 10_000)
-        self._known[name] = left, _deadline(client, name)
+        # The time of the test must not matter, nor be taken for the lifetime of a new record.
+        client.pexpire(name, int(left) + self.unit)
+        self._known[name] = left, self._deadline(client, name)
+
+    def _deadline(self, client: redis.Redis, name: bytes) -> float:
+        """When a record expires by the time of its server, asked for in a single moment."""
+        asked = (
+            "local now = redis.call('TIME') return {now[1], now[2], redis.call('PTTL', KEYS[1])}"
+        )
+        seconds, microseconds, left = client.eval(asked, 1, name)
+        return int(seconds) * 1000 + int(microseconds) // 1000 + left
+
+
+class Ageing:
+    """How late it is for the records of a server, by the clock of the test that uses it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._clock: FrozenDateTimeFactory | None = None
+        self._told = 0.0
+
+    @contextmanager
+    def passed(self, clock: FrozenDateTimeFactory) -> Iterator[float]:
+        """The seconds since this was asked for last, in a block that nobody else is in."""
+        with self._lock:
+            now = clock().replace(tzinfo=UTC).timestamp()
+            if clock is not self._clock:
+                self._clock, self._told = clock, now
+            passed, self._told = now - self._told, now
+            yield passed
 
 
 class FrozenRedisStorage(RedisStorage):
     """
     A storage on a real server, for which it is as late as a test's clock says.
 
-    Its scripts are the real ones, but for what they take for the server's time.
+    Its scripts are the real ones, but for what they take for the server's time, which goes on: a
+    hundred million times as fast as it does for records. So a test may take a minute between two
+    ticks, and its records do not age by a microsecond.
 
     Args:
         server: Where it is.
@@ -319,11 +385,11 @@ class FrozenRedisStorage(RedisStorage):
     """
 
     def __init__(self, server: Server, clock: FrozenDateTimeFactory) -> None:
-        super().__init__(server.url)
+        super().__init__(patient_url(server))
+        self._server = server
         self._admin = server.client()
         self._clock = clock
-        self._server_clock = ServerClock(self._admin)
-        self._caught_up = self.now()
+        self._catch_up()
 
     def now(self) -> float:
         return self._clock().replace(tzinfo=UTC).timestamp()
@@ -338,7 +404,7 @@ class FrozenRedisStorage(RedisStorage):
 
     def _command(self, action: str, key: str, *args: object, **options: object) -> Any:
         self._catch_up()
-        return super()._command(action, key, *args, **options)
+        return super()._command(action, key, *_slowed(args, "PX"), **options)
 
     def _run(
         self, script: Script, action: str, key: str | None, names: Sequence[bytes], *args: object
@@ -346,21 +412,40 @@ class FrozenRedisStorage(RedisStorage):
         self._catch_up()
         seconds, microseconds = divmod(round(self.now() * 10**6), 10**6)
         told = script.text.replace("redis.call('TIME')", f"{{'{seconds}', '{microseconds}'}}")
-        answer = super()._run(Script(told), action, key, names, *args)
+        answer = super()._run(Script(told), action, key, names, *_slowed(args, "set", "touch"))
         if script is ACQUIRE and isinstance(answer, list) and answer[1] >= 0:
-            answer[1] = self._server_clock.left(self._admin, names[0])
+            answer[1] = self._left(names[0]) / 1000
         return answer
 
     def _catch_up(self) -> None:
         """Let as much time pass on the server as the clock has ticked."""
-        passed, self._caught_up = self.now() - self._caught_up, self.now()
-        if passed:
-            self._server_clock.tick(passed)
+        with self._server.ageing.passed(self._clock) as passed:
+            for name in records_that_expire(self._admin) if passed else ():
+                left = self._left(name) - round(passed * 10**6)
+                if left > 0:
+                    self._admin.pexpire(name, min(left * MICROSECOND_OF_A_RECORD, LONGEST))
+                else:
+                    self._admin.delete(name)
+
+    def _left(self, name: bytes) -> int:
+        """The microseconds that a record has left, as if no time had passed but by ticks."""
+        return -(-self._admin.pttl(name) // MICROSECOND_OF_A_RECORD)
 
 
-def _deadline(client: redis.Redis, name: bytes) -> float:
-    seconds, microseconds = client.time()
-    return seconds * 1000 + microseconds / 1000 + client.pttl(name)
+def _slowed(args: Sequence[object], *signs: str) -> list[object]:
+    """The arguments of a command or a script, with the lifetime that follows a sign made longer."""
+    slowed = list(args)
+    for number, (sign, lifetime) in enumerate(itertools.pairwise(args), start=1):
+        if isinstance(sign, str) and sign in signs and isinstance(lifetime, int):
+            slowed[number] = min(lifetime * 1000 * MICROSECOND_OF_A_RECORD, LONGEST)
+    return slowed
+
+
+def records_that_expire(client: redis.Redis) -> Iterator[bytes]:
+    """The names of the records on a server that have a lifetime, without what is beside them."""
+    for name in client.scan_iter():
+        if client.pttl(name) >= 0 and b"}:" not in name:
+            yield name
 
 
 def wait_until(condition: Callable[[], object]) -> None:

@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from telesession import Sessions
+from clocks import PATIENCE
+
+from telesession import Sessions, Storage
 from telesession.testing import BotAPI, Group, User, run_polling
 
 if TYPE_CHECKING:
@@ -36,13 +38,13 @@ class Stage:
         """Send a message, and return the texts that the bot sent in answer to it."""
         sent = len(self.api.messages)
         self.user(user).send(text, chat=chat)
-        self.polling.wait_idle()
+        self.polling.wait_idle(PATIENCE)
         return [message.text for message in self.api.messages[sent:]]
 
     def press(self, user: int, label: str) -> tuple[str, list[str]]:
         """Press a button of the user's latest message, and return how that reads then."""
         self.user(user).press(self.latest(user), label)
-        self.polling.wait_idle()
+        self.polling.wait_idle(PATIENCE)
         latest = self.latest(user)
         return latest.text, [button["text"] for button in latest.buttons]
 
@@ -59,9 +61,12 @@ def on_stage(name: str, api: BotAPI) -> Iterator[Stage]:
     forget_sessions()
     module = load(name)
     try:
-        with run_polling(module.bot, api) as polling:
+        with run_polling(module.bot, api, timeout=PATIENCE) as polling:
             yield Stage(module, api, polling)
     finally:
+        for storage in vars(module).values():
+            if isinstance(storage, Storage):
+                storage.close()
         del sys.modules[module.__name__]
 
 
@@ -107,9 +112,11 @@ class Terminal:
 
     def result(self) -> tuple[str, str, int]:
         """What it printed, its complaints, and its exit code."""
-        with self._process as process:
-            printed, complaints = process.communicate(self._lines, timeout=60)
-            return printed, complaints, process.returncode
+        try:
+            printed, complaints = self._process.communicate(self._lines, timeout=2 * PATIENCE)
+        finally:
+            self.close()
+        return printed, complaints, self._process.returncode
 
     def close(self) -> None:
         """End it if nobody asked for its result."""

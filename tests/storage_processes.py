@@ -7,15 +7,17 @@ import os
 import random
 import resource
 import signal
-import subprocess
 import sys
 import threading
 import traceback
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from multiprocessing import Barrier
 from pathlib import Path
 from typing import Any
+
+from child_processes import run_program
 
 from telesession import LockLostError, Sessions, StorageError, ttl
 from telesession.storage.base import Hold, Storage
@@ -23,8 +25,8 @@ from telesession.storage.redis import RedisStorage
 from telesession.storage.sqlite import SQLiteStorage
 
 KEYS = 5
-# Seconds to wait for a session: more than anything takes here, and far less than a lease.
-LOCK_TIMEOUT = 10
+# Seconds to wait for a session or for each other: more than anything takes here.
+PATIENCE = 30
 
 
 class LocksAlone:
@@ -51,16 +53,9 @@ def open_storage(place: str, kind: str = "exclusive", **options: Any) -> Storage
 
 def run(command: str, *args: object, cwd: Path | None = None) -> Any:
     """What a command of this module says, run in a process of its own."""
-    done = subprocess.run(
-        command_line(command, *args),
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=cwd,
-    )
-    assert (0, "") == (done.returncode, done.stderr)
-    return json.loads(done.stdout)
+    code, printed, complaints = run_program(command_line(command, *args), cwd)
+    assert (0, "") == (code, complaints)
+    return json.loads(printed)
 
 
 def command_line(command: str, *args: object) -> list[str]:
@@ -72,7 +67,7 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def make_sessions(storage: Storage, lock_timeout: float = LOCK_TIMEOUT) -> Sessions[Any]:
+def make_sessions(storage: Storage, lock_timeout: float = PATIENCE) -> Sessions[Any]:
     return Sessions(initial=lambda: {"counter": 0}, storage=storage, lock_timeout=lock_timeout)
 
 
@@ -123,11 +118,11 @@ def run_threads(threads: int, work: Callable[[int], None]) -> None:
         raise errors[0]
 
 
-def count(place: str, kind: str, processes: str, threads: str, times: str) -> dict[str, Any]:
+def count(place: str, processes: str, threads: str, times: str) -> dict[str, Any]:
     """Count in a few sessions, in all threads of all processes at once."""
 
     def work(process: int) -> None:
-        with open_storage(place, kind) as storage:
+        with open_storage(place) as storage:
             sessions = make_sessions(storage)
 
             def increment(thread: int) -> None:
@@ -136,6 +131,26 @@ def count(place: str, kind: str, processes: str, threads: str, times: str) -> di
                     key = number if rng.random() < 0.5 else rng.randrange(KEYS)
                     with sessions.open(key % KEYS) as session:
                         session.counter += 1
+
+            run_threads(int(threads), increment)
+
+    return {"exit codes": run_together(int(processes), work)}
+
+
+def count_alone(place: str, processes: str, threads: str, times: str) -> dict[str, Any]:
+    """The control: all processes at once read a session, and none writes it before all have."""
+    meetings = [Barrier(int(processes), timeout=PATIENCE) for _ in range(int(threads))]
+
+    def work(_: int) -> None:
+        with open_storage(place, "alone") as storage:
+            sessions = make_sessions(storage)
+
+            def increment(thread: int) -> None:
+                for _ in range(int(times)):
+                    with sessions.open(thread) as session:
+                        read = session.counter
+                        meetings[thread].wait()
+                        session.counter = read + 1
 
             run_threads(int(threads), increment)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 
 import pytest
+from child_processes import run_program
 
 FORK = """
 import os
@@ -44,10 +44,9 @@ os._exit(0)
 
 
 def run(program: str) -> list[str]:
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
-    )
-    return done.stdout.splitlines()
+    code, printed, complaints = run_program([sys.executable, "-c", program])
+    assert (0, "") == (code, complaints)
+    return printed.splitlines()
 
 
 def test_a_handler_that_forks_ends_on_both_sides() -> None:

@@ -8,16 +8,18 @@ import re
 import subprocess
 import sys
 import threading
-from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from decimal import Decimal
 from functools import partial
 from http.client import HTTPConnection
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import test_examples
+import test_core_examples
+from clocks import PATIENCE
+from redis_server import Server, patient_url
 from stages import ROOT, Stage, Terminal, on_stage
 from telebot import TeleBot
 
@@ -26,11 +28,10 @@ from telesession import DecodeError, RedisStorage, Sessions
 from telesession.testing import BotAPI
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from freezegun.api import FrozenDateTimeFactory
-    from redis_server import Server
 
     from telesession import Storage
 
@@ -63,7 +64,7 @@ class OnEachStorage:
             yield stage
 
 
-class TestCounterOnEachStorage(OnEachStorage, test_examples.TestCounter):
+class TestCounterOnEachStorage(OnEachStorage, test_core_examples.TestCounter):
     test_two_lines_are_two_replies = None
 
     def test_it_goes_on_where_it_was(self, bot_api: BotAPI, moved: Storage) -> None:
@@ -76,20 +77,20 @@ class TestCounterOnEachStorage(OnEachStorage, test_examples.TestCounter):
         assert ["1"] == list(moved.keys())
 
 
-class TestLoginCodeOnEachStorage(OnEachStorage, test_examples.TestLoginCode):
+class TestLoginCodeOnEachStorage(OnEachStorage, test_core_examples.TestLoginCode):
     pass
 
 
-class TestShoppingCartOnEachStorage(OnEachStorage, test_examples.TestShoppingCart):
+class TestShoppingCartOnEachStorage(OnEachStorage, test_core_examples.TestShoppingCart):
     pass
 
 
-class TestFormOnEachStorage(OnEachStorage, test_examples.TestForm):
+class TestFormOnEachStorage(OnEachStorage, test_core_examples.TestForm):
     # Many cases of what no storage sees.
     test_wrong_numbers_are_asked_for_again = None
 
 
-class TestGroupGameOnEachStorage(OnEachStorage, test_examples.TestGroupGame):
+class TestGroupGameOnEachStorage(OnEachStorage, test_core_examples.TestGroupGame):
     pass
 
 
@@ -110,7 +111,7 @@ class TestSQLiteBot:
         for _ in range(10):
             for user in (1, 2):
                 stage.user(user).send("1 tea")
-        stage.polling.wait_idle()
+        stage.polling.wait_idle(PATIENCE)
         sums = [stage.module.books.peek(user)["sums"] for user in (1, 2)]
         assert [{"tea": Decimal(10)}] * 2 == sums
 
@@ -204,9 +205,9 @@ runpy.run_path(sys.argv[2], run_name="__main__")
 
 
 @contextmanager
-def worker(api: BotAPI, server: Server) -> Iterator[subprocess.Popen[str]]:
-    """The webhook bot in a process of its own, which talks to a loopback Bot API."""
-    settings = {"BOT_TOKEN": TOKEN, "REDIS_URL": server.url, "PORT": "0"}
+def worker(api: BotAPI, server: Server) -> Iterator[SimpleQueue[int]]:
+    """The webhook bot in a process of its own; its port, when it listens, and 0 when it ends."""
+    settings = {"BOT_TOKEN": TOKEN, "REDIS_URL": patient_url(server), "PORT": "0"}
     settings["WEBHOOK_URL"] = "http://127.0.0.1:1/"
     with subprocess.Popen(
         [sys.executable, "-c", RUN, api.url, str(ROOT / "examples" / "webhook.py")],
@@ -215,19 +216,23 @@ def worker(api: BotAPI, server: Server) -> Iterator[subprocess.Popen[str]]:
         text=True,
         env={**os.environ, **settings, "PYTHONPATH": str(ROOT)},
     ) as process:
+        ports: SimpleQueue[int] = SimpleQueue()
+        reader = threading.Thread(target=find_port, args=(process.stderr, ports), daemon=True)
+        reader.start()
         try:
-            yield process
+            yield ports
         finally:
             process.kill()
+            # Nobody may close the pipe that it reads.
+            reader.join(PATIENCE)
 
 
-def port_of(process: subprocess.Popen[str]) -> int:
-    """Wait until it listens."""
-    found = (re.search(r"Running on http://127\.0\.0\.1:(\d+)", line) for line in process.stderr)
-    port = int(next(filter(None, found))[1])
-    # A pipe that nobody empties would stop it.
-    threading.Thread(target=deque, args=(process.stderr, 0), daemon=True).start()
-    return port
+def find_port(log: Iterable[str], ports: SimpleQueue[int]) -> None:
+    """Read all that a process says, for a pipe that nobody empties would stop it."""
+    for line in log:
+        if found := re.search(r"Running on http://127\.0\.0\.1:(\d+)", line):
+            ports.put(int(found[1]))
+    ports.put(0)
 
 
 class Workers:
@@ -237,8 +242,8 @@ class Workers:
         self.api = api
         self.ports = ports
         self.secret = api.calls_of("setWebhook")[0].params["secret_token"]
-        self.storage = RedisStorage(server.url)
-        self._bot = TeleBot(TOKEN)
+        self.storage = RedisStorage(patient_url(server))
+        self._bot = TeleBot(TOKEN, threaded=False)
 
     def deliver_to(self, number: int) -> None:
         """Let the Bot API post to one of them, until `hold_back`."""
@@ -252,7 +257,7 @@ class Workers:
         """Post an update to one of them as Telegram does, and return the status."""
         headers = {"Content-Type": "application/json"}
         headers["X-Telegram-Bot-Api-Secret-Token"] = self.secret if secret is None else secret
-        connection = HTTPConnection("127.0.0.1", self.ports[number], timeout=30)
+        connection = HTTPConnection("127.0.0.1", self.ports[number], timeout=PATIENCE)
         connection.request("POST", "/", json.dumps(update), headers)
         status = connection.getresponse().status
         connection.close()
@@ -263,12 +268,15 @@ class Workers:
 
 
 @pytest.fixture(scope="class")
-def workers(running_server: Server) -> Iterator[Workers]:
-    """Two processes of the webhook bot, for all tests of a class."""
+def workers() -> Iterator[Workers]:
+    """Two processes of the webhook bot, with a server of their own, for all tests of a class."""
     with ExitStack() as stack:
+        server = stack.enter_context(Server())
         api = stack.enter_context(BotAPI())
-        processes = [stack.enter_context(worker(api, running_server)) for _ in range(2)]
-        workers = Workers(api, running_server, [port_of(process) for process in processes])
+        queues = [stack.enter_context(worker(api, server)) for _ in range(2)]
+        ports = [queue.get(timeout=PATIENCE) for queue in queues]
+        assert 0 not in ports
+        workers = Workers(api, server, ports)
         workers.hold_back()
         stack.callback(workers.storage.close)
         yield workers
@@ -283,7 +291,7 @@ class TestWebhook:
         for number in (0, 1, 0, 1, 1, 0):
             workers.deliver_to(number)
             user.send("hi")
-            workers.api.wait_until_confirmed()
+            workers.api.wait_until_confirmed(PATIENCE)
         workers.hold_back()
         assert [f"message {n}" for n in range(1, 7)] == workers.replies(1)
 
@@ -291,7 +299,7 @@ class TestWebhook:
         """Updates of two users that both processes get at the same time are counted exactly."""
         users = (11, 12)
         updates = [workers.api.user(user).send("hi") for _ in range(30) for user in users]
-        together = threading.Barrier(8, timeout=30)
+        together = threading.Barrier(8, timeout=PATIENCE)
 
         def post_some(thread: int) -> list[int]:
             together.wait()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cachetools import LRUCache, TTLCache
 from clocks import PATIENCE
+from host import end_workers
 from telebot import TeleBot, types
 from updates import GROUP, OTHER_GROUP, TOKEN, message, private, user
 from waits import Waits
@@ -74,15 +75,6 @@ class BusyBot(TeleBot):
         self.start(updates)
         self.wait(len(updates))
 
-    def close(self) -> None:
-        """End the workers, without the half second that an idle one would take to notice."""
-        for worker in self.worker_pool.workers:
-            worker.stop()
-        for _ in self.worker_pool.workers:
-            self._put(bool)
-        for worker in self.worker_pool.workers:
-            worker.join(PATIENCE)
-
     def handle(self, exception: Exception) -> bool:
         """Called by telebot when a handler raised."""
         self.raised.append(exception)
@@ -108,7 +100,7 @@ class UnguardedStorage(MemoryStorage):
 def bot() -> Iterator[BusyBot]:
     made = BusyBot()
     yield made
-    made.close()
+    end_workers(made)
 
 
 @pytest.fixture
@@ -341,7 +333,7 @@ def test_two_bots_on_one_storage_lose_nothing(bot: BusyBot, storage: MemoryStora
         each.start(in_turn(USERS, 1000))
     for each in (bot, other):
         each.wait(1000)
-    other.close()
+    end_workers(other)
     assert {str(user_id): 500 for user_id in USERS} == counters(storage)
     assert ([], [], 0) == (bot.raised, other.raised, locks_kept(storage))
 
@@ -479,7 +471,7 @@ def test_two_sessions_taken_in_opposite_orders_end_in_a_timeout_not_in_a_deadloc
                 get_storage_key=other_key,
             )(handler)
         )
-        for timeout in (None, 0.01)
+        for timeout in (PATIENCE, 0.01)
     )
     bot.register_message_handler(patient, func=lambda message: message.from_user.id == 11)
     bot.register_message_handler(impatient, func=lambda message: message.from_user.id == 22)
@@ -511,7 +503,7 @@ def test_polling_bot_loses_nothing(storage: MemoryStorage) -> None:
             session.counter = -1
             raise ZeroDivisionError
 
-        with run_polling(bot, api) as polling:
+        with run_polling(bot, api, timeout=PATIENCE) as polling:
             for number in range(50):
                 for user_id in USERS:
                     api.user(user_id).send("fail" if number % 5 == 0 else "count")

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from child_processes import finish_program, kill_program, start_program
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    import subprocess
+    from collections.abc import Iterator, Mapping
 
 TESTS = Path(__file__).resolve().parent
 CHECKOUT = TESTS.parent
@@ -27,14 +28,20 @@ Errors = dict[tuple[Path, int], list[str]]
 
 
 @pytest.fixture(scope="module")
-def errors(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def errors(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Any]:
     """The errors of each checker in the files, from one run of both at the same time."""
     checkers = {
         "mypy": start_mypy(request.config.cache.mkdir("mypy")),
         "pyright": start_pyright(tmp_path_factory.mktemp("pyright")),
     }
     readers = {"mypy": read_mypy, "pyright": read_pyright}
-    return {name: readers[name](checker) for name, checker in checkers.items()}
+    try:
+        yield {name: readers[name](checker) for name, checker in checkers.items()}
+    finally:
+        for checker in checkers.values():
+            kill_program(checker)
 
 
 def start_mypy(cache: Path) -> subprocess.Popen[str]:
@@ -77,18 +84,12 @@ def read_pyright(checker: subprocess.Popen[str]) -> Errors:
 
 
 def start(module: str, *options: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", module, *options],
-        cwd=CHECKOUT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return start_program([sys.executable, "-m", module, *options], CHECKOUT)
 
 
 def read(checker: subprocess.Popen[str]) -> str:
     """What a checker printed, once it has come to a verdict (0 or 1) and has not crashed."""
-    output, complaint = checker.communicate()
+    output, complaint = finish_program(checker)
     assert checker.returncode in (0, 1), output + complaint
     return output
 

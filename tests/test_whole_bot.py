@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from clocks import PATIENCE
 from telebot import TeleBot
 from telebot.custom_filters import StateFilter
 
@@ -97,13 +98,13 @@ def test_all_of_it_works_together_and_survives_a_restart(
         """What a bot that has just been started answers."""
         whole = WholeBot(tmp_path / "bot.db", use_class_middlewares=use_class_middlewares)
         before = len(bot_api.messages)
-        with whole.storage, run_polling(whole.bot, bot_api) as polling:
+        with whole.storage, run_polling(whole.bot, bot_api, timeout=PATIENCE) as polling:
             for user, text in said:
                 bot_api.user(user).send(text, chat=chat)
-                polling.wait_idle()
+                polling.wait_idle(PATIENCE)
             if upgrade is not None:
                 bot_api.user(1).upgrade(chat, upgrade)
-                polling.wait_idle()
+                polling.wait_idle(PATIENCE)
         return [message.text for message in bot_api.messages[before:]]
 
     assert ["send /join", "your name?", "your name?"] == play(

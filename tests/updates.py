@@ -962,3 +962,13 @@ CASES = (
     *BOOSTS,
     *DRAFTS,
 )
+
+
+def update(kind: str, payload: dict[str, Any]) -> types.Update:
+    """An update of a kind, with the next id."""
+    return types.Update.de_json(json.dumps({"update_id": next(UPDATE_IDS), kind: payload}))
+
+
+def message_of(person: dict[str, Any]) -> types.Message:
+    """A message as telebot reads it off the wire."""
+    return types.Message.de_json(message(private(person), person))

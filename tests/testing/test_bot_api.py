@@ -431,7 +431,9 @@ class TestMessages:
         assert 2 == bot.send_dice(1).message_id
         assert ["nice", ""] == [message.text for message in api.messages]
 
-    def test_edits_take_the_place_of_the_message(self, bot: Any, api: BotAPI) -> None:
+    def test_edits_take_the_place_of_the_message(
+        self, bot: Any, api: BotAPI, frozen_time: Any
+    ) -> None:
         """An edited message has its new text and keyboard, and keeps its place and number."""
         sent = bot.send_message(1, "a", reply_markup=keyboard("Yes"))
         bot.send_message(1, "b")

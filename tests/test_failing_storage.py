@@ -1,0 +1,244 @@
+"""A storage that fails is an error, never a new user, and the old record stays whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import clocks
+import pytest
+from changes import KEY, UPDATE, Change, after, fields, locks_kept, nothing, setting, store, stored
+
+from telesession import (
+    MemoryStorage,
+    Session,
+    Sessions,
+    StorageError,
+    forget,
+    save,
+    ttl,
+    ttl_left,
+    with_session,
+)
+from telesession.storage.base import Hold
+
+if TYPE_CHECKING:
+    from freezegun.api import FrozenDateTimeFactory
+    from telebot import types
+
+
+clock = clocks.module_clock
+
+
+class FlakyStore(dict[str, bytes]):
+    """
+    A store of which some operations may fail.
+
+    `failing` has their names; `"read back"` is the first read after a write of the same key.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failing: set[str] = set()
+        self._written: str | None = None
+
+    def __getitem__(self, key: str) -> bytes:
+        operation = "read back" if key == self._written else "read"
+        self._written = None
+        self._fail_if(operation)
+        return super().__getitem__(key)
+
+    def __setitem__(self, key: str, payload: bytes) -> None:
+        self._fail_if("write")
+        self._written = key
+        super().__setitem__(key, payload)
+
+    def __delitem__(self, key: str) -> None:
+        self._fail_if("delete")
+        super().__delitem__(key)
+
+    def __contains__(self, key: object) -> bool:
+        self._fail_if("look up")
+        return super().__contains__(key)
+
+    def _fail_if(self, operation: str) -> None:
+        if operation in self.failing:
+            raise OSError(f"cannot {operation}")
+
+
+@pytest.fixture
+def flaky() -> FlakyStore:
+    return FlakyStore()
+
+
+FAILURES: dict[str, tuple[str, Change, dict[str, Any]]] = {
+    "read": ("read", nothing, {}),
+    "write": ("write", setting(counter=2), {}),
+    "write with a lifetime": ("write", setting(counter=2), {"lifetime": 60}),
+    "write of save": ("write", lambda session: (setting(counter=2)(session), save(session)), {}),
+    "delete of what was cleared": ("delete", lambda session: session.clear(), {}),
+    "delete of what was forgotten": ("delete", forget, {}),
+    "touch": ("look up", nothing, {"lifetime": 60}),
+    "write of a raising handler": (
+        "write",
+        after(setting(counter=2)),
+        {"commit_on_error": True},
+    ),
+}
+
+
+@pytest.mark.parametrize(("operation", "change", "options"), FAILURES.values(), ids=FAILURES)
+def test_failing_storage_is_an_error_and_leaves_the_old_record_whole(
+    flaky: FlakyStore, operation: str, change: Change, options: dict[str, Any]
+) -> None:
+    """A backend's exception leaves as StorageError; the old record is whole, the session free."""
+    storage = MemoryStorage(flaky)
+    before = store(storage, fields)
+
+    @with_session(storage=storage, **options)
+    def handler(message: types.Message, session: Session) -> object:
+        return change(session)
+
+    flaky.failing = {operation}
+    with pytest.raises(StorageError) as caught:
+        handler(UPDATE.message)
+    flaky.failing = set()
+    assert (KEY, OSError) == (caught.value.key, type(caught.value.__cause__))
+    assert (before, 0) == (storage.get(KEY), locks_kept(storage))
+    with Sessions(storage=storage).open(KEY) as session:
+        session.counter += 1
+    assert 2 == stored(storage)["counter"]
+
+
+def test_failed_read_is_never_a_new_user(flaky: FlakyStore) -> None:
+    """Where nobody knows whether there is a record, neither `initial` nor the handler runs."""
+    storage, ran = MemoryStorage(flaky), []
+    store(storage, fields)
+
+    @with_session(storage=storage, initial=lambda: ran.append("initial") or {})
+    def handler(message: types.Message, session: Session) -> None:
+        ran.append("handler")
+
+    flaky.failing = {"read"}
+    with pytest.raises(StorageError):
+        handler(UPDATE.message)
+    assert [] == ran
+
+
+def test_failed_first_write_stores_nothing(flaky: FlakyStore) -> None:
+    """A new session that could not be written is made anew by the next update."""
+    storage = MemoryStorage(flaky)
+
+    @with_session(storage=storage, initial={"counter": 0})
+    def handler(message: types.Message, session: Session) -> int:
+        session.counter += 1
+        return session.counter
+
+    flaky.failing = {"write"}
+    with pytest.raises(StorageError):
+        handler(UPDATE.message)
+    flaky.failing = set()
+    assert ([], 0, 1) == (list(storage.keys()), locks_kept(storage), handler(UPDATE.message))
+
+
+def test_failed_delete_of_a_session_leaves_it(flaky: FlakyStore) -> None:
+    """`sessions.delete` that fails is a StorageError, and the record is whole and free."""
+    storage = MemoryStorage(flaky)
+    before = store(storage, fields)
+    flaky.failing = {"delete"}
+    with pytest.raises(StorageError) as caught:
+        Sessions(storage=storage).delete(KEY)
+    flaky.failing = set()
+    assert (KEY, before, 0) == (caught.value.key, storage.get(KEY), locks_kept(storage))
+
+
+def test_write_that_fails_after_it_was_done_is_whole_either_way(flaky: FlakyStore) -> None:
+    """A write is reported as failed and the old record is there, or as done and the new one is."""
+    storage = MemoryStorage(flaky)
+    before = store(storage, fields)
+    flaky.failing = {"read back"}
+    failed = False
+    try:
+        with Sessions(storage=storage).open(KEY) as session:
+            session.counter = 2
+    except StorageError:
+        failed = True
+    flaky.failing = set()
+    assert failed is (before == storage.get(KEY))
+
+
+def test_handler_may_go_on_after_a_failed_save(flaky: FlakyStore) -> None:
+    """A `save` that failed changes nothing; the return of the handler writes everything."""
+    storage = MemoryStorage(flaky)
+    before = store(storage, fields)
+
+    @with_session(storage=storage)
+    def handler(message: types.Message, session: Session) -> bytes | None:
+        session.counter = 2
+        flaky.failing = {"write"}
+        with pytest.raises(StorageError):
+            save(session)
+        flaky.failing = set()
+        during = storage.get(KEY)
+        session.log.append("second")
+        return during
+
+    assert before == handler(UPDATE.message)
+    assert {**fields(), "counter": 2, "log": ["first", "second"]} == stored(storage)
+
+
+@pytest.mark.parametrize("value", ["9876", "1234"], ids=["another value", "the same value"])
+def test_failed_save_does_not_move_a_deadline(
+    flaky: FlakyStore, clock: FrozenDateTimeFactory, value: str
+) -> None:
+    """A field with a lifetime is gone that long after its last update, whatever `save` did."""
+    storage = MemoryStorage(flaky)
+    store(storage, lambda: {"code": ttl("1234", 300)})
+    clock.tick(50)
+
+    @with_session(storage=storage)
+    def handler(message: types.Message, session: Session) -> None:
+        session.code = value
+        flaky.failing = {"write"}
+        with pytest.raises(StorageError):
+            save(session)
+        flaky.failing = set()
+        clock.tick(100)
+
+    handler(UPDATE.message)
+    with Sessions(storage=storage).open(KEY) as session:
+        assert 200.0 == ttl_left(session, "code")
+
+
+class _UnsureHold(Hold):
+    """Combines writes with the unlock, and fails to flush them before."""
+
+    note: bytes | None = None
+
+    def set(self, payload: bytes, lifetime: float | None = None) -> None:
+        self.note = payload
+
+    def flush(self) -> None:
+        self.note = None
+        raise StorageError("write", self._key, "the server is down")
+
+    def __exit__(self, *exc: object) -> None:
+        if self.note is not None:
+            self._storage.set(self._key, self.note)
+        super().__exit__(None, None, None)
+
+
+class _UnsureStorage(MemoryStorage):
+    def hold(self, key: str, timeout: float | None = None) -> Hold:
+        return _UnsureHold(self, key, timeout)
+
+
+def test_what_a_failed_save_did_not_write_is_written_at_the_end() -> None:
+    """A handler that goes on after a `save` that failed at the flush loses none of its changes."""
+    sessions = Sessions(storage=_UnsureStorage())
+
+    with sessions.open(1) as session:
+        session.counter = 1
+        with pytest.raises(StorageError):
+            save(session)
+
+    assert {"counter": 1} == sessions.peek(1)

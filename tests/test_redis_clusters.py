@@ -1,0 +1,127 @@
+"""Sessions on more than one server: clusters, and a primary that Sentinel replaces."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING, Any
+
+from clocks import DAY, PATIENCE
+from hypothesis import HealthCheck, given, settings, strategies as st
+from redis.crc import key_slot
+from redis.sentinel import Sentinel
+from redis_server import Cluster, Monitor, Server, wait_until
+from redis_storages import UPDATE, brief_client, count, failure, handle, hurried, update
+
+from telesession import LockTimeoutError, StorageError
+from telesession.storage.redis import RedisStorage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def test_a_cluster_takes_two_round_trips_as_well(cluster: Cluster) -> None:
+    """Lock and record are at the same node, so that one script reaches both."""
+    with closing(cluster.client()) as client, ExitStack() as watching:
+        storage = watching.enter_context(RedisStorage(client, lease=DAY))
+        for number in range(30):
+            update(storage, f"{number}")
+        monitors = [watching.enter_context(Monitor(node)) for node in cluster.nodes]
+        update(storage)
+        seen = [monitor.so_far() for monitor in monitors]
+
+    assert [[], [], UPDATE] == sorted(seen)
+
+
+def test_an_update_survives_a_failover() -> None:
+    """With a client of Sentinel, a session that was held goes on at the new primary."""
+    with ExitStack() as exits:
+        primary = exits.enter_context(Server(repl_diskless_sync_delay=0))
+        address = f"127.0.0.1 {primary.port}"
+        replica = exits.enter_context(Server(replicaof=address))
+        sentinel = exits.enter_context(Server("sentinel", sentinel=f"monitor mine {address} 1"))
+        successor, admin = (exits.enter_context(each.client()) for each in (replica, sentinel))
+        wait_until(lambda: successor.info("replication")["master_link_status"] == "up")
+
+        def work(session: Any) -> None:
+            session.n += 1
+            wait_until(lambda: successor.exists("{telesession:42}:lock"))
+            primary.stop()
+            successor.replicaof("NO", "ONE")
+            admin.sentinel_remove("mine")
+            admin.sentinel_monitor("mine", "127.0.0.1", replica.port, 1)
+
+        watch = Sentinel([("127.0.0.1", sentinel.port)], socket_timeout=PATIENCE)
+        client = exits.enter_context(watch.master_for("mine"))
+        storage = exits.enter_context(RedisStorage(client))
+        update(storage)
+        handle(storage, work)
+        assert 3 == update(storage)
+
+
+def test_a_node_of_a_cluster_that_is_down_is_an_error(cluster: Cluster) -> None:
+    """Sessions of other nodes work on; those of this one are back when it is."""
+    with (
+        closing(cluster.client(socket_timeout=PATIENCE)) as client,
+        brief_client(cluster.client) as brief,
+        RedisStorage(client, prefix="down:", lease=DAY) as storage,
+    ):
+        keys = {key_slot(f"down:{key}".encode()) * 3 // 2**14: f"{key}" for key in range(50)}
+        for key in keys.values():
+            update(storage, key)
+        with cluster.nodes[1].frozen():
+            with hurried(storage, brief):
+                failure(lambda storage: update(storage, keys[1]), storage)
+            assert [2, 2] == [update(storage, keys[0]), update(storage, keys[2])]
+        wait_until(lambda: not failed(lambda: update(storage, keys[1], lock_timeout=0)))
+        assert count(storage, keys[1]) in (2, 3)
+        assert sorted(keys.values()) == sorted(storage.keys())
+
+
+def failed(call: Callable[[], object]) -> bool:
+    try:
+        call()
+    except (StorageError, LockTimeoutError):
+        return True
+    return False
+
+
+# Keys and clocks.
+
+
+ANY_TEXT = st.text(st.characters(codec=None), max_size=20) | st.text("{}%7BD25*?[]\\-^", max_size=8)
+
+
+@settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=True,
+    database=None,
+)
+@given(keys=st.lists(ANY_TEXT, min_size=1, max_size=5, unique=True), prefix=ANY_TEXT)
+def test_any_text_is_a_key_of_a_cluster(cluster: Cluster, keys: list[str], prefix: str) -> None:
+    """Lock and record of any key are in one slot, and a key comes back as it went in."""
+    with (
+        closing(cluster.client(decode_responses=True)) as client,
+        RedisStorage(client, prefix=f"any {prefix}") as storage,
+    ):
+        for number, key in enumerate(keys):
+            with storage.hold(key) as held:
+                held.set(b"%d\xff" % number)
+        assert [b"%d\xff" % number for number in range(len(keys))] == [*map(storage.get, keys)]
+        assert sorted(keys) == sorted(storage.keys())
+        for key in keys:
+            start = key[: len(key) // 2]
+            expected = sorted(other for other in keys if other.startswith(start))
+            assert expected == sorted(storage.keys(start))
+        assert [True] * len(keys) == [*map(storage.delete, keys)]
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(key=ANY_TEXT, prefix=ANY_TEXT)
+def test_all_keys_of_a_session_are_in_one_slot(key: str, prefix: str) -> None:
+    """Whatever braces a key has, the slot of its lock is that of its record."""
+    with RedisStorage("redis://nowhere", prefix=f"{prefix}:") as storage:
+        hold = storage.hold(key)
+
+    assert 1 == len({key_slot(name) for name in (*hold._names, hold._done)})

@@ -1,0 +1,201 @@
+"""Processes that share sessions on a server, and are killed, stopped or forked."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Self
+
+import redis_storages
+from child_processes import watched
+from clocks import DAY, PATIENCE
+from other_threads import began
+from redis_server import Monitor, Server, patient_url, wait_until
+from redis_storages import count, read_patiently, update, wait_for_renewals
+
+from telesession.testing.storage_suite import try_hold
+
+if TYPE_CHECKING:
+    import redis
+
+    from telesession.storage.redis import RedisStorage
+
+server = redis_storages.server
+storage = redis_storages.storage
+other = redis_storages.other
+admin = redis_storages.admin
+
+
+PROCESS = """
+import sys
+from telesession import LockLostError, Sessions
+from telesession.storage.redis import RedisStorage
+
+storage = RedisStorage(sys.argv[1], lease=float(sys.argv[2]))
+counters = Sessions(initial=lambda: {"n": 0}, storage=storage)
+print("ready", flush=True)
+"""
+
+
+class Process:
+    """Another Python with a storage, which runs some code of its own."""
+
+    def __init__(self, server: Server, body: str, lease: float = DAY) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", PROCESS + body, patient_url(server), str(lease)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._exits = ExitStack()
+
+    def read(self) -> str:
+        return self._process.stdout.readline().strip()
+
+    def write(self, line: str = "go") -> None:
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait(PATIENCE)
+
+    def __enter__(self) -> Self:
+        self._exits.enter_context(watched(self._process))
+        assert "ready" == self.read()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._exits.close()
+
+
+def test_a_hand_over_between_processes_is_prompt(server: Server, storage: RedisStorage) -> None:
+    """Who waits has the session one question after its holder has left, and need not look."""
+    body = """
+storage._patience = 30
+while sys.stdin.readline():
+    with storage.hold("42"):
+        pass
+    print("left", flush=True)
+"""
+    seen = []
+    with Process(server, body) as process:
+        for _ in range(15):
+            with Monitor(server) as monitor:
+                with storage.hold("42"):
+                    process.write()
+                    monitor.next("BLPOP")
+                assert "left" == process.read()
+                seen.append(monitor.so_far())
+
+    # The commit of the holder, and what locks and unlocks for who waited.
+    assert [["EVALSHA"] * 3] * 15 == seen
+
+
+HOLD = """
+with counters.open("42") as session:
+    session.n += 1
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_the_session_of_a_killed_holder_is_free_within_the_lease(
+    server: Server, storage: RedisStorage, other: RedisStorage, admin: redis.Redis
+) -> None:
+    """Nobody unlocks after SIGKILL, so the lease does: not earlier, and hardly later."""
+    update(storage)
+    with Process(server, HOLD) as process:
+        assert "held" == process.read()
+        process.kill()
+        assert "busy" == try_hold(storage, "42")
+        assert 0 < admin.pttl("{telesession:42}:lock") <= DAY * 1000
+        admin.pexpire("{telesession:42}:lock", 500)
+        with began(lambda: update(other, lock_timeout=2 * PATIENCE)) as waiter:
+            pass
+
+    assert 2 == waiter.result()
+
+
+def test_a_killed_waiter_holds_up_nobody(
+    server: Server, storage: RedisStorage, other: RedisStorage, admin: redis.Redis
+) -> None:
+    """A server knows who has gone: the next in the queue is called."""
+
+    def waiters() -> int:
+        return admin.info("clients")["blocked_clients"]
+
+    with ExitStack() as holding:
+        # Held before the process starts, which would else be the holder now and then.
+        holding.enter_context(storage.hold("42"))
+        other.now()
+        process = holding.enter_context(Process(server, HOLD))
+        wait_until(waiters)
+        process.kill()
+        wait_until(lambda: not waiters())
+        with Monitor(server) as monitor:
+            with began(read_patiently, other):
+                wait_until(waiters)
+                holding.close()
+            seen = [name for name in monitor.so_far() if name != "INFO"]
+    # Whoever is not called looks again by itself, which would be one more question.
+    assert ["EVALSHA", "BLPOP", "EVALSHA", "EVALSHA", "EVALSHA"] == seen
+
+
+def test_a_holder_that_slept_through_its_lease_writes_nothing(
+    server: Server, storage: RedisStorage, admin: redis.Redis
+) -> None:
+    """A process that was stopped for too long finds its lock lost; what others wrote stays."""
+    body = f"""
+try:
+    {HOLD.strip().replace(chr(10), chr(10) + "    ")}
+except LockLostError as error:
+    print(error.key)
+"""
+    with Process(server, body) as process:
+        assert "held" == process.read()
+        process.signal(signal.SIGSTOP)
+        admin.pexpire("{telesession:42}:lock", 1)
+        assert 1 == update(storage, lock_timeout=PATIENCE)
+        payload = storage.get("42")
+        process.signal(signal.SIGCONT)
+        process.write()
+        assert "42" == process.read()
+
+    assert payload == storage.get("42")
+
+
+def test_a_forked_process_starts_with_nothing_held(
+    server: Server, storage: RedisStorage, admin: redis.Redis
+) -> None:
+    """A storage made before a fork works after it: its locks are free, its thread runs anew."""
+    body = """
+import os, warnings
+
+# Later Pythons warn of forks where threads run; this is about what happens then.
+warnings.simplefilter("ignore", DeprecationWarning)
+held = storage.hold("42")
+held.__enter__()
+child = os.fork()
+if child:
+    held.__exit__(None, None, None)
+    os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+storage._renewal._interval = 0.01
+with storage.hold("42", 30), counters.open("43") as session:
+    session.n += 1
+    print("held", flush=True)
+    sys.stdin.readline()
+print("left", flush=True)
+os._exit(0)
+"""
+    with Process(server, body) as process:
+        assert "held" == process.read()
+        wait_for_renewals(admin, ["telesession:42", "telesession:43"])
+        process.write()
+        assert "left" == process.read()
+    assert 1 == count(storage, "43")

@@ -1,0 +1,437 @@
+"""Storages that break one promise each, which the suite of every storage must catch."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import clocks
+import pytest
+from clocks import PATIENCE
+
+from telesession.storage.base import Hold
+from telesession.testing.storage_suite import StorageSuite
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from freezegun.api import FrozenDateTimeFactory
+
+    from telesession import (
+        Storage,
+    )
+from five_methods import FiveMethods, deadline_in
+from frozen_suite import FrozenClockSuite
+
+clock = clocks.clock
+
+
+class EndsPayloadsAtNul(FiveMethods):
+    def get(self, key: str) -> bytes | None:
+        payload = super().get(key)
+        return payload and payload.split(b"\0")[0]
+
+
+class GivesWhatHasExpired(FiveMethods):
+    def get(self, key: str) -> bytes | None:
+        return self.records.get(key, (None, 0.0))[0]
+
+
+class GivesEmptyBytesForNothing(FiveMethods):
+    def get(self, key: str) -> bytes:
+        return super().get(key) or b""
+
+
+class ExpiresLate(FiveMethods):
+    def get(self, key: str) -> bytes | None:
+        payload, deadline = self.records.get(key, (None, 0.0))
+        return payload if time.monotonic() <= deadline else None
+
+
+class ExpiresByWholeSeconds(FiveMethods):
+    def get(self, key: str) -> bytes | None:
+        payload, deadline = self.records.get(key, (None, 0.0))
+        return payload if math.ceil(time.monotonic()) < deadline else None
+
+
+class IgnoresWhatHasExpiredAlready(FiveMethods):
+    def set(self, key: str, payload: bytes, lifetime: float | None = None) -> None:
+        if time.monotonic() < deadline_in(lifetime):
+            super().set(key, payload, lifetime)
+
+
+class TakesNothingForNoLifetime(FiveMethods):
+    def set(self, key: str, payload: bytes, lifetime: float | None = None) -> None:
+        super().set(key, payload, lifetime or None)
+
+
+class HasADefaultLifetime(FiveMethods):
+    def set(self, key: str, payload: bytes, lifetime: float | None = None) -> None:
+        super().set(key, payload, 3600 if lifetime is None else lifetime)
+
+
+class KeepsTheFirstLifetime(FiveMethods):
+    def set(self, key: str, payload: bytes, lifetime: float | None = None) -> None:
+        old = self.records.get(key)
+        super().set(key, payload, lifetime)
+        if old is not None:
+            self.records[key] = payload, old[1]
+
+
+class KeepsTheLastLifetime(FiveMethods):
+    def set(self, key: str, payload: bytes, lifetime: float | None = None) -> None:
+        old = self.records.get(key)
+        super().set(key, payload, lifetime)
+        if old is not None and lifetime is None:
+            self.records[key] = payload, old[1]
+
+
+class BuriesTheDead(FiveMethods):
+    def __init__(self) -> None:
+        super().__init__()
+        self.graves: set[str] = set()
+
+    def set(self, key: str, payload: bytes, lifetime: float | None = None) -> None:
+        if key not in self.graves:
+            super().set(key, payload, lifetime)
+
+    def delete(self, key: str) -> bool:
+        self.graves.add(key)
+        return super().delete(key)
+
+
+class HasWhatHasExpired(FiveMethods):
+    def has(self, key: str) -> bool:
+        return key in self.records
+
+
+class HasNoEmptyPayloads(FiveMethods):
+    def has(self, key: str) -> bool:
+        return bool(self.get(key))
+
+
+class DeletesWithoutLooking(FiveMethods):
+    def delete(self, key: str) -> bool:
+        self.records.pop(key, None)
+        return True
+
+
+class DeletesWhatHasExpired(FiveMethods):
+    def delete(self, key: str) -> bool:
+        return self.records.pop(key, None) is not None
+
+
+class DeletesOnce(FiveMethods):
+    def delete(self, key: str) -> bool:
+        del self.records[key]
+        return True
+
+
+class DeletesByPrefix(FiveMethods):
+    def delete(self, key: str) -> bool:
+        return [FiveMethods.delete(self, name) for name in list(self.keys(key))] != []
+
+
+class TouchesNothing(FiveMethods):
+    def touch(self, key: str, lifetime: float | None) -> bool:
+        return self.has(key)
+
+
+class TouchesTheEnd(FiveMethods):
+    def touch(self, key: str, lifetime: float | None) -> bool:
+        payload, deadline = self.records[key]
+        self.records[key] = payload, deadline + (lifetime or 0)
+        return True
+
+
+class TouchesThePayload(FiveMethods):
+    def touch(self, key: str, lifetime: float | None) -> bool:
+        self.set(key, b"touched", lifetime)
+        return True
+
+
+class NeverTakesALifetime(FiveMethods):
+    def touch(self, key: str, lifetime: float | None) -> bool:
+        return super().touch(key, lifetime) if lifetime is not None else self.has(key)
+
+
+class TouchRevives(FiveMethods):
+    def touch(self, key: str, lifetime: float | None) -> bool:
+        if key in self.records:
+            self.set(key, self.records[key][0], lifetime)
+        return key in self.records
+
+
+class TouchMakesRecords(FiveMethods):
+    def touch(self, key: str, lifetime: float | None) -> bool:
+        return super().touch(key, lifetime) or bool(self.set(key, b"", lifetime))
+
+
+class LooksForThePrefixAnywhere(FiveMethods):
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        return (key for key in super().keys("") if prefix in key)
+
+
+class IgnoresTheCaseOfPrefixes(FiveMethods):
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        return (key for key in super().keys("") if key.lower().startswith(prefix.lower()))
+
+
+class ListsWhatHasExpired(FiveMethods):
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        return iter([key for key in self.records if key.startswith(prefix)])
+
+
+class ListsWhileOthersWrite(FiveMethods):
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        return (key for key in self.records if key.startswith(prefix))
+
+
+class ListsInPages(FiveMethods):
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        for start in itertools.count(step=5):
+            page = sorted(super().keys(prefix), reverse=True)[start : start + 5]
+            if not page:
+                return
+            yield from page
+
+
+class FoldsKeys(FiveMethods):
+    def set(self, key: str, payload: bytes, lifetime: float | None = None) -> None:
+        super().set(key.casefold(), payload, lifetime)
+
+    def get(self, key: str) -> bytes | None:
+        return super().get(key.casefold())
+
+
+class EncodesKeys(FiveMethods):
+    def set(self, key: str, payload: bytes, lifetime: float | None = None) -> None:
+        super().set(key.encode().decode(), payload, lifetime)
+
+
+class RemembersPerThread(FiveMethods):
+    def __init__(self) -> None:
+        self.local = threading.local()
+        self.mutex = threading.Lock()
+
+    @property
+    def records(self) -> dict[str, tuple[bytes, float]]:
+        return self.local.__dict__
+
+
+class CopiesOnWrite(FiveMethods):
+    def __init__(self) -> None:
+        super().__init__()
+        self.all_have_copied = threading.Barrier(8, timeout=PATIENCE)
+
+    def set(self, key: str, payload: bytes, lifetime: float | None = None) -> None:
+        changed = dict(self.records)
+        # The last of what each thread stores, and not what it touches.
+        if key.endswith(" 49") and lifetime is not None:
+            self.all_have_copied.wait()
+        changed[key] = payload, deadline_in(lifetime)
+        self.records = changed
+
+
+class HoldsNothing(FiveMethods):
+    def __init__(self) -> None:
+        super().__init__()
+        self.all_have_read = threading.Barrier(4, timeout=PATIENCE)
+
+    @contextmanager
+    def hold(self, key: str, timeout: float | None = None) -> Iterator[Any]:
+        yield Bound(self, key)
+
+    def get(self, key: str) -> bytes | None:
+        payload = super().get(key)
+        # What each thread reads that counts, before any of them has counted.
+        if payload == b"0":
+            self.all_have_read.wait()
+        return payload
+
+
+class HoldsEverything(FiveMethods):
+    def hold(self, key: str, timeout: float | None = None) -> Any:
+        return super().hold("the one key", timeout)
+
+
+class HoldsByThread(FiveMethods):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = threading.RLock()
+
+    @contextmanager
+    def hold(self, key: str, timeout: float | None = None) -> Iterator[Any]:
+        if not self.lock.acquire(timeout=-1 if timeout is None else timeout):
+            raise TimeoutError(key)
+        yield Bound(self, key)
+        self.lock.release()
+
+
+class ServesTheLastFirst(FiveMethods):
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting: list[threading.Event] = []
+
+    @contextmanager
+    def hold(self, key: str, timeout: float | None = None) -> Iterator[Any]:
+        turn = threading.Event()
+        with self.mutex:
+            self.waiting.insert(1, turn)
+        if turn is not self.waiting[0]:
+            turn.wait(timeout)
+        yield Bound(self, key)
+        with self.mutex:
+            del self.waiting[0]
+            if self.waiting:
+                self.waiting[0].set()
+
+
+class Bound:
+    """Like what `Storage.hold` gives, but it forgets lifetimes."""
+
+    def __init__(self, storage: Storage, key: str) -> None:
+        self.storage, self.key = storage, key
+
+    def get(self) -> bytes | None:
+        return self.storage.get(self.key)
+
+    def set(self, payload: bytes, lifetime: float | None = None) -> None:
+        self.storage.set(self.key, payload)
+
+    def delete(self) -> bool:
+        return self.storage.delete(self.key)
+
+    def touch(self, lifetime: float | None) -> bool:
+        return self.storage.touch(self.key, None)
+
+    def flush(self) -> None:
+        pass
+
+
+class Unwritten(Hold):
+    """Notes what is written, writes it at `flush`, and forgets it on leaving."""
+
+    def __init__(self, storage: Storage, key: str, timeout: float | None) -> None:
+        super().__init__(storage, key, timeout)
+        self.notes: list[tuple[bytes, float | None]] = []
+
+    def get(self) -> bytes | None:
+        return self.notes[-1][0] if self.notes else super().get()
+
+    def set(self, payload: bytes, lifetime: float | None = None) -> None:
+        self.notes.append((payload, lifetime))
+
+    def flush(self) -> None:
+        for payload, lifetime in self.notes:
+            super().set(payload, lifetime)
+        self.notes.clear()
+
+
+class ForgetsTheLastWriteOfAHold(FiveMethods):
+    def hold(self, key: str, timeout: float | None = None) -> Any:
+        return Unwritten(self, key, timeout)
+
+
+class WritesAtTheEndOnly(Unwritten):
+    def flush(self) -> None:
+        pass
+
+    def __exit__(self, *error: object) -> None:
+        super().flush()
+        super().__exit__(*error)
+
+
+class FlushesNothing(FiveMethods):
+    def hold(self, key: str, timeout: float | None = None) -> Any:
+        return WritesAtTheEndOnly(self, key, timeout)
+
+
+class ClosesOnce(FiveMethods):
+    def close(self) -> None:
+        del self.records
+
+
+class EntersAsSomethingElse(FiveMethods):
+    def __enter__(self) -> Any:
+        return FiveMethods()
+
+
+CAUGHT: list[tuple[str, type[FiveMethods], type[Exception]]] = [
+    ("test_get_gives_the_bytes_that_were_set", EndsPayloadsAtNul, AssertionError),
+    ("test_get_gives_none_for_whatever_is_not_there", GivesWhatHasExpired, AssertionError),
+    ("test_get_gives_none_for_whatever_is_not_there", GivesEmptyBytesForNothing, AssertionError),
+    ("test_a_record_expires_at_the_end_of_its_lifetime", GivesWhatHasExpired, AssertionError),
+    ("test_a_record_expires_at_the_end_of_its_lifetime", ExpiresLate, AssertionError),
+    ("test_a_record_expires_at_the_end_of_its_lifetime", ExpiresByWholeSeconds, AssertionError),
+    ("test_a_lifetime_of_nothing_is_over_at_once", IgnoresWhatHasExpiredAlready, AssertionError),
+    ("test_a_lifetime_of_nothing_is_over_at_once", TakesNothingForNoLifetime, AssertionError),
+    ("test_a_record_without_a_lifetime_stays", HasADefaultLifetime, AssertionError),
+    ("test_set_replaces_payload_and_lifetime_together", KeepsTheFirstLifetime, AssertionError),
+    ("test_set_replaces_payload_and_lifetime_together", KeepsTheLastLifetime, AssertionError),
+    ("test_set_brings_back_what_was_deleted_or_expired", KeepsTheLastLifetime, AssertionError),
+    ("test_set_brings_back_what_was_deleted_or_expired", BuriesTheDead, AssertionError),
+    ("test_has_says_whether_there_is_a_record", HasWhatHasExpired, AssertionError),
+    ("test_has_says_whether_there_is_a_record", HasNoEmptyPayloads, AssertionError),
+    ("test_delete_says_whether_there_was_a_record", DeletesWithoutLooking, AssertionError),
+    ("test_delete_says_whether_there_was_a_record", DeletesWhatHasExpired, AssertionError),
+    ("test_delete_says_whether_there_was_a_record", DeletesOnce, KeyError),
+    ("test_delete_leaves_other_records_alone", DeletesByPrefix, AssertionError),
+    ("test_touch_renews_the_lifetime_and_keeps_the_payload", TouchesNothing, AssertionError),
+    ("test_touch_renews_the_lifetime_and_keeps_the_payload", TouchesTheEnd, AssertionError),
+    ("test_touch_renews_the_lifetime_and_keeps_the_payload", TouchesThePayload, AssertionError),
+    ("test_touch_gives_and_takes_lifetimes", TouchesNothing, AssertionError),
+    ("test_touch_gives_and_takes_lifetimes", NeverTakesALifetime, AssertionError),
+    ("test_touch_makes_no_record", TouchRevives, AssertionError),
+    ("test_touch_makes_no_record", TouchMakesRecords, AssertionError),
+    ("test_keys_gives_those_that_start_with_the_prefix", LooksForThePrefixAnywhere, AssertionError),
+    ("test_keys_gives_those_that_start_with_the_prefix", IgnoresTheCaseOfPrefixes, AssertionError),
+    ("test_keys_gives_live_keys_only", ListsWhatHasExpired, AssertionError),
+    ("test_keys_survives_writes_of_another_thread", ListsWhileOthersWrite, RuntimeError),
+    ("test_keys_survives_writes_of_another_thread", ListsInPages, AssertionError),
+    ("test_keys_may_hold_any_character", FoldsKeys, AssertionError),
+    ("test_keys_may_hold_any_character", EncodesKeys, UnicodeEncodeError),
+    ("test_every_method_may_be_called_from_any_thread", RemembersPerThread, AssertionError),
+    ("test_no_write_of_many_threads_is_lost", CopiesOnWrite, AssertionError),
+    ("test_a_held_key_is_exclusive", HoldsNothing, AssertionError),
+    ("test_a_held_key_is_busy_until_it_is_released", HoldsNothing, AssertionError),
+    ("test_a_held_key_is_busy_until_it_is_released", HoldsEverything, AssertionError),
+    ("test_a_wait_for_a_busy_key_ends_with_its_timeout", HoldsByThread, TimeoutError),
+    ("test_waiters_get_a_key_in_the_order_of_their_arrival", ServesTheLastFirst, AssertionError),
+    ("test_an_exception_releases_a_held_key", HoldsByThread, TimeoutError),
+    ("test_a_hold_reads_and_writes_its_key", ForgetsTheLastWriteOfAHold, AssertionError),
+    ("test_what_a_hold_wrote_is_seen_by_others_at_flush", FlushesNothing, AssertionError),
+    ("test_what_a_hold_wrote_is_seen_by_others_at_flush", NeverTakesALifetime, AssertionError),
+    ("test_a_lifetime_that_a_hold_gave_ends", HoldsNothing, AssertionError),
+    ("test_close_may_be_repeated", ClosesOnce, AttributeError),
+    ("test_close_may_be_repeated", EntersAsSomethingElse, AssertionError),
+]
+
+
+@pytest.mark.parametrize(
+    ("promise", "broken", "complaint"),
+    [pytest.param(*row, id=f"{row[1].__name__}-{row[0][5:]}") for row in CAUGHT],
+)
+def test_the_suite_catches_a_broken_storage(
+    promise: str,
+    broken: Callable[[], Storage],
+    complaint: type[Exception],
+    clock: FrozenDateTimeFactory,
+) -> None:
+    """A storage that breaks one promise fails the test of the suite that states it."""
+    suite = FrozenClockSuite()
+    suite.frozen = clock
+
+    with pytest.raises(complaint):
+        getattr(suite, promise)(broken())
+
+
+def test_every_promise_has_a_storage_that_breaks_it() -> None:
+    """No test of the suite is without a control."""
+    promises = {name for name in vars(StorageSuite) if name.startswith("test_")}
+
+    assert promises == {promise for promise, _, _ in CAUGHT}
