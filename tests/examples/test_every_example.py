@@ -96,7 +96,7 @@ class TestEveryExample:
 @functools.cache
 def examples_of_tests() -> set[str]:
     """The examples that classes of tests are about, which say so by an attribute."""
-    paths = Path(__file__).parent.glob("test_*.py")
+    paths = (ROOT / "tests").rglob("test_*.py")
     nodes = [node for path in paths for node in ast.parse(path.read_text()).body]
     classes = [node for node in nodes if isinstance(node, ast.ClassDef)]
     return {name for kind in classes if kind.name.startswith("Test") for name in named_by(kind)}

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 from five_methods import FiveMethods
 from frozen_suite import FrozenClockSuite
 
-EXAMPLE = Path(__file__).parents[1] / "examples/custom_storage.py"
+EXAMPLE = Path(__file__).parents[2] / "examples/custom_storage.py"
 
 
 clock = clocks.clock
