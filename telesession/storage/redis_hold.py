@@ -151,7 +151,9 @@ class RedisHold(Hold):
                 break
             if not left:
                 raise LockTimeoutError(key, self._timeout or 0.0)
-            call = storage._command("lock", key, "BLPOP", self._names[3], answer / 1000)
+            # Redis 6.2 takes 0.001 s for 0 s, which is for ever.
+            silence = max(answer, 2) / 1000
+            call = storage._command("lock", key, "BLPOP", self._names[3], silence)
             claim = call[1] if call else b""
         self._payload, left, seconds, microseconds = answer
         self._live_for(left / 1000 if left >= 0 else None)

@@ -108,6 +108,20 @@ def test_a_silence_is_shorter_than_the_time_out_of_the_client(
     assert f"BLPOP {{telesession:42}}:calls {longest}" == asked
 
 
+def test_the_shortest_silence_is_not_for_ever(
+    storage: RedisStorage, other: RedisStorage, server: Server
+) -> None:
+    """Who has a millisecond left looks again soon, also on Redis 6.2, which takes it for ever."""
+    other._patience = 0.001
+    with Monitor(server) as monitor, ExitStack() as holding:
+        holding.enter_context(storage.hold("42"))
+        with began(read_patiently, other):
+            asked = [monitor.next("BLPOP") for _ in range(2)]
+            holding.close()
+
+    assert ["BLPOP {telesession:42}:calls 0.002"] * 2 == asked
+
+
 def test_a_waiter_reads_what_the_holder_wrote(
     storage: RedisStorage, other: RedisStorage, admin: redis.Redis
 ) -> None:
