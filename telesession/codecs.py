@@ -354,11 +354,11 @@ def _checked_fernet(fernet: Any, key: Any) -> Any:
 def _refusal(fields: dict[str, Any], key: str) -> EncodeError:
     """Say where the innermost value is that pickle does not bring back."""
     path, culprit = find_unpicklable(fields, _comes_back)
-    reason = refused_as(culprit)
     if type(culprit) in CONTAINERS:
         reason = "which pickle cannot bring back, nested as it is; store it flat"
-    elif not reason:
-        reason = "which pickle cannot bring back; store plain data, or a class of a module"
+    else:
+        advice = "which pickle cannot bring back; store plain data, or a class of a module"
+        reason = refused_as(culprit) or advice
     return EncodeError(key, path, type(culprit).__name__, reason)
 
 
