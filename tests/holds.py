@@ -34,3 +34,8 @@ def is_free(storage: Storage, key: str) -> bool:
             return True
     except LockTimeoutError:
         return False
+
+
+def is_held(storage: Storage, key: str) -> bool:
+    """Whether somebody holds it."""
+    return not is_free(storage, key)

@@ -54,21 +54,13 @@ class OtherThread:
 @contextmanager
 def began(target: Callable[..., Any], *args: Any) -> Iterator[Future[Any]]:
     """A call that goes on in a thread while the block runs, and must return in the end."""
-    outcome: Future[Any] = Future()
-
-    def run() -> None:
+    with OtherThread() as thread:
+        outcome = thread.submit(target, *args)
         try:
-            outcome.set_result(target(*args))
-        except BaseException as error:
-            outcome.set_exception(error)
-
-    # A daemon, for what hangs is to fail its test and not to keep the interpreter.
-    threading.Thread(target=run, daemon=True).start()
-    try:
-        yield outcome
-    finally:
-        wait([outcome], PATIENCE)
-    outcome.result(0)
+            yield outcome
+        finally:
+            wait([outcome], PATIENCE)
+        outcome.result(0)
 
 
 def start(function: Callable[..., object], *args: Any) -> threading.Thread:
@@ -76,10 +68,3 @@ def start(function: Callable[..., object], *args: Any) -> threading.Thread:
     thread = threading.Thread(target=function, args=args, daemon=True)
     thread.start()
     return thread
-
-
-def call_in_time(function: Callable[..., object], *args: Any) -> None:
-    """Call what waits for others, and fail if it waits for too long."""
-    thread = start(function, *args)
-    thread.join(PATIENCE)
-    assert not thread.is_alive()

@@ -1,4 +1,4 @@
-"""The waits of the in-process lock table."""
+"""The waits of the in-process lock table, and what may be thrown into them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 from clocks import PATIENCE
 
@@ -71,3 +71,11 @@ class WatchedLock:
 
     def __exit__(self, *error: object) -> None:
         self._lock.release()
+
+
+def throw(interrupt: type[BaseException]) -> NoReturn:
+    raise interrupt
+
+
+class Interrupt(BaseException):
+    """What some debugger or framework might throw into a thread."""

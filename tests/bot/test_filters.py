@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import clocks
 import pytest
 from clocks import MICROSECOND
-from counted import CountedStorage
 from fields import set_fields
+from holds import HeldStorage
 from telebot import types
 from updates import ANNA, BORIS, GROUP, UPDATE_IDS, button_press, message, private
 
@@ -32,28 +32,17 @@ from telesession import (
 )
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from freezegun.api import FrozenDateTimeFactory
     from host import Host
     from stages import Stage
 
-    from telesession.storage.base import Hold
-
 
 KEY = str(ANNA["id"])
 
 clock = clocks.clock
 frozen_module = clocks.frozen_module
-
-
-class HeldStorage(CountedStorage):
-    """A storage that counts how often it is locked, too."""
-
-    def hold(self, key: str, timeout: float | None = None) -> AbstractContextManager[Hold]:
-        self.calls["hold"] += 1
-        return super().hold(key, timeout)
 
 
 @pytest.fixture

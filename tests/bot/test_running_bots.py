@@ -13,6 +13,7 @@ from clocks import PATIENCE
 from conversation import KEY, KIND_CASES, keep, note, said
 from fields import fields_of
 from host import Host, make_host
+from other_threads import start
 from telebot import TeleBot, types
 from telebot.handler_backends import MemoryHandlerBackend
 from unfit_handlers import REFUSED
@@ -270,14 +271,9 @@ def test_nobody_passes_before_the_gate_stands(sessions: Sessions[Session]) -> No
     mutex = WatchedMutex()
     Attachment.of(host.bot)._mutex = mutex
 
-    def process(*updates: types.Update) -> threading.Thread:
-        thread = threading.Thread(target=host.bot.process_new_updates, args=(updates,), daemon=True)
-        thread.start()
-        return thread
-
-    threads = [process()]
+    threads = [start(host.bot.process_new_updates, [])]
     assert backend.putting_up.wait(PATIENCE)
-    threads.append(process(said("one")))
+    threads.append(start(host.bot.process_new_updates, [said("one")]))
     assert mutex.waited_for.wait(PATIENCE)
     backend.going_on.set()
     for thread in threads:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import worker_bots
 from clocks import PATIENCE
-from other_threads import call_in_time
 from worker_bots import DarknessError, Log, MakeBot, messages_in, polling_in_a_thread, said
 
 from telesession.testing import BotAPI, RecordingExceptionHandler
+from telesession.testing.storage_suite import in_thread
 
 if TYPE_CHECKING:
     from telebot import TeleBot, types
@@ -94,7 +94,7 @@ def test_an_exception_that_is_handled_does_not_end_polling(
         bot_api.user(1).send(text)
     texts = log.wait_for(3)
     with bot_api.short_polls():
-        call_in_time(bot.stop_bot)
+        in_thread(bot.stop_bot)
         thread.join(PATIENCE)
 
     assert (["1", "2", "3"], ["stopped"]) == (sorted(texts), ended.entries)

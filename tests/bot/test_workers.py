@@ -16,7 +16,6 @@ import pytest
 import telebot
 import worker_bots
 from clocks import PATIENCE
-from other_threads import call_in_time
 from telebot import TeleBot, types
 from telebot.async_telebot import AsyncTeleBot
 from updates import ANNA, BORIS, TOKEN
@@ -33,6 +32,7 @@ from worker_bots import (
 )
 
 from telesession import by_chat, use_sequential_workers
+from telesession.testing.storage_suite import in_thread
 
 if TYPE_CHECKING:
     from telesession.testing import BotAPI
@@ -175,8 +175,8 @@ def test_stop_bot_closes_the_pool(
 
     bot.process_new_updates([said("1"), said("2"), said("3")])
     begun.wait_for(1)
-    call_in_time(bot.stop_bot)
-    call_in_time(bot.stop_bot)
+    in_thread(bot.stop_bot)
+    in_thread(bot.stop_bot)
 
     assert (["1"], ["1"]) == (begun.entries, ended.entries)
     assert [False, False] == [worker.is_alive() for worker in bot.worker_pool.workers]
@@ -188,8 +188,8 @@ def test_closing_may_be_repeated(
 ) -> None:
     """A pool that is closed is closed once more without a word."""
     pool = make_sequential().worker_pool
-    call_in_time(pool.close)
-    call_in_time(pool.close)
+    in_thread(pool.close)
+    in_thread(pool.close)
     assert [[], [False, False]] == [messages_in(caplog), [w.is_alive() for w in pool.workers]]
 
 
@@ -199,7 +199,7 @@ def test_an_update_after_the_end_is_dropped(
     """What is delivered to a bot that was stopped is dropped, and a record says so."""
     bot, log = make_sequential(), Log()
     bot.message_handler()(lambda message: log.add(message.text))
-    call_in_time(bot.stop_bot)
+    in_thread(bot.stop_bot)
 
     bot.process_new_updates([said("secret")])
 
@@ -245,7 +245,7 @@ def test_two_handlers_stop_the_bot_at_once(make_sequential: MakeBot) -> None:
 def test_a_pool_can_be_renewed(make_sequential: MakeBot) -> None:
     """After its end a pool makes another with the same settings, which works."""
     bot = make_sequential(3, workers={"get_key": by_chat, "limit": 2, "when_full": "drop"})
-    call_in_time(bot.stop_bot)
+    in_thread(bot.stop_bot)
     bot.worker_pool = bot.worker_pool.renew()
 
     updates = in_group("1", ANNA), in_group("2", BORIS)

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 from clocks import PATIENCE
-from other_threads import call_in_time, start
+from other_threads import start
 from telebot import TeleBot, types, util
 from updates import ANNA, CLARA, GROUP, TOKEN, message, private, update
 
 from telesession import use_sequential_workers
+from telesession.testing.storage_suite import in_thread
 
 MakeBot = Callable[..., TeleBot]
 
@@ -96,7 +97,7 @@ def close(pool: Any) -> None:
             worker.stop()
         for _ in pool.workers:
             pool.put(int)
-    call_in_time(pool.close)
+    in_thread(pool.close)
 
 
 def order_of_first_and_second(bot: TeleBot, first: types.Update, second: types.Update) -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 from telebot import types
 from updates import ANNA, message, private
 
-from telesession import LockTimeoutError, MemoryStorage, Sessions, ttl, with_session
+from telesession import MemoryStorage, Sessions, ttl, with_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,15 +120,6 @@ def stored(storage: MemoryStorage) -> dict[str, Any] | None:
 
 def locks_kept(storage: MemoryStorage) -> int:
     return len(storage._locks)
-
-
-def is_held(storage: MemoryStorage, key: str = KEY) -> bool:
-    """Whether somebody has exclusive use of a session."""
-    try:
-        with storage.hold(key, 0):
-            return False
-    except LockTimeoutError:
-        return True
 
 
 def after(*changes: Change, error: type[BaseException] = ZeroDivisionError) -> Change:

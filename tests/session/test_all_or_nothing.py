@@ -20,7 +20,6 @@ from changes import (
     after,
     each_initial,
     fields,
-    is_held,
     locks_kept,
     removing,
     setting,
@@ -28,6 +27,7 @@ from changes import (
     store,
     stored,
 )
+from holds import is_held
 
 from telesession import (
     EncodeError,
@@ -379,9 +379,9 @@ def test_handler_goes_on_after_a_save(storage: NotingStorage, handle: Handle) ->
 def test_save_keeps_the_lock(storage: NotingStorage, handle: Handle) -> None:
     """`save` writes now and keeps the lock."""
     assert True is handle(
-        lambda session: (setting(a=1)(session), save(session), is_held(storage))[2]
+        lambda session: (setting(a=1)(session), save(session), is_held(storage, KEY))[2]
     )
-    assert False is is_held(storage)
+    assert False is is_held(storage, KEY)
 
 
 def test_save_of_an_unchanged_session_writes_nothing(

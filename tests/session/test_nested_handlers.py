@@ -17,13 +17,13 @@ from changes import (
     Order,
     after,
     fields,
-    is_held,
     locks_kept,
     setting,
     store,
     stored,
 )
 from clocks import PATIENCE
+from holds import is_held
 
 from telesession import LockTimeoutError, Session, Sessions, as_dict, forget, save
 
@@ -56,7 +56,7 @@ def test_outermost_call_commits_once(storage: NotingStorage, handle: Handle, dep
         if left:
             handle(lambda inner: go(inner, left - 1))
         session.counter += 1
-        assert ([], True) == (storage.calls, is_held(storage))
+        assert ([], True) == (storage.calls, is_held(storage, KEY))
 
     handle(lambda session: go(session, depth))
     assert (1 + 2 * (depth + 1), ["set"]) == (stored(storage)["counter"], storage.calls)

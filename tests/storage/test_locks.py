@@ -1,4 +1,4 @@
-"""The in-process lock table, and `Storage.hold` around it."""
+"""The in-process lock table."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import freezegun
 import pytest
@@ -15,13 +15,13 @@ from clocks import PATIENCE
 from hypothesis import given, settings, strategies as st
 from other_threads import OtherThread
 from unhurried import UNHURRIED
-from waits import Waits, WatchedLock
+from waits import Interrupt, Waits, WatchedLock, throw
 
-from telesession import LockTimeoutError, MemoryStorage, Storage
+from telesession import LockTimeoutError
 from telesession.locks import LockTable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 
 class LastComeFirstServed:
@@ -405,14 +405,6 @@ def test_next_waiter_follows_one_that_was_served_in_the_moment_of_timing_out(wai
 # Interrupts
 
 
-def throw(interrupt: type[BaseException]) -> NoReturn:
-    raise interrupt
-
-
-class Interrupt(BaseException):
-    """What some debugger or framework might throw into a thread."""
-
-
 INTERRUPTS = [KeyboardInterrupt, SystemExit, GeneratorExit, Interrupt, MemoryError]
 
 
@@ -515,137 +507,3 @@ def test_signal_interrupts_a_wait_and_leaves_nothing_behind(waits: Waits) -> Non
     assert (1, False) == (len(table), is_free(table, "anna"))
     table.release("anna")
     assert (0, True) == (len(table), is_free(table, "anna"))
-
-
-# Storage.hold
-
-
-class FiveMethods(Storage):
-    """A backend as short as it can be, which forgets to call `super().__init__()`."""
-
-    def __init__(self) -> None:
-        self.records: dict[str, bytes] = {}
-
-    def get(self, key: str) -> bytes | None:
-        return self.records.get(key)
-
-    def set(self, key: str, payload: bytes, lifetime: float | None = None) -> None:
-        self.records[key] = payload
-
-    def delete(self, key: str) -> bool:
-        return self.records.pop(key, None) is not None
-
-    def touch(self, key: str, lifetime: float | None) -> bool:
-        return key in self.records
-
-    def keys(self, prefix: str = "") -> Iterator[str]:
-        return iter([key for key in self.records if key.startswith(prefix)])
-
-
-@pytest.fixture(params=[MemoryStorage, FiveMethods])
-def storage(request: pytest.FixtureRequest, waits: Waits) -> Storage:
-    made: Storage = request.param()
-    return made
-
-
-def is_held(storage: Storage, key: str) -> bool:
-    """Whether somebody has exclusive use of a key."""
-    try:
-        with storage.hold(key, 0):
-            return False
-    except LockTimeoutError:
-        return True
-
-
-def locks_kept(storage: Storage) -> int:
-    return len(storage._locks)
-
-
-def test_hold_gives_exclusive_use_for_the_block(storage: Storage) -> None:
-    """hold(key, timeout) is exclusive use of a key from entering its block to leaving it."""
-    holding = storage.hold("anna", 0)
-    assert False is is_held(storage, "anna")
-    with holding:
-        assert (True, 1) == (is_held(storage, "anna"), locks_kept(storage))
-    assert (False, 0) == (is_held(storage, "anna"), locks_kept(storage))
-
-
-def test_hold_keeps_the_same_and_other_threads_out(storage: Storage) -> None:
-    """A held key is out of reach for every thread, that of its holder included."""
-    with OtherThread() as other, storage.hold("anna"):
-        assert (True, True) == (is_held(storage, "anna"), other.call(is_held, storage, "anna"))
-        assert (False, False) == (is_held(storage, "boris"), other.call(is_held, storage, "boris"))
-
-
-@pytest.mark.parametrize("timeout", [0, 0.001])
-def test_hold_times_out_on_entering(storage: Storage, timeout: float) -> None:
-    """A key that stays busy is a LockTimeoutError with key and seconds, and nothing is held."""
-    with storage.hold("anna"):
-        late = storage.hold("anna", timeout)
-        with pytest.raises(LockTimeoutError) as caught:
-            late.__enter__()
-        assert ("anna", timeout) == (caught.value.key, caught.value.seconds)
-    assert (False, 0) == (is_held(storage, "anna"), locks_kept(storage))
-
-
-@pytest.mark.parametrize("timeout", [None, PATIENCE], ids=["none", "seconds"])
-def test_hold_waits_for_its_turn(storage: Storage, waits: Waits, timeout: float | None) -> None:
-    """Whoever asks for a busy key gets it when its holder leaves the block."""
-    record = []
-
-    def use() -> None:
-        with storage.hold("anna", timeout):
-            record.append("second")
-
-    with OtherThread() as other:
-        with storage.hold("anna"):
-            using = other.submit(use)
-            waits.next()
-            record.append("first")
-        using.result(PATIENCE)
-    assert (["first", "second"], 0) == (record, locks_kept(storage))
-
-
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit, Interrupt])
-def test_hold_ends_whatever_ended_its_block(storage: Storage, error: type[BaseException]) -> None:
-    """An exception leaves the block as it is and frees the key."""
-    with pytest.raises(error), storage.hold("anna"):
-        raise error
-    assert (False, 0) == (is_held(storage, "anna"), locks_kept(storage))
-
-
-def test_hold_interrupted_while_waiting_holds_nothing(storage: Storage, waits: Waits) -> None:
-    """A KeyboardInterrupt while entering leaves neither a waiter nor a lock behind."""
-    with storage.hold("anna"):
-        waits.disturb(lambda: throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            storage.hold("anna", 0).__enter__()
-        assert True is is_held(storage, "anna")
-    assert (False, 0) == (is_held(storage, "anna"), locks_kept(storage))
-
-
-def test_hold_reads_and_writes_the_held_key(storage: Storage) -> None:
-    """What hold gives does to the held key what the storage's methods do to any."""
-    with storage.hold("anna") as held:
-        assert (None, False, False) == (held.get(), held.touch(9), held.delete())
-        held.set(b"one")
-        assert (b"one", b"one", None) == (held.get(), storage.get("anna"), storage.get("boris"))
-        assert True is held.touch(9)
-        held.set(b"two", 9)
-        assert b"two" == storage.get("anna")
-        assert (True, False, None) == (held.delete(), held.delete(), storage.get("anna"))
-
-
-def test_storages_do_not_share_locks() -> None:
-    """The locks live in the storage: the same key of another storage is free."""
-    one, other = MemoryStorage(), MemoryStorage()
-    with one.hold("anna"):
-        assert (True, False) == (is_held(one, "anna"), is_held(other, "anna"))
-
-
-def test_reading_and_writing_need_no_hold(storage: Storage) -> None:
-    """The methods of a storage never wait for whoever holds the key."""
-    with OtherThread() as other, storage.hold("anna"):
-        other.call(storage.set, "anna", b"one")
-        read, deleted = other.call(storage.get, "anna"), other.call(storage.delete, "anna")
-        assert (b"one", True) == (read, deleted)
