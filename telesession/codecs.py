@@ -183,7 +183,7 @@ class JSONCodec:
             return {part: self._read_part(content) for part, content in record.items()}
         except Exception:  # noqa: BLE001 -- parsers raise what they like, and quote what they read
             reason = "it has a tag that JSONCodec did not write, or needs a time zone not there"
-            remedy = "install tzdata, mend it, or delete it to start anew"
+            remedy = "install tzdata, repair it, or delete it to start anew"
             raise DecodeError(key, reason, remedy) from None
 
     def _tagged_payload(self, record: dict[str, Any]) -> bytes | None:
@@ -236,8 +236,8 @@ class EncryptedCodec:
     """
     Encrypts what another codec writes, for who can read the storage but shall not read sessions.
 
-    It is Fernet (AES-128-CBC and HMAC-SHA256) of the cryptography package, which
-    `telesession[encryption]` brings. Each payload is bound to its storage key: moved to another
+    It is Fernet (AES-128-CBC and HMAC-SHA256) of the cryptography package:
+    `pip install 'cryptography>=42'`. Each payload is bound to its storage key: moved to another
     user's record it does not decode. Storage keys, lifetimes and the length of a record stay
     visible, and so does that it has changed.
 
@@ -260,7 +260,7 @@ class EncryptedCodec:
         except ImportError as error:
             raise ImportError(
                 "EncryptedCodec needs the cryptography package, which cannot be imported; "
-                "pip install 'telesession[encryption]'"
+                "pip install 'cryptography>=42'"
             ) from error
         for method in ("encode", "decode"):
             if isinstance(codec, type) or not callable(getattr(codec, method, None)):

@@ -99,7 +99,7 @@ class LockLostError(SessionError):
     def __str__(self) -> str:
         return (
             f"could not save session {self.key!r}: its lock was lost before the commit, so "
-            "another handler may have changed it meanwhile, and nothing was written; try again"
+            "another handler may have changed it since, and nothing was written; try again"
         )
 
 
@@ -139,7 +139,7 @@ class DecodeError(SessionError):
     """
 
     def __init__(
-        self, key: str, reason: str, remedy: str = "mend it, or delete it to start anew"
+        self, key: str, reason: str, remedy: str = "repair it, or delete it to start anew"
     ) -> None:
         super().__init__(key, reason, remedy)
         self.key = key
@@ -160,18 +160,23 @@ class StorageError(SessionError):
     Args:
         action: What was tried, such as `"write"`.
         key: The storage key, or `None` where the action is not about one record.
-        reason: The kind of failure, and what to do where that is known.
+        reason: The kind of failure.
+        remedy: What to do, where that is known; by default, to look at the `__cause__`.
     """
 
-    def __init__(self, action: str, key: str | None, reason: str) -> None:
-        super().__init__(action, key, reason)
+    def __init__(
+        self,
+        action: str,
+        key: str | None,
+        reason: str,
+        remedy: str = "see __cause__, fix it and retry",
+    ) -> None:
+        super().__init__(action, key, reason, remedy)
         self.action = action
         self.key = key
         self.reason = reason
+        self.remedy = remedy
 
     def __str__(self) -> str:
         record = "" if self.key is None else f" the record of session {self.key!r}"
-        return (
-            f"could not {self.action}{record}: {self.reason}; mend what the cause of this error "
-            "says, and try again"
-        )
+        return f"could not {self.action}{record}: {self.reason}; {self.remedy}"

@@ -84,7 +84,7 @@ class Initial:
         except Exception as error:
             raise SessionError(
                 f"could not make session {key!r}: initial raised {type(error).__name__}; nothing "
-                "was stored; mend initial, or let it do less"
+                "was stored; see __cause__ and fix initial"
             ) from error
 
 

@@ -27,7 +27,7 @@ Migration = Callable[[dict[str, Any]], dict[str, Any] | None]
 
 _STR = frozenset((str,))
 
-_MEND = "mend the migration"
+_FIX = "fix the migration"
 # Seconds by which the clocks may drift apart during a handler before it must have been a step, and
 # that may pass between a look at one and at the other.
 _STEP = 0.001
@@ -169,8 +169,9 @@ class Records:
         except Exception as error:
             self.check({name: unmarked(value) for name, value in fields.items()}, key)
             raise SessionError(
-                f"could not make session {key!r}: what initial returned cannot be copied, for "
-                f"copy.deepcopy raised {type(error).__name__}; nothing was stored"
+                f"could not make session {key!r}: copy.deepcopy of the fields from initial raised "
+                f"{type(error).__name__}; nothing was stored; store plain data, or fix the "
+                "value's __deepcopy__"
             ) from error
 
     def _load_marks(
@@ -250,11 +251,11 @@ def _migrated(
         returned = migration(fields)
     except Exception as error:
         reason = f"migration {number} raised {type(error).__name__}"
-        raise DecodeError(key, reason, _MEND) from error
+        raise DecodeError(key, reason, _FIX) from error
     migrated = fields if returned is None else returned
     if type(migrated) is not dict or not _STR.issuperset(map(type, migrated)):
         reason = f"migration {number} did not give a dict with names of fields"
-        raise DecodeError(key, reason, _MEND)
+        raise DecodeError(key, reason, _FIX)
     return migrated
 
 

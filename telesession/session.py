@@ -156,7 +156,10 @@ class State:
 
     def save(self) -> None:
         """Write the session now."""
-        raise SessionError("could not save a session that was made by hand: it has no storage")
+        raise SessionError(
+            "could not save a session that was made by hand: it has no storage; change the one "
+            "that Sessions.open(key) gives"
+        )
 
 
 _ABSENT: Any = object()

@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import pickle
-import re
+import sys
 import threading
 import traceback
 import zlib
 from collections import UserDict
 from concurrent.futures import ThreadPoolExecutor
+from configparser import ConfigParser
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from cachetools import LRUCache
+from stages import ROOT
+from telebot import TeleBot
 
+import telesession
 from telesession import (
     DecodeError,
     EncodeError,
+    EncryptedCodec,
     LockLostError,
     LockTimeoutError,
     MemoryStorage,
     NoSessionKeyError,
     PickleCodec,
+    RedisStorage,
+    Session,
     SessionClosedError,
     SessionError,
     Sessions,
     StorageError,
+    ask,
     forget,
+    import_telebot_pickle,
     save,
 )
+from telesession.storage import redis, sqlite_database
+from telesession.testing import OFFLINE_TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,11 +76,30 @@ MADE: dict[str, tuple[SessionError, dict[str, Any]]] = {
     ),
     "StorageError": (
         StorageError("write", "1", "the disk is full"),
-        {"action": "write", "key": "1", "reason": "the disk is full"},
+        {
+            "action": "write",
+            "key": "1",
+            "reason": "the disk is full",
+            "remedy": "see __cause__, fix it and retry",
+        },
+    ),
+    "StorageError-with-remedy": (
+        StorageError("write", "1", "the disk is full", "free some space"),
+        {
+            "action": "write",
+            "key": "1",
+            "reason": "the disk is full",
+            "remedy": "free some space",
+        },
     ),
     "StorageError-without-key": (
         StorageError("list the keys", None, "the server is away"),
-        {"action": "list the keys", "key": None, "reason": "the server is away"},
+        {
+            "action": "list the keys",
+            "key": None,
+            "reason": "the server is away",
+            "remedy": "see __cause__, fix it and retry",
+        },
     ),
 }
 
@@ -279,6 +311,60 @@ def too_large() -> None:
         session.text = SECRET * 10
 
 
+def made_by_hand() -> None:
+    save(Session({"text": SECRET}))
+
+
+class Uncopyable:
+    """A value that pickle brings back, and that cannot be copied."""
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        raise ValueError(SECRET)
+
+
+def not_copyable() -> None:
+    with Sessions(storage=MemoryStorage(), initial=lambda: {"made": Uncopyable()}).open("1"):
+        pass
+
+
+def taken() -> None:
+    sessions = Sessions(storage=MemoryStorage())
+    for key in ("1", "2"):
+        with sessions.open(key) as session:
+            session.text = SECRET + key
+    sessions.move("1", "2")
+
+
+def moved_while_open() -> None:
+    sessions = Sessions(storage=MemoryStorage())
+    with sessions.open("1"):
+        sessions.move("1", "2")
+
+
+def newer() -> None:
+    storage = MemoryStorage()
+    with Sessions(storage=storage, version=1, migrations={1: dict}).open("1") as session:
+        session.text = SECRET
+    with Sessions(storage=storage).open("1"):
+        pass
+
+
+def raising_migration() -> None:
+    storage = MemoryStorage()
+    with Sessions(storage=storage).open("1") as session:
+        session.text = SECRET
+    with Sessions(storage=storage, version=1, migrations={1: lambda fields: fields[0]}).open("1"):
+        pass
+
+
+def asked_without_sender() -> None:
+    ask(TeleBot(OFFLINE_TOKEN), Poll(), SECRET, no_key)
+
+
+def not_there() -> None:
+    import_telebot_pickle("nowhere/states.pkl", MemoryStorage())
+
+
 # What raises, the class of the error, what was attempted, and why it failed.
 RAISED: list[tuple[Callable[[], None], type[SessionError], str, str]] = [
     (no_key, NoSessionKeyError, "no session for this Poll", "get_storage_key returned None"),
@@ -317,6 +403,19 @@ RAISED: list[tuple[Callable[[], None], type[SessionError], str, str]] = [
     (not_touchable, StorageError, "the record of session '1'", "raised OSError"),
     (not_listable, StorageError, "could not list the keys", "raised OSError"),
     (too_large, StorageError, "could not write the record of session '1'", "raised ValueError"),
+    (made_by_hand, SessionError, "could not save a session", "no storage"),
+    (not_copyable, SessionError, "could not make session '1'", "raised ValueError"),
+    (taken, SessionError, "could not move session '1' to '2'", "there is one already"),
+    (moved_while_open, SessionError, "could not move session '1' to '2'", "has one of them"),
+    (newer, DecodeError, "could not read the stored record of session '1'", "version 1"),
+    (
+        raising_migration,
+        DecodeError,
+        "could not read the stored record of session '1'",
+        "migration 1 raised KeyError",
+    ),
+    (asked_without_sender, SessionError, "could not ask", "has no sender"),
+    (not_there, SessionError, "could not import states", "raised FileNotFoundError"),
 ]
 
 with_each_raised = pytest.mark.parametrize(
@@ -350,15 +449,65 @@ STATEMENTS = {
 }
 
 
+def remedies(message: str) -> list[str]:
+    """The clauses of a message that follow the attempt and the reason, without statements."""
+    _reason, *clauses = message.partition(": ")[2].split("; ")
+    return [clause for clause in clauses if clause not in STATEMENTS]
+
+
 @with_each_raised
-def test_a_message_says_what_to_do(
+def test_a_message_says_once_what_to_do(
     act: Callable[[], None], kind: type[SessionError], attempt: str, reason: str
 ) -> None:
-    """After what was attempted and why it failed, a message says what to do."""
-    _attempt, *clauses = re.split(r"[:;] ", str(raised_by(act)))
-    advice = [clause for clause in clauses[1:] if clause not in STATEMENTS]
+    """After the attempt and the reason, a message names exactly one remedy."""
+    message = str(raised_by(act))
 
-    assert advice
+    assert 1 == len(remedies(message)), message
+
+
+def text_of(argument: ast.expr) -> str | None:
+    """The text of an argument, with "X" for each value in it; `None` if it is no text."""
+    if isinstance(argument, ast.Constant):
+        return argument.value if isinstance(argument.value, str) else None
+    if isinstance(argument, ast.JoinedStr):
+        return "".join(text_of(part) or "X" for part in argument.values)
+    return None
+
+
+SUBCLASSES = {kind.__name__: kind for kind in (SessionError, *SessionError.__subclasses__())}
+# `(file:line, class, texts of the arguments)`; "X" stands for a value in an f-string, `None` for
+# an argument that is not a text.
+CALLS = [
+    (f"{path.name}:{node.lineno}", node.func.id, [text_of(argument) for argument in node.args])
+    for path in sorted(Path(telesession.__file__).parent.rglob("*.py"))
+    for node in ast.walk(ast.parse(path.read_text()))
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in SUBCLASSES
+]
+
+
+@pytest.mark.parametrize(("place", "name", "texts"), CALLS, ids=[call[0] for call in CALLS])
+def test_every_error_of_the_package_names_one_remedy(
+    place: str, name: str, texts: list[str | None]
+) -> None:
+    """No call in the package makes a message without a remedy, or with two."""
+    if name == "SessionError" and texts[0] is not None and "X: X" not in texts[0]:
+        assert 1 == len(remedies(str(texts[0]))), texts
+    elif name in {"DecodeError", "StorageError"}:
+        # The class adds the remedy.
+        assert [] == [text for text in texts if text and "; " in text]
+    elif name == "EncodeError" and texts[-1] is not None:
+        assert 1 == texts[-1].count("; ")
+    assert issubclass(SUBCLASSES[name], SessionError)
+
+
+@pytest.mark.parametrize("module", [redis, sqlite_database], ids=lambda module: module.__name__)
+def test_every_diagnosis_of_a_backend_names_one_remedy(module: Any) -> None:
+    """The tables of what a backend may raise have a reason and a remedy in each row."""
+    rows = set(module._DIAGNOSES.values())
+    messages = [str(StorageError("read", "1", *row)) for row in rows]
+
+    assert [] != rows
+    assert {1} == {len(remedies(message)) for message in messages}
 
 
 @with_each_raised
@@ -434,3 +583,27 @@ def test_one_except_catches_everything(
         caught.append(error)
 
     assert [kind] == [type(error) for error in caught]
+
+
+INSTALLED_BY_HAND: dict[str, tuple[str, Callable[[], object]]] = {
+    "redis": ("redis", lambda: RedisStorage("redis://localhost")),
+    "encryption": ("cryptography.fernet", lambda: EncryptedCodec(PickleCodec(), [])),
+}
+
+
+@pytest.mark.parametrize("extra", list(INSTALLED_BY_HAND))
+def test_a_missing_package_is_named_with_its_version(
+    extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without an optional package, the error says the `pip install` of what the extra asks for."""
+    settings = ConfigParser()
+    settings.read(ROOT / "setup.cfg")
+    requirement = settings["options.extras_require"][extra].strip()
+    module, make = INSTALLED_BY_HAND[extra]
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setattr(redis, "find_spec", lambda name: None)
+
+    with pytest.raises(ImportError) as caught:
+        make()
+
+    assert f"pip install '{requirement}'" == str(caught.value).partition("; ")[2]

@@ -28,6 +28,8 @@ class _Client(Protocol):
 
 # How many keys the server looks at before it answers a step of an iteration.
 _PAGE = 500
+# The remedy for a record that telebot's storages do not write.
+_NOT_TELEBOTS = "repair it or take it away, and import again"
 
 
 def import_telebot_pickle(
@@ -244,14 +246,16 @@ class _Server:
             raise self._failure(repr(_text(name)), error) from error
 
     def _failure(self, what: str, error: Exception) -> SessionError:
-        reason = f"reading {what} raised {type(error).__name__}; see to that, and import again"
+        reason = f"reading {what} raised {type(error).__name__}; fix that, and import again"
         return _failure(self.source, reason)
 
 
 def _older_records(chat_id: Any, users: Any, bot_id: int | None, source: str) -> Iterator[_Record]:
     """The records of one chat as telebot kept them up to 4.22.0: all its users in one."""
     if type(chat_id) is not int or not isinstance(users, dict):
-        raise _failure(source, f"what it has as {chat_id!r} is no chat with its users")
+        raise _failure(
+            source, f"what it has as {chat_id!r} is no chat with its users; {_NOT_TELEBOTS}"
+        )
     for user_id, value in users.items():
         place = _Place(str(chat_id), str(user_id), None, None, str(bot_id))
         yield _record(place, value, source)
@@ -261,7 +265,9 @@ def _record(place: _Place, value: Any, source: str) -> _Record:
     """The record that telebot keeps as such a value."""
     if not isinstance(value, dict) or type(value.get("data")) is not dict or "state" not in value:
         raise _failure(
-            source, f"of chat {place.chat_id}, user {place.user_id} it has no state with its data"
+            source,
+            f"of chat {place.chat_id}, user {place.user_id} it has no state with its data; "
+            f"{_NOT_TELEBOTS}",
         )
     return _Record(place, value["state"], value["data"])
 
@@ -291,7 +297,11 @@ def _load(path: str | os.PathLike[str], source: str) -> dict[Any, Any]:
             "pass one that StatePickleStorage has written, and that no bot is writing now",
         ) from None
     if not isinstance(content, dict):
-        raise _failure(source, f"the file holds a {type(content).__name__}, and no states")
+        raise _failure(
+            source,
+            f"the file holds a {type(content).__name__}, and no states; pass one that "
+            "StatePickleStorage has written",
+        )
     return content
 
 
@@ -319,7 +329,7 @@ def _parse(text: Any, source: str, key: str) -> Any:
         return json.loads(text)
     except (RecursionError, TypeError, ValueError):
         # Not the error itself: its text quotes what was stored.
-        raise _failure(source, f"what it has as {key!r} is no JSON text") from None
+        raise _failure(source, f"what it has as {key!r} is no JSON text; {_NOT_TELEBOTS}") from None
 
 
 def _failure(source: str, reason: str) -> SessionError:

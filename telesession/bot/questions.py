@@ -363,7 +363,7 @@ def _key_of(bot: Any, update: Any) -> str:
     if key is None:
         raise SessionError(
             f"could not ask: this {type(update).__name__} has no sender, or no chat; pass the "
-            "message or the callback query of whoever shall answer"
+            "message or the callback query of the user to ask"
         )
     if _is_own(bot, update):
         raise SessionError(

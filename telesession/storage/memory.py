@@ -56,7 +56,10 @@ class MemoryStorage(Storage):
             payload = self._read(key, "read")
         if payload is not None and not isinstance(payload, bytes):
             raise StorageError(
-                "read", key, f"the store of MemoryStorage gave a {type(payload).__name__}, no bytes"
+                "read",
+                key,
+                f"the store of MemoryStorage gave a {type(payload).__name__}, no bytes",
+                "give it a store of bytes only",
             )
         return payload
 
@@ -218,5 +221,6 @@ def _checked_store(store: Any) -> MutableMapping[str, bytes]:
 def _failure(action: str, key: str | None, error: Exception) -> StorageError:
     reason = f"the store of MemoryStorage raised {type(error).__name__}"
     if isinstance(error, ValueError) and action == "write":
-        reason += ": if it is a bounded cache, the record may be larger than its maxsize"
+        remedy = "raise its maxsize if it is a cache too small for the record, else see __cause__"
+        return StorageError(action, key, reason, remedy)
     return StorageError(action, key, reason)

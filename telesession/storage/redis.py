@@ -34,16 +34,37 @@ _PAGE = 500
 # How many abandoned locks are remembered. The others end with their lease.
 _MANY = 10_000
 
-_REASONS = MappingProxyType(
+_DIAGNOSES = MappingProxyType(
     {
-        "OOM OutOfMemoryError": "the server is out of memory; raise its maxmemory",
-        "READONLY ReadOnlyError": "the server is a replica, which may only be read",
-        "WRONGTYPE": "the server has something else by this name; give the storage another prefix",
-        "NOPERM NoPermissionError ACL": "the server forbids this user a command or a key",
-        "AuthenticationError": "the server does not accept the user or the password",
-        "MaxConnectionsError": "the client has no connection left; raise its max_connections",
-        "TimeoutError": "the server did not answer in time",
-        "ConnectionError": "the server cannot be reached",
+        "OOM OutOfMemoryError": ("the server is out of memory", "raise its maxmemory"),
+        "READONLY ReadOnlyError": (
+            "the server is a replica, which may only be read",
+            "connect to the master, or wait until the failover is over",
+        ),
+        "WRONGTYPE": (
+            "the server has something else by this name",
+            "give the storage another prefix",
+        ),
+        "NOPERM NoPermissionError ACL": (
+            "the server forbids this user a command or a key",
+            "see __cause__ and grant it with ACL SETUSER",
+        ),
+        "AuthenticationError": (
+            "the server does not accept the user or the password",
+            "correct them in the URL or the client",
+        ),
+        "MaxConnectionsError": (
+            "the client has no connection left",
+            "raise its max_connections",
+        ),
+        "TimeoutError": (
+            "the server did not answer in time",
+            "see whether it is overloaded or the network is slow, and retry",
+        ),
+        "ConnectionError": (
+            "the server cannot be reached",
+            "see whether it runs and the address is right, and retry",
+        ),
     }
 )
 
@@ -100,7 +121,7 @@ class RedisStorage(Storage):
         if not find_spec("redis"):
             raise ImportError(
                 "RedisStorage needs the package redis, which is not installed; "
-                "pip install 'telesession[redis]'"
+                "pip install 'redis>=7.2'"
             )
         self.codec = JSONCodec() if codec is None else codec
         self._prefix = _checked_prefix(prefix)
@@ -241,16 +262,20 @@ def _execute(
     except NoScriptError:
         raise
     except Exception as error:
-        raise StorageError(action, key, _reason(error)) from error
+        raise StorageError(action, key, *_diagnosis(error)) from error
 
 
-def _reason(error: Exception) -> str:
-    """Why a call failed. Not in the words of the server, which may quote what was stored."""
+def _diagnosis(error: Exception) -> tuple[str, str]:
+    """
+    The reason and the remedy of a failed call.
+
+    Not in the words of the server, which may quote a stored value.
+    """
     words = {kind.__name__ for kind in type(error).__mro__} | set(re.findall(r"\w+", str(error)))
-    for signs, reason in _REASONS.items():
+    for signs, (reason, remedy) in _DIAGNOSES.items():
         if not words.isdisjoint(signs.split()):
-            return f"{reason} ({type(error).__name__})"
-    return f"redis-py raised {type(error).__name__}"
+            return f"{reason} ({type(error).__name__})", remedy
+    return f"redis-py raised {type(error).__name__}", "see __cause__, fix it and retry"
 
 
 def _escape(key: str) -> str:

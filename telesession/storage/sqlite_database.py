@@ -38,24 +38,52 @@ CREATE TABLE locks (
 """
 
 _TRANSIENT = frozenset((sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL))
-_REASONS = MappingProxyType(
+_SEE_CAUSE = "see __cause__, fix it and retry"
+_LOCKED = "another program keeps the database locked", "let it finish or end it"
+_DIAGNOSES = MappingProxyType(
     {
-        sqlite3.SQLITE_BUSY: "another program keeps the database locked; let it finish or end it",
-        sqlite3.SQLITE_LOCKED: "another program keeps the database locked; let it finish or end it",
-        sqlite3.SQLITE_READONLY: "the file may only be read; let the bot write it and its folder",
-        sqlite3.SQLITE_PERM: "the file may not be used; let the bot write it and its folder",
-        sqlite3.SQLITE_IOERR: "the disk could not be read or written; see whether it is full",
-        sqlite3.SQLITE_CORRUPT: "the file is damaged; restore it, or save what `.recover` finds",
-        sqlite3.SQLITE_FULL: "the disk is full",
-        sqlite3.SQLITE_CANTOPEN: "the file cannot be opened; its folder must exist and be writable",
-        sqlite3.SQLITE_TOOBIG: "it is larger than SQLite allows",
-        sqlite3.SQLITE_NOTADB: "the file is no SQLite database; give another path, or move it away",
+        sqlite3.SQLITE_BUSY: _LOCKED,
+        sqlite3.SQLITE_LOCKED: _LOCKED,
+        sqlite3.SQLITE_READONLY: (
+            "the file may only be read",
+            "let the bot write the file and its folder",
+        ),
+        sqlite3.SQLITE_PERM: (
+            "the file may not be used",
+            "let the bot write the file and its folder",
+        ),
+        sqlite3.SQLITE_IOERR: (
+            "the disk could not be read or written",
+            "see whether it is full or failing",
+        ),
+        sqlite3.SQLITE_CORRUPT: (
+            "the file is damaged",
+            "restore a backup, or save what `.recover` of the sqlite3 shell finds",
+        ),
+        sqlite3.SQLITE_FULL: ("the disk is full", "free some space and retry"),
+        sqlite3.SQLITE_CANTOPEN: (
+            "the file cannot be opened",
+            "its folder must exist and be writable",
+        ),
+        sqlite3.SQLITE_TOOBIG: ("it is larger than SQLite allows", "store less in one session"),
+        sqlite3.SQLITE_NOTADB: (
+            "the file is no SQLite database",
+            "give another path, or move the file away",
+        ),
     }
 )
 
 
 class UnusableError(sqlite3.DatabaseError):
     """The file may be sound, but is nothing that this storage may use."""
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(reason, remedy)
+        self.reason = reason
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.reason}; {self.remedy}"
 
 
 class Wait:
@@ -167,7 +195,8 @@ class Database:
             self._turns.acquire(name, patience)
         except LockTimeoutError as error:
             reason = f"other threads kept the database busy for {patience:g} s"
-            raise StorageError(action, key, reason) from error
+            remedy = "see whether the disk is slow, and retry"
+            raise StorageError(action, key, reason, remedy) from error
         wait: Wait | None = None
         try:
             while True:
@@ -176,7 +205,7 @@ class Database:
                 except (sqlite3.Error, OverflowError) as error:
                     wait = wait or Wait(deadline - time.monotonic(), 0.005)
                     if _code(error) not in _TRANSIENT or not wait.pause():
-                        raise StorageError(action, key, self._reason(error)) from error
+                        raise StorageError(action, key, *self._diagnosis(error)) from error
         finally:
             self._turns.release(name)
 
@@ -200,7 +229,7 @@ class Database:
 
     def _connect(self, name: str) -> sqlite3.Cursor:
         if self._is_closed:
-            raise UnusableError("the storage is closed; make another one")
+            raise UnusableError("the storage is closed", "make another one")
         connection = sqlite3.connect(
             self.path, timeout=0, isolation_level=None, check_same_thread=False
         )
@@ -219,7 +248,7 @@ class Database:
         connection.execute("COMMIT")
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
-            raise UnusableError("its file system cannot do WAL; put the file on a local disk")
+            raise UnusableError("its file system cannot do WAL", "put the file on a local disk")
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         if is_ours:
             return
@@ -237,12 +266,13 @@ class Database:
             with suppress(sqlite3.Error):
                 cursor.connection.close()
 
-    def _reason(self, error: Exception) -> str:
-        """Why SQLite failed. Not in its own words alone, which do not say what to do."""
+    def _diagnosis(self, error: Exception) -> tuple[str, str]:
+        """The reason and the remedy of a failure, which SQLite's own words do not give."""
         if isinstance(error, UnusableError):
-            return f"{self.path}: {error}"
+            return f"{self.path}: {error.reason}", error.remedy
+        reason, remedy = _DIAGNOSES.get(_code(error), ("SQLite failed", _SEE_CAUSE))
         shown = getattr(error, "sqlite_errorname", type(error).__name__)
-        return f"{self.path}: {_REASONS.get(_code(error), 'SQLite failed')} ({shown})"
+        return f"{self.path}: {reason} ({shown})", remedy
 
     def _before_fork(self) -> None:
         # A turn that does not come in time is no reason not to fork: the thread that has it is
@@ -279,10 +309,11 @@ def _is_ours(connection: sqlite3.Connection) -> bool:
     if application_id == _APPLICATION_ID:
         raise UnusableError(
             f"it has version {version} of the tables, and this telesession knows version "
-            f"{_SCHEMA_VERSION}; install the one that wrote it"
+            f"{_SCHEMA_VERSION}",
+            "install the one that wrote it",
         )
     if application_id or version or size:
-        raise UnusableError("it is the database of another program; give sessions their own file")
+        raise UnusableError("it is the database of another program", "give sessions their own file")
     return False
 
 

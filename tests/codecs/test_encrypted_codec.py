@@ -168,7 +168,7 @@ def test_without_cryptography_it_says_what_to_install(monkeypatch: pytest.Monkey
     """Where cryptography is missing, constructing is an `ImportError` that says what to install."""
     monkeypatch.setitem(sys.modules, "cryptography.fernet", None)
 
-    with pytest.raises(ImportError, match=r"pip install 'telesession\[encryption\]'"):
+    with pytest.raises(ImportError, match=r"pip install 'cryptography>=42'"):
         EncryptedCodec(JSONCodec(), keys=[NEW])
 
 

@@ -129,9 +129,7 @@ def test_without_redis_whoever_wants_a_storage_is_told_what_to_install(
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
 
-    with pytest.raises(
-        ImportError, match=r"RedisStorage needs .*pip install 'telesession\[redis\]'"
-    ):
+    with pytest.raises(ImportError, match=r"RedisStorage needs .*pip install 'redis>=7.2'"):
         module.RedisStorage("redis://localhost")
 
 
