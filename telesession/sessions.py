@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import (
@@ -379,8 +380,7 @@ class Sessions(Generic[S]):
 
     def _opened(self, full_key: str) -> Session | None:
         """The session of a key, if this very thread has it open."""
-        opened: Session | None = vars(self._storage._opened).get(full_key)
-        return opened
+        return self._storage._process.opened.get((threading.get_ident(), full_key))
 
     def _peek(self, key: str) -> dict[str, Any] | None:
         payload, old = self._storage.get(key), self._storage._successions.pending.get(key)
@@ -457,7 +457,8 @@ class _Use(State, Generic[S]):
 
     _hold: AbstractContextManager[Hold]
     _held: Hold
-    _opened: dict[str, Session]
+    _opened: dict[tuple[int, str], Session]
+    _place: tuple[int, str]
     _payload: bytes | None
     _session: Session
 
@@ -470,9 +471,11 @@ class _Use(State, Generic[S]):
     def __enter__(self) -> S:
         shown: S
         sessions = self._sessions
-        self._opened = opened = vars(sessions._storage._opened)
-        if self.key in opened:
-            self._session = opened[self.key]
+        self._opened = opened = sessions._storage._process.opened
+        # Looked up in the module, where gevent may replace it at any time.
+        self._place = place = threading.get_ident(), self.key
+        if place in opened:
+            self._session = opened[place]
             settle_defaults(self._session)
             shown = sessions._initial.show(self._session, self._update)
             return shown
@@ -491,7 +494,7 @@ class _Use(State, Generic[S]):
         except BaseException:
             self._hold.__exit__(None, None, None)
             raise
-        self._session = opened[self.key] = session
+        self._session = opened[place] = session
         self._outer = True
         return shown
 
@@ -500,11 +503,13 @@ class _Use(State, Generic[S]):
             settle_defaults(self._session)
             return
         try:
-            if kind is None or (self._sessions._commit_on_error and issubclass(kind, Exception)):
+            if (
+                kind is None or (self._sessions._commit_on_error and issubclass(kind, Exception))
+            ) and not self._held.is_inherited():
                 self._commit()
         finally:
             self.closed = True
-            del self._opened[self.key], self._session
+            del self._opened[self._place], self._session
             self._hold.__exit__(None, None, None)
 
     def _make(self) -> Session:
@@ -517,6 +522,12 @@ class _Use(State, Generic[S]):
 
     def save(self) -> None:
         """Write the session now, in the middle of its handler."""
+        if self._held.is_inherited():
+            raise SessionError(
+                f"could not save session {self.key!r}: this process was forked while a handler had "
+                "the session, which only the parent can write; use Sessions.open in the child, "
+                "outside of the handler"
+            )
         before = self._payload, self.marks
         try:
             self._commit()

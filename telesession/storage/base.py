@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from telesession.codecs import Codec, JSONCodec
+from telesession.forks import PerProcess
 from telesession.locks import LockTable
 from telesession.storage.forks import call_in_forked_child
 from telesession.storage.successions import Successions
+
+if TYPE_CHECKING:
+    from telesession.session import Session
+
+
+class ProcessState:
+    """
+    The part of a storage that belongs to one process. A forked child begins with an empty one.
+
+    Attributes:
+        locks: The locks of the keys, for the threads of the process.
+        opened: The sessions in use, by `threading.get_ident()` of the thread and by key. Not a
+            `threading.local`: gevent may patch `threading` after this was made, and all greenlets
+            of a thread would share it. Whoever adds a session removes it, because a later thread
+            may get the same number.
+    """
+
+    __slots__ = ("locks", "opened")
+
+    def __init__(self) -> None:
+        self.locks = LockTable()
+        self.opened: dict[tuple[int, str], Session] = {}
 
 
 class Storage(ABC):
@@ -38,15 +60,13 @@ class Storage(ABC):
     codec: Codec = JSONCodec()
     persistent: bool = True
 
-    _locks: LockTable
-    _opened: threading.local
+    _states: PerProcess[ProcessState]
     _successions: Successions
 
     def __new__(cls, *_args: Any, **_kwargs: Any) -> Self:
         """Give every storage its locks, also one whose own `__init__` calls no other."""
         self = super().__new__(cls)
-        self._opened = threading.local()
-        self._locks = LockTable()
+        self._states = PerProcess()
         self._successions = Successions()
         call_in_forked_child(self._forget_holders)
         return self
@@ -121,11 +141,21 @@ class Storage(ABC):
         """
         return time.time()
 
-    def _forget_holders(self) -> None:
-        """Begin anew in a process just forked: of all threads only this one is in it."""
-        self._locks = LockTable()
-        for key in vars(self._opened):
-            self._locks.acquire(key)
+    @property
+    def _process(self) -> ProcessState:
+        """The state of this process: a new object after every fork."""
+        return self._states.get(self._make_state)
+
+    def _make_state(self) -> ProcessState:
+        """Make the state of a process; a storage with more of it returns a subclass."""
+        return ProcessState()
+
+    @property
+    def _locks(self) -> LockTable:
+        return self._process.locks
+
+    def _forget_holders(self) -> None:  # noqa: B027 -- most storages have nothing to forget
+        """Called in a child by `os.register_at_fork`, but not if C code forks."""
 
     def close(self) -> None:  # noqa: B027 -- most storages have nothing to close
         """Give back what the storage has opened; may be repeated. Here there is nothing."""
@@ -143,21 +173,39 @@ class Hold:
 
     Lives for one block in one thread. What is written here happens at once; where a backend
     combines the last write with the unlock, it happens at `flush` or on leaving the block.
+
+    A hold belongs to the process that made it. In a child that was forked inside the block,
+    leaving the block does nothing. A subclass overrides `__enter__`, and `_leave` instead of
+    `__exit__`; the lock of its threads is `self._process.locks`.
     """
 
-    __slots__ = ("_key", "_storage", "_timeout")
+    __slots__ = ("_key", "_process", "_storage", "_timeout")
 
     def __init__(self, storage: Storage, key: str, timeout: float | None) -> None:
         self._storage = storage
         self._key = key
         self._timeout = timeout
+        self._process = storage._process
 
     def __enter__(self) -> Self:
-        self._storage._locks.acquire(self._key, self._timeout)
+        self._process.locks.acquire(self._key, self._timeout)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._storage._locks.release(self._key)
+        if not self.is_inherited():
+            self._leave()
+
+    def _leave(self) -> None:
+        """Write what is left to write, and unlock. Never called in a child that was forked."""
+        self._process.locks.release(self._key)
+
+    def is_inherited(self) -> bool:
+        """
+        Whether this process was forked while its parent held the key.
+
+        The key is the parent's then: the child neither writes nor unlocks it.
+        """
+        return self._process is not self._storage._process
 
     def get(self) -> bytes | None:
         """Like `Storage.get`, of the held key."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from telesession.codecs import Codec, PickleCodec
 from telesession.errors import StorageError
-from telesession.storage.base import Storage
+from telesession.storage.base import ProcessState, Storage
 
 # How far the bookkeeping may exceed what it describes before it is worth a clean-up.
 _SLACK = 64
@@ -36,6 +36,11 @@ class MemoryStorage(Storage):
         codec: How records become bytes; whatever pickle can keep, by default.
     """
 
+    # A slot in the place of the property, which asks the system for the number of the process.
+    # Each process has a store of its own, so a fork in C, which calls no hook, does no harm here.
+    __slots__ = ("_process",)
+    _process: ProcessState
+
     persistent = False
 
     def __init__(
@@ -45,7 +50,7 @@ class MemoryStorage(Storage):
         self._store: MutableMapping[str, bytes] = {} if store is None else _checked_store(store)
         # A dict keeps what it is given; any other mapping may have its own opinion.
         self._obedient = type(self._store) is dict
-        self._mutex = threading.Lock()
+        self._forget_holders()
         self._expiry = _Expiry(self._store)
 
     def get(self, key: str) -> bytes | None:
@@ -116,7 +121,9 @@ class MemoryStorage(Storage):
         return f"<MemoryStorage in a {type(self._store).__name__}>"
 
     def _forget_holders(self) -> None:
-        super()._forget_holders()
+        self._process = self._make_state()
+        # It may be older than a patch of threading by gevent, and is then a lock of threads.
+        # Nobody waits for it long: what it guards neither blocks nor switches to a greenlet.
         self._mutex = threading.Lock()
 
     def _read(self, key: str, action: str) -> bytes | None:

@@ -1,4 +1,4 @@
-"""A process that was forked has none of the threads that held something."""
+"""A handler that forks, and storages that are used on both sides of a fork."""
 
 from __future__ import annotations
 
@@ -7,59 +7,181 @@ import sys
 import pytest
 from child_processes import run_program
 
-FORK = """
-import os
-from telesession import MemoryStorage
+FORKS = {"with hooks": "os.fork()", "in C": "ctypes.PyDLL(None).fork()"}
+ENDS = {"returns": "pass", "raises": "raise ValueError", "exits": "sys.exit()"}
+
+# The child's part comes first, so that its steps can disturb the parent's.
+BEGIN = """
+import ctypes, os, sys
+from contextlib import suppress
+from telesession import MemoryStorage, SessionError, Sessions, Storage, save
+from telesession.storage.base import Hold
 from telesession.testing.storage_suite import try_hold
 
-storage = MemoryStorage()
-storage.set("key", b"payload")
-holder = storage.hold("key")
-holder.__enter__()
+def fork():
+    child = {fork}
+    if child:
+        assert os.waitpid(child, 0) == (child, 0)
+    return child
+
+def say(*words):
+    print(role, *words, flush=True)
+
+role = "parent"
 {control}
-who = "child"
-if pid := os.fork():
-    assert os.waitpid(pid, 0) == (pid, 0)
-    who = "parent"
-print(who, try_hold(storage, "key"), storage.get("key"), flush=True)
-os._exit(0)
 """
+WITHOUT_CHECK = "Hold.is_inherited = lambda self: False"
 WITHOUT_RESET = "MemoryStorage._forget_holders = lambda self: None"
 
 
-HANDLER = """
-import os
-from telesession import Sessions
-
-sessions = Sessions()
-with sessions.open(1) as session:
-    session.who = "child"
-    if pid := os.fork():
-        assert os.waitpid(pid, 0) == (pid, 0)
-        session.who = "parent"
-with sessions.open(1) as session:
-    print(session.who, flush=True)
-os._exit(0)
-"""
-
-
-def run(program: str) -> list[str]:
+def run(body: str, fork: str, control: str = "", **parts: str) -> list[str]:
+    program = (BEGIN + body).format(fork=FORKS[fork], control=control, **parts)
     code, printed, complaints = run_program([sys.executable, "-c", program])
     assert (0, "") == (code, complaints)
     return printed.splitlines()
 
 
-def test_a_handler_that_forks_ends_on_both_sides() -> None:
-    """In memory each process goes on with a session of its own, and the next has its turn."""
-    assert ["child", "parent"] == run(HANDLER)
+# A storage whose records would be shared by processes, and which says what a hold does to them.
+SHARED = """
+class NotedHold(Hold):
+    def set(self, payload, lifetime=None):
+        say("writes")
+
+    def _leave(self):
+        say("unlocks")
+        super()._leave()
+
+class Shared(Storage):
+    def get(self, key): return None
+    def set(self, key, payload, lifetime=None): pass
+    def delete(self, key): return False
+    def touch(self, key, lifetime): return False
+    def keys(self, prefix=""): return iter(())
+    def hold(self, key, timeout=None): return NotedHold(self, key, timeout)
+
+sessions = Sessions(storage=Shared(), commit_on_error=True)
+"""
+
+LEAVING = """
+try:
+    with sessions.open(1) as session:
+        session.n = 1
+        if not fork():
+            role = "child"
+            {end}
+except (ValueError, SystemExit) as error:
+    say(type(error).__name__)
+os._exit(0)
+"""
+
+SAVING = """
+with sessions.open(1) as session:
+    session.n = 1
+    if not fork():
+        role = "child"
+        try:
+            save(session)
+        except SessionError as error:
+            say(error)
+os._exit(0)
+"""
+
+
+class TestLeaving:
+    """A child that leaves a block of its parent."""
+
+    @pytest.mark.parametrize("fork", FORKS)
+    @pytest.mark.parametrize("end", ENDS)
+    def test_neither_writes_nor_unlocks(self, fork: str, end: str) -> None:
+        """The parent does both, at the end of its own block."""
+        printed = run(SHARED + LEAVING, fork, end=ENDS[end])
+        assert ["parent writes", "parent unlocks"] == [
+            line for line in printed if line.endswith(("writes", "unlocks"))
+        ]
+
+    @pytest.mark.parametrize("end", ENDS)
+    def test_control_writes_and_unlocks(self, end: str) -> None:
+        """Without the check the child unlocks a session that its parent has."""
+        printed = run(SHARED + LEAVING, "with hooks", WITHOUT_CHECK, end=ENDS[end])
+        assert "child unlocks" in printed
+
+    @pytest.mark.parametrize("fork", FORKS)
+    def test_cannot_save(self, fork: str) -> None:
+        """`save` in the child is an error that says where to save, and the parent still saves."""
+        refused, *others = run(SHARED + SAVING, fork)
+        assert refused.startswith("child could not save session '1': this process was forked")
+        assert ["parent writes", "parent unlocks"] == others
+
+
+MEMORY = """
+sessions = Sessions(storage=MemoryStorage())
+with sessions.open(1) as session:
+    session.who = "saved before"
+with sessions.open(1) as session:
+    session.who = "parent"
+    if not fork():
+        role = session.who = "child"
+with sessions.open(1) as session:
+    say(session.who)
+os._exit(0)
+"""
+
+
+def test_in_memory_each_process_goes_on_with_the_saved_session() -> None:
+    """A child drops the changes of the block in which it was forked, and has the next turn."""
+    assert ["child saved before", "parent parent"] == run(MEMORY, "with hooks")
+
+
+INSIDE = """
+sessions = Sessions(storage=MemoryStorage())
+with sessions.open(1) as session:
+    session.n = 1
+with sessions.open(1) as outer:
+    outer.n = 2
+    if not fork():
+        role = "child"
+        with sessions.open(1) as session:
+            say(session.n)
+            session.n = 3
+        say(sessions.peek(1))
+        os._exit(0)
+say(sessions.peek(1))
+os._exit(0)
+"""
+
+
+def test_a_child_opens_the_session_of_its_parent_anew() -> None:
+    """It does not get the copy of the parent's block, whose changes would be dropped."""
+    printed = run(INSIDE, "with hooks")
+    assert ["child 1", "child {'n': 3}", "parent {'n': 2}"] == printed
+
+
+HELD = """
+storage = {storage}
+{reset}
+storage.set("key", b"payload")
+holder = storage.hold("key")
+holder.__enter__()
+if not fork():
+    role = "child"
+say(try_hold(storage, "key"), storage.get("key"))
+os._exit(0)
+"""
 
 
 @pytest.mark.parametrize(
-    ("control", "expected"),
+    ("reset", "expected"),
     [("", "held"), (WITHOUT_RESET, "busy")],
     ids=["as it is", "control: without a reset"],
 )
-def test_a_forked_process_has_the_records_and_no_locks(control: str, expected: str) -> None:
+def test_a_forked_process_has_the_records_and_no_locks(reset: str, expected: str) -> None:
     """What a thread of the parent held is free in a forked child, and held in the parent."""
-    expected_lines = [f"child {expected} b'payload'", "parent busy b'payload'"]
-    assert expected_lines == run(FORK.format(control=control))
+    printed = run(HELD, "with hooks", reset=reset, storage="MemoryStorage()")
+    assert [f"child {expected} b'payload'", "parent busy b'payload'"] == printed
+
+
+@pytest.mark.parametrize("fork", FORKS)
+def test_a_thread_of_the_parent_blocks_no_child(fork: str) -> None:
+    """Locks of a storage that processes share are free in a child, also if C code forked it."""
+    printed = run(SHARED + HELD, fork, reset="", storage="Shared()")
+    assert ["child unlocks", "child held None", "parent busy None"] == printed

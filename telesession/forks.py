@@ -1,0 +1,46 @@
+"""Values that belong to one process, and that a forked process makes anew."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class PerProcess(Generic[T]):
+    """
+    One value for each process, made with its first use there.
+
+    A server such as uWSGI forks in C and calls no hook of `os.register_at_fork`. Therefore the
+    number of the process is compared on each use, which costs one system call.
+
+    Keep one for as long as its owner. Any thread may use it.
+    """
+
+    __slots__ = ("_values",)
+
+    def __init__(self) -> None:
+        # By the number of the process; a value of the parent leaves when the child makes its own.
+        self._values: dict[int, T] = {}
+
+    def get(self, make: Callable[[], T]) -> T:
+        """
+        The value of this process.
+
+        Args:
+            make: Makes the value if there is none. Two threads may call it at the same time, and
+                both get the same value, so it must not start anything.
+        """
+        found = self._values.get(os.getpid())
+        return self._add(make()) if found is None else found
+
+    def _add(self, value: T) -> T:
+        # No lock: another thread of the parent may have held it when C code forked.
+        pid = os.getpid()
+        value = self._values.setdefault(pid, value)
+        for former in list(self._values):
+            if former != pid:
+                self._values.pop(former, None)
+        return value
