@@ -21,7 +21,7 @@ from telebot.storage import StatePickleStorage, StateRedisStorage
 from telesession import RedisStorage, Sessions, SQLiteStorage, Storage
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-from redis_server import Server
+from support.servers import Server
 
 PAYLOAD = b'{"fields":{"counter":1}}'
 

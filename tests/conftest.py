@@ -7,16 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from host import MODES, Host, make_host
-from redis_server import Cluster, FrozenRedisStorage, Server, patient_url
-from stages import Stage, forget_sessions, forget_settings, on_stage
 
+from support.bots import MODES, Host, Stage, forget_sessions, forget_settings, make_host, on_stage
+from support.servers import Cluster, FrozenRedisStorage, Server, patient_url
 from telesession import MemoryStorage, RedisStorage, SQLiteStorage, Storage
 
 if TYPE_CHECKING:
     from telesession.testing import BotAPI
-
-pytest.register_assert_rewrite("telesession.testing.storage_suite")
 
 pytest_plugins = ["pytester", "telesession.testing.fixtures"]
 

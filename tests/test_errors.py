@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from cachetools import LRUCache
-from stages import ROOT
 from telebot import TeleBot
 
 import telesession
+from support.bots import ROOT
 from telesession import (
     DecodeError,
     EncodeError,

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from child_processes import finish_program, kill_program, start_program
+
+from support.processes import finish_program, kill_program, start_program
 
 if TYPE_CHECKING:
     import subprocess

@@ -5,10 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from desk import Desk, business, posted, pressed, said, waiting
-from host import Host
 from telebot import TeleBot, types
-from updates import (
+
+from support.bots import (
+    Desk,
+    Host,
+    posted,
+    pressed,
+    said_in_group,
+    said_to_business,
+    waiting_questions,
+)
+from support.updates import (
     ANNA,
     ANONYMOUS_ADMIN,
     BORIS,
@@ -26,7 +34,6 @@ from updates import (
     private,
     update,
 )
-
 from telesession import MemoryStorage, SessionError, ask
 
 if TYPE_CHECKING:
@@ -46,7 +53,7 @@ class TestWhatTelebotDoes:
         host.bot.register_next_step_handler_by_chat_id(
             GROUP["id"], lambda message: heard.append(message.from_user.first_name)
         )
-        host.deliver(said("not for you", BORIS), said("Anna's answer", ANNA))
+        host.deliver(said_in_group("not for you", BORIS), said_in_group("Anna's answer", ANNA))
         assert (["Boris"], []) == (heard, host.raised)
 
     def test_our_step_waits_for_the_one_who_was_asked(self, host: Host) -> None:
@@ -54,7 +61,11 @@ class TestWhatTelebotDoes:
         Here the message of another goes to the handlers, and the question waits on.
         """
         desk = Desk(host)
-        host.deliver(said("ask me"), said("not for you", BORIS), said("Anna's answer"))
+        host.deliver(
+            said_in_group("ask me"),
+            said_in_group("not for you", BORIS),
+            said_in_group("Anna's answer"),
+        )
         assert [("handler", "not for you"), ("step", "Anna's answer")] == desk.heard
         assert [] == host.raised
 
@@ -66,10 +77,10 @@ class TestWhatTelebotDoes:
         desk, bot = Desk(simple_host, listens=False), simple_host.bot
         for person in (ANNA, BORIS):
             bot.register_next_step_handler_by_chat_id(person["id"], desk.step)
-        answers = [said(p["first_name"], p, chat=private(p)) for p in (ANNA, BORIS)]
+        answers = [said_in_group(p["first_name"], p, chat=private(p)) for p in (ANNA, BORIS)]
         bot.process_new_updates(answers)
         assert [("step", "Anna"), ("handler", "Boris")] == desk.heard
-        bot.process_new_updates([said("late", BORIS, chat=private(BORIS))])
+        bot.process_new_updates([said_in_group("late", BORIS, chat=private(BORIS))])
         assert ("step", "late") == desk.heard[-1]
 
     def test_a_batch_skips_none_of_ours(self, simple_host: Host) -> None:
@@ -82,11 +93,11 @@ class TestWhatTelebotDoes:
             desk.heard.append(("first", message.text))
             ask(bot, message, "and?", desk.step)
 
-        questions = [said("hi", p, chat=private(p)).message for p in (ANNA, BORIS)]
+        questions = [said_in_group("hi", p, chat=private(p)).message for p in (ANNA, BORIS)]
         ask(bot, questions[0], "well?", twice)
         ask(bot, questions[1], "well?", desk.step)
         texts = [("one", ANNA), ("two", BORIS), ("three", ANNA), ("four", BORIS)]
-        bot.process_new_updates([said(text, p, chat=private(p)) for text, p in texts])
+        bot.process_new_updates([said_in_group(text, p, chat=private(p)) for text, p in texts])
         assert [
             ("first", "one"),
             ("step", "two"),
@@ -101,7 +112,7 @@ class TestWhoseAnswer:
         One message is the answer, and what comes after it goes to the handlers again.
         """
         desk = Desk(host)
-        host.deliver(said("ask me"), said("Ada"), said("Bob"))
+        host.deliver(said_in_group("ask me"), said_in_group("Ada"), said_in_group("Bob"))
         assert [("step", "Ada"), ("handler", "Bob")] == desk.heard
         assert [] == host.raised
 
@@ -110,8 +121,11 @@ class TestWhoseAnswer:
         What the sender writes in another group or in private is no answer.
         """
         desk = Desk(simple_host)
-        elsewhere = [said("there", chat=OTHER_GROUP), said("at home", chat=private(ANNA))]
-        simple_host.deliver(said("ask me"), *elsewhere, said("here"))
+        elsewhere = [
+            said_in_group("there", chat=OTHER_GROUP),
+            said_in_group("at home", chat=private(ANNA)),
+        ]
+        simple_host.deliver(said_in_group("ask me"), *elsewhere, said_in_group("here"))
         assert [("handler", "there"), ("handler", "at home"), ("step", "here")] == desk.heard
 
     def test_each_sender_of_a_chat_has_a_question(self, simple_host: Host) -> None:
@@ -119,8 +133,10 @@ class TestWhoseAnswer:
         Two senders who are asked in one chat answer in any order, each to their own question.
         """
         desk = Desk(simple_host)
-        simple_host.deliver(said("ask me", ANNA), said("ask me", BORIS))
-        simple_host.deliver(said("B", BORIS), said("A", ANNA), said("B2", BORIS))
+        simple_host.deliver(said_in_group("ask me", ANNA), said_in_group("ask me", BORIS))
+        simple_host.deliver(
+            said_in_group("B", BORIS), said_in_group("A", ANNA), said_in_group("B2", BORIS)
+        )
         assert [("step", "B"), ("step", "A"), ("handler", "B2")] == desk.heard
 
     def test_a_business_chat_is_a_chat_of_its_own(self, simple_host: Host, bot_api: BotAPI) -> None:
@@ -129,8 +145,13 @@ class TestWhoseAnswer:
         somebody else, and the question goes through the connection.
         """
         desk = Desk(simple_host)
-        others = [business("other", OTHER_CONNECTION), said("private", chat=private(ANNA))]
-        simple_host.deliver(business("ask me", CONNECTION), *others, business("mine", CONNECTION))
+        others = [
+            said_to_business("other", OTHER_CONNECTION),
+            said_in_group("private", chat=private(ANNA)),
+        ]
+        simple_host.deliver(
+            said_to_business("ask me", CONNECTION), *others, said_to_business("mine", CONNECTION)
+        )
         assert [("handler", "other"), ("handler", "private"), ("step", "mine")] == desk.heard
         (sent,) = bot_api.calls_of("sendMessage")
         assert CONNECTION == sent.params["business_connection_id"]
@@ -142,7 +163,7 @@ class TestWhoseAnswer:
         desk = Desk(simple_host)
 
         def write(text: str, channel: dict[str, Any]) -> types.Update:
-            return said(text, CHANNEL_AS_USER, sender_chat=channel)
+            return said_in_group(text, CHANNEL_AS_USER, sender_chat=channel)
 
         simple_host.deliver(
             write("ask me", CHANNEL), write("no", OTHER_CHANNEL), write("yes", CHANNEL)
@@ -156,7 +177,7 @@ class TestWhoseAnswer:
         desk = Desk(simple_host)
 
         def write(text: str, group: dict[str, Any]) -> types.Update:
-            return said(text, ANONYMOUS_ADMIN, sender_chat=group, chat=group)
+            return said_in_group(text, ANONYMOUS_ADMIN, sender_chat=group, chat=group)
 
         simple_host.deliver(write("ask me", GROUP), write("no", OTHER_GROUP), write("yes", GROUP))
         assert [("handler", "no"), ("step", "yes")] == desk.heard
@@ -182,9 +203,9 @@ class TestWhoseAnswer:
             host.bot = TeleBot(token, threaded=False, exception_handler=host.handler)
             desks.append((host, Desk(host, storage)))
         (asking, its), (other, others) = desks
-        asking.deliver(said("ask me", chat=private(ANNA)))
-        other.deliver(said("hi, other", chat=private(ANNA)))
-        asking.deliver(said("here", chat=private(ANNA)))
+        asking.deliver(said_in_group("ask me", chat=private(ANNA)))
+        other.deliver(said_in_group("hi, other", chat=private(ANNA)))
+        asking.deliver(said_in_group("here", chat=private(ANNA)))
         assert [("handler", "hi, other")] == others.heard
         assert [("step", "here")] == its.heard
 
@@ -193,7 +214,7 @@ class TestWhoseAnswer:
         A callback query stands for whoever pressed, in the chat of the message with the button.
         """
         desk = Desk(host)
-        host.deliver(pressed(GROUP, ANNA), said("no", BORIS), said("yes", ANNA))
+        host.deliver(pressed(GROUP, ANNA), said_in_group("no", BORIS), said_in_group("yes", ANNA))
         assert [("handler", "no"), ("step", "yes")] == desk.heard
         assert [] == host.raised
 
@@ -204,7 +225,7 @@ class TestWhoseAnswer:
         desk = Desk(simple_host)
         inaccessible = {"chat": GROUP, "message_id": 7, "date": 0}
         press = update("callback_query", button_press(ANNA, message=inaccessible))
-        simple_host.deliver(press, said("yes"))
+        simple_host.deliver(press, said_in_group("yes"))
         assert [("step", "yes")] == desk.heard
         assert [str(GROUP["id"])] == [c.params["chat_id"] for c in bot_api.calls_of("sendMessage")]
 
@@ -216,7 +237,10 @@ class TestWhoseAnswer:
         desk = Desk(simple_host)
         with pytest.raises(SessionError, match="wait for itself; pass the callback query"):
             desk.ask(pressed(GROUP).callback_query.message)
-        assert ([], []) == (bot_api.calls_of("sendMessage"), waiting(desk.sessions._storage))
+        assert ([], []) == (
+            bot_api.calls_of("sendMessage"),
+            waiting_questions(desk.sessions._storage),
+        )
 
     def test_the_bot_does_not_ask_a_business_account_it_speaks_for(self, simple_host: Host) -> None:
         """
@@ -228,7 +252,9 @@ class TestWhoseAnswer:
         press = update("callback_query", button_press(ANNA, message=shown)).callback_query
         with pytest.raises(SessionError, match="wait for itself"):
             desk.ask(press.message)
-        simple_host.deliver(business("ask me", CONNECTION), business("fine", CONNECTION))
+        simple_host.deliver(
+            said_to_business("ask me", CONNECTION), said_to_business("fine", CONNECTION)
+        )
         assert [("step", "fine")] == desk.heard
 
     @pytest.mark.parametrize(
@@ -275,7 +301,10 @@ class TestWhoseAnswer:
             payload |= {"type": "regular", "allows_multiple_answers": False}
         with pytest.raises(SessionError, match=f"could not ask: .*{reason}"):
             desk.ask(getattr(update(kind, payload), kind))
-        assert ([], []) == (bot_api.calls_of("sendMessage"), waiting(desk.sessions._storage))
+        assert ([], []) == (
+            bot_api.calls_of("sendMessage"),
+            waiting_questions(desk.sessions._storage),
+        )
 
 
 class TestCommands:
@@ -292,17 +321,21 @@ class TestCommands:
                 "filters": {"commands": ["help"]},
             },
         )
-        host.deliver(said("ask me"), said("/help me"), said("Ada"))
+        host.deliver(said_in_group("ask me"), said_in_group("/help me"), said_in_group("Ada"))
         assert [("command", "/help me"), ("handler", "Ada")] == desk.heard
-        assert ([], []) == (host.raised, waiting(desk.sessions._storage))
+        assert ([], []) == (host.raised, waiting_questions(desk.sessions._storage))
 
     def test_the_command_of_another_does_not(self, simple_host: Host) -> None:
         """
         A command of somebody else, or of the sender elsewhere, leaves the question alone.
         """
         desk = Desk(simple_host)
-        simple_host.deliver(said("ask me"), said("/help", BORIS), said("/help", chat=private(ANNA)))
-        simple_host.deliver(said("Ada"))
+        simple_host.deliver(
+            said_in_group("ask me"),
+            said_in_group("/help", BORIS),
+            said_in_group("/help", chat=private(ANNA)),
+        )
+        simple_host.deliver(said_in_group("Ada"))
         assert ("step", "Ada") == desk.heard[-1]
 
     def test_a_photo_is_an_answer(self, simple_host: Host) -> None:
@@ -312,7 +345,7 @@ class TestCommands:
         desk = Desk(simple_host)
         size = {"file_id": "a", "file_unique_id": "a", "width": 1, "height": 1}
         photo = update("message", message(GROUP, ANNA, photo=[size], caption="/nice"))
-        simple_host.deliver(said("ask me"), photo)
+        simple_host.deliver(said_in_group("ask me"), photo)
         assert [("step", None)] == desk.heard
 
     @pytest.mark.parametrize(
@@ -352,7 +385,9 @@ class TestCommands:
         desk = Desk(simple_host)
         payload = message(GROUP, ANNA, **content)
         payload.pop("text", None)
-        simple_host.deliver(said("ask me"), update("message", payload), said("Ada"))
+        simple_host.deliver(
+            said_in_group("ask me"), update("message", payload), said_in_group("Ada")
+        )
         # telebot 4.37.1 gives a refund no content type, so that it reaches no handler at all.
         is_known = "refunded_payment" not in content
         assert [("handler", None)] * is_known + [("step", "Ada")] == desk.heard
@@ -376,5 +411,7 @@ class TestCommands:
             "callback_query": button_press(ANNA, message=message(GROUP, BOT)),
             "inline_query": {"id": "1", "from": ANNA, "query": "tea", "offset": ""},
         }
-        simple_host.deliver(said("ask me"), update(kind, payload[kind]), said("Ada"))
+        simple_host.deliver(
+            said_in_group("ask me"), update(kind, payload[kind]), said_in_group("Ada")
+        )
         assert (1, [("step", "Ada")]) == (len(seen), desk.heard)

@@ -6,27 +6,36 @@ import inspect
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import conversation
 import pytest
-import ways
-from callables import CALLABLES
-from conversation import KEY, KIND_CASES, Handler, ignore, keep, note, said
-from host import Host, make_host
-from middlewares import TeaMiddleware
-from places import PLACES, signature_text
 from telebot import TeleBot, util
 from telebot.handler_backends import ContinueHandling
-from updates import BORIS, TOKEN, UpdateCase
-from ways import HANDLER_NAMES, WAYS, Way
 
+import support.handlers
+from support.bots import Host, TeaMiddleware, make_host
+from support.handlers import (
+    CALLABLES,
+    HANDLER_NAMES,
+    KEY,
+    KIND_CASES,
+    SESSION_PLACES,
+    WAYS,
+    Handler,
+    Way,
+    ignore,
+    keep,
+    note,
+    said,
+    signature_text,
+)
+from support.updates import BORIS, TOKEN, UpdateCase
 from telesession import Session, Sessions
 
 if TYPE_CHECKING:
-    from counted import CountedStorage
+    from support.storages import CountedStorage
 
-storage = conversation.storage
-sessions = conversation.sessions
-quick_host = ways.quick_host
+storage = support.handlers.counted_storage
+sessions = support.handlers.counted_sessions
+quick_host = support.handlers.quick_host
 
 
 # Which handlers there are.
@@ -187,7 +196,7 @@ def test_lists_that_are_none_of_telebots_are_left_alone(sessions: Sessions[Sessi
 # How handlers take their session, and what else they get.
 
 
-@pytest.mark.parametrize("handler", PLACES, ids=signature_text)
+@pytest.mark.parametrize("handler", SESSION_PLACES, ids=signature_text)
 def test_the_session_is_injected_whatever_its_place(
     handler: Handler, quick_host: Host, sessions: Sessions[Session]
 ) -> None:

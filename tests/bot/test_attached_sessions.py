@@ -5,21 +5,19 @@ from __future__ import annotations
 import functools
 from collections import Counter
 
-import conversation
 import pytest
-import ways
-from conversation import KEY, ignore, keep, keep_both, note, said
-from holds import ONE_USE, HeldStorage
-from host import Host
 from telebot import TeleBot
-from updates import ANNA, TOKEN
-from ways import WAYS, Way, state_of
 
+import support.handlers
+from support.bots import Host
+from support.handlers import KEY, WAYS, Way, ignore, keep, keep_both, note, said, state_of_bot
+from support.storages import ONE_USE, HeldStorage
+from support.updates import ANNA, TOKEN
 from telesession import MemoryStorage, Session, Sessions, by_chat
 
-storage = conversation.storage
-sessions = conversation.sessions
-quick_host = ways.quick_host
+storage = support.handlers.counted_storage
+sessions = support.handlers.counted_sessions
+quick_host = support.handlers.quick_host
 
 
 # What costs nothing, and what is not done twice.
@@ -105,7 +103,7 @@ def test_attaching_once_more_makes_no_difference(quick_host: Host) -> None:
     """Attached three times, in between and after: one session, one lock, one detach."""
     storage = HeldStorage()
     sessions = Sessions(storage=storage)
-    before = state_of(quick_host.bot)
+    before = state_of_bot(quick_host.bot)
     sessions.attach(quick_host.bot)
     sessions.attach(quick_host.bot)
     quick_host.bot.register_message_handler(keep)
@@ -121,7 +119,7 @@ def test_attaching_once_more_makes_no_difference(quick_host: Host) -> None:
     sessions.detach(quick_host.bot)
 
     assert ([], ONE_USE, ONE_USE) == (quick_host.raised, by_step, by_handler)
-    assert before == state_of(quick_host.bot)
+    assert before == state_of_bot(quick_host.bot)
 
 
 # Several sessions.
@@ -170,12 +168,12 @@ def test_other_sessions_of_the_same_name_are_refused(sessions: Sessions[Session]
     bot = TeleBot(TOKEN, threaded=False)
     bot.register_message_handler(keep)
     sessions.attach(bot)
-    before = state_of(bot)
+    before = state_of_bot(bot)
 
     with pytest.raises(ValueError, match=r"'session'.*detach.*name=") as caught:
         Sessions(prefix="shop:").attach(bot)
 
-    assert before == state_of(bot)
+    assert before == state_of_bot(bot)
     assert repr(sessions) in str(caught.value)
 
 

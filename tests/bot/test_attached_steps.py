@@ -7,30 +7,36 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import conversation
 import pytest
-import ways
-from callables import CALLABLES
-from conversation import KEY, Handler, ignore, keep, note, said
-from places import STEPS, signature_text
 from telebot import TeleBot, types
 from telebot.handler_backends import HandlerBackend
-from updates import ANNA, TOKEN, message as message_json, private
-from ways import state_of
 
+import support.handlers
+from support.handlers import (
+    CALLABLES,
+    KEY,
+    STEP_PLACES,
+    Handler,
+    ignore,
+    keep,
+    note,
+    said,
+    signature_text,
+    state_of_bot,
+)
+from support.updates import ANNA, TOKEN, message as message_json, private
 from telesession.testing import RecordingExceptionHandler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from counted import CountedStorage
-    from host import Host
-
+    from support.bots import Host
+    from support.storages import CountedStorage
     from telesession import Session, Sessions
 
-storage = conversation.storage
-sessions = conversation.sessions
-quick_host = ways.quick_host
+storage = support.handlers.counted_storage
+sessions = support.handlers.counted_sessions
+quick_host = support.handlers.quick_host
 
 
 ASKED = message_json(private(ANNA), ANNA, message_id=77)
@@ -58,7 +64,7 @@ def answered(text: str) -> types.Update:
 
 
 @pytest.mark.parametrize("register_step", REGISTER_STEP.values(), ids=REGISTER_STEP)
-@pytest.mark.parametrize("step", STEPS, ids=signature_text)
+@pytest.mark.parametrize("step", STEP_PLACES, ids=signature_text)
 def test_steps_get_their_session_and_their_arguments(
     step: Handler, register_step: Callable[..., None], quick_host: Host, sessions: Sessions[Session]
 ) -> None:
@@ -288,8 +294,8 @@ def test_a_bot_that_runs_for_long_stays_at_the_same_gates(sessions: Sessions[Ses
     bot = TeleBot(TOKEN, threaded=False)
     sessions.attach(bot)
     bot.process_new_updates([said("one")])
-    before = state_of(bot)[1:]
+    before = state_of_bot(bot)[1:]
 
     bot.process_new_updates([said("two")])
 
-    assert before == state_of(bot)[1:]
+    assert before == state_of_bot(bot)[1:]

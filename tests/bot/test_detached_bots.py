@@ -6,28 +6,35 @@ import functools
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-import conversation
 import pytest
-import ways
-from callables import Shop
-from conversation import KEY, ignore, keep, keep_both, note, said
-from holds import ONE_USE, HeldStorage
-from host import Host
 from telebot import TeleBot, util
 from telebot.handler_backends import MemoryHandlerBackend
-from updates import ANNA, TOKEN, register
-from ways import HANDLER_NAMES, state_of
 
+import support.handlers
+from support.bots import Host
+from support.handlers import (
+    HANDLER_NAMES,
+    KEY,
+    Shop,
+    ignore,
+    keep,
+    keep_both,
+    note,
+    said,
+    state_of_bot,
+)
+from support.storages import ONE_USE, HeldStorage
+from support.updates import ANNA, TOKEN, register
 from telesession import Session, Sessions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from counted import CountedStorage
+    from support.storages import CountedStorage
 
-storage = conversation.storage
-sessions = conversation.sessions
-quick_host = ways.quick_host
+storage = support.handlers.counted_storage
+sessions = support.handlers.counted_sessions
+quick_host = support.handlers.quick_host
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
@@ -42,16 +49,16 @@ def test_detach_restores_the_bot(count: int, host: Host, storage: CountedStorage
     names = ["session", "chat", "third"][:count]
     all_of_them = [Sessions(storage=storage, name=name) for name in names]
     bot.last_update_id = 10**12
-    before = state_of(bot)
+    before = state_of_bot(bot)
 
     for sessions in all_of_them:
         sessions.attach(bot)
         host.deliver(said("one"))
-    attached = state_of(bot)
+    attached = state_of_bot(bot)
     for sessions in [*all_of_them[1:], all_of_them[0]]:
         sessions.detach(bot)
 
-    assert ([], before) == (host.raised, state_of(bot))
+    assert ([], before) == (host.raised, state_of_bot(bot))
     assert before != attached
 
 
@@ -88,12 +95,12 @@ def test_others_cannot_be_detached_from_an_attached_bot(sessions: Sessions[Sessi
     """Detaching others than those that are attached is a `ValueError`, and changes nothing."""
     bot = TeleBot(TOKEN, threaded=False)
     sessions.attach(bot)
-    before = state_of(bot)
+    before = state_of_bot(bot)
 
     with pytest.raises(ValueError, match="not attached"):
         Sessions().detach(bot)
 
-    assert before == state_of(bot)
+    assert before == state_of_bot(bot)
 
 
 GATES: dict[str, Callable[[TeleBot], tuple[Any, str]]] = {

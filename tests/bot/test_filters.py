@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import clocks
 import pytest
-from clocks import MICROSECOND
-from fields import set_fields
-from holds import HeldStorage
 from telebot import types
-from updates import ANNA, BORIS, GROUP, UPDATE_IDS, button_press, message, private
 
+import support.clocks
+from support.clocks import MICROSECOND
+from support.sessions import set_fields
+from support.storages import HeldStorage
+from support.updates import ANNA, BORIS, GROUP, UPDATE_IDS, button_press, message, private
 from telesession import (
     DecodeError,
     JSONCodec,
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from freezegun.api import FrozenDateTimeFactory
-    from host import Host
-    from stages import Stage
+
+    from support.bots import Host, Stage
 
 
 KEY = str(ANNA["id"])
 
-clock = clocks.clock
-frozen_module = clocks.frozen_module
+clock = support.clocks.clock
+frozen_module = support.clocks.frozen_module
 
 
 @pytest.fixture

@@ -7,30 +7,35 @@ from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import moved_sessions
 import pytest
-from asked import Asked
-from clocks import PATIENCE
-from counted import CountedStorage
-from fields import set_fields
-from group_migrations import (
-    NEW,
-    OLD,
+from telebot import TeleBot, apihelper, util
+
+import support.storages
+from support.bots import Host, make_host
+from support.clocks import PATIENCE
+from support.handlers import (
+    NEW_KEY,
+    OLD_KEY,
     ORDERS,
     TELLINGS,
     by_chats,
-    count,
-    said,
+    count_message,
+    said_in_chat,
     told,
     told_in_group,
     told_in_supergroup,
     update_of,
 )
-from host import Host, make_host
-from moved_sessions import stored
-from telebot import TeleBot, apihelper, util
-from updates import ANNA, BASIC_GROUP, GROUP, OTHER_GROUP, button_press, message as message_json
-
+from support.sessions import set_fields
+from support.storages import Asked, CountedStorage, fields_by_key
+from support.updates import (
+    ANNA,
+    BASIC_GROUP,
+    GROUP,
+    OTHER_GROUP,
+    button_press,
+    message as message_json,
+)
 from telesession import (
     MemoryStorage,
     Sessions,
@@ -46,18 +51,21 @@ from telesession.testing import OFFLINE_TOKEN, BotAPI, run_polling
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-storage = moved_sessions.storage
+storage = support.storages.moved_storage
 
 
 @pytest.mark.parametrize("where", TELLINGS)
 def test_the_keys_of_a_migration_are_those_of_by_chat(where: str) -> None:
     """Told in either chat, the keys are what `by_chat` gives for messages of the two."""
-    expected = by_chat(said("hi", BASIC_GROUP).message), by_chat(said("hi", GROUP).message)
+    expected = (
+        by_chat(said_in_chat("hi", BASIC_GROUP).message),
+        by_chat(said_in_chat("hi", GROUP).message),
+    )
 
-    assert (OLD, NEW) == expected == migrated_keys(TELLINGS[where]().message)
+    assert (OLD_KEY, NEW_KEY) == expected == migrated_keys(TELLINGS[where]().message)
 
 
-@pytest.mark.parametrize("message", [None, said("hi", GROUP).message, told(GROUP).message])
+@pytest.mark.parametrize("message", [None, said_in_chat("hi", GROUP).message, told(GROUP).message])
 def test_other_messages_tell_of_no_migration(message: Any) -> None:
     """Without a message, or with any other, there is nothing to follow."""
     assert None is migrated_keys(message)
@@ -69,15 +77,15 @@ def test_the_session_of_a_group_follows_it(
 ) -> None:
     """In either order of arrival the session moves with the first message, and is there at once."""
     sessions = by_chats(prefix="shop:")
-    set_fields(sessions, OLD, counter=1)
+    set_fields(sessions, OLD_KEY, counter=1)
     sessions.attach(host.bot, follow_migrations=True)
 
     host.deliver(TELLINGS[order[0]]())
-    first = stored(sessions)
+    first = fields_by_key(sessions)
     host.deliver(TELLINGS[order[1]]())
 
-    assert ([], {NEW: {"counter": 1}}) == (host.raised, first)
-    assert (first, []) == (stored(sessions), caplog.records)
+    assert ([], {NEW_KEY: {"counter": 1}}) == (host.raised, first)
+    assert (first, []) == (fields_by_key(sessions), caplog.records)
 
 
 @pytest.mark.parametrize("order", ORDERS, ids="-".join)
@@ -86,14 +94,14 @@ def test_the_session_of_a_group_follows_it_once(
 ) -> None:
     """A second telling, and a third, change nothing, though the new session has changed since."""
     sessions = by_chats()
-    set_fields(sessions, OLD, counter=1)
+    set_fields(sessions, OLD_KEY, counter=1)
     sessions.attach(host.bot, follow_migrations=True)
-    host.bot.register_message_handler(count, content_types=["text"])
+    host.bot.register_message_handler(count_message, content_types=["text"])
 
-    host.deliver(TELLINGS[order[0]](), said("hi", GROUP), TELLINGS[order[1]]())
-    host.deliver(*(tell() for tell in TELLINGS.values()), said("hi", GROUP))
+    host.deliver(TELLINGS[order[0]](), said_in_chat("hi", GROUP), TELLINGS[order[1]]())
+    host.deliver(*(tell() for tell in TELLINGS.values()), said_in_chat("hi", GROUP))
 
-    assert ([], {NEW: {"counter": 3}}) == (host.raised, stored(sessions))
+    assert ([], {NEW_KEY: {"counter": 3}}) == (host.raised, fields_by_key(sessions))
     assert [] == caplog.records
 
 
@@ -103,14 +111,14 @@ def test_a_session_that_began_in_the_supergroup_stays(
 ) -> None:
     """Where the group had no session, that of the supergroup is left alone."""
     sessions = by_chats()
-    set_fields(sessions, NEW, counter=5)
+    set_fields(sessions, NEW_KEY, counter=5)
     sessions.attach(simple_host.bot, follow_migrations=True)
 
     simple_host.deliver(*(TELLINGS[where]() for where in order))
 
-    assert ([], {NEW: {"counter": 5}}, []) == (
+    assert ([], {NEW_KEY: {"counter": 5}}, []) == (
         simple_host.raised,
-        stored(sessions),
+        fields_by_key(sessions),
         caplog.records,
     )
 
@@ -120,37 +128,45 @@ def test_a_session_that_began_in_the_supergroup_stays(
 def test_it_moves_before_the_handlers_of_the_batch(where: str, threads: str) -> None:
     """A message of the supergroup that comes in front of the news finds the session moved."""
     sessions = by_chats()
-    set_fields(sessions, OLD, counter=1)
+    set_fields(sessions, OLD_KEY, counter=1)
     with contextmanager(make_host)(threads) as host:
         sessions.attach(host.bot, follow_migrations=True)
-        host.bot.register_message_handler(count, content_types=["text"])
-        host.bot.process_new_updates([said("hi", GROUP), TELLINGS[where](), said("hi", GROUP)])
-        host.deliver(said("hi", OTHER_GROUP))
+        host.bot.register_message_handler(count_message, content_types=["text"])
+        host.bot.process_new_updates(
+            [said_in_chat("hi", GROUP), TELLINGS[where](), said_in_chat("hi", GROUP)]
+        )
+        host.deliver(said_in_chat("hi", OTHER_GROUP))
 
     assert [] == host.raised
-    assert {NEW: {"counter": 3}, f"chat:{OTHER_GROUP['id']}": {"counter": 1}} == stored(sessions)
+    assert {NEW_KEY: {"counter": 3}, f"chat:{OTHER_GROUP['id']}": {"counter": 1}} == fields_by_key(
+        sessions
+    )
 
 
 @pytest.mark.parametrize("threads", ["one-thread", "threads"])
 def test_what_still_comes_from_the_old_chat_finds_the_session_moved(threads: str) -> None:
     """A late message of the group revives nothing: it counts for the supergroup's session."""
     sessions = by_chats()
-    set_fields(sessions, OLD, counter=1)
+    set_fields(sessions, OLD_KEY, counter=1)
     with contextmanager(make_host)(threads) as host:
         sessions.attach(host.bot, follow_migrations=True)
-        host.bot.register_message_handler(count, content_types=["text", "migrate_to_chat_id"])
-        host.bot.process_new_updates([said("hi", BASIC_GROUP), told_in_group()])
-        host.deliver(said("hi", BASIC_GROUP), told_in_supergroup(), said("hi", GROUP))
+        host.bot.register_message_handler(
+            count_message, content_types=["text", "migrate_to_chat_id"]
+        )
+        host.bot.process_new_updates([said_in_chat("hi", BASIC_GROUP), told_in_group()])
+        host.deliver(
+            said_in_chat("hi", BASIC_GROUP), told_in_supergroup(), said_in_chat("hi", GROUP)
+        )
 
     assert [] == host.raised
-    assert {NEW: {"counter": 5}} == stored(sessions)
+    assert {NEW_KEY: {"counter": 5}} == fields_by_key(sessions)
 
 
 @pytest.mark.parametrize("first", ["workers", "attach"])
 def test_the_news_are_known_before_the_batch_whatever_was_set_up_first(first: str) -> None:
     """Sequential workers get updates one by one, and yet nothing in front of the news is early."""
     sessions = by_chats()
-    set_fields(sessions, OLD, counter=1)
+    set_fields(sessions, OLD_KEY, counter=1)
     bot = TeleBot(OFFLINE_TOKEN)
     handled = threading.Barrier(2, timeout=PATIENCE)
     set_up = [
@@ -159,27 +175,27 @@ def test_the_news_are_known_before_the_batch_whatever_was_set_up_first(first: st
     ]
     for step in set_up if first == "workers" else reversed(set_up):
         step()
-    bot.register_message_handler(count, content_types=["text"])
+    bot.register_message_handler(count_message, content_types=["text"])
     bot.register_message_handler(lambda _: handled.wait(), content_types=["migrate_from_chat_id"])
 
-    batch = [said("hi", GROUP) for _ in range(3)]
+    batch = [said_in_chat("hi", GROUP) for _ in range(3)]
     bot.process_new_updates([*batch, told_in_supergroup()])
     handled.wait()
     bot.stop_bot()
 
-    assert {NEW: {"counter": 4}} == stored(sessions)
+    assert {NEW_KEY: {"counter": 4}} == fields_by_key(sessions)
 
 
 def test_next_steps_of_the_supergroup_find_the_session_moved(simple_host: Host) -> None:
     """The first message of a batch is not handled before the last one was looked at."""
     sessions = by_chats()
-    set_fields(sessions, OLD, counter=1)
+    set_fields(sessions, OLD_KEY, counter=1)
     sessions.attach(simple_host.bot, follow_migrations=True)
-    simple_host.bot.register_next_step_handler_by_chat_id(GROUP["id"], count)
+    simple_host.bot.register_next_step_handler_by_chat_id(GROUP["id"], count_message)
 
-    simple_host.bot.process_new_updates([said("hi", GROUP), told_in_supergroup()])
+    simple_host.bot.process_new_updates([said_in_chat("hi", GROUP), told_in_supergroup()])
 
-    assert ([], {NEW: {"counter": 2}}) == (simple_host.raised, stored(sessions))
+    assert ([], {NEW_KEY: {"counter": 2}}) == (simple_host.raised, fields_by_key(sessions))
 
 
 def test_a_handler_of_the_group_that_still_runs_is_waited_for(
@@ -189,28 +205,32 @@ def test_a_handler_of_the_group_that_still_runs_is_waited_for(
     storage = MemoryStorage()
     sessions, asked = by_chats(storage), Asked(storage, monkeypatch)
     runs, may_return = threading.Event(), threading.Event()
-    set_fields(sessions, OLD, counter=1)
+    set_fields(sessions, OLD_KEY, counter=1)
     with contextmanager(make_host)("threads") as host:
         sessions.attach(host.bot, follow_migrations=True)
 
         @host.bot.message_handler(func=lambda message: not runs.is_set())
         def handle(message, session):
-            count(message, session)
+            count_message(message, session)
             runs.set()
             may_return.wait(PATIENCE)
 
-        host.bot.register_message_handler(count, content_types=["text"])
-        host.bot.process_new_updates([said("hi", BASIC_GROUP)])
+        host.bot.register_message_handler(count_message, content_types=["text"])
+        host.bot.process_new_updates([said_in_chat("hi", BASIC_GROUP)])
         assert runs.wait(PATIENCE)
         host.bot.process_new_updates([told_in_group()])
-        asked.event(OLD).clear()
-        host.bot.process_new_updates([said("hi", GROUP)])
-        assert asked.event(OLD).wait(PATIENCE)
+        asked.event(OLD_KEY).clear()
+        host.bot.process_new_updates([said_in_chat("hi", GROUP)])
+        assert asked.event(OLD_KEY).wait(PATIENCE)
         between = list(sessions.keys())
         may_return.set()
-        host.deliver(said("hi", GROUP), told_in_supergroup())
+        host.deliver(said_in_chat("hi", GROUP), told_in_supergroup())
 
-    assert ([], [OLD], {NEW: {"counter": 4}}) == (host.raised, between, stored(sessions))
+    assert ([], [OLD_KEY], {NEW_KEY: {"counter": 4}}) == (
+        host.raised,
+        between,
+        fields_by_key(sessions),
+    )
     assert [] == caplog.records
 
 
@@ -218,13 +238,13 @@ def test_it_moves_before_function_middlewares(monkeypatch: pytest.MonkeyPatch) -
     """What a function middleware looks up is where it will stay."""
     monkeypatch.setattr(apihelper, "ENABLE_MIDDLEWARE", True)
     sessions, seen = by_chats(), []
-    set_fields(sessions, OLD, counter=1)
+    set_fields(sessions, OLD_KEY, counter=1)
     bot = TeleBot(OFFLINE_TOKEN, threaded=False)
     sessions.attach(bot, follow_migrations=True)
 
     @bot.middleware_handler(update_types=["message"])
     def look(bot, message):
-        seen.append(sessions.peek(NEW))
+        seen.append(sessions.peek(NEW_KEY))
 
     bot.process_new_updates([told_in_group()])
 
@@ -238,7 +258,7 @@ def test_a_bot_that_polls_takes_the_session_along(
     """A group in which the bot has counted becomes a supergroup, and the bot counts on there."""
     bot, sessions = TeleBot(OFFLINE_TOKEN, num_threads=4), by_chats(storage)
     sessions.attach(bot, follow_migrations=True)
-    bot.register_message_handler(count, content_types=util.content_type_media)
+    bot.register_message_handler(count_message, content_types=util.content_type_media)
     anna, group = bot_api.user(1), bot_api.group(-5, title="Kitchen")
 
     with run_polling(bot, timeout=PATIENCE) as polling:
@@ -249,7 +269,7 @@ def test_a_bot_that_polls_takes_the_session_along(
         anna.send("hi", chat=supergroup)
         polling.wait_idle(PATIENCE)
 
-    assert ({"chat:-1005": {"counter": 4}}, []) == (stored(sessions), caplog.records)
+    assert ({"chat:-1005": {"counter": 4}}, []) == (fields_by_key(sessions), caplog.records)
 
 
 # Who follows.
@@ -278,15 +298,18 @@ def test_several_sessions_follow_and_others_do_not(caplog: pytest.LogCaptureFixt
     chats = {name: by_chats(storage, name=name, prefix=f"{name}:") for name in names}
     bot = TeleBot(OFFLINE_TOKEN, threaded=False)
     for name, sessions in chats.items():
-        set_fields(sessions, OLD, name=name)
+        set_fields(sessions, OLD_KEY, name=name)
         sessions.attach(bot, follow_migrations=name != "stays")
-    set_fields(chats["stuck"], NEW, name="another")
+    set_fields(chats["stuck"], NEW_KEY, name="another")
 
     bot.process_new_updates([told_in_group()])
 
-    assert {"stuck": {OLD, NEW}, "first": {NEW}, "stays": {OLD}, "second": {NEW}} == {
-        name: set(sessions.keys()) for name, sessions in chats.items()
-    }
+    assert {
+        "stuck": {OLD_KEY, NEW_KEY},
+        "first": {NEW_KEY},
+        "stays": {OLD_KEY},
+        "second": {NEW_KEY},
+    } == {name: set(sessions.keys()) for name, sessions in chats.items()}
     assert [True] == ["stuck:" in record.getMessage() for record in caplog.records]
 
 
@@ -298,7 +321,7 @@ def test_sessions_follow_from_when_they_are_told_to_until_they_are_detached() ->
         sessions.attach(bot)
         sessions.attach(bot, follow_migrations=True)
         sessions.attach(bot)
-        set_fields(sessions, OLD, counter=1)
+        set_fields(sessions, OLD_KEY, counter=1)
 
     chats["other"].detach(bot)
     bot.process_new_updates([told_in_group()])
@@ -310,8 +333,8 @@ def test_sessions_follow_from_when_they_are_told_to_until_they_are_detached() ->
     for feed in (process, bot.process_new_updates):
         feed([told({**BASIC_GROUP, **again[0]}, migrate_to_chat_id=again[1]["id"])])
 
-    assert {"session": [NEW], "other": [OLD]} == kept
-    assert [NEW, "chat:-5"] == list(chats["session"].keys())
+    assert {"session": [NEW_KEY], "other": [OLD_KEY]} == kept
+    assert [NEW_KEY, "chat:-5"] == list(chats["session"].keys())
 
 
 @pytest.mark.parametrize("follow", [True, False])
@@ -321,7 +344,7 @@ def test_other_updates_cost_a_bot_that_follows_nothing(follow: bool) -> None:
     by_chats(storage).attach(bot, follow_migrations=follow)
 
     pressed = button_press(ANNA, message=message_json(GROUP, ANNA))
-    bot.process_new_updates([said("hi", GROUP), update_of(pressed, "callback_query")])
+    bot.process_new_updates([said_in_chat("hi", GROUP), update_of(pressed, "callback_query")])
     bot.process_new_updates([])
 
     assert Counter() == storage.calls

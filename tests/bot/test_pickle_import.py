@@ -16,16 +16,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-import imported_states
 import pytest
-from clocks import PATIENCE
 from hypothesis import given, settings, strategies as st
-from imported_states import OLDER_STATES, PLACES, WHEN, Place, fill, read, read_older, record, write
 from telebot import TeleBot
 from telebot.states import State, StatesGroup
 from telebot.storage import StateMemoryStorage, StatePickleStorage
-from unhurried import UNHURRIED
 
+import support.bots
+from support.bots import (
+    OLDER_STATES,
+    STATE_PLACES,
+    WHEN,
+    StatePlace,
+    fill_states,
+    read_older_states,
+    read_states,
+    state_record,
+    write_pickle,
+)
+from support.clocks import PATIENCE, UNHURRIED
 from telesession import (
     EncodeError,
     MemoryStorage,
@@ -41,8 +50,8 @@ if TYPE_CHECKING:
 
     from freezegun.api import FrozenDateTimeFactory
 
-memory = imported_states.memory
-path = imported_states.path
+memory = support.bots.json_memory
+path = support.bots.pickle_path
 
 
 class Order(StatesGroup):
@@ -53,10 +62,10 @@ class TestPickleFile:
     def test_what_telebot_wrote_is_what_is_read(self, path: Path, storage: Storage) -> None:
         """Every state in a file of `StatePickleStorage` is there, with its data."""
         theirs = StatePickleStorage(str(path))
-        fill(theirs)
-        assert len(PLACES) == import_telebot_pickle(path, storage)
-        assert read(theirs) == read(SessionStateStorage(storage))
-        assert len(PLACES) == len(list(storage.keys()))
+        fill_states(theirs)
+        assert len(STATE_PLACES) == import_telebot_pickle(path, storage)
+        assert read_states(theirs) == read_states(SessionStateStorage(storage))
+        assert len(STATE_PLACES) == len(list(storage.keys()))
 
     def test_a_bot_finds_its_states(self, path: Path, memory: MemoryStorage) -> None:
         """A bot that is given the new storage goes on where it was."""
@@ -74,7 +83,7 @@ class TestPickleFile:
     ) -> None:
         """Imported into a `SessionStateStorage`, states have its prefix and its lifetime."""
         states = SessionStateStorage(MemoryStorage(), prefix="shop:", lifetime=60)
-        fill(StatePickleStorage(str(path)), PLACES[:1])
+        fill_states(StatePickleStorage(str(path)), STATE_PLACES[:1])
         assert 1 == import_telebot_pickle(path, states)
         assert "Group:state0" == states.get_state(42, 42, bot_id=1)
         frozen_time.tick(60)
@@ -87,11 +96,11 @@ class TestPickleFile:
     ) -> None:
         """A file that was written with other settings is read with them."""
         theirs = StatePickleStorage(str(path), prefix=prefix, separator=separator)
-        places = [place for place in PLACES if separator not in "-_" or no_business(place)]
-        fill(theirs, places)
+        places = [place for place in STATE_PLACES if separator not in "-_" or no_business(place)]
+        fill_states(theirs, places)
         count = import_telebot_pickle(path, memory, prefix=prefix, separator=separator)
         assert len(places) == count
-        assert read(theirs, places) == read(SessionStateStorage(memory), places)
+        assert read_states(theirs, places) == read_states(SessionStateStorage(memory), places)
 
     @given(
         st.integers(1, 2**40),
@@ -113,29 +122,37 @@ class TestPickleFile:
             "bot_id": bot,
         }
         theirs, storage = StateMemoryStorage(), MemoryStorage()
-        fill(theirs, [place])
+        fill_states(theirs, [place])
         with file_with(pickle.dumps(theirs.data)) as path:
             assert 1 == import_telebot_pickle(path, storage)
-        assert read(theirs, [place]) == read(SessionStateStorage(storage), [place])
+        assert read_states(theirs, [place]) == read_states(SessionStateStorage(storage), [place])
 
     def test_the_older_format_is_read(self, path: Path, storage: Storage) -> None:
         """Of a file of telebot 4.22.0, all users of every chat are there, for the bot that asks."""
-        write(path, {-100: {1: record(a=1), 2: record(a=2), 3: record()}, 42: {42: record(a=4)}})
+        write_pickle(
+            path,
+            {
+                -100: {1: state_record(a=1), 2: state_record(a=2), 3: state_record()},
+                42: {42: state_record(a=4)},
+            },
+        )
         assert 4 == import_telebot_pickle(path, storage, bot_id=1)
-        assert OLDER_STATES == read_older(storage)
+        assert OLDER_STATES == read_older_states(storage)
 
     def test_the_older_format_needs_the_bot(self, path: Path, memory: MemoryStorage) -> None:
         """Records that do not say whose they are, are not imported without the bot's id."""
-        fill(StatePickleStorage(str(path)), PLACES[:1])
+        fill_states(StatePickleStorage(str(path)), STATE_PLACES[:1])
         content = pickle.loads(path.read_bytes())
-        write(path, {**content, -100: {1: record()}, -200: {}})
+        write_pickle(path, {**content, -100: {1: state_record()}, -200: {}})
         with pytest.raises(ValueError, match=r"pass bot_id=, the number before the colon"):
             import_telebot_pickle(path, memory)
         assert [] == list(memory.keys())
 
     def test_of_both_formats_the_newer_counts(self, path: Path, memory: MemoryStorage) -> None:
         """Where a file has a record in both formats, the bot has written the newer one since."""
-        theirs = StatePickleStorage(str(write(path, {42: {42: record(), 43: record()}, -1: {}})))
+        theirs = StatePickleStorage(
+            str(write_pickle(path, {42: {42: state_record(), 43: state_record()}, -1: {}}))
+        )
         theirs.set_state(42, 42, "there", bot_id=1)
         assert 2 == import_telebot_pickle(path, memory, bot_id=1)
         states = SessionStateStorage(memory)
@@ -148,14 +165,14 @@ class TestPickleFile:
 
     def test_the_file_is_only_read(self, path: Path, memory: MemoryStorage) -> None:
         """The file stays as it is, and nothing comes to be beside it."""
-        fill(StatePickleStorage(str(path)))
+        fill_states(StatePickleStorage(str(path)))
         before = path.read_bytes(), path.stat().st_mtime_ns
         import_telebot_pickle(path, memory)
         assert before == (path.read_bytes(), path.stat().st_mtime_ns)
         assert [path.name] == os.listdir(path.parent)
 
 
-def no_business(place: Place) -> bool:
+def no_business(place: StatePlace) -> bool:
     return "business_connection_id" not in place
 
 
@@ -171,61 +188,63 @@ def file_with(content: bytes) -> Iterator[Path]:
 class TestRepeating:
     def test_a_second_import_changes_nothing(self, path: Path, storage: Storage) -> None:
         """What the bot did since the first import stays, and nothing is imported again."""
-        fill(StatePickleStorage(str(path)))
+        fill_states(StatePickleStorage(str(path)))
         import_telebot_pickle(path, storage)
         states = SessionStateStorage(storage)
-        states.set_state(state="later", **PLACES[0])
-        states.set_data(key="later", value=1, **PLACES[1])
-        states.reset_data(**PLACES[2])
-        expected = read(states)
-        assert (0, expected) == (import_telebot_pickle(path, storage), read(states))
+        states.set_state(state="later", **STATE_PLACES[0])
+        states.set_data(key="later", value=1, **STATE_PLACES[1])
+        states.reset_data(**STATE_PLACES[2])
+        expected = read_states(states)
+        assert (0, expected) == (import_telebot_pickle(path, storage), read_states(states))
 
     def test_what_was_deleted_comes_back(self, path: Path, memory: MemoryStorage) -> None:
         """A second import cannot know what the bot has deleted since the first."""
-        fill(StatePickleStorage(str(path)))
+        fill_states(StatePickleStorage(str(path)))
         import_telebot_pickle(path, memory)
-        SessionStateStorage(memory).delete_state(**PLACES[0])
+        SessionStateStorage(memory).delete_state(**STATE_PLACES[0])
         assert 1 == import_telebot_pickle(path, memory)
 
     def test_an_interrupted_import_is_taken_up(self, path: Path) -> None:
         """After a failure what is there is whole, and another import brings the rest."""
         theirs = StatePickleStorage(str(path))
-        fill(theirs)
+        fill_states(theirs)
         store = Filling(room=3)
         storage = MemoryStorage(store)
         with pytest.raises(StorageError):
             import_telebot_pickle(path, storage)
-        assert read(theirs)[:3] == read(SessionStateStorage(storage))[:3]
+        assert read_states(theirs)[:3] == read_states(SessionStateStorage(storage))[:3]
         assert 3 == len(store)
         store.room = 100
-        assert len(PLACES) - 3 == import_telebot_pickle(path, storage)
-        assert read(theirs) == read(SessionStateStorage(storage))
+        assert len(STATE_PLACES) - 3 == import_telebot_pickle(path, storage)
+        assert read_states(theirs) == read_states(SessionStateStorage(storage))
 
     def test_what_comes_in_between_is_left_alone(self, path: Path) -> None:
         """A state that the bot sets while it is being imported is the bot's."""
-        fill(StatePickleStorage(str(path)), PLACES[:1])
+        fill_states(StatePickleStorage(str(path)), STATE_PLACES[:1])
         storage = Racing(lambda: SessionStateStorage(storage).set_state(42, 42, "now", bot_id=1))
         assert 0 == import_telebot_pickle(path, storage)
-        assert ("now", {}) == read(SessionStateStorage(storage), PLACES[:1])[0]
+        assert ("now", {}) == read_states(SessionStateStorage(storage), STATE_PLACES[:1])[0]
 
     def test_a_second_import_renews_no_lifetime(
         self, path: Path, frozen_time: FrozenDateTimeFactory
     ) -> None:
         """States that are there already expire as if nothing had been imported again."""
         states = SessionStateStorage(MemoryStorage(), lifetime=60)
-        fill(StatePickleStorage(str(path)), PLACES[:1])
+        fill_states(StatePickleStorage(str(path)), STATE_PLACES[:1])
         import_telebot_pickle(path, states)
         frozen_time.tick(59)
         assert 0 == import_telebot_pickle(path, states)
         frozen_time.tick(1)
-        assert None is states.get_state(**PLACES[0])
+        assert None is states.get_state(**STATE_PLACES[0])
 
     def test_a_value_without_a_place_names_its_record(
         self, path: Path, memory: MemoryStorage
     ) -> None:
         """A value that the new storage's codec refuses names the record and where it is in it."""
         zone = datetime.UTC
-        write(path, {"telebot:1:1:1": record(a=1), "telebot:1:2:2": record(tz=[zone])})
+        write_pickle(
+            path, {"telebot:1:1:1": state_record(a=1), "telebot:1:2:2": state_record(tz=[zone])}
+        )
         with pytest.raises(EncodeError) as raised:
             import_telebot_pickle(path, memory)
         assert ("state:1:::2:2", "data['tz'][0]") == (raised.value.key, raised.value.path)
@@ -290,7 +309,7 @@ class TestPlainData:
         self, value: Any, protocol: int, path: Path, memory: MemoryStorage
     ) -> None:
         """Plain data comes with its types, of whatever Python wrote the file."""
-        content = {"telebot:1:42:42": record(value=value)}
+        content = {"telebot:1:42:42": state_record(value=value)}
         path.write_bytes(pickle.dumps(content, protocol))
         assert 1 == import_telebot_pickle(path, memory)
         found = SessionStateStorage(memory).get_data(42, 42, bot_id=1)["value"]
@@ -335,7 +354,7 @@ class TestPlainData:
 
     def test_an_ordered_dict_comes_as_a_dict(self, path: Path, memory: MemoryStorage) -> None:
         """An `OrderedDict` keeps its order and is a dict."""
-        write(path, {"telebot:1:42:42": record(value=OrderedDict(b=1, a=2))})
+        write_pickle(path, {"telebot:1:42:42": state_record(value=OrderedDict(b=1, a=2))})
         import_telebot_pickle(path, memory)
         found = SessionStateStorage(memory).get_data(42, 42, bot_id=1)["value"]
         assert (dict, [("b", 1), ("a", 2)]) == (type(found), list(found.items()))

@@ -14,20 +14,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-import imported_states
 import pytest
-from imported_states import WHEN, record, write
 from telebot.states import State
 from telebot.storage import StatePickleStorage
 
+import support.bots
+from support.bots import WHEN, state_record, write_pickle
 from telesession import MemoryStorage, SessionError, import_telebot_pickle
 from telesession.bot import plain_pickle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-memory = imported_states.memory
-path = imported_states.path
+memory = support.bots.json_memory
+path = support.bots.pickle_path
 
 
 class Size(enum.Enum):
@@ -77,12 +77,12 @@ class TestMalice:
             # A module cannot be pickled; a class can, and its methods are as good.
             bad = Running(getattr, datetime.datetime, "now")
         whole = {
-            "value": {"telebot:1:1:1": record(), "telebot:1:42:42": record(value=bad)},
-            "key": {"telebot:1:42:42": record(), bad: record()},
+            "value": {"telebot:1:1:1": state_record(), "telebot:1:42:42": state_record(value=bad)},
+            "key": {"telebot:1:42:42": state_record(), bad: state_record()},
             "state": {"telebot:1:42:42": {"state": bad, "data": {}}},
             "whole": bad,
         }[where]
-        write(path, whole)
+        write_pickle(path, whole)
         with pytest.raises(SessionError, match=f"asks for {name}, .* nothing of it was run"):
             import_telebot_pickle(path, memory)
         assert (False, []) == (target.exists(), list(memory.keys()))
@@ -90,7 +90,9 @@ class TestMalice:
     def test_the_attack_is_real(self, path: Path, tmp_path: Path) -> None:
         """A control: telebot's own storage runs what such a file says."""
         target = tmp_path / "touched"
-        write(path, {"telebot:1:42:42": record(value=touching(target)["posix.system"])})
+        write_pickle(
+            path, {"telebot:1:42:42": state_record(value=touching(target)["posix.system"])}
+        )
         StatePickleStorage(str(path)).get_state(42, 42, bot_id=1)
         assert target.exists() is True
 
@@ -113,7 +115,9 @@ class TestMalice:
         self, value: Any, name: str, path: Path, memory: MemoryStorage
     ) -> None:
         """What is no plain data is named, with what to do, and nothing is imported."""
-        write(path, {"telebot:1:1:1": record(), "telebot:1:42:42": record(value=value)})
+        write_pickle(
+            path, {"telebot:1:1:1": state_record(), "telebot:1:42:42": state_record(value=value)}
+        )
         with pytest.raises(SessionError, match=rf"asks for {name}, which is no plain data.*again"):
             import_telebot_pickle(path, memory)
         assert [] == list(memory.keys())
@@ -146,7 +150,9 @@ class TestMalice:
         assert [] == [kind for kind in ours + used if hasattr(kind, "changed")]
 
 
-GOOD = pickle.dumps({"telebot:1:42:42": record(when=WHEN), "telebot:1:1:1": record(a=[1])})
+GOOD = pickle.dumps(
+    {"telebot:1:42:42": state_record(when=WHEN), "telebot:1:1:1": state_record(a=[1])}
+)
 
 
 class TestBadFiles:
@@ -178,10 +184,16 @@ class TestBadFiles:
             (pickle.dumps({42: {"state": "secret", "data": {}}}), "user state it has no state"),
             (pickle.dumps({42: "secret"}), "has as 42 is no chat with its users"),
             (pickle.dumps({(1, 2): {}}), r"has as \(1, 2\) is no chat with its users"),
-            (pickle.dumps({"mybot:1:42:42": record()}), "does not begin with 'telebot:'.* pass"),
-            (pickle.dumps({"telebot:1:42": record(), "telebot:1": record()}), "end with a chat"),
-            (pickle.dumps({"telebot:1:42:@me": record()}), "end with a chat and a user"),
-            (pickle.dumps({"telebot42:42": record()}), "does not begin with 'telebot:'"),
+            (
+                pickle.dumps({"mybot:1:42:42": state_record()}),
+                "does not begin with 'telebot:'.* pass",
+            ),
+            (
+                pickle.dumps({"telebot:1:42": state_record(), "telebot:1": state_record()}),
+                "end with a chat",
+            ),
+            (pickle.dumps({"telebot:1:42:@me": state_record()}), "end with a chat and a user"),
+            (pickle.dumps({"telebot42:42": state_record()}), "does not begin with 'telebot:'"),
         ],
         ids=lambda value: value if isinstance(value, str) else "",
     )
@@ -212,7 +224,7 @@ class TestBadFiles:
         """A list that is in itself is refused."""
         endless: list[Any] = []
         endless.append(endless)
-        write(path, {"telebot:1:42:42": record(endless=endless)})
+        write_pickle(path, {"telebot:1:42:42": state_record(endless=endless)})
         with pytest.raises(SessionError, match="RecursionError"):
             import_telebot_pickle(path, memory)
         assert [] == list(memory.keys())

@@ -11,12 +11,19 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from desk import ANNA_IN_GROUP, Desk, UnreachableStorage, said, waiting
-from holds import HeldStorage
-from host import Host, make_host
-from stages import ROOT
-from updates import ANNA, BORIS, BOT, GROUP, message, update
 
+from support.bots import (
+    ANNA_IN_GROUP,
+    ROOT,
+    Desk,
+    Host,
+    UnreachableStorage,
+    make_host,
+    said_in_group,
+    waiting_questions,
+)
+from support.storages import HeldStorage
+from support.updates import ANNA, BORIS, BOT, GROUP, message, update
 from telesession import (
     DecodeError,
     MemoryStorage,
@@ -106,13 +113,15 @@ class TestARestart:
         (before,) = make_host()
         with open_storage() as storage:
             Desk(before, storage)
-            before.deliver(said("ask me"))
-            assert [ANNA_IN_GROUP] == waiting(storage)
+            before.deliver(said_in_group("ask me"))
+            assert [ANNA_IN_GROUP] == waiting_questions(storage)
         (after,) = make_host()
         with open_storage() as storage:
             desk = Desk(after, storage)
-            after.deliver(said("not mine", BORIS), said("Ada"), said("bye"))
-            assert [] == waiting(storage)
+            after.deliver(
+                said_in_group("not mine", BORIS), said_in_group("Ada"), said_in_group("bye")
+            )
+            assert [] == waiting_questions(storage)
         expected = [("handler", "not mine"), ("step", "Ada"), ("handler", "bye")]
         assert (expected, []) == (desk.heard, after.raised)
 
@@ -139,12 +148,12 @@ class TestARestart:
         with forged.open(ANNA_IN_GROUP) as question:
             question.step = name
         with caplog.at_level(logging.WARNING, "telesession"):
-            simple_host.deliver(said("rm -rf"), said("hi"))
+            simple_host.deliver(said_in_group("rm -rf"), said_in_group("hi"))
         assert ([], []) == (called, simple_host.raised)
         assert [("handler", "rm -rf"), ("handler", "hi")] == desk.heard
         levels = [] if name is None else [logging.ERROR]
         assert levels == [record.levelno for record in caplog.records]
-        assert ("rm -rf" in caplog.text, []) == (False, waiting(storage))
+        assert ("rm -rf" in caplog.text, []) == (False, waiting_questions(storage))
 
     def test_a_step_that_nobody_lists_any_more(
         self, tmp_path: Path, bot_api: BotAPI, caplog: pytest.LogCaptureFixture
@@ -161,15 +170,15 @@ class TestARestart:
         with SQLiteStorage(tmp_path / "bot.db") as storage:
             use_questions(before.bot, Sessions(storage=storage))
             with caplog.at_level(logging.WARNING, "telesession"):
-                ask(before.bot, said("hi").message, "well?", take)
-                ask(before.bot, said("hi").message, "well?", take)
+                ask(before.bot, said_in_group("hi").message, "well?", take)
+                ask(before.bot, said_in_group("hi").message, "well?", take)
         (warning,) = caplog.records
         assert (logging.WARNING, True) == (warning.levelno, "list it" in warning.getMessage())
         caplog.clear()
         (after,) = make_host()
         with SQLiteStorage(tmp_path / "bot.db") as storage:
             desk = Desk(after, storage)
-            after.deliver(said("Ada"))
+            after.deliver(said_in_group("Ada"))
         (error,) = caplog.records
         assert (logging.ERROR, [("handler", "Ada")]) == (error.levelno, desk.heard)
         assert "steps=[...]" in error.getMessage()
@@ -190,7 +199,7 @@ class TestARestart:
             steps = [take] if kind == "listed" else []
             use_questions(simple_host.bot, Sessions(storage=storage), steps=steps)
             with caplog.at_level(logging.WARNING, "telesession"):
-                ask(simple_host.bot, said("hi").message, "well?", take)
+                ask(simple_host.bot, said_in_group("hi").message, "well?", take)
         assert [] == caplog.records
 
 
@@ -201,9 +210,9 @@ class TestWhatItCosts:
         """
         storage = HeldStorage()
         desk = Desk(host, storage)
-        ask(host.bot, said("hi", BORIS).message, "well?", desk.step)
+        ask(host.bot, said_in_group("hi", BORIS).message, "well?", desk.step)
         storage.calls.clear()
-        host.deliver(said("a"), said("b"), said("/help"))
+        host.deliver(said_in_group("a"), said_in_group("b"), said_in_group("/help"))
         assert ({"get": 3}, []) == (dict(storage.calls), host.raised)
 
     def test_a_service_message_is_nothing(self, simple_host: Host) -> None:
@@ -224,7 +233,7 @@ class TestWhatItCosts:
         storage = HeldStorage()
         desk = Desk(host, storage, listens=False)
         desk.sessions.attach(host.bot)
-        host.deliver(said("a"), said("/help"))
+        host.deliver(said_in_group("a"), said_in_group("/help"))
         assert ({}, 2) == (storage.calls, len(desk.heard))
 
     def test_a_question_and_its_answer(self, simple_host: Host) -> None:
@@ -233,10 +242,10 @@ class TestWhatItCosts:
         """
         storage = HeldStorage()
         desk = Desk(simple_host, storage)
-        ask(simple_host.bot, said("hi").message, "well?", desk.step)
+        ask(simple_host.bot, said_in_group("hi").message, "well?", desk.step)
         assert {"hold": 1, "get": 1, "set": 1} == storage.calls
         storage.calls.clear()
-        simple_host.deliver(said("Ada"))
+        simple_host.deliver(said_in_group("Ada"))
         assert {"hold": 1, "get": 2, "delete": 1} == storage.calls
 
 
@@ -248,12 +257,12 @@ class TestAFailedRead:
         """
         storage = UnreachableStorage()
         desk = Desk(host, storage)
-        host.deliver(said("ask me"))
+        host.deliver(said_in_group("ask me"))
         storage.is_away = True
-        host.deliver(said("Ada"))
+        host.deliver(said_in_group("Ada"))
         assert ([StorageError], []) == ([type(error) for error in host.raised], desk.heard)
         storage.is_away = False
-        host.deliver(said("Ada"))
+        host.deliver(said_in_group("Ada"))
         assert [("step", "Ada")] == desk.heard
 
     def test_a_record_that_cannot_be_read_stays(self, simple_host: Host) -> None:
@@ -264,6 +273,6 @@ class TestAFailedRead:
         desk = Desk(simple_host, storage)
         key = f"ask:{BOT['id']}:{ANNA_IN_GROUP}"
         storage.set(key, b"damaged")
-        simple_host.deliver(said("Ada"), said("Bob", BORIS))
+        simple_host.deliver(said_in_group("Ada"), said_in_group("Bob", BORIS))
         assert [DecodeError] == [type(error) for error in simple_host.raised]
         assert ([("handler", "Bob")], b"damaged") == (desk.heard, storage.get(key))

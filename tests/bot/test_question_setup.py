@@ -7,16 +7,15 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from desk import Desk, said
 from telebot import TeleBot
 from telebot.async_telebot import AsyncTeleBot
-from updates import TOKEN
 
+from support.bots import Desk, said_in_group
+from support.updates import TOKEN
 from telesession import MemoryStorage, SessionError, Sessions, ask, cancel, use_questions
 
 if TYPE_CHECKING:
-    from host import Host
-
+    from support.bots import Host
     from telesession.testing import BotAPI
 
 
@@ -70,7 +69,7 @@ class TestSettingUp:
         with pytest.raises(error, match=reason):
             use_questions(simple_host.bot, sessions, steps=[step])
         with pytest.raises(error, match=reason):
-            ask(simple_host.bot, said("hi").message, "well?", step)
+            ask(simple_host.bot, said_in_group("hi").message, "well?", step)
         assert ([], []) == (bot_api.calls_of("sendMessage"), list(sessions.keys()))
 
     def test_steps_are_a_list(self, simple_host: Host) -> None:
@@ -92,7 +91,7 @@ class TestSettingUp:
         with pytest.raises(ValueError, match=r"two steps named 'make_step\.<locals>\.take'"):
             use_questions(simple_host.bot, sessions, steps=[second])
         with pytest.raises(ValueError, match="define it outside of the handler"):
-            ask(simple_host.bot, said("hi").message, "well?", second)
+            ask(simple_host.bot, said_in_group("hi").message, "well?", second)
         assert [] == list(sessions.keys())
 
     def test_a_bot_without_sessions_cannot_ask(self, simple_host: Host, bot_api: BotAPI) -> None:
@@ -101,9 +100,9 @@ class TestSettingUp:
         that says what to call.
         """
         with pytest.raises(SessionError, match="call use_questions"):
-            ask(simple_host.bot, said("hi").message, "well?", step_one)
+            ask(simple_host.bot, said_in_group("hi").message, "well?", step_one)
         with pytest.raises(SessionError, match="call use_questions"):
-            cancel(simple_host.bot, said("hi").message)
+            cancel(simple_host.bot, said_in_group("hi").message)
         assert [] == bot_api.calls_of("sendMessage")
 
     def test_only_a_telebot_is_one(self) -> None:
@@ -137,8 +136,8 @@ class TestSettingUp:
         bot.register_message_handler(lambda _: heard.append("old"), commands=None)
         desk = Desk(simple_host)
         bot.register_message_handler(lambda _: heard.append("new"))
-        ask(bot, said("hi").message, "well?", desk.step)
-        simple_host.deliver(said("Ada"), said("hi"))
+        ask(bot, said_in_group("hi").message, "well?", desk.step)
+        simple_host.deliver(said_in_group("Ada"), said_in_group("hi"))
         assert ([("step", "Ada")], ["old"]) == (desk.heard, heard)
 
     def test_it_listens_when_sessions_are_attached_later(self, host: Host) -> None:
@@ -147,7 +146,7 @@ class TestSettingUp:
         """
         desk = Desk(host)
         Sessions(storage=MemoryStorage()).attach(host.bot)
-        host.deliver(said("ask me"), said("Ada"))
+        host.deliver(said_in_group("ask me"), said_in_group("Ada"))
         assert ([("step", "Ada")], []) == (desk.heard, host.raised)
 
     def test_detach_takes_away_what_attach_brought(self, host: Host) -> None:
@@ -158,11 +157,11 @@ class TestSettingUp:
         desk = Desk(host, listens=False)
         before = state_of(host.bot)
         desk.sessions.attach(host.bot)
-        host.deliver(said("ask me"))
+        host.deliver(said_in_group("ask me"))
         listening = state_of(host.bot)
         desk.sessions.detach(host.bot)
         assert (False, True) == (before == listening, before == state_of(host.bot))
-        host.deliver(said("Ada"))
+        host.deliver(said_in_group("Ada"))
         assert ([("handler", "Ada")], []) == (desk.heard, host.raised)
 
     def test_detach_leaves_what_use_questions_brought(self, simple_host: Host) -> None:
@@ -171,9 +170,9 @@ class TestSettingUp:
         """
         desk = Desk(simple_host)
         desk.sessions.attach(simple_host.bot)
-        simple_host.deliver(said("ask me"))
+        simple_host.deliver(said_in_group("ask me"))
         desk.sessions.detach(simple_host.bot)
-        simple_host.deliver(said("Ada"))
+        simple_host.deliver(said_in_group("Ada"))
         assert [("step", "Ada")] == desk.heard
 
 

@@ -7,13 +7,20 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
-from clocks import MICROSECOND, PATIENCE
-from desk import ANNA_IN_GROUP, Desk, Refusal, UnreachableStorage, said
-from host import Host, make_host
-from other_threads import start
 from telebot.handler_backends import BaseMiddleware, ContinueHandling
-from updates import ANNA, BORIS, GROUP
 
+from support.bots import (
+    ANNA_IN_GROUP,
+    Desk,
+    Host,
+    Refusal,
+    UnreachableStorage,
+    make_host,
+    said_in_group,
+)
+from support.clocks import MICROSECOND, PATIENCE
+from support.threads import start
+from support.updates import ANNA, BORIS, GROUP
 from telesession import (
     MemoryStorage,
     Session,
@@ -54,7 +61,7 @@ class TestItsSession:
             session.begun = True
             ask(host.bot, message, "your name?", take_name)
 
-        host.deliver(said("hi"), said("Ada"))
+        host.deliver(said_in_group("hi"), said_in_group("Ada"))
         assert ([], {"begun": True, "name": "Ada"}) == (host.raised, sessions.peek(ANNA["id"]))
 
     def test_it_comes_with_use_questions_alone(self, host: Host) -> None:
@@ -68,7 +75,7 @@ class TestItsSession:
 
         use_questions(host.bot, sessions, steps=[take_name])
         host.bot.register_message_handler(lambda m: ask(host.bot, m, "your name?", take_name))
-        host.deliver(said("hi"), said("Ada"))
+        host.deliver(said_in_group("hi"), said_in_group("Ada"))
         assert ([], {"name": "Ada"}) == (host.raised, sessions.peek(ANNA["id"]))
 
     def test_a_decorated_step_keeps_its_own(self, host: Host) -> None:
@@ -84,7 +91,7 @@ class TestItsSession:
 
         use_questions(host.bot, attached, steps=[take_name])
         host.bot.register_message_handler(lambda m: ask(host.bot, m, "your name?", take_name))
-        host.deliver(said("hi"), said("Ada"))
+        host.deliver(said_in_group("hi"), said_in_group("Ada"))
         assert ([], {"name": "Ada"}) == (host.raised, own.peek(ANNA["id"]))
         assert [] == list(attached.keys())[1:]
         assert None is attached.peek(ANNA["id"])
@@ -103,7 +110,7 @@ class TestItsSession:
 
         use_questions(host.bot, people, steps=[take_name])
         host.bot.register_message_handler(lambda m: ask(host.bot, m, "your name?", take_name))
-        host.deliver(said("hi"), said("Ada"))
+        host.deliver(said_in_group("hi"), said_in_group("Ada"))
         assert ([], {"name": "Ada"}, {"latest": "Ada"}) == (
             host.raised,
             people.peek(ANNA["id"]),
@@ -128,7 +135,7 @@ class TestItsSession:
             session.answers = []
             ask(host.bot, message, "what?", take)
 
-        host.deliver(said("hi"), said("a"), said("b"))
+        host.deliver(said_in_group("hi"), said_in_group("a"), said_in_group("b"))
         assert ([], {"answers": ["a", "b"]}) == (host.raised, sessions.peek(ANNA_IN_GROUP))
 
     def test_what_a_step_returns_goes_to_telebot(self, host: Host) -> None:
@@ -141,8 +148,8 @@ class TestItsSession:
             desk.heard.append(("step", message.text))
             return ContinueHandling()
 
-        ask(host.bot, said("hi").message, "well?", pass_on)
-        host.deliver(said("Ada"))
+        ask(host.bot, said_in_group("hi").message, "well?", pass_on)
+        host.deliver(said_in_group("Ada"))
         assert [("step", "Ada"), ("handler", "Ada")] == desk.heard
 
 
@@ -163,10 +170,10 @@ class TestAStepThatRaises:
                 raise Refusal
 
         use_questions(host.bot, sessions, steps=[take])
-        ask(host.bot, said("hi").message, "well?", take)
-        host.deliver(said("bad"))
+        ask(host.bot, said_in_group("hi").message, "well?", take)
+        host.deliver(said_in_group("bad"))
         assert ([Refusal], None) == ([type(e) for e in host.raised], sessions.peek(ANNA["id"]))
-        host.deliver(said("good"), said("bye"))
+        host.deliver(said_in_group("good"), said_in_group("bye"))
         assert (["bad", "good"], {"answer": "good"}) == (seen, sessions.peek(ANNA["id"]))
         assert [("handler", "bye")] == desk.heard
 
@@ -196,8 +203,8 @@ class TestAStepThatRaises:
             raise Refusal
 
         use_questions(host.bot, Sessions(storage=MemoryStorage()), steps=[take])
-        ask(host.bot, said("hi").message, "well?", take)
-        host.deliver(said("Ada"))
+        ask(host.bot, said_in_group("hi").message, "well?", take)
+        host.deliver(said_in_group("Ada"))
         assert [("Ada", Refusal)] == seen
 
     @pytest.mark.parametrize(("more", "hears"), [(40 - MICROSECOND, "step"), (40, "handler")])
@@ -215,11 +222,11 @@ class TestAStepThatRaises:
                 raise trouble.pop()
             desk.step(message)
 
-        ask(simple_host.bot, said("hi").message, "well?", take, timeout=60)
+        ask(simple_host.bot, said_in_group("hi").message, "well?", take, timeout=60)
         frozen_time.tick(20)
-        simple_host.deliver(said("bad"))
+        simple_host.deliver(said_in_group("bad"))
         frozen_time.tick(more)
-        simple_host.deliver(said("good"))
+        simple_host.deliver(said_in_group("good"))
         assert ([(hears, "good")], 1) == (desk.heard, len(simple_host.raised))
 
     def test_a_step_that_takes_longer_than_was_left_waits_again(
@@ -235,8 +242,8 @@ class TestAStepThatRaises:
             frozen_time.tick(3600)
             raise Refusal
 
-        ask(simple_host.bot, said("hi").message, "well?", take, timeout=60)
-        simple_host.deliver(said("one"), said("two"))
+        ask(simple_host.bot, said_in_group("hi").message, "well?", take, timeout=60)
+        simple_host.deliver(said_in_group("one"), said_in_group("two"))
         assert [("take", "one"), ("take", "two")] == desk.heard
         assert [Refusal, Refusal] == [type(error) for error in simple_host.raised]
 
@@ -253,8 +260,8 @@ class TestAStepThatRaises:
             if trouble:
                 raise trouble.pop()
 
-        ask(simple_host.bot, said("hi").message, "well?", take)
-        simple_host.deliver(said("one"), said("two"), said("three"))
+        ask(simple_host.bot, said_in_group("hi").message, "well?", take)
+        simple_host.deliver(said_in_group("one"), said_in_group("two"), said_in_group("three"))
         assert [("take", "one"), ("take", "two"), ("step", "three")] == desk.heard
 
     def test_what_another_handler_asked_meanwhile_stays(self, simple_host: Host) -> None:
@@ -265,11 +272,11 @@ class TestAStepThatRaises:
         desk, bot = Desk(simple_host), simple_host.bot
 
         def take(message: Any) -> None:
-            start(desk.ask, said("/order").message).join(PATIENCE)
+            start(desk.ask, said_in_group("/order").message).join(PATIENCE)
             raise Refusal
 
-        ask(bot, said("hi").message, "well?", take)
-        simple_host.deliver(said("bad"), said("for the command"))
+        ask(bot, said_in_group("hi").message, "well?", take)
+        simple_host.deliver(said_in_group("bad"), said_in_group("for the command"))
         assert [("step", "for the command")] == desk.heard
 
     def test_what_the_step_asked_somebody_else_is_no_reason(self, simple_host: Host) -> None:
@@ -279,12 +286,12 @@ class TestAStepThatRaises:
         desk, bot = Desk(simple_host), simple_host.bot
 
         def take(message: Any) -> None:
-            start(desk.ask, said("/order").message).join(PATIENCE)
-            ask(bot, said("hi", BORIS).message, "well?", take)
+            start(desk.ask, said_in_group("/order").message).join(PATIENCE)
+            ask(bot, said_in_group("hi", BORIS).message, "well?", take)
             raise Refusal
 
-        ask(bot, said("hi").message, "well?", take)
-        simple_host.deliver(said("bad"), said("for the command"))
+        ask(bot, said_in_group("hi").message, "well?", take)
+        simple_host.deliver(said_in_group("bad"), said_in_group("for the command"))
         assert [("step", "for the command")] == desk.heard
 
     def test_a_storage_that_is_away_does_not_hide_what_the_step_raised(
@@ -300,8 +307,8 @@ class TestAStepThatRaises:
             storage.is_away = True
             raise Refusal
 
-        ask(simple_host.bot, said("hi").message, "well?", take)
-        simple_host.deliver(said("secret"))
+        ask(simple_host.bot, said_in_group("hi").message, "well?", take)
+        simple_host.deliver(said_in_group("secret"))
         assert [Refusal] == [type(error) for error in simple_host.raised]
         assert (1, True, False) == (
             len(caplog.records),
@@ -321,9 +328,9 @@ class TestAStepThatRaises:
             desk.heard.append(("take", message.text))
             ask(simple_host.bot, message, "next?", desk.step)
 
-        ask(simple_host.bot, said("hi").message, "well?", take)
+        ask(simple_host.bot, said_in_group("hi").message, "well?", take)
         bot_api.fail_next("sendMessage", 400)
-        simple_host.deliver(said("one"), said("two"), said("three"))
+        simple_host.deliver(said_in_group("one"), said_in_group("two"), said_in_group("three"))
         assert [("take", "one"), ("take", "two"), ("step", "three")] == desk.heard
 
 
@@ -374,10 +381,11 @@ ANSWERS = 6
 def answer_at_once(storage: MeetingStorage, host: Host, rounds: int) -> list[str]:
     """Who hears the answers that come at the same time, after all have seen that one is wanted."""
     desk = Desk(host, storage)
-    ask(host.bot, said("hi").message, "well?", desk.step)
+    ask(host.bot, said_in_group("hi").message, "well?", desk.step)
     storage.rounds = rounds
     threads = [
-        start(host.bot.process_new_updates, [said(str(number))]) for number in range(ANSWERS)
+        start(host.bot.process_new_updates, [said_in_group(str(number))])
+        for number in range(ANSWERS)
     ]
     for thread in threads:
         thread.join(PATIENCE)
@@ -415,8 +423,8 @@ class TestAtTheSameTime:
 
             start(work).join(PATIENCE)
 
-        ask(bot, said("hi").message, "well?", take)
-        simple_host.deliver(said("yes"))
+        ask(bot, said_in_group("hi").message, "well?", take)
+        simple_host.deliver(said_in_group("yes"))
         assert [True] == done
 
     def test_the_first_questions_may_be_asked_at_once(self, simple_host: Host) -> None:
@@ -447,12 +455,12 @@ class TestAtTheSameTime:
 
         asked = [(ANNA, take_tea), (BORIS, take_cake)]
         threads = [
-            start(ask, simple_host.bot, said("hi", person).message, "well?", step)
+            start(ask, simple_host.bot, said_in_group("hi", person).message, "well?", step)
             for person, step in asked
         ]
         for thread in threads:
             thread.join(PATIENCE)
-        simple_host.deliver(said("A", ANNA), said("B", BORIS))
+        simple_host.deliver(said_in_group("A", ANNA), said_in_group("B", BORIS))
         assert [("tea", "A"), ("cake", "B")] == heard
         assert 1 == len(simple_host.bot.message_handlers)
         sessions.detach(simple_host.bot)

@@ -6,13 +6,21 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from clocks import MICROSECOND
-from desk import ANNA_IN_GROUP, Desk, pressed, said, waiting
-from host import Host, make_host
-from stages import on_stage
 from telebot import types
 from telebot.apihelper import ApiTelegramException
-from updates import (
+
+from support.bots import (
+    ANNA_IN_GROUP,
+    Desk,
+    Host,
+    make_host,
+    on_stage,
+    pressed,
+    said_in_group,
+    waiting_questions,
+)
+from support.clocks import MICROSECOND
+from support.updates import (
     ANNA,
     BORIS,
     DIRECT_MESSAGES,
@@ -24,15 +32,14 @@ from updates import (
     private,
     update,
 )
-
 from telesession import Sessions, SQLiteStorage, Storage, ask, cancel
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from freezegun.api import FrozenDateTimeFactory
-    from stages import Stage
 
+    from support.bots import Stage
     from telesession.testing import BotAPI
 
 
@@ -49,7 +56,7 @@ class TestWhatIsSent:
         """
         keyboard = types.ReplyKeyboardMarkup().add("yes", "no")
         desk = Desk(simple_host, parse_mode="HTML", reply_markup=keyboard, protect_content=True)
-        simple_host.deliver(said("ask me"))
+        simple_host.deliver(said_in_group("ask me"))
         (call,) = bot_api.calls_of("sendMessage")
         sent = {name: call.params[name] for name in ("chat_id", "text", "parse_mode")}
         assert {"chat_id": str(GROUP["id"]), "text": "well?", "parse_mode": "HTML"} == sent
@@ -65,9 +72,11 @@ class TestWhatIsSent:
         desk = Desk(simple_host)
         topic = in_topic(FORUM, 31)
         asking = (
-            said("ask me", chat=FORUM, **topic) if kind == "message" else pressed(FORUM, **topic)
+            said_in_group("ask me", chat=FORUM, **topic)
+            if kind == "message"
+            else pressed(FORUM, **topic)
         )
-        simple_host.deliver(asking, said("yes", chat=FORUM, **topic))
+        simple_host.deliver(asking, said_in_group("yes", chat=FORUM, **topic))
         assert ["31"] == [c.params["message_thread_id"] for c in bot_api.calls_of("sendMessage")]
         assert [("step", "yes")] == desk.heard
 
@@ -78,7 +87,7 @@ class TestWhatIsSent:
         A reply in a group that is no forum has a thread, to which nothing can be sent.
         """
         Desk(simple_host)
-        simple_host.deliver(said("ask me", message_thread_id=31))
+        simple_host.deliver(said_in_group("ask me", message_thread_id=31))
         assert [False] == [
             "message_thread_id" in call.params for call in bot_api.calls_of("sendMessage")
         ]
@@ -91,7 +100,9 @@ class TestWhatIsSent:
         """
         Desk(simple_host)
         topic = {"topic_id": 412587349, "user": ANNA}
-        simple_host.deliver(said("ask me", chat=DIRECT_MESSAGES, direct_messages_topic=topic))
+        simple_host.deliver(
+            said_in_group("ask me", chat=DIRECT_MESSAGES, direct_messages_topic=topic)
+        )
         assert ["412587349"] == [
             call.params.get("direct_messages_topic_id") for call in bot_api.calls_of("sendMessage")
         ]
@@ -101,7 +112,7 @@ class TestWhatIsSent:
         Who says where to send it decides.
         """
         Desk(simple_host, message_thread_id=77)
-        simple_host.deliver(said("ask me", chat=FORUM, **in_topic(FORUM, 31)))
+        simple_host.deliver(said_in_group("ask me", chat=FORUM, **in_topic(FORUM, 31)))
         assert ["77"] == [c.params["message_thread_id"] for c in bot_api.calls_of("sendMessage")]
 
     def test_what_was_not_sent_waits_for_nobody(self, host: Host, bot_api: BotAPI) -> None:
@@ -110,24 +121,24 @@ class TestWhatIsSent:
         """
         desk = Desk(host)
         bot_api.fail_next("sendMessage", 403)
-        host.deliver(said("ask me"), said("what?"))
+        host.deliver(said_in_group("ask me"), said_in_group("what?"))
         assert [ApiTelegramException] == [type(error) for error in host.raised]
         assert [("handler", "what?")] == desk.heard
-        assert [] == waiting(desk.sessions._storage)
+        assert [] == waiting_questions(desk.sessions._storage)
 
     def test_it_waits_before_it_is_sent(self, simple_host: Host, bot_api: BotAPI) -> None:
         """
         The quickest of users, who answers while the question is still being sent, is heard.
         """
         desk = Desk(simple_host)
-        send, answer = simple_host.bot.send_message, said("quick")
+        send, answer = simple_host.bot.send_message, said_in_group("quick")
 
         def send_slowly(*args: Any, **kwargs: Any) -> types.Message:
             simple_host.bot.process_new_updates([answer])
             return send(*args, **kwargs)
 
         simple_host.bot.send_message = send_slowly
-        simple_host.deliver(said("ask me"))
+        simple_host.deliver(said_in_group("ask me"))
         assert [("step", "quick")] == desk.heard
 
 
@@ -142,8 +153,10 @@ class TestOneQuestionAfterTheOther:
             desk.heard.append(("number", message.text))
             ask(host.bot, message, "?", desk.step if message.text == "4" else take_number)
 
-        ask(host.bot, said("hi").message, "how many?", take_number)
-        host.deliver(said("many"), said("4"), said("Ada"), said("bye"))
+        ask(host.bot, said_in_group("hi").message, "how many?", take_number)
+        host.deliver(
+            said_in_group("many"), said_in_group("4"), said_in_group("Ada"), said_in_group("bye")
+        )
         expected = [("number", "many"), ("number", "4"), ("step", "Ada"), ("handler", "bye")]
         assert (expected, []) == (desk.heard, host.raised)
 
@@ -156,9 +169,9 @@ class TestOneQuestionAfterTheOther:
         def other(message: Any) -> None:
             desk.heard.append(("other", message.text))
 
-        host.deliver(said("ask me"))
-        ask(host.bot, said("hi").message, "or else?", other)
-        host.deliver(said("a"), said("b"))
+        host.deliver(said_in_group("ask me"))
+        ask(host.bot, said_in_group("hi").message, "or else?", other)
+        host.deliver(said_in_group("a"), said_in_group("b"))
         assert [("other", "a"), ("handler", "b")] == desk.heard
 
     def test_one_that_waits_for_ever_does_not_get_the_time_of_the_first(
@@ -168,10 +181,10 @@ class TestOneQuestionAfterTheOther:
         A question without a time-out outlives the time-out of the question that it replaced.
         """
         desk = Desk(simple_host)
-        ask(simple_host.bot, said("hi").message, "quick?", desk.step, timeout=60)
-        ask(simple_host.bot, said("hi").message, "well?", desk.step)
+        ask(simple_host.bot, said_in_group("hi").message, "quick?", desk.step, timeout=60)
+        ask(simple_host.bot, said_in_group("hi").message, "well?", desk.step)
         frozen_time.tick(3600)
-        simple_host.deliver(said("yes"))
+        simple_host.deliver(said_in_group("yes"))
         assert [("step", "yes")] == desk.heard
 
     def test_one_with_a_time_out_does_not_wait_as_long_as_the_first(
@@ -181,11 +194,11 @@ class TestOneQuestionAfterTheOther:
         A time-out counts from its own question, though the one before waited for ever.
         """
         desk = Desk(simple_host)
-        ask(simple_host.bot, said("hi").message, "well?", desk.step)
+        ask(simple_host.bot, said_in_group("hi").message, "well?", desk.step)
         frozen_time.tick(3600)
-        ask(simple_host.bot, said("hi").message, "quick?", desk.step, timeout=60)
+        ask(simple_host.bot, said_in_group("hi").message, "quick?", desk.step, timeout=60)
         frozen_time.tick(60)
-        simple_host.deliver(said("late"))
+        simple_host.deliver(said_in_group("late"))
         assert [("handler", "late")] == desk.heard
 
 
@@ -204,13 +217,16 @@ class TestTimeOut:
         the record itself is gone by then.
         """
         desk = Desk(simple_host, storage, timeout=timeout)
-        simple_host.deliver(said("ask me"))
+        simple_host.deliver(said_in_group("ask me"))
         frozen_time.tick(60 - MICROSECOND)
-        simple_host.deliver(said("in time"), said("ask me"))
-        assert [ANNA_IN_GROUP] == waiting(storage)
+        simple_host.deliver(said_in_group("in time"), said_in_group("ask me"))
+        assert [ANNA_IN_GROUP] == waiting_questions(storage)
         frozen_time.tick(60)
-        assert ([], False) == (list(storage.keys()), cancel(simple_host.bot, said("").message))
-        simple_host.deliver(said("late"))
+        assert ([], False) == (
+            list(storage.keys()),
+            cancel(simple_host.bot, said_in_group("").message),
+        )
+        simple_host.deliver(said_in_group("late"))
         assert ([("step", "in time"), ("handler", "late")], []) == (desk.heard, simple_host.raised)
 
     def test_messages_of_others_do_not_renew_it(
@@ -221,12 +237,14 @@ class TestTimeOut:
         time-out alone.
         """
         desk = Desk(simple_host, timeout=60)
-        simple_host.deliver(said("ask me"))
+        simple_host.deliver(said_in_group("ask me"))
         frozen_time.tick(59)
         titled = update("message", message(GROUP, ANNA, new_chat_title="Tea", text=None))
-        simple_host.deliver(said("x", BORIS), said("x", chat=private(ANNA)), titled)
+        simple_host.deliver(
+            said_in_group("x", BORIS), said_in_group("x", chat=private(ANNA)), titled
+        )
         frozen_time.tick(1)
-        simple_host.deliver(said("late"))
+        simple_host.deliver(said_in_group("late"))
         assert ("handler", "late") == desk.heard[-1]
 
     @pytest.mark.parametrize(
@@ -242,8 +260,11 @@ class TestTimeOut:
         """
         desk = Desk(simple_host)
         with pytest.raises(error, match="the timeout of a question must be"):
-            ask(simple_host.bot, said("hi").message, "well?", desk.step, timeout=timeout)
-        assert ([], []) == (bot_api.calls_of("sendMessage"), waiting(desk.sessions._storage))
+            ask(simple_host.bot, said_in_group("hi").message, "well?", desk.step, timeout=timeout)
+        assert ([], []) == (
+            bot_api.calls_of("sendMessage"),
+            waiting_questions(desk.sessions._storage),
+        )
 
 
 class TestCancel:
@@ -252,15 +273,15 @@ class TestCancel:
         To cancel ends the question of this sender in this chat, and says if there was one.
         """
         desk, bot = Desk(host), host.bot
-        ask(bot, said("hi").message, "well?", desk.step)
-        ask(bot, said("hi", BORIS).message, "well?", desk.step)
-        elsewhere = cancel(bot, said("x", chat=private(ANNA)).message)
+        ask(bot, said_in_group("hi").message, "well?", desk.step)
+        ask(bot, said_in_group("hi", BORIS).message, "well?", desk.step)
+        elsewhere = cancel(bot, said_in_group("x", chat=private(ANNA)).message)
         assert (False, True, False) == (
             elsewhere,
-            cancel(bot, said("x").message),
-            cancel(bot, said("x").message),
+            cancel(bot, said_in_group("x").message),
+            cancel(bot, said_in_group("x").message),
         )
-        host.deliver(said("A", ANNA), said("B", BORIS))
+        host.deliver(said_in_group("A", ANNA), said_in_group("B", BORIS))
         assert [("handler", "A"), ("step", "B")] == desk.heard
 
     def test_the_handler_of_a_command_learns_of_it(self, host: Host) -> None:
@@ -278,9 +299,9 @@ class TestCancel:
                 "filters": {"commands": ["cancel"]},
             },
         )
-        host.deliver(said("ask me"), said("/cancel", BORIS))
+        host.deliver(said_in_group("ask me"), said_in_group("/cancel", BORIS))
         assert [False, False] == said_of_it
-        host.deliver(said("/cancel"), said("/cancel"), said("Ada"))
+        host.deliver(said_in_group("/cancel"), said_in_group("/cancel"), said_in_group("Ada"))
         assert [False, False, True, False, False, False] == said_of_it
         assert ([("handler", "Ada")], []) == (desk.heard, host.raised)
 
@@ -289,8 +310,8 @@ class TestCancel:
         What a command has ended is not said of an update that the same thread handles later.
         """
         Desk(simple_host)
-        simple_host.deliver(said("ask me"), said("/help"))
-        later = said("x", BORIS), said("x", ANNA)
+        simple_host.deliver(said_in_group("ask me"), said_in_group("/help"))
+        later = said_in_group("x", BORIS), said_in_group("x", ANNA)
         assert [False, False] == [cancel(simple_host.bot, each.message) for each in later]
 
     def test_a_button_cancels(self, simple_host: Host) -> None:
@@ -298,7 +319,7 @@ class TestCancel:
         A callback query cancels for whoever pressed, and not for the bot, whose message it is.
         """
         desk, bot = Desk(simple_host), simple_host.bot
-        ask(bot, said("hi").message, "well?", desk.step)
+        ask(bot, said_in_group("hi").message, "well?", desk.step)
         press = pressed(GROUP).callback_query
         assert (False, True) == (cancel(bot, press.message), cancel(bot, press))
 
@@ -319,10 +340,13 @@ class TestCancel:
         with SQLiteStorage(tmp_path / "bot.db") as storage:
             (before,) = make_host()
             Desk(before, storage)
-            before.deliver(said("ask me"))
+            before.deliver(said_in_group("ask me"))
             (after,) = make_host()
             Sessions(storage=storage).attach(after.bot)
-            assert (True, []) == (cancel(after.bot, said("x").message), waiting(storage))
+            assert (True, []) == (
+                cancel(after.bot, said_in_group("x").message),
+                waiting_questions(storage),
+            )
 
 
 class TestQuestionsExample:

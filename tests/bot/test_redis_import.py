@@ -8,16 +8,23 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-import imported_states
 import pytest
 import redis
-from clocks import PATIENCE
-from imported_states import OLDER_STATES, PLACES, fill, read, read_older, record
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from redis_server import Monitor, Server, patient_url
 from telebot.storage import StateRedisStorage
 
+import support.bots
+from support.bots import (
+    OLDER_STATES,
+    STATE_PLACES,
+    fill_states,
+    read_older_states,
+    read_states,
+    state_record,
+)
+from support.clocks import PATIENCE
+from support.servers import Monitor, Server, patient_url
 from telesession import (
     MemoryStorage,
     RedisStorage,
@@ -29,7 +36,7 @@ from telesession import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-memory = imported_states.memory
+memory = support.bots.json_memory
 
 
 @pytest.fixture
@@ -52,7 +59,11 @@ def theirs(client: redis.Redis) -> StateRedisStorage:
     return StateRedisStorage(connection_pool=client.connection_pool)
 
 
-OLDER = {-100: {"1": record(a=1), "2": record(a=2), "3": record()}, 42: {"42": record(a=4)}, 7: {}}
+OLDER = {
+    -100: {"1": state_record(a=1), "2": state_record(a=2), "3": state_record()},
+    42: {"42": state_record(a=4)},
+    7: {},
+}
 
 
 def write_older(client: redis.Redis, prefix: str = "telebot_") -> None:
@@ -75,28 +86,28 @@ class TestRedisServer:
         self, theirs: StateRedisStorage, reader: redis.Redis, memory: MemoryStorage
     ) -> None:
         """Every state on the server is there, with its data, with replies decoded or not."""
-        fill(theirs)
-        assert len(PLACES) == import_telebot_redis(reader, memory)
-        assert read(theirs) == read(SessionStateStorage(memory))
+        fill_states(theirs)
+        assert len(STATE_PLACES) == import_telebot_redis(reader, memory)
+        assert read_states(theirs) == read_states(SessionStateStorage(memory))
         assert 0 == import_telebot_redis(reader, memory)
 
     def test_the_new_storage_may_be_on_the_same_server(
         self, theirs: StateRedisStorage, reader: redis.Redis, server: Server
     ) -> None:
         """Records that go to the server that they come from do not get in each other's way."""
-        fill(theirs)
+        fill_states(theirs)
         write_older(reader)
         with RedisStorage(patient_url(server)) as storage:
             counts = [import_telebot_redis(reader, storage, bot_id=1) for _ in range(2)]
-            assert [len(PLACES) + 3, 0] == counts
-            assert read(theirs) == read(SessionStateStorage(storage))
+            assert [len(STATE_PLACES) + 3, 0] == counts
+            assert read_states(theirs) == read_states(SessionStateStorage(storage))
 
     def test_the_older_format_is_read(self, client: redis.Redis, reader: redis.Redis) -> None:
         """Of what telebot 4.22.0 left, all users of every chat are there, for the bot that asks."""
         write_older(client)
         storage = MemoryStorage()
         assert 4 == import_telebot_redis(reader, storage, bot_id=1)
-        assert OLDER_STATES == read_older(storage)
+        assert OLDER_STATES == read_older_states(storage)
 
     def test_telebots_own_migration_loses_users(
         self, client: redis.Redis, theirs: StateRedisStorage
@@ -111,7 +122,7 @@ class TestRedisServer:
         self, client: redis.Redis, theirs: StateRedisStorage, memory: MemoryStorage
     ) -> None:
         """Where records do not say whose they are, nothing is imported without the bot's id."""
-        fill(theirs)
+        fill_states(theirs)
         write_older(client)
         with pytest.raises(ValueError, match=r"pass bot_id=, the number before the colon"):
             import_telebot_redis(client, memory)
@@ -135,18 +146,18 @@ class TestRedisServer:
         """Records of other prefixes and separators are read with them, and with nothing else."""
         pool = client.connection_pool
         theirs = StateRedisStorage(connection_pool=pool, prefix=prefix, separator="/")
-        fill(theirs)
-        fill(StateRedisStorage(connection_pool=pool, prefix="botx", separator="/"))
+        fill_states(theirs)
+        fill_states(StateRedisStorage(connection_pool=pool, prefix="botx", separator="/"))
         write_older(client, prefix)
         options = {"prefix": prefix, "separator": "/", "older_prefix": prefix}
-        assert len(PLACES) + 3 == import_telebot_redis(reader, memory, bot_id=1, **options)
-        assert read(theirs) == read(SessionStateStorage(memory))
+        assert len(STATE_PLACES) + 3 == import_telebot_redis(reader, memory, bot_id=1, **options)
+        assert read_states(theirs) == read_states(SessionStateStorage(memory))
 
     def test_what_is_not_telebots_is_not_read(
         self, client: redis.Redis, theirs: StateRedisStorage, memory: MemoryStorage
     ) -> None:
         """Keys that telebot would not name so are left alone, whatever they are."""
-        fill(theirs, PLACES[:2])
+        fill_states(theirs, STATE_PLACES[:2])
         for name in ("telebot:lock", "telebot:1:42:x", "telebot_cache", "telebot_1_2", "telebot"):
             client.set(name, "something")
         client.set(b"telebot:\xff", "something")
@@ -160,13 +171,15 @@ class TestRedisServer:
         theirs.reset_data(42, 42, bot_id=1)
         theirs.save(-100, 42, {"a": 1}, bot_id=1)
         assert 2 == import_telebot_redis(theirs.redis, memory)
-        assert read(theirs, PLACES[:2]) == read(SessionStateStorage(memory), PLACES[:2])
+        assert read_states(theirs, STATE_PLACES[:2]) == read_states(
+            SessionStateStorage(memory), STATE_PLACES[:2]
+        )
 
     def test_what_goes_in_between_is_gone(
         self, client: redis.Redis, server: Server, memory: MemoryStorage
     ) -> None:
         """Records that are deleted after they were listed are not imported."""
-        fill(StateRedisStorage(connection_pool=client.connection_pool))
+        fill_states(StateRedisStorage(connection_pool=client.connection_pool))
         write_older(client)
         with Vanishing(port=server.port, socket_timeout=PATIENCE) as vanishing:
             assert 0 == import_telebot_redis(vanishing, memory, bot_id=1)
@@ -175,7 +188,7 @@ class TestRedisServer:
         """An import sends nothing but `SCAN`, `HGETALL` and `GET`, and leaves all as it was."""
         # A server of its own: on that of all tests there may be somebody who is not done yet.
         with Server() as server, server.client() as client:
-            fill(StateRedisStorage(connection_pool=client.connection_pool))
+            fill_states(StateRedisStorage(connection_pool=client.connection_pool))
             write_older(client)
             before = {name: client.dump(name) for name in client.scan_iter()}
             with Monitor(server) as monitor:
@@ -188,7 +201,7 @@ class TestRedisServer:
         self, client: redis.Redis, memory: MemoryStorage
     ) -> None:
         """A server with more records than it gives at once is read to the end."""
-        users = {str(number): record() for number in range(3)}
+        users = {str(number): state_record() for number in range(3)}
         client.mset({f"telebot_{chat}": json.dumps(users) for chat in range(700)})
         assert 2100 == import_telebot_redis(client, MemoryStorage(), bot_id=1)
 

@@ -7,19 +7,17 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
-import conversation
 import pytest
-from clocks import PATIENCE
-from conversation import KEY, KIND_CASES, keep, note, said
-from fields import fields_of
-from host import Host, make_host
-from other_threads import start
 from telebot import TeleBot, types
 from telebot.handler_backends import MemoryHandlerBackend
-from unfit_handlers import REFUSED
-from updates import register
-from waits import Waits
 
+import support.handlers
+from support.bots import Host, make_host
+from support.clocks import PATIENCE
+from support.handlers import KEY, KIND_CASES, REFUSED_HANDLERS, keep, note, said
+from support.sessions import fields_of
+from support.threads import Waits, start
+from support.updates import register
 from telesession import MemoryStorage, NoSessionKeyError, Session, Sessions
 from telesession.attachment import Attachment
 from telesession.storage.base import Hold
@@ -34,8 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-storage = conversation.storage
-sessions = conversation.sessions
+storage = support.handlers.counted_storage
+sessions = support.handlers.counted_sessions
 
 
 def counting_bot(sessions: Sessions[Session], **options: Any) -> TeleBot:
@@ -202,7 +200,7 @@ def test_a_step_that_cannot_have_a_session_does_not_stop_the_poller(
     bot = TeleBot(OFFLINE_TOKEN, exception_handler=handler, **options)
     sessions.attach(bot)
     bot.register_message_handler(keep)
-    bot.register_next_step_handler_by_chat_id(1, REFUSED[kind][0])
+    bot.register_next_step_handler_by_chat_id(1, REFUSED_HANDLERS[kind][0])
     # In one batch with the step, where a poller that was stopped would lose it.
     bot_api.user(1).send("lost to the step")
     bot_api.user(2).send("one")

@@ -8,13 +8,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import state_storage
-from clocks import PATIENCE
-from other_threads import OtherThread
-from state_storage import CHAT, USER
 from telebot import TeleBot
 from telebot.storage import StateMemoryStorage, StatePickleStorage
 
+import support.bots
+from support.bots import CHAT, USER
+from support.clocks import PATIENCE
+from support.threads import OtherThread
 from telesession import EncodeError, LockTimeoutError, SessionStateStorage, Storage
 from telesession.testing import OFFLINE_TOKEN, BotAPI, run_polling
 from telesession.testing.storage_suite import in_threads
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-states = state_storage.states
-in_memory = state_storage.in_memory
+states = support.bots.states
+in_memory = support.bots.states_in_memory
 
 
 class TestUnlikeTelebots:

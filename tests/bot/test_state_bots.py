@@ -5,10 +5,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-import state_storage
-from clocks import PATIENCE
-from stages import Stage, Terminal, on_stage
-from state_storage import USER
 from telebot import TeleBot
 from telebot.custom_filters import IsDigitFilter, StateFilter
 from telebot.states import State, StatesGroup
@@ -16,6 +12,9 @@ from telebot.states.sync import StateContext, StateMiddleware
 from telebot.storage import StateMemoryStorage, StateStorageBase
 from telebot.types import InlineKeyboardButton, InlineKeyboardMarkup
 
+import support.bots
+from support.bots import USER, Stage, Terminal, on_stage
+from support.clocks import PATIENCE
 from telesession import SessionStateStorage, SQLiteStorage
 from telesession.testing import OFFLINE_TOKEN, BotAPI, Group, run_polling
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-states = state_storage.states
+states = support.bots.states
 
 
 class Survey(StatesGroup):

@@ -6,20 +6,20 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import state_storage
 from hypothesis import given, settings, strategies as st
-from state_storage import CHAT, USER
 from telebot.states import State, StatesGroup
 from telebot.storage import StateMemoryStorage
-from unhurried import UNHURRIED
 
+import support.bots
+from support.bots import CHAT, USER
+from support.clocks import UNHURRIED
 from telesession import MemoryStorage, SessionStateStorage, Storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-states = state_storage.states
-in_memory = state_storage.in_memory
+states = support.bots.states
+in_memory = support.bots.states_in_memory
 
 
 class Order(StatesGroup):

@@ -6,12 +6,12 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import state_storage
 from hypothesis import given, settings, strategies as st
-from state_storage import CHAT, USER
 from telebot.storage import StateMemoryStorage, StateStorageBase
-from unhurried import UNHURRIED
 
+import support.bots
+from support.bots import CHAT, USER
+from support.clocks import UNHURRIED
 from telesession import MemoryStorage, Sessions, SessionStateStorage, Storage, StorageError
 from telesession.bot.states import place_key
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from freezegun.api import FrozenDateTimeFactory
 
-in_memory = state_storage.in_memory
+in_memory = support.bots.states_in_memory
 
 
 class TestInterface:

@@ -6,13 +6,20 @@ import logging
 from typing import TYPE_CHECKING
 
 import pytest
-from broken_storage import BrokenStorage
-from fields import set_fields
-from group_migrations import NEW, OLD, by_chats, count, said, told_in_group, told_in_supergroup
-from host import Host
-from moved_sessions import SECRET, payloads, stored
-from updates import BASIC_GROUP, GROUP
 
+from support.bots import Host
+from support.handlers import (
+    NEW_KEY,
+    OLD_KEY,
+    by_chats,
+    count_message,
+    said_in_chat,
+    told_in_group,
+    told_in_supergroup,
+)
+from support.sessions import set_fields
+from support.storages import SECRET, BrokenStorage, fields_by_key, payloads
+from support.updates import BASIC_GROUP, GROUP
 from telesession import LockTimeoutError, MemoryStorage, Session, Sessions, StorageError
 
 if TYPE_CHECKING:
@@ -33,15 +40,20 @@ ALL_OF_THEM = ["text", "migrate_to_chat_id", "migrate_from_chat_id", "text"]
 
 
 def all_of_them() -> list[types.Update]:
-    return [said("a", GROUP), told_in_group(), told_in_supergroup(), said("b", GROUP)]
+    return [
+        said_in_chat("a", GROUP),
+        told_in_group(),
+        told_in_supergroup(),
+        said_in_chat("b", GROUP),
+    ]
 
 
 def test_a_conflict_is_logged_and_loses_no_update(caplog: pytest.LogCaptureFixture) -> None:
     """Two sessions: both stay, the log has the keys and no value, and every handler is called."""
     storage = MemoryStorage()
     sessions = by_chats(storage)
-    set_fields(sessions, OLD, secret=SECRET)
-    set_fields(sessions, NEW, secret=SECRET[::-1])
+    set_fields(sessions, OLD_KEY, secret=SECRET)
+    set_fields(sessions, NEW_KEY, secret=SECRET[::-1])
     before = payloads(storage)
     host, got = listening_host(sessions)
     sessions.attach(host.bot, follow_migrations=True)
@@ -51,50 +63,50 @@ def test_a_conflict_is_logged_and_loses_no_update(caplog: pytest.LogCaptureFixtu
     assert ([], ALL_OF_THEM, before) == (host.raised, got, payloads(storage))
     logged = [(record.name, record.levelno) for record in caplog.records]
     assert [("telesession", logging.ERROR)] == logged
-    for part in (OLD, NEW, "delete the one that shall go"):
+    for part in (OLD_KEY, NEW_KEY, "delete the one that shall go"):
         assert part in caplog.text
     assert (False, False) == (SECRET in caplog.text, SECRET[::-1] in caplog.text)
 
 
-@pytest.mark.parametrize("busy", [OLD, NEW])
+@pytest.mark.parametrize("busy", [OLD_KEY, NEW_KEY])
 def test_a_busy_session_moves_when_it_is_next_used(
     busy: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The bot goes on at once, and whoever uses the session next moves it, or waits in vain."""
     storage = MemoryStorage()
     sessions = by_chats(storage, lock_timeout=0)
-    set_fields(sessions, OLD, counter=1)
+    set_fields(sessions, OLD_KEY, counter=1)
     host, got = listening_host(sessions)
     host.bot.message_handlers.reverse()
 
     with storage.hold(busy):
         host.bot.process_new_updates([told_in_group()])
-        with pytest.raises(LockTimeoutError), sessions.open(NEW):
+        with pytest.raises(LockTimeoutError), sessions.open(NEW_KEY):
             pass
-        between = list(sessions.keys()), sessions.peek(NEW), sessions.peek(OLD)
-    with sessions.open(OLD) as session:
+        between = list(sessions.keys()), sessions.peek(NEW_KEY), sessions.peek(OLD_KEY)
+    with sessions.open(OLD_KEY) as session:
         session.counter += 1
 
     assert ([], ["migrate_to_chat_id"]) == (host.raised, got)
-    assert ([OLD], {"counter": 1}, {"counter": 1}) == between
-    assert ({NEW: {"counter": 2}}, []) == (stored(sessions), caplog.records)
+    assert ([OLD_KEY], {"counter": 1}, {"counter": 1}) == between
+    assert ({NEW_KEY: {"counter": 2}}, []) == (fields_by_key(sessions), caplog.records)
 
 
 def test_what_could_not_move_is_not_begun_anew(caplog: pytest.LogCaptureFixture) -> None:
     """A storage that fails while the news are told and later on: an error, and no new session."""
     storage = BrokenStorage()
     sessions = by_chats(storage)
-    set_fields(sessions, OLD, counter=1)
+    set_fields(sessions, OLD_KEY, counter=1)
     host = Host()
     sessions.attach(host.bot, follow_migrations=True)
-    host.bot.register_message_handler(count, content_types=["text"])
-    for update in (told_in_group(), said("hi", GROUP), said("hi", BASIC_GROUP)):
+    host.bot.register_message_handler(count_message, content_types=["text"])
+    for update in (told_in_group(), said_in_chat("hi", GROUP), said_in_chat("hi", BASIC_GROUP)):
         storage.method = "get"
         host.deliver(update)
-    host.deliver(said("hi", GROUP), told_in_supergroup(), said("hi", BASIC_GROUP))
+    host.deliver(said_in_chat("hi", GROUP), told_in_supergroup(), said_in_chat("hi", BASIC_GROUP))
 
     assert [StorageError, StorageError] == [type(error) for error in host.raised]
-    assert {NEW: {"counter": 3}} == stored(sessions)
+    assert {NEW_KEY: {"counter": 3}} == fields_by_key(sessions)
     assert [logging.WARNING] == [record.levelno for record in caplog.records]
 
 
@@ -105,7 +117,7 @@ def test_a_storage_that_fails_is_logged_and_loses_no_update(
     """A storage that fails at either step: logged, and the second telling ends the move."""
     storage = BrokenStorage()
     sessions = by_chats(storage)
-    set_fields(sessions, OLD, secret=SECRET)
+    set_fields(sessions, OLD_KEY, secret=SECRET)
     host, got = listening_host(sessions)
     storage.method = method
 
@@ -117,18 +129,18 @@ def test_a_storage_that_fails_is_logged_and_loses_no_update(
         "disk is full" in caplog.text,
         SECRET in caplog.text,
     )
-    assert {NEW: {"secret": SECRET}} == stored(sessions)
+    assert {NEW_KEY: {"secret": SECRET}} == fields_by_key(sessions)
 
 
 def test_a_damaged_record_is_logged_and_left(caplog: pytest.LogCaptureFixture) -> None:
     """A record that cannot be read stays as it is, and its bytes are not logged."""
-    storage = MemoryStorage({OLD: SECRET.encode()})
+    storage = MemoryStorage({OLD_KEY: SECRET.encode()})
     host, got = listening_host(by_chats(storage))
 
     host.bot.process_new_updates(all_of_them())
 
     assert ([], ALL_OF_THEM) == (host.raised, got)
-    assert ({OLD: SECRET.encode()}, 2, False) == (
+    assert ({OLD_KEY: SECRET.encode()}, 2, False) == (
         payloads(storage),
         len(caplog.records),
         SECRET in caplog.text,

@@ -4,39 +4,37 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import conversation
 import pytest
-from conversation import keep_both
 from telebot import TeleBot
 from telebot.async_telebot import AsyncTeleBot
-from unfit_handlers import REFUSED
-from updates import TOKEN
-from ways import WAYS, Way, state_of
 
+import support.handlers
+from support.handlers import REFUSED_HANDLERS, WAYS, Way, keep_both, state_of_bot
+from support.updates import TOKEN
 from telesession import Session, Sessions
 
-storage = conversation.storage
-sessions = conversation.sessions
+storage = support.handlers.counted_storage
+sessions = support.handlers.counted_sessions
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
-@pytest.mark.parametrize(("handler", "reason"), REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize(("handler", "reason"), REFUSED_HANDLERS.values(), ids=REFUSED_HANDLERS)
 def test_what_cannot_have_a_session_is_refused_when_it_is_registered(
     handler: Any, reason: str, way: Way, sessions: Sessions[Session]
 ) -> None:
     """A `TypeError` at registration that names the handler, and the bot is as it was."""
     bot = TeleBot(TOKEN, threaded=False)
     sessions.attach(bot)
-    before = state_of(bot)
+    before = state_of_bot(bot)
 
     with pytest.raises(TypeError, match=reason):
         way(bot, "message", handler)
 
-    assert before == state_of(bot)
+    assert before == state_of_bot(bot)
 
 
 @pytest.mark.parametrize("others", [0, 1], ids=["first", "second"])
-@pytest.mark.parametrize(("handler", "reason"), REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize(("handler", "reason"), REFUSED_HANDLERS.values(), ids=REFUSED_HANDLERS)
 def test_what_cannot_have_a_session_is_refused_when_the_bot_is_attached(
     handler: Any, reason: str, others: int, sessions: Sessions[Session]
 ) -> None:
@@ -47,12 +45,12 @@ def test_what_cannot_have_a_session_is_refused_when_the_bot_is_attached(
     bot.register_poll_handler(keep_both, func=None)
     for number in range(others):
         Sessions(name=["chat"][number]).attach(bot)
-    before = state_of(bot)
+    before = state_of_bot(bot)
 
     with pytest.raises(TypeError, match=reason):
         sessions.attach(bot)
 
-    assert before == state_of(bot)
+    assert before == state_of_bot(bot)
     with pytest.raises(ValueError, match="not attached"):
         sessions.detach(bot)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from clocks import PATIENCE
 from telebot import TeleBot
 from telebot.custom_filters import StateFilter
 
+from support.clocks import PATIENCE
 from telesession import (
     Sessions,
     SessionStateStorage,

@@ -7,15 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import worker_bots
 from telebot import TeleBot, apihelper, types
-from updates import ANNA, BORIS, update
-from worker_bots import Log, MakeBot, said, wait
 
+import support.bots
+from support.bots import Log, MakeBot, said, wait
+from support.updates import ANNA, BORIS, update
 from telesession import use_sequential_workers
 
-make_bot = worker_bots.make_bot
-make_sequential = worker_bots.make_sequential
+make_bot = support.bots.make_bot
+make_sequential = support.bots.make_sequential
 
 
 def handle_kinds(bot: TeleBot) -> list[str]:

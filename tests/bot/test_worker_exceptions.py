@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import worker_bots
-from clocks import PATIENCE
-from worker_bots import DarknessError, Log, MakeBot, messages_in, polling_in_a_thread, said
 
+import support.bots
+from support.bots import DarknessError, Log, MakeBot, messages_in, polling_in_a_thread, said
+from support.clocks import PATIENCE
 from telesession.testing import BotAPI, RecordingExceptionHandler
 from telesession.testing.storage_suite import in_thread
 
 if TYPE_CHECKING:
     from telebot import TeleBot, types
 
-make_bot = worker_bots.make_bot
-make_sequential = worker_bots.make_sequential
-make_either = worker_bots.make_either
+make_bot = support.bots.make_bot
+make_sequential = support.bots.make_sequential
+make_either = support.bots.make_either
 
 
 def raise_on_one(bot: TeleBot, log: Log) -> None:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-import worker_bots
-from clocks import PATIENCE
-from other_threads import start
 from telebot import types
-from updates import ANNA, BORIS, message, private, update
-from worker_bots import Log, MakeBot, asked, close, messages_in, said, wait
+
+import support.bots
+from support.bots import Log, MakeBot, close_pool, messages_in, poll_update, said, wait
+from support.clocks import PATIENCE
+from support.threads import start
+from support.updates import ANNA, BORIS, message, private, update
 
 if TYPE_CHECKING:
     import pytest
 
-make_bot = worker_bots.make_bot
-make_sequential = worker_bots.make_sequential
+make_bot = support.bots.make_bot
+make_sequential = support.bots.make_sequential
 
 
 class WatchedRoom(threading.Condition):
@@ -108,7 +109,7 @@ def test_closing_wakes_whoever_is_blocked(make_sequential: MakeBot) -> None:
     begun.wait_for(1)
     deliverer = start(bot.process_new_updates, [said(text) for text in "234"])
     deliverer.join(PATIENCE)
-    close(bot.worker_pool)
+    close_pool(bot.worker_pool)
 
     assert (False, ["1", "2", "3", "4"]) == (deliverer.is_alive(), delivered.entries)
     assert ["1"] == begun.entries
@@ -217,9 +218,9 @@ def test_updates_without_a_key_know_no_limit(
         wait(release)
         log.add(poll.id)
 
-    bot.process_new_updates([asked(0)])
+    bot.process_new_updates([poll_update(0)])
     wait(begun)
-    bot.process_new_updates([asked(number) for number in range(1, 5)])
+    bot.process_new_updates([poll_update(number) for number in range(1, 5)])
     release.set()
 
     assert ["0", "1", "2", "3", "4"] == log.wait_for(5)

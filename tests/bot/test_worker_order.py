@@ -6,21 +6,30 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import worker_bots
-from clocks import PATIENCE
 from telebot import TeleBot, types
 from telebot.handler_backends import BaseMiddleware
-from updates import ANNA, BORIS
-from worker_bots import Log, MakeBot, asked, close, in_group, order_of_first_and_second, said, wait
 
+import support.bots
+from support.bots import (
+    Log,
+    MakeBot,
+    close_pool,
+    in_group,
+    order_of_first_and_second,
+    poll_update,
+    said,
+    wait,
+)
+from support.clocks import PATIENCE
+from support.updates import ANNA, BORIS
 from telesession import LockTimeoutError, MemoryStorage, Sessions, by_chat
 from telesession.testing import BotAPI, RecordingExceptionHandler, run_polling
 
 if TYPE_CHECKING:
-    from stages import Stage
+    from support.bots import Stage
 
-make_bot = worker_bots.make_bot
-make_sequential = worker_bots.make_sequential
+make_bot = support.bots.make_bot
+make_sequential = support.bots.make_sequential
 
 
 def start_six_slow_ones(bot: TeleBot) -> list[str]:
@@ -225,7 +234,7 @@ def test_a_session_is_never_waited_for(make_sequential: MakeBot) -> None:
     for person in (ANNA, BORIS):
         bot.process_new_updates([said(text, person) for text in texts])
     log.wait_for(100)
-    close(bot.worker_pool)
+    close_pool(bot.worker_pool)
 
     assert [{"texts": texts}] * 2 == [sessions.peek(person["id"]) for person in (ANNA, BORIS)]
 
@@ -253,7 +262,7 @@ def test_without_order_a_session_is_busy(make_bot: MakeBot) -> None:
     bot.process_new_updates([said("1"), said("2")])
 
     tried.wait_for(2)
-    close(bot.worker_pool)
+    close_pool(bot.worker_pool)
 
     assert ["2", "1"] == tried.entries
     assert [LockTimeoutError] == [type(error) for error in handler.exceptions]
@@ -275,7 +284,7 @@ def meet(bot: TeleBot, updates: list[types.Update]) -> int:
 
 def test_updates_without_a_key_run_freely(make_sequential: MakeBot) -> None:
     """Polls, which have no sender, are handled at the same time."""
-    assert 3 == meet(make_sequential(3), [asked(number) for number in range(3)])
+    assert 3 == meet(make_sequential(3), [poll_update(number) for number in range(3)])
 
 
 def test_get_key_may_say_that_there_is_no_key(make_sequential: MakeBot) -> None:

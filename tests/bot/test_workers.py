@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import telebot
-import worker_bots
-from clocks import PATIENCE
 from telebot import TeleBot, types
 from telebot.async_telebot import AsyncTeleBot
-from updates import ANNA, BORIS, TOKEN
-from worker_bots import (
+
+import support.bots
+from support.bots import (
     Log,
     MakeBot,
-    close,
+    close_pool,
     in_group,
     messages_in,
     order_of_first_and_second,
@@ -30,15 +29,16 @@ from worker_bots import (
     said,
     wait,
 )
-
+from support.clocks import PATIENCE
+from support.updates import ANNA, BORIS, TOKEN
 from telesession import by_chat, use_sequential_workers
 from telesession.testing.storage_suite import in_thread
 
 if TYPE_CHECKING:
     from telesession.testing import BotAPI
 
-make_bot = worker_bots.make_bot
-make_sequential = worker_bots.make_sequential
+make_bot = support.bots.make_bot
+make_sequential = support.bots.make_sequential
 
 
 def test_it_has_what_telebot_uses_of_a_pool(make_bot: MakeBot) -> None:
@@ -221,7 +221,7 @@ def test_a_handler_stops_the_bot(bot_api: BotAPI, make_sequential: MakeBot) -> N
     log.wait_for(1)
     with bot_api.short_polls():
         thread.join(PATIENCE)
-    close(bot.worker_pool)
+    close_pool(bot.worker_pool)
 
     assert (["stopped"], False) == (ended.entries, thread.is_alive())
     assert [False, False] == [worker.is_alive() for worker in bot.worker_pool.workers]

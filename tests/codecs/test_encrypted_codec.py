@@ -10,11 +10,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from counted import CountedStore
 from cryptography.fernet import Fernet, MultiFernet
 from freezegun import freeze_time
 from hypothesis import given, settings, strategies as st
 
+from support.storages import CountedStore
 from telesession import (
     DecodeError,
     EncodeError,

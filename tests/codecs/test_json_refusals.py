@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from counted import CountedStore
 from hypothesis import given, strategies as st
-from json_values import CODEC, SECRET, TEXT, VALUES, decode, encode, many
 
+from support.storages import CountedStore
+from support.values import CODEC, SECRET, TEXT, VALUES, decode, encode, many
 from telesession import EncodeError, JSONCodec, MemoryStorage, Sessions, ttl
 
 if TYPE_CHECKING:

@@ -9,12 +9,13 @@ from decimal import Decimal, localcontext
 from functools import partial
 from typing import Any
 
-import json_values
 import pytest
-from counted import CountedStore
 from freezegun import freeze_time
 from hypothesis import given, strategies as st
-from json_values import (
+
+import support.values
+from support.storages import CountedStore
+from support.values import (
     CODEC,
     FIELDS,
     MARKS,
@@ -27,11 +28,10 @@ from json_values import (
     shape,
     written,
 )
-
 from telesession import JSONCodec, MemoryStorage, PickleCodec, Sessions, Storage, ttl
 from telesession.testing.storage_suite import in_threads
 
-storage = json_values.storage
+storage = support.values.long_lived_storage
 
 
 @many

@@ -9,9 +9,18 @@ from collections import OrderedDict, defaultdict
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from counted import CountedStore
-from pickle_values import SECRET, Basket, Color, Item, Money, Point, cyclic, write
 
+from support.storages import CountedStore
+from support.values import (
+    SECRET,
+    Basket,
+    PickledColor,
+    PickledItem,
+    PickledMoney,
+    PickledPoint,
+    cyclic,
+    write_pickled,
+)
 from telesession import EncodeError, MemoryStorage, Session, Sessions, save, ttl
 
 if TYPE_CHECKING:
@@ -98,8 +107,8 @@ REFUSED: dict[str, tuple[dict[Any, Any], str, str]] = {
     "in-list": ({"log": ["a", "b", generator()]}, "log[2]", "generator"),
     "in-tuple": ({"pair": (1, generator())}, "pair[1]", "generator"),
     "in-attribute": ({"user": Basket(generator())}, "user.content", "generator"),
-    "in-dataclass": ({"item": Item("a", [1, generator()])}, "item.tags[1]", "generator"),
-    "in-namedtuple": ({"price": Money(1, generator())}, "price[1]", "generator"),
+    "in-dataclass": ({"item": PickledItem("a", [1, generator()])}, "item.tags[1]", "generator"),
+    "in-namedtuple": ({"price": PickledMoney(1, generator())}, "price[1]", "generator"),
     "in-defaultdict": ({"d": defaultdict(int, a=generator())}, "d['a']", "generator"),
     "in-factory": ({"d": defaultdict(lambda: 1)}, "d", "defaultdict"),
     "deep": (
@@ -112,7 +121,11 @@ REFUSED: dict[str, tuple[dict[Any, Any], str, str]] = {
     "quoted-key": ({"cart": {"it's": generator()}}, 'cart["it\'s"]', "generator"),
     "odd-field-name": ({"a b": [generator()]}, "a b[0]", "generator"),
     "not-unpickling": ({"errors": [Unreadable(1, SECRET)]}, "errors[0]", "Unreadable"),
-    "the-second-of-two": ({"a": [SECRET, Item("x")], "b": [generator()]}, "b[0]", "generator"),
+    "the-second-of-two": (
+        {"a": [SECRET, PickledItem("x")], "b": [generator()]},
+        "b[0]",
+        "generator",
+    ),
     "beside-a-cycle": ({"a": cyclic(), "b": [generator()]}, "b[0]", "generator"),
     "in-a-cycle": ({"a": knot()}, "a[2]['deep'][1]", "generator"),
 }
@@ -121,10 +134,10 @@ REFUSED: dict[str, tuple[dict[Any, Any], str, str]] = {
 def refusal(fields: dict[Any, Any]) -> EncodeError:
     """The error that saving these fields raises."""
     store = CountedStore()
-    write(store, {"kept": "old"})
+    write_pickled(store, {"kept": "old"})
     payload = store["1"]
     with pytest.raises(EncodeError) as caught:
-        write(store, fields)
+        write_pickled(store, fields)
     assert (1, payload) == (store.writes, store["1"])
     return caught.value
 
@@ -142,7 +155,7 @@ def test_what_would_not_come_back_is_refused_with_its_path(
 @pytest.mark.parametrize("fields", [row[0] for row in REFUSED.values()], ids=list(REFUSED))
 def test_a_refusal_shows_no_value(fields: dict[Any, Any]) -> None:
     """`EncodeError` never shows a value, in its text, its data or its traceback."""
-    error = refusal({"before": [SECRET], **fields, "after": Item(SECRET)})
+    error = refusal({"before": [SECRET], **fields, "after": PickledItem(SECRET)})
 
     assert SECRET not in f"{error} {error!r} {error.args}"
     assert SECRET not in "".join(traceback.format_exception(error)).replace("SECRET", "")
@@ -158,8 +171,8 @@ def test_a_refusal_shows_no_value(fields: dict[Any, Any]) -> None:
         (b"hunter2", "bytes"),
         ((SECRET, 1), "tuple"),
         (frozenset({SECRET}), "frozenset"),
-        (Point(1, 2), "Point"),
-        (Color.RED, "Color"),
+        (PickledPoint(1, 2), "Point"),
+        (PickledColor.RED, "Color"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -262,7 +275,7 @@ def test_a_value_that_pickles_but_does_not_unpickle_is_refused_at_save() -> None
         (lambda value: {value}, "(an item of values)"),
         (lambda value: OrderedDict(a=value), "values['a']"),
         (lambda value: Basket([value]), "values.content[0]"),
-        (lambda value: Item("a", [value]), "values.tags[0]"),
+        (lambda value: PickledItem("a", [value]), "values.tags[0]"),
     ],
     ids=["field", "list", "tuple", "key", "set", "ordered-dict", "instance", "dataclass"],
 )

@@ -16,11 +16,22 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
-from counted import CountedStore
 from hypothesis import given, settings, strategies as st
-from pickle_values import Basket, Color, Item, Money, Point, Size, Tags, cyclic, read, write
-from unhurried import UNHURRIED
 
+from support.clocks import UNHURRIED
+from support.storages import CountedStore
+from support.values import (
+    Basket,
+    PickledColor,
+    PickledItem,
+    PickledMoney,
+    PickledPoint,
+    PickledSize,
+    Tags,
+    cyclic,
+    read_pickled,
+    write_pickled,
+)
 from telesession import MemoryStorage, PickleCodec, Sessions, save
 
 if TYPE_CHECKING:
@@ -59,7 +70,15 @@ ATOMS = st.one_of(
     st.fractions(),
     st.uuids(),
     st.sampled_from(
-        [*Color, *Size, Money(3, "EUR"), Point(1, 2), ..., 10**4000, PurePosixPath("/")]
+        [
+            *PickledColor,
+            *PickledSize,
+            PickledMoney(3, "EUR"),
+            PickledPoint(1, 2),
+            ...,
+            10**4000,
+            PurePosixPath("/"),
+        ]
     ),
 )
 # The order of a set with NaN depends on addresses, like that of the set of instances below.
@@ -72,7 +91,7 @@ VALUES = st.recursive(
         st.sets(HASHABLE, max_size=6),
         st.frozensets(HASHABLE, max_size=6),
         st.dictionaries(st.one_of(ATOMS, st.tuples(ATOMS, ATOMS)), inner, max_size=4),
-        st.builds(Item, st.text(max_size=5), st.lists(inner, max_size=2)),
+        st.builds(PickledItem, st.text(max_size=5), st.lists(inner, max_size=2)),
         st.builds(Basket, inner),
     ),
     max_leaves=12,
@@ -86,9 +105,9 @@ many = settings(UNHURRIED, max_examples=80)
 def test_what_you_save_is_what_you_load(fields: dict[str, Any]) -> None:
     """Plain data and sets, dates, numbers and instances come back equal and of the same types."""
     store: dict[str, bytes] = {}
-    write(store, fields)
+    write_pickled(store, fields)
 
-    assert shape(fields) == shape(read(store))
+    assert shape(fields) == shape(read_pickled(store))
 
 
 @many
@@ -96,10 +115,10 @@ def test_what_you_save_is_what_you_load(fields: dict[str, Any]) -> None:
 def test_reading_any_session_writes_nothing(fields: dict[str, Any]) -> None:
     """A handler that only reads writes nothing, whatever the session holds."""
     store = CountedStore()
-    write(store, fields)
+    write_pickled(store, fields)
     payload = store["1"]
-    read(store)
-    read(store)
+    read_pickled(store)
+    read_pickled(store)
 
     assert (1, payload) == (store.writes, store["1"])
 
@@ -116,14 +135,14 @@ VALUES_THAT_COME_BACK: dict[str, Callable[[], Any]] = {
     "frozenset": lambda: frozenset({"b", "a", 8, 0, 16}),
     "sets-in-sets": lambda: {frozenset({0, 8}), frozenset({8, 16, 0})},
     "set-of-none-and-tuples": lambda: {None, (None, "a"), (1, None)},
-    "set-of-enum": lambda: set(Color) | set(Size),
-    "set-of-frozen-dataclass": lambda: {Point(n, 8 * n) for n in range(20)},
+    "set-of-enum": lambda: set(PickledColor) | set(PickledSize),
+    "set-of-frozen-dataclass": lambda: {PickledPoint(n, 8 * n) for n in range(20)},
     "instance": lambda: Basket({"content": "content"}),
     "instance-with-set": lambda: Basket({"b", "a"}),
-    "dataclass": lambda: Item("name", ["tags", "name"]),
-    "slotted-dataclass": lambda: [Point(1, 2), Point(1, 2)],
-    "namedtuple": lambda: [Money(1, "amount"), Money(1, "currency")],
-    "enum": lambda: [Color.RED, Size.SMALL, Color.RED],
+    "dataclass": lambda: PickledItem("name", ["tags", "name"]),
+    "slotted-dataclass": lambda: [PickledPoint(1, 2), PickledPoint(1, 2)],
+    "namedtuple": lambda: [PickledMoney(1, "amount"), PickledMoney(1, "currency")],
+    "enum": lambda: [PickledColor.RED, PickledSize.SMALL, PickledColor.RED],
     "subclass-of-set": lambda: Tags(["b", "a"]),
     "defaultdict": lambda: defaultdict(list, a=[1]),
     "ordered-dict": lambda: OrderedDict(b=1, a=2),
@@ -150,10 +169,10 @@ with_each_value = pytest.mark.parametrize(
 def test_reading_a_session_writes_nothing(make: Callable[[], Any]) -> None:
     """A handler that only reads writes nothing, though equal values may pickle differently."""
     store = CountedStore()
-    write(store, {"one": make(), "other": make(), "content": 1})
+    write_pickled(store, {"one": make(), "other": make(), "content": 1})
     payload = store["1"]
     for _ in range(3):
-        read(store)
+        read_pickled(store)
 
     assert (1, payload) == (store.writes, store["1"])
 
@@ -177,7 +196,7 @@ CHANGES: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
     "set": (lambda: {"a", "b"}, lambda value: value.add("c")),
     "set-of-equal-size": (lambda: {1, 2}, lambda value: (value.discard(1), value.add(3))),
     "instance": (lambda: Basket("a"), lambda value: setattr(value, "content", "b")),
-    "dataclass": (lambda: Item("a"), lambda value: value.tags.append("b")),
+    "dataclass": (lambda: PickledItem("a"), lambda value: value.tags.append("b")),
     "deep": (lambda: [{"a": [({"b": []},)]}], lambda value: value[0]["a"][0][0]["b"].append(1)),
     "type-of-number": (lambda: [1], lambda value: value.__setitem__(0, 1.0)),
     "sign-of-zero": (lambda: [0.0], lambda value: value.__setitem__(0, -0.0)),
@@ -192,12 +211,12 @@ def test_a_nested_change_is_saved(make: Callable[[], Any], change: Callable[[Any
     expected = make()
     change(expected)
     store = CountedStore()
-    write(store, {"value": make()})
+    write_pickled(store, {"value": make()})
 
     with Sessions(storage=MemoryStorage(store)).open(1) as session:
         change(session.value)
 
-    found = read(store)["value"]
+    found = read_pickled(store)["value"]
     assert 2 == store.writes
     # A set has no order that its pickle would have to keep.
     assert (
@@ -209,13 +228,13 @@ def test_a_value_that_is_shared_no_longer_is_a_change() -> None:
     """Where one list was in two fields, a copy of it in one of them is saved as a copy."""
     store: dict[str, bytes] = {}
     log = ["a"]
-    write(store, {"log": log, "backup": log})
+    write_pickled(store, {"log": log, "backup": log})
     with Sessions(storage=MemoryStorage(store)).open(1) as session:
         session.backup = list(session.log)
     with Sessions(storage=MemoryStorage(store)).open(1) as session:
         session.log.append("b")
 
-    assert {"log": ["a", "b"], "backup": ["a"]} == read(store)
+    assert {"log": ["a", "b"], "backup": ["a"]} == read_pickled(store)
 
 
 def test_a_shared_value_costs_a_handler_no_more_than_its_payload() -> None:
@@ -224,7 +243,7 @@ def test_a_shared_value_costs_a_handler_no_more_than_its_payload() -> None:
     for _ in range(18):
         value = [value, value]
     store: dict[str, bytes] = {}
-    write(store, {"value": value})
+    write_pickled(store, {"value": value})
     tracemalloc.start()
     try:
         with Sessions(storage=MemoryStorage(store)).open(1) as session:
@@ -241,9 +260,9 @@ def test_a_shared_value_costs_a_handler_no_more_than_its_payload() -> None:
 class Cart:
     name: str = "cart"
     total: float = 0
-    sizes: set[Size] = dataclasses.field(default_factory=set)
-    items: list[Item] = dataclasses.field(default_factory=list)
-    best: Item | None = None
+    sizes: set[PickledSize] = dataclasses.field(default_factory=set)
+    items: list[PickledItem] = dataclasses.field(default_factory=list)
+    best: PickledItem | None = None
     counts: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
@@ -251,10 +270,10 @@ class Cart:
     "change",
     [
         lambda cart: None,
-        lambda cart: cart.items.append(Item("name")),
-        lambda cart: cart.items.extend([Item("a", ["tags"]), Item("name")]),
-        lambda cart: setattr(cart, "best", Item("best")),
-        lambda cart: cart.sizes.update(Size),
+        lambda cart: cart.items.append(PickledItem("name")),
+        lambda cart: cart.items.extend([PickledItem("a", ["tags"]), PickledItem("name")]),
+        lambda cart: setattr(cart, "best", PickledItem("best")),
+        lambda cart: cart.sizes.update(PickledSize),
         lambda cart: cart.counts.update(name=1, total=2),
         lambda cart: setattr(cart, "total", 3),
     ],

@@ -7,10 +7,11 @@ import random
 from collections import Counter
 from decimal import localcontext
 
-import json_values
 import pytest
 from hypothesis import given, strategies as st
-from json_values import (
+
+import support.values
+from support.values import (
     CODEC,
     MARKS,
     SECRET,
@@ -19,11 +20,10 @@ from json_values import (
     decode_value,
     encode,
     many,
+    mutated,
     shape,
     undecodable,
 )
-from mutations import mutated
-
 from telesession import DecodeError, PickleCodec, Sessions, Storage
 
 # What a text that is nearly JSON is made of.
@@ -61,7 +61,7 @@ BAD: dict[str, bytes] = {
     "deep-tags": b'{"fields":{"a":' + b'{"$tuple":[' * 600 + b"]}" * 600 + b"}}",
 }
 
-storage = json_values.storage
+storage = support.values.long_lived_storage
 
 
 @pytest.mark.parametrize("payload", list(BAD.values()), ids=list(BAD))

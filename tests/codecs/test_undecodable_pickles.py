@@ -18,10 +18,17 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from counted import CountedStore
-from mutations import mutated
-from pickle_values import SECRET, Basket, Item, Size, payload_of, read
 
+from support.storages import CountedStore
+from support.values import (
+    SECRET,
+    Basket,
+    PickledItem,
+    PickledSize,
+    mutated,
+    payload_of,
+    read_pickled,
+)
 from telesession import DecodeError, MemoryStorage, PickleCodec, Sessions, ttl
 
 if TYPE_CHECKING:
@@ -57,7 +64,7 @@ def test_a_payload_is_a_pickle_and_its_checksum() -> None:
     payload = with_checksum(pickle.dumps(RECORD, 5))
 
     assert payload == PickleCodec().encode(RECORD, "1")
-    assert {"counter": 1} == read({"1": payload})
+    assert {"counter": 1} == read_pickled({"1": payload})
 
 
 FOREIGN: dict[str, bytes] = {
@@ -95,7 +102,7 @@ OTHER_SHAPES: dict[str, Any] = {
     "fields-subclass": {"fields": OrderedDict(counter=1)},
     "name-is-no-str": {"fields": {1: 1}},
     "name-is-none": {"fields": {None: 1}},
-    "name-is-a-subclass": {"fields": {Size.SMALL: 1}},
+    "name-is-a-subclass": {"fields": {PickledSize.SMALL: 1}},
     "ttl-list": {**RECORD, "ttl": [("counter", 30.0, 5.0)]},
     "ttl-number": {**RECORD, "ttl": 0},
     "ttl-empty-tuple": {**RECORD, "ttl": ()},
@@ -276,7 +283,9 @@ def test_a_mutated_record_never_raises_anything_else(little_memory: None) -> Non
         payload_of(
             {"tags": {"a", "b"}, "ids": frozenset({1, 2}), "pair": (1, (2,)), "big": 10**40}
         ),
-        payload_of({"at": datetime(2026, 1, 1, tzinfo=UTC), "item": Item("a", [1]), "raw": b"x"}),
+        payload_of(
+            {"at": datetime(2026, 1, 1, tzinfo=UTC), "item": PickledItem("a", [1]), "raw": b"x"}
+        ),
         payload_of({"code": ttl("1234", 300), "counter": 1, "log": ttl(["a"], 30)}),
     ]
     rng = random.Random(2026)

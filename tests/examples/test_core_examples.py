@@ -6,8 +6,9 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from clocks import MICROSECOND, PATIENCE
-from stages import Stage, Terminal
+
+from support.bots import Stage, Terminal
+from support.clocks import MICROSECOND, PATIENCE
 
 if TYPE_CHECKING:
     from pathlib import Path

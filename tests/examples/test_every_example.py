@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from clocks import PATIENCE
-from stages import ROOT, Terminal, forget_settings
+
+from support.bots import ROOT, Terminal, forget_settings
+from support.clocks import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from clocks import MICROSECOND, PATIENCE
-from host import end_workers
-from other_threads import OtherThread
-from stages import Stage, Terminal, load, on_stage
 
+from support.bots import Stage, Terminal, end_workers, load, on_stage
+from support.clocks import MICROSECOND, PATIENCE
+from support.threads import OtherThread
 from telesession import StorageError
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from clocks import PATIENCE
-from stages import ROOT
 from telebot import TeleBot, types
 from telebot.storage import StatePickleStorage
 
 import telesession
+from support.bots import ROOT
+from support.clocks import PATIENCE
 from telesession import Sessions
 from telesession.testing import OFFLINE_TOKEN, BotAPI, run_polling
 

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import test_core_examples
-from clocks import PATIENCE
-from redis_server import Server, patient_url
-from stages import ROOT, Stage, Terminal, on_stage
 from telebot import TeleBot
 
 import telesession
+from support.bots import ROOT, Stage, Terminal, on_stage
+from support.clocks import PATIENCE
+from support.servers import Server, patient_url
 from telesession import DecodeError, RedisStorage, Sessions
 from telesession.testing import BotAPI
 

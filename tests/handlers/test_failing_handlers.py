@@ -6,17 +6,16 @@ import threading
 from collections import Counter
 from typing import Any
 
-import conversation
-import middlewares
 import pytest
 from cachetools import LRUCache
-from conversation import KEY, Cart, Handler, OutOfTeaError, keep, note, said
-from holds import HeldStorage, is_free
-from host import Host
-from middlewares import TeaMiddleware
 from telebot import TeleBot
-from updates import TOKEN
 
+import support.bots
+import support.handlers
+from support.bots import Host, TeaMiddleware
+from support.handlers import KEY, Cart, Handler, OutOfTeaError, keep, note, said
+from support.storages import HeldStorage, is_free
+from support.updates import TOKEN
 from telesession import (
     MemoryStorage,
     NoSessionKeyError,
@@ -28,9 +27,9 @@ from telesession import (
     with_session,
 )
 
-storage = conversation.storage
-sessions = conversation.sessions
-host_with_middlewares = middlewares.host_with_middlewares
+storage = support.handlers.counted_storage
+sessions = support.handlers.counted_sessions
+host_with_middlewares = support.bots.host_with_middlewares
 
 
 # Exceptions.

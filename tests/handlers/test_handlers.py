@@ -6,21 +6,33 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any
 
-import conversation
 import pytest
-from conversation import KEY, Cart, Handler, keep, note, said
-from places import PLACES, signature_text
-from unfit_handlers import AsyncGreeter, async_generator, async_handler, generator, no_update
 
+import support.handlers
+from support.handlers import (
+    KEY,
+    SESSION_PLACES,
+    AsyncGreeter,
+    Cart,
+    Handler,
+    async_generator,
+    async_handler,
+    generator,
+    keep,
+    no_update,
+    note,
+    said,
+    signature_text,
+)
 from telesession import Session, Sessions, with_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from host import Host
+    from support.bots import Host
 
-storage = conversation.storage
-sessions = conversation.sessions
+storage = support.handlers.counted_storage
+sessions = support.handlers.counted_sessions
 
 
 # The session's place, and what may be a handler.
@@ -35,7 +47,7 @@ OTHER_PLACES = [
 ]
 
 
-@pytest.mark.parametrize("handler", [*PLACES, *OTHER_PLACES], ids=signature_text)
+@pytest.mark.parametrize("handler", [*SESSION_PLACES, *OTHER_PLACES], ids=signature_text)
 def test_the_session_is_injected_whatever_its_place(
     handler: Handler, host: Host, sessions: Sessions[Session]
 ) -> None:

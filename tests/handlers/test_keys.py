@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, strategies as st
 from telebot import TeleBot, types, util
-from updates import (
+
+from support.updates import (
     CASES,
     MADE_UP_USERS,
     TOKEN,
@@ -21,7 +22,6 @@ from updates import (
     handler_name,
     register,
 )
-
 from telesession.keys import by_chat, by_sender, by_sender_in_chat, by_topic
 
 if TYPE_CHECKING:

@@ -10,24 +10,23 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING
 
-import conversation
 import pytest
-from clocks import PATIENCE
-from conversation import KEY, Handler, note, said
-from places import STEPS, signature_text
 from telebot import TeleBot
-from updates import ANNA, TOKEN, UPDATE_IDS, message as message_json, private
 
+import support.handlers
+from support.clocks import PATIENCE
+from support.handlers import KEY, STEP_PLACES, Handler, note, said, signature_text
+from support.updates import ANNA, TOKEN, UPDATE_IDS, message as message_json, private
 from telesession import MemoryStorage, Session, Sessions, by_chat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from host import Host
+    from support.bots import Host
 
-storage = conversation.storage
-sessions = conversation.sessions
+storage = support.handlers.counted_storage
+sessions = support.handlers.counted_sessions
 
 
 class Shop:
@@ -44,7 +43,7 @@ MORE_STEPS = [
 ]
 
 
-@pytest.mark.parametrize("step", [*STEPS, *MORE_STEPS], ids=signature_text)
+@pytest.mark.parametrize("step", [*STEP_PLACES, *MORE_STEPS], ids=signature_text)
 def test_next_steps_get_their_extra_arguments(
     step: Handler, host: Host, sessions: Sessions[Session]
 ) -> None:
@@ -59,7 +58,7 @@ def test_next_steps_get_their_extra_arguments(
     assert ([], {"seen": [["180", "cm", 2]]}) == (host.raised, sessions.peek(KEY))
 
 
-@pytest.mark.parametrize("step", [*STEPS, *MORE_STEPS], ids=signature_text)
+@pytest.mark.parametrize("step", [*STEP_PLACES, *MORE_STEPS], ids=signature_text)
 def test_reply_handlers_get_their_extra_arguments(
     step: Handler, host: Host, sessions: Sessions[Session]
 ) -> None:

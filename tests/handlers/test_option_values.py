@@ -9,13 +9,13 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-import conversation
 import pytest
-from conversation import Cart, said
 
+import support.handlers
+from support.handlers import Cart, said
 from telesession import MemoryStorage, Sessions, Storage, session_key, with_session
 
-storage = conversation.storage
+storage = support.handlers.counted_storage
 
 
 @dataclass

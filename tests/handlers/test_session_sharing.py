@@ -6,17 +6,15 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
-import conversation
-import middlewares
 import pytest
-from clocks import PATIENCE
-from conversation import KEY, Cart, Handler, OutOfTeaError, keep, note, said
-from counted import CountedStore
-from host import Host
-from middlewares import TeaMiddleware
-from places import signature_text
-from updates import ANNA, BORIS, GROUP
 
+import support.bots
+import support.handlers
+from support.bots import Host, TeaMiddleware
+from support.clocks import PATIENCE
+from support.handlers import KEY, Cart, Handler, OutOfTeaError, keep, note, said, signature_text
+from support.storages import CountedStore
+from support.updates import ANNA, BORIS, GROUP
 from telesession import (
     LockTimeoutError,
     MemoryStorage,
@@ -27,9 +25,9 @@ from telesession import (
     with_session,
 )
 
-storage = conversation.storage
-sessions = conversation.sessions
-host_with_middlewares = middlewares.host_with_middlewares
+storage = support.handlers.counted_storage
+sessions = support.handlers.counted_sessions
+host_with_middlewares = support.bots.host_with_middlewares
 
 
 def play(chat: Any, user: Any, tea: str) -> None:

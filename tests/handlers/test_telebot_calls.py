@@ -5,23 +5,21 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-import conversation
-import middlewares
 import pytest
-from conversation import KEY, KIND_CASES, Handler, keep, note, said
-from holds import is_free
-from host import Host
-from middlewares import TeaMiddleware
-from places import signature_text
 from telebot import apihelper
 from telebot.handler_backends import CancelUpdate, ContinueHandling, SkipHandler
-from updates import TOKEN, UpdateCase, register
 
+import support.bots
+import support.handlers
+from support.bots import Host, TeaMiddleware
+from support.handlers import KEY, KIND_CASES, Handler, keep, note, said, signature_text
+from support.storages import is_free
+from support.updates import TOKEN, UpdateCase, register
 from telesession import MemoryStorage, Session, Sessions
 
-storage = conversation.storage
-sessions = conversation.sessions
-host_with_middlewares = middlewares.host_with_middlewares
+storage = support.handlers.counted_storage
+sessions = support.handlers.counted_sessions
+host_with_middlewares = support.bots.host_with_middlewares
 
 
 class Shop:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from telebot import ExceptionHandler, TeleBot
-from updates import CASES, TOKEN, UpdateCase, decorate
 
+from support.updates import CASES, TOKEN, UpdateCase, decorate
 from telesession import (
     MemoryStorage,
     NoSessionKeyError,

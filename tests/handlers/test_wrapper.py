@@ -6,19 +6,18 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any
 
-import conversation
 import pytest
-from conversation import KEY, Cart, Handler, keep, note, said
-from holds import is_free
-from places import signature_text
 
+import support.handlers
+from support.handlers import KEY, Cart, Handler, keep, note, said, signature_text
+from support.storages import is_free
 from telesession import MemoryStorage, Session, Sessions, with_session
 
 if TYPE_CHECKING:
     from telebot import types
 
-storage = conversation.storage
-sessions = conversation.sessions
+storage = support.handlers.counted_storage
+sessions = support.handlers.counted_sessions
 
 
 def published_plain(message: types.Message, data: dict[str, Any], bot: Any = None) -> int: ...

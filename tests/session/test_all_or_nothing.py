@@ -6,10 +6,11 @@ import dataclasses
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-import changes
-import clocks
 import pytest
-from changes import (
+
+import support.clocks
+import support.sessions
+from support.sessions import (
     BEGINNINGS,
     KEY,
     UPDATE,
@@ -18,17 +19,16 @@ from changes import (
     NotingStorage,
     Order,
     after,
+    beginning_fields,
     each_initial,
-    fields,
     locks_kept,
     removing,
     setting,
     shown_with,
-    store,
-    stored,
+    store_beginning,
+    stored_beginning,
 )
-from holds import is_held
-
+from support.storages import is_held
 from telesession import (
     EncodeError,
     MemoryStorage,
@@ -47,9 +47,9 @@ if TYPE_CHECKING:
     from telebot import types
 
 
-clock = clocks.module_clock
-storage = changes.storage
-handle = changes.handle
+clock = support.clocks.module_clock
+storage = support.sessions.noting_storage
+handle = support.sessions.handle
 
 
 # A handler that raises leaves no trace
@@ -92,7 +92,7 @@ def test_handler_that_raises_leaves_the_stored_bytes_identical(
     storage: NotingStorage, handle: Handle, change: Change
 ) -> None:
     """A handler that raises after any change leaves the record as it was, byte by byte."""
-    before = store(storage)
+    before = store_beginning(storage)
     with pytest.raises(ZeroDivisionError):
         handle(after(change))
     assert (before, [], 0) == (storage.get(KEY), storage.calls, locks_kept(storage))
@@ -103,7 +103,7 @@ def test_handler_that_returns_stores_the_very_same_change(
     storage: NotingStorage, handle: Handle, clock: FrozenDateTimeFactory, change: Change
 ) -> None:
     """The control: each of these changes is written, once, if the handler does not raise."""
-    before = store(storage)
+    before = store_beginning(storage)
     clock.tick(1)
     handle(change)
     assert (1, True) == (len(storage.calls), before != storage.get(KEY))
@@ -114,8 +114,8 @@ def test_handler_that_raises_is_as_if_it_had_never_run(
     storage: NotingStorage, handle: Handle, change: Change
 ) -> None:
     """The next handler gets exactly what the raising one got."""
-    store(storage)
-    expected = stored(storage)
+    store_beginning(storage)
+    expected = stored_beginning(storage)
     with pytest.raises(ZeroDivisionError):
         handle(after(change))
     assert expected == handle(as_dict)
@@ -125,7 +125,7 @@ def test_handler_that_raises_leaves_deadlines_as_they_were(
     storage: NotingStorage, handle: Handle, clock: FrozenDateTimeFactory
 ) -> None:
     """A handler that raises renews, sets and removes no lifetime."""
-    store(storage)
+    store_beginning(storage)
     clock.tick(1)
     with pytest.raises(ZeroDivisionError):
         handle(after(setting(code="9876", hints=ttl({}, 0), counter=ttl(1, 30), plain=ttl("", 1))))
@@ -152,7 +152,9 @@ def test_typed_session_is_all_or_nothing(
     storage: NotingStorage, handle: Handle, change: Change, raises: bool
 ) -> None:
     """Changes through a dataclass are stored if the handler returns, and leave no trace if not."""
-    before = store(storage, lambda: {"counter": 1, "log": ["first"], "code": ttl("1234", 300)})
+    before = store_beginning(
+        storage, lambda: {"counter": 1, "log": ["first"], "code": ttl("1234", 300)}
+    )
     if raises:
         with pytest.raises(ZeroDivisionError):
             handle(after(change), initial=Order)
@@ -197,7 +199,7 @@ def test_handler_shares_no_object_with_the_store(storage: NotingStorage, handle:
     before = storage.get(KEY)
     mine["apple"].append(2)
     handle(lambda session: session.cart).clear()
-    assert (before, {"cart": {"apple": [1]}}) == (storage.get(KEY), stored(storage))
+    assert (before, {"cart": {"apple": [1]}}) == (storage.get(KEY), stored_beginning(storage))
 
 
 def test_two_stacked_sessions_roll_back_together(storage: NotingStorage) -> None:
@@ -222,7 +224,7 @@ def test_two_stacked_sessions_roll_back_together(storage: NotingStorage) -> None
 
 def test_block_that_raises_discards_its_changes(storage: NotingStorage) -> None:
     """`with sessions.open(key)` is under the same rule as a handler."""
-    before = store(storage)
+    before = store_beginning(storage)
     sessions = Sessions(storage=storage)
 
     def change(error: type[Exception] | None) -> None:
@@ -255,7 +257,7 @@ def test_interrupted_handler_does_not_commit(
     storage: NotingStorage, handle: Handle, error: type[BaseException], commit_on_error: bool
 ) -> None:
     """What is no Exception goes through, commits nothing and releases the lock."""
-    before = store(storage)
+    before = store_beginning(storage)
     with pytest.raises(error):
         handle(after(setting(counter=2), error=error), commit_on_error=commit_on_error)
     assert (before, [], 0) == (storage.get(KEY), storage.calls, locks_kept(storage))
@@ -275,14 +277,14 @@ def test_interrupted_storage_releases_the_lock(
     def interrupt(*_: object) -> None:
         raise error
 
-    before = store(storage)
+    before = store_beginning(storage)
     with monkeypatch.context() as patch:
         patch.setattr(MemoryStorage, method, interrupt)
         with pytest.raises(error):
             handle(setting(counter=2))
     assert (before, 0) == (storage.get(KEY), locks_kept(storage))
     handle(setting(counter=3))
-    assert 3 == stored(storage)["counter"]
+    assert 3 == stored_beginning(storage)["counter"]
 
 
 # commit_on_error
@@ -293,13 +295,13 @@ def test_commit_on_error_keeps_what_a_raising_handler_did(
     storage: NotingStorage, handle: Handle, clock: FrozenDateTimeFactory, change: Change
 ) -> None:
     """With commit_on_error a handler that raised is saved exactly as one that returned."""
-    store(storage)
+    store_beginning(storage)
     clock.tick(1)
     with pytest.raises(ZeroDivisionError):
         handle(after(change), commit_on_error=True)
     raised = storage.get(KEY)
     clock.tick(-1)
-    store(other := NotingStorage())
+    store_beginning(other := NotingStorage())
     clock.tick(1)
     handle(change, storage=other)
     assert (other.get(KEY), other.calls, 0) == (raised, storage.calls, locks_kept(storage))
@@ -308,15 +310,15 @@ def test_commit_on_error_keeps_what_a_raising_handler_did(
 def test_commit_on_error_keeps_the_first_session(storage: NotingStorage, handle: Handle) -> None:
     """With commit_on_error even a first handler that raised leaves its session."""
     with pytest.raises(ZeroDivisionError):
-        handle(after(setting(counter=9)), initial=fields, commit_on_error=True)
-    assert {**fields(), "counter": 9} == stored(storage)
+        handle(after(setting(counter=9)), initial=beginning_fields, commit_on_error=True)
+    assert {**beginning_fields(), "counter": 9} == stored_beginning(storage)
 
 
 def test_commit_on_error_that_cannot_commit_tells_of_both_failures(
     storage: NotingStorage, handle: Handle
 ) -> None:
     """An EncodeError is shown together with the handler's own exception that came before it."""
-    before = store(storage)
+    before = store_beginning(storage)
     with pytest.raises(EncodeError) as caught:
         handle(after(setting(counter=2, bad=lambda: None)), commit_on_error=True)
     assert (before, [], 0) == (storage.get(KEY), storage.calls, locks_kept(storage))
@@ -334,8 +336,8 @@ def test_what_was_saved_before_the_raise_stays(
     storage: NotingStorage, handle: Handle, begin: Any
 ) -> None:
     """What `save` wrote stays when the handler raises later, and nothing that came after it."""
-    store(storage, begin)
-    expected = {**stored(storage), "counter": 2, "log": ["first", "second"]}
+    store_beginning(storage, begin)
+    expected = {**stored_beginning(storage), "counter": 2, "log": ["first", "second"]}
 
     def change(session: Session) -> None:
         session.counter = 2
@@ -348,14 +350,14 @@ def test_what_was_saved_before_the_raise_stays(
 
     with pytest.raises(ZeroDivisionError):
         handle(change)
-    assert (expected, ["set"], 0) == (stored(storage), storage.calls, locks_kept(storage))
+    assert (expected, ["set"], 0) == (stored_beginning(storage), storage.calls, locks_kept(storage))
 
 
 def test_saved_first_session_stays(storage: NotingStorage, handle: Handle) -> None:
     """A new session that was saved is there even if its handler raises."""
     with pytest.raises(ZeroDivisionError):
         handle(after(setting(counter=2), save, setting(counter=3)))
-    assert {"counter": 2} == stored(storage)
+    assert {"counter": 2} == stored_beginning(storage)
 
 
 def test_saved_typed_session_stays(storage: NotingStorage, handle: Handle) -> None:
@@ -367,13 +369,13 @@ def test_saved_typed_session_stays(storage: NotingStorage, handle: Handle) -> No
     with pytest.raises(ZeroDivisionError):
         handle(after(add, save, add, setting(note="later")), initial=Order)
     expected = Order(counter=1, cart={"apple": 1}, code="0000")
-    assert dataclasses.asdict(expected) == stored(storage)
+    assert dataclasses.asdict(expected) == stored_beginning(storage)
 
 
 def test_handler_goes_on_after_a_save(storage: NotingStorage, handle: Handle) -> None:
     """After `save` the session is open and what follows is stored when the handler returns."""
     handle(lambda s: (setting(a=1)(s), save(s), setting(b=2)(s), save(s), setting(c=3)(s)))
-    assert ({"a": 1, "b": 2, "c": 3}, ["set"] * 3) == (stored(storage), storage.calls)
+    assert ({"a": 1, "b": 2, "c": 3}, ["set"] * 3) == (stored_beginning(storage), storage.calls)
 
 
 def test_save_keeps_the_lock(storage: NotingStorage, handle: Handle) -> None:
@@ -388,7 +390,7 @@ def test_save_of_an_unchanged_session_writes_nothing(
     storage: NotingStorage, handle: Handle
 ) -> None:
     """`save` writes only what changed, and so does the return after it."""
-    before = store(storage)
+    before = store_beginning(storage)
     handle(lambda session: (save(session), save(session)))
     assert (before, []) == (storage.get(KEY), storage.calls)
 
@@ -407,20 +409,20 @@ def test_save_of_an_emptied_session_deletes_it_for_good(
     storage: NotingStorage, handle: Handle
 ) -> None:
     """A session emptied and saved is deleted, even if the handler raises after setting fields."""
-    store(storage)
+    store_beginning(storage)
     with pytest.raises(ZeroDivisionError):
         handle(after(lambda session: session.clear(), save, setting(counter=2)))
-    assert (None, ["delete"]) == (stored(storage), storage.calls)
+    assert (None, ["delete"]) == (stored_beginning(storage), storage.calls)
 
 
-@pytest.mark.parametrize("refill", [{"counter": 2}, fields()], ids=["anew", "as it was"])
+@pytest.mark.parametrize("refill", [{"counter": 2}, beginning_fields()], ids=["anew", "as it was"])
 def test_emptied_and_saved_session_may_be_filled_again(
     storage: NotingStorage, handle: Handle, refill: dict[str, Any]
 ) -> None:
     """After an empty session was saved, fields set later are stored when the handler returns."""
-    store(storage, fields)
+    store_beginning(storage, beginning_fields)
     handle(lambda session: (session.clear(), save(session), session.update(refill)))
-    assert (refill, ["delete", "set"]) == (stored(storage), storage.calls)
+    assert (refill, ["delete", "set"]) == (stored_beginning(storage), storage.calls)
 
 
 # forget
@@ -431,7 +433,7 @@ def test_forgotten_session_is_deleted_when_its_handler_returns(
     storage: NotingStorage, handle: Handle, initial: Any, beginning: dict[str, Any]
 ) -> None:
     """`forget` deletes the record at commit, whatever else the handler does to the session."""
-    before = store(storage, lambda: {**beginning, "counter": 5})
+    before = store_beginning(storage, lambda: {**beginning, "counter": 5})
     during = []
 
     def change(session: Any) -> None:
@@ -449,7 +451,7 @@ def test_forgotten_session_stays_if_its_handler_raises(
     storage: NotingStorage, handle: Handle
 ) -> None:
     """`forget` then raise keeps the record."""
-    before = store(storage)
+    before = store_beginning(storage)
     with pytest.raises(ZeroDivisionError):
         handle(after(setting(counter=2), forget, setting(counter=3)))
     assert (before, []) == (storage.get(KEY), storage.calls)
@@ -457,7 +459,7 @@ def test_forgotten_session_stays_if_its_handler_raises(
 
 def test_forgotten_new_session_is_not_stored(storage: NotingStorage, handle: Handle) -> None:
     """A session that never was stored can be forgotten."""
-    handle(forget, initial=fields)
+    handle(forget, initial=beginning_fields)
     assert ([], []) == (list(storage.keys()), storage.calls)
 
 
@@ -466,14 +468,14 @@ def test_session_saved_and_then_forgotten_is_deleted(
 ) -> None:
     """`forget` after `save` deletes what was saved, if the handler returns."""
     handle(lambda session: (setting(a=1)(session), save(session), forget(session)))
-    assert (None, ["set", "delete"]) == (stored(storage), storage.calls)
+    assert (None, ["set", "delete"]) == (stored_beginning(storage), storage.calls)
 
 
 def test_session_saved_and_then_forgotten_stays_as_saved_if_the_handler_raises(
     storage: NotingStorage, handle: Handle
 ) -> None:
     """`forget` after `save` has no effect if the handler raises."""
-    store(storage)
+    store_beginning(storage)
     with pytest.raises(ZeroDivisionError):
         handle(after(setting(counter=2), save, forget))
-    assert 2 == stored(storage)["counter"]
+    assert 2 == stored_beginning(storage)["counter"]

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-import changes
-import clocks
 import pytest
-from changes import (
+
+import support.clocks
+import support.sessions
+from support.clocks import PATIENCE
+from support.sessions import (
     BEGINNINGS,
     KEY,
     Change,
@@ -19,16 +21,14 @@ from changes import (
     NotingStorage,
     Order,
     after,
-    fields,
+    beginning_fields,
     fields_with_lifetimes,
     locks_kept,
     removing,
     setting,
-    store,
-    stored,
+    store_beginning,
+    stored_beginning,
 )
-from clocks import PATIENCE
-
 from telesession import (
     EncodeError,
     Session,
@@ -46,9 +46,9 @@ if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
 
 
-clock = clocks.module_clock
-storage = changes.storage
-handle = changes.handle
+clock = support.clocks.module_clock
+storage = support.sessions.noting_storage
+handle = support.sessions.handle
 
 
 WRITES: dict[str, Change] = {
@@ -131,7 +131,7 @@ def test_writing_to_a_closed_session_is_refused(
     storage: NotingStorage, handle: Handle, begin: Any, keep: Any, write: Change
 ) -> None:
     """After its handler is done, whatever would change a session raises SessionClosedError."""
-    before = store(storage, begin)
+    before = store_beginning(storage, begin)
     session = keep(handle)
     fields_before = as_dict(session)
     with pytest.raises(SessionClosedError) as caught:
@@ -148,7 +148,7 @@ def test_session_is_closed_however_its_handler_ended(
     storage: NotingStorage, handle: Handle, initial: Any, keep: Any, write: Change
 ) -> None:
     """A session is closed after a return, a raise, a failed commit, and after nested calls."""
-    store(storage, lambda: {"counter": 1})
+    store_beginning(storage, lambda: {"counter": 1})
     session = keep(handle, initial=initial)
     before = storage.get(KEY)
     with pytest.raises(SessionClosedError):
@@ -162,7 +162,7 @@ def test_writing_to_a_closed_typed_session_is_refused(
     storage: NotingStorage, handle: Handle, keep: Any, write: Change
 ) -> None:
     """After its handler is done, whatever would change a dataclass raises SessionClosedError."""
-    store(storage, lambda: {"counter": 1, "code": ttl("1234", 300)})
+    store_beginning(storage, lambda: {"counter": 1, "code": ttl("1234", 300)})
     session = keep(handle, initial=Order)
     before, fields_before = storage.get(KEY), as_dict(session)
     with pytest.raises(SessionClosedError) as caught:
@@ -179,22 +179,22 @@ READS: dict[str, tuple[Change, Any]] = {
     "setdefault of what is there": (lambda session: session.setdefault("counter", 2), 1),
     "pop of what is not there": (lambda session: session.pop("nowhere", 5), 5),
     "len": (len, 5),
-    "iter": (list, list(fields())),
-    "reversed": (lambda session: list(reversed(session)), list(fields())[::-1]),
-    "keys": (lambda session: list(session.keys()), list(fields())),
-    "values": (lambda session: list(session.values()), list(fields().values())),
-    "items": (lambda session: list(session.items()), list(fields().items())),
-    "dict": (dict, fields()),
-    "unpacking": (lambda session: {**session}, fields()),
-    "==": (lambda session: session == fields(), True),
-    "|": (lambda session: session | {"fresh": 2}, fields() | {"fresh": 2}),
-    "copy": (lambda session: session.copy(), fields()),
-    "as_dict": (as_dict, fields()),
+    "iter": (list, list(beginning_fields())),
+    "reversed": (lambda session: list(reversed(session)), list(beginning_fields())[::-1]),
+    "keys": (lambda session: list(session.keys()), list(beginning_fields())),
+    "values": (lambda session: list(session.values()), list(beginning_fields().values())),
+    "items": (lambda session: list(session.items()), list(beginning_fields().items())),
+    "dict": (dict, beginning_fields()),
+    "unpacking": (lambda session: {**session}, beginning_fields()),
+    "==": (lambda session: session == beginning_fields(), True),
+    "|": (lambda session: session | {"fresh": 2}, beginning_fields() | {"fresh": 2}),
+    "copy": (lambda session: session.copy(), beginning_fields()),
+    "as_dict": (as_dict, beginning_fields()),
     "session_key": (session_key, KEY),
     "ttl_left": (lambda session: ttl_left(session, "counter"), None),
     "repr": (
-        lambda session: [name for name in [KEY, *fields()] if name in repr(session)],
-        [KEY, *fields()],
+        lambda session: [name for name in [KEY, *beginning_fields()] if name in repr(session)],
+        [KEY, *beginning_fields()],
     ),
     "isinstance": (lambda session: isinstance(session, Session | Mapping), True),
 }
@@ -206,7 +206,7 @@ def test_closed_session_can_still_be_read(
     storage: NotingStorage, handle: Handle, keep: Any, read: Change, expected: object
 ) -> None:
     """Reading a session still works after its handler is done."""
-    store(storage, fields)
+    store_beginning(storage, beginning_fields)
     assert expected == read(keep(handle))
 
 
@@ -214,11 +214,11 @@ def test_closed_session_still_loses_its_expired_fields(
     storage: NotingStorage, handle: Handle, clock: FrozenDateTimeFactory
 ) -> None:
     """A field with a lifetime is gone from a closed session at its deadline."""
-    store(storage, fields_with_lifetimes)
+    store_beginning(storage, fields_with_lifetimes)
     session = keep_after_return(handle)
     assert ("1234", 300.0) == (session.code, ttl_left(session, "code"))
     clock.tick(300)
-    assert (list(fields()), 0.0) == (list(session), ttl_left(session, "code"))
+    assert (list(beginning_fields()), 0.0) == (list(session), ttl_left(session, "code"))
 
 
 @pytest.mark.parametrize("keep", [keep_after_return, keep_after_raise], ids=["return", "raise"])
@@ -226,7 +226,7 @@ def test_closed_typed_session_can_still_be_read(
     storage: NotingStorage, handle: Handle, keep: Any
 ) -> None:
     """A dataclass can be read as one after its handler is done, defaults included."""
-    store(storage, lambda: {"counter": 1, "cart": {"apple": 1}})
+    store_beginning(storage, lambda: {"counter": 1, "cart": {"apple": 1}})
     session = keep(handle, initial=Order)
     expected = Order(counter=1, cart={"apple": 1}, code="0000")
     assert (1, "none", [], "0000") == (session.counter, session.note, session.log, session.code)
@@ -243,15 +243,17 @@ def test_thread_that_kept_a_session_is_told(storage: NotingStorage, handle: Hand
         session.counter = 2
 
     with ThreadPoolExecutor(1) as thread:
-        writing = handle(lambda session: thread.submit(write_late, session), initial=fields)
+        writing = handle(
+            lambda session: thread.submit(write_late, session), initial=beginning_fields
+        )
         returned.set()
         error = writing.exception(PATIENCE)
-    assert (SessionClosedError, 1) == (type(error), stored(storage)["counter"])
+    assert (SessionClosedError, 1) == (type(error), stored_beginning(storage)["counter"])
 
 
 def test_session_of_a_block_is_closed_after_it(storage: NotingStorage) -> None:
     """A session that was opened by its key is closed when its block ends."""
-    with Sessions(storage=storage, initial=fields).open(KEY) as session:
+    with Sessions(storage=storage, initial=beginning_fields).open(KEY) as session:
         pass
     with pytest.raises(SessionClosedError, match=f"set field 'counter' of session '{KEY}'"):
         session.counter = 2

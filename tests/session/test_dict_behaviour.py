@@ -8,17 +8,17 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import clocks
 import pytest
 from hypothesis import given, settings, strategies as st
-from session_kinds import MAKERS, METHOD_NAMES, READINGS, Make, every_make, every_reading
 
+import support.clocks
+from support.sessions import MAKERS, METHOD_NAMES, READINGS, Make, every_make, every_reading
 from telesession import MemoryStorage, Session, Sessions, as_dict, ttl
 
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
 
-clock = clocks.module_clock
+clock = support.clocks.module_clock
 
 
 @every_make

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import clocks
 import pytest
-from changes import KEY, UPDATE, Change, after, fields, locks_kept, nothing, setting, store, stored
 
+import support.clocks
+from support.sessions import (
+    KEY,
+    UPDATE,
+    Change,
+    after,
+    beginning_fields,
+    locks_kept,
+    nothing,
+    setting,
+    store_beginning,
+    stored_beginning,
+)
 from telesession import (
     MemoryStorage,
     Session,
@@ -26,7 +37,7 @@ if TYPE_CHECKING:
     from telebot import types
 
 
-clock = clocks.module_clock
+clock = support.clocks.module_clock
 
 
 class FlakyStore(dict[str, bytes]):
@@ -92,7 +103,7 @@ def test_failing_storage_is_an_error_and_leaves_the_old_record_whole(
 ) -> None:
     """A backend's exception leaves as StorageError; the old record is whole, the session free."""
     storage = MemoryStorage(flaky)
-    before = store(storage, fields)
+    before = store_beginning(storage, beginning_fields)
 
     @with_session(storage=storage, **options)
     def handler(message: types.Message, session: Session) -> object:
@@ -106,13 +117,13 @@ def test_failing_storage_is_an_error_and_leaves_the_old_record_whole(
     assert (before, 0) == (storage.get(KEY), locks_kept(storage))
     with Sessions(storage=storage).open(KEY) as session:
         session.counter += 1
-    assert 2 == stored(storage)["counter"]
+    assert 2 == stored_beginning(storage)["counter"]
 
 
 def test_failed_read_is_never_a_new_user(flaky: FlakyStore) -> None:
     """Where nobody knows whether there is a record, neither `initial` nor the handler runs."""
     storage, ran = MemoryStorage(flaky), []
-    store(storage, fields)
+    store_beginning(storage, beginning_fields)
 
     @with_session(storage=storage, initial=lambda: ran.append("initial") or {})
     def handler(message: types.Message, session: Session) -> None:
@@ -143,7 +154,7 @@ def test_failed_first_write_stores_nothing(flaky: FlakyStore) -> None:
 def test_failed_delete_of_a_session_leaves_it(flaky: FlakyStore) -> None:
     """`sessions.delete` that fails is a StorageError, and the record is whole and free."""
     storage = MemoryStorage(flaky)
-    before = store(storage, fields)
+    before = store_beginning(storage, beginning_fields)
     flaky.failing = {"delete"}
     with pytest.raises(StorageError) as caught:
         Sessions(storage=storage).delete(KEY)
@@ -154,7 +165,7 @@ def test_failed_delete_of_a_session_leaves_it(flaky: FlakyStore) -> None:
 def test_write_that_fails_after_it_was_done_is_whole_either_way(flaky: FlakyStore) -> None:
     """A write is reported as failed and the old record is there, or as done and the new one is."""
     storage = MemoryStorage(flaky)
-    before = store(storage, fields)
+    before = store_beginning(storage, beginning_fields)
     flaky.failing = {"read back"}
     failed = False
     try:
@@ -169,7 +180,7 @@ def test_write_that_fails_after_it_was_done_is_whole_either_way(flaky: FlakyStor
 def test_handler_may_go_on_after_a_failed_save(flaky: FlakyStore) -> None:
     """A `save` that failed changes nothing; the return of the handler writes everything."""
     storage = MemoryStorage(flaky)
-    before = store(storage, fields)
+    before = store_beginning(storage, beginning_fields)
 
     @with_session(storage=storage)
     def handler(message: types.Message, session: Session) -> bytes | None:
@@ -183,7 +194,9 @@ def test_handler_may_go_on_after_a_failed_save(flaky: FlakyStore) -> None:
         return during
 
     assert before == handler(UPDATE.message)
-    assert {**fields(), "counter": 2, "log": ["first", "second"]} == stored(storage)
+    assert {**beginning_fields(), "counter": 2, "log": ["first", "second"]} == stored_beginning(
+        storage
+    )
 
 
 @pytest.mark.parametrize("value", ["9876", "1234"], ids=["another value", "the same value"])
@@ -192,7 +205,7 @@ def test_failed_save_does_not_move_a_deadline(
 ) -> None:
     """A field with a lifetime is gone that long after its last update, whatever `save` did."""
     storage = MemoryStorage(flaky)
-    store(storage, lambda: {"code": ttl("1234", 300)})
+    store_beginning(storage, lambda: {"code": ttl("1234", 300)})
     clock.tick(50)
 
     @with_session(storage=storage)

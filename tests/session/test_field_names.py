@@ -7,19 +7,19 @@ import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import clocks
-import plain_sessions
 import pytest
-from session_kinds import Make, every_make
 
+import support.clocks
+import support.sessions
+from support.sessions import Make, every_make
 from telesession import Session, Sessions, ttl, ttl_left
 
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
 
-clock = clocks.module_clock
-storage = plain_sessions.storage
-sessions = plain_sessions.sessions
+clock = support.clocks.module_clock
+storage = support.sessions.plain_storage
+sessions = support.sessions.plain_sessions
 
 
 class Mood(enum.StrEnum):

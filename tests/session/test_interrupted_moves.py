@@ -5,14 +5,13 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-import clocks
-import moved_sessions
 import pytest
-from broken_storage import BrokenStorage
 from cryptography.fernet import Fernet
-from fields import set_fields
-from moved_sessions import FIELDS, payloads, record_of, stored
 
+import support.clocks
+import support.storages
+from support.sessions import set_fields
+from support.storages import FIELDS, BrokenStorage, fields_by_key, payloads, record_of
 from telesession import (
     EncryptedCodec,
     JSONCodec,
@@ -32,10 +31,10 @@ if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
 
 
-clock = clocks.clock
-kind = moved_sessions.kind
-storage = moved_sessions.storage
-frozen_storage = moved_sessions.frozen_storage
+clock = support.clocks.clock
+kind = support.storages.storage_kind
+storage = support.storages.moved_storage
+frozen_storage = support.storages.frozen_moved_storage
 
 
 @pytest.mark.parametrize(
@@ -50,13 +49,13 @@ def test_a_move_that_failed_loses_nothing_and_is_ended_by_another(method: str, l
 
     with pytest.raises(StorageError, match="disk is full"):
         sessions.move("1", "2")
-    between = stored(sessions)
+    between = fields_by_key(sessions)
     moved = sessions.move("1", "2")
 
     assert (dict.fromkeys(left, FIELDS), True, {"2": FIELDS}) == (
         between,
         moved,
-        stored(sessions),
+        fields_by_key(sessions),
     )
 
 
@@ -103,11 +102,15 @@ def test_nothing_is_deleted_before_the_write_has_taken_effect(
 
     with pytest.raises(StorageError, match="disk is full"):
         sessions.move(old, new)
-    between = stored(sessions)
+    between = fields_by_key(sessions)
     moved = sessions.move(old, new)
 
     left = old if method == "set" else "12"
-    assert (dict.fromkeys(left, FIELDS), True, {new: FIELDS}) == (between, moved, stored(sessions))
+    assert (dict.fromkeys(left, FIELDS), True, {new: FIELDS}) == (
+        between,
+        moved,
+        fields_by_key(sessions),
+    )
 
 
 def interrupt_move(storage: Storage, sessions: Sessions[Session]) -> None:

@@ -5,19 +5,18 @@ from __future__ import annotations
 import math
 from datetime import timedelta
 
-import clocks
-import lifetimes
 import pytest
-from clocks import DAY
-from fields import fields_of, set_fields
-from lifetimes import JUST_BEFORE, LIFETIME
 
+import support.clocks
+import support.sessions
+from support.clocks import DAY
+from support.sessions import JUST_BEFORE, LIFETIME, fields_of, set_fields
 from telesession import Sessions, save, ttl, ttl_left, with_session
 
-clock = clocks.clock
-frozen_module = clocks.frozen_module
-storage = lifetimes.storage
-sessions = lifetimes.sliding_sessions
+clock = support.clocks.clock
+frozen_module = support.clocks.frozen_module
+storage = support.sessions.counted_storage
+sessions = support.sessions.sliding_sessions
 
 every_use = pytest.mark.parametrize(
     "use",

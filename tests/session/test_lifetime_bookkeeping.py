@@ -8,19 +8,18 @@ import time
 from collections import deque
 from collections.abc import Mapping, Set as AbstractSet
 
-import clocks
 import pytest
 from cachetools import FIFOCache, LFUCache, LRUCache, RRCache, TLRUCache, TTLCache
-from clocks import DAY, START, monotonic
-from fields import fields_of, set_fields
 from freezegun import freeze_time
 from hypothesis import given, settings, strategies as st
-from lifetimes import JUST_BEFORE, LIFETIME
 
+import support.clocks
+from support.clocks import DAY, START, monotonic
+from support.sessions import JUST_BEFORE, LIFETIME, fields_of, set_fields
 from telesession import MemoryStorage, Sessions, ttl
 
-clock = clocks.clock
-frozen_module = clocks.frozen_module
+clock = support.clocks.clock
+frozen_module = support.clocks.frozen_module
 
 LONG = 10**6
 

@@ -7,16 +7,16 @@ import operator
 from collections.abc import Mapping, MutableMapping
 from typing import TYPE_CHECKING
 
-import clocks
 import pytest
 from test import mapping_tests
 
+import support.clocks
 from telesession import MemoryStorage, Session, Sessions, ttl
 
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
 
-clock = clocks.module_clock
+clock = support.clocks.module_clock
 
 
 # Fields are attributes and items at once

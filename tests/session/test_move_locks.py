@@ -6,16 +6,14 @@ import threading
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-import moved_sessions
 import pytest
-from asked import Asked
-from clocks import PATIENCE
-from fields import set_fields
-from group_migrations import NEW, OLD, by_chats
-from holds import is_free
-from moved_sessions import payloads, stored
-from other_threads import OtherThread
 
+import support.storages
+from support.clocks import PATIENCE
+from support.handlers import NEW_KEY, OLD_KEY, by_chats
+from support.sessions import set_fields
+from support.storages import Asked, fields_by_key, is_free, payloads
+from support.threads import OtherThread
 from telesession import LockTimeoutError, MemoryStorage, Session, Sessions, Storage
 from telesession.storage.base import Hold
 from telesession.testing.storage_suite import in_thread, in_threads
@@ -24,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-kind = moved_sessions.kind
-storage = moved_sessions.storage
+kind = support.storages.storage_kind
+storage = support.storages.moved_storage
 
 
 @pytest.mark.parametrize("used", ["1", "2"])
@@ -86,7 +84,7 @@ def count_on_the_move(storage: Storage, threads: int, times: int) -> dict[str, A
         lambda keys=keys: [sessions.move(*keys) for _ in range(times)] for keys in ("12", "21")
     ]
     in_threads([*counting, *moving])
-    return stored(sessions)
+    return fields_by_key(sessions)
 
 
 def test_increments_during_moves_are_not_lost(storage: Storage) -> None:
@@ -124,7 +122,7 @@ def test_without_locks_increments_during_moves_are_lost() -> None:
 
     in_threads([lambda: increment(sessions, 1), lambda: sessions.move("1", "2")])
     storage.both_have_read = None
-    left = stored(sessions)
+    left = fields_by_key(sessions)
 
     # Either the old session has come back with the increment, or the increment is gone.
     assert {"counter": 0} == left["2"]
@@ -142,15 +140,15 @@ def test_moves_that_cross_do_not_wait_for_each_other_forever(storage: Storage) -
 
     in_threads([lambda: move_often("1", "2"), lambda: move_often("2", "1")] * 2)
 
-    assert [{"counter": 1}] == list(stored(sessions).values())
+    assert [{"counter": 1}] == list(fields_by_key(sessions).values())
 
 
 def test_sessions_that_nobody_uses_are_moved_from_any_thread() -> None:
     """A timer or a thread may move a session while handlers of others run."""
     sessions = by_chats()
-    set_fields(sessions, OLD, counter=1)
+    set_fields(sessions, OLD_KEY, counter=1)
 
     with sessions.open("chat:0"):
-        moved = in_thread(sessions.move, OLD, NEW)
+        moved = in_thread(sessions.move, OLD_KEY, NEW_KEY)
 
-    assert (True, {NEW: {"counter": 1}}) == (moved, stored(sessions))
+    assert (True, {NEW_KEY: {"counter": 1}}) == (moved, fields_by_key(sessions))

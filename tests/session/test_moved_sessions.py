@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import clocks
-import moved_sessions
 import pytest
-from counted import CountedStorage
-from fields import fields_of, set_fields
-from holds import is_free
-from moved_sessions import ENCRYPTED, FIELDS, SECRET, payloads, record_of, stored
 
+import support.clocks
+import support.storages
+from support.sessions import fields_of, set_fields
+from support.storages import (
+    ENCRYPTED,
+    FIELDS,
+    SECRET,
+    CountedStorage,
+    fields_by_key,
+    is_free,
+    payloads,
+    record_of,
+)
 from telesession import (
     DecodeError,
     MemoryStorage,
@@ -29,10 +36,10 @@ if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
 
 
-clock = clocks.clock
-kind = moved_sessions.kind
-storage = moved_sessions.storage
-frozen_storage = moved_sessions.frozen_storage
+clock = support.clocks.clock
+kind = support.storages.storage_kind
+storage = support.storages.moved_storage
+frozen_storage = support.storages.frozen_moved_storage
 
 # A session gets another key.
 
@@ -66,7 +73,10 @@ def test_a_session_moves_back_and_on(storage: Storage) -> None:
     set_fields(sessions, "1", counter=2)
     moved.append(sessions.move("1", "2"))
 
-    assert ([True] * 4, {"2": {"counter": 2}, "3": {"counter": 1}}) == (moved, stored(sessions))
+    assert ([True] * 4, {"2": {"counter": 2}, "3": {"counter": 1}}) == (
+        moved,
+        fields_by_key(sessions),
+    )
 
 
 def test_deadlines_move_exactly(frozen_storage: Storage, clock: FrozenDateTimeFactory) -> None:
@@ -81,9 +91,9 @@ def test_deadlines_move_exactly(frozen_storage: Storage, clock: FrozenDateTimeFa
     assert before == record_of(frozen_storage, "2")
     with sessions.open("2") as session:
         assert (40, {"code": "1234", "name": "Anna"}) == (ttl_left(session, "code"), dict(session))
-    clock.tick(40 - clocks.MICROSECOND)
+    clock.tick(40 - support.clocks.MICROSECOND)
     assert {"code": "1234", "name": "Anna"} == sessions.peek("2")
-    clock.tick(clocks.MICROSECOND)
+    clock.tick(support.clocks.MICROSECOND)
     assert {"name": "Anna"} == sessions.peek("2")
 
 
@@ -251,7 +261,7 @@ def test_a_handler_cannot_move_what_it_has(opened: str, name: str, storage: Stor
     # Not the LockTimeoutError that waiting would have ended with.
     assert SessionError is type(caught.value)
     expected = {"1": {"counter": 2}} if opened == "1" else {k: {"counter": 1} for k in "12"}
-    assert expected == stored(sessions)
+    assert expected == fields_by_key(sessions)
 
 
 def test_a_handler_can_move_other_sessions(storage: Storage) -> None:
@@ -262,7 +272,7 @@ def test_a_handler_can_move_other_sessions(storage: Storage) -> None:
     with sessions.open("3") as session:
         session.moved = sessions.move("1", "2")
 
-    assert {"2": {"counter": 1}, "3": {"moved": True}} == stored(sessions)
+    assert {"2": {"counter": 1}, "3": {"moved": True}} == fields_by_key(sessions)
 
 
 @pytest.mark.parametrize("key", [5, "5"])

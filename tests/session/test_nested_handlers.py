@@ -7,33 +7,33 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-import changes
-import clocks
 import pytest
-from changes import (
+
+import support.clocks
+import support.sessions
+from support.clocks import PATIENCE
+from support.sessions import (
     KEY,
     Handle,
     NotingStorage,
     Order,
     after,
-    fields,
+    beginning_fields,
     locks_kept,
     setting,
-    store,
-    stored,
+    store_beginning,
+    stored_beginning,
 )
-from clocks import PATIENCE
-from holds import is_held
-
+from support.storages import is_held
 from telesession import LockTimeoutError, Session, Sessions, as_dict, forget, save
 
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
 
 
-clock = clocks.module_clock
-storage = changes.storage
-handle = changes.handle
+clock = support.clocks.module_clock
+storage = support.sessions.noting_storage
+handle = support.sessions.handle
 
 
 def test_inner_handler_gets_the_very_session_of_the_outer(
@@ -49,7 +49,7 @@ def test_inner_handler_gets_the_very_session_of_the_outer(
 @pytest.mark.parametrize("depth", [1, 2, 10])
 def test_outermost_call_commits_once(storage: NotingStorage, handle: Handle, depth: int) -> None:
     """However deep handlers call each other, the record is written once, by the outermost."""
-    store(storage, fields)
+    store_beginning(storage, beginning_fields)
 
     def go(session: Session, left: int) -> None:
         session.counter += 1
@@ -59,7 +59,7 @@ def test_outermost_call_commits_once(storage: NotingStorage, handle: Handle, dep
         assert ([], True) == (storage.calls, is_held(storage, KEY))
 
     handle(lambda session: go(session, depth))
-    assert (1 + 2 * (depth + 1), ["set"]) == (stored(storage)["counter"], storage.calls)
+    assert (1 + 2 * (depth + 1), ["set"]) == (stored_beginning(storage)["counter"], storage.calls)
     assert 0 == locks_kept(storage)
 
 
@@ -81,17 +81,22 @@ def test_mapping_and_dataclass_are_two_views_of_the_same_fields(
         session.counter, session.note = 3, "inner"
         session.log.append("dataclass")
 
-    store(storage, fields)
+    store_beginning(storage, beginning_fields)
     handle(as_mapping)
-    expected = {**fields(), "counter": 3, "log": ["first", "mapping", "dataclass"], "note": "inner"}
-    assert (expected, ["set"]) == (stored(storage), storage.calls)
+    expected = {
+        **beginning_fields(),
+        "counter": 3,
+        "log": ["first", "mapping", "dataclass"],
+        "note": "inner",
+    }
+    assert (expected, ["set"]) == (stored_beginning(storage), storage.calls)
 
 
 def test_outer_handler_that_catches_the_inner_exception_commits(
     storage: NotingStorage, handle: Handle
 ) -> None:
     """The outermost call commits: an exception that it caught is no reason not to."""
-    store(storage, fields)
+    store_beginning(storage, beginning_fields)
 
     def outer(session: Session) -> None:
         session.log.append("before")
@@ -100,8 +105,8 @@ def test_outer_handler_that_catches_the_inner_exception_commits(
         session.log.append("after")
 
     handle(outer)
-    expected = {**fields(), "counter": 2, "log": ["first", "before", "after"]}
-    assert (expected, ["set"]) == (stored(storage), storage.calls)
+    expected = {**beginning_fields(), "counter": 2, "log": ["first", "before", "after"]}
+    assert (expected, ["set"]) == (stored_beginning(storage), storage.calls)
 
 
 @pytest.mark.parametrize("catches", [True, False], ids=["outer raises", "inner raises"])
@@ -109,7 +114,7 @@ def test_nothing_is_stored_if_the_outermost_call_raises(
     storage: NotingStorage, handle: Handle, catches: bool
 ) -> None:
     """Changes of an inner handler go with those of the outer, wherever the exception came from."""
-    before = store(storage, fields)
+    before = store_beginning(storage, beginning_fields)
 
     def outer(session: Session) -> None:
         session.counter = 2
@@ -125,14 +130,14 @@ def test_inner_save_writes_what_the_outer_did_so_far(
     storage: NotingStorage, handle: Handle
 ) -> None:
     """`save` in an inner handler writes the shared session, which stays if the outer raises."""
-    store(storage, fields)
+    store_beginning(storage, beginning_fields)
 
     def call_inner(outer: Session) -> None:
         handle(lambda inner: (setting(plain="inner")(inner), save(inner)))
 
     with pytest.raises(ZeroDivisionError):
         handle(after(setting(counter=2), call_inner, setting(counter=3)))
-    assert {**fields(), "counter": 2, "plain": "inner"} == stored(storage)
+    assert {**beginning_fields(), "counter": 2, "plain": "inner"} == stored_beginning(storage)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +147,7 @@ def test_inner_forget_is_for_the_outermost_to_do(
     storage: NotingStorage, handle: Handle, error: Any, calls: list[str]
 ) -> None:
     """`forget` in an inner handler deletes the record when the outermost returns, and only then."""
-    before = store(storage, fields)
+    before = store_beginning(storage, beginning_fields)
 
     def outer(session: Session) -> None:
         handle(forget)
@@ -159,7 +164,7 @@ def test_open_inside_its_own_handler_is_the_handlers_session(
     storage: NotingStorage, handle: Handle
 ) -> None:
     """`sessions.open` of the session in use gives it, and leaves the commit to the handler."""
-    store(storage, fields)
+    store_beginning(storage, beginning_fields)
 
     def handler(outer: Session) -> None:
         with Sessions(storage=storage).open(KEY) as inner:
@@ -169,7 +174,7 @@ def test_open_inside_its_own_handler_is_the_handlers_session(
         outer.counter += 1
 
     handle(handler)
-    assert (3, ["set"]) == (stored(storage)["counter"], storage.calls)
+    assert (3, ["set"]) == (stored_beginning(storage)["counter"], storage.calls)
 
 
 @pytest.mark.parametrize("inner_option", [True, False])
@@ -178,14 +183,14 @@ def test_outermost_call_decides_about_commit_on_error(
     storage: NotingStorage, handle: Handle, outer_option: bool, inner_option: bool
 ) -> None:
     """The outermost call commits, by its own commit_on_error."""
-    store(storage, fields)
+    store_beginning(storage, beginning_fields)
 
     def call_inner(outer: Session) -> None:
         handle(after(setting(counter=2)), commit_on_error=inner_option)
 
     with pytest.raises(ZeroDivisionError):
         handle(call_inner, commit_on_error=outer_option)
-    assert (2 if outer_option else 1) == stored(storage)["counter"]
+    assert (2 if outer_option else 1) == stored_beginning(storage)["counter"]
 
 
 def test_outermost_call_gives_the_lifetime(
@@ -194,9 +199,9 @@ def test_outermost_call_gives_the_lifetime(
     """The outermost call commits, with its own lifetime."""
     handle(lambda outer: handle(setting(counter=2), lifetime=10), lifetime=60)
     clock.tick(59)
-    assert {"counter": 2} == stored(storage)
+    assert {"counter": 2} == stored_beginning(storage)
     clock.tick(1)
-    assert None is stored(storage)
+    assert None is stored_beginning(storage)
 
 
 SEPARATE: dict[str, Callable[[], dict[str, Any]]] = {
@@ -211,7 +216,7 @@ def test_handlers_for_different_sessions_do_not_share(
     storage: NotingStorage, handle: Handle, make_options: Any
 ) -> None:
     """With another prefix, storage or key the inner handler has its own session and commits it."""
-    before = store(storage, fields)
+    before = store_beginning(storage, beginning_fields)
     options = make_options()
 
     def outer(session: Session) -> None:
@@ -240,7 +245,7 @@ def test_inner_exception_takes_nothing_of_another_session_with_it(
             handle(after(setting(counter=7)), **options)
 
     handle(outer)
-    assert ({"counter": 2}, {}) == (stored(storage), handle(as_dict, **options))
+    assert ({"counter": 2}, {}) == (stored_beginning(storage), handle(as_dict, **options))
 
 
 def test_another_thread_does_not_share(storage: NotingStorage, handle: Handle) -> None:
@@ -256,7 +261,7 @@ def test_another_thread_does_not_share(storage: NotingStorage, handle: Handle) -
         thread.submit(handle, lambda session: setting(counter=session.counter + 1)(session)).result(
             PATIENCE
         )
-    assert ({"counter": 3}, 0) == (stored(storage), locks_kept(storage))
+    assert ({"counter": 3}, 0) == (stored_beginning(storage), locks_kept(storage))
 
 
 def test_thread_is_free_to_take_the_session_again(storage: NotingStorage, handle: Handle) -> None:

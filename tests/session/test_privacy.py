@@ -9,14 +9,14 @@ from collections import UserDict
 from collections.abc import Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
-import clocks
-import plain_sessions
 import pytest
 from cachetools import LRUCache, TTLCache
-from failure_reports import report
 from hypothesis import given, settings, strategies as st
-from session_kinds import NAMES, VALUES
 
+import support.clocks
+import support.sessions
+from support.sessions import FIELD_NAMES, FIELD_VALUES
+from support.values import logged_failure
 from telesession import (
     DecodeError,
     EncodeError,
@@ -37,12 +37,12 @@ from telesession import (
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
 
-clock = clocks.module_clock
-storage = plain_sessions.storage
+clock = support.clocks.module_clock
+storage = support.sessions.plain_storage
 
 
 @settings(max_examples=40, deadline=None)
-@given(fields=st.dictionaries(NAMES, VALUES), lifetime=st.sampled_from([0, 60]))
+@given(fields=st.dictionaries(FIELD_NAMES, FIELD_VALUES), lifetime=st.sampled_from([0, 60]))
 def test_repr_depends_on_the_names_alone(fields: dict[str, Any], lifetime: int) -> None:
     """`repr` shows the key and field names, never values: other values change nothing in it."""
     session = Session({name: ttl(value, lifetime) for name, value in fields.items()})
@@ -76,7 +76,7 @@ def test_repr_shows_key_and_names(clock: FrozenDateTimeFactory) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(value=VALUES, lifetime=st.integers(0, 10**6))
+@given(value=FIELD_VALUES, lifetime=st.integers(0, 10**6))
 def test_the_repr_of_a_ttl_mark_shows_no_value(value: Any, lifetime: int) -> None:
     """A `ttl(...)` on its way shows its lifetime and the type of its value, but not the value."""
     mark: Any = ttl(value, lifetime)
@@ -234,7 +234,7 @@ FAILURES: dict[str, tuple[type[Exception], Callable[[str], Any]]] = {
 def test_no_message_and_no_traceback_shows_a_value(failure: str, value: str) -> None:
     """No message shows a stored value: the whole traceback is the same whatever it was."""
     kind, fail = FAILURES[failure]
-    assert report(kind, fail, "a") == report(kind, fail, value)
+    assert logged_failure(kind, fail, "a") == logged_failure(kind, fail, value)
 
 
 def test_a_storage_error_says_nothing_of_the_value(storage: MemoryStorage) -> None:

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import clocks
-import plain_sessions
 import pytest
-from session_kinds import Make, every_make
-from updates import ANNA, message_of
 
+import support.clocks
+import support.sessions
+from support.sessions import Make, every_make
+from support.updates import ANNA, message_of
 from telesession import (
     EncodeError,
     MemoryStorage,
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
     from telebot import types
 
-clock = clocks.module_clock
-storage = plain_sessions.storage
-sessions = plain_sessions.sessions
+clock = support.clocks.module_clock
+storage = support.sessions.plain_storage
+sessions = support.sessions.plain_sessions
 
 
 # The functions on a session

@@ -9,15 +9,15 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import clocks
-import plain_sessions
 import pytest
-from counted import CountedStore
 from hypothesis import given, settings, strategies as st
-from session_kinds import NAMES, VALUES
 from telebot import types
-from updates import ANNA, BORIS, message_of
 
+import support.clocks
+import support.sessions
+from support.sessions import FIELD_NAMES, FIELD_VALUES
+from support.storages import CountedStore
+from support.updates import ANNA, BORIS, message_of
 from telesession import (
     MemoryStorage,
     Session,
@@ -33,9 +33,9 @@ from telesession import (
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
 
-clock = clocks.module_clock
-storage = plain_sessions.storage
-sessions = plain_sessions.sessions
+clock = support.clocks.module_clock
+storage = support.sessions.plain_storage
+sessions = support.sessions.plain_sessions
 
 
 # initial
@@ -294,7 +294,7 @@ def test_nested_changes_count(sessions: Sessions[Session]) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(fields=st.dictionaries(NAMES, VALUES, min_size=1))
+@given(fields=st.dictionaries(FIELD_NAMES, FIELD_VALUES, min_size=1))
 def test_what_is_saved_comes_back(fields: dict[str, Any]) -> None:
     """What was saved is what comes back, in the order it was set."""
     sessions = Sessions(storage=MemoryStorage())

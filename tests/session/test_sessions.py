@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import clocks
-import plain_sessions
 import pytest
-from plain_sessions import fail_in
-from updates import ANNA, message_of
 
+import support.clocks
+import support.sessions
+from support.sessions import fail_in
+from support.updates import ANNA, message_of
 from telesession import MemoryStorage, Session, Sessions, save, session_key, ttl
 
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
     from telebot import types
 
-clock = clocks.module_clock
-storage = plain_sessions.storage
-sessions = plain_sessions.sessions
+clock = support.clocks.module_clock
+storage = support.sessions.plain_storage
+sessions = support.sessions.plain_sessions
 
 
 def test_open_and_a_handler_see_one_session(storage: MemoryStorage) -> None:

@@ -13,10 +13,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-import clocks
 import pytest
 from cachetools import LRUCache, TLRUCache, TTLCache
-from clocks import monotonic
 from hypothesis import HealthCheck, Phase, settings, strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -24,8 +22,10 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from redis_server import FrozenRedisStorage
 
+import support.clocks
+from support.clocks import monotonic
+from support.servers import FrozenRedisStorage
 from telesession import (
     MemoryStorage,
     Session,
@@ -45,7 +45,7 @@ from telesession.storage.sqlite import SQLiteStorage
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
 
-clock = clocks.clock
+clock = support.clocks.clock
 
 FOR_AGES = 10.0**9
 CI = settings(

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from cachetools import LRUCache, TTLCache
-from clocks import PATIENCE
-from host import end_workers
 from telebot import TeleBot, types
-from updates import GROUP, OTHER_GROUP, TOKEN, message, private, user
-from waits import Waits
 
+from support.bots import end_workers
+from support.clocks import PATIENCE
+from support.threads import Waits
+from support.updates import GROUP, OTHER_GROUP, TOKEN, message, private, user
 from telesession import (
     LockTimeoutError,
     MemoryStorage,

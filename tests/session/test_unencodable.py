@@ -8,34 +8,34 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import changes
-import clocks
 import pytest
-from changes import (
+
+import support.clocks
+import support.sessions
+from support.sessions import (
     KEY,
-    Basket,
     Change,
+    FruitBasket,
     Handle,
     NotingStorage,
     Order,
-    fields,
+    beginning_fields,
     locks_kept,
     nothing,
     setting,
     shown_with,
-    store,
-    stored,
+    store_beginning,
+    stored_beginning,
 )
-
 from telesession import EncodeError, Session, save, ttl, ttl_left
 
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
 
 
-clock = clocks.module_clock
-storage = changes.storage
-handle = changes.handle
+clock = support.clocks.module_clock
+storage = support.sessions.noting_storage
+handle = support.sessions.handle
 
 
 class Unloadable:
@@ -123,7 +123,7 @@ UNENCODABLE: dict[str, tuple[Change, str, str]] = {
         "function",
     ),
     "a lambda with a lifetime": (put(ttl(lambda: 1, 30)), "new", "function"),
-    "a lambda in an object": (put(Basket(fruit=[lambda: 1])), "new.fruit[0]", "function"),
+    "a lambda in an object": (put(FruitBasket(fruit=[lambda: 1])), "new.fruit[0]", "function"),
     "a generator": (put(number for number in range(3)), "new", "generator"),
     "a lock in a list": (
         lambda session: session.log.append(threading.Lock()),
@@ -147,7 +147,7 @@ UNENCODABLE: dict[str, tuple[Change, str, str]] = {
         "cart['apple']",
         MARKED,
     ),
-    "a ttl in an object": (put(Basket(fruit=ttl(1, 30))), "new.fruit", MARKED),
+    "a ttl in an object": (put(FruitBasket(fruit=ttl(1, 30))), "new.fruit", MARKED),
     "the session": (lambda session: put(session)(session), "new", "Session"),
     "the session in a dict": (lambda session: put({"a": session})(session), "new['a']", "Session"),
     "what does not come back": (put([Unloadable()]), "new[0]", "Unloadable"),
@@ -166,7 +166,7 @@ def test_value_that_cannot_be_encoded_is_refused_with_its_path(
     storage: NotingStorage, handle: Handle, change: Change, path: str, type_name: str
 ) -> None:
     """A value that cannot be encoded is an EncodeError with path and type; nothing is written."""
-    before = store(storage, fields)
+    before = store_beginning(storage, beginning_fields)
     with pytest.raises(EncodeError) as caught:
         handle(lambda session: (setting(counter=2)(session), change(session)))
     error = caught.value
@@ -174,7 +174,7 @@ def test_value_that_cannot_be_encoded_is_refused_with_its_path(
     assert (True, True) == (path in str(error), type_name in str(error))
     assert (before, [], 0) == (storage.get(KEY), storage.calls, locks_kept(storage))
     handle(setting(counter=3))
-    assert 3 == stored(storage)["counter"]
+    assert 3 == stored_beginning(storage)["counter"]
 
 
 @each_unencodable
@@ -182,7 +182,7 @@ def test_refusal_shows_no_value(
     storage: NotingStorage, handle: Handle, change: Change, path: str, type_name: str
 ) -> None:
     """No message shows a stored value, nor does any exception that Python shows beside it."""
-    store(storage, lambda: {**fields(), "secret": "hunter2"})
+    store_beginning(storage, lambda: {**beginning_fields(), "secret": "hunter2"})
     with pytest.raises(EncodeError) as caught:
         handle(change)
     shown = [text for error in shown_with(caught.value) for text in (str(error), repr(error))]
@@ -194,7 +194,7 @@ def test_save_refuses_what_cannot_be_encoded(
     storage: NotingStorage, handle: Handle, change: Change, path: str, type_name: str
 ) -> None:
     """A refused `save` writes nothing, and a handler that removes the value may go on."""
-    before = store(storage, fields)
+    before = store_beginning(storage, beginning_fields)
 
     def handler(session: Session) -> bytes | None:
         session.counter = 2
@@ -205,11 +205,14 @@ def test_save_refuses_what_cannot_be_encoded(
         during = storage.get(KEY)
         if "new" in session:
             del session.new
-        session.update(cart=fields()["cart"], log=fields()["log"])
+        session.update(cart=beginning_fields()["cart"], log=beginning_fields()["log"])
         return during
 
     assert before == handle(handler)
-    assert ({**fields(), "counter": 2}, ["set"]) == (stored(storage), storage.calls)
+    assert ({**beginning_fields(), "counter": 2}, ["set"]) == (
+        stored_beginning(storage),
+        storage.calls,
+    )
 
 
 @pytest.mark.parametrize(
@@ -226,7 +229,7 @@ def test_refusal_names_the_field_of_what_has_no_index(
     storage: NotingStorage, handle: Handle, value: Any
 ) -> None:
     """An item of a set or a key of a dict is refused with a path that leads to its container."""
-    before = store(storage, fields)
+    before = store_beginning(storage, beginning_fields)
     with pytest.raises(EncodeError) as caught:
         handle(put({"a": value}))
     assert (True, before) == ("new['a']" in caught.value.path, storage.get(KEY))
@@ -240,7 +243,7 @@ def test_value_that_cannot_be_compared_is_stored(
     """What pickle brings back is stored, whether or not it knows how to be compared."""
     handle(setting(anything=ttl([Incomparable()], lifetime)), initial=initial)
     handle(lambda session: session.anything.append(Incomparable()), initial=initial)
-    assert [Incomparable] * 2 == [type(item) for item in stored(storage)["anything"]]
+    assert [Incomparable] * 2 == [type(item) for item in stored_beginning(storage)["anything"]]
 
 
 @pytest.mark.parametrize("initial", [dict, Order], ids=["mapping", "dataclass"])
@@ -250,14 +253,16 @@ def test_deep_nesting_comes_back_or_is_refused(
     storage: NotingStorage, handle: Handle, initial: Any, lifetime: int, depth: int
 ) -> None:
     """A value nested deeper than can be encoded is an EncodeError that names its field."""
-    before = store(storage, lambda: {"counter": 1})
+    before = store_beginning(storage, lambda: {"counter": 1})
     refused = []
     try:
         handle(setting(anything=ttl(nest(depth), lifetime)), initial=initial)
     except EncodeError as error:
         refused.append(error.path.partition("[")[0])
     whole = (
-        before == storage.get(KEY) if refused else depth == depth_of(stored(storage)["anything"])
+        before == storage.get(KEY)
+        if refused
+        else depth == depth_of(stored_beginning(storage)["anything"])
     )
     assert (True, []) == (whole, [path for path in refused if path != "anything"])
     assert 0 == locks_kept(storage)
@@ -275,13 +280,17 @@ def test_cycle_in_a_typed_session_comes_back_or_is_refused(
     storage: NotingStorage, handle: Handle, make: Any
 ) -> None:
     """A cyclic value of a dataclass is stored or an EncodeError with its field, nothing else."""
-    before = store(storage, lambda: {"counter": 1})
+    before = store_beginning(storage, lambda: {"counter": 1})
     refused = []
     try:
         handle(setting(anything=make(name="anna")), initial=Order)
     except EncodeError as error:
         refused.append(error.path.partition("[")[0])
-    whole = before == storage.get(KEY) if refused else "anna" == stored(storage)["anything"]["name"]
+    whole = (
+        before == storage.get(KEY)
+        if refused
+        else "anna" == stored_beginning(storage)["anything"]["name"]
+    )
     assert (True, []) == (whole, [path for path in refused if path != "anything"])
 
 
@@ -308,7 +317,7 @@ def test_typed_session_refuses_what_cannot_be_encoded(
     storage: NotingStorage, handle: Handle, change: Change, path: str, type_name: str
 ) -> None:
     """A value that a dataclass cannot get back is an EncodeError, and the old record stays."""
-    before = store(storage, lambda: {"counter": 1})
+    before = store_beginning(storage, lambda: {"counter": 1})
     with pytest.raises(EncodeError) as caught:
         handle(lambda session: (setting(note="new")(session), change(session)), initial=Order)
     assert (KEY, path, type_name) == (caught.value.key, caught.value.path, caught.value.type_name)
@@ -338,7 +347,7 @@ def test_initial_that_cannot_be_encoded_is_refused_with_its_path(
 def test_refused_first_session_is_not_stored(storage: NotingStorage, handle: Handle) -> None:
     """A new session that cannot be encoded was never there."""
     with pytest.raises(EncodeError):
-        handle(put(lambda: 1), initial=fields)
+        handle(put(lambda: 1), initial=beginning_fields)
     assert ([], [], 0) == (list(storage.keys()), storage.calls, locks_kept(storage))
 
 
@@ -346,7 +355,7 @@ def test_refused_save_does_not_move_a_deadline(
     storage: NotingStorage, handle: Handle, clock: FrozenDateTimeFactory
 ) -> None:
     """A field with a lifetime is gone that long after its last update, whatever `save` did."""
-    store(storage, lambda: {"code": ttl("1234", 300)})
+    store_beginning(storage, lambda: {"code": ttl("1234", 300)})
 
     def handler(session: Session) -> None:
         session.code = "9876"

@@ -6,21 +6,19 @@ import math
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-import clocks
-import lifetimes
 import pytest
-from clocks import START
-from fields import fields_of, set_fields
-from lifetimes import LIFETIME
-from ttl_dataclasses import Address, Colour
-from updates import message_from
 
+import support.clocks
+import support.sessions
+from support.clocks import START
+from support.sessions import LIFETIME, Address, Colour, fields_of, set_fields
+from support.updates import message_from
 from telesession import Sessions, as_dict, forget, save, session_key, ttl, with_session
 
-clock = clocks.clock
-frozen_module = clocks.frozen_module
-storage = lifetimes.storage
-sessions = lifetimes.sliding_sessions
+clock = support.clocks.clock
+frozen_module = support.clocks.frozen_module
+storage = support.sessions.counted_storage
+sessions = support.sessions.sliding_sessions
 
 # Each copy of this set, and of its copy, iterates in another order.
 TURNING = {6, 14, 22}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 
 import pytest
-from child_processes import run_program
+
+from support.processes import run_program
 
 FORKS = {"with hooks": "os.fork()", "in C": "ctypes.PyDLL(None).fork()"}
 ENDS = {"returns": "pass", "raises": "raise ValueError", "exits": "sys.exit()"}

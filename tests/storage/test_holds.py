@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from clocks import PATIENCE
-from five_methods import FiveMethods
-from holds import is_held
-from other_threads import OtherThread
-from waits import Interrupt, Waits, throw
 
+from support.clocks import PATIENCE
+from support.storages import FiveMethods, is_held
+from support.threads import Interrupt, OtherThread, Waits, throw
 from telesession import LockTimeoutError, MemoryStorage, Storage
 
 

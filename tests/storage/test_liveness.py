@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlite_files import dead_process
-
+from support.sqlite_files import dead_process
 from telesession.storage import liveness
 
 if TYPE_CHECKING:

@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import freezegun
 import pytest
-from clocks import PATIENCE
 from hypothesis import given, settings, strategies as st
-from other_threads import OtherThread
-from unhurried import UNHURRIED
-from waits import Interrupt, Waits, WatchedLock, throw
 
+from support.clocks import PATIENCE, UNHURRIED
+from support.threads import Interrupt, OtherThread, Waits, WatchedLock, throw
 from telesession import LockTimeoutError
 from telesession.locks import LockTable
 

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import clocks
 import pytest
 from cachetools import FIFOCache, LFUCache, LRUCache, RRCache, TLRUCache, TTLCache
-from clocks import PATIENCE, monotonic
 
+import support.clocks
+from support.clocks import PATIENCE, monotonic
 from telesession import MemoryStorage, Sessions, Storage, StorageError
 from telesession.testing.storage_suite import FOR_AGES, in_thread, in_threads, try_hold
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SECRET = "hunter2"
 
 
-clock = clocks.clock
+clock = support.clocks.clock
 
 
 class Turnstile(MutableMapping[str, bytes]):

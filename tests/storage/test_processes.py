@@ -6,18 +6,18 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import clocks
 import pytest
-from clocks import PATIENCE
-from redis_server import FrozenRedisStorage, patient_url
-from storage_processes import KEYS, make_sessions, open_storage, run
 
+import support.clocks
+from support.clocks import PATIENCE
+from support.processes import KEYS, make_sessions, open_storage, run
+from support.servers import FrozenRedisStorage, patient_url
 from telesession import Storage, ttl, ttl_left
 
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
 
-clock = clocks.clock
+clock = support.clocks.clock
 
 
 @pytest.fixture(params=["file", "server"])

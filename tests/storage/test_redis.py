@@ -7,14 +7,21 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-import clocks
 import pytest
-import redis_storages
-from clocks import DAY
-from frozen_suite import FrozenClockSuite
-from redis_server import FrozenRedisStorage, Monitor, Server, ServerClock, patient_url, wait_until
-from redis_storages import count, handle, update
 
+import support.clocks
+import support.redis_storages
+from support.clocks import DAY
+from support.redis_storages import count, handle, update
+from support.servers import (
+    FrozenRedisStorage,
+    Monitor,
+    Server,
+    ServerClock,
+    patient_url,
+    wait_until,
+)
+from support.storages import FrozenClockSuite
 from telesession import Sessions, Storage, ttl, ttl_left
 from telesession.storage.redis import RedisStorage
 from telesession.testing.storage_suite import FOR_AGES, StorageSuite
@@ -25,12 +32,12 @@ if TYPE_CHECKING:
     import redis
     from freezegun.api import FrozenDateTimeFactory
 
-clock = clocks.clock
-server = redis_storages.server
-storage = redis_storages.storage
-other = redis_storages.other
-admin = redis_storages.admin
-frozen_storage = redis_storages.frozen_storage
+clock = support.clocks.clock
+server = support.redis_storages.server
+storage = support.redis_storages.storage
+other = support.redis_storages.other
+admin = support.redis_storages.admin
+frozen_storage = support.redis_storages.frozen_storage
 
 
 # The contract of every storage.

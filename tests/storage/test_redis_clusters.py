@@ -5,13 +5,13 @@ from __future__ import annotations
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any
 
-from clocks import DAY, PATIENCE
 from hypothesis import HealthCheck, given, settings, strategies as st
 from redis.crc import key_slot
 from redis.sentinel import Sentinel
-from redis_server import Cluster, Monitor, Server, wait_until
-from redis_storages import UPDATE, brief_client, count, failure, handle, hurried, update
 
+from support.clocks import DAY, PATIENCE
+from support.redis_storages import UPDATE, brief_client, count, failure, handle, hurried, update
+from support.servers import Cluster, Monitor, Server, wait_until
 from telesession import LockTimeoutError, StorageError
 from telesession.storage.redis import RedisStorage
 

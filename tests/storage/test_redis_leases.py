@@ -8,10 +8,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import redis_storages
-from clocks import DAY, PATIENCE
-from redis_server import Monitor, Server, patient_url
-from redis_storages import (
+
+import support.redis_storages
+from support.clocks import DAY, PATIENCE
+from support.redis_storages import (
     WRITES,
     brisk,
     count,
@@ -24,7 +24,7 @@ from redis_storages import (
     use,
     wait_for_renewals,
 )
-
+from support.servers import Monitor, Server, patient_url
 from telesession import LockLostError, save
 from telesession.storage.redis import RedisStorage
 from telesession.testing.storage_suite import try_hold
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
     import redis
 
-server = redis_storages.server
-storage = redis_storages.storage
-other = redis_storages.other
-admin = redis_storages.admin
+server = support.redis_storages.server
+storage = support.redis_storages.storage
+other = support.redis_storages.other
+admin = support.redis_storages.admin
 
 
 @pytest.mark.parametrize("kind", ["server", "cluster"])

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
-import redis_storages
-from clocks import DAY
-from other_threads import began
 from redis.cache import CacheConfig
-from redis_server import Monitor, Server
-from redis_storages import (
+
+import support.redis_storages
+from support.clocks import DAY
+from support.redis_storages import (
     CALLS,
     SECRET,
     brief_client,
@@ -29,7 +28,8 @@ from redis_storages import (
     update,
     use,
 )
-
+from support.servers import Monitor, Server
+from support.threads import began
 from telesession import LockLostError, Storage, StorageError
 from telesession.storage.redis import RedisStorage
 from telesession.testing.storage_suite import in_threads, try_hold
@@ -37,10 +37,10 @@ from telesession.testing.storage_suite import in_threads, try_hold
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-server = redis_storages.server
-storage = redis_storages.storage
-other = redis_storages.other
-admin = redis_storages.admin
+server = support.redis_storages.server
+storage = support.redis_storages.storage
+other = support.redis_storages.other
+admin = support.redis_storages.admin
 
 
 def failures(url: str) -> list[StorageError]:

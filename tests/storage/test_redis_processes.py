@@ -8,13 +8,12 @@ import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
 
-import redis_storages
-from child_processes import watched
-from clocks import DAY, PATIENCE
-from other_threads import began
-from redis_server import Monitor, Server, patient_url, wait_until
-from redis_storages import count, read_patiently, update, wait_for_renewals
-
+import support.redis_storages
+from support.clocks import DAY, PATIENCE
+from support.processes import watched
+from support.redis_storages import count, read_patiently, update, wait_for_renewals
+from support.servers import Monitor, Server, patient_url, wait_until
+from support.threads import began
 from telesession.testing.storage_suite import try_hold
 
 if TYPE_CHECKING:
@@ -22,10 +21,10 @@ if TYPE_CHECKING:
 
     from telesession.storage.redis import RedisStorage
 
-server = redis_storages.server
-storage = redis_storages.storage
-other = redis_storages.other
-admin = redis_storages.admin
+server = support.redis_storages.server
+storage = support.redis_storages.storage
+other = support.redis_storages.other
+admin = support.redis_storages.admin
 
 
 PROCESS = """

@@ -7,13 +7,12 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-import clocks
 import pytest
-import redis_storages
-from clocks import DAY, PATIENCE
-from other_threads import began
-from redis_server import Monitor, Server, patient_url, wait_until
-from redis_storages import (
+
+import support.clocks
+import support.redis_storages
+from support.clocks import DAY, PATIENCE
+from support.redis_storages import (
     count,
     handle,
     is_left,
@@ -23,7 +22,8 @@ from redis_storages import (
     read_patiently,
     update,
 )
-
+from support.servers import Monitor, Server, patient_url, wait_until
+from support.threads import began
 from telesession import LockTimeoutError
 from telesession.storage.base import Hold
 from telesession.storage.redis import RedisStorage
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     import redis
     from freezegun.api import FrozenDateTimeFactory
 
-clock = clocks.clock
-server = redis_storages.server
-storage = redis_storages.storage
-other = redis_storages.other
-admin = redis_storages.admin
-lasting_reservations = redis_storages.lasting_reservations
+clock = support.clocks.clock
+server = support.redis_storages.server
+storage = support.redis_storages.storage
+other = support.redis_storages.other
+admin = support.redis_storages.admin
+lasting_reservations = support.redis_storages.lasting_reservations
 
 
 def test_a_held_session_is_busy_for_other_processes(

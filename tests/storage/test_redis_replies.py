@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import redis_storages
-from redis_storages import WRITES, count, handle, locks, make_storage, update
 
+import support.redis_storages
+from support.redis_storages import WRITES, count, handle, locks, make_storage, update
 from telesession import StorageError
 from telesession.testing.storage_suite import try_hold
 
@@ -15,16 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import redis
-    from redis_server import (
-        Wire,
-    )
 
+    from support.servers import Wire
     from telesession.storage.redis import RedisStorage
 
-server = redis_storages.server
-storage = redis_storages.storage
-admin = redis_storages.admin
-wire = redis_storages.wire
+server = support.redis_storages.server
+storage = support.redis_storages.storage
+admin = support.redis_storages.admin
+wire = support.redis_storages.wire
 
 
 @pytest.mark.parametrize("lost", ["lock", "commit"])

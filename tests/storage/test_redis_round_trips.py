@@ -6,10 +6,9 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import redis_storages
-from other_threads import began
-from redis_server import Monitor, Server, wait_until
-from redis_storages import (
+
+import support.redis_storages
+from support.redis_storages import (
     CALLS,
     UPDATE,
     brisk,
@@ -19,7 +18,8 @@ from redis_storages import (
     update,
     wait_for_renewals,
 )
-
+from support.servers import Monitor, Server, wait_until
+from support.threads import began
 from telesession import Storage, forget, save, ttl
 
 if TYPE_CHECKING:
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
     from telesession.storage.redis import RedisStorage
 
-server = redis_storages.server
-storage = redis_storages.storage
-other = redis_storages.other
-admin = redis_storages.admin
+server = support.redis_storages.server
+storage = support.redis_storages.storage
+other = support.redis_storages.other
+admin = support.redis_storages.admin
 
 
 def change(session: Any) -> None:

@@ -12,21 +12,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis
 import redis.asyncio
-import redis_storages
-from clocks import PATIENCE
 from redis.sentinel import Sentinel
-from redis_storages import SECRET, update
 
+import support.redis_storages
+from support.clocks import PATIENCE
+from support.redis_storages import SECRET, update
 from telesession.storage.redis import RedisStorage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from redis_server import (
-        Server,
-    )
+    from support.servers import Server
 
-server = redis_storages.server
+server = support.redis_storages.server
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import clocks
 import pytest
-import sqlite_files
-from frozen_suite import FrozenClockSuite
 from hypothesis import HealthCheck, example, given, settings, strategies as st
-from sqlite_files import begun, count, counters, trace
 
+import support.clocks
+import support.sqlite_files
+from support.sqlite_files import begun, count, counters, trace
+from support.storages import FrozenClockSuite
 from telesession import PickleCodec
 from telesession.storage import sqlite
 from telesession.storage.sqlite import SQLiteStorage
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
     from freezegun.api import FrozenDateTimeFactory
 
-clock = clocks.clock
-path = sqlite_files.path
-storage = sqlite_files.storage
-other = sqlite_files.other
-admin = sqlite_files.admin
+clock = support.clocks.clock
+path = support.sqlite_files.path
+storage = support.sqlite_files.storage
+other = support.sqlite_files.other
+admin = support.sqlite_files.admin
 
 
 class TestASQLiteFile(FrozenClockSuite):

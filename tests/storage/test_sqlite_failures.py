@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import sqlite_files
-from other_threads import began
-from redis_server import wait_until
-from sqlite_files import SECRET, count, counters, locks
-from storage_processes import run
 
+import support.sqlite_files
+from support.processes import run
+from support.servers import wait_until
+from support.sqlite_files import SECRET, count, counters, locks
+from support.threads import began
 from telesession import Storage, StorageError
 from telesession.storage.sqlite import SQLiteStorage
 from telesession.testing.storage_suite import try_hold
@@ -24,10 +24,10 @@ from telesession.testing.storage_suite import try_hold
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-path = sqlite_files.path
-storage = sqlite_files.storage
-other = sqlite_files.other
-admin = sqlite_files.admin
+path = support.sqlite_files.path
+storage = support.sqlite_files.storage
+other = support.sqlite_files.other
+admin = support.sqlite_files.admin
 
 
 @pytest.fixture

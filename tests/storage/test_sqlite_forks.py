@@ -9,12 +9,11 @@ import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import sqlite_files
-from clocks import PATIENCE
-from other_threads import began
-from redis_server import wait_until
-from storage_processes import run
-
+import support.sqlite_files
+from support.clocks import PATIENCE
+from support.processes import run
+from support.servers import wait_until
+from support.threads import began
 from telesession.storage import sqlite_database
 from telesession.storage.sqlite import SQLiteStorage
 
@@ -25,9 +24,9 @@ if TYPE_CHECKING:
 
     import pytest
 
-path = sqlite_files.path
-storage = sqlite_files.storage
-admin = sqlite_files.admin
+path = support.sqlite_files.path
+storage = support.sqlite_files.storage
+admin = support.sqlite_files.admin
 
 
 def test_a_forked_process_connects_anew(path: Path) -> None:

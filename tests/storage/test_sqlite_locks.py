@@ -14,15 +14,15 @@ from queue import SimpleQueue
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-import clocks
 import pytest
-import sqlite_files
-from clocks import DAY, PATIENCE
-from other_threads import began
-from redis_server import wait_until
-from sqlite_files import UNKNOWN, count, counters, dead_process, holder, lock_by_hand, locks
-from storage_processes import run
 
+import support.clocks
+import support.sqlite_files
+from support.clocks import DAY, PATIENCE
+from support.processes import run
+from support.servers import wait_until
+from support.sqlite_files import UNKNOWN, count, counters, dead_process, holder, lock_by_hand, locks
+from support.threads import began
 from telesession import LockLostError, LockTimeoutError, StorageError, save
 from telesession.storage import sqlite_database, sqlite_hold
 from telesession.storage.sqlite import SQLiteStorage
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 
     from telesession.locks import LockTable
 
-clock = clocks.clock
-path = sqlite_files.path
-storage = sqlite_files.storage
-other = sqlite_files.other
-admin = sqlite_files.admin
+clock = support.clocks.clock
+path = support.sqlite_files.path
+storage = support.sqlite_files.storage
+other = support.sqlite_files.other
+admin = support.sqlite_files.admin
 
 
 def test_processes_may_make_the_file_at_the_same_time(path: Path) -> None:
@@ -124,7 +124,7 @@ def test_a_lock_of_unknown_origin_ends_with_its_lease(
     """Where nobody can tell whether a holder lives, its session is free when its lease is over."""
     lock_by_hand(admin, UNKNOWN, time.monotonic(), time.monotonic() + 30)
     seen = []
-    for seconds in (30 - clocks.MICROSECOND, clocks.MICROSECOND):
+    for seconds in (30 - support.clocks.MICROSECOND, support.clocks.MICROSECOND):
         clock.tick(seconds)
         seen.append(try_hold(storage, "42"))
 
@@ -280,7 +280,7 @@ def test_nobody_waits_longer_than_the_time_out(
 ) -> None:
     """A busy session, threads that wait as well, a locked database: the time-out has all of it."""
     pauses: list[float] = []
-    still = SimpleNamespace(monotonic=clocks.monotonic, sleep=pauses.append)
+    still = SimpleNamespace(monotonic=support.clocks.monotonic, sleep=pauses.append)
     monkeypatch.setattr(sqlite_database, "time", still)
 
     def wait(error: type[Exception], key: int) -> float:

@@ -8,14 +8,14 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import clocks
 import pytest
-import sqlite_files
-from clocks import PATIENCE
-from other_threads import began
-from redis_server import wait_until
-from sqlite_files import begun, count, counters, locks, trace
 
+import support.clocks
+import support.sqlite_files
+from support.clocks import PATIENCE
+from support.servers import wait_until
+from support.sqlite_files import begun, count, counters, locks, trace
+from support.threads import began
 from telesession import LockTimeoutError, StorageError, forget, ttl
 from telesession.storage.sqlite import SQLiteStorage
 from telesession.testing.storage_suite import in_thread, in_threads, try_hold
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
     from freezegun.api import FrozenDateTimeFactory
 
-clock = clocks.clock
-path = sqlite_files.path
-storage = sqlite_files.storage
-admin = sqlite_files.admin
+clock = support.clocks.clock
+path = support.sqlite_files.path
+storage = support.sqlite_files.storage
+admin = support.sqlite_files.admin
 
 
 def test_an_update_takes_two_write_transactions(

@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import clocks
 import pytest
 from cachetools import FIFOCache, LFUCache, LRUCache, RRCache, TLRUCache, TTLCache
-from clocks import monotonic
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+import support.clocks
+from support.clocks import monotonic
 from telesession import MemoryStorage, SessionError, Storage, StorageError
 from telesession.testing.storage_suite import FOR_AGES, StorageSuite
 
@@ -21,13 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from freezegun.api import FrozenDateTimeFactory
-from five_methods import FiveMethods
-from frozen_suite import FrozenClockSuite
+from support.storages import FiveMethods, FrozenClockSuite
 
 EXAMPLE = Path(__file__).parents[2] / "examples/custom_storage.py"
 
 
-clock = clocks.clock
+clock = support.clocks.clock
 
 
 STORAGES: dict[str, Callable[[], Storage]] = {

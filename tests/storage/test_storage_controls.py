@@ -9,10 +9,10 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import clocks
 import pytest
-from clocks import PATIENCE
 
+import support.clocks
+from support.clocks import PATIENCE
 from telesession.storage.base import Hold
 from telesession.testing.storage_suite import StorageSuite
 
@@ -24,10 +24,9 @@ if TYPE_CHECKING:
     from telesession import (
         Storage,
     )
-from five_methods import FiveMethods, deadline_in
-from frozen_suite import FrozenClockSuite
+from support.storages import FiveMethods, FrozenClockSuite, deadline_in
 
-clock = clocks.clock
+clock = support.clocks.clock
 
 
 class EndsPayloadsAtNul(FiveMethods):

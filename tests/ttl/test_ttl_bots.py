@@ -6,18 +6,18 @@ import threading
 import time
 from datetime import timedelta
 
-import clocks
 import pytest
-from clocks import PATIENCE, START
 from freezegun import freeze_time
-from lifetimes import JUST_BEFORE, LIFETIME
 from telebot import TeleBot
 
+import support.clocks
+from support.clocks import PATIENCE, START
+from support.sessions import JUST_BEFORE, LIFETIME
 from telesession import LockTimeoutError, MemoryStorage, Sessions, ttl, with_session
 from telesession.bot.workers import stop_workers
 from telesession.testing import run_polling
 
-frozen_module = clocks.frozen_module
+frozen_module = support.clocks.frozen_module
 
 
 def read_clock(depth):

@@ -5,21 +5,19 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 
-import clocks
-import lifetimes
 import pytest
-from clocks import DAY
-from fields import fields_of, set_fields
-from lifetimes import JUST_BEFORE, LIFETIME, left_of
-from redis_server import FrozenRedisStorage
-from ttl_dataclasses import Colour, Profile
 
+import support.clocks
+import support.sessions
+from support.clocks import DAY
+from support.servers import FrozenRedisStorage
+from support.sessions import JUST_BEFORE, LIFETIME, Colour, Profile, fields_of, left_of, set_fields
 from telesession import MemoryStorage, Sessions, SQLiteStorage, Storage, ttl, ttl_left
 
-clock = clocks.clock
-frozen_module = clocks.frozen_module
-storage = lifetimes.storage
-sessions = lifetimes.sessions
+clock = support.clocks.clock
+frozen_module = support.clocks.frozen_module
+storage = support.sessions.counted_storage
+sessions = support.sessions.lasting_sessions
 
 ANY_CLOCK = pytest.mark.parametrize("step", [DAY, -DAY], ids=["forwards", "back"])
 

@@ -8,16 +8,15 @@ import json
 import time
 from datetime import UTC, datetime, timedelta
 
-import clocks
-import lifetimes
 import pytest
-from clocks import DAY, START
-from fields import fields_of, set_fields
 from freezegun import freeze_time
 from hypothesis import given, settings, strategies as st
-from lifetimes import JUST_BEFORE, LIFETIME, ONCE_OVER, left_of
-from updates import message_from
 
+import support.clocks
+import support.sessions
+from support.clocks import DAY, START
+from support.sessions import JUST_BEFORE, LIFETIME, ONCE_OVER, fields_of, left_of, set_fields
+from support.updates import message_from
 from telesession import (
     MemoryStorage,
     Session,
@@ -29,10 +28,10 @@ from telesession import (
     with_session,
 )
 
-clock = clocks.clock
-frozen_module = clocks.frozen_module
-storage = lifetimes.storage
-sessions = lifetimes.sessions
+clock = support.clocks.clock
+frozen_module = support.clocks.frozen_module
+storage = support.sessions.counted_storage
+sessions = support.sessions.lasting_sessions
 
 
 def keywords(**fields):

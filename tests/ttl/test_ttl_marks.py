@@ -7,21 +7,19 @@ import math
 from datetime import timedelta
 from decimal import Decimal
 
-import clocks
-import lifetimes
 import pytest
-from clocks import DAY, START
-from fields import fields_of, set_fields
-from lifetimes import JUST_BEFORE, LIFETIME, left_of
-from ttl_dataclasses import Cart
-from updates import message_from
 
+import support.clocks
+import support.sessions
+from support.clocks import DAY, START
+from support.sessions import JUST_BEFORE, LIFETIME, PlainCart, fields_of, left_of, set_fields
+from support.updates import message_from
 from telesession import EncodeError, Session, Sessions, as_dict, ttl, ttl_left, with_session
 
-clock = clocks.clock
-frozen_module = clocks.frozen_module
-storage = lifetimes.storage
-sessions = lifetimes.sessions
+clock = support.clocks.clock
+frozen_module = support.clocks.frozen_module
+storage = support.sessions.counted_storage
+sessions = support.sessions.lasting_sessions
 
 
 class TestLifetimes:
@@ -106,7 +104,9 @@ class TestLifetimes:
             ),
             pytest.param(lambda s: s.update(point=(ttl(2, 5), 3)), "point[0]", id="tuple"),
             pytest.param(
-                lambda s: s.update(cart=Cart(items=[ttl(2, 5)])), "cart.items[0]", id="dataclass"
+                lambda s: s.update(cart=PlainCart(items=[ttl(2, 5)])),
+                "cart.items[0]",
+                id="dataclass",
             ),
         ],
     )

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import clocks
-import lifetimes
 import pytest
-from fields import fields_of, set_fields
-from lifetimes import JUST_BEFORE, LIFETIME, left_of
-from ttl_dataclasses import Cart
-from updates import message_from
 
+import support.clocks
+import support.sessions
+from support.sessions import JUST_BEFORE, LIFETIME, PlainCart, fields_of, left_of, set_fields
+from support.updates import message_from
 from telesession import Session, Sessions, save, ttl, ttl_left, with_session
 
-clock = clocks.clock
-frozen_module = clocks.frozen_module
-storage = lifetimes.storage
-sessions = lifetimes.sessions
+clock = support.clocks.clock
+frozen_module = support.clocks.frozen_module
+storage = support.sessions.counted_storage
+sessions = support.sessions.lasting_sessions
 
 
 class TestTtlLeft:
@@ -71,8 +69,8 @@ VALUES = {
     "a frozenset": frozenset({"apple", "pear", "fig"}),
     "a set whose copies iterate in other orders": {6, 14, 22},
     "a tuple": (1, ("two", b"three")),
-    "an object": Cart("Ann", ["apple"]),
-    "a mixed bag": {"a": [{1, 2}, (None, 1.5)], ("t",): Cart(items=[Cart()])},
+    "an object": PlainCart("Ann", ["apple"]),
+    "a mixed bag": {"a": [{1, 2}, (None, 1.5)], ("t",): PlainCart(items=[PlainCart()])},
     "None": None,
 }
 
@@ -86,8 +84,8 @@ MUTABLE = {
     "set": ({"apple"}, lambda v: v.add("pear")),
     "set that loses one": ({"apple", "pear"}, lambda v: v.discard("apple")),
     "list inside a tuple": (([1],), lambda v: v[0].append(2)),
-    "object": (Cart(), lambda v: setattr(v, "owner", "Ann")),
-    "list inside an object": (Cart(), lambda v: v.items.append("apple")),
+    "object": (PlainCart(), lambda v: setattr(v, "owner", "Ann")),
+    "list inside an object": (PlainCart(), lambda v: v.items.append("apple")),
     "True for 1": ([1], lambda v: v.__setitem__(0, True)),
 }
 

@@ -5,19 +5,18 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-import clocks
-import lifetimes
 import pytest
-from clocks import DAY
-from lifetimes import JUST_BEFORE, LIFETIME, ONCE_OVER
-from ttl_dataclasses import Address, Colour, Profile
 
+import support.clocks
+import support.sessions
+from support.clocks import DAY
+from support.sessions import JUST_BEFORE, LIFETIME, ONCE_OVER, Address, Colour, Profile
 from telesession import EncodeError, Sessions, save, ttl, ttl_left
 
-clock = clocks.clock
-frozen_module = clocks.frozen_module
-storage = lifetimes.storage
-sessions = lifetimes.sessions
+clock = support.clocks.clock
+frozen_module = support.clocks.frozen_module
+storage = support.sessions.counted_storage
+sessions = support.sessions.lasting_sessions
 
 
 @dataclass

@@ -7,15 +7,22 @@ from dataclasses import InitVar, dataclass, field
 from typing import Any
 
 import pytest
-import typed_sessions
 from telebot import types  # noqa: TC002 -- with_session resolves annotations
-from typed_sessions import Cart, Login, holder, make_unannounced, of, stored
-from typed_values import Item, Planet, Seeded, Tag
-from updates import ANNA, BORIS, message_of
 
+import support.sessions
+from support.sessions import (
+    Cart,
+    Login,
+    holder_of,
+    make_unannounced,
+    stored_untyped,
+    typed_sessions,
+)
+from support.updates import ANNA, BORIS, message_of
+from support.values import Item, Planet, Seeded, Tag
 from telesession import MemoryStorage, SessionError, Sessions, with_session
 
-storage = typed_sessions.storage
+storage = support.sessions.typed_storage
 
 
 @dataclass(frozen=True)
@@ -128,7 +135,7 @@ def test_nested_annotations_that_cannot_be_resolved_are_refused() -> None:
     """The annotations of nested dataclasses are looked at as early as those of the session."""
     vague = dataclasses.make_dataclass("Vague", [("value", "Missing", None)])
     with pytest.raises(TypeError, match=r"annotation of Holder\.value"):
-        with_session(initial=holder(vague | None, None))
+        with_session(initial=holder_of(vague | None, None))
 
 
 @pytest.mark.parametrize(
@@ -139,13 +146,13 @@ def test_nested_annotations_that_cannot_be_resolved_are_refused() -> None:
 def test_annotations_that_cannot_be_checked_are_refused(hint: Any) -> None:
     """An annotation that stored data cannot be told by: `TypeError` at decoration."""
     with pytest.raises(TypeError, match=r"the annotation of Holder\.value cannot be checked"):
-        with_session(initial=holder(hint | None, None))
+        with_session(initial=holder_of(hint | None, None))
 
 
 def test_a_function_may_return_a_shared_instance(storage: MemoryStorage) -> None:
     """An instance that `initial` returns is copied deeply, so nothing leaks between users."""
     template = Cart(items=[Item("gift", 1)])
-    sessions = of(lambda: template, storage)
+    sessions = typed_sessions(lambda: template, storage)
     for key in (1, 2):
         with sessions.open(key) as session:
             session.items[0].count += 1
@@ -168,12 +175,12 @@ def test_a_function_that_raises_leaves_nothing(storage: MemoryStorage) -> None:
     for _ in range(2):
         with pytest.raises(SessionError, match="initial raised ZeroDivisionError"):
             sessions.open(1).__enter__()
-    assert None is stored(storage)
+    assert None is stored_untyped(storage)
 
 
 def test_a_stored_session_is_typed_before_initial_was_ever_called(storage: MemoryStorage) -> None:
     """After a restart, an `initial` that does not say what it returns still gives instances."""
-    with of(Cart, storage).open(1) as session:
+    with typed_sessions(Cart, storage).open(1) as session:
         session.owner = "Anna"
-    with of(make_unannounced, storage).open(1) as session:
+    with typed_sessions(make_unannounced, storage).open(1) as session:
         assert Cart("Anna") == session

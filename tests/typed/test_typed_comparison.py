@@ -9,25 +9,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import clocks
 import pytest
-import typed_sessions
 from hypothesis import given, settings, strategies as st
-from typed_sessions import Cart, Login, of, stored
-from typed_values import Color, Item, OtherItem, Place, SpecialItem
 
+import support.clocks
+import support.sessions
+from support.sessions import Cart, Login, stored_untyped, typed_sessions
+from support.values import Color, Item, OtherItem, Place, SpecialItem
 from telesession import MemoryStorage, ttl
 
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
 
-clock = clocks.clock
-storage = typed_sessions.storage
+clock = support.clocks.clock
+storage = support.sessions.typed_storage
 
 
 def test_the_functions_of_dataclasses_work(storage: MemoryStorage) -> None:
     """`dataclasses.asdict`, `astuple`, `fields` and `is_dataclass` take a session."""
-    with of(Cart, storage).open(1) as session:
+    with typed_sessions(Cart, storage).open(1) as session:
         session.add("apple")
         expected = Cart(items=[Item("apple", 1)])
         assert dataclasses.asdict(expected) == dataclasses.asdict(session)
@@ -38,7 +38,7 @@ def test_the_functions_of_dataclasses_work(storage: MemoryStorage) -> None:
 
 def test_replace_makes_an_instance_that_belongs_to_no_session(storage: MemoryStorage) -> None:
     """`dataclasses.replace` gives a plain instance; what happens to it is not saved."""
-    with of(Cart, storage).open(1) as session:
+    with typed_sessions(Cart, storage).open(1) as session:
         replaced = dataclasses.replace(session, owner="Anna")
         replaced.color = Color.BLUE
         assert (Cart, Cart()) == (type(replaced), session)
@@ -50,20 +50,20 @@ def test_a_copy_is_a_plain_instance(
     storage: MemoryStorage, make_copy: Callable[[Any], Any]
 ) -> None:
     """A copy of a session is an instance of the dataclass that belongs to no session."""
-    with of(Cart, storage).open(1) as session:
+    with typed_sessions(Cart, storage).open(1) as session:
         session.add("apple")
         copied = make_copy(session)
         shared = copied.items is session.items
         assert (Cart, session, make_copy is copy.copy) == (type(copied), copied, shared)
     copied.owner = "Anna"
-    assert "nobody" == (stored(storage) or {})["owner"]
+    assert "nobody" == (stored_untyped(storage) or {})["owner"]
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_a_typed_session_cannot_be_pickled(storage: MemoryStorage, protocol: int) -> None:
     """Pickling a typed session is refused with what to do instead."""
     with (
-        of(Cart, storage).open(1) as session,
+        typed_sessions(Cart, storage).open(1) as session,
         pytest.raises(TypeError, match=r"cannot be pickled; store or send as_dict\(session\)"),
     ):
         pickle.dumps(session, protocol)
@@ -71,7 +71,10 @@ def test_a_typed_session_cannot_be_pickled(storage: MemoryStorage, protocol: int
 
 def test_sessions_compare_with_instances(storage: MemoryStorage) -> None:
     """`==` and `!=` work in both directions, as between two instances of the dataclass."""
-    with of(Cart, storage).open(1) as session, of(Cart, storage).open(2) as twin:
+    with (
+        typed_sessions(Cart, storage).open(1) as session,
+        typed_sessions(Cart, storage).open(2) as twin,
+    ):
         assert (True, True, True) == (session == Cart(), Cart() == session, session == twin)
         assert (False, False, False) == (session != Cart(), Cart() != session, session != twin)
         session.owner = "Anna"
@@ -82,7 +85,7 @@ def test_sessions_compare_with_instances(storage: MemoryStorage) -> None:
 
 def test_sessions_are_not_equal_to_other_classes(storage: MemoryStorage) -> None:
     """As with any two dataclasses, a session equals instances of its own class only."""
-    with of(Item, storage).open(1) as session:
+    with typed_sessions(Item, storage).open(1) as session:
         assert (True, False, False) == (
             session == Item(),
             session == OtherItem(),
@@ -94,7 +97,7 @@ def test_sessions_that_lack_a_field_compare(
     clock: FrozenDateTimeFactory, storage: MemoryStorage
 ) -> None:
     """A session of which a field without default has expired is equal to no whole instance."""
-    with of(lambda: Login("anna", ttl("1234", 300)), storage).open(1) as session:
+    with typed_sessions(lambda: Login("anna", ttl("1234", 300)), storage).open(1) as session:
         before = session == Login("anna", "1234")
         clock.tick(300)
         after = session == Login("anna", "1234"), Login("anna", "1234") == session
@@ -108,7 +111,7 @@ def test_ordered_dataclasses_compare(storage: MemoryStorage) -> None:
     class Score:
         points: int = 2
 
-    with of(Score, storage).open(1) as session:
+    with typed_sessions(Score, storage).open(1) as session:
         assert (True, True, False, False) == (
             session < Score(3),
             session <= Score(2),
@@ -131,16 +134,22 @@ def test_a_hash_is_that_of_the_dataclass(storage: MemoryStorage) -> None:
     class Hashed:
         points: int = 2
 
-    with of(Hashed, storage).open(1) as session:
+    with typed_sessions(Hashed, storage).open(1) as session:
         session.points = 3
         assert hash(Hashed(3)) == hash(session)
-    with of(Cart, storage).open(2) as session, pytest.raises(TypeError, match="unhashable"):
+    with (
+        typed_sessions(Cart, storage).open(2) as session,
+        pytest.raises(TypeError, match="unhashable"),
+    ):
         hash(session)
 
 
 def test_without_eq_a_session_equals_itself_only(storage: MemoryStorage) -> None:
     """With `eq=False` a session is equal to itself only and has a hash, as its instances do."""
-    with of(Place, storage).open(1) as session, of(Place, storage).open(2) as other:
+    with (
+        typed_sessions(Place, storage).open(1) as session,
+        typed_sessions(Place, storage).open(2) as other,
+    ):
         assert (True, False) == (session == session, session != session)  # noqa: PLR0124
         assert (False, False, False) == (session == Place(), Place() == session, session == other)
         assert {session} == {session, session}
@@ -173,13 +182,13 @@ def test_special_methods_of_the_user_work(storage: MemoryStorage) -> None:
         def __str__(self) -> str:
             return f"{self.points} points"
 
-    with of(Own, storage).open(1) as session:
+    with typed_sessions(Own, storage).open(1) as session:
         session.points = -5
         assert (5, "name", "5 points") == (len(session), session.the_name, str(session))
         assert (True, True, True) == (session == Own(5, 9), Own(5, 9) == session, session != Own())
         with pytest.raises(AttributeError, match="missing"):
             _ = session.missing
-    assert {"points": 5, "other": 2} == stored(storage)
+    assert {"points": 5, "other": 2} == stored_untyped(storage)
 
 
 def test_repr_is_never_that_of_the_user(storage: MemoryStorage) -> None:
@@ -192,7 +201,7 @@ def test_repr_is_never_that_of_the_user(storage: MemoryStorage) -> None:
         def __repr__(self) -> str:
             return f"Talkative({self.text})"
 
-    with of(Talkative, storage).open("anna") as session:
+    with typed_sessions(Talkative, storage).open("anna") as session:
         assert "<Talkative 'anna': text>" == repr(session)
     assert "<Talkative 'anna' (closed): text>" == repr(session)
 
@@ -202,8 +211,8 @@ def test_repr_is_never_that_of_the_user(storage: MemoryStorage) -> None:
 def test_repr_depends_on_the_names_alone(owner: str, names: list[str]) -> None:
     """The `repr` of a typed session is the same whatever its values are."""
     with (
-        of(Cart, MemoryStorage()).open(1) as session,
-        of(Cart, MemoryStorage()).open(1) as blank,
+        typed_sessions(Cart, MemoryStorage()).open(1) as session,
+        typed_sessions(Cart, MemoryStorage()).open(1) as blank,
     ):
         session.owner = owner
         for name in names:

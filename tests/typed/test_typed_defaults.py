@@ -8,26 +8,34 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import clocks
 import pytest
-import typed_sessions
-from counted import CountedStore
-from typed_sessions import Cart, Login, Marked, holder, of, store, stored
-from typed_values import Color, Item, Money, Note, Place
 
+import support.clocks
+import support.sessions
+from support.sessions import (
+    Cart,
+    Login,
+    Marked,
+    holder_of,
+    store_untyped,
+    stored_untyped,
+    typed_sessions,
+)
+from support.storages import CountedStore
+from support.values import Color, Item, Money, Note, Place
 from telesession import MemoryStorage, Sessions, as_dict, save, ttl_left
 
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
 
-clock = clocks.clock
-storage = typed_sessions.storage
+clock = support.clocks.clock
+storage = support.sessions.typed_storage
 
 
 def test_never_stored_fields_read_as_their_default(storage: MemoryStorage) -> None:
     """New fields of the dataclass read as their declared default where a record is older."""
-    store(storage, owner="Anna")
-    with of(Cart, storage).open(1) as session:
+    store_untyped(storage, owner="Anna")
+    with typed_sessions(Cart, storage).open(1) as session:
         assert Cart("Anna") == session
 
 
@@ -43,8 +51,8 @@ def test_reading_a_default_writes_nothing() -> None:
 
     records = CountedStore()
     storage = MemoryStorage(records)
-    store(storage, owner="Anna")
-    with of(Defaults, storage).open(1) as session:
+    store_untyped(storage, owner="Anna")
+    with typed_sessions(Defaults, storage).open(1) as session:
         seen = session.number, session.items, session.place.x, session.color
     assert ((1, [], 0, Color.RED), 1) == (seen, records.writes)
 
@@ -81,8 +89,8 @@ def test_a_change_inside_a_default_is_saved(
     hint, default, change = case
     expected = copy.deepcopy(default)
     change(expected)
-    sessions = of(holder(hint, default), storage)
-    store(storage, other=1)
+    sessions = typed_sessions(holder_of(hint, default), storage)
+    store_untyped(storage, other=1)
     with sessions.open(1) as session:
         change(session.value)
     with sessions.open(1) as session:
@@ -93,8 +101,8 @@ def test_a_default_that_was_changed_and_is_not_yet_stored_is_a_field(
     storage: MemoryStorage,
 ) -> None:
     """What a handler put into a default shows at once: in `as_dict` and in other views."""
-    store(storage, owner="Anna")
-    with of(Cart, storage).open(1) as session:
+    store_untyped(storage, owner="Anna")
+    with typed_sessions(Cart, storage).open(1) as session:
         session.add("apple")
         snapshot = as_dict(session)
         with Sessions(storage=storage).open(1) as untyped:
@@ -104,61 +112,64 @@ def test_a_default_that_was_changed_and_is_not_yet_stored_is_a_field(
 
 def test_a_default_that_an_inner_handler_changed_is_a_field(storage: MemoryStorage) -> None:
     """What a nested call put into a default is there for the handler that called it."""
-    store(storage, owner="Anna")
+    store_untyped(storage, owner="Anna")
     with Sessions(storage=storage).open(1) as untyped:
-        with of(Cart, storage).open(1) as session:
+        with typed_sessions(Cart, storage).open(1) as session:
             session.add("apple")
         assert [Item("apple", 1)] == untyped["items"]
 
 
 def test_a_default_is_over_once_its_field_was_deleted(storage: MemoryStorage) -> None:
     """A default that was changed does not come back after the field itself was there."""
-    store(storage, owner="Anna")
-    with Sessions(storage=storage).open(1) as untyped, of(Cart, storage).open(1) as session:
+    store_untyped(storage, owner="Anna")
+    with (
+        Sessions(storage=storage).open(1) as untyped,
+        typed_sessions(Cart, storage).open(1) as session,
+    ):
         session.add("apple")
         untyped["items"] = []
         as_dict(session)
         del untyped["items"]
         assert [] == session.items
-    assert {"owner": "Anna"} == stored(storage)
+    assert {"owner": "Anna"} == stored_untyped(storage)
 
 
 def test_a_default_is_given_once_in_a_handler(storage: MemoryStorage) -> None:
     """Reading a default again gives the same object, as reading a field does."""
-    store(storage, owner="Anna")
-    with of(Cart, storage).open(1) as session:
+    store_untyped(storage, owner="Anna")
+    with typed_sessions(Cart, storage).open(1) as session:
         assert session.items is session.items
 
 
 def test_deleting_a_field_brings_its_default_back(storage: MemoryStorage) -> None:
     """A deleted field reads as its declared default, a new one, and is not stored any more."""
-    with of(Cart, storage).open(1) as session:
+    with typed_sessions(Cart, storage).open(1) as session:
         session.owner = "Anna"
         session.add("apple")
-    with of(Cart, storage).open(1) as session:
+    with typed_sessions(Cart, storage).open(1) as session:
         del session.owner, session.items
         assert ("nobody", []) == (session.owner, session.items)
-    assert {"color": "red", "_hidden": 0} == stored(storage)
+    assert {"color": "red", "_hidden": 0} == stored_untyped(storage)
 
 
 def test_deleting_a_changed_default_brings_a_new_one(storage: MemoryStorage) -> None:
     """A default that was changed and saved can be deleted like any field."""
-    store(storage, owner="Anna")
-    with of(Cart, storage).open(1) as session:
+    store_untyped(storage, owner="Anna")
+    with typed_sessions(Cart, storage).open(1) as session:
         session.add("apple")
         save(session)
         del session.items
         assert [] == session.items
-    assert {"owner": "Anna"} == stored(storage)
+    assert {"owner": "Anna"} == stored_untyped(storage)
 
 
 def test_assigning_replaces_a_changed_default(storage: MemoryStorage) -> None:
     """An assignment wins over what was put into the default before."""
-    store(storage, owner="Anna")
-    with of(Cart, storage).open(1) as session:
+    store_untyped(storage, owner="Anna")
+    with typed_sessions(Cart, storage).open(1) as session:
         session.add("apple")
         session.items = []
-    assert {"owner": "Anna", "items": []} == stored(storage)
+    assert {"owner": "Anna", "items": []} == stored_untyped(storage)
 
 
 SHARED_ITEMS: list[Item] = []
@@ -175,7 +186,7 @@ class Sharing:
 @pytest.mark.parametrize("older", [False, True], ids=["new session", "older record"])
 def test_users_share_no_default(storage: MemoryStorage, older: bool) -> None:
     """A mutable default, or a factory's shared object, does not leak from one user to another."""
-    sessions = of(Sharing, storage)
+    sessions = typed_sessions(Sharing, storage)
     for key in (1, 2) if older else ():
         with Sessions(storage=storage).open(key) as session:
             session.other = 1
@@ -191,8 +202,8 @@ def test_users_share_no_default(storage: MemoryStorage, older: bool) -> None:
 
 def test_a_field_without_default_is_missing(storage: MemoryStorage) -> None:
     """A field that was never stored and has no default is an `AttributeError` that says which."""
-    store(storage, user="anna")
-    with of(lambda: Login("", ""), storage).open(1) as session:
+    store_untyped(storage, user="anna")
+    with typed_sessions(lambda: Login("", ""), storage).open(1) as session:
         assert ("anna", False) == (session.user, hasattr(session, "code"))
         with pytest.raises(AttributeError, match=r"^session '1' has no field 'code'$"):
             _ = session.code
@@ -208,10 +219,10 @@ def test_an_init_false_field_without_value_is_missing(storage: MemoryStorage) ->
         count: int = 1
         result: int = field(init=False)
 
-    with of(Later, storage).open(1) as session:
+    with typed_sessions(Later, storage).open(1) as session:
         missing = hasattr(session, "result")
         session.result = 5
-    with of(Later, storage).open(1) as session:
+    with typed_sessions(Later, storage).open(1) as session:
         assert (False, 5) == (missing, session.result)
 
 
@@ -219,7 +230,7 @@ def test_assigning_an_expired_field_starts_its_lifetime_again(
     clock: FrozenDateTimeFactory, storage: MemoryStorage
 ) -> None:
     """The mark outlives the value: an assignment starts its lifetime again."""
-    sessions = of(Marked, storage)
+    sessions = typed_sessions(Marked, storage)
     with sessions.open(1):
         pass
     clock.tick(60)

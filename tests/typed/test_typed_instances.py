@@ -7,14 +7,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-import clocks
 import pytest
-import typed_sessions
 from telebot import types  # noqa: TC002 -- with_session resolves annotations
-from typed_sessions import Cart, GiftCart, Marked, assign, make_unannounced, of, stored
-from typed_values import Doubled, Item, Seeded
-from updates import ANNA, BORIS, message_of
 
+import support.clocks
+import support.sessions
+from support.sessions import (
+    Cart,
+    GiftCart,
+    Marked,
+    assign,
+    make_unannounced,
+    stored_untyped,
+    typed_sessions,
+)
+from support.updates import ANNA, BORIS, message_of
+from support.values import Doubled, Item, Seeded
 from telesession import (
     MemoryStorage,
     SessionClosedError,
@@ -31,8 +39,8 @@ from telesession import (
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
 
-clock = clocks.clock
-storage = typed_sessions.storage
+clock = support.clocks.clock
+storage = support.sessions.typed_storage
 
 T = TypeVar("T")
 
@@ -62,7 +70,7 @@ def test_a_handler_gets_an_instance(storage: MemoryStorage, initial: Any) -> Non
 
 def test_an_instance_is_of_a_generated_subclass_with_the_name(storage: MemoryStorage) -> None:
     """The class is a generated subclass that looks like the dataclass itself."""
-    with of(Cart, storage).open(1) as session:
+    with typed_sessions(Cart, storage).open(1) as session:
         kind = type(session)
     assert (True, "Cart", Cart.__module__, Cart.__doc__) == (
         issubclass(kind, Cart),
@@ -74,7 +82,7 @@ def test_an_instance_is_of_a_generated_subclass_with_the_name(storage: MemorySto
 
 def test_methods_work(storage: MemoryStorage) -> None:
     """Methods, class methods and static methods are those of the dataclass, `super()` included."""
-    with of(GiftCart, storage).open(1) as session:
+    with typed_sessions(GiftCart, storage).open(1) as session:
         item = session.add("apple")
         of_class = session.of("Anna")
         assert (2, True, "EUR") == (item.count, item is session.items[0], session.currency())
@@ -83,10 +91,10 @@ def test_methods_work(storage: MemoryStorage) -> None:
 
 def test_properties_work(storage: MemoryStorage) -> None:
     """A property is computed from the fields, and its setter changes them."""
-    with of(Cart, storage).open(1) as session:
+    with typed_sessions(Cart, storage).open(1) as session:
         session.total = 5
         assert (5, [Item("all", 5)]) == (session.total, session.items)
-    with of(Cart, storage).open(1) as session:
+    with typed_sessions(Cart, storage).open(1) as session:
         assert 5 == session.total
 
 
@@ -101,7 +109,7 @@ def test_a_property_without_a_setter_stays_read_only(storage: MemoryStorage) -> 
         def area(self) -> int:
             return self.side**2
 
-    with of(Square, storage).open(1) as session:
+    with typed_sessions(Square, storage).open(1) as session:
         with pytest.raises(AttributeError, match="area"):
             session.area = 9
         assert (4, {"side": 2}) == (session.area, as_dict(session))
@@ -109,7 +117,7 @@ def test_a_property_without_a_setter_stays_read_only(storage: MemoryStorage) -> 
 
 def test_a_cached_property_lasts_for_one_handler(storage: MemoryStorage) -> None:
     """A cached property is computed once in a handler, and is no part of the record."""
-    sessions = of(Cart, storage)
+    sessions = typed_sessions(Cart, storage)
     with sessions.open(1) as session:
         session.add("apple")
         first = session.names
@@ -117,12 +125,12 @@ def test_a_cached_property_lasts_for_one_handler(storage: MemoryStorage) -> None
         assert (["apple"], True) == (session.names, session.names is first)
     with sessions.open(1) as session:
         assert ["apple", "pear"] == session.names
-    assert {"owner", "items", "color", "_hidden"} == (stored(storage) or {}).keys()
+    assert {"owner", "items", "color", "_hidden"} == (stored_untyped(storage) or {}).keys()
 
 
 def test_class_variables_are_of_the_class(storage: MemoryStorage) -> None:
     """A `ClassVar` can be read, is never stored, and cannot be assigned through a session."""
-    with of(Cart, storage).open(1) as session:
+    with typed_sessions(Cart, storage).open(1) as session:
         assert (3, False) == (session.limit, "limit" in as_dict(session))
         with pytest.raises(AttributeError, match="declares no field 'limit'"):
             session.limit = 4
@@ -132,32 +140,32 @@ def test_class_variables_are_of_the_class(storage: MemoryStorage) -> None:
 def test_a_parameter_that_is_no_field_is_used_once(storage: MemoryStorage) -> None:
     """An `InitVar` goes to `__post_init__` of the new session and is not stored."""
     for _ in range(2):
-        with of(Seeded, storage).open(1) as session:
+        with typed_sessions(Seeded, storage).open(1) as session:
             assert (4, {"count": 4}) == (session.count, as_dict(session))
 
 
 def test_post_init_runs_when_a_session_begins(storage: MemoryStorage) -> None:
     """`__post_init__` runs when the session is made from `initial`, not when it is loaded."""
-    with of(Doubled, storage).open(1) as session:
+    with typed_sessions(Doubled, storage).open(1) as session:
         session.count = 5
-    with of(Doubled, storage).open(1) as session:
+    with typed_sessions(Doubled, storage).open(1) as session:
         assert (5, 2) == (session.count, session.double)
 
 
 def test_keyword_only_and_inherited_fields_are_fields(storage: MemoryStorage) -> None:
     """Inherited fields and those after `KW_ONLY` are stored like any other."""
-    with of(GiftCart, storage).open(1) as session:
+    with typed_sessions(GiftCart, storage).open(1) as session:
         session.wrapped, session.owner = True, "Anna"
-    with of(GiftCart, storage).open(1) as session:
+    with typed_sessions(GiftCart, storage).open(1) as session:
         assert GiftCart("Anna", wrapped=True) == session
 
 
 def test_a_name_with_an_underscore_is_a_field_if_declared(storage: MemoryStorage) -> None:
     """A declared field is an attribute whatever it is named."""
-    with of(Cart, storage).open(1) as session:
+    with typed_sessions(Cart, storage).open(1) as session:
         session._hidden += 1
-    with of(Cart, storage).open(1) as session:
-        assert (1, 1) == (session._hidden, (stored(storage) or {})["_hidden"])
+    with typed_sessions(Cart, storage).open(1) as session:
+        assert (1, 1) == (session._hidden, (stored_untyped(storage) or {})["_hidden"])
 
 
 def test_fields_may_be_named_like_methods_of_a_mapping(
@@ -166,7 +174,7 @@ def test_fields_may_be_named_like_methods_of_a_mapping(
     """A field always wins: in a typed session `items`, `keys` and the like are fields, too."""
     names = [name for name in dir(dict) if not name.startswith("_")]
     kind = dataclasses.make_dataclass("Names", [(name, int, 0) for name in names])
-    sessions = of(kind, storage)
+    sessions = typed_sessions(kind, storage)
     with sessions.open(1) as session:
         for name in names:
             setattr(session, name, getattr(session, name) + 1)
@@ -182,7 +190,7 @@ def test_a_generic_dataclass_can_be_a_session(storage: MemoryStorage) -> None:
     class Box(Generic[T]):
         value: T | None = None
 
-    sessions = of(Box, storage)
+    sessions = typed_sessions(Box, storage)
     assign(sessions, ["a"])
     with sessions.open(1) as session:
         assert ["a"] == session.value
@@ -193,7 +201,7 @@ def test_a_generic_dataclass_can_be_a_session(storage: MemoryStorage) -> None:
 
 def test_an_undeclared_attribute_is_refused(storage: MemoryStorage) -> None:
     """Assigning what the dataclass does not declare is refused, naming what it has."""
-    with of(Cart, storage).open(1) as session:
+    with typed_sessions(Cart, storage).open(1) as session:
         with pytest.raises(AttributeError, match=r"Cart declares no field 'ownr'.*which has owner"):
             session.ownr = "Anna"
         with pytest.raises(AttributeError):
@@ -212,7 +220,7 @@ def test_an_undeclared_attribute_is_refused_in_methods(storage: MemoryStorage) -
             self.last = self.count
 
     with (
-        of(Forgetful, storage).open(1) as session,
+        typed_sessions(Forgetful, storage).open(1) as session,
         pytest.raises(AttributeError, match="declares no field 'last'"),
     ):
         session.visit()
@@ -243,7 +251,7 @@ def test_the_functions_on_a_session_take_typed_ones(
 
 def test_as_dict_of_a_typed_session_is_a_snapshot(storage: MemoryStorage) -> None:
     """`as_dict` shares no object with the session."""
-    with of(Cart, storage).open(1) as session:
+    with typed_sessions(Cart, storage).open(1) as session:
         session.add("apple")
         snapshot = as_dict(session)
         session.items[0].count = 9
@@ -265,7 +273,7 @@ def test_a_closed_session_cannot_be_changed(
     storage: MemoryStorage, change: Callable[[Any], Any]
 ) -> None:
     """After the handler returned, writing to its session raises; reading still works."""
-    with of(Cart, storage).open(1) as session:
+    with typed_sessions(Cart, storage).open(1) as session:
         session.owner = "Anna"
     with pytest.raises(SessionClosedError):
         change(session)
@@ -296,14 +304,14 @@ def test_a_typed_session_without_fields_is_empty(storage: MemoryStorage) -> None
     class Nothing:
         pass
 
-    with of(Nothing, storage).open(1) as session:
+    with typed_sessions(Nothing, storage).open(1) as session:
         assert "<Nothing '1': no fields>" == repr(session)
     assert [] == list(storage.keys())
 
 
 def test_class_patterns_match_a_session(storage: MemoryStorage) -> None:
     """A `match` statement takes a session for an instance, by position and by name."""
-    with of(Item, storage).open(1) as session:
+    with typed_sessions(Item, storage).open(1) as session:
         session.count = 5
         match session:
             case Item("tea", count=count):

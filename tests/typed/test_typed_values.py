@@ -14,12 +14,20 @@ from typing import Any, Literal
 
 import freezegun
 import pytest
-import typed_sessions
-from counted import CountedStore
-from failure_reports import report
 from hypothesis import given, settings, strategies as st
-from typed_sessions import Cart, Login, assign, holder, of, store, stored
-from typed_values import (
+
+import support.sessions
+from support.sessions import (
+    Cart,
+    Login,
+    assign,
+    holder_of,
+    store_untyped,
+    stored_untyped,
+    typed_sessions,
+)
+from support.storages import CountedStore
+from support.values import (
     FITTING,
     NOON,
     UNIQUE,
@@ -36,11 +44,11 @@ from typed_values import (
     SpecialItem,
     Strict,
     Tag,
+    logged_failure,
 )
-
 from telesession import DecodeError, EncodeError, MemoryStorage, Sessions
 
-storage = typed_sessions.storage
+storage = support.sessions.typed_storage
 
 
 # What fits
@@ -51,7 +59,7 @@ every_fitting = pytest.mark.parametrize(("hint", "value"), FITTING.values(), ids
 @every_fitting
 def test_what_fits_comes_back(storage: MemoryStorage, hint: Any, value: Any) -> None:
     """What was saved is what comes back, equal and of the same type."""
-    sessions = of(holder(hint | None if hint is not None else None, None), storage)
+    sessions = typed_sessions(holder_of(hint | None if hint is not None else None, None), storage)
     assign(sessions, copy.deepcopy(value))
     with sessions.open(1) as session:
         assert (value, type(value)) == (session.value, type(session.value))
@@ -61,7 +69,7 @@ def test_what_fits_comes_back(storage: MemoryStorage, hint: Any, value: Any) -> 
 def test_what_initial_gives_is_what_handlers_get(hint: Any, value: Any) -> None:
     """Each handler sees what `initial` made, of the same type, and only the first one writes."""
     records = CountedStore()
-    sessions = of(holder(hint, value), MemoryStorage(records))
+    sessions = typed_sessions(holder_of(hint, value), MemoryStorage(records))
     for _ in range(3):
         with sessions.open(1) as session:
             assert (value, type(value)) == (session.value, type(session.value))
@@ -79,7 +87,7 @@ def test_values_that_are_not_equal_to_themselves_fit(storage: MemoryStorage) -> 
         signal: Decimal = Decimal("sNaN")
 
     for _ in range(2):
-        with of(NotANumber, storage).open(1) as session:
+        with typed_sessions(NotANumber, storage).open(1) as session:
             seen = session.number, *session.numbers, session.decimal, session.signal
             assert ["nan", "nan", "NaN", "sNaN"] == [str(number) for number in seen]
 
@@ -92,7 +100,7 @@ def test_a_datetime_of_a_frozen_clock_fits(storage: MemoryStorage) -> None:
         at: datetime = NOON
         on: date = date(2025, 1, 1)
 
-    sessions = of(Visit, storage)
+    sessions = typed_sessions(Visit, storage)
     with freezegun.freeze_time("2026-02-03 04:05:06"), sessions.open(1) as session:
         session.at = datetime.now()
         session.on = date.today()
@@ -102,24 +110,24 @@ def test_a_datetime_of_a_frozen_clock_fits(storage: MemoryStorage) -> None:
 
 def test_nested_changes_count(storage: MemoryStorage) -> None:
     """Changes inside nested dataclasses are saved."""
-    with of(Cart, storage).open(1) as session:
+    with typed_sessions(Cart, storage).open(1) as session:
         session.add("apple")
-    with of(Cart, storage).open(1) as session:
+    with typed_sessions(Cart, storage).open(1) as session:
         session.items[0].count += 4
-    with of(Cart, storage).open(1) as session:
+    with typed_sessions(Cart, storage).open(1) as session:
         assert Cart(items=[Item("apple", 5)]) == session
 
 
 def test_records_are_plain_data(storage: MemoryStorage) -> None:
     """Nested dataclasses and enums are stored as plain data that needs no class to be read."""
-    with of(Cart, storage).open(1) as session:
+    with typed_sessions(Cart, storage).open(1) as session:
         session.add("apple")
     assert {
         "owner": "nobody",
         "items": [{"name": "apple", "count": 1}],
         "color": "red",
         "_hidden": 0,
-    } == stored(storage)
+    } == stored_untyped(storage)
 
 
 # What does not fit
@@ -181,7 +189,7 @@ def test_assigning_what_does_not_fit_is_refused_at_commit(
     storage: MemoryStorage, hint: Any, default: Any, value: Any
 ) -> None:
     """A value that would not come back as it is: `EncodeError`, and the record stays."""
-    sessions = of(holder(hint, default), storage)
+    sessions = typed_sessions(holder_of(hint, default), storage)
     with sessions.open(1):
         pass
     before = storage.get("1")
@@ -204,7 +212,7 @@ def test_an_initial_that_does_not_fit_is_refused(
     storage: MemoryStorage, hint: Any, default: Any, value: Any
 ) -> None:
     """What `initial` makes must fit as well: `EncodeError`, and nothing is stored."""
-    sessions = of(holder(hint, value), storage)
+    sessions = typed_sessions(holder_of(hint, value), storage)
     with pytest.raises(EncodeError) as caught, sessions.open(1):
         pass
     assert ("value", False, None) == (
@@ -248,9 +256,9 @@ def test_stored_data_that_does_not_fit_is_a_decode_error(
     storage: MemoryStorage, hint: Any, default: Any, value: Any
 ) -> None:
     """A `DecodeError` names field and types but never the value, and the record is unchanged."""
-    store(storage, first="fits", value=value)
+    store_untyped(storage, first="fits", value=value)
     before = storage.get("1")
-    sessions = Sessions(initial=holder(hint, default), storage=storage, lock_timeout=0)
+    sessions = Sessions(initial=holder_of(hint, default), storage=storage, lock_timeout=0)
     for _ in range(2):
         with pytest.raises(DecodeError) as caught:
             sessions.open(1).__enter__()
@@ -282,22 +290,22 @@ FAILURES: dict[str, tuple[type[Exception], Callable[[str], Any]]] = {
     "refused": (
         EncodeError,
         lambda value: fail_in(
-            holder(Strict, Strict()), lambda s: setattr(s.value, "text", f"a{value}")
+            holder_of(Strict, Strict()), lambda s: setattr(s.value, "text", f"a{value}")
         ),
     ),
     "unsavable": (
         EncodeError,
         lambda value: fail_in(
-            holder(list, []), lambda s: s.value.extend([value, (x for x in value)])
+            holder_of(list, []), lambda s: s.value.extend([value, (x for x in value)])
         ),
     ),
-    "initial": (EncodeError, lambda value: fail_in(holder(int, value), repr)),
+    "initial": (EncodeError, lambda value: fail_in(holder_of(int, value), repr)),
 }
 
 
 def fail_in(initial: Any, change: Callable[[Any], Any]) -> None:
     """Change a new typed session."""
-    with of(initial, MemoryStorage()).open(1) as session:
+    with typed_sessions(initial, MemoryStorage()).open(1) as session:
         change(session)
 
 
@@ -307,16 +315,16 @@ def fail_in(initial: Any, change: Callable[[Any], Any]) -> None:
 def test_no_message_and_no_traceback_shows_a_value(failure: str, value: str) -> None:
     """No message shows a value: the whole traceback is the same whatever it was."""
     kind, fail = FAILURES[failure]
-    assert report(kind, fail, "") == report(kind, fail, value)
+    assert logged_failure(kind, fail, "") == logged_failure(kind, fail, value)
 
 
 def test_a_value_that_contains_itself_is_refused(storage: MemoryStorage) -> None:
     """An endless value is an `EncodeError`, not an endless loop, and the record stays."""
     endless: list[Any] = []
     endless.append(endless)
-    sessions = of(holder(list, ["a"]), storage)
+    sessions = typed_sessions(holder_of(list, ["a"]), storage)
     with sessions.open(1):
         pass
     with pytest.raises(EncodeError):
         assign(sessions, endless)
-    assert {"value": ["a"]} == stored(storage)
+    assert {"value": ["a"]} == stored_untyped(storage)

@@ -7,20 +7,28 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import clocks
 import pytest
-import typed_sessions
-from counted import CountedStore
-from typed_sessions import Basket, Cart, GiftCart, holder, of, store, stored
-from typed_values import FITTING, Color, Item
 
+import support.clocks
+import support.sessions
+from support.sessions import (
+    Basket,
+    Cart,
+    GiftCart,
+    holder_of,
+    store_untyped,
+    stored_untyped,
+    typed_sessions,
+)
+from support.storages import CountedStore
+from support.values import FITTING, Color, Item
 from telesession import DecodeError, EncodeError, MemoryStorage, Session, Sessions, ttl, ttl_left
 
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
 
-clock = clocks.clock
-storage = typed_sessions.storage
+clock = support.clocks.clock
+storage = support.sessions.typed_storage
 
 
 # Two types, one session
@@ -28,18 +36,18 @@ storage = typed_sessions.storage
 
 def test_the_same_type_gives_the_same_object(storage: MemoryStorage) -> None:
     """A handler that calls another one for the same key and type shares the very object."""
-    outer, inner = of(Cart, storage), of(Cart, storage)
+    outer, inner = typed_sessions(Cart, storage), typed_sessions(Cart, storage)
     with outer.open(1) as session, inner.open(1) as same:
         assert session is same
 
 
 def test_another_type_gives_another_view(storage: MemoryStorage) -> None:
     """Another type, a subclass too, is another view of the same fields; lists are the same."""
-    with of(Cart, storage).open(1) as cart:
+    with typed_sessions(Cart, storage).open(1) as cart:
         cart.add("apple")
         with (
-            of(Basket, storage).open(1) as basket,
-            of(GiftCart, storage).open(1) as gift,
+            typed_sessions(Basket, storage).open(1) as basket,
+            typed_sessions(GiftCart, storage).open(1) as gift,
             Sessions(storage=storage).open(1) as plain,
         ):
             assert (True, True, True, True) == (
@@ -58,16 +66,16 @@ def test_another_type_gives_another_view(storage: MemoryStorage) -> None:
 
 def test_views_see_each_others_changes_and_all_are_saved(storage: MemoryStorage) -> None:
     """Two views show the same fields, nested dataclasses and enums too; the outermost commits."""
-    with of(Cart, storage).open(1) as cart:
+    with typed_sessions(Cart, storage).open(1) as cart:
         cart.add("apple")
-        with of(Basket, storage).open(1) as basket:
+        with typed_sessions(Basket, storage).open(1) as basket:
             basket.items[0].count += 1
             basket.color = Color.BLUE
             basket.coupon = "TEA10"
         cart.items[0].count += 1
         assert (3, Color.BLUE) == (cart.items[0].count, cart.color)
-        during = stored(storage)
-    with of(Basket, storage).open(1) as basket:
+        during = stored_untyped(storage)
+    with typed_sessions(Basket, storage).open(1) as basket:
         assert (None, Basket([Item("apple", 3)], Color.BLUE, "TEA10")) == (during, basket)
 
 
@@ -79,14 +87,14 @@ def test_lists_stay_the_very_same_objects(storage: MemoryStorage) -> None:
     log, counts, seen = ["a"], {"a": 1}, {1}
     with Sessions(storage=storage).open(1) as session:
         session.update(log=log, counts=counts, seen=seen)
-        with of(lambda: kind([], {}, set()), storage).open(1) as typed:
+        with typed_sessions(lambda: kind([], {}, set()), storage).open(1) as typed:
             assert (True, True, True) == (
                 typed.log is log,
                 typed.counts is counts,
                 typed.seen is seen,
             )
         log.append("b")
-    assert {"log": ["a", "b"], "counts": {"a": 1}, "seen": {1}} == stored(storage)
+    assert {"log": ["a", "b"], "counts": {"a": 1}, "seen": {1}} == stored_untyped(storage)
 
 
 def test_a_view_that_does_not_fit_changes_nothing(storage: MemoryStorage) -> None:
@@ -97,11 +105,11 @@ def test_a_view_that_does_not_fit_changes_nothing(storage: MemoryStorage) -> Non
         item: Item = field(default_factory=Item)
         number: int = 0
 
-    store(storage, item={"name": "apple", "count": 1}, number="one")
+    store_untyped(storage, item={"name": "apple", "count": 1}, number="one")
     before = storage.get("1")
     with Sessions(storage=storage).open(1) as session:
         with pytest.raises(DecodeError, match="'number'"):
-            of(Misfit, storage).open(1).__enter__()
+            typed_sessions(Misfit, storage).open(1).__enter__()
         assert {"item": {"name": "apple", "count": 1}, "number": "one"} == dict(session)
     assert before == storage.get("1")
 
@@ -110,13 +118,17 @@ def test_every_view_must_fit_at_commit(storage: MemoryStorage) -> None:
     """What a typed view showed must still fit at the commit, whoever changed it."""
 
     def change(session: Session) -> None:
-        with of(Item, storage).open(1) as item:
+        with typed_sessions(Item, storage).open(1) as item:
             item.count = 5
         session.count = "many"
 
     with pytest.raises(EncodeError) as caught, Sessions(storage=storage).open(1) as session:
         change(session)
-    assert ("count", "str", None) == (caught.value.path, caught.value.type_name, stored(storage))
+    assert ("count", "str", None) == (
+        caught.value.path,
+        caught.value.type_name,
+        stored_untyped(storage),
+    )
 
 
 @pytest.mark.parametrize(
@@ -134,9 +146,9 @@ def test_every_view_must_fit_at_commit(storage: MemoryStorage) -> None:
 def test_a_view_shows_what_another_has_just_set(storage: MemoryStorage, kind: str) -> None:
     """A second view takes values as they are, before they were ever stored."""
     hint, value = FITTING[kind]
-    with of(holder(hint | None, None), storage).open(1) as one:
+    with typed_sessions(holder_of(hint | None, None), storage).open(1) as one:
         one.value = copy.deepcopy(value)
-        with of(holder(hint | None, None), storage).open(1) as other:
+        with typed_sessions(holder_of(hint | None, None), storage).open(1) as other:
             assert (value, True) == (other.value, other.value is one.value)
 
 
@@ -145,13 +157,13 @@ def test_a_view_shows_what_another_has_just_set(storage: MemoryStorage, kind: st
 
 def test_extra_stored_fields_survive(storage: MemoryStorage) -> None:
     """Stored fields that the dataclass does not declare stay, through reads and writes."""
-    store(storage, owner="Anna", retired={"since": [2024]})
-    with of(Cart, storage).open(1) as session:
+    store_untyped(storage, owner="Anna", retired={"since": [2024]})
+    with typed_sessions(Cart, storage).open(1) as session:
         undeclared = hasattr(session, "retired")
         session.owner = "Boris"
     assert (False, {"owner": "Boris", "retired": {"since": [2024]}}) == (
         undeclared,
-        stored(storage),
+        stored_untyped(storage),
     )
 
 
@@ -159,13 +171,13 @@ def test_extra_stored_fields_keep_their_lifetime(
     clock: FrozenDateTimeFactory, storage: MemoryStorage
 ) -> None:
     """A field that the dataclass does not declare keeps its TTL, too."""
-    store(storage, owner="Anna", retired=ttl(1, 60))
+    store_untyped(storage, owner="Anna", retired=ttl(1, 60))
     clock.tick(30)
-    with of(Cart, storage).open(1) as session:
+    with typed_sessions(Cart, storage).open(1) as session:
         session.owner = "Boris"
         left = ttl_left(session, "retired")
     clock.tick(30)
-    assert (30, {"owner": "Boris"}) == (left, stored(storage))
+    assert (30, {"owner": "Boris"}) == (left, stored_untyped(storage))
 
 
 OLDER: dict[str, tuple[Any, Any, Any, Any]] = {
@@ -186,10 +198,10 @@ def test_reading_a_record_of_another_program_writes_nothing(
     """A handler that only reads writes nothing, also where the nested classes were others."""
     records = CountedStore()
     storage = MemoryStorage(records)
-    store(storage, value=value)
-    with of(holder(hint, default), storage).open(1) as session:
+    store_untyped(storage, value=value)
+    with typed_sessions(holder_of(hint, default), storage).open(1) as session:
         assert expected == session.value
-    assert (1, {"value": value}) == (records.writes, stored(storage))
+    assert (1, {"value": value}) == (records.writes, stored_untyped(storage))
 
 
 @pytest.mark.parametrize(("hint", "default", "value", "expected"), OLDER.values(), ids=OLDER)
@@ -197,24 +209,24 @@ def test_changing_a_record_of_another_program_keeps_the_other_fields(
     storage: MemoryStorage, hint: Any, default: Any, value: Any, expected: Any
 ) -> None:
     """A nested value that nobody changed is stored as it was, extra keys included."""
-    store(storage, value=value, count=1)
+    store_untyped(storage, value=value, count=1)
     kind = dataclasses.make_dataclass("Both", [("value", hint, None), ("count", int, 0)])
-    with of(kind, storage).open(1) as session:
+    with typed_sessions(kind, storage).open(1) as session:
         session.count += 1
         assert expected == session.value
-    assert {"value": value, "count": 2} == stored(storage)
+    assert {"value": value, "count": 2} == stored_untyped(storage)
 
 
 def test_a_record_stored_untyped_can_be_read_typed(storage: MemoryStorage) -> None:
     """A bot that goes from plain to typed sessions keeps its records."""
-    store(
+    store_untyped(
         storage,
         owner="Anna",
         items=[{"name": "apple", "count": 2}],
         color="blue",
         other=["kept"],
     )
-    with of(Cart, storage).open(1) as session:
+    with typed_sessions(Cart, storage).open(1) as session:
         assert Cart("Anna", [Item("apple", 2)], Color.BLUE) == session
         session.add("pear")
     with Sessions(storage=storage).open(1) as session:

@@ -1,4 +1,4 @@
-"""Processes that share sessions: run by tests, and forked here, where no thread runs yet."""
+"""Programs in processes of their own, among them those that share sessions."""
 
 from __future__ import annotations
 
@@ -7,26 +7,91 @@ import os
 import random
 import resource
 import signal
+import subprocess
 import sys
 import threading
 import traceback
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from multiprocessing import Barrier
 from pathlib import Path
 from typing import Any
 
-from child_processes import run_program
-
+from support.clocks import PATIENCE
 from telesession import LockLostError, Sessions, StorageError, ttl
 from telesession.storage.base import Hold, Storage
 from telesession.storage.redis import RedisStorage
 from telesession.storage.sqlite import SQLiteStorage
 
+# Seconds that a program may take on a busy machine.
+TIME_LIMIT = 300
+
+
+def run_program(command: list[str], cwd: Path | None = None) -> tuple[int, str, str]:
+    """
+    The exit code of a program, what it printed, and its complaints.
+
+    If it takes too long it is killed, with every process that it has forked.
+    """
+    process = start_program(command, cwd)
+    printed, complaints = finish_program(process)
+    return process.returncode, printed, complaints
+
+
+def start_program(command: list[str], cwd: Path | None = None) -> subprocess.Popen[str]:
+    """Start a program as the leader of a session, so that `kill_program` finds what it forks."""
+    return subprocess.Popen(
+        command,
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish_program(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """Wait for the end of a program, and return what it printed and its complaints."""
+    try:
+        return process.communicate(timeout=TIME_LIMIT)
+    except BaseException:
+        kill_program(process)
+        raise
+
+
+def kill_program(process: subprocess.Popen[str]) -> None:
+    """End a program that still runs, with every process that it has forked."""
+    if process.returncode is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+@contextmanager
+def watched(process: subprocess.Popen[str]) -> Iterator[None]:
+    """A process that is killed in the end, or when who reads from it has lost all patience."""
+    watch = threading.Timer(2 * PATIENCE, process.kill)
+    watch.daemon = True
+    watch.start()
+    try:
+        with process:
+            try:
+                yield
+            finally:
+                process.kill()
+    finally:
+        watch.cancel()
+
+
 KEYS = 5
-# Seconds to wait for a session or for each other: more than anything takes here.
-PATIENCE = 30
+TESTS = Path(__file__).parents[1]
+# A module that is run by its path would find its neighbours, and not `support`, among the modules.
+PROGRAM = """
+import sys
+sys.path.insert(0, sys.argv.pop(1))
+from support.processes import main
+main()
+"""
 
 
 class LocksAlone:
@@ -59,7 +124,8 @@ def run(command: str, *args: object, cwd: Path | None = None) -> Any:
 
 
 def command_line(command: str, *args: object) -> list[str]:
-    return [sys.executable, "-W", "error", __file__, command, *map(str, args)]
+    program = [sys.executable, "-P", "-W", "error", "-c", PROGRAM, str(TESTS)]
+    return [*program, command, *map(str, args)]
 
 
 def say(line: str) -> None:
@@ -290,5 +356,6 @@ def in_a_forked_child(path: str) -> dict[str, Any]:
     return {"exit codes": codes, "counter": session.counter}
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run the command of this module that the arguments name, and say its result."""
     say(json.dumps(globals()[sys.argv[1]](*sys.argv[2:])))

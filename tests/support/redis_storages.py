@@ -7,11 +7,11 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from clocks import DAY, PATIENCE
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from redis_server import FrozenRedisStorage, Server, Wire, patient_url, wait_until
 
+from support.clocks import DAY, PATIENCE
+from support.servers import FrozenRedisStorage, Server, Wire, patient_url, wait_until
 from telesession import Sessions, Storage, StorageError
 from telesession.storage import redis_hold
 from telesession.storage.redis import RedisStorage

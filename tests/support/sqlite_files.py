@@ -9,16 +9,16 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from child_processes import watched
-from clocks import PATIENCE
-from storage_processes import command_line
 
+from support.clocks import PATIENCE
+from support.processes import command_line, watched
 from telesession import Sessions, Storage
 from telesession.storage.sqlite import SQLiteStorage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
 
 SECRET = "hunter2"
 

@@ -17,6 +17,7 @@ from telebot import TeleBot, types, util
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+
 TOKEN = "7210345968:AAF_made-up_token"
 
 GROUP_ANONYMOUS_BOT = 1087968824

