@@ -31,7 +31,7 @@ from support.updates import BORIS, TOKEN, UpdateCase
 from telesession import Session, Sessions
 
 if TYPE_CHECKING:
-    from support.storages import CountedStorage
+    from support.storages import SpyStorage
 
 storage = support.handlers.counted_storage
 sessions = support.handlers.counted_sessions
@@ -104,7 +104,7 @@ def test_an_attached_bot_has_every_add_method_replaced(sessions: Sessions[Sessio
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 @pytest.mark.parametrize("case", KIND_CASES, ids=lambda case: case.kind)
 def test_handlers_of_every_kind_get_their_session(
-    case: UpdateCase, way: Way, quick_host: Host, storage: CountedStorage
+    case: UpdateCase, way: Way, quick_host: Host, storage: SpyStorage
 ) -> None:
     """Handlers of every kind get it, whether registered before or after, in whichever way."""
     everybody = Sessions(storage=storage, get_storage_key=lambda _: "everybody")

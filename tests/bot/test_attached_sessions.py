@@ -11,7 +11,7 @@ from telebot import TeleBot
 import support.handlers
 from support.bots import Host
 from support.handlers import KEY, WAYS, Way, ignore, keep, keep_both, note, said, state_of_bot
-from support.storages import ONE_USE, HeldStorage
+from support.storages import ONE_USE, SpyStorage
 from support.updates import ANNA, TOKEN
 from telesession import MemoryStorage, Session, Sessions, by_chat
 
@@ -26,7 +26,7 @@ quick_host = support.handlers.quick_host
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 def test_handlers_without_the_parameter_are_the_very_same_objects(way: Way) -> None:
     """Handlers without the parameter stay as they are, in telebot's lists, and touch no storage."""
-    host, storage = Host(), HeldStorage()
+    host, storage = Host(), SpyStorage()
     handlers = [
         ignore,
         max,
@@ -51,7 +51,7 @@ def test_handlers_without_the_parameter_are_the_very_same_objects(way: Way) -> N
 
 def test_an_attached_handler_reads_once_and_writes_once(quick_host: Host) -> None:
     """An update costs what it costs with a decorator: one lock, one read, one write."""
-    storage = HeldStorage()
+    storage = SpyStorage()
     Sessions(storage=storage).attach(quick_host.bot)
     quick_host.bot.register_message_handler(keep)
 
@@ -65,7 +65,7 @@ def test_a_decorated_handler_of_an_attached_bot_has_one_session(
     when: str, quick_host: Host
 ) -> None:
     """A decorated handler on an attached bot: one session, one lock, and that of the decorator."""
-    storage, others = HeldStorage(), HeldStorage()
+    storage, others = SpyStorage(), SpyStorage()
     decorator = Sessions(storage=storage, initial=lambda: {"mine": True})
     if when == "after":
         Sessions(storage=others).attach(quick_host.bot)
@@ -85,7 +85,7 @@ def test_a_decorated_handler_of_an_attached_bot_has_one_session(
 
 def test_a_decorated_handler_of_the_attached_sessions_takes_one_lock(quick_host: Host) -> None:
     """Decorated and attached by the same sessions, a handler or a step takes its lock once."""
-    storage = HeldStorage()
+    storage = SpyStorage()
     sessions = Sessions(storage=storage)
     sessions.attach(quick_host.bot)
     quick_host.bot.message_handler()(sessions.with_session(keep))
@@ -101,7 +101,7 @@ def test_a_decorated_handler_of_the_attached_sessions_takes_one_lock(quick_host:
 
 def test_attaching_once_more_makes_no_difference(quick_host: Host) -> None:
     """Attached three times, in between and after: one session, one lock, one detach."""
-    storage = HeldStorage()
+    storage = SpyStorage()
     sessions = Sessions(storage=storage)
     before = state_of_bot(quick_host.bot)
     sessions.attach(quick_host.bot)
@@ -180,7 +180,7 @@ def test_other_sessions_of_the_same_name_are_refused(sessions: Sessions[Session]
 @pytest.mark.parametrize("gone", ["session", "chat"])
 def test_detaching_one_leaves_the_other(gone: str, quick_host: Host) -> None:
     """What is left goes on in handlers, later handlers and steps; the other parameter is bare."""
-    storage = HeldStorage()
+    storage = SpyStorage()
     both = {
         "session": Sessions(storage=storage),
         "chat": Sessions(storage=storage, name="chat", prefix="chat "),

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from support.bots import Host
-    from support.storages import CountedStorage
+    from support.storages import SpyStorage
     from telesession import Session, Sessions
 
 storage = support.handlers.counted_storage
@@ -146,7 +146,7 @@ def test_a_form_of_several_steps_keeps_one_session(host: Host, sessions: Session
 
 
 def test_a_step_without_the_parameter_is_handed_out_as_it_is(
-    sessions: Sessions[Session], storage: CountedStorage
+    sessions: Sessions[Session], storage: SpyStorage
 ) -> None:
     """The backend gives the very object that telebot has put there."""
     bot = TeleBot(TOKEN, threaded=False)

@@ -23,14 +23,13 @@ from support.handlers import (
     said,
     state_of_bot,
 )
-from support.storages import ONE_USE, HeldStorage
+from support.storages import ONE_USE, SpyStorage
 from support.updates import ANNA, TOKEN, register
 from telesession import Session, Sessions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from support.storages import CountedStorage
 
 storage = support.handlers.counted_storage
 sessions = support.handlers.counted_sessions
@@ -38,7 +37,7 @@ quick_host = support.handlers.quick_host
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_detach_restores_the_bot(count: int, host: Host, storage: CountedStorage) -> None:
+def test_detach_restores_the_bot(count: int, host: Host, storage: SpyStorage) -> None:
     """When the last sessions are detached, in any order, the bot and its backends are as before."""
     bot = host.bot
     for handler in (keep, ignore, keep_both, Shop().take):
@@ -142,7 +141,7 @@ def test_a_bot_can_be_attached_again(
     gate: Callable[[TeleBot], tuple[Any, str]], quick_host: Host
 ) -> None:
     """After `detach`, with something on top of a gate or not, `attach` works as the first time."""
-    bot, storage = quick_host.bot, HeldStorage()
+    bot, storage = quick_host.bot, SpyStorage()
     sessions = Sessions(storage=storage)
     bot.register_message_handler(keep)
     for _ in range(3):
@@ -181,7 +180,7 @@ def test_a_gate_that_stood_on_the_bot_before_is_restored(sessions: Sessions[Sess
     assert host.bot.process_new_updates is on_the_bot
 
 
-def test_what_others_put_around_a_handler_stays(storage: CountedStorage) -> None:
+def test_what_others_put_around_a_handler_stays(storage: SpyStorage) -> None:
     """A wrapper that somebody puts around what an attached bot calls survives attach and detach."""
     host, passed = Host(), []
     person, chat = Sessions(storage=storage), Sessions(storage=storage, name="chat")

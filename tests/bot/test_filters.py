@@ -15,7 +15,7 @@ from telebot import types
 import support.clocks
 from support.clocks import MICROSECOND
 from support.sessions import set_fields
-from support.storages import HeldStorage
+from support.storages import SpyStorage
 from support.updates import ANNA, BORIS, GROUP, UPDATE_IDS, button_press, message, private
 from telesession import (
     DecodeError,
@@ -46,12 +46,12 @@ frozen_module = support.clocks.frozen_module
 
 
 @pytest.fixture
-def storage() -> HeldStorage:
-    return HeldStorage()
+def storage() -> SpyStorage:
+    return SpyStorage()
 
 
 @pytest.fixture
-def sessions(storage: HeldStorage) -> Sessions[Session]:
+def sessions(storage: SpyStorage) -> Sessions[Session]:
     return Sessions(storage=storage)
 
 
@@ -197,7 +197,7 @@ class TestWhatItSees:
         assert (False, True, False) == (before, known(HI), known(said("hi", BORIS).message))
         assert False is session_filter(Sessions(initial={"a": 1}, storage=MemoryStorage()))(HI)
 
-    def test_a_predicate_gets_nothing_of_initial(self, storage: HeldStorage) -> None:
+    def test_a_predicate_gets_nothing_of_initial(self, storage: SpyStorage) -> None:
         """
         Where nothing is stored, the predicate gets an empty dict, and `initial` is not called.
         """
@@ -351,7 +351,7 @@ class TestWhatItDoesNot:
     def test_it_only_reads(
         self,
         host: Host,
-        storage: HeldStorage,
+        storage: SpyStorage,
         sessions: Sessions[Session],
     ) -> None:
         """
@@ -369,7 +369,7 @@ class TestWhatItDoesNot:
         host.deliver(said(), said())
         assert ([], {"get": 2}, []) == (keys, dict(storage.calls), host.raised)
 
-    def test_it_waits_for_no_lock(self, storage: HeldStorage) -> None:
+    def test_it_waits_for_no_lock(self, storage: SpyStorage) -> None:
         """
         While somebody else has the session, the filter is there at once.
         """
@@ -381,7 +381,7 @@ class TestWhatItDoesNot:
     def test_it_does_not_renew_the_session(
         self,
         clock: FrozenDateTimeFactory,
-        storage: HeldStorage,
+        storage: SpyStorage,
     ) -> None:
         """
         A session that filters looked at until the end of its lifetime ends all the same.
@@ -422,27 +422,21 @@ class TestWhatItDoesNot:
         assert (False, []) == (always(nobody()), calls)
 
 
-class Broken(MemoryStorage):
-    """A storage whose server is away."""
-
-    def get(self, key: str) -> bytes | None:
-        raise StorageError("read", key, "the server is away")
-
-
 class TestErrors:
-    def test_a_failed_read_is_an_error(self, host: Host) -> None:
+    def test_a_failed_read_is_an_error(self, host: Host, storage: SpyStorage) -> None:
         """
         A storage that cannot be read is an error for the exception handler, and no handler runs,
         not even the one that wants no session.
         """
         heard: list[str] = []
-        host.bot.add_custom_filter(session_filter(Sessions(storage=Broken())))
+        storage.failures["get"] = 1
+        host.bot.add_custom_filter(session_filter(Sessions(storage=storage)))
         host.bot.register_message_handler(lambda m: heard.append(m.text), session=False)
         host.bot.register_message_handler(lambda m: heard.append(m.text))
         host.deliver(said())
         assert ([StorageError], []) == ([type(error) for error in host.raised], heard)
 
-    def test_a_damaged_record_is_an_error(self, host: Host, storage: HeldStorage) -> None:
+    def test_a_damaged_record_is_an_error(self, host: Host, storage: SpyStorage) -> None:
         """
         A record that cannot be decoded, or is of a newer version, is an error and stays.
         """
@@ -458,7 +452,7 @@ class TestErrors:
         assert ([DecodeError] * 2, []) == ([type(error) for error in host.raised], heard)
         assert (b"damaged", {"name": "Anna"}) == (storage.get(str(BORIS["id"])), newer.peek(KEY))
 
-    def test_a_key_function_that_raises_is_an_error(self, storage: HeldStorage) -> None:
+    def test_a_key_function_that_raises_is_an_error(self, storage: SpyStorage) -> None:
         """
         A `get_storage_key` that raises is not taken for an update without a key.
         """
@@ -506,7 +500,7 @@ class TestErrors:
 
     @pytest.mark.parametrize("wanted", ["name", 1, ["step"], ("step", "name")], ids=repr)
     def test_a_handler_that_wants_something_else_is_refused(
-        self, wanted: Any, host: Host, storage: HeldStorage
+        self, wanted: Any, host: Host, storage: SpyStorage
     ) -> None:
         """
         A value in a handler that is no condition is an error that names the filter.

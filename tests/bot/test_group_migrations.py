@@ -27,7 +27,7 @@ from support.handlers import (
     update_of,
 )
 from support.sessions import set_fields
-from support.storages import Asked, CountedStorage, fields_by_key
+from support.storages import Asked, SpyStorage, fields_by_key
 from support.updates import (
     ANNA,
     BASIC_GROUP,
@@ -340,7 +340,7 @@ def test_sessions_follow_from_when_they_are_told_to_until_they_are_detached() ->
 @pytest.mark.parametrize("follow", [True, False])
 def test_other_updates_cost_a_bot_that_follows_nothing(follow: bool) -> None:
     """Updates that tell of no migration, of any kind, do not touch the storage."""
-    storage, bot = CountedStorage(), TeleBot(OFFLINE_TOKEN, threaded=False)
+    storage, bot = SpyStorage(), TeleBot(OFFLINE_TOKEN, threaded=False)
     by_chats(storage).attach(bot, follow_migrations=follow)
 
     pressed = button_press(ANNA, message=message_json(GROUP, ANNA))

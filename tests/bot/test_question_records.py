@@ -17,12 +17,11 @@ from support.bots import (
     ROOT,
     Desk,
     Host,
-    UnreachableStorage,
     make_host,
     said_in_group,
     waiting_questions,
 )
-from support.storages import HeldStorage
+from support.storages import SpyStorage
 from support.updates import ANNA, BORIS, BOT, GROUP, message, update
 from telesession import (
     DecodeError,
@@ -208,7 +207,7 @@ class TestWhatItCosts:
         """
         As long as no question waits for its sender, a message is one read, and no lock.
         """
-        storage = HeldStorage()
+        storage = SpyStorage()
         desk = Desk(host, storage)
         ask(host.bot, said_in_group("hi", BORIS).message, "well?", desk.step)
         storage.calls.clear()
@@ -219,7 +218,7 @@ class TestWhatItCosts:
         """
         What cannot be an answer is not looked up.
         """
-        storage = HeldStorage()
+        storage = SpyStorage()
         Desk(simple_host, storage)
         payload = message(GROUP, ANNA, new_chat_title="Tea")
         del payload["text"]
@@ -230,7 +229,7 @@ class TestWhatItCosts:
         """
         To attach sessions brings no reads for handlers that take none.
         """
-        storage = HeldStorage()
+        storage = SpyStorage()
         desk = Desk(host, storage, listens=False)
         desk.sessions.attach(host.bot)
         host.deliver(said_in_group("a"), said_in_group("/help"))
@@ -240,7 +239,7 @@ class TestWhatItCosts:
         """
         To ask is one lock, one read and one write; the answer is two reads, a lock and a delete.
         """
-        storage = HeldStorage()
+        storage = SpyStorage()
         desk = Desk(simple_host, storage)
         ask(simple_host.bot, said_in_group("hi").message, "well?", desk.step)
         assert {"hold": 1, "get": 1, "set": 1} == storage.calls
@@ -255,13 +254,12 @@ class TestAFailedRead:
         While the storage cannot be read, nobody gets the message, and the exception handler
         gets the error; afterwards the question still waits.
         """
-        storage = UnreachableStorage()
+        storage = SpyStorage()
         desk = Desk(host, storage)
         host.deliver(said_in_group("ask me"))
-        storage.is_away = True
+        storage.failures["get"] = 1
         host.deliver(said_in_group("Ada"))
         assert ([StorageError], []) == ([type(error) for error in host.raised], desk.heard)
-        storage.is_away = False
         host.deliver(said_in_group("Ada"))
         assert [("step", "Ada")] == desk.heard
 

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from telebot.handler_backends import BaseMiddleware, ContinueHandling
 
-from support.bots import (
-    ANNA_IN_GROUP,
-    Desk,
-    Host,
-    Refusal,
-    UnreachableStorage,
-    make_host,
-    said_in_group,
-)
+from support.bots import ANNA_IN_GROUP, Desk, Host, Refusal, make_host, said_in_group
 from support.clocks import MICROSECOND, PATIENCE
+from support.storages import SpyStorage, WithoutLocks
 from support.threads import start
 from support.updates import ANNA, BORIS, GROUP
 from telesession import (
@@ -31,11 +24,8 @@ from telesession import (
     cancel,
     use_questions,
 )
-from telesession.storage.base import Hold
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from freezegun.api import FrozenDateTimeFactory
 
     from telesession.testing import BotAPI
@@ -300,11 +290,11 @@ class TestAStepThatRaises:
         """
         If the question cannot wait again, the bot learns what the step raised, and the log why.
         """
-        storage = UnreachableStorage()
+        storage = SpyStorage()
         Desk(simple_host, storage)
 
         def take(message: Any) -> None:
-            storage.is_away = True
+            storage.failures["get"] = 1
             raise Refusal
 
         ask(simple_host.bot, said_in_group("hi").message, "well?", take)
@@ -312,7 +302,7 @@ class TestAStepThatRaises:
         assert [Refusal] == [type(error) for error in simple_host.raised]
         assert (1, True, False) == (
             len(caplog.records),
-            "the server is away" in caplog.text,
+            "the disk is full" in caplog.text,
             "secret" in caplog.text,
         )
 
@@ -334,29 +324,17 @@ class TestAStepThatRaises:
         assert [("take", "one"), ("take", "two"), ("step", "three")] == desk.heard
 
 
-class Unlocked(Hold):
-    """A hold that holds nothing."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-
 class MeetingStorage(MemoryStorage):
     """
     A storage in which so many readers meet: what each has read is old when it goes on.
 
     Args:
         readers: How many meet, from the moment that `rounds` is not 0.
-        locks: Whether it locks.
     """
 
-    def __init__(self, readers: int, *, locks: bool) -> None:
+    def __init__(self, readers: int) -> None:
         super().__init__()
         self.rounds = 0
-        self._locks_keys = locks
         self._readers = readers
         self._reads = 0
         self._count = threading.Lock()
@@ -371,8 +349,9 @@ class MeetingStorage(MemoryStorage):
             self._all.wait()
         return payload
 
-    def hold(self, key: str, timeout: float | None = None) -> AbstractContextManager[Hold]:
-        return super().hold(key, timeout) if self._locks_keys else Unlocked(self, key, timeout)
+
+class UnlockedMeetingStorage(WithoutLocks, MeetingStorage):
+    """The same without locks."""
 
 
 ANSWERS = 6
@@ -397,15 +376,15 @@ class TestAtTheSameTime:
         """
         Of six answers at once, all of which see the question, one reaches the step.
         """
-        storage = MeetingStorage(ANSWERS, locks=True)
+        storage = MeetingStorage(ANSWERS)
         heard = answer_at_once(storage, simple_host, rounds=1)
         assert (["handler"] * (ANSWERS - 1) + ["step"], []) == (heard, simple_host.raised)
 
     def test_without_a_lock_all_of_them_do(self, simple_host: Host) -> None:
         """
-        Control: on a storage whose lock does nothing, the step gets all six.
+        Control: without locks the step gets all six.
         """
-        storage = MeetingStorage(ANSWERS, locks=False)
+        storage = UnlockedMeetingStorage(ANSWERS)
         heard = answer_at_once(storage, simple_host, rounds=2)
         assert (["step"] * ANSWERS, []) == (heard, simple_host.raised)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +16,11 @@ from support.bots import Host, make_host
 from support.clocks import PATIENCE
 from support.handlers import KEY, KIND_CASES, REFUSED_HANDLERS, keep, note, said
 from support.sessions import fields_of
+from support.storages import WithoutLocks
 from support.threads import Waits, start
 from support.updates import register
 from telesession import MemoryStorage, NoSessionKeyError, Session, Sessions
 from telesession.attachment import Attachment
-from telesession.storage.base import Hold
 from telesession.testing import (
     OFFLINE_TOKEN,
     BotAPI,
@@ -113,11 +113,8 @@ def test_messages_of_one_user_lose_nothing_in_many_threads(
     assert {"count": 100} == sessions.peek(1)
 
 
-class UnlockedStorage(MemoryStorage):
-    """A storage whose locks do nothing: what makes the tests above worth something."""
-
-    def hold(self, key: str, timeout: float | None = None) -> AbstractContextManager[Hold]:
-        return nullcontext(Hold(self, key, timeout))
+class UnlockedStorage(WithoutLocks, MemoryStorage):
+    """A storage without locks."""
 
 
 def test_without_locks_messages_are_lost(bot_api: BotAPI) -> None:

@@ -12,6 +12,7 @@ from telebot.storage import StateMemoryStorage, StateStorageBase
 import support.bots
 from support.bots import CHAT, USER
 from support.clocks import UNHURRIED
+from support.storages import SpyStore
 from telesession import MemoryStorage, Sessions, SessionStateStorage, Storage, StorageError
 from telesession.bot.states import place_key
 
@@ -173,34 +174,18 @@ class TestLifetime:
 class TestFailures:
     def test_a_failed_read_is_no_missing_state(self) -> None:
         """A storage that fails raises, rather than telling that there is no state."""
-        states = SessionStateStorage(MemoryStorage(Failing()))
+        store = SpyStore()
+        store.failing = {"read"}
+        states = SessionStateStorage(MemoryStorage(store))
         with pytest.raises(StorageError):
             states.get_state(CHAT, USER)
 
     def test_a_failed_write_leaves_the_state(self) -> None:
         """A state that cannot be written stays what it was."""
-        store = Failing(reads=True)
+        store = SpyStore()
         states = SessionStateStorage(MemoryStorage(store))
         states.set_state(CHAT, USER, "here")
-        store.writes = False
+        store.failing = {"write"}
         with pytest.raises(StorageError):
             states.set_state(CHAT, USER, "there")
         assert "here" == states.get_state(CHAT, USER)
-
-
-class Failing(dict[str, bytes]):
-    """A store whose reads, and later its writes, fail."""
-
-    def __init__(self, reads: bool = False) -> None:
-        super().__init__()
-        self.reads, self.writes = reads, True
-
-    def __getitem__(self, key: str) -> bytes:
-        if not self.reads:
-            raise OSError
-        return super().__getitem__(key)
-
-    def __setitem__(self, key: str, payload: bytes) -> None:
-        if not self.writes:
-            raise OSError
-        super().__setitem__(key, payload)

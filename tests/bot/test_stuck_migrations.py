@@ -18,7 +18,7 @@ from support.handlers import (
     told_in_supergroup,
 )
 from support.sessions import set_fields
-from support.storages import SECRET, BrokenStorage, fields_by_key, payloads
+from support.storages import SECRET, SpyStorage, fields_by_key, payloads
 from support.updates import BASIC_GROUP, GROUP
 from telesession import LockTimeoutError, MemoryStorage, Session, Sessions, StorageError
 
@@ -94,14 +94,14 @@ def test_a_busy_session_moves_when_it_is_next_used(
 
 def test_what_could_not_move_is_not_begun_anew(caplog: pytest.LogCaptureFixture) -> None:
     """A storage that fails while the news are told and later on: an error, and no new session."""
-    storage = BrokenStorage()
+    storage = SpyStorage()
     sessions = by_chats(storage)
     set_fields(sessions, OLD_KEY, counter=1)
     host = Host()
     sessions.attach(host.bot, follow_migrations=True)
     host.bot.register_message_handler(count_message, content_types=["text"])
     for update in (told_in_group(), said_in_chat("hi", GROUP), said_in_chat("hi", BASIC_GROUP)):
-        storage.method = "get"
+        storage.failures["get"] = 1
         host.deliver(update)
     host.deliver(said_in_chat("hi", GROUP), told_in_supergroup(), said_in_chat("hi", BASIC_GROUP))
 
@@ -115,11 +115,11 @@ def test_a_storage_that_fails_is_logged_and_loses_no_update(
     method: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A storage that fails at either step: logged, and the second telling ends the move."""
-    storage = BrokenStorage()
+    storage = SpyStorage()
     sessions = by_chats(storage)
     set_fields(sessions, OLD_KEY, secret=SECRET)
     host, got = listening_host(sessions)
-    storage.method = method
+    storage.failures[method] = 1
 
     host.bot.process_new_updates(all_of_them())
 

@@ -14,7 +14,7 @@ from cryptography.fernet import Fernet, MultiFernet
 from freezegun import freeze_time
 from hypothesis import given, settings, strategies as st
 
-from support.storages import CountedStore
+from support.storages import SpyStore
 from telesession import (
     DecodeError,
     EncodeError,
@@ -188,7 +188,7 @@ def test_an_unchanged_record_gives_the_previous_payload() -> None:
 
 def test_reading_writes_nothing() -> None:
     """A handler that only reads writes nothing, though no encryption gives the same bytes."""
-    store = CountedStore()
+    store = SpyStore()
     sessions = Sessions(storage=MemoryStorage(store, codec=CODEC))
     with sessions.open(1) as session:
         session.update(tags={"b", "a"}, code=ttl("1234", 300))
@@ -202,7 +202,7 @@ def test_reading_writes_nothing() -> None:
 
 def test_rotation_rewrites_with_the_next_change() -> None:
     """After a rotation a read leaves the record; the next change writes it with the new key."""
-    store = CountedStore()
+    store = SpyStore()
     with Sessions(storage=MemoryStorage(store, EncryptedCodec(JSONCodec(), [OLD]))).open(1) as s:
         s.counter = 1
     before = store["1"]

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given, strategies as st
 
-from support.storages import CountedStore
+from support.storages import SpyStore
 from support.values import CODEC, SECRET, TEXT, VALUES, decode, encode, many
 from telesession import EncodeError, JSONCodec, MemoryStorage, Sessions, ttl
 
@@ -191,7 +191,7 @@ def test_a_refusal_shows_no_value(fields: dict[Any, Any], path: str, kind: str) 
 
 def test_a_refused_save_leaves_the_record() -> None:
     """A value that cannot be encoded leaves the old record, and the session goes on."""
-    store = CountedStore()
+    store = SpyStore()
     sessions = Sessions(storage=MemoryStorage(store, codec=JSONCodec()))
     with sessions.open(1) as session:
         session.counter = 1

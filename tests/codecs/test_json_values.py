@@ -14,7 +14,7 @@ from freezegun import freeze_time
 from hypothesis import given, strategies as st
 
 import support.values
-from support.storages import CountedStore
+from support.storages import SpyStore
 from support.values import (
     CODEC,
     FIELDS,
@@ -66,7 +66,7 @@ def test_a_session_brings_back_what_was_saved(
 @given(fields=FIELDS)
 def test_reading_writes_nothing(fields: dict[str, Any]) -> None:
     """A handler that only reads writes nothing, whatever it reads."""
-    store = CountedStore()
+    store = SpyStore()
     sessions = Sessions(storage=MemoryStorage(store, codec=CODEC))
     with sessions.open(1) as session:
         session.update(fields)

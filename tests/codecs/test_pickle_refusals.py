@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.storages import CountedStore
+from support.storages import SpyStore
 from support.values import (
     SECRET,
     Basket,
@@ -133,7 +133,7 @@ REFUSED: dict[str, tuple[dict[Any, Any], str, str]] = {
 
 def refusal(fields: dict[Any, Any]) -> EncodeError:
     """The error that saving these fields raises."""
-    store = CountedStore()
+    store = SpyStore()
     write_pickled(store, {"kept": "old"})
     payload = store["1"]
     with pytest.raises(EncodeError) as caught:

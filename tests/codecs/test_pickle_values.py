@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from support.clocks import UNHURRIED
-from support.storages import CountedStore
+from support.storages import SpyStore
 from support.values import (
     Basket,
     PickledColor,
@@ -114,7 +114,7 @@ def test_what_you_save_is_what_you_load(fields: dict[str, Any]) -> None:
 @given(fields=FIELDS)
 def test_reading_any_session_writes_nothing(fields: dict[str, Any]) -> None:
     """A handler that only reads writes nothing, whatever the session holds."""
-    store = CountedStore()
+    store = SpyStore()
     write_pickled(store, fields)
     payload = store["1"]
     read_pickled(store)
@@ -168,7 +168,7 @@ with_each_value = pytest.mark.parametrize(
 @with_each_value
 def test_reading_a_session_writes_nothing(make: Callable[[], Any]) -> None:
     """A handler that only reads writes nothing, though equal values may pickle differently."""
-    store = CountedStore()
+    store = SpyStore()
     write_pickled(store, {"one": make(), "other": make(), "content": 1})
     payload = store["1"]
     for _ in range(3):
@@ -180,7 +180,7 @@ def test_reading_a_session_writes_nothing(make: Callable[[], Any]) -> None:
 @with_each_value
 def test_saving_twice_writes_once(make: Callable[[], Any]) -> None:
     """`save` writes, and the end of a handler that changed nothing since does not."""
-    store = CountedStore()
+    store = SpyStore()
     with Sessions(storage=MemoryStorage(store)).open(1) as session:
         session.update(one=make(), other=make())
         save(session)
@@ -210,7 +210,7 @@ def test_a_nested_change_is_saved(make: Callable[[], Any], change: Callable[[Any
     """Nested changes count: the next handler sees what this one did to the value."""
     expected = make()
     change(expected)
-    store = CountedStore()
+    store = SpyStore()
     write_pickled(store, {"value": make()})
 
     with Sessions(storage=MemoryStorage(store)).open(1) as session:
@@ -281,7 +281,7 @@ class Cart:
 )
 def test_reading_a_typed_session_writes_nothing(change: Callable[[Cart], object]) -> None:
     """A handler that only reads a typed session writes nothing, nested dataclasses or not."""
-    store = CountedStore()
+    store = SpyStore()
     sessions = Sessions(storage=MemoryStorage(store), initial=Cart)
     with sessions.open(1) as cart:
         change(cart)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.storages import CountedStore
+from support.storages import SpyStore
 from support.values import (
     SECRET,
     Basket,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 def undecodable(payload: bytes) -> DecodeError:
     """The error that this payload is for `peek` and `open`, which leave it alone."""
-    store = CountedStore({"user 1": payload})
+    store = SpyStore({"user 1": payload})
     sessions = Sessions(storage=MemoryStorage(store), lock_timeout=0)
     with pytest.raises(DecodeError) as peeked:
         sessions.peek("user 1")

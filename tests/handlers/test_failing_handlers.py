@@ -14,7 +14,7 @@ import support.bots
 import support.handlers
 from support.bots import Host, TeaMiddleware
 from support.handlers import KEY, Cart, Handler, OutOfTeaError, keep, note, said
-from support.storages import HeldStorage, is_free
+from support.storages import SpyStorage, SpyStore, is_free
 from support.updates import TOKEN
 from telesession import (
     MemoryStorage,
@@ -156,7 +156,7 @@ def test_a_key_that_is_none_names_get_storage_key(
     A `get_storage_key` that returns a wrong type or raises: a clear error that names it and the
     type of the update, nothing locked, nothing stored; the handler is not called.
     """
-    host, called, storage = Host(), [], HeldStorage()
+    host, called, storage = Host(), [], SpyStorage()
     sessions = Sessions(storage=storage, get_storage_key=get_storage_key, prefix=prefix)
     host.bot.message_handler()(sessions.with_session(lambda message, session: called.append(1)))
 
@@ -247,35 +247,13 @@ def test_open_says_that_initial_wants_the_update(storage: MemoryStorage) -> None
 # Stores that fail.
 
 
-class FailingStore(dict[str, bytes]):
-    """A store whose methods raise, once they are told to."""
-
-    failing: str | None = None
-
-    def __getitem__(self, key: str) -> bytes:
-        self.fail("get")
-        return super().__getitem__(key)
-
-    def __setitem__(self, key: str, payload: bytes) -> None:
-        self.fail("set")
-        super().__setitem__(key, payload)
-
-    def __delitem__(self, key: str) -> None:
-        self.fail("delete")
-        super().__delitem__(key)
-
-    def fail(self, method: str) -> None:
-        if self.failing == method:
-            raise OSError("the disk is on fire")
-
-
-@pytest.mark.parametrize("failing", ["get", "set", "delete"])
+@pytest.mark.parametrize("failing", ["read", "write", "delete"], ids=["get", "set", "delete"])
 def test_a_store_that_raises_leaves_the_old_record_and_no_lock(failing: str, host: Host) -> None:
     """
     A failed read is never a new user; a failed write leaves the old record whole; the error names
     the key, has the store's own as its cause, and the lock is released.
     """
-    store = FailingStore()
+    store = SpyStore()
     storage = MemoryStorage(store)
 
     @host.bot.message_handler()
@@ -288,14 +266,14 @@ def test_a_store_that_raises_leaves_the_old_record_and_no_lock(failing: str, hos
     with Sessions(storage=storage).open(KEY) as session:
         session.seen = [["before"]]
     before = dict(store)
-    store.failing = failing
+    store.failing = {failing}
 
     host.deliver(said("one"))
 
     assert [StorageError] == [type(error) for error in host.raised]
     assert (KEY, OSError) == (host.raised[0].key, type(host.raised[0].__cause__))
     assert KEY in str(host.raised[0])
-    assert (before, True) == (dict(store), is_free(storage, KEY))
+    assert (before, True) == (store.data, is_free(storage, KEY))
 
 
 def test_a_store_that_evicts_the_record_while_the_handler_runs_gets_it_back(host: Host) -> None:

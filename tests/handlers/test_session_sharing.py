@@ -13,7 +13,7 @@ import support.handlers
 from support.bots import Host, TeaMiddleware
 from support.clocks import PATIENCE
 from support.handlers import KEY, Cart, Handler, OutOfTeaError, keep, note, said, signature_text
-from support.storages import CountedStore
+from support.storages import SpyStore
 from support.updates import ANNA, BORIS, GROUP
 from telesession import (
     LockTimeoutError,
@@ -121,7 +121,7 @@ def test_a_handler_that_calls_another_shares_its_session(host: Host) -> None:
     A decorated handler that calls another one for the same storage and key, in the same thread,
     shares its session: the same object if both want the same type. The outermost call commits.
     """
-    store = CountedStore()
+    store = SpyStore()
     sessions = Sessions(storage=MemoryStorage(store), lock_timeout=0)
     seen = []
 

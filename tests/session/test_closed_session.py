@@ -18,7 +18,6 @@ from support.sessions import (
     KEY,
     Change,
     Handle,
-    NotingStorage,
     Order,
     after,
     beginning_fields,
@@ -44,6 +43,8 @@ from telesession import (
 
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
+
+    from support.storages import SpyStorage
 
 
 clock = support.clocks.module_clock
@@ -128,7 +129,7 @@ KEEPERS = [
 @pytest.mark.parametrize("begin", BEGINNINGS.values(), ids=BEGINNINGS)
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
 def test_writing_to_a_closed_session_is_refused(
-    storage: NotingStorage, handle: Handle, begin: Any, keep: Any, write: Change
+    storage: SpyStorage, handle: Handle, begin: Any, keep: Any, write: Change
 ) -> None:
     """After its handler is done, whatever would change a session raises SessionClosedError."""
     before = store_beginning(storage, begin)
@@ -138,14 +139,14 @@ def test_writing_to_a_closed_session_is_refused(
         write(session)
     assert (KEY, True) == (caught.value.key, caught.value.attempt in str(caught.value))
     assert (before, fields_before) == (storage.get(KEY), as_dict(session))
-    assert ([], 0) == (storage.calls, locks_kept(storage))
+    assert ([], 0) == (storage.writes, locks_kept(storage))
 
 
 @pytest.mark.parametrize("initial", [dict, Order], ids=["mapping", "dataclass"])
 @pytest.mark.parametrize("write", [setting(counter=2), removing("counter"), save, forget])
 @pytest.mark.parametrize("keep", KEEPERS)
 def test_session_is_closed_however_its_handler_ended(
-    storage: NotingStorage, handle: Handle, initial: Any, keep: Any, write: Change
+    storage: SpyStorage, handle: Handle, initial: Any, keep: Any, write: Change
 ) -> None:
     """A session is closed after a return, a raise, a failed commit, and after nested calls."""
     store_beginning(storage, lambda: {"counter": 1})
@@ -159,7 +160,7 @@ def test_session_is_closed_however_its_handler_ended(
 @pytest.mark.parametrize("keep", [keep_after_return, keep_after_raise], ids=["return", "raise"])
 @pytest.mark.parametrize("write", TYPED_WRITES.values(), ids=TYPED_WRITES)
 def test_writing_to_a_closed_typed_session_is_refused(
-    storage: NotingStorage, handle: Handle, keep: Any, write: Change
+    storage: SpyStorage, handle: Handle, keep: Any, write: Change
 ) -> None:
     """After its handler is done, whatever would change a dataclass raises SessionClosedError."""
     store_beginning(storage, lambda: {"counter": 1, "code": ttl("1234", 300)})
@@ -203,7 +204,7 @@ READS: dict[str, tuple[Change, Any]] = {
 @pytest.mark.parametrize("keep", [keep_after_return, keep_after_raise], ids=["return", "raise"])
 @pytest.mark.parametrize(("read", "expected"), READS.values(), ids=READS)
 def test_closed_session_can_still_be_read(
-    storage: NotingStorage, handle: Handle, keep: Any, read: Change, expected: object
+    storage: SpyStorage, handle: Handle, keep: Any, read: Change, expected: object
 ) -> None:
     """Reading a session still works after its handler is done."""
     store_beginning(storage, beginning_fields)
@@ -211,7 +212,7 @@ def test_closed_session_can_still_be_read(
 
 
 def test_closed_session_still_loses_its_expired_fields(
-    storage: NotingStorage, handle: Handle, clock: FrozenDateTimeFactory
+    storage: SpyStorage, handle: Handle, clock: FrozenDateTimeFactory
 ) -> None:
     """A field with a lifetime is gone from a closed session at its deadline."""
     store_beginning(storage, fields_with_lifetimes)
@@ -223,7 +224,7 @@ def test_closed_session_still_loses_its_expired_fields(
 
 @pytest.mark.parametrize("keep", [keep_after_return, keep_after_raise], ids=["return", "raise"])
 def test_closed_typed_session_can_still_be_read(
-    storage: NotingStorage, handle: Handle, keep: Any
+    storage: SpyStorage, handle: Handle, keep: Any
 ) -> None:
     """A dataclass can be read as one after its handler is done, defaults included."""
     store_beginning(storage, lambda: {"counter": 1, "cart": {"apple": 1}})
@@ -234,7 +235,7 @@ def test_closed_typed_session_can_still_be_read(
     assert ({"counter": 1, "cart": {"apple": 1}}, KEY) == (as_dict(session), session_key(session))
 
 
-def test_thread_that_kept_a_session_is_told(storage: NotingStorage, handle: Handle) -> None:
+def test_thread_that_kept_a_session_is_told(storage: SpyStorage, handle: Handle) -> None:
     """A thread that outlives its handler gets SessionClosedError instead of losing its write."""
     returned = threading.Event()
 
@@ -251,7 +252,7 @@ def test_thread_that_kept_a_session_is_told(storage: NotingStorage, handle: Hand
     assert (SessionClosedError, 1) == (type(error), stored_beginning(storage)["counter"])
 
 
-def test_session_of_a_block_is_closed_after_it(storage: NotingStorage) -> None:
+def test_session_of_a_block_is_closed_after_it(storage: SpyStorage) -> None:
     """A session that was opened by its key is closed when its block ends."""
     with Sessions(storage=storage, initial=beginning_fields).open(KEY) as session:
         pass

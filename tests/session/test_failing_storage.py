@@ -19,6 +19,7 @@ from support.sessions import (
     store_beginning,
     stored_beginning,
 )
+from support.storages import SpyStore
 from telesession import (
     MemoryStorage,
     Session,
@@ -40,45 +41,9 @@ if TYPE_CHECKING:
 clock = support.clocks.module_clock
 
 
-class FlakyStore(dict[str, bytes]):
-    """
-    A store of which some operations may fail.
-
-    `failing` has their names; `"read back"` is the first read after a write of the same key.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.failing: set[str] = set()
-        self._written: str | None = None
-
-    def __getitem__(self, key: str) -> bytes:
-        operation = "read back" if key == self._written else "read"
-        self._written = None
-        self._fail_if(operation)
-        return super().__getitem__(key)
-
-    def __setitem__(self, key: str, payload: bytes) -> None:
-        self._fail_if("write")
-        self._written = key
-        super().__setitem__(key, payload)
-
-    def __delitem__(self, key: str) -> None:
-        self._fail_if("delete")
-        super().__delitem__(key)
-
-    def __contains__(self, key: object) -> bool:
-        self._fail_if("look up")
-        return super().__contains__(key)
-
-    def _fail_if(self, operation: str) -> None:
-        if operation in self.failing:
-            raise OSError(f"cannot {operation}")
-
-
 @pytest.fixture
-def flaky() -> FlakyStore:
-    return FlakyStore()
+def flaky() -> SpyStore:
+    return SpyStore()
 
 
 FAILURES: dict[str, tuple[str, Change, dict[str, Any]]] = {
@@ -99,7 +64,7 @@ FAILURES: dict[str, tuple[str, Change, dict[str, Any]]] = {
 
 @pytest.mark.parametrize(("operation", "change", "options"), FAILURES.values(), ids=FAILURES)
 def test_failing_storage_is_an_error_and_leaves_the_old_record_whole(
-    flaky: FlakyStore, operation: str, change: Change, options: dict[str, Any]
+    flaky: SpyStore, operation: str, change: Change, options: dict[str, Any]
 ) -> None:
     """A backend's exception leaves as StorageError; the old record is whole, the session free."""
     storage = MemoryStorage(flaky)
@@ -120,7 +85,7 @@ def test_failing_storage_is_an_error_and_leaves_the_old_record_whole(
     assert 2 == stored_beginning(storage)["counter"]
 
 
-def test_failed_read_is_never_a_new_user(flaky: FlakyStore) -> None:
+def test_failed_read_is_never_a_new_user(flaky: SpyStore) -> None:
     """Where nobody knows whether there is a record, neither `initial` nor the handler runs."""
     storage, ran = MemoryStorage(flaky), []
     store_beginning(storage, beginning_fields)
@@ -135,7 +100,7 @@ def test_failed_read_is_never_a_new_user(flaky: FlakyStore) -> None:
     assert [] == ran
 
 
-def test_failed_first_write_stores_nothing(flaky: FlakyStore) -> None:
+def test_failed_first_write_stores_nothing(flaky: SpyStore) -> None:
     """A new session that could not be written is made anew by the next update."""
     storage = MemoryStorage(flaky)
 
@@ -151,7 +116,7 @@ def test_failed_first_write_stores_nothing(flaky: FlakyStore) -> None:
     assert ([], 0, 1) == (list(storage.keys()), locks_kept(storage), handler(UPDATE.message))
 
 
-def test_failed_delete_of_a_session_leaves_it(flaky: FlakyStore) -> None:
+def test_failed_delete_of_a_session_leaves_it(flaky: SpyStore) -> None:
     """`sessions.delete` that fails is a StorageError, and the record is whole and free."""
     storage = MemoryStorage(flaky)
     before = store_beginning(storage, beginning_fields)
@@ -162,7 +127,7 @@ def test_failed_delete_of_a_session_leaves_it(flaky: FlakyStore) -> None:
     assert (KEY, before, 0) == (caught.value.key, storage.get(KEY), locks_kept(storage))
 
 
-def test_write_that_fails_after_it_was_done_is_whole_either_way(flaky: FlakyStore) -> None:
+def test_write_that_fails_after_it_was_done_is_whole_either_way(flaky: SpyStore) -> None:
     """A write is reported as failed and the old record is there, or as done and the new one is."""
     storage = MemoryStorage(flaky)
     before = store_beginning(storage, beginning_fields)
@@ -177,7 +142,7 @@ def test_write_that_fails_after_it_was_done_is_whole_either_way(flaky: FlakyStor
     assert failed is (before == storage.get(KEY))
 
 
-def test_handler_may_go_on_after_a_failed_save(flaky: FlakyStore) -> None:
+def test_handler_may_go_on_after_a_failed_save(flaky: SpyStore) -> None:
     """A `save` that failed changes nothing; the return of the handler writes everything."""
     storage = MemoryStorage(flaky)
     before = store_beginning(storage, beginning_fields)
@@ -201,7 +166,7 @@ def test_handler_may_go_on_after_a_failed_save(flaky: FlakyStore) -> None:
 
 @pytest.mark.parametrize("value", ["9876", "1234"], ids=["another value", "the same value"])
 def test_failed_save_does_not_move_a_deadline(
-    flaky: FlakyStore, clock: FrozenDateTimeFactory, value: str
+    flaky: SpyStore, clock: FrozenDateTimeFactory, value: str
 ) -> None:
     """A field with a lifetime is gone that long after its last update, whatever `save` did."""
     storage = MemoryStorage(flaky)

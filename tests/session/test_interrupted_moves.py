@@ -11,7 +11,7 @@ from cryptography.fernet import Fernet
 import support.clocks
 import support.storages
 from support.sessions import set_fields
-from support.storages import FIELDS, BrokenStorage, fields_by_key, payloads, record_of
+from support.storages import FIELDS, SpyStorage, fields_by_key, payloads, record_of
 from telesession import (
     EncryptedCodec,
     JSONCodec,
@@ -42,10 +42,10 @@ frozen_storage = support.storages.frozen_moved_storage
 )
 def test_a_move_that_failed_loses_nothing_and_is_ended_by_another(method: str, left: str) -> None:
     """Whichever step fails, the session is there; between write and delete it is there twice."""
-    storage = BrokenStorage()
+    storage = SpyStorage()
     sessions = Sessions(storage=storage)
     set_fields(sessions, "1", **FIELDS)
-    storage.method = method
+    storage.failures[method] = 1
 
     with pytest.raises(StorageError, match="disk is full"):
         sessions.move("1", "2")
@@ -84,7 +84,7 @@ class LateHold(Hold):
             super().__exit__(*error)
 
 
-class LateStorage(BrokenStorage):
+class LateStorage(SpyStorage):
     def hold(self, key: str, timeout: float | None = None) -> LateHold:
         return LateHold(self, key, timeout)
 
@@ -98,7 +98,7 @@ def test_nothing_is_deleted_before_the_write_has_taken_effect(
     storage = LateStorage()
     sessions = Sessions(storage=storage)
     set_fields(sessions, old, **FIELDS)
-    storage.method = method
+    storage.failures[method] = 1
 
     with pytest.raises(StorageError, match="disk is full"):
         sessions.move(old, new)

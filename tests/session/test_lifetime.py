@@ -122,7 +122,7 @@ class TestSliding:
         with sessions.open("1") as session:
             session.other = 2
             assert {"other": 1} == sessions.peek("1")
-        assert {"get": 2, "set": 1} == storage.calls
+        assert {"hold": 1, "get": 2, "set": 1} == storage.calls
 
     def test_a_slid_lifetime_renews_no_field(self, clock, sessions):
         """`lifetime` is of the session: sliding it renews no TTL of a field."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,10 +11,9 @@ import support.storages
 from support.clocks import PATIENCE
 from support.handlers import NEW_KEY, OLD_KEY, by_chats
 from support.sessions import set_fields
-from support.storages import Asked, fields_by_key, is_free, payloads
+from support.storages import Asked, WithoutLocks, fields_by_key, is_free, payloads
 from support.threads import OtherThread
 from telesession import LockTimeoutError, MemoryStorage, Session, Sessions, Storage
-from telesession.storage.base import Hold
 from telesession.testing.storage_suite import in_thread, in_threads
 
 if TYPE_CHECKING:
@@ -94,16 +92,13 @@ def test_increments_during_moves_are_not_lost(storage: Storage) -> None:
     assert [{"counter": 75}] == list(left.values())
 
 
-class UnlockedStorage(MemoryStorage):
-    """A storage whose locks do nothing, where two threads have read before anybody writes."""
+class MeetingStorage(WithoutLocks, MemoryStorage):
+    """A storage without locks, where two threads have read before anybody writes."""
 
     def __init__(self) -> None:
         super().__init__()
         self.both_have_read: threading.Barrier | None = None
         self._thread = threading.local()
-
-    def hold(self, key: str, timeout: float | None = None) -> AbstractContextManager[Hold]:
-        return nullcontext(Hold(self, key, timeout))
 
     def get(self, key: str) -> bytes | None:
         payload = super().get(key)
@@ -115,7 +110,7 @@ class UnlockedStorage(MemoryStorage):
 
 def test_without_locks_increments_during_moves_are_lost() -> None:
     """The control: where locks do nothing, a move and an increment tear the session in two."""
-    storage = UnlockedStorage()
+    storage = MeetingStorage()
     sessions = Sessions(storage=storage)
     set_fields(sessions, "1", counter=0)
     storage.both_have_read = threading.Barrier(2, timeout=PATIENCE)

@@ -13,7 +13,7 @@ from support.storages import (
     ENCRYPTED,
     FIELDS,
     SECRET,
-    CountedStorage,
+    SpyStorage,
     fields_by_key,
     is_free,
     payloads,
@@ -278,13 +278,13 @@ def test_a_handler_can_move_other_sessions(storage: Storage) -> None:
 @pytest.mark.parametrize("key", [5, "5"])
 def test_a_move_to_the_same_key_says_whether_there_is_one(key: str | int) -> None:
     """From a key to itself, however it is spelled: nothing is locked or written."""
-    storage = CountedStorage()
+    storage = SpyStorage()
     sessions = Sessions(storage=storage)
 
     before = sessions.move(key, 5)
     set_fields(sessions, "5", counter=1)
-    calls = storage.calls.copy()
     with storage.hold("5"):
+        calls = storage.calls.copy()
         after = sessions.move(5, key)
 
     assert (False, True, calls) == (before, after, storage.calls)

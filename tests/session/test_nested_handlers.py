@@ -15,7 +15,6 @@ from support.clocks import PATIENCE
 from support.sessions import (
     KEY,
     Handle,
-    NotingStorage,
     Order,
     after,
     beginning_fields,
@@ -24,7 +23,7 @@ from support.sessions import (
     store_beginning,
     stored_beginning,
 )
-from support.storages import is_held
+from support.storages import SpyStorage, is_held
 from telesession import LockTimeoutError, Session, Sessions, as_dict, forget, save
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ handle = support.sessions.handle
 
 
 def test_inner_handler_gets_the_very_session_of_the_outer(
-    storage: NotingStorage, handle: Handle
+    storage: SpyStorage, handle: Handle
 ) -> None:
     """A decorated handler called for the same storage and key shares the object itself."""
     assert True is handle(lambda outer: handle(lambda inner: inner is outer))
@@ -47,7 +46,7 @@ def test_inner_handler_gets_the_very_session_of_the_outer(
 
 
 @pytest.mark.parametrize("depth", [1, 2, 10])
-def test_outermost_call_commits_once(storage: NotingStorage, handle: Handle, depth: int) -> None:
+def test_outermost_call_commits_once(storage: SpyStorage, handle: Handle, depth: int) -> None:
     """However deep handlers call each other, the record is written once, by the outermost."""
     store_beginning(storage, beginning_fields)
 
@@ -56,15 +55,15 @@ def test_outermost_call_commits_once(storage: NotingStorage, handle: Handle, dep
         if left:
             handle(lambda inner: go(inner, left - 1))
         session.counter += 1
-        assert ([], True) == (storage.calls, is_held(storage, KEY))
+        assert ([], True) == (storage.writes, is_held(storage, KEY))
 
     handle(lambda session: go(session, depth))
-    assert (1 + 2 * (depth + 1), ["set"]) == (stored_beginning(storage)["counter"], storage.calls)
+    assert (1 + 2 * (depth + 1), ["set"]) == (stored_beginning(storage)["counter"], storage.writes)
     assert 0 == locks_kept(storage)
 
 
 def test_mapping_and_dataclass_are_two_views_of_the_same_fields(
-    storage: NotingStorage, handle: Handle
+    storage: SpyStorage, handle: Handle
 ) -> None:
     """Where two handlers want different types, each sees what the other does at once."""
 
@@ -89,11 +88,11 @@ def test_mapping_and_dataclass_are_two_views_of_the_same_fields(
         "log": ["first", "mapping", "dataclass"],
         "note": "inner",
     }
-    assert (expected, ["set"]) == (stored_beginning(storage), storage.calls)
+    assert (expected, ["set"]) == (stored_beginning(storage), storage.writes)
 
 
 def test_outer_handler_that_catches_the_inner_exception_commits(
-    storage: NotingStorage, handle: Handle
+    storage: SpyStorage, handle: Handle
 ) -> None:
     """The outermost call commits: an exception that it caught is no reason not to."""
     store_beginning(storage, beginning_fields)
@@ -106,12 +105,12 @@ def test_outer_handler_that_catches_the_inner_exception_commits(
 
     handle(outer)
     expected = {**beginning_fields(), "counter": 2, "log": ["first", "before", "after"]}
-    assert (expected, ["set"]) == (stored_beginning(storage), storage.calls)
+    assert (expected, ["set"]) == (stored_beginning(storage), storage.writes)
 
 
 @pytest.mark.parametrize("catches", [True, False], ids=["outer raises", "inner raises"])
 def test_nothing_is_stored_if_the_outermost_call_raises(
-    storage: NotingStorage, handle: Handle, catches: bool
+    storage: SpyStorage, handle: Handle, catches: bool
 ) -> None:
     """Changes of an inner handler go with those of the outer, wherever the exception came from."""
     before = store_beginning(storage, beginning_fields)
@@ -123,12 +122,10 @@ def test_nothing_is_stored_if_the_outermost_call_raises(
 
     with pytest.raises(ZeroDivisionError):
         handle(outer)
-    assert (before, [], 0) == (storage.get(KEY), storage.calls, locks_kept(storage))
+    assert (before, [], 0) == (storage.get(KEY), storage.writes, locks_kept(storage))
 
 
-def test_inner_save_writes_what_the_outer_did_so_far(
-    storage: NotingStorage, handle: Handle
-) -> None:
+def test_inner_save_writes_what_the_outer_did_so_far(storage: SpyStorage, handle: Handle) -> None:
     """`save` in an inner handler writes the shared session, which stays if the outer raises."""
     store_beginning(storage, beginning_fields)
 
@@ -144,7 +141,7 @@ def test_inner_save_writes_what_the_outer_did_so_far(
     ("error", "calls"), [(None, ["delete"]), (ZeroDivisionError, [])], ids=["returns", "raises"]
 )
 def test_inner_forget_is_for_the_outermost_to_do(
-    storage: NotingStorage, handle: Handle, error: Any, calls: list[str]
+    storage: SpyStorage, handle: Handle, error: Any, calls: list[str]
 ) -> None:
     """`forget` in an inner handler deletes the record when the outermost returns, and only then."""
     before = store_beginning(storage, beginning_fields)
@@ -157,11 +154,11 @@ def test_inner_forget_is_for_the_outermost_to_do(
 
     with pytest.raises(error) if error else nullcontext():
         handle(outer)
-    assert (before if error else None, calls) == (storage.get(KEY), storage.calls)
+    assert (before if error else None, calls) == (storage.get(KEY), storage.writes)
 
 
 def test_open_inside_its_own_handler_is_the_handlers_session(
-    storage: NotingStorage, handle: Handle
+    storage: SpyStorage, handle: Handle
 ) -> None:
     """`sessions.open` of the session in use gives it, and leaves the commit to the handler."""
     store_beginning(storage, beginning_fields)
@@ -170,17 +167,17 @@ def test_open_inside_its_own_handler_is_the_handlers_session(
         with Sessions(storage=storage).open(KEY) as inner:
             assert inner is outer
             inner.counter = 2
-        assert [] == storage.calls
+        assert [] == storage.writes
         outer.counter += 1
 
     handle(handler)
-    assert (3, ["set"]) == (stored_beginning(storage)["counter"], storage.calls)
+    assert (3, ["set"]) == (stored_beginning(storage)["counter"], storage.writes)
 
 
 @pytest.mark.parametrize("inner_option", [True, False])
 @pytest.mark.parametrize("outer_option", [True, False])
 def test_outermost_call_decides_about_commit_on_error(
-    storage: NotingStorage, handle: Handle, outer_option: bool, inner_option: bool
+    storage: SpyStorage, handle: Handle, outer_option: bool, inner_option: bool
 ) -> None:
     """The outermost call commits, by its own commit_on_error."""
     store_beginning(storage, beginning_fields)
@@ -194,7 +191,7 @@ def test_outermost_call_decides_about_commit_on_error(
 
 
 def test_outermost_call_gives_the_lifetime(
-    storage: NotingStorage, handle: Handle, clock: FrozenDateTimeFactory
+    storage: SpyStorage, handle: Handle, clock: FrozenDateTimeFactory
 ) -> None:
     """The outermost call commits, with its own lifetime."""
     handle(lambda outer: handle(setting(counter=2), lifetime=10), lifetime=60)
@@ -206,14 +203,14 @@ def test_outermost_call_gives_the_lifetime(
 
 SEPARATE: dict[str, Callable[[], dict[str, Any]]] = {
     "another prefix": lambda: {"prefix": "other:"},
-    "another storage": lambda: {"storage": NotingStorage()},
+    "another storage": lambda: {"storage": SpyStorage()},
     "another key": lambda: {"get_storage_key": lambda message: "boris"},
 }
 
 
 @pytest.mark.parametrize("make_options", SEPARATE.values(), ids=SEPARATE)
 def test_handlers_for_different_sessions_do_not_share(
-    storage: NotingStorage, handle: Handle, make_options: Any
+    storage: SpyStorage, handle: Handle, make_options: Any
 ) -> None:
     """With another prefix, storage or key the inner handler has its own session and commits it."""
     before = store_beginning(storage, beginning_fields)
@@ -234,7 +231,7 @@ def test_handlers_for_different_sessions_do_not_share(
 
 @pytest.mark.parametrize("make_options", SEPARATE.values(), ids=SEPARATE)
 def test_inner_exception_takes_nothing_of_another_session_with_it(
-    storage: NotingStorage, handle: Handle, make_options: Any
+    storage: SpyStorage, handle: Handle, make_options: Any
 ) -> None:
     """An inner handler that raises loses its own changes, and an outer that catches it none."""
     options = make_options()
@@ -248,7 +245,7 @@ def test_inner_exception_takes_nothing_of_another_session_with_it(
     assert ({"counter": 2}, {}) == (stored_beginning(storage), handle(as_dict, **options))
 
 
-def test_another_thread_does_not_share(storage: NotingStorage, handle: Handle) -> None:
+def test_another_thread_does_not_share(storage: SpyStorage, handle: Handle) -> None:
     """A handler that is called in another thread waits for the session, instead of sharing it."""
     with ThreadPoolExecutor(1) as thread:
 
@@ -264,7 +261,7 @@ def test_another_thread_does_not_share(storage: NotingStorage, handle: Handle) -
     assert ({"counter": 3}, 0) == (stored_beginning(storage), locks_kept(storage))
 
 
-def test_thread_is_free_to_take_the_session_again(storage: NotingStorage, handle: Handle) -> None:
+def test_thread_is_free_to_take_the_session_again(storage: SpyStorage, handle: Handle) -> None:
     """After a raise, at whatever depth, the next call in the same thread starts afresh."""
     with pytest.raises(ZeroDivisionError):
         handle(lambda outer: handle(after(setting(counter=2))), initial={"counter": 1})

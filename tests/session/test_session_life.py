@@ -16,7 +16,7 @@ from telebot import types
 import support.clocks
 import support.sessions
 from support.sessions import FIELD_NAMES, FIELD_VALUES
-from support.storages import CountedStore
+from support.storages import SpyStore
 from support.updates import ANNA, BORIS, message_of
 from telesession import (
     MemoryStorage,
@@ -270,7 +270,7 @@ def test_a_session_whose_last_field_expired_is_deleted(
 )
 def test_a_handler_that_only_reads_writes_nothing(read: Callable[[Session], Any]) -> None:
     """Later handlers write only what changed; one that only reads writes nothing."""
-    store = CountedStore()
+    store = SpyStore()
     sessions = Sessions(
         initial={"log": ["a"], "code": ttl("1234", 10**6)}, storage=MemoryStorage(store)
     )

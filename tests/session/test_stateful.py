@@ -39,7 +39,6 @@ from telesession import (
     ttl,
     ttl_left,
 )
-from telesession.locks import LockTable
 from telesession.storage.sqlite import SQLiteStorage
 
 if TYPE_CHECKING:
@@ -282,8 +281,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def no_lock_is_left(self) -> None:
-        tables = [value for value in vars(self.storage).values() if isinstance(value, LockTable)]
-        assert [0] == [len(table) for table in tables]
+        assert 0 == len(self.storage._locks)
 
     def use(
         self,

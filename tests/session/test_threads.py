@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from itertools import cycle, islice
@@ -20,6 +19,7 @@ from telebot import TeleBot, types
 
 from support.bots import end_workers
 from support.clocks import PATIENCE
+from support.storages import WithoutLocks
 from support.threads import Waits
 from support.updates import GROUP, OTHER_GROUP, TOKEN, message, private, user
 from telesession import (
@@ -33,7 +33,6 @@ from telesession import (
     with_session,
 )
 from telesession.locks import LockTable
-from telesession.storage.base import Hold
 from telesession.testing import BotAPI, RecordingExceptionHandler, run_polling
 
 if TYPE_CHECKING:
@@ -89,11 +88,8 @@ class BusyBot(TeleBot):
         self._put(counted)
 
 
-class UnguardedStorage(MemoryStorage):
-    """A storage whose `hold` keeps nobody out."""
-
-    def hold(self, key: str, timeout: float | None = None) -> AbstractContextManager[Hold]:
-        return nullcontext(Hold(self, key, timeout))
+class UnlockedStorage(WithoutLocks, MemoryStorage):
+    """A storage without locks."""
 
 
 @pytest.fixture
@@ -174,7 +170,7 @@ def test_without_locks_updates_are_lost(
     bot: BusyBot, monkeypatch: pytest.MonkeyPatch, control: str
 ) -> None:
     """The control: with no locks, of 8 updates of 4 users at once at most 4 count."""
-    storage = UnguardedStorage() if "hold" in control else MemoryStorage()
+    storage = UnlockedStorage() if "hold" in control else MemoryStorage()
     if "table" in control:
         monkeypatch.setattr(LockTable, "acquire", lambda self, key, timeout=None: None)
         monkeypatch.setattr(LockTable, "release", lambda self, key: None)

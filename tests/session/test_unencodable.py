@@ -17,7 +17,6 @@ from support.sessions import (
     Change,
     FruitBasket,
     Handle,
-    NotingStorage,
     Order,
     beginning_fields,
     locks_kept,
@@ -31,6 +30,8 @@ from telesession import EncodeError, Session, save, ttl, ttl_left
 
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
+
+    from support.storages import SpyStorage
 
 
 clock = support.clocks.module_clock
@@ -163,7 +164,7 @@ each_unencodable = pytest.mark.parametrize(
 
 @each_unencodable
 def test_value_that_cannot_be_encoded_is_refused_with_its_path(
-    storage: NotingStorage, handle: Handle, change: Change, path: str, type_name: str
+    storage: SpyStorage, handle: Handle, change: Change, path: str, type_name: str
 ) -> None:
     """A value that cannot be encoded is an EncodeError with path and type; nothing is written."""
     before = store_beginning(storage, beginning_fields)
@@ -172,14 +173,14 @@ def test_value_that_cannot_be_encoded_is_refused_with_its_path(
     error = caught.value
     assert (KEY, path, type_name) == (error.key, error.path, error.type_name)
     assert (True, True) == (path in str(error), type_name in str(error))
-    assert (before, [], 0) == (storage.get(KEY), storage.calls, locks_kept(storage))
+    assert (before, [], 0) == (storage.get(KEY), storage.writes, locks_kept(storage))
     handle(setting(counter=3))
     assert 3 == stored_beginning(storage)["counter"]
 
 
 @each_unencodable
 def test_refusal_shows_no_value(
-    storage: NotingStorage, handle: Handle, change: Change, path: str, type_name: str
+    storage: SpyStorage, handle: Handle, change: Change, path: str, type_name: str
 ) -> None:
     """No message shows a stored value, nor does any exception that Python shows beside it."""
     store_beginning(storage, lambda: {**beginning_fields(), "secret": "hunter2"})
@@ -191,7 +192,7 @@ def test_refusal_shows_no_value(
 
 @each_unencodable
 def test_save_refuses_what_cannot_be_encoded(
-    storage: NotingStorage, handle: Handle, change: Change, path: str, type_name: str
+    storage: SpyStorage, handle: Handle, change: Change, path: str, type_name: str
 ) -> None:
     """A refused `save` writes nothing, and a handler that removes the value may go on."""
     before = store_beginning(storage, beginning_fields)
@@ -211,7 +212,7 @@ def test_save_refuses_what_cannot_be_encoded(
     assert before == handle(handler)
     assert ({**beginning_fields(), "counter": 2}, ["set"]) == (
         stored_beginning(storage),
-        storage.calls,
+        storage.writes,
     )
 
 
@@ -226,7 +227,7 @@ def test_save_refuses_what_cannot_be_encoded(
     ids=["ttl in a set", "lambda in a frozenset", "ttl as a key", "local class in a key"],
 )
 def test_refusal_names_the_field_of_what_has_no_index(
-    storage: NotingStorage, handle: Handle, value: Any
+    storage: SpyStorage, handle: Handle, value: Any
 ) -> None:
     """An item of a set or a key of a dict is refused with a path that leads to its container."""
     before = store_beginning(storage, beginning_fields)
@@ -238,7 +239,7 @@ def test_refusal_names_the_field_of_what_has_no_index(
 @pytest.mark.parametrize("initial", [dict, Order], ids=["mapping", "dataclass"])
 @pytest.mark.parametrize("lifetime", [0, 30], ids=["for ever", "with a lifetime"])
 def test_value_that_cannot_be_compared_is_stored(
-    storage: NotingStorage, handle: Handle, initial: Any, lifetime: int
+    storage: SpyStorage, handle: Handle, initial: Any, lifetime: int
 ) -> None:
     """What pickle brings back is stored, whether or not it knows how to be compared."""
     handle(setting(anything=ttl([Incomparable()], lifetime)), initial=initial)
@@ -250,7 +251,7 @@ def test_value_that_cannot_be_compared_is_stored(
 @pytest.mark.parametrize("lifetime", [0, 30], ids=["for ever", "with a lifetime"])
 @pytest.mark.parametrize("depth", [2000, 12_000])
 def test_deep_nesting_comes_back_or_is_refused(
-    storage: NotingStorage, handle: Handle, initial: Any, lifetime: int, depth: int
+    storage: SpyStorage, handle: Handle, initial: Any, lifetime: int, depth: int
 ) -> None:
     """A value nested deeper than can be encoded is an EncodeError that names its field."""
     before = store_beginning(storage, lambda: {"counter": 1})
@@ -268,7 +269,7 @@ def test_deep_nesting_comes_back_or_is_refused(
     assert 0 == locks_kept(storage)
 
 
-def test_cycle_of_plain_data_comes_back(storage: NotingStorage, handle: Handle) -> None:
+def test_cycle_of_plain_data_comes_back(storage: SpyStorage, handle: Handle) -> None:
     """What you save is what you load: pickle keeps a dict that contains itself."""
     handle(setting(anything=make_cycle(name="anna")))
     loaded = handle(lambda session: session.anything)
@@ -277,7 +278,7 @@ def test_cycle_of_plain_data_comes_back(storage: NotingStorage, handle: Handle) 
 
 @pytest.mark.parametrize("make", [make_cycle, make_wide_cycle])
 def test_cycle_in_a_typed_session_comes_back_or_is_refused(
-    storage: NotingStorage, handle: Handle, make: Any
+    storage: SpyStorage, handle: Handle, make: Any
 ) -> None:
     """A cyclic value of a dataclass is stored or an EncodeError with its field, nothing else."""
     before = store_beginning(storage, lambda: {"counter": 1})
@@ -314,14 +315,14 @@ TYPED_UNENCODABLE: dict[str, tuple[Change, str, str]] = {
     ("change", "path", "type_name"), TYPED_UNENCODABLE.values(), ids=TYPED_UNENCODABLE
 )
 def test_typed_session_refuses_what_cannot_be_encoded(
-    storage: NotingStorage, handle: Handle, change: Change, path: str, type_name: str
+    storage: SpyStorage, handle: Handle, change: Change, path: str, type_name: str
 ) -> None:
     """A value that a dataclass cannot get back is an EncodeError, and the old record stays."""
     before = store_beginning(storage, lambda: {"counter": 1})
     with pytest.raises(EncodeError) as caught:
         handle(lambda session: (setting(note="new")(session), change(session)), initial=Order)
     assert (KEY, path, type_name) == (caught.value.key, caught.value.path, caught.value.type_name)
-    assert (before, [], 0) == (storage.get(KEY), storage.calls, locks_kept(storage))
+    assert (before, [], 0) == (storage.get(KEY), storage.writes, locks_kept(storage))
 
 
 UNENCODABLE_INITIALS: dict[str, tuple[Callable[[], Any], str]] = {
@@ -335,7 +336,7 @@ UNENCODABLE_INITIALS: dict[str, tuple[Callable[[], Any], str]] = {
     ("make", "type_name"), UNENCODABLE_INITIALS.values(), ids=UNENCODABLE_INITIALS
 )
 def test_initial_that_cannot_be_encoded_is_refused_with_its_path(
-    storage: NotingStorage, handle: Handle, make: Callable[[], Any], type_name: str
+    storage: SpyStorage, handle: Handle, make: Callable[[], Any], type_name: str
 ) -> None:
     """A field that `initial` computed and that would not come back is an EncodeError, too."""
     with pytest.raises(EncodeError) as caught:
@@ -344,15 +345,15 @@ def test_initial_that_cannot_be_encoded_is_refused_with_its_path(
     assert (type_name, [], 0) == (caught.value.type_name, list(storage.keys()), locks_kept(storage))
 
 
-def test_refused_first_session_is_not_stored(storage: NotingStorage, handle: Handle) -> None:
+def test_refused_first_session_is_not_stored(storage: SpyStorage, handle: Handle) -> None:
     """A new session that cannot be encoded was never there."""
     with pytest.raises(EncodeError):
         handle(put(lambda: 1), initial=beginning_fields)
-    assert ([], [], 0) == (list(storage.keys()), storage.calls, locks_kept(storage))
+    assert ([], [], 0) == (list(storage.keys()), storage.writes, locks_kept(storage))
 
 
 def test_refused_save_does_not_move_a_deadline(
-    storage: NotingStorage, handle: Handle, clock: FrozenDateTimeFactory
+    storage: SpyStorage, handle: Handle, clock: FrozenDateTimeFactory
 ) -> None:
     """A field with a lifetime is gone that long after its last update, whatever `save` did."""
     store_beginning(storage, lambda: {"code": ttl("1234", 300)})

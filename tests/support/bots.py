@@ -28,7 +28,6 @@ from telesession import (
     Sessions,
     SessionStateStorage,
     Storage,
-    StorageError,
     ask,
     use_questions,
     use_sequential_workers,
@@ -313,17 +312,6 @@ def waiting_questions(storage: Storage) -> list[str]:
 
 class Refusal(Exception):
     """What a step raises."""
-
-
-class UnreachableStorage(MemoryStorage):
-    """A storage whose server is away from some moment on."""
-
-    is_away = False
-
-    def get(self, key: str) -> bytes | None:
-        if self.is_away:
-            raise StorageError("read", key, "the server is away")
-        return super().get(key)
 
 
 MakeBot = Callable[..., TeleBot]

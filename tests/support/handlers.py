@@ -13,7 +13,7 @@ import pytest
 from telebot import TeleBot, types, util
 
 from support.bots import Host, make_host
-from support.storages import CountedStorage
+from support.storages import SpyStorage
 from support.updates import (
     ANNA,
     BASIC_GROUP,
@@ -36,13 +36,13 @@ Handler = Callable[..., Any]
 
 
 @pytest.fixture
-def counted_storage() -> CountedStorage:
+def counted_storage() -> SpyStorage:
     """An empty storage, in memory."""
-    return CountedStorage()
+    return SpyStorage()
 
 
 @pytest.fixture
-def counted_sessions(storage: CountedStorage) -> Sessions[Session]:
+def counted_sessions(storage: SpyStorage) -> Sessions[Session]:
     """Sessions without options, in that storage."""
     return Sessions(storage=storage)
 

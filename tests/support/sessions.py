@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from telebot import types
 
 from support.clocks import DAY
-from support.storages import CountedStorage
+from support.storages import SpyStorage
 from support.updates import ANNA, message, private
 from support.values import Color, Item
 from telesession import MemoryStorage, Session, Sessions, as_dict, ttl, ttl_left, with_session
@@ -46,7 +46,7 @@ ONCE_OVER = pytest.mark.parametrize(
 @pytest.fixture
 def counted_storage():
     """An empty storage that counts its calls."""
-    return CountedStorage()
+    return SpyStorage()
 
 
 @pytest.fixture
@@ -100,33 +100,13 @@ Change = Callable[[Any], object]
 Handle = Callable[..., Any]
 
 
-class NotingStorage(MemoryStorage):
-    """Keeps `calls`: what was done to the records, in order, other than reading."""
-
-    def __init__(self, store: Any = None) -> None:
-        super().__init__(store)
-        self.calls: list[str] = []
-
-    def set(self, key: str, payload: bytes, lifetime: float | None = None) -> None:
-        self.calls.append("set")
-        super().set(key, payload, lifetime)
-
-    def delete(self, key: str) -> bool:
-        self.calls.append("delete")
-        return super().delete(key)
-
-    def touch(self, key: str, lifetime: float | None) -> bool:
-        self.calls.append("touch")
-        return super().touch(key, lifetime)
+@pytest.fixture
+def noting_storage() -> SpyStorage:
+    return SpyStorage()
 
 
 @pytest.fixture
-def noting_storage() -> NotingStorage:
-    return NotingStorage()
-
-
-@pytest.fixture
-def handle(storage: NotingStorage) -> Handle:
+def handle(storage: SpyStorage) -> Handle:
     """Lets a handler of one of Anna's messages do something to her session."""
 
     def call(change: Change, **options: Any) -> Any:
@@ -184,8 +164,8 @@ def store_beginning(storage: MemoryStorage, begin: Any = fields_with_lifetimes) 
     """Store a session of Anna's as `begin` makes it, and return the payload of its record."""
     with Sessions(storage=storage, initial=begin).open(KEY):
         pass
-    if isinstance(storage, NotingStorage):
-        storage.calls.clear()
+    if isinstance(storage, SpyStorage):
+        storage.writes.clear()
     return storage.get(KEY)
 
 

@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections import Counter, UserDict
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from telesession import (
     Storage,
     StorageError,
 )
+from telesession.storage.base import Hold
 from telesession.testing.storage_suite import FOR_AGES, StorageSuite
 
 if TYPE_CHECKING:
@@ -36,56 +37,99 @@ if TYPE_CHECKING:
 
     from freezegun.api import FrozenDateTimeFactory
 
-    from telesession.storage.base import Hold
 
+class SpyStore(UserDict[str, bytes]):
+    """
+    A store that counts its writes, not counting what it was made with, and fails if told to.
 
-class CountedStore(UserDict[str, bytes]):
-    """A store that counts how often it is written, not counting what it was made with."""
+    `failing` has the names of the operations that raise an `OSError`: `"read"`, `"read back"`
+    (the first read after a write of the same key), `"write"`, `"delete"` and `"look up"`.
+    """
 
     def __init__(self, records: dict[str, bytes] | None = None) -> None:
         super().__init__()
         self.data.update(records or {})
         self.writes = 0
+        self.failing: set[str] = set()
+        self._written: str | None = None
+
+    def __getitem__(self, key: str) -> bytes:
+        operation = "read back" if key == self._written else "read"
+        self._written = None
+        self._fail_if(operation)
+        return super().__getitem__(key)
 
     def __setitem__(self, key: str, payload: bytes) -> None:
         self.writes += 1
+        self._fail_if("write")
+        self._written = key
         super().__setitem__(key, payload)
 
     def __delitem__(self, key: str) -> None:
         self.writes += 1
+        self._fail_if("delete")
         super().__delitem__(key)
 
+    def __contains__(self, key: object) -> bool:
+        self._fail_if("look up")
+        return super().__contains__(key)
 
-class CountedStorage(MemoryStorage):
-    """A storage in memory that counts its calls, by their names."""
+    def _fail_if(self, operation: str) -> None:
+        if operation in self.failing:
+            raise OSError(f"cannot {operation}")
+
+
+class SpyStorage(MemoryStorage):
+    """
+    A storage in memory that counts its calls, lists its writes, and fails if told to.
+
+    `calls` has the number of calls by the name of the method, `writes` the names of the methods
+    that change a record, in the order of their calls. `failures` has, by the name of a method,
+    how many of its next calls raise a `StorageError`.
+    """
 
     def __init__(self, store: Any = None) -> None:
         super().__init__(store)
         self.calls: Counter[str] = Counter()
+        self.writes: list[str] = []
+        self.failures: Counter[str] = Counter()
 
     def get(self, key: str) -> bytes | None:
-        self.calls["get"] += 1
+        self._note("get", key)
         return super().get(key)
 
     def set(self, key: str, payload: bytes, lifetime: float | None = None) -> None:
-        self.calls["set"] += 1
+        self._note_write("set", key)
         super().set(key, payload, lifetime)
 
     def touch(self, key: str, lifetime: float | None) -> bool:
-        self.calls["touch"] += 1
+        self._note_write("touch", key)
         return super().touch(key, lifetime)
 
     def delete(self, key: str) -> bool:
-        self.calls["delete"] += 1
+        self._note_write("delete", key)
         return super().delete(key)
 
+    def hold(self, key: str, timeout: float | None = None) -> AbstractContextManager[Hold]:
+        self._note("hold", key)
+        return super().hold(key, timeout)
 
-class HeldStorage(CountedStorage):
-    """Counts also how often it is asked for a key."""
+    def _note_write(self, method: str, key: str) -> None:
+        self.writes.append(method)
+        self._note(method, key)
+
+    def _note(self, method: str, key: str) -> None:
+        self.calls[method] += 1
+        if self.failures[method] > 0:
+            self.failures[method] -= 1
+            raise StorageError(method, key, "the disk is full")
+
+
+class WithoutLocks:
+    """The control of exclusive use, to be put in front of a storage: a hold keeps nobody out."""
 
     def hold(self, key: str, timeout: float | None = None) -> AbstractContextManager[Hold]:
-        self.calls["hold"] += 1
-        return super().hold(key, timeout)
+        return nullcontext(Hold(self, key, timeout))  # type: ignore[arg-type]
 
 
 # What it costs to load a session, and to save what has changed.
@@ -120,29 +164,6 @@ class Asked:
 
     def event(self, key: str) -> threading.Event:
         return self._asked.setdefault(key, threading.Event())
-
-
-class BrokenStorage(MemoryStorage):
-    """A storage of which one method fails once, when it was told to."""
-
-    method = ""
-
-    def get(self, key: str) -> bytes | None:
-        self._fail("get", key)
-        return super().get(key)
-
-    def set(self, key: str, payload: bytes, lifetime: float | None = None) -> None:
-        self._fail("set", key)
-        super().set(key, payload, lifetime)
-
-    def delete(self, key: str) -> bool:
-        self._fail("delete", key)
-        return super().delete(key)
-
-    def _fail(self, method: str, key: str) -> None:
-        if method == self.method:
-            self.method = ""
-            raise StorageError(method, key, "the disk is full")
 
 
 class FiveMethods(Storage):

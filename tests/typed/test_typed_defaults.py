@@ -21,7 +21,7 @@ from support.sessions import (
     stored_untyped,
     typed_sessions,
 )
-from support.storages import CountedStore
+from support.storages import SpyStore
 from support.values import Color, Item, Money, Note, Place
 from telesession import MemoryStorage, Sessions, as_dict, save, ttl_left
 
@@ -49,7 +49,7 @@ def test_reading_a_default_writes_nothing() -> None:
         place: Place = field(default_factory=Place)
         color: Color = Color.RED
 
-    records = CountedStore()
+    records = SpyStore()
     storage = MemoryStorage(records)
     store_untyped(storage, owner="Anna")
     with typed_sessions(Defaults, storage).open(1) as session:

@@ -26,7 +26,7 @@ from support.sessions import (
     stored_untyped,
     typed_sessions,
 )
-from support.storages import CountedStore
+from support.storages import SpyStore
 from support.values import (
     FITTING,
     NOON,
@@ -68,7 +68,7 @@ def test_what_fits_comes_back(storage: MemoryStorage, hint: Any, value: Any) -> 
 @every_fitting
 def test_what_initial_gives_is_what_handlers_get(hint: Any, value: Any) -> None:
     """Each handler sees what `initial` made, of the same type, and only the first one writes."""
-    records = CountedStore()
+    records = SpyStore()
     sessions = typed_sessions(holder_of(hint, value), MemoryStorage(records))
     for _ in range(3):
         with sessions.open(1) as session:

@@ -20,7 +20,7 @@ from support.sessions import (
     stored_untyped,
     typed_sessions,
 )
-from support.storages import CountedStore
+from support.storages import SpyStore
 from support.values import FITTING, Color, Item
 from telesession import DecodeError, EncodeError, MemoryStorage, Session, Sessions, ttl, ttl_left
 
@@ -196,7 +196,7 @@ def test_reading_a_record_of_another_program_writes_nothing(
     hint: Any, default: Any, value: Any, expected: Any
 ) -> None:
     """A handler that only reads writes nothing, also where the nested classes were others."""
-    records = CountedStore()
+    records = SpyStore()
     storage = MemoryStorage(records)
     store_untyped(storage, value=value)
     with typed_sessions(holder_of(hint, default), storage).open(1) as session:
