@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
+import telebot
 from telebot import util
 
 from telesession.testing.bot_api import BotAPI
-from telesession.testing.history import SentMessage, inline_buttons
+from telesession.testing.explain import explain
+from telesession.testing.keyboards import draw_markup, labels
 from telesession.testing.polling import Polling, run_polling
 
 if TYPE_CHECKING:
@@ -18,18 +21,21 @@ if TYPE_CHECKING:
     from telebot import TeleBot
 
     from telesession.testing.call import JSON, Call
+    from telesession.testing.history import SentMessage
     from telesession.testing.users import Group
 
 #: A token that telebot takes for one, for a bot that never meets the real Telegram.
 OFFLINE_TOKEN = "1:offline"  # noqa: S105
 
-_HINT = (
-    "/as 42: be user 42   /in -100: go to a group   /in private: come back   "
-    "/press Yes: press a button   /quit: end   //quit: say /quit to the bot\n"
-)
+_COMMANDS = """\
+What you type goes to the bot, except for these lines:
+  /as 42        go on as user 42        /press Yes   press a button
+  /in -100      go to a group           //quit       say /quit to the bot
+  /in private   go back                 /quit        end the chat
+"""
 
 
-def run(bot: TeleBot) -> None:
+def run(bot: TeleBot, *, hint: str = "") -> None:
     """
     Run a bot: in Telegram if the environment variable `BOT_TOKEN` is set, else in the terminal.
 
@@ -39,19 +45,29 @@ def run(bot: TeleBot) -> None:
     if os.environ.get("BOT_TOKEN"):
         bot.infinity_polling(allowed_updates=util.update_types)
     else:
-        chat(bot)
+        chat(bot, hint=hint)
 
 
 def chat(
-    bot: TeleBot, user_id: int = 1, *, stdin: TextIO | None = None, stdout: TextIO | None = None
+    bot: TeleBot,
+    user_id: int = 1,
+    *,
+    hint: str = "",
+    stdin: TextIO | None = None,
+    stdout: TextIO | None = None,
 ) -> None:
     """
     Chat with a bot in the terminal until `/quit`, the end of the input or Ctrl-C.
 
     Each line is sent to the bot as a message, once the bot has finished with the line before.
-    What the bot sends is printed as it comes: a reply as it is, in front of it `(edited)`,
-    `(notice)` or `(to 42)` where that matters, and its inline buttons below. What a handler
-    raises is printed too, after a `!`, and the chat goes on.
+    The bot's messages are printed as they come: a text as it is, in front of it `(edited)`,
+    `(notice)` or `(to 42)` where that matters, and its keyboard below. Inline buttons have
+    numbers; a reply keyboard has a frame, and typing a label presses its button. After a line
+    to which the bot says nothing, the chat prints `(no answer)`.
+
+    An exception of a handler is printed after a `!` with the file and the line, even if the
+    bot's `exception_handler` handles it, and the chat goes on. Calls inside telebot and inside
+    this library are left out. The log of telebot does not repeat tracebacks during the chat.
 
     A few lines are not sent: `/as 42` goes on as user 42, `/in -100` in a group and `/in private`
     in the private chat again, and `/press Yes` presses a button of the latest message that has
@@ -60,16 +76,54 @@ def chat(
 
     Args:
         bot: The bot, with any token: it talks to a `BotAPI` of its own.
-        user_id: Who is chatting at first.
-        stdin: Where lines come from, by default `sys.stdin`.
-        stdout: Where to print, by default `sys.stdout`.
+        user_id: The first user's id.
+        hint: A line that says what to type. It is printed first, if the input is a terminal.
+        stdin: The source of the lines, by default `sys.stdin`.
+        stdout: The place to print to, by default `sys.stdout`.
     """
     screen = _Screen(stdout or sys.stdout)
     try:
-        with screen, run_polling(bot, screen) as polling:
-            _Keyboard(stdin or sys.stdin, screen, polling, user_id).run()
+        with screen, _Reports(bot) as reports, run_polling(bot, screen) as polling:
+            _Keyboard(stdin or sys.stdin, screen, polling, reports, user_id).run(hint)
     except KeyboardInterrupt:
         screen.write("")
+
+
+class _Reports:
+    """
+    Keeps the exceptions of a bot's handlers for the screen, whether the bot handles them or not.
+
+    From entering to leaving it stands before the bot's `exception_handler`. Meanwhile telebot's
+    logger drops records that have a traceback.
+    """
+
+    def __init__(self, bot: TeleBot) -> None:
+        self.exceptions: list[Exception] = []
+        self._bot: Any = bot
+        self._former: Any = bot.exception_handler
+
+    def handle(self, exception: Exception) -> bool:
+        """Keep an exception and ask the bot's own handler; called by telebot."""
+        try:
+            if self._former is not None:
+                self._former.handle(exception)
+        except Exception as error:  # noqa: BLE001 -- shown, with the first one as its context
+            exception = error
+        self.exceptions.append(exception)
+        return True
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record may be logged; called by `logging`."""
+        return record.exc_info is None
+
+    def __enter__(self) -> Self:
+        self._bot.exception_handler = self
+        telebot.logger.addFilter(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bot.exception_handler = self._former
+        telebot.logger.removeFilter(self)
 
 
 class _Screen(BotAPI):
@@ -77,12 +131,28 @@ class _Screen(BotAPI):
 
     def __init__(self, stdout: TextIO) -> None:
         super().__init__()
-        self.stdout = stdout
         self.chat_id = 0
+        # How many lines were written; tells whether the bot has said anything.
+        self.count = 0
+        # By chat: the labels of its reply keyboard, and the message that wants a reply.
+        self.labels: dict[int, list[str]] = {}
+        self.reply_to: dict[int, JSON] = {}
+        self._stdout = stdout
 
     def write(self, line: str) -> None:
-        self.stdout.write(f"{line}\n")
-        self.stdout.flush()
+        """Print a line."""
+        self.count += 1
+        self.prompt(f"{line}\n")
+
+    def prompt(self, text: str) -> None:
+        """Print a text that does not count."""
+        try:
+            self._stdout.write(text)
+        except UnicodeEncodeError:
+            # A terminal that cannot show an emoji is no reason to end the chat.
+            encoding = self._stdout.encoding or "ascii"
+            self._stdout.write(text.encode(encoding, "replace").decode(encoding))
+        self._stdout.flush()
 
     def answer(self, call: Call) -> Any:
         result = super().answer(call)
@@ -102,17 +172,35 @@ class _Screen(BotAPI):
         kind = call.method.removeprefix("send").lower()
         text = message.get("text") or message.get("caption") or f"({kind})"
         self.write(" ".join([*marks, text]))
-        for row in _label_rows(call.json("reply_markup") or {}):
+        markup = call.json("reply_markup") or {}
+        for row in draw_markup(markup):
             self.write(f"  {row}")
+        self._remember(message, markup)
+
+    def _remember(self, message: JSON, markup: JSON) -> None:
+        """Do what a Telegram client does about a keyboard at the bottom of the chat."""
+        chat_id = message["chat"]["id"]
+        if "keyboard" in markup or markup.get("remove_keyboard"):
+            self.labels[chat_id] = labels(markup)
+        if markup.get("force_reply"):
+            self.reply_to[chat_id] = message
 
 
 class _Keyboard:
     """Reads lines and does what they say."""
 
-    def __init__(self, stdin: TextIO, screen: _Screen, polling: Polling, user_id: int) -> None:
+    def __init__(
+        self,
+        stdin: TextIO,
+        screen: _Screen,
+        polling: Polling,
+        reports: _Reports,
+        user_id: int,
+    ) -> None:
         self._stdin = stdin
         self._screen = screen
         self._polling = polling
+        self._exceptions = reports.exceptions
         self._user = screen.user(user_id)
         self._group: Group | None = None
         self._commands: dict[str, Callable[[str], object]] = {
@@ -121,12 +209,18 @@ class _Keyboard:
             "/press": self._press,
         }
 
-    def run(self) -> None:
+    def run(self, hint: str) -> None:
+        """Read and obey until the end; a terminal gets the hint and the commands first."""
         self._look()
-        for line in self._lines():
+        prompt = self._stdin.isatty()
+        if prompt:
+            self._screen.prompt(f"{hint}\n\n{_COMMANDS}" if hint else _COMMANDS)
+        for line in self._lines("> " if prompt else ""):
+            before = self._screen.count
             try:
-                self._obey(line)
+                sent = self._obey(line)
             except ValueError as error:
+                sent = False
                 self._screen.write(f"! {error}")
             try:
                 self._polling.wait_idle(timeout=None)
@@ -135,31 +229,34 @@ class _Keyboard:
                 return
             finally:
                 self._show_exceptions()
+            if sent and before == self._screen.count:
+                self._screen.write("(no answer)")
 
-    def _lines(self) -> Iterator[str]:
-        prompt = self._stdin.isatty()
-        self._prompt(_HINT if prompt else "")
-        while line := self._read("> " if prompt else ""):
+    def _lines(self, prompt: str) -> Iterator[str]:
+        while line := self._read(prompt):
             if line.strip() == "/quit":
                 return
             if line.strip():
                 yield line.strip()
+        # Else the shell would go on in the line of the prompt.
+        self._screen.prompt("\n" if prompt else "")
 
     def _read(self, prompt: str) -> str:
-        self._prompt(prompt)
+        self._screen.prompt(prompt)
         return self._stdin.readline()
 
-    def _prompt(self, text: str) -> None:
-        self._screen.stdout.write(text)
-        self._screen.stdout.flush()
-
-    def _obey(self, line: str) -> None:
+    def _obey(self, line: str) -> bool:
+        """Do what a line says, and return whether the bot has got something."""
         word, _, rest = line.partition(" ")
         if command := self._commands.get(word):
             command(rest.strip())
-        else:
-            text = line[1:] if line.startswith("//") else line
-            self._user.send(text, chat=self._group)
+            return word == "/press"
+        self._say(line[1:] if line.startswith("//") else line)
+        return True
+
+    def _say(self, text: str) -> None:
+        reply_to = self._screen.reply_to.pop(self._screen.chat_id, None)
+        self._user.send(text, chat=self._group, reply_to=reply_to)
 
     def _be(self, user_id: str) -> None:
         self._user = self._screen.user(_parse_id(user_id, "/as 42"))
@@ -173,8 +270,12 @@ class _Keyboard:
         self._look()
 
     def _press(self, choice: str) -> None:
+        chat_id = self._screen.chat_id
+        if choice in self._screen.labels.get(chat_id, []):
+            self._say(choice)
+            return
         for message in reversed(self._screen.messages):
-            if message.chat_id == self._screen.chat_id and message.buttons:
+            if message.chat_id == chat_id and message.buttons:
                 self._user.press(message, _choose(message, choice))
                 return
         raise ValueError("there is no button in this chat to press")
@@ -183,10 +284,9 @@ class _Keyboard:
         self._screen.chat_id = self._user.id if self._group is None else self._group.id
 
     def _show_exceptions(self) -> None:
-        exceptions = self._polling.exceptions
-        while exceptions:
-            error = exceptions.pop(0)
-            self._screen.write(f"! {type(error).__name__}: {error}")
+        while self._exceptions:
+            for line in explain(self._exceptions.pop(0)):
+                self._screen.write(f"! {line}")
 
 
 def _parse_id(text: str, usage: str) -> int:
@@ -204,11 +304,3 @@ def _choose(message: SentMessage, choice: str) -> str:
         return choice
     button = buttons[int(choice) - 1]
     return str(button.get("callback_data", button["text"]))
-
-
-def _label_rows(markup: JSON) -> Iterator[str]:
-    """The buttons under a message as they are printed; inline ones with their numbers."""
-    if numbered := inline_buttons(markup):
-        yield "  ".join(f"[{number}] {b['text']}" for number, b in enumerate(numbered, start=1))
-    for row in markup.get("keyboard", []):
-        yield "  ".join(f"[{button['text']}]" for button in row)

@@ -5,15 +5,19 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+import telebot
 from telebot import TeleBot, apihelper, types, util
 
-from telesession.testing import OFFLINE_TOKEN, chat, run
+from telesession import MemoryStorage, Session, with_session
+from telesession.testing import OFFLINE_TOKEN, RecordingExceptionHandler, chat, run
 
 ROOT = Path(__file__).parents[2]
+SOURCE = Path(__file__).read_text().splitlines()
 
 PROGRAM = """
 import os
@@ -34,6 +38,11 @@ if __name__ == "__main__":
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
+
+
+class RaisingHandler(telebot.ExceptionHandler):
+    def handle(self, exception: Exception) -> bool:
+        raise RuntimeError("no log")
 
 
 class InterruptedTerminal(io.StringIO):
@@ -62,6 +71,8 @@ def bot(request: pytest.FixtureRequest) -> Any:
         markup.add("C")
         bot.send_message(message.chat.id, "which?", reply_markup=markup)
 
+    add_keyboards(bot)
+
     @bot.message_handler(commands=["photo"])
     def photo(message: Any) -> None:
         bot.send_photo(message.chat.id, "id")
@@ -71,7 +82,80 @@ def bot(request: pytest.FixtureRequest) -> Any:
     return bot
 
 
+def add_keyboards(bot: Any) -> None:
+    @bot.message_handler(commands=["wide"])
+    def wide(message: Any) -> None:
+        labels = [f"button number {number}" for number in range(9)]
+        reply = types.ReplyKeyboardMarkup(row_width=9)
+        reply.add(*labels)
+        bot.send_message(message.chat.id, "which?", reply_markup=reply)
+        inline = types.InlineKeyboardMarkup(row_width=8)
+        inline.add(*(types.InlineKeyboardButton(label, callback_data=label) for label in labels))
+        bot.send_message(message.chat.id, "which?", reply_markup=inline)
+
+    @bot.message_handler(commands=["emoji"])
+    def emoji(message: Any) -> None:
+        markup = types.ReplyKeyboardMarkup(row_width=1)
+        markup.add("🍕", "ok")
+        bot.send_message(message.chat.id, "which?", reply_markup=markup)
+
+    add_reply_keyboards(bot)
+
+
+def add_reply_keyboards(bot: Any) -> None:
+    @bot.message_handler(commands=["remove"])
+    def remove(message: Any) -> None:
+        bot.send_message(message.chat.id, "gone", reply_markup=types.ReplyKeyboardRemove())
+
+    @bot.message_handler(commands=["force"])
+    def force(message: Any) -> None:
+        bot.send_message(message.chat.id, "name?", reply_markup=types.ForceReply())
+
+    @bot.message_handler(func=lambda message: message.reply_to_message is not None)
+    def take_reply(message: Any) -> None:
+        bot.send_message(message.chat.id, f"reply to {message.reply_to_message.text}")
+
+    @bot.message_handler(commands=["ignore"])
+    def ignore(message: Any) -> None:
+        pass
+
+    @bot.message_handler(commands=["hush"])
+    def hush(message: Any) -> None:
+        markup = types.InlineKeyboardMarkup()
+        markup.add(types.InlineKeyboardButton("ok", callback_data="ignore"))
+        bot.send_message(message.chat.id, "hush?", reply_markup=markup)
+
+    @bot.callback_query_handler(lambda query: query.data == "ignore")
+    def ignore_press(query: Any) -> None:
+        bot.answer_callback_query(query.id)
+
+
+def add_failures(bot: Any) -> None:
+    @bot.message_handler(commands=["refused"])
+    def refused(message: Any) -> None:
+        bot.send_message(message.chat.id, "")
+
+    @bot.message_handler(commands=["chain"])
+    def chain(message: Any) -> None:
+        try:
+            {}["lost"]
+        except KeyError as error:
+            raise ValueError("found") from error
+
+    @bot.message_handler(commands=["unfit"])
+    @with_session(storage=MemoryStorage())
+    def unfit(message: Any, session: Session) -> None:
+        session.lock = threading.Lock()
+
+    @bot.message_handler(commands=["log"])
+    def log(message: Any) -> None:
+        telebot.logger.error("plain")
+        telebot.logger.error("with a traceback", exc_info=KeyError("lost"))
+
+
 def add_talk(bot: Any) -> None:
+    add_failures(bot)
+
     @bot.message_handler(commands=["tell"])
     def tell(message: Any) -> None:
         bot.send_message(42, f"from {message.from_user.id}")
@@ -136,12 +220,52 @@ class TestChat:
         assert ["1: a", "2: b", "(to 42) from 2", "2: c"] == talk(bot, *lines)
 
     def test_buttons_are_shown_with_numbers(self, bot: Any) -> None:
-        """Inline buttons are shown below the message, with numbers."""
-        assert ["sure?", "  [1] Yes  [2] No  [3] 2  [4] Docs"] == talk(bot, "/menu")
+        """The rows of an inline keyboard are shown below the message, with numbers."""
+        assert ["sure?", "  [1] Yes  [2] No  [3] 2", "  [4] Docs"] == talk(bot, "/menu")
 
     def test_reply_keyboards_are_shown(self, bot: Any) -> None:
-        """The rows of a reply keyboard are shown below the message."""
-        assert ["which?", "  [A]  [B]", "  [C]"] == talk(bot, "/ask")
+        """A reply keyboard is shown in a frame below the message, without numbers."""
+        keyboard = ["  +-------+", "  | A | B |", "  |   C   |", "  +-------+"]
+        assert ["which?", *keyboard] == talk(bot, "/ask")
+
+    def test_a_wide_keyboard_is_wrapped(self, bot: Any) -> None:
+        """No line of a keyboard is wider than a terminal of 80 columns, and all are as wide."""
+        lines = talk(bot, "/wide")
+        assert {80} >= {len(line) for line in lines if line.startswith("  [")} - set(range(80))
+        framed = {len(line) for line in lines if line.startswith(("  |", "  +"))}
+        assert (1, True) == (len(framed), max(framed) <= 80)
+        labels = [f"button number {number}" for number in range(9)]
+        assert [2] * 9 == ["\n".join(lines).count(label) for label in labels]
+
+    def test_emojis_take_two_columns(self, bot: Any) -> None:
+        """The frame fits labels with wide characters."""
+        *_, top, first, second, bottom = talk(bot, "/emoji")
+        assert ["  +----+", "  | 🍕 |", "  | ok |", "  +----+"] == [top, first, second, bottom]
+
+    def test_a_label_is_pressed_by_typing_it(self, bot: Any) -> None:
+        """A button of a reply keyboard sends its label, typed or named after /press."""
+        assert ["1: A", "1: C"] == talk(bot, "/ask", "A", "/press C")[-2:]
+
+    def test_a_removed_keyboard_says_so(self, bot: Any) -> None:
+        """The removal of a reply keyboard is shown, and its buttons cannot be pressed then."""
+        *_, text, mark, complaint = talk(bot, "/ask", "/remove", "/press A")
+        assert ["gone", "  (keyboard removed)"] == [text, mark]
+        assert "! there is no button in this chat to press" == complaint
+
+    def test_a_forced_reply_is_one(self, bot: Any) -> None:
+        """After a message that forces a reply, the next line is one, and no other."""
+        expected = ["name?", "  (your next line is a reply to this)", "reply to name?", "1: Bob"]
+        assert expected == talk(bot, "/force", "Ada", "Bob")
+
+    def test_silence_is_told(self, bot: Any) -> None:
+        """After a line or a press to which the bot says nothing, the chat says so."""
+        assert ["(no answer)", "1: a"] == talk(bot, "/ignore", "a")
+        assert ["hush?", "  [1] ok", "(no answer)"] == talk(bot, "/hush", "/press ok")
+
+    @pytest.mark.parametrize("line", ["/as 2", "/in -100", "/in", "/press x", "/crash", "/tell"])
+    def test_only_silence_is_told(self, bot: Any, line: str) -> None:
+        """Commands of the chat want no answer, and an exception or a message elsewhere is one."""
+        assert "(no answer)" not in talk(bot, line)
 
     @pytest.mark.parametrize(
         ("choice", "expected"),
@@ -155,7 +279,7 @@ class TestChat:
     )
     def test_buttons_are_pressed(self, bot: Any, choice: str, expected: Any) -> None:
         """A button is pressed by its data or label, and else by its number."""
-        assert expected == talk(bot, "/menu", "x", f"/press {choice}")[3:]
+        assert expected == talk(bot, "/menu", "x", f"/press {choice}")[4:]
 
     @pytest.mark.parametrize("choice", ["Maybe", "4", "5", "0"])
     def test_impossible_presses_are_explained(self, bot: Any, choice: str) -> None:
@@ -184,8 +308,65 @@ class TestChat:
         assert ["(photo)", "nice"] == talk(bot, "/photo")
 
     def test_exceptions_are_shown(self, bot: Any) -> None:
-        """What a handler raises is printed with its type, and the chat goes on."""
-        assert ["! KeyError: 'lost'", "1: a"] == talk(bot, "/crash", "a")
+        """An exception of a handler is printed with its file and line, and the chat goes on."""
+        *report, message, answer = talk(bot, "/crash", "a")
+        assert ["! KeyError: 'lost'", "1: a"] == [message, answer]
+        assert ["! Traceback (most recent call last):"] == report[:1]
+        frames = [line for line in report if line.startswith("!   File ")]
+        line = SOURCE.index('        raise KeyError("lost")') + 1
+        assert [f'!   File "{__file__}", line {line}, in crash'] == frames
+
+    def test_calls_of_libraries_are_left_out(self, bot: Any) -> None:
+        """A traceback has no call of telebot or telesession, nor one below them."""
+        report = talk(bot, "/refused")
+        frames = [line for line in report if line.startswith("!   File ")]
+        assert [True] == [f'"{__file__}"' in frame for frame in frames]
+        assert "! telebot.apihelper.ApiTelegramException" == report[-1].partition(":")[0]
+
+    def test_causes_are_shown(self, bot: Any) -> None:
+        """The exception that led to another one is shown with its own file and line."""
+        report = talk(bot, "/chain")
+        frames = [line for line in report if line.startswith("!   File ")]
+        assert 2 == len(frames)
+        assert ["! KeyError: 'lost'", "! ValueError: found"] == [
+            line for line in report if line.startswith(("! KeyError", "! ValueError"))
+        ]
+
+    def test_an_exception_that_no_code_of_the_bot_saw_is_one_line(self, bot: Any) -> None:
+        """If all calls are the library's, as at a commit, the message stands alone."""
+        (line,) = talk(bot, "/unfit")
+        assert "! telesession.errors.EncodeError: could not save session" == line[:56]
+
+    def test_a_handled_exception_is_shown_too(self, bot: Any) -> None:
+        """An exception that the bot's own handler handles is shown, and the handler gets it."""
+        handler = bot.exception_handler = RecordingExceptionHandler()
+        assert "! KeyError: 'lost'" == talk(bot, "/crash")[-1]
+        assert ["KeyError('lost')"] == [repr(error) for error in handler.exceptions]
+        assert handler is bot.exception_handler
+
+    def test_an_exception_handler_that_raises_does_not_end_it(self, bot: Any) -> None:
+        """An exception of the bot's own exception handler is shown after the first one."""
+        bot.exception_handler = RaisingHandler()
+        report = talk(bot, "/crash", "a")
+        assert ["! KeyError: 'lost'", "! RuntimeError: no log", "1: a"] == [
+            line for line in report if line.startswith(("! KeyError", "! RuntimeError", "1:"))
+        ]
+
+    def test_the_log_of_telebot_repeats_no_traceback(
+        self, bot: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """During the chat telebot's logger drops records with a traceback; before and after not."""
+        telebot.logger.error("before", exc_info=KeyError("lost"))
+        talk(bot, "/log")
+        telebot.logger.error("after", exc_info=KeyError("lost"))
+        assert ["before", "plain", "after"] == [record.message for record in caplog.records]
+
+    def test_a_terminal_without_emojis_is_no_reason_to_stop(self, bot: Any) -> None:
+        """A character that the terminal cannot show is replaced."""
+        raw = io.BytesIO()
+        stdout = io.TextIOWrapper(raw, encoding="ascii")
+        chat(bot, stdin=io.StringIO("🍕\na\n"), stdout=stdout)
+        assert b"1: ?\n1: a\n" == raw.getvalue()
 
     def test_a_bot_that_stops_ends_it(self, bot: Any) -> None:
         """If the bot stops itself, the chat says so and ends."""
@@ -197,10 +378,20 @@ class TestChat:
         assert ["1: a", ""] == talk(bot, "a", kind=InterruptedTerminal)
 
     def test_people_get_a_hint_and_a_prompt(self, bot: Any) -> None:
-        """Somebody at a terminal is told the commands and asked for each line."""
-        hint, answer, prompt = talk(bot, "a", kind=Terminal)
-        assert "/as 42: be user 42" == hint[:18]
+        """A terminal shows the hint and the commands, in 80 columns, and a prompt for a line."""
+        hint, blank, *commands, answer, prompt = talk(bot, "a", kind=Terminal, hint="Try: a")
+        assert ["Try: a", ""] == [hint, blank]
+        assert [True] * 6 == [
+            any(f"  {command} " in line for line in commands)
+            for command in ("/as 42", "/in -100", "/in private", "/press Yes", "//quit", "/quit")
+        ]
+        assert 80 >= max(len(line) for line in commands)
         assert ["> 1: a", "> "] == [answer, prompt]
+
+    def test_a_hint_is_not_necessary(self, bot: Any) -> None:
+        """Without a hint the commands come first; without a terminal, none of them."""
+        assert "What you type goes to the bot" == talk(bot, kind=Terminal)[0][:29]
+        assert [] == talk(bot, hint="Try: a")
 
     def test_the_standard_streams_are_the_default(
         self, bot: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
