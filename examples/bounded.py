@@ -1,6 +1,8 @@
 """
 A notebook that cannot use up the memory: sessions in the caches of cachetools.
 
+Try `milk`, `tea`, `/keep` and `/notes`.
+
 What a user sends is on a scratch pad for ten minutes after the last line (TTLCache), unless
 `/keep` moves it to the user's notes. All notes together take up to 64 MiB; then those that were
 used least recently go (LRUCache).
@@ -18,25 +20,34 @@ used least recently go (LRUCache).
     kept: 0
 """
 
-# mypy: allow-untyped-decorators
+# mypy: allow-untyped-decorators, allow-untyped-calls
 
+import logging
 import os
 import time
+from contextlib import suppress
 
 from cachetools import LRUCache, TTLCache
 from telebot import TeleBot
+from telebot.handler_backends import BaseMiddleware
 from telebot.types import Message
 
 from telesession import MemoryStorage, Session, Sessions
-from telesession.testing import OFFLINE_TOKEN, run
 
 # A cache binds its timer when it is made; only through the lambda can tests freeze the clock.
 scratch_pads = MemoryStorage(TTLCache(10_000, ttl=600, timer=lambda: time.monotonic()))  # noqa: PLW0108
 notebooks = MemoryStorage(LRUCache(64 * 2**20, getsizeof=len))
 
-bot = TeleBot(os.environ.get("BOT_TOKEN") or OFFLINE_TOKEN)
+TOKEN = os.environ.get("BOT_TOKEN")
+HELP = "write some lines; /keep keeps them, /notes shows what you kept"
+bot = TeleBot(TOKEN or "1:offline", use_class_middlewares=True)
 pads = Sessions(initial=lambda: {"lines": []}, name="pad", storage=scratch_pads)
 notes = Sessions(initial=lambda: {"lines": []}, name="notebook", storage=notebooks)
+
+
+@bot.message_handler(commands=["start", "help"])
+def explain(message: Message) -> None:
+    bot.send_message(message.chat.id, HELP)
 
 
 @bot.message_handler(commands=["keep"])
@@ -61,5 +72,27 @@ def write_down(message: Message, pad: Session) -> None:
     bot.reply_to(message, f"{len(pad.lines)} on the scratch pad")
 
 
+class Apology(BaseMiddleware):
+    """Logs what a handler raises and tells the user, while telebot polls on."""
+
+    update_types = ("message",)
+
+    def pre_process(self, message: Message, data: object) -> None:
+        pass
+
+    def post_process(self, message: Message, data: object, exception: Exception | None) -> None:
+        if exception:
+            logging.getLogger("TeleBot").error("a handler raised", exc_info=exception)
+            with suppress(Exception):  # The user may have blocked the bot.
+                bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
+
+
+bot.setup_middleware(Apology())
+
 if __name__ == "__main__":
-    run(bot)
+    if TOKEN:
+        bot.infinity_polling()
+    else:  # In the terminal, without a network.
+        from telesession.testing import chat
+
+        chat(bot, hint=HELP)

@@ -1,6 +1,8 @@
 """
 Counts the messages of each user: the bot of the README.
 
+Try `hi`, `hi` and `/as 42`, which makes you another user.
+
     > hi
     you called the bot 1 times!
     > hi
@@ -10,17 +12,20 @@ Counts the messages of each user: the bot of the README.
     you called the bot 1 times!
 """
 
-# mypy: allow-untyped-decorators
+# mypy: allow-untyped-decorators, allow-untyped-calls
 
+import logging
 import os
+from contextlib import suppress
 
 from telebot import TeleBot
+from telebot.handler_backends import BaseMiddleware
 from telebot.types import Message
 
 from telesession import Session, with_session
-from telesession.testing import OFFLINE_TOKEN, run
 
-bot = TeleBot(os.environ.get("BOT_TOKEN") or OFFLINE_TOKEN)
+TOKEN = os.environ.get("BOT_TOKEN")
+bot = TeleBot(TOKEN or "1:offline", use_class_middlewares=True)
 
 
 @bot.message_handler()
@@ -30,5 +35,27 @@ def count(message: Message, session: Session) -> None:
     bot.reply_to(message, f"you called the bot {session.counter} times!")
 
 
+class Apology(BaseMiddleware):
+    """Logs what a handler raises and tells the user, while telebot polls on."""
+
+    update_types = ("message",)
+
+    def pre_process(self, message: Message, data: object) -> None:
+        pass
+
+    def post_process(self, message: Message, data: object, exception: Exception | None) -> None:
+        if exception:
+            logging.getLogger("TeleBot").error("a handler raised", exc_info=exception)
+            with suppress(Exception):  # The user may have blocked the bot.
+                bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
+
+
+bot.setup_middleware(Apology())
+
 if __name__ == "__main__":
-    run(bot)
+    if TOKEN:
+        bot.infinity_polling()
+    else:  # In the terminal, without a network.
+        from telesession.testing import chat
+
+        chat(bot, hint="try: hi, hi again, and /as 42 to be another user")

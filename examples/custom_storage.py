@@ -1,6 +1,8 @@
 """
 A to-do list that outlives the bot: a storage of your own, with one file for each session.
 
+Try `milk`, `tea` and `/done 1`.
+
 Stop the bot and start it again in the same directory: the list is still there.
 
     > milk
@@ -12,8 +14,9 @@ Stop the bot and start it again in the same directory: the list is still there.
     1. tea
 """
 
-# mypy: allow-untyped-decorators
+# mypy: allow-untyped-decorators, allow-untyped-calls
 
+import logging
 import os
 import tempfile
 import time
@@ -24,10 +27,10 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from telebot import TeleBot
+from telebot.handler_backends import BaseMiddleware
 from telebot.types import Message
 
 from telesession import Session, Sessions, Storage, StorageError
-from telesession.testing import OFFLINE_TOKEN, run
 
 
 class FileStorage(Storage):
@@ -116,10 +119,17 @@ def failing(action: str, key: str | None) -> Iterator[None]:
         raise StorageError(action, key, error.strerror or "it is unknown why") from error
 
 
-bot = TeleBot(os.environ.get("BOT_TOKEN") or OFFLINE_TOKEN)
+TOKEN = os.environ.get("BOT_TOKEN")
+HELP = "write what there is to do, such as milk; /done 1 crosses it off"
+bot = TeleBot(TOKEN or "1:offline", use_class_middlewares=True)
 sessions = Sessions(
     initial=lambda: {"tasks": []}, storage=FileStorage("sessions"), lifetime=30 * 24 * 3600
 )
+
+
+@bot.message_handler(commands=["start", "help"])
+def explain(message: Message) -> None:
+    bot.send_message(message.chat.id, HELP)
 
 
 @bot.message_handler(commands=["done"])
@@ -143,5 +153,27 @@ def show(message: Message, session: Session) -> None:
     bot.reply_to(message, "\n".join(lines) or "nothing to do")
 
 
+class Apology(BaseMiddleware):
+    """Logs what a handler raises and tells the user, while telebot polls on."""
+
+    update_types = ("message",)
+
+    def pre_process(self, message: Message, data: object) -> None:
+        pass
+
+    def post_process(self, message: Message, data: object, exception: Exception | None) -> None:
+        if exception:
+            logging.getLogger("TeleBot").error("a handler raised", exc_info=exception)
+            with suppress(Exception):  # The user may have blocked the bot.
+                bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
+
+
+bot.setup_middleware(Apology())
+
 if __name__ == "__main__":
-    run(bot)
+    if TOKEN:
+        bot.infinity_polling()
+    else:  # In the terminal, without a network.
+        from telesession.testing import chat
+
+        chat(bot, hint=HELP)

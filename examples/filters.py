@@ -1,6 +1,8 @@
 """
 A very small adventure: which handler gets a message depends on what the player has.
 
+Try `hello`, `open`, `take lamp` and `take key`.
+
 The handlers are attached to their sessions, and need no decorator for it. Filters look at a session
 without waiting for it and without making one.
 
@@ -20,17 +22,20 @@ without waiting for it and without making one.
     you are out, and the next player may come
 """
 
-# mypy: allow-untyped-decorators
+# mypy: allow-untyped-decorators, allow-untyped-calls
 
+import logging
 import os
+from contextlib import suppress
 
 from telebot import TeleBot
+from telebot.handler_backends import BaseMiddleware
 from telebot.types import Message
 
 from telesession import Session, Sessions, forget, session_filter
-from telesession.testing import OFFLINE_TOKEN, run
 
-bot = TeleBot(os.environ.get("BOT_TOKEN") or OFFLINE_TOKEN)
+TOKEN = os.environ.get("BOT_TOKEN")
+bot = TeleBot(TOKEN or "1:offline", use_class_middlewares=True)
 sessions = Sessions()
 sessions.attach(bot)
 bot.add_custom_filter(session_filter(sessions))
@@ -77,5 +82,27 @@ def explain(message: Message) -> None:
     bot.send_message(message.chat.id, "open, or take something?")
 
 
+class Apology(BaseMiddleware):
+    """Logs what a handler raises and tells the user, while telebot polls on."""
+
+    update_types = ("message",)
+
+    def pre_process(self, message: Message, data: object) -> None:
+        pass
+
+    def post_process(self, message: Message, data: object, exception: Exception | None) -> None:
+        if exception:
+            logging.getLogger("TeleBot").error("a handler raised", exc_info=exception)
+            with suppress(Exception):  # The user may have blocked the bot.
+                bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
+
+
+bot.setup_middleware(Apology())
+
 if __name__ == "__main__":
-    run(bot)
+    if TOKEN:
+        bot.infinity_polling()
+    else:  # In the terminal, without a network.
+        from telesession.testing import chat
+
+        chat(bot, hint="try: hello, open, take lamp, take key")

@@ -1,6 +1,8 @@
 """
 Books a table in three steps: next-step handlers whose answers meet in a session.
 
+Try `/book`, and `/cancel` in the middle of it.
+
 The answers are kept for an hour after the last one; `/cancel` drops them at once. A step calls
 the handler of `/cancel` like any function: both have the same session.
 
@@ -16,17 +18,19 @@ the handler of `/cancel` like any function: both have the same session.
     see you, Ada!
 """
 
-# mypy: allow-untyped-decorators
+# mypy: allow-untyped-decorators, allow-untyped-calls
 
+import logging
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from telebot import TeleBot
+from telebot.handler_backends import BaseMiddleware
 from telebot.types import Message
 
 from telesession import Sessions, forget
-from telesession.testing import OFFLINE_TOKEN, run
 
 SEATS = 12
 
@@ -37,7 +41,9 @@ class Booking:
     people: int = 0
 
 
-bot = TeleBot(os.environ.get("BOT_TOKEN") or OFFLINE_TOKEN)
+TOKEN = os.environ.get("BOT_TOKEN")
+HELP = "send /book to book a table, or /cancel to drop what you began"
+bot = TeleBot(TOKEN or "1:offline", use_class_middlewares=True)
 bookings = Sessions(initial=Booking, name="booking", lifetime=3600)
 
 
@@ -86,10 +92,44 @@ def confirm(message: Message, booking: Booking) -> None:
         forget(booking)
 
 
+@bot.message_handler(chat_types=["private"])
+def explain(message: Message) -> None:
+    bot.send_message(message.chat.id, HELP)
+
+
 def ask(message: Message, question: str, step: Callable[[Message], None]) -> None:
-    bot.register_next_step_handler(message, step)
+    bot.register_next_step_handler(message, take_answer, step)
     bot.send_message(message.chat.id, question)
 
 
+def take_answer(message: Message, step: Callable[[Message], None]) -> None:
+    try:
+        step(message)
+    except Exception as error:  # noqa: BLE001 -- a next step passes no middleware
+        Apology().post_process(message, None, error)
+
+
+class Apology(BaseMiddleware):
+    """Logs what a handler raises and tells the user, while telebot polls on."""
+
+    update_types = ("message",)
+
+    def pre_process(self, message: Message, data: object) -> None:
+        pass
+
+    def post_process(self, message: Message, data: object, exception: Exception | None) -> None:
+        if exception:
+            logging.getLogger("TeleBot").error("a handler raised", exc_info=exception)
+            with suppress(Exception):  # The user may have blocked the bot.
+                bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
+
+
+bot.setup_middleware(Apology())
+
 if __name__ == "__main__":
-    run(bot)
+    if TOKEN:
+        bot.infinity_polling()
+    else:  # In the terminal, without a network.
+        from telesession.testing import chat
+
+        chat(bot, hint=HELP)

@@ -1,6 +1,8 @@
 """
 Guess the number, in groups: a session of the group and one of the player in one handler.
 
+Try `/in -100` to go to a group, then `50` and `/score`.
+
 Everybody in a group plays for the same number. Wins belong to the player, in whatever group.
 
     > /in -100
@@ -15,17 +17,19 @@ Everybody in a group plays for the same number. Wins belong to the player, in wh
     ...
 """
 
-# mypy: allow-untyped-decorators
+# mypy: allow-untyped-decorators, allow-untyped-calls
 
+import logging
 import os
 import random
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from telebot import TeleBot
+from telebot.handler_backends import BaseMiddleware
 from telebot.types import Message
 
 from telesession import Sessions, by_chat
-from telesession.testing import OFFLINE_TOKEN, run
 
 GROUPS = ["group", "supergroup"]
 
@@ -46,7 +50,9 @@ class Player:
     wins: int = 0
 
 
-bot = TeleBot(os.environ.get("BOT_TOKEN") or OFFLINE_TOKEN)
+TOKEN = os.environ.get("BOT_TOKEN")
+HELP = "add me to a group, and guess my number from 1 to 100; /score shows the score"
+bot = TeleBot(TOKEN or "1:offline", use_class_middlewares=True)
 games = Sessions(initial=Game, name="game", get_storage_key=by_chat)
 players = Sessions(initial=Player, name="player")
 
@@ -76,10 +82,33 @@ def tell_score(message: Message, player: Player, game: Game) -> None:
     )
 
 
+@bot.message_handler(commands=["start", "help"])
 @bot.message_handler(chat_types=["private"])
 def explain(message: Message) -> None:
-    bot.reply_to(message, "add me to a group, and guess my number from 1 to 100 together")
+    bot.reply_to(message, HELP)
 
+
+class Apology(BaseMiddleware):
+    """Logs what a handler raises and tells the user, while telebot polls on."""
+
+    update_types = ("message",)
+
+    def pre_process(self, message: Message, data: object) -> None:
+        pass
+
+    def post_process(self, message: Message, data: object, exception: Exception | None) -> None:
+        if exception:
+            logging.getLogger("TeleBot").error("a handler raised", exc_info=exception)
+            with suppress(Exception):  # The user may have blocked the bot.
+                bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
+
+
+bot.setup_middleware(Apology())
 
 if __name__ == "__main__":
-    run(bot)
+    if TOKEN:
+        bot.infinity_polling()
+    else:  # In the terminal, without a network.
+        from telesession.testing import chat
+
+        chat(bot, hint="try: /in -100, then 50 and /score")

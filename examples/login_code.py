@@ -1,6 +1,8 @@
 """
 A login code that is good for two minutes: a field with a lifetime.
 
+Try `/login`, and then the code or a wrong one.
+
 The code is gone when its time is over, and nothing has to clean up. Wrong guesses do not prolong
 it: they change another field. A real bot would send the code elsewhere, say by e-mail.
 
@@ -12,22 +14,31 @@ it: they change another field. A real bot would send the code elsewhere, say by 
     that is not your code; guesses left: 2
 """
 
-# mypy: allow-untyped-decorators
+# mypy: allow-untyped-decorators, allow-untyped-calls
 
+import logging
 import os
 import secrets
+from contextlib import suppress
 
 from telebot import TeleBot
+from telebot.handler_backends import BaseMiddleware
 from telebot.types import Message
 
 from telesession import Session, Sessions, ttl, ttl_left
-from telesession.testing import OFFLINE_TOKEN, run
 
 CODE_LIFETIME = 120
 GUESSES = 3
 
-bot = TeleBot(os.environ.get("BOT_TOKEN") or OFFLINE_TOKEN)
+TOKEN = os.environ.get("BOT_TOKEN")
+HELP = "send /login to get a code, and then the code"
+bot = TeleBot(TOKEN or "1:offline", use_class_middlewares=True)
 sessions = Sessions(initial=lambda: {"logins": 0})
+
+
+@bot.message_handler(commands=["start", "help"])
+def explain(message: Message) -> None:
+    bot.send_message(message.chat.id, HELP)
 
 
 @bot.message_handler(commands=["login"])
@@ -61,5 +72,27 @@ def guess(session: Session, text: str | None) -> str:
     return "that is not your code either; send /login to get another"
 
 
+class Apology(BaseMiddleware):
+    """Logs what a handler raises and tells the user, while telebot polls on."""
+
+    update_types = ("message",)
+
+    def pre_process(self, message: Message, data: object) -> None:
+        pass
+
+    def post_process(self, message: Message, data: object, exception: Exception | None) -> None:
+        if exception:
+            logging.getLogger("TeleBot").error("a handler raised", exc_info=exception)
+            with suppress(Exception):  # The user may have blocked the bot.
+                bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
+
+
+bot.setup_middleware(Apology())
+
 if __name__ == "__main__":
-    run(bot)
+    if TOKEN:
+        bot.infinity_polling()
+    else:  # In the terminal, without a network.
+        from telesession.testing import chat
+
+        chat(bot, hint=HELP)

@@ -1,6 +1,8 @@
 """
 Takes entries for a run, question by question, and knows after a restart what it has asked.
 
+Try `/join` and answer, then `/me`; `/cancel` ends a question.
+
 What waits is in a SQLite file, `run.db` unless the environment variable `BOT_DATABASE` names
 another. Stop the bot after any question, and start it again in the same directory: it waits for the
 answer, for ten minutes from the question. In a group, everybody answers their own questions. A
@@ -15,7 +17,7 @@ command ends a question, whichever it is.
     > /me
     you do not run yet
     > 10
-    send /join to run
+    send /join to run, /me to see your entry, /cancel to end a question
     > /join
     what is your name?
     > /cancel
@@ -32,16 +34,18 @@ command ends a question, whichever it is.
     you run 10 km, Ada
 """
 
-# mypy: allow-untyped-decorators
+# mypy: allow-untyped-decorators, allow-untyped-calls
 
+import logging
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 
 from telebot import TeleBot
+from telebot.handler_backends import BaseMiddleware
 from telebot.types import Message
 
 from telesession import Sessions, SQLiteStorage, ask, cancel, use_questions
-from telesession.testing import OFFLINE_TOKEN, run
 
 DISTANCES = ("5", "10", "21")
 WAIT_SECONDS = 600
@@ -53,7 +57,9 @@ class Entry:
     kilometres: int = 0
 
 
-bot = TeleBot(os.environ.get("BOT_TOKEN") or OFFLINE_TOKEN)
+TOKEN = os.environ.get("BOT_TOKEN")
+HELP = "send /join to run, /me to see your entry, /cancel to end a question"
+bot = TeleBot(TOKEN or "1:offline", use_class_middlewares=True)
 storage = SQLiteStorage(os.environ.get("BOT_DATABASE") or "run.db")
 entries = Sessions(initial=Entry, name="entry", storage=storage)
 
@@ -92,10 +98,33 @@ def show(message: Message, entry: Entry) -> None:
 
 @bot.message_handler()
 def explain(message: Message) -> None:
-    bot.send_message(message.chat.id, "send /join to run")
+    bot.send_message(message.chat.id, HELP)
 
 
 use_questions(bot, entries, steps=[take_name, take_distance])
 
+
+class Apology(BaseMiddleware):
+    """Logs what a handler raises and tells the user, while telebot polls on."""
+
+    update_types = ("message",)
+
+    def pre_process(self, message: Message, data: object) -> None:
+        pass
+
+    def post_process(self, message: Message, data: object, exception: Exception | None) -> None:
+        if exception:
+            logging.getLogger("TeleBot").error("a handler raised", exc_info=exception)
+            with suppress(Exception):  # The user may have blocked the bot.
+                bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
+
+
+bot.setup_middleware(Apology())
+
 if __name__ == "__main__":
-    run(bot)
+    if TOKEN:
+        bot.infinity_polling()
+    else:  # In the terminal, without a network.
+        from telesession.testing import chat
+
+        chat(bot, hint=HELP)

@@ -1,6 +1,8 @@
 """
 A shopping list for the whole group, without decorators: sessions that are attached to the bot.
 
+Try `/add milk`, `/list`, `/bought` and `/mine`, also in a group: `/in -100`.
+
 The list belongs to the chat, and so it moves along when a group becomes a supergroup, which has
 another id. How much somebody has added belongs to that person, in whatever chat.
 
@@ -16,17 +18,21 @@ another id. How much somebody has added belongs to that person, in whatever chat
     you have added 1
 """
 
-# mypy: allow-untyped-decorators
+# mypy: allow-untyped-decorators, allow-untyped-calls
 
+import logging
 import os
+from contextlib import suppress
 
 from telebot import TeleBot
+from telebot.handler_backends import BaseMiddleware
 from telebot.types import Message
 
 from telesession import Session, Sessions, by_chat
-from telesession.testing import OFFLINE_TOKEN, run
 
-bot = TeleBot(os.environ.get("BOT_TOKEN") or OFFLINE_TOKEN)
+TOKEN = os.environ.get("BOT_TOKEN")
+HELP = "/add milk, /list, /bought, /mine"
+bot = TeleBot(TOKEN or "1:offline", use_class_middlewares=True)
 
 lists = Sessions(initial=lambda: {"wanted": []}, name="shopping", get_storage_key=by_chat)
 people = Sessions(initial={"added": 0}, name="person")
@@ -63,8 +69,30 @@ def tell(message: Message, person: Session) -> None:
 
 @bot.message_handler()
 def explain(message: Message) -> None:
-    bot.reply_to(message, "/add milk, /list, /bought, /mine")
+    bot.reply_to(message, HELP)
 
+
+class Apology(BaseMiddleware):
+    """Logs what a handler raises and tells the user, while telebot polls on."""
+
+    update_types = ("message",)
+
+    def pre_process(self, message: Message, data: object) -> None:
+        pass
+
+    def post_process(self, message: Message, data: object, exception: Exception | None) -> None:
+        if exception:
+            logging.getLogger("TeleBot").error("a handler raised", exc_info=exception)
+            with suppress(Exception):  # The user may have blocked the bot.
+                bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
+
+
+bot.setup_middleware(Apology())
 
 if __name__ == "__main__":
-    run(bot)
+    if TOKEN:
+        bot.infinity_polling()
+    else:  # In the terminal, without a network.
+        from telesession.testing import chat
+
+        chat(bot, hint=f"try: {HELP}, and /in -100 to go to a group")

@@ -1,6 +1,8 @@
 """
 A shopping cart under inline buttons: the session is a dataclass of the bot.
 
+Try `/shop`, `/press tea` and `/press pay`.
+
 Changes inside the cart are saved like any other. If Telegram refuses to edit the message, the
 handler raises, and the cart stays as it was.
 
@@ -11,7 +13,8 @@ handler raises, and the cart stays as it was.
     (notice) tea is in your cart
     (edited) 1 x tea
     total: 3.50
-      [1] tea 3.50  [2] cake 4.80  [3] pay  [4] empty
+      [1] tea 3.50  [2] cake 4.80
+      [3] pay  [4] empty
     > /press pay
     (edited) 1 x tea
     total: 3.50
@@ -20,14 +23,16 @@ handler raises, and the cart stays as it was.
 
 # mypy: allow-untyped-decorators, allow-untyped-calls
 
+import logging
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from telebot import TeleBot
+from telebot.handler_backends import BaseMiddleware
 from telebot.types import CallbackQuery, InlineKeyboardButton, InlineKeyboardMarkup, Message
 
 from telesession import Sessions, forget
-from telesession.testing import OFFLINE_TOKEN, run
 
 CENTS = {"tea": 350, "cake": 480}
 
@@ -47,7 +52,9 @@ class Cart:
         return "\n".join([*lines, f"total: {price(total)}"])
 
 
-bot = TeleBot(os.environ.get("BOT_TOKEN") or OFFLINE_TOKEN)
+TOKEN = os.environ.get("BOT_TOKEN")
+HELP = "send /shop to fill your cart"
+bot = TeleBot(TOKEN or "1:offline", use_class_middlewares=True)
 carts = Sessions(initial=Cart, name="cart")
 
 
@@ -82,6 +89,11 @@ def pay(query: CallbackQuery, cart: Cart) -> None:
     forget(cart)
 
 
+@bot.message_handler()
+def explain(message: Message) -> None:
+    bot.send_message(message.chat.id, HELP)
+
+
 def edit(query: CallbackQuery, text: str, markup: InlineKeyboardMarkup | None = None) -> None:
     if query.message is not None:
         place = query.message.chat.id, query.message.message_id
@@ -104,5 +116,31 @@ def price(cents: int) -> str:
     return f"{cents / 100:.2f}"
 
 
+class Apology(BaseMiddleware):
+    """Logs what a handler raises and tells the user, while telebot polls on."""
+
+    update_types = ("message", "callback_query")
+
+    def pre_process(self, message: Message | CallbackQuery, data: object) -> None:
+        pass
+
+    def post_process(
+        self, message: Message | CallbackQuery, data: object, exception: Exception | None
+    ) -> None:
+        if exception and message.from_user:
+            logging.getLogger("TeleBot").error("a handler raised", exc_info=exception)
+            with suppress(Exception):  # The user may have blocked the bot.
+                bot.send_message(
+                    message.from_user.id, "sorry, that went wrong, and nothing was saved"
+                )
+
+
+bot.setup_middleware(Apology())
+
 if __name__ == "__main__":
-    run(bot)
+    if TOKEN:
+        bot.infinity_polling()
+    else:  # In the terminal, without a network.
+        from telesession.testing import chat
+
+        chat(bot, hint="try: /shop, /press tea, /press pay")

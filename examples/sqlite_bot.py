@@ -1,6 +1,8 @@
 """
 Adds up what you spend, and knows it after a restart: sessions in a SQLite file.
 
+Try `3.50 tea`, `12 lunch` and `/undo`.
+
 Stop the bot and start it again in the same directory: the sums are still there, and what is left
 of the ten minutes in which `/undo` works. Several processes may use the file at the same time. It
 is `spending.db` unless the environment variable `BOT_DATABASE` names another.
@@ -17,18 +19,20 @@ is `spending.db` unless the environment variable `BOT_DATABASE` names another.
     there is nothing to undo
 """
 
-# mypy: allow-untyped-decorators
+# mypy: allow-untyped-decorators, allow-untyped-calls
 
+import logging
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 
 from telebot import TeleBot
+from telebot.handler_backends import BaseMiddleware
 from telebot.types import Message
 
 from telesession import Sessions, SQLiteStorage, ttl
-from telesession.testing import OFFLINE_TOKEN, run
 
 UNDO_SECONDS = 600
 EXPENSE = r"^(\d{1,6}(?:\.\d{1,2})?) (\w+)$"
@@ -44,7 +48,9 @@ class Book:
         return f"{purpose}: {self.sums[purpose]}, all: {sum(self.sums.values())}"
 
 
-bot = TeleBot(os.environ.get("BOT_TOKEN") or OFFLINE_TOKEN)
+TOKEN = os.environ.get("BOT_TOKEN")
+HELP = "write an amount and its purpose, such as 3.50 tea; /undo takes it back"
+bot = TeleBot(TOKEN or "1:offline", use_class_middlewares=True)
 storage = SQLiteStorage(os.environ.get("BOT_DATABASE") or "spending.db")
 books = Sessions(initial=Book, name="book", storage=storage)
 
@@ -71,8 +77,30 @@ def note(message: Message, book: Book) -> None:
 
 @bot.message_handler()
 def explain(message: Message) -> None:
-    bot.reply_to(message, "write an amount and what it was for: 3.50 tea")
+    bot.reply_to(message, HELP)
 
+
+class Apology(BaseMiddleware):
+    """Logs what a handler raises and tells the user, while telebot polls on."""
+
+    update_types = ("message",)
+
+    def pre_process(self, message: Message, data: object) -> None:
+        pass
+
+    def post_process(self, message: Message, data: object, exception: Exception | None) -> None:
+        if exception:
+            logging.getLogger("TeleBot").error("a handler raised", exc_info=exception)
+            with suppress(Exception):  # The user may have blocked the bot.
+                bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
+
+
+bot.setup_middleware(Apology())
 
 if __name__ == "__main__":
-    run(bot)
+    if TOKEN:
+        bot.infinity_polling()
+    else:  # In the terminal, without a network.
+        from telesession.testing import chat
+
+        chat(bot, hint=HELP)

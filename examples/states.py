@@ -1,6 +1,8 @@
 """
 Takes an order in three steps with telebot's own states, and knows after a restart where it was.
 
+Try `/order`, and `/cancel` in the middle of it.
+
 What is not telebot's is one argument: the states and their data are in a SQLite file, `orders.db`
 unless the environment variable `BOT_DATABASE` names another. Stop the bot after any step, and start
 it again in the same directory: it waits for the next one.
@@ -18,24 +20,28 @@ it again in the same directory: it waits for the next one.
     > 12 Hill Road
     2 funghi are on the way to 12 Hill Road
     > 12 Hill Road
-    send /order to order
+    send /order to order, or /cancel to drop an order
 """
 
 # telebot 4.37.1 annotates state.data() as a dict, which it is only inside the with block.
 # mypy: allow-untyped-decorators, allow-untyped-calls, disable-error-code="attr-defined"
 # pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
 
+import logging
 import os
+from contextlib import suppress
 
 from telebot import TeleBot
 from telebot.custom_filters import IsDigitFilter, StateFilter
+from telebot.handler_backends import BaseMiddleware
 from telebot.states import State, StatesGroup
 from telebot.states.sync import StateContext, StateMiddleware
 from telebot.types import Message
 
 from telesession import SessionStateStorage, SQLiteStorage
-from telesession.testing import OFFLINE_TOKEN, run
 
+TOKEN = os.environ.get("BOT_TOKEN")
+HELP = "send /order to order, or /cancel to drop an order"
 PIZZAS = ("funghi", "napoli")
 
 
@@ -47,7 +53,7 @@ class Order(StatesGroup):
 
 storage = SQLiteStorage(os.environ.get("BOT_DATABASE") or "orders.db")
 bot = TeleBot(
-    os.environ.get("BOT_TOKEN") or OFFLINE_TOKEN,
+    TOKEN or "1:offline",
     state_storage=SessionStateStorage(storage, lifetime=24 * 3600),
     use_class_middlewares=True,
 )
@@ -106,8 +112,30 @@ def take_address(message: Message, state: StateContext) -> None:
 
 @bot.message_handler()
 def explain(message: Message) -> None:
-    bot.send_message(message.chat.id, "send /order to order")
+    bot.send_message(message.chat.id, HELP)
 
+
+class Apology(BaseMiddleware):
+    """Logs what a handler raises and tells the user, while telebot polls on."""
+
+    update_types = ("message",)
+
+    def pre_process(self, message: Message, data: object) -> None:
+        pass
+
+    def post_process(self, message: Message, data: object, exception: Exception | None) -> None:
+        if exception:
+            logging.getLogger("TeleBot").error("a handler raised", exc_info=exception)
+            with suppress(Exception):  # The user may have blocked the bot.
+                bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
+
+
+bot.setup_middleware(Apology())
 
 if __name__ == "__main__":
-    run(bot)
+    if TOKEN:
+        bot.infinity_polling()
+    else:  # In the terminal, without a network.
+        from telesession.testing import chat
+
+        chat(bot, hint=HELP)

@@ -1,6 +1,8 @@
 """
 A bot that was changed twice, and still knows the users it met before: versions and migrations.
 
+Try `/before Ada Lovelace 1815-12-10` and `/me`.
+
 Its first version kept a name and a birthday as texts. Now the name is two fields, and the birthday
 a date. Records of the first version pass through both steps when they are loaded, and are stored
 as version 2 as soon as something changes. `/before` lets the bot act as it was then; it refuses
@@ -13,23 +15,26 @@ what a later one has stored, and leaves it as it is.
     > /me
     Ada, of the family Lovelace, born in 1815; visits: 2
     > /before Ada King 1815-12-10
-    ! DecodeError: ...
+    sorry, that went wrong, and nothing was saved
+    ! telesession.errors.DecodeError: ...
     > /me
     Ada, of the family Lovelace, born in 1815; visits: 3
 """
 
-# mypy: allow-untyped-decorators
+# mypy: allow-untyped-decorators, allow-untyped-calls
 
+import logging
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 from telebot import TeleBot
+from telebot.handler_backends import BaseMiddleware
 from telebot.types import Message
 
 from telesession import JSONCodec, MemoryStorage, Session, Sessions
-from telesession.testing import OFFLINE_TOKEN, run
 
 
 @dataclass
@@ -48,7 +53,9 @@ def make_birthday_a_date(fields: dict[str, Any]) -> None:
     fields["born"] = date.fromisoformat(fields.pop("birthday"))
 
 
-bot = TeleBot(os.environ.get("BOT_TOKEN") or OFFLINE_TOKEN)
+TOKEN = os.environ.get("BOT_TOKEN")
+HELP = "send /before Ada Lovelace 1815-12-10, and then /me"
+bot = TeleBot(TOKEN or "1:offline", use_class_middlewares=True)
 # For the show, which one run has to fit in; a bot that is changed has a file or a server.
 storage = MemoryStorage(codec=JSONCodec())
 before = Sessions(storage=storage)
@@ -84,5 +91,32 @@ def describe(message: Message, person: Person) -> None:
     )
 
 
+@bot.message_handler()
+def explain(message: Message) -> None:
+    bot.reply_to(message, HELP)
+
+
+class Apology(BaseMiddleware):
+    """Logs what a handler raises and tells the user, while telebot polls on."""
+
+    update_types = ("message",)
+
+    def pre_process(self, message: Message, data: object) -> None:
+        pass
+
+    def post_process(self, message: Message, data: object, exception: Exception | None) -> None:
+        if exception:
+            logging.getLogger("TeleBot").error("a handler raised", exc_info=exception)
+            with suppress(Exception):  # The user may have blocked the bot.
+                bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
+
+
+bot.setup_middleware(Apology())
+
 if __name__ == "__main__":
-    run(bot)
+    if TOKEN:
+        bot.infinity_polling()
+    else:  # In the terminal, without a network.
+        from telesession.testing import chat
+
+        chat(bot, hint=HELP)

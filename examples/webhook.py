@@ -1,6 +1,8 @@
 """
 Counts messages under a webhook that several processes serve: Flask, and sessions in Redis.
 
+Try `hi` and `/as 42`, which makes you another user.
+
 Processes that get updates of one user at the same time take turns. Where a handler raises, Flask
 answers 500 and the session is as it was, so Telegram may send the update again.
 
@@ -24,15 +26,17 @@ such as gunicorn: `gunicorn --chdir examples --workers 4 webhook:app`.
 import hashlib
 import hmac
 import os
+from collections.abc import Callable
+from contextlib import suppress
+from functools import wraps
 
 from flask import Flask, abort, request
 from telebot import TeleBot
 from telebot.types import Message, Update
 
 from telesession import MemoryStorage, RedisStorage, Session, Sessions
-from telesession.testing import OFFLINE_TOKEN, run
 
-TOKEN = os.environ.get("BOT_TOKEN") or OFFLINE_TOKEN
+TOKEN = os.environ.get("BOT_TOKEN") or "1:offline"
 REDIS_URL = os.environ.get("REDIS_URL")
 # What only Telegram and the processes of this bot know.
 SECRET = hashlib.sha256(TOKEN.encode()).hexdigest()
@@ -58,7 +62,23 @@ def receive() -> str:
     return ""
 
 
+def apologizing(handler: Callable[[Message], None]) -> Callable[[Message], None]:
+    """Tell the user what a handler raises; Flask logs it and lets Telegram try again."""
+
+    @wraps(handler)
+    def wrapper(message: Message) -> None:
+        try:
+            handler(message)
+        except Exception:
+            with suppress(Exception):  # The user may have blocked the bot.
+                bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
+            raise
+
+    return wrapper
+
+
 @bot.message_handler()
+@apologizing
 @sessions.with_session
 def count(message: Message, session: Session) -> None:
     session.messages += 1
@@ -69,5 +89,7 @@ if __name__ == "__main__":
     if os.environ.get("BOT_TOKEN"):
         bot.set_webhook(os.environ["WEBHOOK_URL"], secret_token=SECRET)
         app.run(port=int(os.environ.get("PORT", "8080")))
-    else:
-        run(bot)
+    else:  # In the terminal, without a network.
+        from telesession.testing import chat
+
+        chat(bot, hint="try: hi, hi again, and /as 42 to be another user")

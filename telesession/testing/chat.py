@@ -67,7 +67,7 @@ def chat(
 
     An exception of a handler is printed after a `!` with the file and the line, even if the
     bot's `exception_handler` handles it, and the chat goes on. Calls inside telebot and inside
-    this library are left out. The log of telebot does not repeat tracebacks during the chat.
+    this library are left out. An exception in a record of telebot's logger is printed likewise.
 
     A few lines are not sent: `/as 42` goes on as user 42, `/in -100` in a group and `/in private`
     in the private chat again, and `/press Yes` presses a button of the latest message that has
@@ -93,8 +93,8 @@ class _Reports:
     """
     Keeps the exceptions of a bot's handlers for the screen, whether the bot handles them or not.
 
-    From entering to leaving it stands before the bot's `exception_handler`. Meanwhile telebot's
-    logger drops records that have a traceback.
+    From entering to leaving it stands before the bot's `exception_handler`, and takes the
+    exceptions that telebot's logger would print.
     """
 
     def __init__(self, bot: TeleBot) -> None:
@@ -109,12 +109,21 @@ class _Reports:
                 self._former.handle(exception)
         except Exception as error:  # noqa: BLE001 -- shown, with the first one as its context
             exception = error
-        self.exceptions.append(exception)
+        self._keep(exception)
         return True
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether a record may be logged; called by `logging`."""
-        return record.exc_info is None
+        """Keep the exception of a record, which then is not logged; called by `logging`."""
+        error = record.exc_info and record.exc_info[1]
+        if not isinstance(error, Exception):
+            return True
+        self._keep(error)
+        return False
+
+    def _keep(self, error: Exception) -> None:
+        # An exception handler logs what it was given.
+        if not any(error is kept for kept in self.exceptions):
+            self.exceptions.append(error)
 
     def __enter__(self) -> Self:
         self._bot.exception_handler = self

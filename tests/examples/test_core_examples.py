@@ -227,7 +227,14 @@ class TestForm:
         assert ["for how many people, Ada?"] == stage.say(1, "Ada")
         assert ["a table for 4, booked by Ada: is that right?"] == stage.say(1, "4")
         assert ["see you, Ada!"] == stage.say(1, "yes")
-        assert [] == stage.say(1, "yes")
+        assert [stage.module.HELP] == stage.say(1, "yes")
+
+    def test_a_step_that_fails_is_told(self, stage: Stage) -> None:
+        """A next step passes no middleware, and its user is told all the same; nothing is kept."""
+        stage.say(1, "/book")
+        stage.api.fail_next("sendMessage", 500)
+        assert ["sorry, that went wrong, and nothing was saved"] == stage.say(1, "Ada")
+        assert None is stage.module.bookings.peek(1)
 
     @pytest.mark.parametrize("answer", ["0", "13", "-1", "many", "4.5", "²", "/book"])
     def test_wrong_numbers_are_asked_for_again(self, stage: Stage, answer: str) -> None:
@@ -347,8 +354,14 @@ class TestGroupGame:
 
     def test_private_chats_are_told(self, stage: Stage) -> None:
         """Without a group there is no game."""
-        expected = ["add me to a group, and guess my number from 1 to 100 together"]
-        assert expected == stage.say(1, "50")
+        expected = "add me to a group, and guess my number from 1 to 100; /score shows the score"
+        assert [expected] == stage.say(1, "50")
+
+    def test_groups_get_help(self, stage: Stage) -> None:
+        """In a group, the bot answers the commands that ask for help, and no chatter."""
+        group = stage.api.group(-100)
+        answers = [stage.say(1, text, group) for text in ("/start", "/help", "hi")]
+        assert [[stage.module.HELP], [stage.module.HELP], []] == answers
 
 
 def anonymous(text: str, group: Group, api: BotAPI) -> dict[str, Any]:

@@ -6,19 +6,29 @@ import ast
 import doctest
 import functools
 import os
+import re
+import runpy
 import subprocess
 import sys
 import textwrap
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from telebot.apihelper import ApiTelegramException
+from telebot.types import Update
 
-from support.bots import ROOT, Terminal, forget_settings
+import telesession.testing
+from support.bots import ROOT, Terminal, end_workers, forget_sessions, forget_settings, load
 from support.clocks import PATIENCE
+from telesession import Storage
+from telesession.bot.workers import SequentialWorkers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from telesession.testing import BotAPI
 
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -43,13 +53,48 @@ def terminals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Te
 
 def transcript(name: str) -> tuple[str, str]:
     """What is typed and what is printed in the chat that an example's docstring shows."""
-    source = (ROOT / "examples" / f"{name}.py").read_text()
-    docstring = ast.get_docstring(ast.parse(source)) or ""
-    shown = [line for line in docstring.splitlines() if line.startswith("    ")]
+    shown = [line for line in docstring_of(name).splitlines() if line.startswith("    ")]
     lines = textwrap.dedent("\n".join(shown)).splitlines()
     typed = [line.removeprefix("> ") for line in lines if line.startswith("> ")]
     printed = [line for line in lines if not line.startswith("> ")]
     return "".join(f"{line}\n" for line in typed), "".join(f"{line}\n" for line in printed)
+
+
+def docstring_of(name: str) -> str:
+    source = (ROOT / "examples" / f"{name}.py").read_text()
+    return ast.get_docstring(ast.parse(source)) or ""
+
+
+@contextmanager
+def at_work(name: str) -> Iterator[Any]:
+    """The bot of an example, which handles updates in the thread that delivers them."""
+    forget_sessions()
+    module = load(name)
+    try:
+        module.bot.threaded = False
+        yield module.bot
+    finally:
+        close(vars(module))
+        del sys.modules[module.__name__]
+
+
+def close(names: dict[str, Any]) -> None:
+    """Close what a module has opened."""
+    pool = getattr(names["bot"], "worker_pool", None)
+    if isinstance(pool, SequentialWorkers):
+        pool.close()
+    elif pool is not None:
+        end_workers(names["bot"])
+    for storage in names.values():
+        if isinstance(storage, Storage):
+            storage.close()
+
+
+def say(bot: Any, api: BotAPI, text: str) -> list[str]:
+    """Deliver a message as telebot would without threads, and return the answers."""
+    sent = len(api.messages)
+    bot.process_new_updates([Update.de_json(api.user(1).send(text))])
+    return [message.text for message in api.messages[sent:]]
 
 
 class TestEveryExample:
@@ -69,6 +114,83 @@ class TestEveryExample:
         assert "" != expected
         if not doctest.OutputChecker().check_output(expected, printed, doctest.ELLIPSIS):
             assert expected == printed
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_it_says_what_to_try(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The docstring and the first line in a terminal name the same commands to try."""
+        _subject, invitation, *_ = docstring_of(name).split("\n\n")
+        hints: list[str] = []
+        monkeypatch.setattr(telesession.testing, "chat", lambda bot, hint: hints.append(hint))
+        names = runpy.run_path(str(ROOT / "examples" / f"{name}.py"), run_name="__main__")
+        close(names)
+        (hint,) = hints
+        suggested = re.findall("`(.+?)`", invitation)
+        assert ("Try ", True, True) == (invitation[:4], len(suggested) > 0, len(hint) <= 80)
+        assert [] == [text for text in suggested if text[0] == "/" and text not in hint]
+        assert [] != [word for text in suggested for word in text.split() if word in hint]
+
+    @pytest.mark.parametrize("name", NAMES)
+    @pytest.mark.parametrize("text", ["hi", "/start", "/help"])
+    def test_it_answers_a_newcomer(self, name: str, text: str, bot_api: BotAPI) -> None:
+        """The first word of a user, whatever it is, gets an answer."""
+        with at_work(name) as bot:
+            assert 1 == len(say(bot, bot_api, text))
+
+    @pytest.mark.parametrize("name", [name for name in NAMES if name != "webhook"])
+    def test_a_handler_that_raises_is_told_and_logged(
+        self, name: str, bot_api: BotAPI, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The user hears of it, the log has the traceback, and telebot's poll loop gets nothing."""
+        with at_work(name) as bot:
+            bot_api.fail_next("sendMessage", 500)
+            assert ["sorry, that went wrong, and nothing was saved"] == say(bot, bot_api, "hi")
+            (logged,) = [record.exc_info[1] for record in caplog.records if record.exc_info]
+            assert ApiTelegramException is type(logged)
+
+    @pytest.mark.parametrize("name", [name for name in NAMES if name != "webhook"])
+    def test_a_user_who_blocked_the_bot_stops_nobody(self, name: str, bot_api: BotAPI) -> None:
+        """If the apology cannot be sent either, telebot's poll loop gets nothing."""
+        with at_work(name) as bot:
+            bot_api.fail_next("sendMessage", 403, times=2)
+            assert [] == say(bot, bot_api, "hi")
+            assert 1 == len(say(bot, bot_api, "/start"))
+
+    def test_a_webhook_lets_telegram_try_again(self, bot_api: BotAPI) -> None:
+        """Under a webhook the user is told, too, and the exception goes on to the server."""
+        with at_work("webhook") as bot:
+            bot_api.fail_next("sendMessage", 500)
+            with pytest.raises(ApiTelegramException):
+                say(bot, bot_api, "hi")
+            texts = [message.text for message in bot_api.messages]
+            assert ["sorry, that went wrong, and nothing was saved"] == texts
+
+    def test_in_production_none_needs_the_tools_for_tests(self, tmp_path: Path) -> None:
+        """With a token, every example polls or serves without a module of telesession.testing."""
+        program = """
+            import runpy, sys
+            from flask import Flask
+            from telebot import TeleBot
+
+            def started(*_, **__):
+                print(path, [name for name in sys.modules if name.startswith("telesession.test")])
+
+            TeleBot.infinity_polling = Flask.run = started
+            TeleBot.set_webhook = lambda *_, **__: True
+            for path in sys.argv[1:]:
+                runpy.run_path(path, run_name="__main__")
+            """
+        settings = {"BOT_TOKEN": "1:real", "REDIS_URL": "redis://localhost:1", "WEBHOOK_URL": "x"}
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(program), *map(str, EXAMPLES)],
+            capture_output=True,
+            text=True,
+            timeout=2 * PATIENCE,
+            check=False,
+            cwd=tmp_path,
+            env={**os.environ, **settings, "PYTHONPATH": str(ROOT)},
+        )
+        expected = "".join(f"{path} []\n" for path in EXAMPLES)
+        assert (expected, "", 0) == (done.stdout, done.stderr, done.returncode)
 
     def test_importing_them_needs_no_network_and_no_token(self, tmp_path: Path) -> None:
         """Importing the examples opens no connection."""

@@ -150,7 +150,9 @@ def add_failures(bot: Any) -> None:
     @bot.message_handler(commands=["log"])
     def log(message: Any) -> None:
         telebot.logger.error("plain")
-        telebot.logger.error("with a traceback", exc_info=KeyError("lost"))
+        error = KeyError("logged")
+        telebot.logger.error("with a traceback", exc_info=error)
+        raise error
 
 
 def add_talk(bot: Any) -> None:
@@ -166,6 +168,7 @@ def add_talk(bot: Any) -> None:
 
     @bot.message_handler(commands=["off"])
     def off(message: Any) -> None:
+        bot.send_message(message.chat.id, "bye")
         bot.stop_bot()
 
     @bot.callback_query_handler(lambda query: True)
@@ -352,14 +355,15 @@ class TestChat:
             line for line in report if line.startswith(("! KeyError", "! RuntimeError", "1:"))
         ]
 
-    def test_the_log_of_telebot_repeats_no_traceback(
+    def test_a_logged_exception_is_shown_once(
         self, bot: Any, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """During the chat telebot's logger drops records with a traceback; before and after not."""
+        """During the chat it takes the exceptions from telebot's logger; before and after not."""
         telebot.logger.error("before", exc_info=KeyError("lost"))
-        talk(bot, "/log")
+        report = talk(bot, "/log")
         telebot.logger.error("after", exc_info=KeyError("lost"))
         assert ["before", "plain", "after"] == [record.message for record in caplog.records]
+        assert ["! KeyError: 'logged'"] == [line for line in report if "Error" in line]
 
     def test_a_terminal_without_emojis_is_no_reason_to_stop(self, bot: Any) -> None:
         """A character that the terminal cannot show is replaced."""
@@ -371,7 +375,7 @@ class TestChat:
     def test_a_bot_that_stops_ends_it(self, bot: Any) -> None:
         """If the bot stops itself, the chat says so and ends."""
         expected = "! the bot has stopped polling, and left updates unhandled"
-        assert [expected] == talk(bot, "/off", "a")
+        assert ["bye", expected] == talk(bot, "/off", "a")
 
     def test_ctrl_c_ends_it(self, bot: Any) -> None:
         """Ctrl-C ends the chat without a traceback."""
