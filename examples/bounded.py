@@ -73,7 +73,7 @@ def write_down(message: Message, pad: Session) -> None:
 
 
 class Apology(BaseMiddleware):
-    """Logs what a handler raises and tells the user, while telebot polls on."""
+    """Logs the exception of a handler and tells the user; telebot polls on."""
 
     update_types = ("message",)
 

@@ -110,7 +110,7 @@ def take_answer(message: Message, step: Callable[[Message], None]) -> None:
 
 
 class Apology(BaseMiddleware):
-    """Logs what a handler raises and tells the user, while telebot polls on."""
+    """Logs the exception of a handler and tells the user; telebot polls on."""
 
     update_types = ("message",)
 

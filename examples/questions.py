@@ -105,7 +105,7 @@ use_questions(bot, entries, steps=[take_name, take_distance])
 
 
 class Apology(BaseMiddleware):
-    """Logs what a handler raises and tells the user, while telebot polls on."""
+    """Logs the exception of a handler and tells the user; telebot polls on."""
 
     update_types = ("message",)
 

@@ -117,7 +117,7 @@ def price(cents: int) -> str:
 
 
 class Apology(BaseMiddleware):
-    """Logs what a handler raises and tells the user, while telebot polls on."""
+    """Logs the exception of a handler and tells the user; telebot polls on."""
 
     update_types = ("message", "callback_query")
 

@@ -81,7 +81,7 @@ def explain(message: Message) -> None:
 
 
 class Apology(BaseMiddleware):
-    """Logs what a handler raises and tells the user, while telebot polls on."""
+    """Logs the exception of a handler and tells the user; telebot polls on."""
 
     update_types = ("message",)
 

@@ -63,7 +63,7 @@ def receive() -> str:
 
 
 def apologizing(handler: Callable[[Message], None]) -> Callable[[Message], None]:
-    """Tell the user what a handler raises; Flask logs it and lets Telegram try again."""
+    """Tell the user that a handler raised; Flask logs it, and Telegram tries again."""
 
     @wraps(handler)
     def wrapper(message: Message) -> None:

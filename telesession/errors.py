@@ -161,7 +161,7 @@ class StorageError(SessionError):
         action: What was tried, such as `"write"`.
         key: The storage key, or `None` where the action is not about one record.
         reason: The kind of failure.
-        remedy: What to do, where that is known; by default, to look at the `__cause__`.
+        remedy: The advice; by default, to look at the `__cause__`.
     """
 
     def __init__(

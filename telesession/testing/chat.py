@@ -146,14 +146,17 @@ class _Screen(BotAPI):
         # By chat: the labels of its reply keyboard, and the message that wants a reply.
         self.labels: dict[int, list[str]] = {}
         self.reply_to: dict[int, JSON] = {}
+        # The prompt that waits for a line, or nothing.
+        self.prompt = ""
         self._stdout = stdout
 
-    def write(self, line: str) -> None:
-        """Print a line."""
-        self.count += 1
-        self.prompt(f"{line}\n")
+    def write(self, *lines: str) -> None:
+        """Print lines of the bot or the chat, above the prompt if it waits."""
+        self.count += len(lines)
+        shown = "".join(f"{line}\n" for line in lines)
+        self.print(f"\n{shown}{self.prompt}" if self.prompt else shown)
 
-    def prompt(self, text: str) -> None:
+    def print(self, text: str) -> None:
         """Print a text that does not count."""
         try:
             self._stdout.write(text)
@@ -180,10 +183,8 @@ class _Screen(BotAPI):
             marks.append("(edited)")
         kind = call.method.removeprefix("send").lower()
         text = message.get("text") or message.get("caption") or f"({kind})"
-        self.write(" ".join([*marks, text]))
         markup = call.json("reply_markup") or {}
-        for row in draw_markup(markup):
-            self.write(f"  {row}")
+        self.write(" ".join([*marks, text]), *(f"  {row}" for row in draw_markup(markup)))
         self._remember(message, markup)
 
     def _remember(self, message: JSON, markup: JSON) -> None:
@@ -223,7 +224,7 @@ class _Keyboard:
         self._look()
         prompt = self._stdin.isatty()
         if prompt:
-            self._screen.prompt(f"{hint}\n\n{_COMMANDS}" if hint else _COMMANDS)
+            self._screen.print(f"{hint}\n\n{_COMMANDS}" if hint else _COMMANDS)
         for line in self._lines("> " if prompt else ""):
             before = self._screen.count
             try:
@@ -248,11 +249,15 @@ class _Keyboard:
             if line.strip():
                 yield line.strip()
         # Else the shell would go on in the line of the prompt.
-        self._screen.prompt("\n" if prompt else "")
+        self._screen.print("\n" if prompt else "")
 
     def _read(self, prompt: str) -> str:
-        self._screen.prompt(prompt)
-        return self._stdin.readline()
+        self._screen.print(prompt)
+        self._screen.prompt = prompt
+        try:
+            return self._stdin.readline()
+        finally:
+            self._screen.prompt = ""
 
     def _obey(self, line: str) -> bool:
         """Do what a line says, and return whether the bot has got something."""
@@ -294,8 +299,8 @@ class _Keyboard:
 
     def _show_exceptions(self) -> None:
         while self._exceptions:
-            for line in explain(self._exceptions.pop(0)):
-                self._screen.write(f"! {line}")
+            lines = explain(self._exceptions.pop(0))
+            self._screen.write(*(f"! {line}" for line in lines))
 
 
 def _parse_id(text: str, usage: str) -> int:

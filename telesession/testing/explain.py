@@ -28,7 +28,7 @@ def explain(error: BaseException) -> list[str]:
 
 
 def _shorten(report: TracebackException | None) -> None:
-    """Leave out what is not the bot's, in an exception and in what led to it."""
+    """Drop the calls of libraries from the report of an exception and of its causes."""
     if report is None:
         return
     kept = _own_calls(report.stack)

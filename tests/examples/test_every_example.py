@@ -132,7 +132,7 @@ class TestEveryExample:
     @pytest.mark.parametrize("name", NAMES)
     @pytest.mark.parametrize("text", ["hi", "/start", "/help"])
     def test_it_answers_a_newcomer(self, name: str, text: str, bot_api: BotAPI) -> None:
-        """The first word of a user, whatever it is, gets an answer."""
+        """The first message of a newcomer gets one answer."""
         with at_work(name) as bot:
             assert 1 == len(say(bot, bot_api, text))
 

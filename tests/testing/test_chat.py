@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from telebot import TeleBot, apihelper, types, util
 
 from telesession import MemoryStorage, Session, with_session
 from telesession.testing import OFFLINE_TOKEN, RecordingExceptionHandler, chat, run
+from telesession.testing.keyboards import draw_markup, labels
 
 ROOT = Path(__file__).parents[2]
 SOURCE = Path(__file__).read_text().splitlines()
@@ -38,6 +40,20 @@ if __name__ == "__main__":
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
+
+
+class LateTerminal(Terminal):
+    """A terminal whose user waits for something at the end."""
+
+    def __init__(self, text: str, wait: Callable[[], object]) -> None:
+        super().__init__(text)
+        self._wait = wait
+
+    def readline(self, size: int = -1, /) -> str:
+        line = super().readline(size)
+        if not line:
+            self._wait()
+        return line
 
 
 class RaisingHandler(telebot.ExceptionHandler):
@@ -392,6 +408,13 @@ class TestChat:
         assert 80 >= max(len(line) for line in commands)
         assert ["> 1: a", "> "] == [answer, prompt]
 
+    def test_a_late_message_comes_above_the_prompt(self, bot: Any) -> None:
+        """A message that the bot sends while the prompt waits does not stand behind it."""
+        late = LateTerminal("a\n", lambda: bot.send_message(1, "late"))
+        stdout = io.StringIO()
+        chat(bot, stdin=late, stdout=stdout)
+        assert ["> 1: a", "> ", "late", "> "] == stdout.getvalue().splitlines()[-4:]
+
     def test_a_hint_is_not_necessary(self, bot: Any) -> None:
         """Without a hint the commands come first; without a terminal, none of them."""
         assert "What you type goes to the bot" == talk(bot, kind=Terminal)[0][:29]
@@ -459,3 +482,16 @@ class TestRun:
         monkeypatch.setattr(bot, "infinity_polling", lambda **options: polls.append(options))
         run(bot)
         assert [{"allowed_updates": util.update_types}] == polls
+
+
+class TestDrawMarkup:
+    def test_a_button_may_be_a_bare_text(self) -> None:
+        """The Bot API takes a text for a button that has nothing else, and so does the chat."""
+        keyboard = {"keyboard": [["yes", {"text": "no"}]]}
+        assert ["+----------+", "| yes | no |", "+----------+"] == list(draw_markup(keyboard))
+        assert ["yes", "no"] == labels(keyboard)
+
+    def test_nothing_is_drawn_of_nothing(self) -> None:
+        """No keyboard, and one without buttons, are no lines."""
+        empty: list[dict[str, Any]] = [{}, {"keyboard": []}, {"keyboard": [[]]}]
+        assert [[], [], []] == [list(draw_markup(markup)) for markup in empty]
