@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from telesession.testing.call import JSON
 
-# Columns for a row of buttons, which is printed behind two spaces.
-_WIDTH = 78
+# Columns of a row of buttons: of 80, without an indent of two and the last border of a frame.
+_WIDTH = 77
 
 
 def draw_markup(markup: JSON) -> Iterator[str]:

@@ -491,6 +491,16 @@ class TestDrawMarkup:
         assert ["+----------+", "| yes | no |", "+----------+"] == list(draw_markup(keyboard))
         assert ["yes", "no"] == labels(keyboard)
 
+    @pytest.mark.parametrize("kind", ["keyboard", "inline_keyboard"])
+    @pytest.mark.parametrize("count", [1, 2, 3, 8])
+    def test_rows_fit_80_columns(self, kind: str, count: int) -> None:
+        """With labels of any length up to 70, no line is wider than 78 columns and an indent."""
+        for length in range(1, 71):
+            row = [{"text": "x" * length} for _ in range(count)]
+            lines = list(draw_markup({kind: [row]}))
+            assert [] == [line for line in lines if len(line) > 78]
+            assert count * length == "".join(lines).count("x")
+
     def test_nothing_is_drawn_of_nothing(self) -> None:
         """No keyboard, and one without buttons, are no lines."""
         empty: list[dict[str, Any]] = [{}, {"keyboard": []}, {"keyboard": [[]]}]
