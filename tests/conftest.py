@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from freezegun import freeze_time
 
 from support.bots import MODES, Host, Stage, forget_sessions, forget_settings, make_host, on_stage
+from support.clocks import START, frozen_clock
 from support.servers import Cluster, FrozenRedisStorage, Server, patient_url
+from support.storages import KINDS, storage_of
 from telesession import MemoryStorage, RedisStorage, SQLiteStorage, Storage
 
 if TYPE_CHECKING:
+    from freezegun.api import FrozenDateTimeFactory
+
     from telesession.testing import BotAPI
 
 pytest_plugins = ["pytester", "telesession.testing.fixtures"]
@@ -85,3 +90,40 @@ def stage(request: pytest.FixtureRequest, bot_api: BotAPI, fresh_process: None) 
     """The example that the class of the test is about."""
     with on_stage(request.cls.example, bot_api) as stage:
         yield stage
+
+
+@pytest.fixture
+def clock() -> Iterator[FrozenDateTimeFactory]:
+    """A clock that stands still in every thread of the test."""
+    with frozen_clock() as clock:
+        yield clock
+
+
+@pytest.fixture(scope="module")
+def frozen_module() -> Iterator[None]:
+    """A clock that stands still for a whole module; freezing it again for a test is cheap then."""
+    # freezegun looks through all modules when it starts; inside another freeze it need not.
+    with freeze_time(START, ignore=["_pytest.timing"]):
+        yield
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> Any:
+    """The kind of `moved_storage`."""
+    return request.param
+
+
+@pytest.fixture
+def moved_storage(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Storage]:
+    """An empty storage, of every kind and with every codec, for sessions that move."""
+    with storage_of(kind, tmp_path, request) as storage:
+        yield storage
+
+
+@pytest.fixture
+def frozen_moved_storage(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest, clock: FrozenDateTimeFactory
+) -> Iterator[Storage]:
+    """The same, and its time is that of the clock."""
+    with storage_of(kind, tmp_path, request, clock) as storage:
+        yield storage

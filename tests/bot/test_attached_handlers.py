@@ -10,7 +10,6 @@ import pytest
 from telebot import TeleBot, util
 from telebot.handler_backends import ContinueHandling
 
-import support.handlers
 from support.bots import Host, TeaMiddleware, make_host
 from support.handlers import (
     CALLABLES,
@@ -32,10 +31,6 @@ from telesession import Session, Sessions
 
 if TYPE_CHECKING:
     from support.storages import SpyStorage
-
-storage = support.handlers.counted_storage
-sessions = support.handlers.counted_sessions
-quick_host = support.handlers.quick_host
 
 
 # Which handlers there are.
@@ -104,10 +99,10 @@ def test_an_attached_bot_has_every_add_method_replaced(sessions: Sessions[Sessio
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 @pytest.mark.parametrize("case", KIND_CASES, ids=lambda case: case.kind)
 def test_handlers_of_every_kind_get_their_session(
-    case: UpdateCase, way: Way, quick_host: Host, storage: SpyStorage
+    case: UpdateCase, way: Way, quick_host: Host, spy_storage: SpyStorage
 ) -> None:
     """Handlers of every kind get it, whether registered before or after, in whichever way."""
-    everybody = Sessions(storage=storage, get_storage_key=lambda _: "everybody")
+    everybody = Sessions(storage=spy_storage, get_storage_key=lambda _: "everybody")
 
     def handle(update, session):
         note(session, type(update).__name__)

@@ -8,17 +8,11 @@ from collections import Counter
 import pytest
 from telebot import TeleBot
 
-import support.handlers
 from support.bots import Host
 from support.handlers import KEY, WAYS, Way, ignore, keep, keep_both, note, said, state_of_bot
 from support.storages import ONE_USE, SpyStorage
 from support.updates import ANNA, TOKEN
 from telesession import MemoryStorage, Session, Sessions, by_chat
-
-storage = support.handlers.counted_storage
-sessions = support.handlers.counted_sessions
-quick_host = support.handlers.quick_host
-
 
 # What costs nothing, and what is not done twice.
 

@@ -11,7 +11,6 @@ import pytest
 from telebot import TeleBot, types
 from telebot.handler_backends import HandlerBackend
 
-import support.handlers
 from support.handlers import (
     CALLABLES,
     KEY,
@@ -33,10 +32,6 @@ if TYPE_CHECKING:
     from support.bots import Host
     from support.storages import SpyStorage
     from telesession import Session, Sessions
-
-storage = support.handlers.counted_storage
-sessions = support.handlers.counted_sessions
-quick_host = support.handlers.quick_host
 
 
 ASKED = message_json(private(ANNA), ANNA, message_id=77)
@@ -146,7 +141,7 @@ def test_a_form_of_several_steps_keeps_one_session(host: Host, sessions: Session
 
 
 def test_a_step_without_the_parameter_is_handed_out_as_it_is(
-    sessions: Sessions[Session], storage: SpyStorage
+    sessions: Sessions[Session], spy_storage: SpyStorage
 ) -> None:
     """The backend gives the very object that telebot has put there."""
     bot = TeleBot(TOKEN, threaded=False)
@@ -158,7 +153,7 @@ def test_a_step_without_the_parameter_is_handed_out_as_it_is(
     handed_out = bot.next_step_backend.get_handlers(1)
 
     assert [True, True] == [a is b for a, b in zip(kept, handed_out, strict=True)]
-    assert (None, Counter()) == (bot.next_step_backend.get_handlers(1), storage.calls)
+    assert (None, Counter()) == (bot.next_step_backend.get_handlers(1), spy_storage.calls)
 
 
 @pytest.mark.parametrize("feed", ["process_new_updates", "process_new_messages"])

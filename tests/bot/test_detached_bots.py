@@ -10,7 +10,6 @@ import pytest
 from telebot import TeleBot, util
 from telebot.handler_backends import MemoryHandlerBackend
 
-import support.handlers
 from support.bots import Host
 from support.handlers import (
     HANDLER_NAMES,
@@ -31,13 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-storage = support.handlers.counted_storage
-sessions = support.handlers.counted_sessions
-quick_host = support.handlers.quick_host
-
-
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_detach_restores_the_bot(count: int, host: Host, storage: SpyStorage) -> None:
+def test_detach_restores_the_bot(count: int, host: Host, spy_storage: SpyStorage) -> None:
     """When the last sessions are detached, in any order, the bot and its backends are as before."""
     bot = host.bot
     for handler in (keep, ignore, keep_both, Shop().take):
@@ -46,7 +40,7 @@ def test_detach_restores_the_bot(count: int, host: Host, storage: SpyStorage) ->
     bot.register_next_step_handler_by_chat_id(1, keep, "cm")
     bot.register_for_reply_by_message_id(1, keep, "cm")
     names = ["session", "chat", "third"][:count]
-    all_of_them = [Sessions(storage=storage, name=name) for name in names]
+    all_of_them = [Sessions(storage=spy_storage, name=name) for name in names]
     bot.last_update_id = 10**12
     before = state_of_bot(bot)
 
@@ -180,10 +174,10 @@ def test_a_gate_that_stood_on_the_bot_before_is_restored(sessions: Sessions[Sess
     assert host.bot.process_new_updates is on_the_bot
 
 
-def test_what_others_put_around_a_handler_stays(storage: SpyStorage) -> None:
+def test_what_others_put_around_a_handler_stays(spy_storage: SpyStorage) -> None:
     """A wrapper that somebody puts around what an attached bot calls survives attach and detach."""
     host, passed = Host(), []
-    person, chat = Sessions(storage=storage), Sessions(storage=storage, name="chat")
+    person, chat = Sessions(storage=spy_storage), Sessions(storage=spy_storage, name="chat")
     person.attach(host.bot)
     host.bot.register_message_handler(keep)
     inner = host.bot.message_handlers[0]["function"]

@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from telebot import types
 
-import support.clocks
 from support.clocks import MICROSECOND
 from support.sessions import set_fields
-from support.storages import SpyStorage
 from support.updates import ANNA, BORIS, GROUP, UPDATE_IDS, button_press, message, private
 from telesession import (
     DecodeError,
@@ -37,22 +35,12 @@ if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
 
     from support.bots import Host, Stage
+    from support.storages import SpyStorage
+
+pytestmark = pytest.mark.usefixtures("frozen_module")
 
 
 KEY = str(ANNA["id"])
-
-clock = support.clocks.clock
-frozen_module = support.clocks.frozen_module
-
-
-@pytest.fixture
-def storage() -> SpyStorage:
-    return SpyStorage()
-
-
-@pytest.fixture
-def sessions(storage: SpyStorage) -> Sessions[Session]:
-    return Sessions(storage=storage)
 
 
 def update(kind: str, payload: dict[str, Any]) -> types.Update:
@@ -197,7 +185,7 @@ class TestWhatItSees:
         assert (False, True, False) == (before, known(HI), known(said("hi", BORIS).message))
         assert False is session_filter(Sessions(initial={"a": 1}, storage=MemoryStorage()))(HI)
 
-    def test_a_predicate_gets_nothing_of_initial(self, storage: SpyStorage) -> None:
+    def test_a_predicate_gets_nothing_of_initial(self, spy_storage: SpyStorage) -> None:
         """
         Where nothing is stored, the predicate gets an empty dict, and `initial` is not called.
         """
@@ -208,7 +196,7 @@ class TestWhatItSees:
             calls.append(1)
             return {"counter": 0}
 
-        session_filter(Sessions(initial=initial, storage=storage), seen.append)(HI)
+        session_filter(Sessions(initial=initial, storage=spy_storage), seen.append)(HI)
         assert ([{}], []) == (seen, calls)
 
     def test_what_a_predicate_returns_is_taken_as_a_bool(self, sessions: Sessions[Session]) -> None:
@@ -351,48 +339,48 @@ class TestWhatItDoesNot:
     def test_it_only_reads(
         self,
         host: Host,
-        storage: SpyStorage,
+        spy_storage: SpyStorage,
         sessions: Sessions[Session],
     ) -> None:
         """
         Each handler that is tried is one read; nothing is locked, created, written or touched.
         """
-        timed = Sessions(storage=storage, lifetime=60)
+        timed = Sessions(storage=spy_storage, lifetime=60)
         host.bot.add_custom_filter(session_filter(timed))
         host.bot.register_message_handler(print, session={"step": "name"})
         host.bot.register_message_handler(print, func=session_filter(sessions))
         host.deliver(said())
-        keys = list(storage.keys())
+        keys = list(spy_storage.keys())
         set_fields(timed, KEY, step="age")
-        storage.calls.clear()
+        spy_storage.calls.clear()
         host.bot.message_handlers.pop()
         host.deliver(said(), said())
-        assert ([], {"get": 2}, []) == (keys, dict(storage.calls), host.raised)
+        assert ([], {"get": 2}, []) == (keys, dict(spy_storage.calls), host.raised)
 
-    def test_it_waits_for_no_lock(self, storage: SpyStorage) -> None:
+    def test_it_waits_for_no_lock(self, spy_storage: SpyStorage) -> None:
         """
         While somebody else has the session, the filter is there at once.
         """
-        impatient = Sessions(storage=storage, lock_timeout=0)
+        impatient = Sessions(storage=spy_storage, lock_timeout=0)
         set_fields(impatient, KEY, name="Anna")
-        with storage.hold(KEY, 0):
+        with spy_storage.hold(KEY, 0):
             assert True is session_filter(impatient)(HI)
 
     def test_it_does_not_renew_the_session(
         self,
         clock: FrozenDateTimeFactory,
-        storage: SpyStorage,
+        spy_storage: SpyStorage,
     ) -> None:
         """
         A session that filters looked at until the end of its lifetime ends all the same.
         """
-        known = session_filter(Sessions(storage=storage, lifetime=60))
-        set_fields(Sessions(storage=storage, lifetime=60), KEY, name="Anna")
+        known = session_filter(Sessions(storage=spy_storage, lifetime=60))
+        set_fields(Sessions(storage=spy_storage, lifetime=60), KEY, name="Anna")
         seen = []
         for seconds in (59, 1 - MICROSECOND, MICROSECOND):
             clock.tick(seconds)
             seen.append(known(HI))
-        assert ([True, True, False], []) == (seen, list(storage.keys()))
+        assert ([True, True, False], []) == (seen, list(spy_storage.keys()))
 
     def test_it_does_not_renew_fields(
         self,
@@ -423,36 +411,39 @@ class TestWhatItDoesNot:
 
 
 class TestErrors:
-    def test_a_failed_read_is_an_error(self, host: Host, storage: SpyStorage) -> None:
+    def test_a_failed_read_is_an_error(self, host: Host, spy_storage: SpyStorage) -> None:
         """
         A storage that cannot be read is an error for the exception handler, and no handler runs,
         not even the one that wants no session.
         """
         heard: list[str] = []
-        storage.failures["get"] = 1
-        host.bot.add_custom_filter(session_filter(Sessions(storage=storage)))
+        spy_storage.failures["get"] = 1
+        host.bot.add_custom_filter(session_filter(Sessions(storage=spy_storage)))
         host.bot.register_message_handler(lambda m: heard.append(m.text), session=False)
         host.bot.register_message_handler(lambda m: heard.append(m.text))
         host.deliver(said())
         assert ([StorageError], []) == ([type(error) for error in host.raised], heard)
 
-    def test_a_damaged_record_is_an_error(self, host: Host, storage: SpyStorage) -> None:
+    def test_a_damaged_record_is_an_error(self, host: Host, spy_storage: SpyStorage) -> None:
         """
         A record that cannot be decoded, or is of a newer version, is an error and stays.
         """
         heard: list[str] = []
-        newer: Sessions[Session] = Sessions(storage=storage, version=3)
+        newer: Sessions[Session] = Sessions(storage=spy_storage, version=3)
         set_fields(newer, KEY, name="Anna")
-        storage.set(str(BORIS["id"]), b"damaged")
-        older = Sessions(storage=storage, version=2)
+        spy_storage.set(str(BORIS["id"]), b"damaged")
+        older = Sessions(storage=spy_storage, version=2)
         host.bot.register_message_handler(
             lambda m: heard.append(m.text), func=session_filter(older, lambda fields: not fields)
         )
         host.deliver(said("hi", ANNA), said("hi", BORIS))
         assert ([DecodeError] * 2, []) == ([type(error) for error in host.raised], heard)
-        assert (b"damaged", {"name": "Anna"}) == (storage.get(str(BORIS["id"])), newer.peek(KEY))
+        assert (b"damaged", {"name": "Anna"}) == (
+            spy_storage.get(str(BORIS["id"])),
+            newer.peek(KEY),
+        )
 
-    def test_a_key_function_that_raises_is_an_error(self, storage: SpyStorage) -> None:
+    def test_a_key_function_that_raises_is_an_error(self, spy_storage: SpyStorage) -> None:
         """
         A `get_storage_key` that raises is not taken for an update without a key.
         """
@@ -460,7 +451,7 @@ class TestErrors:
         def get_storage_key(update: Any) -> str:
             raise LookupError
 
-        sessions = Sessions(storage=storage, get_storage_key=get_storage_key)
+        sessions = Sessions(storage=spy_storage, get_storage_key=get_storage_key)
         with pytest.raises(SessionError, match="get_storage_key raised LookupError") as caught:
             session_filter(sessions)(HI)
         assert LookupError is type(caught.value.__cause__)
@@ -500,12 +491,12 @@ class TestErrors:
 
     @pytest.mark.parametrize("wanted", ["name", 1, ["step"], ("step", "name")], ids=repr)
     def test_a_handler_that_wants_something_else_is_refused(
-        self, wanted: Any, host: Host, storage: SpyStorage
+        self, wanted: Any, host: Host, spy_storage: SpyStorage
     ) -> None:
         """
         A value in a handler that is no condition is an error that names the filter.
         """
-        host.bot.add_custom_filter(session_filter(Sessions(storage=storage, name="cart")))
+        host.bot.add_custom_filter(session_filter(Sessions(storage=spy_storage, name="cart")))
         host.bot.register_message_handler(print, cart=wanted)
         host.deliver(said())
         (error,) = host.raised

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from telebot import TeleBot, apihelper, util
 
-import support.storages
 from support.bots import Host, make_host
 from support.clocks import PATIENCE
 from support.handlers import (
@@ -50,8 +49,6 @@ from telesession.testing import OFFLINE_TOKEN, BotAPI, run_polling
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-storage = support.storages.moved_storage
 
 
 @pytest.mark.parametrize("where", TELLINGS)
@@ -253,10 +250,10 @@ def test_it_moves_before_function_middlewares(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite-encrypted", "redis"])
 def test_a_bot_that_polls_takes_the_session_along(
-    storage: Storage, bot_api: BotAPI, caplog: pytest.LogCaptureFixture
+    moved_storage: Storage, bot_api: BotAPI, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A group in which the bot has counted becomes a supergroup, and the bot counts on there."""
-    bot, sessions = TeleBot(OFFLINE_TOKEN, num_threads=4), by_chats(storage)
+    bot, sessions = TeleBot(OFFLINE_TOKEN, num_threads=4), by_chats(moved_storage)
     sessions.attach(bot, follow_migrations=True)
     bot.register_message_handler(count_message, content_types=util.content_type_media)
     anna, group = bot_api.user(1), bot_api.group(-5, title="Kitchen")

@@ -18,16 +18,12 @@ import pytest
 from telebot.states import State
 from telebot.storage import StatePickleStorage
 
-import support.bots
 from support.bots import WHEN, state_record, write_pickle
 from telesession import MemoryStorage, SessionError, import_telebot_pickle
 from telesession.bot import plain_pickle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-memory = support.bots.json_memory
-path = support.bots.pickle_path
 
 
 class Size(enum.Enum):
@@ -68,7 +64,7 @@ class TestMalice:
     @pytest.mark.parametrize("name", list(touching(Path())))
     @pytest.mark.parametrize("where", ["value", "key", "state", "whole"])
     def test_nothing_is_run(
-        self, name: str, where: str, path: Path, tmp_path: Path, memory: MemoryStorage
+        self, name: str, where: str, pickle_path: Path, tmp_path: Path, json_memory: MemoryStorage
     ) -> None:
         """A file that calls a function when loaded is refused, names it, and runs nothing."""
         target = tmp_path / "touched"
@@ -82,18 +78,18 @@ class TestMalice:
             "state": {"telebot:1:42:42": {"state": bad, "data": {}}},
             "whole": bad,
         }[where]
-        write_pickle(path, whole)
+        write_pickle(pickle_path, whole)
         with pytest.raises(SessionError, match=f"asks for {name}, .* nothing of it was run"):
-            import_telebot_pickle(path, memory)
-        assert (False, []) == (target.exists(), list(memory.keys()))
+            import_telebot_pickle(pickle_path, json_memory)
+        assert (False, []) == (target.exists(), list(json_memory.keys()))
 
-    def test_the_attack_is_real(self, path: Path, tmp_path: Path) -> None:
+    def test_the_attack_is_real(self, pickle_path: Path, tmp_path: Path) -> None:
         """A control: telebot's own storage runs what such a file says."""
         target = tmp_path / "touched"
         write_pickle(
-            path, {"telebot:1:42:42": state_record(value=touching(target)["posix.system"])}
+            pickle_path, {"telebot:1:42:42": state_record(value=touching(target)["posix.system"])}
         )
-        StatePickleStorage(str(path)).get_state(42, 42, bot_id=1)
+        StatePickleStorage(str(pickle_path)).get_state(42, 42, bot_id=1)
         assert target.exists() is True
 
     @pytest.mark.parametrize(
@@ -112,15 +108,16 @@ class TestMalice:
         ids=repr,
     )
     def test_other_classes_are_refused_by_name(
-        self, value: Any, name: str, path: Path, memory: MemoryStorage
+        self, value: Any, name: str, pickle_path: Path, json_memory: MemoryStorage
     ) -> None:
         """What is no plain data is named, with what to do, and nothing is imported."""
         write_pickle(
-            path, {"telebot:1:1:1": state_record(), "telebot:1:42:42": state_record(value=value)}
+            pickle_path,
+            {"telebot:1:1:1": state_record(), "telebot:1:42:42": state_record(value=value)},
         )
         with pytest.raises(SessionError, match=rf"asks for {name}, which is no plain data.*again"):
-            import_telebot_pickle(path, memory)
-        assert [] == list(memory.keys())
+            import_telebot_pickle(pickle_path, json_memory)
+        assert [] == list(json_memory.keys())
 
     @pytest.mark.parametrize(
         "name",
@@ -139,12 +136,14 @@ class TestMalice:
         "state", [b"(dVchanged\nI1\ns", b"(N(dVchanged\nI1\nst"], ids=["dict", "slots"]
     )
     def test_what_is_admitted_cannot_be_changed(
-        self, name: str, state: bytes, path: Path, memory: MemoryStorage
+        self, name: str, state: bytes, pickle_path: Path, json_memory: MemoryStorage
     ) -> None:
         """A file that sets attributes of a class sets none of those that the program uses."""
-        path.write_bytes(b"\x80\x03c" + name.replace(" ", "\n").encode() + b"\n" + state + b"b.")
+        pickle_path.write_bytes(
+            b"\x80\x03c" + name.replace(" ", "\n").encode() + b"\n" + state + b"b."
+        )
         with pytest.raises(SessionError):
-            import_telebot_pickle(path, memory)
+            import_telebot_pickle(pickle_path, json_memory)
         ours = [value for value in vars(plain_pickle).values() if callable(value)]
         used = [datetime.datetime, Decimal, uuid.UUID, ZoneInfo, set, State, OrderedDict, getattr]
         assert [] == [kind for kind in ours + used if hasattr(kind, "changed")]
@@ -156,15 +155,17 @@ GOOD = pickle.dumps(
 
 
 class TestBadFiles:
-    def test_a_truncated_file_is_refused(self, path: Path, memory: MemoryStorage) -> None:
+    def test_a_truncated_file_is_refused(
+        self, pickle_path: Path, json_memory: MemoryStorage
+    ) -> None:
         """A file that ends too early, wherever, is refused as a whole."""
         for length in range(len(GOOD)):
-            path.write_bytes(GOOD[:length])
+            pickle_path.write_bytes(GOOD[:length])
             with pytest.raises(SessionError, match=r"^could not import states from .*damaged"):
-                import_telebot_pickle(path, memory)
-        assert [] == list(memory.keys())
-        path.write_bytes(GOOD)
-        assert 2 == import_telebot_pickle(path, memory)
+                import_telebot_pickle(pickle_path, json_memory)
+        assert [] == list(json_memory.keys())
+        pickle_path.write_bytes(GOOD)
+        assert 2 == import_telebot_pickle(pickle_path, json_memory)
 
     @pytest.mark.parametrize(
         ("content", "reason"),
@@ -198,49 +199,53 @@ class TestBadFiles:
         ids=lambda value: value if isinstance(value, str) else "",
     )
     def test_anything_else_is_refused(
-        self, content: bytes, reason: str, path: Path, memory: MemoryStorage
+        self, content: bytes, reason: str, pickle_path: Path, json_memory: MemoryStorage
     ) -> None:
         """A file of something else says what it is, shows no value, and imports nothing."""
-        path.write_bytes(content)
+        pickle_path.write_bytes(content)
         with pytest.raises(SessionError, match=reason) as raised:
-            import_telebot_pickle(path, memory, bot_id=1)
+            import_telebot_pickle(pickle_path, json_memory, bot_id=1)
         assert (True, False, []) == (
-            str(raised.value).startswith(f"could not import states from {str(path)!r}: "),
+            str(raised.value).startswith(f"could not import states from {str(pickle_path)!r}: "),
             "secret" in str(raised.value),
-            list(memory.keys()),
+            list(json_memory.keys()),
         )
 
     @pytest.mark.parametrize("depth", [2000, 200_000])
     def test_data_without_a_bottom_is_refused(
-        self, depth: int, path: Path, memory: MemoryStorage
+        self, depth: int, pickle_path: Path, json_memory: MemoryStorage
     ) -> None:
         """Data that is nested without measure is refused, and does not end the program."""
-        path.write_bytes(b"\x80\x03" + b"(" * depth + b"t" * depth + b".")
+        pickle_path.write_bytes(b"\x80\x03" + b"(" * depth + b"t" * depth + b".")
         with pytest.raises(SessionError):
-            import_telebot_pickle(path, memory)
-        assert [] == list(memory.keys())
+            import_telebot_pickle(pickle_path, json_memory)
+        assert [] == list(json_memory.keys())
 
-    def test_data_that_holds_itself_is_refused(self, path: Path, memory: MemoryStorage) -> None:
+    def test_data_that_holds_itself_is_refused(
+        self, pickle_path: Path, json_memory: MemoryStorage
+    ) -> None:
         """A list that is in itself is refused."""
         endless: list[Any] = []
         endless.append(endless)
-        write_pickle(path, {"telebot:1:42:42": state_record(endless=endless)})
+        write_pickle(pickle_path, {"telebot:1:42:42": state_record(endless=endless)})
         with pytest.raises(SessionError, match="RecursionError"):
-            import_telebot_pickle(path, memory)
-        assert [] == list(memory.keys())
+            import_telebot_pickle(pickle_path, json_memory)
+        assert [] == list(json_memory.keys())
 
-    def test_a_missing_file_says_so(self, path: Path, memory: MemoryStorage) -> None:
+    def test_a_missing_file_says_so(self, pickle_path: Path, json_memory: MemoryStorage) -> None:
         """Where there is no file, the error says which one, and makes none."""
         with pytest.raises(SessionError, match=r"FileNotFoundError; pass the file_path") as raised:
-            import_telebot_pickle(path, memory)
-        assert (FileNotFoundError, False) == (type(raised.value.__cause__), path.exists())
+            import_telebot_pickle(pickle_path, json_memory)
+        assert (FileNotFoundError, False) == (type(raised.value.__cause__), pickle_path.exists())
 
-    def test_a_folder_is_no_file(self, path: Path, memory: MemoryStorage) -> None:
+    def test_a_folder_is_no_file(self, pickle_path: Path, json_memory: MemoryStorage) -> None:
         """The folder of the file, given instead of it, is refused."""
         with pytest.raises(SessionError, match="IsADirectoryError"):
-            import_telebot_pickle(path.parent, memory)
+            import_telebot_pickle(pickle_path.parent, json_memory)
 
-    def test_an_empty_separator_is_refused(self, path: Path, memory: MemoryStorage) -> None:
+    def test_an_empty_separator_is_refused(
+        self, pickle_path: Path, json_memory: MemoryStorage
+    ) -> None:
         """Without a separator nobody can tell the parts of a key."""
         with pytest.raises(ValueError, match="separator must not be empty"):
-            import_telebot_pickle(path, memory, separator="")
+            import_telebot_pickle(pickle_path, json_memory, separator="")

@@ -14,7 +14,6 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from telebot.storage import StateRedisStorage
 
-import support.bots
 from support.bots import (
     OLDER_STATES,
     STATE_PLACES,
@@ -35,8 +34,6 @@ from telesession import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-memory = support.bots.json_memory
 
 
 @pytest.fixture
@@ -83,13 +80,13 @@ class Vanishing(redis.Redis):
 
 class TestRedisServer:
     def test_what_telebot_wrote_is_what_is_read(
-        self, theirs: StateRedisStorage, reader: redis.Redis, memory: MemoryStorage
+        self, theirs: StateRedisStorage, reader: redis.Redis, json_memory: MemoryStorage
     ) -> None:
         """Every state on the server is there, with its data, with replies decoded or not."""
         fill_states(theirs)
-        assert len(STATE_PLACES) == import_telebot_redis(reader, memory)
-        assert read_states(theirs) == read_states(SessionStateStorage(memory))
-        assert 0 == import_telebot_redis(reader, memory)
+        assert len(STATE_PLACES) == import_telebot_redis(reader, json_memory)
+        assert read_states(theirs) == read_states(SessionStateStorage(json_memory))
+        assert 0 == import_telebot_redis(reader, json_memory)
 
     def test_the_new_storage_may_be_on_the_same_server(
         self, theirs: StateRedisStorage, reader: redis.Redis, server: Server
@@ -119,29 +116,29 @@ class TestRedisServer:
         assert (["here", None, None], [b"telebot:1:-100:1"]) == (found, client.keys())
 
     def test_the_older_format_needs_the_bot(
-        self, client: redis.Redis, theirs: StateRedisStorage, memory: MemoryStorage
+        self, client: redis.Redis, theirs: StateRedisStorage, json_memory: MemoryStorage
     ) -> None:
         """Where records do not say whose they are, nothing is imported without the bot's id."""
         fill_states(theirs)
         write_older(client)
         with pytest.raises(ValueError, match=r"pass bot_id=, the number before the colon"):
-            import_telebot_redis(client, memory)
-        assert [] == list(memory.keys())
+            import_telebot_redis(client, json_memory)
+        assert [] == list(json_memory.keys())
 
     def test_of_both_formats_the_newer_counts(
-        self, client: redis.Redis, theirs: StateRedisStorage, memory: MemoryStorage
+        self, client: redis.Redis, theirs: StateRedisStorage, json_memory: MemoryStorage
     ) -> None:
         """Where the server has a record in both formats, the newer one is imported."""
         write_older(client)
         theirs.set_state(-100, 1, "there", bot_id=1)
-        assert 4 == import_telebot_redis(client, memory, bot_id=1)
-        states = SessionStateStorage(memory)
+        assert 4 == import_telebot_redis(client, json_memory, bot_id=1)
+        states = SessionStateStorage(json_memory)
         found = [states.get_state(-100, user, bot_id=1) for user in (1, 2)]
         assert ["there", "here"] == found
 
     @pytest.mark.parametrize("prefix", ["my.bot", "b[o]t*?\\", "a:b", "telebot_"])
     def test_other_settings_are_understood(
-        self, prefix: str, client: redis.Redis, reader: redis.Redis, memory: MemoryStorage
+        self, prefix: str, client: redis.Redis, reader: redis.Redis, json_memory: MemoryStorage
     ) -> None:
         """Records of other prefixes and separators are read with them, and with nothing else."""
         pool = client.connection_pool
@@ -150,11 +147,13 @@ class TestRedisServer:
         fill_states(StateRedisStorage(connection_pool=pool, prefix="botx", separator="/"))
         write_older(client, prefix)
         options = {"prefix": prefix, "separator": "/", "older_prefix": prefix}
-        assert len(STATE_PLACES) + 3 == import_telebot_redis(reader, memory, bot_id=1, **options)
-        assert read_states(theirs) == read_states(SessionStateStorage(memory))
+        assert len(STATE_PLACES) + 3 == import_telebot_redis(
+            reader, json_memory, bot_id=1, **options
+        )
+        assert read_states(theirs) == read_states(SessionStateStorage(json_memory))
 
     def test_what_is_not_telebots_is_not_read(
-        self, client: redis.Redis, theirs: StateRedisStorage, memory: MemoryStorage
+        self, client: redis.Redis, theirs: StateRedisStorage, json_memory: MemoryStorage
     ) -> None:
         """Keys that telebot would not name so are left alone, whatever they are."""
         fill_states(theirs, STATE_PLACES[:2])
@@ -162,29 +161,29 @@ class TestRedisServer:
             client.set(name, "something")
         client.set(b"telebot:\xff", "something")
         client.hset("telebot:5:5", "other", "field")
-        assert 2 == import_telebot_redis(client, memory)
+        assert 2 == import_telebot_redis(client, json_memory)
 
     def test_data_without_a_state_comes(
-        self, theirs: StateRedisStorage, memory: MemoryStorage
+        self, theirs: StateRedisStorage, json_memory: MemoryStorage
     ) -> None:
         """A record without a state, which telebot makes of a reset, has none afterwards either."""
         theirs.reset_data(42, 42, bot_id=1)
         theirs.save(-100, 42, {"a": 1}, bot_id=1)
-        assert 2 == import_telebot_redis(theirs.redis, memory)
+        assert 2 == import_telebot_redis(theirs.redis, json_memory)
         assert read_states(theirs, STATE_PLACES[:2]) == read_states(
-            SessionStateStorage(memory), STATE_PLACES[:2]
+            SessionStateStorage(json_memory), STATE_PLACES[:2]
         )
 
     def test_what_goes_in_between_is_gone(
-        self, client: redis.Redis, server: Server, memory: MemoryStorage
+        self, client: redis.Redis, server: Server, json_memory: MemoryStorage
     ) -> None:
         """Records that are deleted after they were listed are not imported."""
         fill_states(StateRedisStorage(connection_pool=client.connection_pool))
         write_older(client)
         with Vanishing(port=server.port, socket_timeout=PATIENCE) as vanishing:
-            assert 0 == import_telebot_redis(vanishing, memory, bot_id=1)
+            assert 0 == import_telebot_redis(vanishing, json_memory, bot_id=1)
 
-    def test_the_server_is_only_read(self, memory: MemoryStorage) -> None:
+    def test_the_server_is_only_read(self, json_memory: MemoryStorage) -> None:
         """An import sends nothing but `SCAN`, `HGETALL` and `GET`, and leaves all as it was."""
         # A server of its own: on that of all tests there may be somebody who is not done yet.
         with Server() as server, server.client() as client:
@@ -192,13 +191,13 @@ class TestRedisServer:
             write_older(client)
             before = {name: client.dump(name) for name in client.scan_iter()}
             with Monitor(server) as monitor:
-                import_telebot_redis(client, memory, bot_id=1)
+                import_telebot_redis(client, json_memory, bot_id=1)
                 commands = set(monitor.so_far())
             after = {name: client.dump(name) for name in client.scan_iter()}
         assert ({"SCAN", "HGETALL", "GET"}, before) == (commands, after)
 
     def test_more_than_a_page_of_records_comes(
-        self, client: redis.Redis, memory: MemoryStorage
+        self, client: redis.Redis, json_memory: MemoryStorage
     ) -> None:
         """A server with more records than it gives at once is read to the end."""
         users = {str(number): state_record() for number in range(3)}
@@ -218,7 +217,7 @@ class TestRedisServer:
         ],
     )
     def test_what_is_damaged_is_named(
-        self, name: str, value: Any, reason: str, client: redis.Redis, memory: MemoryStorage
+        self, name: str, value: Any, reason: str, client: redis.Redis, json_memory: MemoryStorage
     ) -> None:
         """Something else by a name of telebot's is an error that shows no value."""
         if isinstance(value, dict):
@@ -226,17 +225,17 @@ class TestRedisServer:
         else:
             client.set(name, value)
         with pytest.raises(SessionError, match=reason) as raised:
-            import_telebot_redis(client, memory, bot_id=1)
-        assert (False, []) == ("secret" in str(raised.value), list(memory.keys()))
+            import_telebot_redis(client, json_memory, bot_id=1)
+        assert (False, []) == ("secret" in str(raised.value), list(json_memory.keys()))
 
-    def test_a_server_that_is_gone_is_named(self, memory: MemoryStorage) -> None:
+    def test_a_server_that_is_gone_is_named(self, json_memory: MemoryStorage) -> None:
         """A server that cannot be reached is an error with the client's as its cause."""
         with socket.socket() as gone:
             # Bound, so that no other server gets the port, and not listening.
             gone.bind(("127.0.0.1", 0))
             client = redis.Redis(port=gone.getsockname()[1], retry=Retry(NoBackoff(), 0))
             with client, pytest.raises(SessionError, match="list of its keys raised") as raised:
-                import_telebot_redis(client, memory)
+                import_telebot_redis(client, json_memory)
         assert redis.ConnectionError is type(raised.value.__cause__)
 
     def test_redis_is_not_imported(self) -> None:

@@ -11,7 +11,6 @@ import pytest
 from telebot import TeleBot, types
 from telebot.handler_backends import MemoryHandlerBackend
 
-import support.handlers
 from support.bots import Host, make_host
 from support.clocks import PATIENCE
 from support.handlers import KEY, KIND_CASES, REFUSED_HANDLERS, keep, note, said
@@ -30,10 +29,6 @@ from telesession.testing import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-
-storage = support.handlers.counted_storage
-sessions = support.handlers.counted_sessions
 
 
 def counting_bot(sessions: Sessions[Session], **options: Any) -> TeleBot:

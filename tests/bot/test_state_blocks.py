@@ -11,7 +11,6 @@ import pytest
 from telebot import TeleBot
 from telebot.storage import StateMemoryStorage, StatePickleStorage
 
-import support.bots
 from support.bots import CHAT, USER
 from support.clocks import PATIENCE
 from support.threads import OtherThread
@@ -22,9 +21,6 @@ from telesession.testing.storage_suite import in_threads
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-states = support.bots.states
-in_memory = support.bots.states_in_memory
 
 
 class TestUnlikeTelebots:
@@ -140,13 +136,15 @@ class TestUnlikeTelebots:
             kept.append(each.get_data(CHAT, USER))
         assert [{"a": [1]}, {"a": [1, 2]}] == kept
 
-    def test_what_is_given_in_a_block_is_a_copy(self, in_memory: SessionStateStorage) -> None:
+    def test_what_is_given_in_a_block_is_a_copy(
+        self, states_in_memory: SessionStateStorage
+    ) -> None:
         """Inside a block, too, `get_data` gives what belongs to the caller."""
-        in_memory.set_state(CHAT, USER, "here")
-        with in_memory.get_interactive_data(CHAT, USER) as data:
+        states_in_memory.set_state(CHAT, USER, "here")
+        with states_in_memory.get_interactive_data(CHAT, USER) as data:
             data["a"] = [1]
-            in_memory.get_data(CHAT, USER)["a"].append(2)
-        assert {"a": [1]} == in_memory.get_data(CHAT, USER)
+            states_in_memory.get_data(CHAT, USER)["a"].append(2)
+        assert {"a": [1]} == states_in_memory.get_data(CHAT, USER)
 
     def test_what_cannot_come_back_is_refused(self, storage: Storage) -> None:
         """A value that the codec cannot bring back names the record and its place, not itself."""

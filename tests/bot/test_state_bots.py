@@ -12,7 +12,6 @@ from telebot.states.sync import StateContext, StateMiddleware
 from telebot.storage import StateMemoryStorage, StateStorageBase
 from telebot.types import InlineKeyboardButton, InlineKeyboardMarkup
 
-import support.bots
 from support.bots import USER, Stage, Terminal, on_stage
 from support.clocks import PATIENCE
 from telesession import SessionStateStorage, SQLiteStorage
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pytest
-
-states = support.bots.states
 
 
 class Survey(StatesGroup):

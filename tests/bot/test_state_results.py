@@ -10,16 +10,12 @@ from hypothesis import given, settings, strategies as st
 from telebot.states import State, StatesGroup
 from telebot.storage import StateMemoryStorage
 
-import support.bots
 from support.bots import CHAT, USER
 from support.clocks import UNHURRIED
 from telesession import MemoryStorage, SessionStateStorage, Storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-states = support.bots.states
-in_memory = support.bots.states_in_memory
 
 
 class Order(StatesGroup):
@@ -288,7 +284,7 @@ class TestLikeTelebots:
         a_state_deleted_in_a_block(states)
         assert [] == list(storage.keys())
 
-    def test_a_missing_state_says_what_to_do(self, in_memory: SessionStateStorage) -> None:
+    def test_a_missing_state_says_what_to_do(self, states_in_memory: SessionStateStorage) -> None:
         """Adding data where there is no state names the record and the remedy."""
         with pytest.raises(RuntimeError, match=r"for ':::-100:42'.*call set_state first"):
-            in_memory.set_data(CHAT, USER, "a", 1)
+            states_in_memory.set_data(CHAT, USER, "a", 1)

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from telebot.storage import StateMemoryStorage, StateStorageBase
 
-import support.bots
 from support.bots import CHAT, USER
 from support.clocks import UNHURRIED
 from support.storages import SpyStore
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from freezegun.api import FrozenDateTimeFactory
-
-in_memory = support.bots.states_in_memory
 
 
 class TestInterface:
@@ -45,15 +42,15 @@ class TestInterface:
         )
         assert expected == actual
 
-    def test_it_is_a_storage_of_telebots(self, in_memory: SessionStateStorage) -> None:
+    def test_it_is_a_storage_of_telebots(self, states_in_memory: SessionStateStorage) -> None:
         """telebot may ask whether it is one of its storages."""
-        assert isinstance(in_memory, StateStorageBase)
+        assert isinstance(states_in_memory, StateStorageBase)
 
-    def test_repr_shows_no_state(self, in_memory: SessionStateStorage) -> None:
+    def test_repr_shows_no_state(self, states_in_memory: SessionStateStorage) -> None:
         """Its text says where the states are, and nothing of what they are."""
-        in_memory.set_state(CHAT, USER, "secret")
+        states_in_memory.set_state(CHAT, USER, "secret")
         shown = "<SessionStateStorage 'state:' in <MemoryStorage in a dict>>"
-        assert (shown, shown) == (repr(in_memory), str(in_memory))
+        assert (shown, shown) == (repr(states_in_memory), str(states_in_memory))
 
     @pytest.mark.parametrize(
         ("options", "error"),
@@ -103,10 +100,12 @@ class TestKeys:
         expected = [bot or "", business or "", thread or "", chat, user]
         assert [str(part) for part in expected] == parts
 
-    def test_what_meets_in_telebots_storages_does_not(self, in_memory: SessionStateStorage) -> None:
+    def test_what_meets_in_telebots_storages_does_not(
+        self, states_in_memory: SessionStateStorage
+    ) -> None:
         """A topic and a business connection of one text are two places; to telebot they are one."""
         found = []
-        for each in (in_memory, StateMemoryStorage()):
+        for each in (states_in_memory, StateMemoryStorage()):
             each.set_state(CHAT, USER, "topic", message_thread_id=7, bot_id=1)
             each.set_state(CHAT, USER, "business", business_connection_id="7", bot_id=1)
             found.append(each.get_state(CHAT, USER, message_thread_id=7, bot_id=1))

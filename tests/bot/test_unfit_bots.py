@@ -8,13 +8,9 @@ import pytest
 from telebot import TeleBot
 from telebot.async_telebot import AsyncTeleBot
 
-import support.handlers
 from support.handlers import REFUSED_HANDLERS, WAYS, Way, keep_both, state_of_bot
 from support.updates import TOKEN
 from telesession import Session, Sessions
-
-storage = support.handlers.counted_storage
-sessions = support.handlers.counted_sessions
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)

@@ -9,13 +9,9 @@ from typing import Any
 import pytest
 from telebot import TeleBot, apihelper, types
 
-import support.bots
 from support.bots import Log, MakeBot, said, wait
 from support.updates import ANNA, BORIS, update
 from telesession import use_sequential_workers
-
-make_bot = support.bots.make_bot
-make_sequential = support.bots.make_sequential
 
 
 def handle_kinds(bot: TeleBot) -> list[str]:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import support.bots
 from support.bots import DarknessError, Log, MakeBot, messages_in, polling_in_a_thread, said
 from support.clocks import PATIENCE
 from telesession.testing import BotAPI, RecordingExceptionHandler
@@ -14,10 +13,6 @@ from telesession.testing.storage_suite import in_thread
 
 if TYPE_CHECKING:
     from telebot import TeleBot, types
-
-make_bot = support.bots.make_bot
-make_sequential = support.bots.make_sequential
-make_either = support.bots.make_either
 
 
 def raise_on_one(bot: TeleBot, log: Log) -> None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from telebot import types
 
-import support.bots
 from support.bots import Log, MakeBot, close_pool, messages_in, poll_update, said, wait
 from support.clocks import PATIENCE
 from support.threads import start
@@ -15,9 +14,6 @@ from support.updates import ANNA, BORIS, message, private, update
 
 if TYPE_CHECKING:
     import pytest
-
-make_bot = support.bots.make_bot
-make_sequential = support.bots.make_sequential
 
 
 class WatchedRoom(threading.Condition):

@@ -9,7 +9,6 @@ import pytest
 from telebot import TeleBot, types
 from telebot.handler_backends import BaseMiddleware
 
-import support.bots
 from support.bots import (
     Log,
     MakeBot,
@@ -27,9 +26,6 @@ from telesession.testing import BotAPI, RecordingExceptionHandler, run_polling
 
 if TYPE_CHECKING:
     from support.bots import Stage
-
-make_bot = support.bots.make_bot
-make_sequential = support.bots.make_sequential
 
 
 def start_six_slow_ones(bot: TeleBot) -> list[str]:

@@ -17,7 +17,6 @@ import telebot
 from telebot import TeleBot, types
 from telebot.async_telebot import AsyncTeleBot
 
-import support.bots
 from support.bots import (
     Log,
     MakeBot,
@@ -36,9 +35,6 @@ from telesession.testing.storage_suite import in_thread
 
 if TYPE_CHECKING:
     from telesession.testing import BotAPI
-
-make_bot = support.bots.make_bot
-make_sequential = support.bots.make_sequential
 
 
 def test_it_has_what_telebot_uses_of_a_pool(make_bot: MakeBot) -> None:

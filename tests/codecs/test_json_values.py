@@ -13,7 +13,6 @@ import pytest
 from freezegun import freeze_time
 from hypothesis import given, strategies as st
 
-import support.values
 from support.storages import SpyStore
 from support.values import (
     CODEC,
@@ -30,8 +29,6 @@ from support.values import (
 )
 from telesession import JSONCodec, MemoryStorage, PickleCodec, Sessions, Storage, ttl
 from telesession.testing.storage_suite import in_threads
-
-storage = support.values.long_lived_storage
 
 
 @many

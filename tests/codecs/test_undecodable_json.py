@@ -10,7 +10,6 @@ from decimal import localcontext
 import pytest
 from hypothesis import given, strategies as st
 
-import support.values
 from support.values import (
     CODEC,
     MARKS,
@@ -60,8 +59,6 @@ BAD: dict[str, bytes] = {
     "deep-unclosed": b'{"fields":' * 100_000,
     "deep-tags": b'{"fields":{"a":' + b'{"$tuple":[' * 600 + b"]}" * 600 + b"}}",
 }
-
-storage = support.values.long_lived_storage
 
 
 @pytest.mark.parametrize("payload", list(BAD.values()), ids=list(BAD))

@@ -10,8 +10,6 @@ import pytest
 from cachetools import LRUCache
 from telebot import TeleBot
 
-import support.bots
-import support.handlers
 from support.bots import Host, TeaMiddleware
 from support.handlers import KEY, Cart, Handler, OutOfTeaError, keep, note, said
 from support.storages import SpyStorage, SpyStore, is_free
@@ -26,11 +24,6 @@ from telesession import (
     as_dict,
     with_session,
 )
-
-storage = support.handlers.counted_storage
-sessions = support.handlers.counted_sessions
-host_with_middlewares = support.bots.host_with_middlewares
-
 
 # Exceptions.
 

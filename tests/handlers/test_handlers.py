@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import support.handlers
 from support.handlers import (
     KEY,
     SESSION_PLACES,
@@ -30,9 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from support.bots import Host
-
-storage = support.handlers.counted_storage
-sessions = support.handlers.counted_sessions
 
 
 # The session's place, and what may be a handler.

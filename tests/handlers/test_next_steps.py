@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import pytest
 from telebot import TeleBot
 
-import support.handlers
 from support.clocks import PATIENCE
 from support.handlers import KEY, STEP_PLACES, Handler, note, said, signature_text
 from support.updates import ANNA, TOKEN, UPDATE_IDS, message as message_json, private
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from support.bots import Host
-
-storage = support.handlers.counted_storage
-sessions = support.handlers.counted_sessions
 
 
 class Shop:

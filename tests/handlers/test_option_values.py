@@ -11,11 +11,8 @@ from typing import Any
 
 import pytest
 
-import support.handlers
 from support.handlers import Cart, said
 from telesession import MemoryStorage, Sessions, Storage, session_key, with_session
-
-storage = support.handlers.counted_storage
 
 
 @dataclass

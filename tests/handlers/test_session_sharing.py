@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-import support.bots
-import support.handlers
 from support.bots import Host, TeaMiddleware
 from support.clocks import PATIENCE
 from support.handlers import KEY, Cart, Handler, OutOfTeaError, keep, note, said, signature_text
@@ -24,10 +22,6 @@ from telesession import (
     session_key,
     with_session,
 )
-
-storage = support.handlers.counted_storage
-sessions = support.handlers.counted_sessions
-host_with_middlewares = support.bots.host_with_middlewares
 
 
 def play(chat: Any, user: Any, tea: str) -> None:

@@ -9,17 +9,11 @@ import pytest
 from telebot import apihelper
 from telebot.handler_backends import CancelUpdate, ContinueHandling, SkipHandler
 
-import support.bots
-import support.handlers
 from support.bots import Host, TeaMiddleware
 from support.handlers import KEY, KIND_CASES, Handler, keep, note, said, signature_text
 from support.storages import is_free
 from support.updates import TOKEN, UpdateCase, register
 from telesession import MemoryStorage, Session, Sessions
-
-storage = support.handlers.counted_storage
-sessions = support.handlers.counted_sessions
-host_with_middlewares = support.bots.host_with_middlewares
 
 
 class Shop:

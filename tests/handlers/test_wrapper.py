@@ -8,16 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import support.handlers
 from support.handlers import KEY, Cart, Handler, keep, note, said, signature_text
 from support.storages import is_free
 from telesession import MemoryStorage, Session, Sessions, with_session
 
 if TYPE_CHECKING:
     from telebot import types
-
-storage = support.handlers.counted_storage
-sessions = support.handlers.counted_sessions
 
 
 def published_plain(message: types.Message, data: dict[str, Any], bot: Any = None) -> int: ...

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import support.clocks
-import support.sessions
 from support.sessions import (
     BEGINNINGS,
     KEY,
@@ -45,10 +43,7 @@ if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
     from telebot import types
 
-
-clock = support.clocks.module_clock
-storage = support.sessions.noting_storage
-handle = support.sessions.handle
+pytestmark = pytest.mark.usefixtures("frozen_module")
 
 
 # A handler that raises leaves no trace

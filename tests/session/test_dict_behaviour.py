@@ -9,16 +9,20 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
-import support.clocks
 from support.sessions import MAKERS, METHOD_NAMES, READINGS, Make, every_make, every_reading
 from telesession import MemoryStorage, Session, Sessions, as_dict, ttl
 
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
 
-clock = support.clocks.module_clock
+pytestmark = pytest.mark.usefixtures("frozen_module")
+
+# The clock may go on from one example to the next.
+MANY_EXAMPLES = settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 @every_make
@@ -281,7 +285,7 @@ def outcome(operation: Callable[..., Any], mapping: Any, args: tuple[Any, ...]) 
 
 
 @pytest.mark.parametrize("marked", [False, True], ids=["plain", "expiring"])
-@settings(max_examples=100, deadline=None)
+@MANY_EXAMPLES
 @given(steps=STEPS, fields=MODEL_FIELDS)
 def test_a_session_behaves_like_a_dict(
     clock: FrozenDateTimeFactory, marked: bool, steps: list[Any], fields: dict[str, int]
@@ -300,7 +304,7 @@ def test_a_session_behaves_like_a_dict(
     assert (model or None) == sessions.peek(1)
 
 
-@settings(max_examples=100, deadline=None)
+@MANY_EXAMPLES
 @given(
     fields=st.dictionaries(NAMES_BUT_KEYS, NUMBERS, min_size=1),
     expiring=st.sets(NAMES_BUT_KEYS, min_size=1),

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import support.clocks
 from support.sessions import (
     KEY,
     UPDATE,
@@ -37,8 +36,7 @@ if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
     from telebot import types
 
-
-clock = support.clocks.module_clock
+pytestmark = pytest.mark.usefixtures("frozen_module")
 
 
 @pytest.fixture

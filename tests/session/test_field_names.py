@@ -9,17 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import support.clocks
-import support.sessions
 from support.sessions import Make, every_make
 from telesession import Session, Sessions, ttl, ttl_left
 
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
 
-clock = support.clocks.module_clock
-storage = support.sessions.plain_storage
-sessions = support.sessions.plain_sessions
+pytestmark = pytest.mark.usefixtures("frozen_module")
 
 
 class Mood(enum.StrEnum):

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography.fernet import Fernet
 
-import support.clocks
-import support.storages
 from support.sessions import set_fields
 from support.storages import FIELDS, SpyStorage, fields_by_key, payloads, record_of
 from telesession import (
@@ -29,12 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from freezegun.api import FrozenDateTimeFactory
-
-
-clock = support.clocks.clock
-kind = support.storages.storage_kind
-storage = support.storages.moved_storage
-frozen_storage = support.storages.frozen_moved_storage
 
 
 @pytest.mark.parametrize(
@@ -120,17 +112,17 @@ def interrupt_move(storage: Storage, sessions: Sessions[Session]) -> None:
     storage.set("1", payload)
 
 
-def test_to_repeat_an_interrupted_move_ends_it(storage: Storage) -> None:
+def test_to_repeat_an_interrupted_move_ends_it(moved_storage: Storage) -> None:
     """What both records say is the same, in whatever bytes: the old one goes, once and for all."""
-    sessions = Sessions(storage=storage)
+    sessions = Sessions(storage=moved_storage)
     set_fields(sessions, "1", **FIELDS, code=ttl("1234", 1000))
-    before = record_of(storage, "1")
-    interrupt_move(storage, sessions)
+    before = record_of(moved_storage, "1")
+    interrupt_move(moved_storage, sessions)
 
     moved = [sessions.move("1", "2"), sessions.move("1", "2")]
 
     assert ([True, False], ["2"]) == (moved, list(sessions.keys()))
-    assert before == record_of(storage, "2")
+    assert before == record_of(moved_storage, "2")
 
 
 def test_an_interrupted_move_survives_a_new_key_of_the_codec() -> None:
@@ -149,12 +141,12 @@ def test_an_interrupted_move_survives_a_new_key_of_the_codec() -> None:
 
 
 def test_the_end_of_an_interrupted_move_is_a_use(
-    frozen_storage: Storage, clock: FrozenDateTimeFactory
+    frozen_moved_storage: Storage, clock: FrozenDateTimeFactory
 ) -> None:
     """The `lifetime` begins anew with the move that ends it, not with the one that began it."""
-    sessions = Sessions(storage=frozen_storage, lifetime=100)
+    sessions = Sessions(storage=frozen_moved_storage, lifetime=100)
     set_fields(sessions, "1", counter=1)
-    interrupt_move(frozen_storage, sessions)
+    interrupt_move(frozen_moved_storage, sessions)
     clock.tick(90)
 
     sessions.move("1", "2")
@@ -163,15 +155,15 @@ def test_the_end_of_an_interrupted_move_is_a_use(
     assert {"counter": 1} == sessions.peek("2")
 
 
-def test_an_interrupted_move_does_not_undo_what_came_after(storage: Storage) -> None:
+def test_an_interrupted_move_does_not_undo_what_came_after(moved_storage: Storage) -> None:
     """Once the new session has changed it is another one: refused, and neither is changed."""
-    sessions = Sessions(storage=storage)
+    sessions = Sessions(storage=moved_storage)
     set_fields(sessions, "1", counter=1)
-    interrupt_move(storage, sessions)
+    interrupt_move(moved_storage, sessions)
     set_fields(sessions, "2", counter=2)
-    before = payloads(storage)
+    before = payloads(moved_storage)
 
     with pytest.raises(SessionError, match="already"):
         sessions.move("1", "2")
 
-    assert before == payloads(storage)
+    assert before == payloads(moved_storage)

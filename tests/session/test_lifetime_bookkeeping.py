@@ -13,13 +13,12 @@ from cachetools import FIFOCache, LFUCache, LRUCache, RRCache, TLRUCache, TTLCac
 from freezegun import freeze_time
 from hypothesis import given, settings, strategies as st
 
-import support.clocks
 from support.clocks import DAY, START, monotonic
 from support.sessions import JUST_BEFORE, LIFETIME, fields_of, set_fields
 from telesession import MemoryStorage, Sessions, ttl
 
-clock = support.clocks.clock
-frozen_module = support.clocks.frozen_module
+pytestmark = pytest.mark.usefixtures("frozen_module")
+
 
 LONG = 10**6
 

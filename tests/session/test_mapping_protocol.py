@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 from test import mapping_tests
 
-import support.clocks
 from telesession import MemoryStorage, Session, Sessions, ttl
 
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
 
-clock = support.clocks.module_clock
+pytestmark = pytest.mark.usefixtures("frozen_module")
 
 
 # Fields are attributes and items at once

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import support.storages
 from support.clocks import PATIENCE
 from support.handlers import NEW_KEY, OLD_KEY, by_chats
 from support.sessions import set_fields
@@ -20,20 +19,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-kind = support.storages.storage_kind
-storage = support.storages.moved_storage
-
-
 @pytest.mark.parametrize("used", ["1", "2"])
 def test_a_move_waits_for_those_who_use_one_of_the_two(
-    used: str, storage: Storage, monkeypatch: pytest.MonkeyPatch
+    used: str, moved_storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a handler does with the old session while the move waits moves with it."""
-    sessions = Sessions(storage=storage)
+    sessions = Sessions(storage=moved_storage)
     set_fields(sessions, "1", counter=1)
     with OtherThread() as other:
         with sessions.open(used) as session:
-            asked = Asked(storage, monkeypatch)
+            asked = Asked(moved_storage, monkeypatch)
             moving = other.submit(sessions.move, "1", "2")
             assert asked.event(used).wait(PATIENCE)
             assert False is moving.done()
@@ -46,18 +41,18 @@ def test_a_move_waits_for_those_who_use_one_of_the_two(
 
 
 @pytest.mark.parametrize("busy", ["1", "2"])
-def test_a_move_gives_up_after_the_lock_timeout(busy: str, storage: Storage) -> None:
+def test_a_move_gives_up_after_the_lock_timeout(busy: str, moved_storage: Storage) -> None:
     """A session that stays busy: `LockTimeoutError` with its key, and nothing has changed."""
-    sessions = Sessions(storage=storage, lock_timeout=0, prefix="shop:")
+    sessions = Sessions(storage=moved_storage, lock_timeout=0, prefix="shop:")
     set_fields(sessions, "1", counter=1)
-    before = payloads(storage)
+    before = payloads(moved_storage)
 
-    with storage.hold(f"shop:{busy}"), pytest.raises(LockTimeoutError) as caught:
+    with moved_storage.hold(f"shop:{busy}"), pytest.raises(LockTimeoutError) as caught:
         sessions.move("1", "2")
 
     assert (f"shop:{busy}", 0) == (caught.value.key, caught.value.seconds)
-    assert before == payloads(storage)
-    assert [True, True] == [is_free(storage, f"shop:{key}") for key in "12"]
+    assert before == payloads(moved_storage)
+    assert [True, True] == [is_free(moved_storage, f"shop:{key}") for key in "12"]
 
 
 def increment(sessions: Sessions[Session], times: int) -> None:
@@ -85,9 +80,9 @@ def count_on_the_move(storage: Storage, threads: int, times: int) -> dict[str, A
     return fields_by_key(sessions)
 
 
-def test_increments_during_moves_are_not_lost(storage: Storage) -> None:
+def test_increments_during_moves_are_not_lost(moved_storage: Storage) -> None:
     """Threads count under both keys while others move the session to and fro: all is counted."""
-    left = count_on_the_move(storage, threads=3, times=25)
+    left = count_on_the_move(moved_storage, threads=3, times=25)
 
     assert [{"counter": 75}] == list(left.values())
 
@@ -124,9 +119,9 @@ def test_without_locks_increments_during_moves_are_lost() -> None:
     assert [{"counter": 1}] != list(left.values())
 
 
-def test_moves_that_cross_do_not_wait_for_each_other_forever(storage: Storage) -> None:
+def test_moves_that_cross_do_not_wait_for_each_other_forever(moved_storage: Storage) -> None:
     """Moves between the same keys take their locks in one order, whichever way they go."""
-    sessions = Sessions(storage=storage, lock_timeout=PATIENCE)
+    sessions = Sessions(storage=moved_storage, lock_timeout=PATIENCE)
     set_fields(sessions, "1", counter=1)
 
     def move_often(old: str, new: str) -> None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import support.clocks
-import support.storages
 from support.sessions import fields_of, set_fields
 from support.storages import (
     ENCRYPTED,
@@ -36,21 +35,16 @@ if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
 
 
-clock = support.clocks.clock
-kind = support.storages.storage_kind
-storage = support.storages.moved_storage
-frozen_storage = support.storages.frozen_moved_storage
-
 # A session gets another key.
 
 
 @pytest.mark.parametrize("prefix", ["", "shop:"])
 @pytest.mark.parametrize(("old", "new"), [("1", "2"), (2, 1), ("chat:-5", "chat:-1005")])
 def test_a_session_moves_with_its_fields(
-    old: str | int, new: str | int, prefix: str, storage: Storage
+    old: str | int, new: str | int, prefix: str, moved_storage: Storage
 ) -> None:
     """All fields come along, with their types, to the other key; others stay where they are."""
-    sessions = Sessions(storage=storage, prefix=prefix)
+    sessions = Sessions(storage=moved_storage, prefix=prefix)
     set_fields(sessions, old, **FIELDS)
     set_fields(sessions, "other", **FIELDS)
 
@@ -64,9 +58,9 @@ def test_a_session_moves_with_its_fields(
     assert (None, FIELDS) == (sessions.peek(old), sessions.peek("other"))
 
 
-def test_a_session_moves_back_and_on(storage: Storage) -> None:
+def test_a_session_moves_back_and_on(moved_storage: Storage) -> None:
     """A key that a session has left is free for the next one."""
-    sessions = Sessions(storage=storage)
+    sessions = Sessions(storage=moved_storage)
     set_fields(sessions, "1", counter=1)
 
     moved = [sessions.move(*keys) for keys in ("12", "21", "13")]
@@ -79,16 +73,18 @@ def test_a_session_moves_back_and_on(storage: Storage) -> None:
     )
 
 
-def test_deadlines_move_exactly(frozen_storage: Storage, clock: FrozenDateTimeFactory) -> None:
+def test_deadlines_move_exactly(
+    frozen_moved_storage: Storage, clock: FrozenDateTimeFactory
+) -> None:
     """A field with a lifetime ends when it would have ended, also one that is over already."""
-    sessions = Sessions(storage=frozen_storage)
+    sessions = Sessions(storage=frozen_moved_storage)
     set_fields(sessions, "1", code=ttl("1234", 100), gone=ttl("5678", 10), name="Anna")
-    before = record_of(frozen_storage, "1")
+    before = record_of(frozen_moved_storage, "1")
     clock.tick(60)
 
     sessions.move("1", "2")
 
-    assert before == record_of(frozen_storage, "2")
+    assert before == record_of(frozen_moved_storage, "2")
     with sessions.open("2") as session:
         assert (40, {"code": "1234", "name": "Anna"}) == (ttl_left(session, "code"), dict(session))
     clock.tick(40 - support.clocks.MICROSECOND)
@@ -98,10 +94,10 @@ def test_deadlines_move_exactly(frozen_storage: Storage, clock: FrozenDateTimeFa
 
 
 def test_a_moved_mark_outlives_its_value(
-    frozen_storage: Storage, clock: FrozenDateTimeFactory
+    frozen_moved_storage: Storage, clock: FrozenDateTimeFactory
 ) -> None:
     """A field that is over when it moves has its full lifetime once it is assigned again."""
-    sessions = Sessions(storage=frozen_storage)
+    sessions = Sessions(storage=frozen_moved_storage)
     set_fields(sessions, "1", code=ttl("1234", 100), name="Anna")
     clock.tick(100)
 
@@ -114,9 +110,9 @@ def test_a_moved_mark_outlives_its_value(
     assert {"name": "Anna"} == sessions.peek("2")
 
 
-def test_a_move_is_a_use(frozen_storage: Storage, clock: FrozenDateTimeFactory) -> None:
+def test_a_move_is_a_use(frozen_moved_storage: Storage, clock: FrozenDateTimeFactory) -> None:
     """The `lifetime` of a session begins anew when it moves."""
-    sessions = Sessions(storage=frozen_storage, lifetime=100)
+    sessions = Sessions(storage=frozen_moved_storage, lifetime=100)
     set_fields(sessions, "1", counter=1)
     clock.tick(90)
 
@@ -129,10 +125,10 @@ def test_a_move_is_a_use(frozen_storage: Storage, clock: FrozenDateTimeFactory) 
 
 
 def test_a_session_whose_lifetime_is_over_does_not_move(
-    frozen_storage: Storage, clock: FrozenDateTimeFactory
+    frozen_moved_storage: Storage, clock: FrozenDateTimeFactory
 ) -> None:
     """What has expired is not there to be moved, and is not there to be in the way."""
-    sessions = Sessions(storage=frozen_storage, lifetime=100)
+    sessions = Sessions(storage=frozen_moved_storage, lifetime=100)
     set_fields(sessions, "1", counter=1)
     clock.tick(50)
     set_fields(sessions, "2", counter=2)
@@ -166,23 +162,26 @@ def test_a_session_that_expires_on_its_way_was_moved(clock: FrozenDateTimeFactor
 
 
 @pytest.mark.parametrize("version", [1, 2, 3], ids=["newer", "same", "older"])
-def test_the_version_of_a_record_stays(version: int, storage: Storage) -> None:
+def test_the_version_of_a_record_stays(version: int, moved_storage: Storage) -> None:
     """A move neither migrates nor stamps: not a record of an older version, nor of a newer one."""
 
     def rename(fields):
         fields["count"] = fields.pop("counter")
 
-    written = Sessions(storage=storage, version=2)
+    written = Sessions(storage=moved_storage, version=2)
     set_fields(written, "1", counter=3)
-    before = record_of(storage, "1")
+    before = record_of(moved_storage, "1")
     mover = Sessions(
-        storage=storage, version=version, migrations={3: rename} if version == 3 else {}
+        storage=moved_storage, version=version, migrations={3: rename} if version == 3 else {}
     )
 
     mover.move("1", "2")
 
-    assert ({"fields": {"counter": 3}, "version": 2}, before) == (before, record_of(storage, "2"))
-    reader = Sessions(storage=storage, version=3, migrations={3: rename})
+    assert ({"fields": {"counter": 3}, "version": 2}, before) == (
+        before,
+        record_of(moved_storage, "2"),
+    )
+    reader = Sessions(storage=moved_storage, version=3, migrations={3: rename})
     assert {"count": 3} == reader.peek("2")
 
 
@@ -204,53 +203,53 @@ def test_a_payload_is_made_for_its_new_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("there", [False, True], ids=["nothing-there", "one-there"])
-def test_where_there_is_none_nothing_happens(there: bool, storage: Storage) -> None:
+def test_where_there_is_none_nothing_happens(there: bool, moved_storage: Storage) -> None:
     """No session to move: false, and one that is under the new key stays as it is."""
-    sessions = Sessions(storage=storage)
+    sessions = Sessions(storage=moved_storage)
     if there:
         set_fields(sessions, "2", counter=2)
-    before = payloads(storage)
+    before = payloads(moved_storage)
 
-    assert (False, before) == (sessions.move("1", "2"), payloads(storage))
+    assert (False, before) == (sessions.move("1", "2"), payloads(moved_storage))
 
 
-def test_a_move_to_another_session_is_refused(storage: Storage) -> None:
+def test_a_move_to_another_session_is_refused(moved_storage: Storage) -> None:
     """Another session under the new key: an error that names both, and neither is changed."""
-    sessions = Sessions(storage=storage, prefix="shop:")
+    sessions = Sessions(storage=moved_storage, prefix="shop:")
     set_fields(sessions, "1", secret=SECRET, code=ttl(SECRET, 1000))
     set_fields(sessions, "2", secret=SECRET)
-    before = payloads(storage)
+    before = payloads(moved_storage)
 
     with pytest.raises(SessionError, match=r"'shop:1' to 'shop:2'.*already.*delete") as caught:
         sessions.move("1", "2")
 
     assert (SessionError, False) == (type(caught.value), SECRET in str(caught.value))
-    assert before == payloads(storage)
-    assert [True, True] == [is_free(storage, key) for key in before]
+    assert before == payloads(moved_storage)
+    assert [True, True] == [is_free(moved_storage, key) for key in before]
 
 
 @pytest.mark.parametrize("damaged", ["1", "2"])
-def test_a_damaged_record_is_not_moved(damaged: str, storage: Storage) -> None:
+def test_a_damaged_record_is_not_moved(damaged: str, moved_storage: Storage) -> None:
     """A record that cannot be read, on either side: an error with its key, and all stays."""
-    sessions = Sessions(storage=storage)
+    sessions = Sessions(storage=moved_storage)
     set_fields(sessions, "1", counter=1)
-    storage.set(damaged, f"\x80\x05{SECRET}".encode("latin-1"))
-    before = payloads(storage)
+    moved_storage.set(damaged, f"\x80\x05{SECRET}".encode("latin-1"))
+    before = payloads(moved_storage)
 
     with pytest.raises(DecodeError) as caught:
         sessions.move("1", "2")
 
     assert (damaged, False) == (caught.value.key, SECRET in str(caught.value))
-    assert before == payloads(storage)
-    assert [True, True] == [is_free(storage, key) for key in "12"]
+    assert before == payloads(moved_storage)
+    assert [True, True] == [is_free(moved_storage, key) for key in "12"]
 
 
 @pytest.mark.parametrize("name", ["one", "two"])
 @pytest.mark.parametrize("opened", ["1", "2"])
-def test_a_handler_cannot_move_what_it_has(opened: str, name: str, storage: Storage) -> None:
+def test_a_handler_cannot_move_what_it_has(opened: str, name: str, moved_storage: Storage) -> None:
     """In a handler that has one of the two: an error at once, which no time-out has to end."""
-    sessions = Sessions(storage=storage, lock_timeout=0)
-    others = {"one": sessions, "two": Sessions(storage=storage, name="two", lock_timeout=0)}
+    sessions = Sessions(storage=moved_storage, lock_timeout=0)
+    others = {"one": sessions, "two": Sessions(storage=moved_storage, name="two", lock_timeout=0)}
     set_fields(sessions, "1", counter=1)
 
     with sessions.open(opened) as session:
@@ -264,9 +263,9 @@ def test_a_handler_cannot_move_what_it_has(opened: str, name: str, storage: Stor
     assert expected == fields_by_key(sessions)
 
 
-def test_a_handler_can_move_other_sessions(storage: Storage) -> None:
+def test_a_handler_can_move_other_sessions(moved_storage: Storage) -> None:
     """A handler that has a third session moves those of others like everybody."""
-    sessions = Sessions(storage=storage)
+    sessions = Sessions(storage=moved_storage)
     set_fields(sessions, "1", counter=1)
 
     with sessions.open("3") as session:
@@ -291,9 +290,9 @@ def test_a_move_to_the_same_key_says_whether_there_is_one(key: str | int) -> Non
 
 
 @pytest.mark.parametrize("keys", [("", "2"), ("1", ""), (None, "2"), ("1", 2.5), ("1", True)])
-def test_what_is_no_key_is_refused(keys: tuple[Any, Any], storage: Storage) -> None:
+def test_what_is_no_key_is_refused(keys: tuple[Any, Any], moved_storage: Storage) -> None:
     """A key is a non-empty `str` or an `int`; anything else is a `TypeError`, and nothing moves."""
-    sessions = Sessions(storage=storage)
+    sessions = Sessions(storage=moved_storage)
     set_fields(sessions, "1", counter=1)
 
     with pytest.raises(TypeError, match="key of a session"):

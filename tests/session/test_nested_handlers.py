@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import support.clocks
-import support.sessions
 from support.clocks import PATIENCE
 from support.sessions import (
     KEY,
@@ -29,10 +27,7 @@ from telesession import LockTimeoutError, Session, Sessions, as_dict, forget, sa
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
 
-
-clock = support.clocks.module_clock
-storage = support.sessions.noting_storage
-handle = support.sessions.handle
+pytestmark = pytest.mark.usefixtures("frozen_module")
 
 
 def test_inner_handler_gets_the_very_session_of_the_outer(

@@ -13,8 +13,6 @@ import pytest
 from cachetools import LRUCache, TTLCache
 from hypothesis import given, settings, strategies as st
 
-import support.clocks
-import support.sessions
 from support.sessions import FIELD_NAMES, FIELD_VALUES
 from support.values import logged_failure
 from telesession import (
@@ -37,8 +35,7 @@ from telesession import (
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
 
-clock = support.clocks.module_clock
-storage = support.sessions.plain_storage
+pytestmark = pytest.mark.usefixtures("frozen_module")
 
 
 @settings(max_examples=40, deadline=None)

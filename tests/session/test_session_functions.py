@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import support.clocks
-import support.sessions
 from support.sessions import Make, every_make
 from support.updates import ANNA, message_of
 from telesession import (
@@ -35,9 +33,7 @@ if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
     from telebot import types
 
-clock = support.clocks.module_clock
-storage = support.sessions.plain_storage
-sessions = support.sessions.plain_sessions
+pytestmark = pytest.mark.usefixtures("frozen_module")
 
 
 # The functions on a session

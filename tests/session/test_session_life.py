@@ -13,8 +13,6 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from telebot import types
 
-import support.clocks
-import support.sessions
 from support.sessions import FIELD_NAMES, FIELD_VALUES
 from support.storages import SpyStore
 from support.updates import ANNA, BORIS, message_of
@@ -33,9 +31,7 @@ from telesession import (
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
 
-clock = support.clocks.module_clock
-storage = support.sessions.plain_storage
-sessions = support.sessions.plain_sessions
+pytestmark = pytest.mark.usefixtures("frozen_module")
 
 
 # initial

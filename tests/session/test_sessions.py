@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import support.clocks
-import support.sessions
 from support.sessions import fail_in
 from support.updates import ANNA, message_of
 from telesession import MemoryStorage, Session, Sessions, save, session_key, ttl
@@ -16,9 +14,7 @@ if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
     from telebot import types
 
-clock = support.clocks.module_clock
-storage = support.sessions.plain_storage
-sessions = support.sessions.plain_sessions
+pytestmark = pytest.mark.usefixtures("frozen_module")
 
 
 def test_open_and_a_handler_see_one_session(storage: MemoryStorage) -> None:

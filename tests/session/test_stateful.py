@@ -23,7 +23,6 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-import support.clocks
 from support.clocks import monotonic
 from support.servers import FrozenRedisStorage
 from telesession import (
@@ -44,7 +43,6 @@ from telesession.storage.sqlite import SQLiteStorage
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
 
-clock = support.clocks.clock
 
 FOR_AGES = 10.0**9
 CI = settings(

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import support.clocks
-import support.sessions
 from support.sessions import (
     KEY,
     Change,
@@ -33,10 +31,7 @@ if TYPE_CHECKING:
 
     from support.storages import SpyStorage
 
-
-clock = support.clocks.module_clock
-storage = support.sessions.noting_storage
-handle = support.sessions.handle
+pytestmark = pytest.mark.usefixtures("frozen_module")
 
 
 class Unloadable:

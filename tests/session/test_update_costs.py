@@ -9,18 +9,14 @@ from datetime import timedelta
 
 import pytest
 
-import support.clocks
-import support.sessions
 from support.clocks import START
 from support.sessions import LIFETIME, Address, Colour, fields_of, set_fields
 from support.storages import ONE_USE
 from support.updates import message_from
 from telesession import Sessions, as_dict, forget, save, session_key, ttl, with_session
 
-clock = support.clocks.clock
-frozen_module = support.clocks.frozen_module
-storage = support.sessions.counted_storage
-sessions = support.sessions.sliding_sessions
+pytestmark = pytest.mark.usefixtures("frozen_module")
+
 
 # Each copy of this set, and of its copy, iterates in another order.
 TURNING = {6, 14, 22}
@@ -81,23 +77,23 @@ class TestTraffic:
             pass
         assert calls == storage.calls
 
-    def test_a_handler_that_raises_writes_nothing(self, storage, sessions):
+    def test_a_handler_that_raises_writes_nothing(self, storage, sliding_sessions):
         """A handler that raises costs one read and changes nothing."""
 
         def fail():
-            with sessions.open("1") as session:
+            with sliding_sessions.open("1") as session:
                 session.other = 2
                 raise ZeroDivisionError
 
-        set_fields(sessions, other=1)
+        set_fields(sliding_sessions, other=1)
         storage.calls.clear()
         with pytest.raises(ZeroDivisionError):
             fail()
         assert (1, 0, 0) == tuple(storage.calls[name] for name in ("get", "set", "delete"))
 
-    def test_a_save_is_the_one_write_when_nothing_follows(self, storage, sessions):
+    def test_a_save_is_the_one_write_when_nothing_follows(self, storage, sliding_sessions):
         """After `save` the commit writes only what has changed since."""
-        with sessions.open("1") as session:
+        with sliding_sessions.open("1") as session:
             session.other = 1
             save(session)
         assert (1, 1) == (storage.calls["get"], storage.calls["set"])

@@ -24,11 +24,6 @@ def add_history(fields: dict[str, Any]) -> None:
 MIGRATIONS = {7: add_history, 2: rename, 3: double}
 
 
-@pytest.fixture
-def storage() -> MemoryStorage:
-    return MemoryStorage()
-
-
 def store(storage: MemoryStorage, version: int = 0, **fields: Any) -> bytes:
     """Put a record of a former program into the storage."""
     with Sessions(storage=storage, version=version).open(1) as session:

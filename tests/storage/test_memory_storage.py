@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cachetools import FIFOCache, LFUCache, LRUCache, RRCache, TLRUCache, TTLCache
 
-import support.clocks
 from support.clocks import PATIENCE, monotonic
 from telesession import MemoryStorage, Sessions, Storage, StorageError
 from telesession.testing.storage_suite import FOR_AGES, in_thread, in_threads, try_hold
@@ -21,9 +20,6 @@ if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
 
 SECRET = "hunter2"
-
-
-clock = support.clocks.clock
 
 
 class Turnstile(MutableMapping[str, bytes]):

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import support.clocks
 from support.clocks import PATIENCE
 from support.processes import KEYS, make_sessions, open_storage, run
 from support.servers import FrozenRedisStorage, patient_url
@@ -16,8 +15,6 @@ from telesession import Storage, ttl, ttl_left
 
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
-
-clock = support.clocks.clock
 
 
 @pytest.fixture(params=["file", "server"])

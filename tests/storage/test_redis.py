@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import support.clocks
 import support.redis_storages
 from support.clocks import DAY
 from support.redis_storages import count, handle, update
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     import redis
     from freezegun.api import FrozenDateTimeFactory
 
-clock = support.clocks.clock
 server = support.redis_storages.server
 storage = support.redis_storages.storage
 other = support.redis_storages.other

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings, strategies as st
 
-import support.clocks
 import support.sqlite_files
 from support.sqlite_files import begun, count, counters, trace
 from support.storages import FrozenClockSuite
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
     from freezegun.api import FrozenDateTimeFactory
 
-clock = support.clocks.clock
 path = support.sqlite_files.path
 storage = support.sqlite_files.storage
 other = support.sqlite_files.other

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     from telesession.locks import LockTable
 
-clock = support.clocks.clock
 path = support.sqlite_files.path
 storage = support.sqlite_files.storage
 other = support.sqlite_files.other

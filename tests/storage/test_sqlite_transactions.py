@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import support.clocks
 import support.sqlite_files
 from support.clocks import PATIENCE
 from support.servers import wait_until
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
     from freezegun.api import FrozenDateTimeFactory
 
-clock = support.clocks.clock
 path = support.sqlite_files.path
 storage = support.sqlite_files.storage
 admin = support.sqlite_files.admin

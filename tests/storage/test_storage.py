@@ -12,7 +12,6 @@ import pytest
 from cachetools import FIFOCache, LFUCache, LRUCache, RRCache, TLRUCache, TTLCache
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-import support.clocks
 from support.clocks import monotonic
 from telesession import MemoryStorage, SessionError, Storage, StorageError
 from telesession.testing.storage_suite import FOR_AGES, StorageSuite
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
 from support.storages import FiveMethods, FrozenClockSuite
 
 EXAMPLE = Path(__file__).parents[2] / "examples/custom_storage.py"
-
-
-clock = support.clocks.clock
 
 
 STORAGES: dict[str, Callable[[], Storage]] = {

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import support.clocks
 from support.clocks import PATIENCE
 from telesession.storage.base import Hold
 from telesession.testing.storage_suite import StorageSuite
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
         Storage,
     )
 from support.storages import FiveMethods, FrozenClockSuite, deadline_in
-
-clock = support.clocks.clock
 
 
 class EndsPayloadsAtNul(FiveMethods):

@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from telebot import TeleBot, types, util
 from telebot.handler_backends import BaseMiddleware
 
@@ -23,14 +22,12 @@ from support.clocks import PATIENCE
 from support.threads import start
 from support.updates import ANNA, BOT, CLARA, GROUP, TOKEN, button_press, message, private, update
 from telesession import (
-    JSONCodec,
     MemoryStorage,
     Sessions,
     SessionStateStorage,
     Storage,
     ask,
     use_questions,
-    use_sequential_workers,
 )
 from telesession.bot.workers import stop_workers
 from telesession.testing import (
@@ -45,6 +42,8 @@ from telesession.testing.storage_suite import in_thread
 
 if TYPE_CHECKING:
     from types import ModuleType
+
+    import pytest
 
     from telesession.testing import Polling
 
@@ -110,12 +109,6 @@ def make_host(*modes: str) -> Iterator[Host]:
     host = Host(threaded="threads" in modes, use_class_middlewares="class-middlewares" in modes)
     yield host
     host.close()
-
-
-@pytest.fixture(params=["one-thread", "threads"])
-def host_with_middlewares(request: pytest.FixtureRequest) -> Iterator[Host]:
-    """A bot that looks at the signatures of its handlers."""
-    yield from make_host(request.param, "class-middlewares")
 
 
 class TeaMiddleware(BaseMiddleware):
@@ -354,40 +347,6 @@ def poll_update(number: int) -> types.Update:
     return update("poll", {**poll, **flags, "type": "regular"})
 
 
-@pytest.fixture
-def make_bot() -> Iterator[MakeBot]:
-    """Makes bots with threads, whose workers end with the test."""
-    bots = []
-
-    def make(num_threads: int = 2, **options: Any) -> TeleBot:
-        bots.append(TeleBot(TOKEN, num_threads=num_threads, **options))
-        return bots[-1]
-
-    yield make
-    for bot in bots:
-        close_pool(bot.worker_pool)
-
-
-@pytest.fixture
-def make_sequential(make_bot: MakeBot) -> MakeBot:
-    """Makes bots whose workers are sequential."""
-
-    def make(num_threads: int = 2, *, workers: Any = None, **options: Any) -> TeleBot:
-        bot = make_bot(num_threads, **options)
-        use_sequential_workers(bot, **(workers or {}))
-        return bot
-
-    return make
-
-
-@pytest.fixture(params=["telebot's", "sequential"])
-def make_either(request: pytest.FixtureRequest) -> MakeBot:
-    """Makes bots with the one pool, then with the other."""
-    name = "make_bot" if request.param == "telebot's" else "make_sequential"
-    make: MakeBot = request.getfixturevalue(name)
-    return make
-
-
 def close_pool(pool: Any) -> None:
     """Close a pool, without waiting for workers of telebot to look up by themselves."""
     if isinstance(pool, util.ThreadPool):
@@ -447,18 +406,6 @@ def messages_in(caplog: pytest.LogCaptureFixture) -> list[str]:
 CHAT, USER = -100, 42
 
 
-@pytest.fixture
-def states(storage: Storage) -> SessionStateStorage:
-    """States in an empty storage."""
-    return SessionStateStorage(storage)
-
-
-@pytest.fixture
-def states_in_memory() -> SessionStateStorage:
-    """States in memory, for what no storage sees."""
-    return SessionStateStorage(MemoryStorage())
-
-
 StatePlace = dict[str, Any]
 
 # What telebot tells apart, and what might be mistaken for something else.
@@ -481,19 +428,6 @@ STATE_PLACES: list[StatePlace] = [
     {"chat_id": -100, "user_id": None, "bot_id": 1},
 ]
 WHEN = datetime.datetime(2024, 2, 29, 12, 30, 15, 5)
-
-
-@pytest.fixture
-def json_memory() -> MemoryStorage:
-    """An empty storage with the codec of those that outlive a process."""
-    return MemoryStorage(codec=JSONCodec())
-
-
-@pytest.fixture
-def pickle_path(tmp_path: Path) -> Path:
-    """Where a file of telebot's will be."""
-    (tmp_path / ".state-save").mkdir()
-    return tmp_path / ".state-save" / "states.pkl"
 
 
 def fill_states(states: Any, places: list[StatePlace] = STATE_PLACES) -> None:

@@ -39,26 +39,4 @@ def frozen_clock() -> Iterator[FrozenDateTimeFactory]:
         yield clock
 
 
-@pytest.fixture
-def clock() -> Iterator[FrozenDateTimeFactory]:
-    """A clock that stands still in every thread of the test."""
-    with frozen_clock() as clock:
-        yield clock
-
-
-@pytest.fixture(scope="module", autouse=True)
-def frozen_module() -> Iterator[None]:
-    """For modules that freeze the clock for each test."""
-    # freezegun looks through all modules when it starts; inside another freeze it need not.
-    with freeze_time(START, ignore=["_pytest"]):
-        yield
-
-
-@pytest.fixture(scope="module", autouse=True)
-def module_clock() -> Iterator[FrozenDateTimeFactory]:
-    """A clock that only `clock.tick(seconds)` moves; freezing it for each test would be slow."""
-    with freeze_time(START, ignore=["_pytest.timing"]) as clock:
-        yield clock
-
-
 UNHURRIED = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

@@ -5,15 +5,12 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import pytest
 from telebot import TeleBot, types, util
 
-from support.bots import Host, make_host
-from support.storages import SpyStorage
 from support.updates import (
     ANNA,
     BASIC_GROUP,
@@ -33,18 +30,6 @@ KEY = str(ANNA["id"])
 KIND_CASES = list({case.kind: case for case in CASES}.values())
 
 Handler = Callable[..., Any]
-
-
-@pytest.fixture
-def counted_storage() -> SpyStorage:
-    """An empty storage, in memory."""
-    return SpyStorage()
-
-
-@pytest.fixture
-def counted_sessions(storage: SpyStorage) -> Sessions[Session]:
-    """Sessions without options, in that storage."""
-    return Sessions(storage=storage)
 
 
 def said(text: str, person: dict[str, Any] = ANNA, **fields: Any) -> types.Update:
@@ -261,12 +246,6 @@ CALLABLES = {
 
 
 Way = Callable[[TeleBot, str, Handler], None]
-
-
-@pytest.fixture(params=["no-middlewares", "class-middlewares"])
-def quick_host(request: pytest.FixtureRequest) -> Iterator[Host]:
-    """A bot without threads, for what does not depend on them."""
-    yield from make_host(request.param)
 
 
 def add_handler(bot: TeleBot, kind: str, handler: Handler) -> None:

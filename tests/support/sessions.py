@@ -20,7 +20,7 @@ from support.clocks import DAY
 from support.storages import SpyStorage
 from support.updates import ANNA, message, private
 from support.values import Color, Item
-from telesession import MemoryStorage, Session, Sessions, as_dict, ttl, ttl_left, with_session
+from telesession import MemoryStorage, Session, Sessions, as_dict, ttl, ttl_left
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,24 +41,6 @@ JUST_BEFORE = LIFETIME - 0.000001
 ONCE_OVER = pytest.mark.parametrize(
     "elapsed", [LIFETIME, LIFETIME + 0.000001, DAY], ids=["at the deadline", "after it", "later"]
 )
-
-
-@pytest.fixture
-def counted_storage():
-    """An empty storage that counts its calls."""
-    return SpyStorage()
-
-
-@pytest.fixture
-def lasting_sessions(storage):
-    """Sessions that live for ever."""
-    return Sessions(storage=storage)
-
-
-@pytest.fixture
-def sliding_sessions(storage):
-    """Sessions that live for `LIFETIME` after their last use."""
-    return Sessions(storage=storage, lifetime=LIFETIME)
 
 
 def left_of(sessions, name="code", key="1"):
@@ -98,25 +80,6 @@ KEY = str(ANNA["id"])
 
 Change = Callable[[Any], object]
 Handle = Callable[..., Any]
-
-
-@pytest.fixture
-def noting_storage() -> SpyStorage:
-    return SpyStorage()
-
-
-@pytest.fixture
-def handle(storage: SpyStorage) -> Handle:
-    """Lets a handler of one of Anna's messages do something to her session."""
-
-    def call(change: Change, **options: Any) -> Any:
-        @with_session(**{"storage": storage, **options})
-        def handler(message: types.Message, session: Any) -> Any:
-            return change(session)
-
-        return handler(UPDATE.message)
-
-    return call
 
 
 @dataclass
@@ -223,18 +186,6 @@ def shown_with(error: BaseException) -> Iterator[BaseException]:
     while shown is not None:
         yield shown
         shown = shown.__cause__ or (None if shown.__suppress_context__ else shown.__context__)
-
-
-@pytest.fixture
-def plain_storage() -> MemoryStorage:
-    """An empty storage."""
-    return MemoryStorage()
-
-
-@pytest.fixture
-def plain_sessions(storage: MemoryStorage) -> Sessions[Session]:
-    """Sessions without an initial field in that storage, keyed by whatever the update is."""
-    return Sessions(storage=storage, get_storage_key=lambda update: update)
 
 
 def fail_in(sessions: Sessions[Session], key: int, change: Callable[[Session], Any]) -> None:
@@ -407,12 +358,6 @@ class Marked:
     code: str = ttl("none", 60)
     tries: list[str] = field(default_factory=lambda: ttl([], 60))
     plain: int = 0
-
-
-@pytest.fixture
-def typed_storage() -> MemoryStorage:
-    """An empty storage."""
-    return MemoryStorage()
 
 
 def make_unannounced(*_args: Any) -> Any:

@@ -230,11 +230,6 @@ ENCRYPTED = EncryptedCodec(JSONCodec(), keys=[Fernet.generate_key()])
 KINDS = ["memory", "memory-json", "memory-encrypted", "sqlite", "sqlite-encrypted", "redis"]
 
 
-@pytest.fixture(params=KINDS)
-def storage_kind(request: pytest.FixtureRequest) -> Any:
-    return request.param
-
-
 @contextmanager
 def storage_of(
     kind: str,
@@ -255,21 +250,6 @@ def storage_of(
         codecs = {"memory-json": JSONCodec(), "memory-encrypted": ENCRYPTED}
         storage = MemoryStorage(codec=codecs.get(kind))
     with storage:
-        yield storage
-
-
-@pytest.fixture
-def moved_storage(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Storage]:
-    with storage_of(kind, tmp_path, request) as storage:
-        yield storage
-
-
-@pytest.fixture
-def frozen_moved_storage(
-    kind: str, tmp_path: Path, request: pytest.FixtureRequest, clock: FrozenDateTimeFactory
-) -> Iterator[Storage]:
-    """A storage whose time is that of the clock."""
-    with storage_of(kind, tmp_path, request, clock) as storage:
         yield storage
 
 

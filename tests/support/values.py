@@ -11,7 +11,6 @@ import traceback
 import uuid
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import InitVar, dataclass, field
 from datetime import UTC, date, datetime, time, time as clock, timedelta, timezone
 from decimal import Decimal
@@ -31,19 +30,16 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import settings, strategies as st
 
-from support.clocks import PATIENCE, UNHURRIED
+from support.clocks import UNHURRIED
 from telesession import (
     DecodeError,
     JSONCodec,
     MemoryStorage,
-    RedisStorage,
     Sessions,
-    SQLiteStorage,
-    Storage,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 
 class Color(enum.Enum):
@@ -408,22 +404,6 @@ VALUES = st.recursive(
 )
 FIELDS = st.dictionaries(NAMES, VALUES, min_size=1, max_size=4)
 many = settings(UNHURRIED, max_examples=150)
-
-
-@pytest.fixture(scope="module", params=["memory", "file", "server"])
-def long_lived_storage(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Storage]:
-    """Each storage of the library, with this codec."""
-    with ExitStack() as exits:
-        if request.param == "memory":
-            yield MemoryStorage(codec=CODEC)
-        elif request.param == "file":
-            path = tmp_path_factory.mktemp("sessions") / "bot.db"
-            yield exits.enter_context(SQLiteStorage(path))
-        else:
-            server = request.getfixturevalue("running_server")
-            yield exits.enter_context(RedisStorage(f"{server.url}?socket_timeout={PATIENCE}"))
 
 
 TAGGED: dict[str, tuple[Any, Any]] = {

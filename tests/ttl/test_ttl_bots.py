@@ -10,14 +10,11 @@ import pytest
 from freezegun import freeze_time
 from telebot import TeleBot
 
-import support.clocks
 from support.clocks import PATIENCE, START
 from support.sessions import JUST_BEFORE, LIFETIME
 from telesession import LockTimeoutError, MemoryStorage, Sessions, ttl, with_session
 from telesession.bot.workers import stop_workers
 from telesession.testing import run_polling
-
-frozen_module = support.clocks.frozen_module
 
 
 def read_clock(depth):

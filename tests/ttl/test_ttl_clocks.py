@@ -7,17 +7,10 @@ from contextlib import ExitStack
 
 import pytest
 
-import support.clocks
-import support.sessions
 from support.clocks import DAY
 from support.servers import FrozenRedisStorage
 from support.sessions import JUST_BEFORE, LIFETIME, Colour, Profile, fields_of, left_of, set_fields
 from telesession import MemoryStorage, Sessions, SQLiteStorage, Storage, ttl, ttl_left
-
-clock = support.clocks.clock
-frozen_module = support.clocks.frozen_module
-storage = support.sessions.counted_storage
-sessions = support.sessions.lasting_sessions
 
 ANY_CLOCK = pytest.mark.parametrize("step", [DAY, -DAY], ids=["forwards", "back"])
 

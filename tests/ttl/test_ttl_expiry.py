@@ -12,8 +12,6 @@ import pytest
 from freezegun import freeze_time
 from hypothesis import given, settings, strategies as st
 
-import support.clocks
-import support.sessions
 from support.clocks import DAY, START
 from support.sessions import JUST_BEFORE, LIFETIME, ONCE_OVER, fields_of, left_of, set_fields
 from support.updates import message_from
@@ -27,11 +25,6 @@ from telesession import (
     ttl_left,
     with_session,
 )
-
-clock = support.clocks.clock
-frozen_module = support.clocks.frozen_module
-storage = support.sessions.counted_storage
-sessions = support.sessions.lasting_sessions
 
 
 def keywords(**fields):

@@ -9,17 +9,10 @@ from decimal import Decimal
 
 import pytest
 
-import support.clocks
-import support.sessions
 from support.clocks import DAY, START
 from support.sessions import JUST_BEFORE, LIFETIME, PlainCart, fields_of, left_of, set_fields
 from support.updates import message_from
 from telesession import EncodeError, Session, Sessions, as_dict, ttl, ttl_left, with_session
-
-clock = support.clocks.clock
-frozen_module = support.clocks.frozen_module
-storage = support.sessions.counted_storage
-sessions = support.sessions.lasting_sessions
 
 
 class TestLifetimes:

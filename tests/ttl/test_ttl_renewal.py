@@ -4,16 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-import support.clocks
-import support.sessions
 from support.sessions import JUST_BEFORE, LIFETIME, PlainCart, fields_of, left_of, set_fields
 from support.updates import message_from
 from telesession import Session, Sessions, save, ttl, ttl_left, with_session
-
-clock = support.clocks.clock
-frozen_module = support.clocks.frozen_module
-storage = support.sessions.counted_storage
-sessions = support.sessions.lasting_sessions
 
 
 class TestTtlLeft:

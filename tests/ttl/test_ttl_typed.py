@@ -7,16 +7,9 @@ from dataclasses import dataclass
 
 import pytest
 
-import support.clocks
-import support.sessions
 from support.clocks import DAY
 from support.sessions import JUST_BEFORE, LIFETIME, ONCE_OVER, Address, Colour, Profile
 from telesession import EncodeError, Sessions, save, ttl, ttl_left
-
-clock = support.clocks.clock
-frozen_module = support.clocks.frozen_module
-storage = support.sessions.counted_storage
-sessions = support.sessions.lasting_sessions
 
 
 @dataclass

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from telebot import types  # noqa: TC002 -- with_session resolves annotations
 
-import support.sessions
 from support.sessions import (
     Cart,
     Login,
@@ -21,8 +20,6 @@ from support.sessions import (
 from support.updates import ANNA, BORIS, message_of
 from support.values import Item, Planet, Seeded, Tag
 from telesession import MemoryStorage, SessionError, Sessions, with_session
-
-storage = support.sessions.typed_storage
 
 
 @dataclass(frozen=True)

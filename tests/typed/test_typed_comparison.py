@@ -12,17 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-import support.clocks
-import support.sessions
 from support.sessions import Cart, Login, stored_untyped, typed_sessions
 from support.values import Color, Item, OtherItem, Place, SpecialItem
 from telesession import MemoryStorage, ttl
 
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
-
-clock = support.clocks.clock
-storage = support.sessions.typed_storage
 
 
 def test_the_functions_of_dataclasses_work(storage: MemoryStorage) -> None:

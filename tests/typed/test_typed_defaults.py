@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import support.clocks
-import support.sessions
 from support.sessions import (
     Cart,
     Login,
@@ -27,9 +25,6 @@ from telesession import MemoryStorage, Sessions, as_dict, save, ttl_left
 
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
-
-clock = support.clocks.clock
-storage = support.sessions.typed_storage
 
 
 def test_never_stored_fields_read_as_their_default(storage: MemoryStorage) -> None:

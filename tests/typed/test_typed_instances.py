@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import pytest
 from telebot import types  # noqa: TC002 -- with_session resolves annotations
 
-import support.clocks
-import support.sessions
 from support.sessions import (
     Cart,
     GiftCart,
@@ -39,8 +37,6 @@ from telesession import (
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
 
-clock = support.clocks.clock
-storage = support.sessions.typed_storage
 
 T = TypeVar("T")
 

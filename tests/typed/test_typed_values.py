@@ -16,7 +16,6 @@ import freezegun
 import pytest
 from hypothesis import given, settings, strategies as st
 
-import support.sessions
 from support.sessions import (
     Cart,
     Login,
@@ -47,9 +46,6 @@ from support.values import (
     logged_failure,
 )
 from telesession import DecodeError, EncodeError, MemoryStorage, Sessions
-
-storage = support.sessions.typed_storage
-
 
 # What fits
 

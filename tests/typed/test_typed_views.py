@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import support.clocks
-import support.sessions
 from support.sessions import (
     Basket,
     Cart,
@@ -26,9 +24,6 @@ from telesession import DecodeError, EncodeError, MemoryStorage, Session, Sessio
 
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
-
-clock = support.clocks.clock
-storage = support.sessions.typed_storage
 
 
 # Two types, one session

@@ -1,0 +1,100 @@
+"""Bots, and sessions and states in the storages that their tests need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from telebot import TeleBot
+
+from support.bots import Host, MakeBot, close_pool, make_host
+from support.storages import SpyStorage
+from support.updates import TOKEN
+from telesession import (
+    JSONCodec,
+    MemoryStorage,
+    Session,
+    Sessions,
+    SessionStateStorage,
+    Storage,
+    use_sequential_workers,
+)
+
+
+@pytest.fixture
+def spy_storage() -> SpyStorage:
+    """An empty storage in memory, which notes its calls."""
+    return SpyStorage()
+
+
+@pytest.fixture
+def sessions(spy_storage: SpyStorage) -> Sessions[Session]:
+    """Sessions without options, in that storage."""
+    return Sessions(storage=spy_storage)
+
+
+@pytest.fixture(params=["no-middlewares", "class-middlewares"])
+def quick_host(request: pytest.FixtureRequest) -> Iterator[Host]:
+    """A bot without threads, for what does not depend on them."""
+    yield from make_host(request.param)
+
+
+@pytest.fixture
+def make_bot() -> Iterator[MakeBot]:
+    """Makes bots with threads, whose workers end with the test."""
+    bots = []
+
+    def make(num_threads: int = 2, **options: Any) -> TeleBot:
+        bots.append(TeleBot(TOKEN, num_threads=num_threads, **options))
+        return bots[-1]
+
+    yield make
+    for bot in bots:
+        close_pool(bot.worker_pool)
+
+
+@pytest.fixture
+def make_sequential(make_bot: MakeBot) -> MakeBot:
+    """Makes bots whose workers are sequential."""
+
+    def make(num_threads: int = 2, *, workers: Any = None, **options: Any) -> TeleBot:
+        bot = make_bot(num_threads, **options)
+        use_sequential_workers(bot, **(workers or {}))
+        return bot
+
+    return make
+
+
+@pytest.fixture(params=["telebot's", "sequential"])
+def make_either(request: pytest.FixtureRequest) -> MakeBot:
+    """Makes bots with the one pool, then with the other."""
+    name = "make_bot" if request.param == "telebot's" else "make_sequential"
+    make: MakeBot = request.getfixturevalue(name)
+    return make
+
+
+@pytest.fixture
+def states(storage: Storage) -> SessionStateStorage:
+    """States in an empty storage."""
+    return SessionStateStorage(storage)
+
+
+@pytest.fixture
+def states_in_memory() -> SessionStateStorage:
+    """States in memory, for what no storage sees."""
+    return SessionStateStorage(MemoryStorage())
+
+
+@pytest.fixture
+def json_memory() -> MemoryStorage:
+    """An empty storage with the codec of those that outlive a process."""
+    return MemoryStorage(codec=JSONCodec())
+
+
+@pytest.fixture
+def pickle_path(tmp_path: Path) -> Path:
+    """Where a file of telebot's will be."""
+    (tmp_path / ".state-save").mkdir()
+    return tmp_path / ".state-save" / "states.pkl"

@@ -1,0 +1,46 @@
+"""Sessions in a storage that notes its calls, and handlers that change them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from support.sessions import LIFETIME, UPDATE, Change, Handle
+from support.storages import SpyStorage
+from telesession import MemoryStorage, Session, Sessions, with_session
+
+if TYPE_CHECKING:
+    from telebot import types
+
+
+@pytest.fixture
+def storage() -> SpyStorage:
+    """An empty storage in memory, which notes its calls."""
+    return SpyStorage()
+
+
+@pytest.fixture
+def sessions(storage: MemoryStorage) -> Sessions[Session]:
+    """Sessions without an initial field in that storage, keyed by whatever the update is."""
+    return Sessions(storage=storage, get_storage_key=lambda update: update)
+
+
+@pytest.fixture
+def sliding_sessions(storage: SpyStorage) -> Sessions[Session]:
+    """Sessions that live for `LIFETIME` after their last use."""
+    return Sessions(storage=storage, lifetime=LIFETIME)
+
+
+@pytest.fixture
+def handle(storage: SpyStorage) -> Handle:
+    """Lets a handler of one of Anna's messages do something to her session."""
+
+    def call(change: Change, **options: Any) -> Any:
+        @with_session(**{"storage": storage, **options})
+        def handler(message: types.Message, session: Any) -> Any:
+            return change(session)
+
+        return handler(UPDATE.message)
+
+    return call
