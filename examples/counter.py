@@ -18,19 +18,19 @@ import logging
 import os
 from contextlib import suppress
 
-from telebot import TeleBot
+from telebot import TeleBot, types
 from telebot.handler_backends import BaseMiddleware
-from telebot.types import Message
 
-from telesession import Session, with_session
+from telesession import Session, use_sequential_workers, with_session
 
 TOKEN = os.environ.get("BOT_TOKEN")
 bot = TeleBot(TOKEN or "1:offline", use_class_middlewares=True)
+use_sequential_workers(bot)
 
 
 @bot.message_handler()
 @with_session(initial=lambda: {"counter": 0})
-def count(message: Message, session: Session) -> None:
+def count(message: types.Message, session: Session) -> None:
     session.counter += 1
     bot.reply_to(message, f"you called the bot {session.counter} times!")
 
@@ -40,10 +40,12 @@ class Apology(BaseMiddleware):
 
     update_types = ("message",)
 
-    def pre_process(self, message: Message, data: object) -> None:
+    def pre_process(self, message: types.Message, data: object) -> None:
         pass
 
-    def post_process(self, message: Message, data: object, exception: Exception | None) -> None:
+    def post_process(
+        self, message: types.Message, data: object, exception: Exception | None
+    ) -> None:
         if exception:
             logging.getLogger("TeleBot").error("a handler raised", exc_info=exception)
             with suppress(Exception):  # The user may have blocked the bot.

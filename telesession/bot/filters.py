@@ -25,7 +25,9 @@ def session_filter(sessions: Sessions[Any], predicate: Predicate | None = None) 
     Use it for `func=`, or register it once as a custom filter, which then is named after the
     session parameter:
 
-        @bot.message_handler(func=session_filter(sessions, lambda fields: "name" in fields))
+        has_name = session_filter(sessions, lambda fields: "name" in fields)
+
+        @bot.message_handler(func=has_name)
 
         bot.add_custom_filter(session_filter(sessions))
 

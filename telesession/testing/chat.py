@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from telesession.testing.history import SentMessage
     from telesession.testing.users import Group
 
-#: A token that telebot takes for one, for a bot that never meets the real Telegram.
 OFFLINE_TOKEN = "1:offline"  # noqa: S105
+"""A token of the right form, for a bot that never talks to the real Telegram."""
 
 _COMMANDS = """\
 What you type goes to the bot, except for these lines:

@@ -191,14 +191,14 @@ def test_the_documented_query_works(path: Path) -> None:
             assert [(2.0,)] == admin.execute(text).fetchall()
 
 
-def test_the_readme_documents_the_same(admin: sqlite3.Connection) -> None:
-    """The README has the query of the module, and a row for each column of the sessions."""
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
+def test_the_manual_documents_the_same(admin: sqlite3.Connection) -> None:
+    """The manual has the query of the module, and a row for each column of the sessions."""
+    manual = (Path(__file__).parents[2] / "docs" / "storages.md").read_text()
     query = (sqlite.__doc__ or "").partition("    SELECT")[2].partition(";")[0].split()
     columns = [row[1] for row in admin.execute("PRAGMA table_info(sessions)")]
-    table = readme.partition("| column of `sessions` |")[2].partition("\n\n")[0]
+    table = manual.partition("| column of `sessions` |")[2].partition("\n\n")[0]
 
-    assert " ".join(query) in " ".join(readme.split())
+    assert " ".join(query) in " ".join(manual.split())
     assert columns == re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
 
 

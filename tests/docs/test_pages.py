@@ -1,0 +1,134 @@
+"""The manual: complete, and its links lead somewhere."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any
+
+import pytest
+
+import telesession
+from support.bots import ROOT
+from support.pages import PAGES, README, anchors_of, blocks_of, name_of, read
+from telesession import Sessions, SessionStateStorage, testing, use_sequential_workers
+
+DOCS = ROOT / "docs"
+ALL = [README, *PAGES]
+
+
+class TestLinks:
+    @pytest.mark.parametrize("path", ALL, ids=name_of)
+    def test_links_lead_somewhere(self, path: Any) -> None:
+        """Every link inside the repository leads to a file, and to one of its headings."""
+        lost = []
+        for link in re.findall(r"\]\(([^)\s]+)\)", read(path)):
+            file, _, anchor = link.partition("#")
+            target = path if not file else path.parent / file
+            if "://" in link:
+                continue
+            if not target.is_file() or (anchor and anchor not in anchors_of(read(target))):
+                lost.append(link)
+        assert [] == lost
+
+    @pytest.mark.parametrize("path", PAGES, ids=name_of)
+    def test_code_fits_on_the_page(self, path: Any) -> None:
+        """No line of code is longer than the built page is wide."""
+        blocks = blocks_of(path)
+        long = [line for block in blocks for line in block.code.splitlines() if len(line) > 80]
+        assert [] == long
+
+    def test_every_page_is_in_the_navigation(self) -> None:
+        """The site's navigation has every page."""
+        navigation = read(ROOT / ".mkdocs.yml")
+        pages = {path.relative_to(DOCS).as_posix() for path in PAGES}
+        assert pages == pages & set(re.findall(r"^ +- ([\w/-]+\.md)$", navigation, re.MULTILINE))
+
+
+class TestReference:
+    def test_it_has_every_public_name(self) -> None:
+        """The reference has each name that can be imported from `telesession`, once."""
+        listed = re.findall(r"^::: telesession\.(\w+)$", read(DOCS / "reference.md"), re.MULTILINE)
+        assert sorted(telesession.__all__) == sorted(listed)
+
+    def test_it_has_every_public_name_for_tests(self) -> None:
+        """The reference has each name of `telesession.testing`, the fixtures and the suite."""
+        page = read(DOCS / "reference-testing.md")
+        listed = re.findall(r"^::: telesession\.testing\.([\w.]+)$", page, re.MULTILINE)
+        others = ["fixtures.bot_api", "fixtures.frozen_time", "storage_suite.StorageSuite"]
+        assert sorted([*testing.__all__, *others]) == sorted(listed)
+
+    def test_every_public_name_is_explained(self) -> None:
+        """Each name that can be imported is mentioned on another page than the reference."""
+        pages = "".join(read(path) for path in PAGES if path.name != "reference.md")
+        assert [] == [name for name in telesession.__all__ if name not in pages]
+
+
+class TestTables:
+    def test_every_example_is_listed(self) -> None:
+        """The table of examples has every file of the folder."""
+        names = [path.stem for path in (ROOT / "examples").glob("*.py")]
+        page = read(DOCS / "examples.md")
+        listed = re.findall(r"^\| \[\w+\.py\]\(\.\./examples/(\w+)\.py\)", page, re.MULTILINE)
+        assert sorted(names) == sorted(listed)
+
+    def test_every_option_is_listed_with_its_default(self) -> None:
+        """The table of options has every option and its default, in the order of the signature."""
+        expected = defaults_of(Sessions)
+        actual = table_of_options("sessions.md")
+        assert "one `MemoryStorage` for the whole process" == actual.pop("storage")
+        assert "None" == expected.pop("storage")
+        assert ("None", "{}") == (expected.pop("migrations"), actual.pop("migrations"))
+        assert (list(expected), expected) == (list(actual), actual)
+
+    def test_every_option_of_the_workers_is_listed(self) -> None:
+        """The table of the workers' options has every option and its default."""
+        expected = defaults_of(use_sequential_workers)
+        assert "None" == expected.pop("num_threads")
+        actual = table_of_options("bot/workers.md")
+        assert "as many as before" == actual.pop("num_threads")
+        assert expected == actual
+
+    def test_every_option_of_states_is_listed(self) -> None:
+        """The table of the options of `SessionStateStorage` has every option and its default."""
+        assert defaults_of(SessionStateStorage) == table_of_options("bot/states.md")
+
+    def test_every_error_has_a_remedy(self) -> None:
+        """The table of errors has every subclass of `SessionError`."""
+        names = re.findall(r"^\| `(\w+Error)`", read(DOCS / "errors.md"), re.MULTILINE)
+        public = [getattr(telesession, name) for name in telesession.__all__]
+        errors = [kind.__name__ for kind in public if is_session_error(kind)]
+        assert sorted(errors) == sorted(names)
+
+    def test_every_module_is_in_the_architecture(self) -> None:
+        """The page on the architecture names every module of the package and its storages."""
+        page = read(DOCS / "architecture.md")
+        package = ROOT / "telesession"
+        modules = {path.name for path in [*package.glob("*.py"), *package.glob("storage/*.py")]}
+        folders = {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
+        named = set(re.findall(r"`(?:\w+/)?(\w+\.py)`", page)) | set(re.findall(r"`(\w+/)`", page))
+        assert set() == (modules | folders) - named
+
+
+def defaults_of(function: Any) -> dict[str, str]:
+    """The keywords of a function, each with its default as a page writes it."""
+    parameters = inspect.signature(function).parameters.values()
+    options = [option for option in parameters if option.kind is option.KEYWORD_ONLY]
+    return {option.name: shown_default(option.default) for option in options}
+
+
+def shown_default(default: Any) -> str:
+    shown = getattr(default, "__name__", None) or repr(default)
+    return shown.replace("'", '"')
+
+
+def table_of_options(name: str) -> dict[str, str]:
+    """The first table of options on a page: each option with its default, as code or in words."""
+    page = read(DOCS / name)
+    table = page[page.index("| option |") :].split("\n\n")[0]
+    rows = re.findall(r"^\| `(\w+)` \| (?:`(.*?)`|(\w.*?)) \|", table, re.MULTILINE)
+    return {option: code or words for option, code, words in rows}
+
+
+def is_session_error(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, telesession.SessionError)
