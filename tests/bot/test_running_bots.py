@@ -15,10 +15,10 @@ from support.bots import Host, make_host
 from support.clocks import PATIENCE
 from support.handlers import KEY, KIND_CASES, REFUSED_HANDLERS, keep, note, said
 from support.sessions import fields_of
-from support.storages import WithoutLocks
+from support.storages import UnlockedStorage
 from support.threads import Waits, start
 from support.updates import register
-from telesession import MemoryStorage, NoSessionKeyError, Session, Sessions
+from telesession import NoSessionKeyError, Session, Sessions
 from telesession.attachment import Attachment
 from telesession.testing import (
     OFFLINE_TOKEN,
@@ -108,10 +108,6 @@ def test_messages_of_one_user_lose_nothing_in_many_threads(
     assert {"count": 100} == sessions.peek(1)
 
 
-class UnlockedStorage(WithoutLocks, MemoryStorage):
-    """A storage without locks."""
-
-
 def test_without_locks_messages_are_lost(bot_api: BotAPI) -> None:
     """The control: where locks do nothing, two handlers meet and one of them is lost."""
     sessions = Sessions(storage=UnlockedStorage())
@@ -145,8 +141,7 @@ def serving(bot: TeleBot) -> Iterator[str]:
             self.end_headers()
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
+        thread = start(server.serve_forever, 0.01)
         try:
             yield f"http://127.0.0.1:{server.server_port}/"
         finally:

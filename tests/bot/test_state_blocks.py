@@ -13,10 +13,9 @@ from telebot.storage import StateMemoryStorage, StatePickleStorage
 
 from support.bots import CHAT, USER
 from support.clocks import PATIENCE
-from support.threads import OtherThread
+from support.threads import OtherThread, in_threads
 from telesession import EncodeError, LockTimeoutError, SessionStateStorage, Storage
 from telesession.testing import OFFLINE_TOKEN, BotAPI, run_polling
-from telesession.testing.storage_suite import in_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from telebot import TeleBot, apihelper, types
 
-from support.bots import Log, MakeBot, said, wait
+from support.bots import MakeBot, said
+from support.threads import Log, wait_for
 from support.updates import ANNA, BORIS, update
 from telesession import use_sequential_workers
 
@@ -129,7 +130,7 @@ def refuse_the_second(monkeypatch: pytest.MonkeyPatch) -> Callable[[TeleBot], li
             bot.process_new_updates(updates)
         next_poll = [update for update in updates if update.update_id > bot.last_update_id]
         bot.process_new_updates(next_poll)
-        wait(over)
+        wait_for(over)
         return log.entries
 
     return run

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.bots import DarknessError, Log, MakeBot, messages_in, polling_in_a_thread, said
+from support.bots import DarknessError, MakeBot, messages_in, polling_in_a_thread, said
 from support.clocks import PATIENCE
+from support.threads import Log, in_thread
 from telesession.testing import BotAPI, RecordingExceptionHandler
-from telesession.testing.storage_suite import in_thread
 
 if TYPE_CHECKING:
     from telebot import TeleBot, types

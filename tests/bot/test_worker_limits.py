@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from telebot import types
 
-from support.bots import Log, MakeBot, close_pool, messages_in, poll_update, said, wait
+from support.bots import MakeBot, close_pool, messages_in, poll_update, said
 from support.clocks import PATIENCE
-from support.threads import start
+from support.threads import Log, start, wait_for
 from support.updates import ANNA, BORIS, message, private, update
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def test_without_a_limit_nothing_blocks(make_sequential: MakeBot) -> None:
 
     @bot.message_handler()
     def handle(message: types.Message) -> None:
-        wait(release)
+        wait_for(release)
         log.add(message.text)
 
     bot.process_new_updates([said(str(number)) for number in range(1, 7)])
@@ -98,7 +98,7 @@ def test_closing_wakes_whoever_is_blocked(make_sequential: MakeBot) -> None:
     @bot.message_handler()
     def handle(message: types.Message) -> None:
         begun.add(message.text)
-        wait(is_blocked)
+        wait_for(is_blocked)
         bot.stop_bot()
 
     bot.process_new_updates([said("1")])
@@ -136,7 +136,7 @@ def test_a_handler_delivers_while_a_batch_is_blocked(make_sequential: MakeBot) -
     def handle(message: types.Message) -> None:
         begun.add(message.text)
         if message.text == "0":
-            wait(is_blocked)
+            wait_for(is_blocked)
             bot.process_new_updates([said("3"), said("4")])
         log.add(message.text)
 
@@ -156,7 +156,7 @@ def test_both_halves_of_an_update_have_one_place(make_sequential: MakeBot) -> No
     def handle(message: types.Message) -> None:
         log.add(message.text)
         if message.text == "busy":
-            wait(release)
+            wait_for(release)
 
     def answer(text: str) -> types.Update:
         bot.register_for_reply_by_message_id(77, lambda message: log.add(f"to {message.text}"))
@@ -187,7 +187,7 @@ def test_a_full_line_drops_the_newest(
     @bot.message_handler()
     def handle(message: types.Message) -> None:
         begun.add(message.text)
-        wait(release)
+        wait_for(release)
 
     bot.process_new_updates([said("1")])
     begun.wait_for(1)
@@ -211,11 +211,11 @@ def test_updates_without_a_key_know_no_limit(
     @bot.poll_handler(func=lambda _: True)
     def handle(poll: types.Poll) -> None:
         begun.set()
-        wait(release)
+        wait_for(release)
         log.add(poll.id)
 
     bot.process_new_updates([poll_update(0)])
-    wait(begun)
+    wait_for(begun)
     bot.process_new_updates([poll_update(number) for number in range(1, 5)])
     release.set()
 
@@ -244,7 +244,7 @@ def test_a_newer_batch_does_not_overtake_a_blocked_one(make_sequential: MakeBot)
     def handle(message: types.Message) -> None:
         begun.add(message.text)
         if message.text == "Anna 0":
-            wait(is_seen)
+            wait_for(is_seen)
         log.add(message.text)
 
     bot.process_new_updates([said("Anna 0")])
@@ -252,7 +252,7 @@ def test_a_newer_batch_does_not_overtake_a_blocked_one(make_sequential: MakeBot)
     older = [said("Anna 1"), said("Anna 2"), said("Boris 0", BORIS)]
     newer = WatchedBatch([said("Boris 1", BORIS)], is_seen)
     start(bot.process_new_updates, older)
-    wait(is_blocked)
+    wait_for(is_blocked)
     start(bot.process_new_updates, newer)
     entries = log.wait_for(5)
 

@@ -9,17 +9,9 @@ import pytest
 from telebot import TeleBot, types
 from telebot.handler_backends import BaseMiddleware
 
-from support.bots import (
-    Log,
-    MakeBot,
-    close_pool,
-    in_group,
-    order_of_first_and_second,
-    poll_update,
-    said,
-    wait,
-)
+from support.bots import MakeBot, close_pool, in_group, order_of_first_and_second, poll_update, said
 from support.clocks import PATIENCE
+from support.threads import Log, wait_for
 from support.updates import ANNA, BORIS
 from telesession import LockTimeoutError, MemoryStorage, Sessions, by_chat
 from telesession.testing import BotAPI, RecordingExceptionHandler, run_polling
@@ -36,7 +28,7 @@ def start_six_slow_ones(bot: TeleBot) -> list[str]:
     def handle(message: types.Message) -> None:
         begun.add(message.text)
         if message.from_user.id == ANNA["id"]:
-            wait(release)
+            wait_for(release)
 
     try:
         bot.process_new_updates(
@@ -65,7 +57,7 @@ def end_a_slow_first_one(bot: TeleBot) -> list[str]:
     @bot.message_handler()
     def handle(message: types.Message) -> None:
         if message.text == "Anna 0":
-            wait(boris_is_done)
+            wait_for(boris_is_done)
         ended.add(message.text)
         if message.text == "Boris":
             boris_is_done.set()
@@ -119,7 +111,7 @@ def place_of_another(bot: TeleBot) -> int:
     @bot.message_handler()
     def handle(message: types.Message) -> None:
         log.add(message.text)
-        wait(release)
+        wait_for(release)
 
     bot.process_new_updates([said("Anna") for _ in range(1_000)])
     bot.process_new_updates([said("Boris", BORIS)])
@@ -147,7 +139,7 @@ def test_an_update_that_waits_occupies_no_worker(make_sequential: MakeBot) -> No
     @bot.message_handler()
     def handle(message: types.Message) -> None:
         if message.from_user.id == ANNA["id"]:
-            wait(release)
+            wait_for(release)
         else:
             others.wait()
         log.add(message.text)
@@ -249,7 +241,7 @@ def test_without_order_a_session_is_busy(make_bot: MakeBot) -> None:
     @bot.message_handler()
     def handle(message: types.Message) -> None:
         if message.text == "2":
-            wait(busy)
+            wait_for(busy)
         try:
             take(message)
         finally:
@@ -296,7 +288,7 @@ def test_update_listeners_run_freely(make_sequential: MakeBot) -> None:
 
     @bot.message_handler()
     def handle(message: types.Message) -> None:
-        wait(heard)
+        wait_for(heard)
         log.add("handled")
 
     def listen(messages: list[types.Message]) -> None:
@@ -365,7 +357,7 @@ class TestInOrder:
 
         def correct(line: str) -> str:
             if line == "one":
-                wait(other_is_done)
+                wait_for(other_is_done)
             if line == "other":
                 other_is_done.set()
             return line

@@ -18,7 +18,6 @@ from telebot import TeleBot, types
 from telebot.async_telebot import AsyncTeleBot
 
 from support.bots import (
-    Log,
     MakeBot,
     close_pool,
     in_group,
@@ -26,12 +25,11 @@ from support.bots import (
     order_of_first_and_second,
     polling_in_a_thread,
     said,
-    wait,
 )
 from support.clocks import PATIENCE
+from support.threads import Log, in_thread, wait_for
 from support.updates import ANNA, BORIS, TOKEN
 from telesession import by_chat, use_sequential_workers
-from telesession.testing.storage_suite import in_thread
 
 if TYPE_CHECKING:
     from telesession.testing import BotAPI
@@ -166,7 +164,7 @@ def test_stop_bot_closes_the_pool(
     @bot.message_handler()
     def handle(message: types.Message) -> None:
         begun.add(message.text)
-        wait(logged)
+        wait_for(logged)
         ended.add(message.text)
 
     bot.process_new_updates([said("1"), said("2"), said("3")])
@@ -288,7 +286,7 @@ def test_what_waits_is_counted_and_not_shown(make_sequential: MakeBot) -> None:
     @bot.message_handler()
     def handle(message: types.Message) -> None:
         begun.add(message.text)
-        wait(release)
+        wait_for(release)
 
     bot.process_new_updates([said("1"), said("2"), said("3"), said("4", BORIS)])
     begun.wait_for(2)

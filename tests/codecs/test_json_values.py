@@ -14,6 +14,7 @@ from freezegun import freeze_time
 from hypothesis import given, strategies as st
 
 from support.storages import SpyStore
+from support.threads import in_threads
 from support.values import (
     CODEC,
     FIELDS,
@@ -28,7 +29,6 @@ from support.values import (
     written,
 )
 from telesession import JSONCodec, MemoryStorage, PickleCodec, Sessions, Storage, ttl
-from telesession.testing.storage_suite import in_threads
 
 
 @many

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +11,7 @@ from support.bots import Host, TeaMiddleware
 from support.clocks import PATIENCE
 from support.handlers import KEY, Cart, Handler, OutOfTeaError, keep, note, said, signature_text
 from support.storages import SpyStore
+from support.threads import start
 from support.updates import ANNA, BORIS, GROUP
 from telesession import (
     LockTimeoutError,
@@ -253,9 +253,7 @@ def test_an_inner_handler_in_another_thread_waits_for_the_outer(storage: MemoryS
     @host.bot.message_handler()
     @with_session(storage=storage)
     def outer(message, session):
-        thread = threading.Thread(target=call_inner, args=[message], daemon=True)
-        thread.start()
-        thread.join(PATIENCE)
+        start(call_inner, message).join(PATIENCE)
 
     host.deliver(said("one"))
 

@@ -11,9 +11,8 @@ from support.clocks import PATIENCE
 from support.handlers import NEW_KEY, OLD_KEY, by_chats
 from support.sessions import set_fields
 from support.storages import Asked, WithoutLocks, fields_by_key, is_free, payloads
-from support.threads import OtherThread
+from support.threads import OtherThread, in_thread, in_threads
 from telesession import LockTimeoutError, MemoryStorage, Session, Sessions, Storage
-from telesession.testing.storage_suite import in_thread, in_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,7 +19,7 @@ from telebot import TeleBot, types
 
 from support.bots import end_workers
 from support.clocks import PATIENCE
-from support.storages import WithoutLocks
+from support.storages import UnlockedStorage
 from support.threads import Waits
 from support.updates import GROUP, OTHER_GROUP, TOKEN, message, private, user
 from telesession import (
@@ -86,10 +86,6 @@ class BusyBot(TeleBot):
             self._handled.release()
 
         self._put(counted)
-
-
-class UnlockedStorage(WithoutLocks, MemoryStorage):
-    """A storage without locks."""
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ import pytest
 from cachetools import FIFOCache, LFUCache, LRUCache, RRCache, TLRUCache, TTLCache
 
 from support.clocks import PATIENCE, monotonic
+from support.threads import in_thread, in_threads
 from telesession import MemoryStorage, Sessions, Storage, StorageError
-from telesession.testing.storage_suite import FOR_AGES, in_thread, in_threads, try_hold
+from telesession.testing.storage_suite import FOR_AGES, try_hold
 
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory

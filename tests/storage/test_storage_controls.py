@@ -37,11 +37,6 @@ class GivesWhatHasExpired(FiveMethods):
         return self.records.get(key, (None, 0.0))[0]
 
 
-class GivesEmptyBytesForNothing(FiveMethods):
-    def get(self, key: str) -> bytes:
-        return super().get(key) or b""
-
-
 class ExpiresLate(FiveMethods):
     def get(self, key: str) -> bytes | None:
         payload, deadline = self.records.get(key, (None, 0.0))
@@ -60,22 +55,9 @@ class IgnoresWhatHasExpiredAlready(FiveMethods):
             super().set(key, payload, lifetime)
 
 
-class TakesNothingForNoLifetime(FiveMethods):
-    def set(self, key: str, payload: bytes, lifetime: float | None = None) -> None:
-        super().set(key, payload, lifetime or None)
-
-
 class HasADefaultLifetime(FiveMethods):
     def set(self, key: str, payload: bytes, lifetime: float | None = None) -> None:
         super().set(key, payload, 3600 if lifetime is None else lifetime)
-
-
-class KeepsTheFirstLifetime(FiveMethods):
-    def set(self, key: str, payload: bytes, lifetime: float | None = None) -> None:
-        old = self.records.get(key)
-        super().set(key, payload, lifetime)
-        if old is not None:
-            self.records[key] = payload, old[1]
 
 
 class KeepsTheLastLifetime(FiveMethods):
@@ -86,45 +68,14 @@ class KeepsTheLastLifetime(FiveMethods):
             self.records[key] = payload, old[1]
 
 
-class BuriesTheDead(FiveMethods):
-    def __init__(self) -> None:
-        super().__init__()
-        self.graves: set[str] = set()
-
-    def set(self, key: str, payload: bytes, lifetime: float | None = None) -> None:
-        if key not in self.graves:
-            super().set(key, payload, lifetime)
-
-    def delete(self, key: str) -> bool:
-        self.graves.add(key)
-        return super().delete(key)
-
-
 class HasWhatHasExpired(FiveMethods):
     def has(self, key: str) -> bool:
         return key in self.records
 
 
-class HasNoEmptyPayloads(FiveMethods):
-    def has(self, key: str) -> bool:
-        return bool(self.get(key))
-
-
-class DeletesWithoutLooking(FiveMethods):
-    def delete(self, key: str) -> bool:
-        self.records.pop(key, None)
-        return True
-
-
 class DeletesWhatHasExpired(FiveMethods):
     def delete(self, key: str) -> bool:
         return self.records.pop(key, None) is not None
-
-
-class DeletesOnce(FiveMethods):
-    def delete(self, key: str) -> bool:
-        del self.records[key]
-        return True
 
 
 class DeletesByPrefix(FiveMethods):
@@ -135,13 +86,6 @@ class DeletesByPrefix(FiveMethods):
 class TouchesNothing(FiveMethods):
     def touch(self, key: str, lifetime: float | None) -> bool:
         return self.has(key)
-
-
-class TouchesTheEnd(FiveMethods):
-    def touch(self, key: str, lifetime: float | None) -> bool:
-        payload, deadline = self.records[key]
-        self.records[key] = payload, deadline + (lifetime or 0)
-        return True
 
 
 class TouchesThePayload(FiveMethods):
@@ -172,11 +116,6 @@ class LooksForThePrefixAnywhere(FiveMethods):
         return (key for key in super().keys("") if prefix in key)
 
 
-class IgnoresTheCaseOfPrefixes(FiveMethods):
-    def keys(self, prefix: str = "") -> Iterator[str]:
-        return (key for key in super().keys("") if key.lower().startswith(prefix.lower()))
-
-
 class ListsWhatHasExpired(FiveMethods):
     def keys(self, prefix: str = "") -> Iterator[str]:
         return iter([key for key in self.records if key.startswith(prefix)])
@@ -202,11 +141,6 @@ class FoldsKeys(FiveMethods):
 
     def get(self, key: str) -> bytes | None:
         return super().get(key.casefold())
-
-
-class EncodesKeys(FiveMethods):
-    def set(self, key: str, payload: bytes, lifetime: float | None = None) -> None:
-        super().set(key.encode().decode(), payload, lifetime)
 
 
 class RemembersPerThread(FiveMethods):
@@ -360,48 +294,34 @@ class EntersAsSomethingElse(FiveMethods):
 CAUGHT: list[tuple[str, type[FiveMethods], type[Exception]]] = [
     ("test_get_gives_the_bytes_that_were_set", EndsPayloadsAtNul, AssertionError),
     ("test_get_gives_none_for_whatever_is_not_there", GivesWhatHasExpired, AssertionError),
-    ("test_get_gives_none_for_whatever_is_not_there", GivesEmptyBytesForNothing, AssertionError),
-    ("test_a_record_expires_at_the_end_of_its_lifetime", GivesWhatHasExpired, AssertionError),
     ("test_a_record_expires_at_the_end_of_its_lifetime", ExpiresLate, AssertionError),
     ("test_a_record_expires_at_the_end_of_its_lifetime", ExpiresByWholeSeconds, AssertionError),
     ("test_a_lifetime_of_nothing_is_over_at_once", IgnoresWhatHasExpiredAlready, AssertionError),
-    ("test_a_lifetime_of_nothing_is_over_at_once", TakesNothingForNoLifetime, AssertionError),
     ("test_a_record_without_a_lifetime_stays", HasADefaultLifetime, AssertionError),
-    ("test_set_replaces_payload_and_lifetime_together", KeepsTheFirstLifetime, AssertionError),
     ("test_set_replaces_payload_and_lifetime_together", KeepsTheLastLifetime, AssertionError),
     ("test_set_brings_back_what_was_deleted_or_expired", KeepsTheLastLifetime, AssertionError),
-    ("test_set_brings_back_what_was_deleted_or_expired", BuriesTheDead, AssertionError),
     ("test_has_says_whether_there_is_a_record", HasWhatHasExpired, AssertionError),
-    ("test_has_says_whether_there_is_a_record", HasNoEmptyPayloads, AssertionError),
-    ("test_delete_says_whether_there_was_a_record", DeletesWithoutLooking, AssertionError),
     ("test_delete_says_whether_there_was_a_record", DeletesWhatHasExpired, AssertionError),
-    ("test_delete_says_whether_there_was_a_record", DeletesOnce, KeyError),
     ("test_delete_leaves_other_records_alone", DeletesByPrefix, AssertionError),
     ("test_touch_renews_the_lifetime_and_keeps_the_payload", TouchesNothing, AssertionError),
-    ("test_touch_renews_the_lifetime_and_keeps_the_payload", TouchesTheEnd, AssertionError),
     ("test_touch_renews_the_lifetime_and_keeps_the_payload", TouchesThePayload, AssertionError),
-    ("test_touch_gives_and_takes_lifetimes", TouchesNothing, AssertionError),
     ("test_touch_gives_and_takes_lifetimes", NeverTakesALifetime, AssertionError),
     ("test_touch_makes_no_record", TouchRevives, AssertionError),
     ("test_touch_makes_no_record", TouchMakesRecords, AssertionError),
     ("test_keys_gives_those_that_start_with_the_prefix", LooksForThePrefixAnywhere, AssertionError),
-    ("test_keys_gives_those_that_start_with_the_prefix", IgnoresTheCaseOfPrefixes, AssertionError),
     ("test_keys_gives_live_keys_only", ListsWhatHasExpired, AssertionError),
     ("test_keys_survives_writes_of_another_thread", ListsWhileOthersWrite, RuntimeError),
     ("test_keys_survives_writes_of_another_thread", ListsInPages, AssertionError),
     ("test_keys_may_hold_any_character", FoldsKeys, AssertionError),
-    ("test_keys_may_hold_any_character", EncodesKeys, UnicodeEncodeError),
     ("test_every_method_may_be_called_from_any_thread", RemembersPerThread, AssertionError),
     ("test_no_write_of_many_threads_is_lost", CopiesOnWrite, AssertionError),
     ("test_a_held_key_is_exclusive", HoldsNothing, AssertionError),
-    ("test_a_held_key_is_busy_until_it_is_released", HoldsNothing, AssertionError),
     ("test_a_held_key_is_busy_until_it_is_released", HoldsEverything, AssertionError),
     ("test_a_wait_for_a_busy_key_ends_with_its_timeout", HoldsByThread, TimeoutError),
     ("test_waiters_get_a_key_in_the_order_of_their_arrival", ServesTheLastFirst, AssertionError),
     ("test_an_exception_releases_a_held_key", HoldsByThread, TimeoutError),
     ("test_a_hold_reads_and_writes_its_key", ForgetsTheLastWriteOfAHold, AssertionError),
     ("test_what_a_hold_wrote_is_seen_by_others_at_flush", FlushesNothing, AssertionError),
-    ("test_what_a_hold_wrote_is_seen_by_others_at_flush", NeverTakesALifetime, AssertionError),
     ("test_a_lifetime_that_a_hold_gave_ends", HoldsNothing, AssertionError),
     ("test_close_may_be_repeated", ClosesOnce, AttributeError),
     ("test_close_may_be_repeated", EntersAsSomethingElse, AssertionError),

@@ -19,7 +19,7 @@ from telebot import TeleBot, types, util
 from telebot.handler_backends import BaseMiddleware
 
 from support.clocks import PATIENCE
-from support.threads import start
+from support.threads import Log, in_thread, start, wait_for
 from support.updates import ANNA, BOT, CLARA, GROUP, TOKEN, button_press, message, private, update
 from telesession import (
     MemoryStorage,
@@ -38,7 +38,6 @@ from telesession.testing import (
     User,
     run_polling,
 )
-from telesession.testing.storage_suite import in_thread
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -310,31 +309,6 @@ class Refusal(Exception):
 MakeBot = Callable[..., TeleBot]
 
 
-class Log:
-    """What handlers did, in order; any thread may add to it and wait for it."""
-
-    def __init__(self) -> None:
-        self.entries: list[Any] = []
-        self._changed = threading.Condition()
-
-    def add(self, entry: Any) -> None:
-        with self._changed:
-            self.entries.append(entry)
-            self._changed.notify_all()
-
-    def wait_for(self, count: int) -> list[Any]:
-        with self._changed:
-            if not self._changed.wait_for(lambda: len(self.entries) >= count, PATIENCE):
-                raise TimeoutError(f"waited for {count} entries, and there are {self.entries}")
-            return list(self.entries)
-
-
-def wait(event: threading.Event) -> None:
-    """Wait for an event, which fails the handler or the test if it does not come."""
-    if not event.wait(PATIENCE):
-        raise TimeoutError
-
-
 def said(text: str, person: dict[str, Any] = ANNA, kind: str = "message") -> types.Update:
     """A message, in the private chat with its sender."""
     return update(kind, {**message(private(person), person), "text": text})
@@ -364,7 +338,7 @@ def order_of_first_and_second(bot: TeleBot, first: types.Update, second: types.U
     @bot.message_handler()
     def handle(message: types.Message) -> None:
         if message.text == "1":
-            wait(over)
+            wait_for(over)
         log.add(message.text)
         if message.text == "other":
             over.set()

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from support.clocks import PATIENCE
+from support.threads import run_threads
 from telesession import LockLostError, Sessions, StorageError, ttl
 from telesession.storage.base import Hold, Storage
 from telesession.storage.redis import RedisStorage
@@ -163,25 +164,6 @@ def run_together(processes: int, work: Callable[[int], None]) -> list[int]:
     os.close(starting)
     os.close(waiting)
     return [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
-
-
-def run_threads(threads: int, work: Callable[[int], None]) -> None:
-    """Run something in threads, and raise what one of them raised."""
-    errors: list[BaseException] = []
-
-    def run(number: int) -> None:
-        try:
-            work(number)
-        except BaseException as error:
-            errors.append(error)
-
-    started = [threading.Thread(target=run, args=(number,)) for number in range(threads)]
-    for thread in started:
-        thread.start()
-    for thread in started:
-        thread.join()
-    if errors:
-        raise errors[0]
 
 
 def count(place: str, processes: str, threads: str, times: str) -> dict[str, Any]:

@@ -132,6 +132,10 @@ class WithoutLocks:
         return nullcontext(Hold(self, key, timeout))  # type: ignore[arg-type]
 
 
+class UnlockedStorage(WithoutLocks, MemoryStorage):
+    """A storage in memory without locks."""
+
+
 # What it costs to load a session, and to save what has changed.
 ONE_USE = Counter(hold=1, get=1, set=1)
 

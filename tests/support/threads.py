@@ -1,4 +1,10 @@
-"""Other threads, whose calls fail a test instead of hanging it, and waits that are watched."""
+"""
+Threads for tests, and waits that are watched.
+
+`in_thread` and `in_threads` are for calls whose results a test needs at once, `start` is for what
+goes on by itself, `began` for a call that must end with a block, `OtherThread` for several calls
+in one thread, and `run_threads` for what may take as long as it takes.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +18,22 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from support.clocks import PATIENCE
 from telesession import locks
+from telesession.testing.storage_suite import in_thread, in_threads
+
+__all__ = [
+    "Interrupt",
+    "Log",
+    "OtherThread",
+    "Waits",
+    "WatchedLock",
+    "began",
+    "in_thread",
+    "in_threads",
+    "run_threads",
+    "start",
+    "throw",
+    "wait_for",
+]
 
 if TYPE_CHECKING:
     import pytest
@@ -74,6 +96,50 @@ def start(function: Callable[..., object], *args: Any) -> threading.Thread:
     thread = threading.Thread(target=function, args=args, daemon=True)
     thread.start()
     return thread
+
+
+def run_threads(threads: int, work: Callable[[int], None]) -> None:
+    """Run something in threads, and raise what one of them raised."""
+    errors: list[BaseException] = []
+
+    def run(number: int) -> None:
+        try:
+            work(number)
+        except BaseException as error:
+            errors.append(error)
+
+    started = [threading.Thread(target=run, args=(number,)) for number in range(threads)]
+    for thread in started:
+        thread.start()
+    for thread in started:
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+def wait_for(event: threading.Event) -> None:
+    """Wait for an event, which fails the handler or the test if it does not come."""
+    if not event.wait(PATIENCE):
+        raise TimeoutError
+
+
+class Log:
+    """What handlers did, in order; any thread may add to it and wait for it."""
+
+    def __init__(self) -> None:
+        self.entries: list[Any] = []
+        self._changed = threading.Condition()
+
+    def add(self, entry: Any) -> None:
+        with self._changed:
+            self.entries.append(entry)
+            self._changed.notify_all()
+
+    def wait_for(self, count: int) -> list[Any]:
+        with self._changed:
+            if not self._changed.wait_for(lambda: len(self.entries) >= count, PATIENCE):
+                raise TimeoutError(f"waited for {count} entries, and there are {self.entries}")
+            return list(self.entries)
 
 
 class Waits:

@@ -15,6 +15,7 @@ import pytest
 import requests
 from telebot import TeleBot, apihelper, types
 
+from support.threads import start
 from telesession.testing import BotAPI, Call, File, RefusedError, SentMessage
 
 if TYPE_CHECKING:
@@ -104,10 +105,7 @@ class TestLifecycle:
     def test_closing_ends_polls(self, bot: Any, api: BotAPI) -> None:
         """A poll that waits is answered when the server closes, with no updates."""
         answers: queue.Queue[Any] = queue.Queue()
-        poll = threading.Thread(
-            target=lambda: answers.put(bot.get_updates(timeout=20, long_polling_timeout=20))
-        )
-        poll.start()
+        poll = start(lambda: answers.put(bot.get_updates(timeout=20, long_polling_timeout=20)))
         api.wait_for(lambda: api.calls_of("getUpdates"))
         api.close()
         assert [] == answers.get(timeout=5)
@@ -270,8 +268,7 @@ class TestUpdates:
     def test_a_push_ends_a_poll(self, bot: Any, api: BotAPI) -> None:
         """An update reaches a poll that waits for it."""
         answers: queue.Queue[Any] = queue.Queue()
-        poll = threading.Thread(target=lambda: answers.put(bot.get_updates(timeout=20)))
-        poll.start()
+        poll = start(lambda: answers.put(bot.get_updates(timeout=20)))
         api.wait_for(lambda: api.calls)
         api.user(1).send("hi")
         assert ["hi"] == [update.message.text for update in answers.get(timeout=5)]
@@ -545,8 +542,7 @@ class TestFailures:
 class TestWaiting:
     def test_waiting_ends_with_what_was_waited_for(self, bot: Any, api: BotAPI) -> None:
         """Waiting returns the predicate's value, after a call from another thread if need be."""
-        sender = threading.Thread(target=bot.send_message, args=(1, "a"))
-        sender.start()
+        sender = start(bot.send_message, 1, "a")
         assert ["a"] == [message.text for message in api.wait_for_messages(1)]
         sender.join()
         assert "seen" == api.wait_for(lambda: "seen")
@@ -559,7 +555,7 @@ class TestWaiting:
             done.append(1)
             api.notify()
 
-        threading.Thread(target=finish).start()
+        start(finish)
         assert [1] == api.wait_for(lambda: done)
 
     def test_waiting_in_vain_says_what_was_there(self, bot: Any, api: BotAPI) -> None:
@@ -682,8 +678,7 @@ class TestWebhook:
     def test_setting_it_ends_a_poll(self, bot: Any, api: BotAPI) -> None:
         """A poll that waits when a webhook is set is refused."""
         answers: queue.Queue[Any] = queue.Queue()
-        poll = threading.Thread(target=lambda: answers.put(refusal(bot.get_updates, timeout=20)))
-        poll.start()
+        poll = start(lambda: answers.put(refusal(bot.get_updates, timeout=20)))
         api.wait_for(lambda: api.calls)
         with Receiver() as receiver:
             TeleBot(TOKEN, threaded=False).set_webhook(receiver.url)

@@ -9,6 +9,7 @@ import freezegun.api
 import pytest
 from telebot import TeleBot
 
+from support.threads import start
 from telesession.testing import BotAPI, run_polling
 
 if TYPE_CHECKING:
@@ -80,9 +81,7 @@ class TestFrozenTime:
     def test_waits_stay_real(self, bot_api: BotAPI, frozen_time: FrozenDateTimeFactory) -> None:
         """A wait with a timeout ends in real time, in threads too."""
         ended = []
-        waiter = threading.Thread(target=lambda: ended.append(threading.Event().wait(0.01)))
-        waiter.start()
-        waiter.join(10)
+        start(lambda: ended.append(threading.Event().wait(0.01))).join(10)
         with pytest.raises(TimeoutError):
             bot_api.wait_for_messages(1, timeout=0.01)
         assert [False] == ended

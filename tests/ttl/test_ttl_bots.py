@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from datetime import timedelta
 
@@ -12,6 +11,7 @@ from telebot import TeleBot
 
 from support.clocks import PATIENCE, START
 from support.sessions import JUST_BEFORE, LIFETIME
+from support.threads import start
 from telesession import LockTimeoutError, MemoryStorage, Sessions, ttl, with_session
 from telesession.bot.workers import stop_workers
 from telesession.testing import run_polling
@@ -28,9 +28,7 @@ def readings_in_a_thread():
     def read():
         readings.extend((read_clock(0), read_clock(20)))
 
-    thread = threading.Thread(target=read)
-    thread.start()
-    thread.join(PATIENCE)
+    start(read).join(PATIENCE)
     return readings
 
 
