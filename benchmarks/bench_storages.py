@@ -1,8 +1,8 @@
 """
 What one update costs on SQLite and on Valkey, next to the floor below it and what telebot offers.
 
-Run it with `python -m pytest benchmarks/bench_storages.py`. The floor is what the storage must do
-at the least, with nothing around it: two transactions, or two scripts. A real Valkey server is
+Run it with `python -m pytest -n 0 benchmarks/bench_storages.py`. The floor is what the storage must
+do at the least, with nothing around it: two transactions, or two scripts. A real Valkey server is
 started on the loopback interface.
 """
 

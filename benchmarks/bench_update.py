@@ -1,8 +1,8 @@
 """
 What one update costs: `session.counter += 1`, and its neighbours in the same run.
 
-Run it with `python -m pytest benchmarks/bench_update.py`. Machines differ and are noisy: compare
-medians within one run, not with figures from elsewhere.
+Run it with `python -m pytest -n 0 benchmarks/bench_update.py`. Machines differ and are noisy:
+compare medians within one run, not with figures from elsewhere.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
 
     from telesession.testing import BotAPI
+
+# The extra `dev` brings the type checkers.
+if not all(map(find_spec, ("mypy", "pyright"))):
+    collect_ignore = ["test_typing.py"]
 
 pytest_plugins = ["pytester", "telesession.testing.fixtures"]
 

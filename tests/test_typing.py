@@ -30,11 +30,11 @@ Errors = dict[tuple[Path, int], list[str]]
 
 @pytest.fixture(scope="module")
 def errors(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Any]:
     """The errors of each checker in the files, from one run of both at the same time."""
     checkers = {
-        "mypy": start_mypy(request.config.cache.mkdir("mypy")),
+        "mypy": start_mypy(CHECKOUT / ".mypy_cache" / "tests"),
         "pyright": start_pyright(tmp_path_factory.mktemp("pyright")),
     }
     readers = {"mypy": read_mypy, "pyright": read_pyright}

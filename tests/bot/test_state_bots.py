@@ -244,14 +244,12 @@ class TestStates:
 
     def test_it_goes_on_after_a_restart(self, tmp_path: Path) -> None:
         """A new process waits for the step that the former had come to."""
-        steps = {
-            "/order": "which pizza, funghi or napoli?",
-            "funghi": "how many?",
-            "2": "2 funghi, and where to?",
-            "Rome": "2 funghi are on the way to Rome",
+        chats = {
+            "/order\nfunghi\n": "which pizza, funghi or napoli?\nhow many?\n",
+            "2\nRome\n": "2 funghi, and where to?\n2 funghi are on the way to Rome\n",
         }
-        printed = [Terminal("states", f"{step}\n", tmp_path).result() for step in steps]
-        assert [(f"{answer}\n", "", 0) for answer in steps.values()] == printed
+        printed = [Terminal("states", typed, tmp_path).result() for typed in chats]
+        assert [(answers, "", 0) for answers in chats.values()] == printed
 
     def test_it_uses_the_file_that_it_is_told(
         self, monkeypatch: pytest.MonkeyPatch, bot_api: BotAPI, tmp_path: Path

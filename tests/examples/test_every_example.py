@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import doctest
 import functools
+import io
 import os
 import re
 import runpy
@@ -20,7 +21,7 @@ from telebot.apihelper import ApiTelegramException
 from telebot.types import Update
 
 import telesession.testing
-from support.bots import ROOT, Terminal, end_workers, forget_sessions, forget_settings, load
+from support.bots import ROOT, end_workers, forget_sessions, load
 from support.clocks import PATIENCE
 from telesession import Storage
 from telesession.bot.workers import SequentialWorkers
@@ -35,20 +36,6 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 NAMES = [path.stem for path in EXAMPLES]
 
 pytestmark = pytest.mark.usefixtures("fresh_process")
-
-
-@pytest.fixture(scope="module")
-def terminals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Terminal]]:
-    """Every example, started at the same time and typed at as its docstring shows."""
-    with pytest.MonkeyPatch.context() as patch:
-        forget_settings(patch)
-        terminals = {
-            name: Terminal(name, f"{transcript(name)[0]}/quit\nhi\n", tmp_path_factory.mktemp(name))
-            for name in NAMES
-        }
-    yield terminals
-    for terminal in terminals.values():
-        terminal.close()
 
 
 def transcript(name: str) -> tuple[str, str]:
@@ -105,12 +92,15 @@ class TestEveryExample:
 
     @pytest.mark.parametrize("name", NAMES)
     def test_it_chats_as_its_docstring_shows(
-        self, name: str, terminals: dict[str, Terminal]
+        self, name: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
     ) -> None:
-        """Typed at in a terminal it prints what its docstring shows, and ends at `/quit`."""
-        expected = transcript(name)[1]
-        printed, complaints, code = terminals[name].result()
-        assert ("", 0) == (complaints, code)
+        """Run as a program it prints what its docstring shows, and ends at `/quit`."""
+        typed, expected = transcript(name)
+        keyboard = io.StringIO(f"{typed}/quit\nhi\n")
+        monkeypatch.setattr(sys, "stdin", keyboard)
+        close(runpy.run_path(str(ROOT / "examples" / f"{name}.py"), run_name="__main__"))
+        printed, complaints = capfd.readouterr()
+        assert ("hi\n", "") == (keyboard.read(), complaints)
         assert "" != expected
         if not doctest.OutputChecker().check_output(expected, printed, doctest.ELLIPSIS):
             assert expected == printed
@@ -219,8 +209,8 @@ class TestEveryExample:
 @functools.cache
 def examples_of_tests() -> set[str]:
     """The examples that classes of tests are about, which say so by an attribute."""
-    paths = (ROOT / "tests").rglob("test_*.py")
-    nodes = [node for path in paths for node in ast.parse(path.read_text()).body]
+    texts = [path.read_text() for path in (ROOT / "tests").rglob("test_*.py")]
+    nodes = [node for text in texts if "example = " in text for node in ast.parse(text).body]
     classes = [node for node in nodes if isinstance(node, ast.ClassDef)]
     return {name for kind in classes if kind.name.startswith("Test") for name in named_by(kind)}
 

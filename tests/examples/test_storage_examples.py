@@ -51,8 +51,9 @@ def moved(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> Storage:
     return storage
 
 
+@pytest.mark.parametrize("storage", ["sqlite", "redis"], indirect=True)
 class OnEachStorage:
-    """The tests of a core example once more, with its sessions on each storage."""
+    """The tests of a core example, which are about memory, once more on the other storages."""
 
     example: str
 

@@ -21,7 +21,9 @@ pytestmark = pytest.mark.usefixtures("frozen_module")
 
 # The clock may go on from one example to the next.
 MANY_EXAMPLES = settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(100),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 

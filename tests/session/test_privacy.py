@@ -13,6 +13,7 @@ import pytest
 from cachetools import LRUCache, TTLCache
 from hypothesis import given, settings, strategies as st
 
+from support.clocks import examples
 from support.sessions import FIELD_NAMES, FIELD_VALUES
 from support.values import logged_failure
 from telesession import (
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("frozen_module")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(fields=st.dictionaries(FIELD_NAMES, FIELD_VALUES), lifetime=st.sampled_from([0, 60]))
 def test_repr_depends_on_the_names_alone(fields: dict[str, Any], lifetime: int) -> None:
     """`repr` shows the key and field names, never values: other values change nothing in it."""
@@ -72,7 +73,7 @@ def test_repr_shows_key_and_names(clock: FrozenDateTimeFactory) -> None:
     assert "<Session 'shop-anna' (closed): no fields>" == repr(session)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(value=FIELD_VALUES, lifetime=st.integers(0, 10**6))
 def test_the_repr_of_a_ttl_mark_shows_no_value(value: Any, lifetime: int) -> None:
     """A `ttl(...)` on its way shows its lifetime and the type of its value, but not the value."""

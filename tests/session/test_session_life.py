@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from telebot import types
 
+from support.clocks import examples
 from support.sessions import FIELD_NAMES, FIELD_VALUES
 from support.storages import SpyStore
 from support.updates import ANNA, BORIS, message_of
@@ -289,7 +290,7 @@ def test_nested_changes_count(sessions: Sessions[Session]) -> None:
     assert {"cart": {"apple": 2}, "log": [{"deep": ["x"]}]} == sessions.peek(1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(fields=st.dictionaries(FIELD_NAMES, FIELD_VALUES, min_size=1))
 def test_what_is_saved_comes_back(fields: dict[str, Any]) -> None:
     """What was saved is what comes back, in the order it was set."""

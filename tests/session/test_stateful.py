@@ -474,6 +474,7 @@ def machine_over(
     return make
 
 
+@pytest.mark.parametrize("examples", [8, pytest.param(30, marks=pytest.mark.long)])
 @pytest.mark.parametrize("initial", list(INITIALS))
 @pytest.mark.parametrize("lifetime", [None, 7], ids=["for-ever", "lifetime"])
 @pytest.mark.parametrize("make_store", list(STORES.values()), ids=list(STORES))
@@ -481,10 +482,12 @@ def test_any_sequence_of_handlers_agrees_with_the_model(
     make_store: Callable[[], Any],
     lifetime: float | None,
     initial: str,
+    examples: int,
     clock: FrozenDateTimeFactory,
 ) -> None:
     """Whatever handlers do in whatever order, sessions are what the design says they are."""
-    run_state_machine_as_test(machine_over(make_store, clock, lifetime, initial), settings=CI)
+    machine = machine_over(make_store, clock, lifetime, initial)
+    run_state_machine_as_test(machine, settings=settings(CI, max_examples=examples))
 
 
 class CountsWrites:
@@ -548,11 +551,13 @@ def make_durable(
             yield make_server
 
 
+@pytest.mark.parametrize("examples", [4, pytest.param(15, marks=pytest.mark.long)])
 @pytest.mark.parametrize("initial", list(INITIALS))
 @pytest.mark.parametrize("lifetime", [None, 7], ids=["for-ever", "lifetime"])
 def test_any_sequence_of_handlers_agrees_with_the_model_where_sessions_last(
     lifetime: float | None,
     initial: str,
+    examples: int,
     make_durable: Callable[[], Any],
     clock: FrozenDateTimeFactory,
 ) -> None:
@@ -565,7 +570,7 @@ def test_any_sequence_of_handlers_agrees_with_the_model_where_sessions_last(
         model = Model(modelled, math.inf if lifetime is None else lifetime)
         return Machine(sessions, storage, lambda: storage.writes, model, clock)
 
-    run_state_machine_as_test(make, settings=settings(CI, max_examples=15))
+    run_state_machine_as_test(make, settings=settings(CI, max_examples=examples))
 
 
 # The controls: what the machine must notice.

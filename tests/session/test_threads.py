@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 WORKERS = 8
-UPDATES = 4000
 USERS = (11, 22, 33, 44)
 CROWD = tuple(range(1000, 1050))
 
@@ -100,6 +99,12 @@ def storage() -> MemoryStorage:
     return MemoryStorage()
 
 
+@pytest.fixture(params=[400, pytest.param(4000, marks=pytest.mark.long)])
+def number(request: pytest.FixtureRequest) -> int:
+    """The number of updates that the workers get."""
+    return request.param
+
+
 @cache
 def update_of(user_id: int, chat_id: int = 0) -> types.Update:
     """A message of a user, in private or in a group."""
@@ -153,17 +158,19 @@ def count(bot: TeleBot, storage: Storage, pause: Pause) -> None:
 # Nothing is lost
 
 
-def test_no_update_of_four_busy_users_is_lost(bot: BusyBot, storage: MemoryStorage) -> None:
-    """4,000 updates of 4 users over 8 workers: every counter is exact, and no lock is left."""
+def test_no_update_of_four_busy_users_is_lost(
+    bot: BusyBot, storage: MemoryStorage, number: int
+) -> None:
+    """Updates of 4 users over 8 workers: every counter is exact, and no lock is left."""
     count(bot, storage, give_way)
-    bot.run(in_turn(USERS, UPDATES))
-    assert {str(user_id): 1000 for user_id in USERS} == counters(storage)
+    bot.run(in_turn(USERS, number))
+    assert {str(user_id): number // 4 for user_id in USERS} == counters(storage)
     assert ([], 0) == (bot.raised, locks_kept(storage))
 
 
 @pytest.mark.parametrize("control", ["a lock table that does nothing", "a hold that does nothing"])
 def test_without_locks_updates_are_lost(
-    bot: BusyBot, monkeypatch: pytest.MonkeyPatch, control: str
+    bot: BusyBot, monkeypatch: pytest.MonkeyPatch, control: str, number: int
 ) -> None:
     """The control: with no locks, of 8 updates of 4 users at once at most 4 count."""
     storage = UnlockedStorage() if "hold" in control else MemoryStorage()
@@ -172,9 +179,9 @@ def test_without_locks_updates_are_lost(
         monkeypatch.setattr(LockTable, "release", lambda self, key: None)
     meeting = threading.Barrier(WORKERS)
     count(bot, storage, lambda: meeting.wait(PATIENCE))
-    bot.run(in_turn(USERS, UPDATES))
+    bot.run(in_turn(USERS, number))
     assert ([], {str(user_id) for user_id in USERS}) == (bot.raised, set(counters(storage)))
-    assert max(counters(storage).values()) <= UPDATES // WORKERS
+    assert max(counters(storage).values()) <= number // WORKERS
 
 
 STORES: dict[str, Callable[[], Any]] = {
@@ -185,20 +192,20 @@ STORES: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("store", STORES)
-def test_no_update_of_a_crowd_is_lost(bot: BusyBot, store: str) -> None:
-    """4,000 updates of 50 users at random: every counter is exact, in every kind of store."""
+def test_no_update_of_a_crowd_is_lost(bot: BusyBot, store: str, number: int) -> None:
+    """Updates of 50 users at random: every counter is exact, in every kind of store."""
     storage = MemoryStorage(STORES[store]())
     count(bot, storage, give_way)
-    updates = at_random(CROWD, UPDATES)
+    updates = at_random(CROWD, number)
     bot.run(updates)
     assert (senders(updates), [], 0) == (counters(storage), bot.raised, locks_kept(storage))
 
 
 def test_handlers_that_raise_count_for_nothing_among_others(
-    bot: BusyBot, storage: MemoryStorage
+    bot: BusyBot, storage: MemoryStorage, number: int
 ) -> None:
-    """Of 4,000 updates, those whose handler raised leave no trace, and all others count."""
-    order = iter(range(UPDATES))
+    """Updates whose handler raised leave no trace, and all others count."""
+    order = iter(range(number))
     failed = Counter[str]()
 
     @bot.message_handler()
@@ -214,7 +221,7 @@ def test_handlers_that_raise_count_for_nothing_among_others(
             session.stray = "a field of a handler that raised"
             raise ZeroDivisionError
 
-    updates = at_random(USERS, UPDATES)
+    updates = at_random(USERS, number)
     bot.run(updates)
     expected = senders(updates)
     expected.subtract(failed)
@@ -224,9 +231,11 @@ def test_handlers_that_raise_count_for_nothing_among_others(
     assert 0 == locks_kept(storage)
 
 
-def test_saved_counts_stay_whatever_happens_later(bot: BusyBot, storage: MemoryStorage) -> None:
+def test_saved_counts_stay_whatever_happens_later(
+    bot: BusyBot, storage: MemoryStorage, number: int
+) -> None:
     """What `save` wrote stays, what came later only if the handler returned; the lock is kept."""
-    order = iter(range(UPDATES))
+    order = iter(range(number))
     returned = Counter[str]()
 
     @bot.message_handler()
@@ -241,13 +250,13 @@ def test_saved_counts_stay_whatever_happens_later(bot: BusyBot, storage: MemoryS
             raise ZeroDivisionError
         returned[str(message.from_user.id)] += 1
 
-    updates = at_random(USERS, UPDATES)
+    updates = at_random(USERS, number)
     bot.run(updates)
     assert (senders(updates), returned) == (counters(storage), counters(storage, "returns"))
-    assert (UPDATES - returned.total(), 0) == (len(bot.raised), locks_kept(storage))
+    assert (number - returned.total(), 0) == (len(bot.raised), locks_kept(storage))
 
 
-def test_nested_handlers_count_exactly(bot: BusyBot, storage: MemoryStorage) -> None:
+def test_nested_handlers_count_exactly(bot: BusyBot, storage: MemoryStorage, number: int) -> None:
     """A decorated handler that calls another one for the same key shares its session and lock."""
     sessions = Sessions(initial={"counter": 0, "inner": 0}, storage=storage)
 
@@ -267,7 +276,7 @@ def test_nested_handlers_count_exactly(bot: BusyBot, storage: MemoryStorage) -> 
         step(message)
         step(message)
 
-    updates = at_random(USERS, UPDATES)
+    updates = at_random(USERS, number)
     bot.run(updates)
     sent = senders(updates)
     assert {key: 3 * times for key, times in sent.items()} == counters(storage)
@@ -275,7 +284,9 @@ def test_nested_handlers_count_exactly(bot: BusyBot, storage: MemoryStorage) -> 
     assert ([], 0) == (bot.raised, locks_kept(storage))
 
 
-def test_two_stacked_sessions_count_exactly(bot: BusyBot, storage: MemoryStorage) -> None:
+def test_two_stacked_sessions_count_exactly(
+    bot: BusyBot, storage: MemoryStorage, number: int
+) -> None:
     """Two stacked decorators with two names give two sessions: the user's and the chat's."""
     groups = (GROUP["id"], OTHER_GROUP["id"])
 
@@ -288,7 +299,7 @@ def test_two_stacked_sessions_count_exactly(bot: BusyBot, storage: MemoryStorage
         of_user.counter = user_read + 1
         of_chat.counter = chat_read + 1
 
-    updates = [update_of(u, groups[i % 3 % 2]) for i, u in enumerate(islice(cycle(USERS), UPDATES))]
+    updates = [update_of(u, groups[i % 3 % 2]) for i, u in enumerate(islice(cycle(USERS), number))]
     bot.run(updates)
     by_group = Counter(f"chat:{update.message.chat.id}" for update in updates)
     assert {**senders(updates), **by_group} == counters(storage)
@@ -312,7 +323,7 @@ def test_typed_sessions_count_exactly(bot: BusyBot, storage: MemoryStorage) -> N
         give_way()
         session.counter = read + 1
 
-    updates = at_random(CROWD, 1000)
+    updates = at_random(CROWD, 400)
     bot.run(updates)
     assert (senders(updates), {True}, []) == (counters(storage), kinds, bot.raised)
 
@@ -322,11 +333,11 @@ def test_two_bots_on_one_storage_lose_nothing(bot: BusyBot, storage: MemoryStora
     other = BusyBot()
     for each in (bot, other):
         count(each, storage, give_way)
-        each.start(in_turn(USERS, 1000))
+        each.start(in_turn(USERS, 400))
     for each in (bot, other):
-        each.wait(1000)
+        each.wait(400)
     end_workers(other)
-    assert {str(user_id): 500 for user_id in USERS} == counters(storage)
+    assert {str(user_id): 200 for user_id in USERS} == counters(storage)
     assert ([], [], 0) == (bot.raised, other.raised, locks_kept(storage))
 
 
@@ -338,7 +349,7 @@ def test_sessions_opened_outside_handlers_take_turns_with_them(
     count(bot, storage, give_way)
 
     def tick(user_id: int) -> None:
-        for _ in range(250):
+        for _ in range(100):
             with sessions.open(user_id) as session:
                 read = session.counter
                 give_way()
@@ -346,10 +357,10 @@ def test_sessions_opened_outside_handlers_take_turns_with_them(
 
     with ThreadPoolExecutor(len(USERS)) as timers:
         ticking = [timers.submit(tick, user_id) for user_id in USERS]
-        bot.run(in_turn(USERS, 1000))
+        bot.run(in_turn(USERS, 400))
         for ticks in ticking:
             ticks.result(PATIENCE)
-    assert {str(user_id): 500 for user_id in USERS} == counters(storage)
+    assert {str(user_id): 200 for user_id in USERS} == counters(storage)
     assert ([], 0) == (bot.raised, locks_kept(storage))
 
 

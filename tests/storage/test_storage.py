@@ -12,7 +12,7 @@ import pytest
 from cachetools import FIFOCache, LFUCache, LRUCache, RRCache, TLRUCache, TTLCache
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from support.clocks import monotonic
+from support.clocks import examples, monotonic
 from telesession import MemoryStorage, SessionError, Storage, StorageError
 from telesession.testing.storage_suite import FOR_AGES, StorageSuite
 
@@ -104,7 +104,7 @@ OPERATIONS = st.one_of(
 
 
 @settings(
-    max_examples=60,
+    max_examples=examples(60),
     deadline=None,
     derandomize=True,
     database=None,

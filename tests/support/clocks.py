@@ -39,4 +39,13 @@ def frozen_clock() -> Iterator[FrozenDateTimeFactory]:
         yield clock
 
 
+LONG = "long"
+settings.register_profile(LONG)
+
+
+def examples(number: int) -> int:
+    """The number with `--hypothesis-profile long`, and a quarter of it in the everyday run."""
+    return number if settings.get_current_profile_name() == LONG else number // 4
+
+
 UNHURRIED = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

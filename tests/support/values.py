@@ -30,7 +30,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import settings, strategies as st
 
-from support.clocks import UNHURRIED
+from support.clocks import UNHURRIED, examples
 from telesession import (
     DecodeError,
     JSONCodec,
@@ -403,7 +403,7 @@ VALUES = st.recursive(
     max_leaves=12,
 )
 FIELDS = st.dictionaries(NAMES, VALUES, min_size=1, max_size=4)
-many = settings(UNHURRIED, max_examples=150)
+many = settings(UNHURRIED, max_examples=examples(150))
 
 
 TAGGED: dict[str, tuple[Any, Any]] = {

@@ -451,8 +451,13 @@ class TestRun:
         )
         assert ("HI\nHO\n", "", 0) == (done.stdout, done.stderr, done.returncode)
 
-    def test_ctrl_c_ends_a_program(self, environment: dict[str, Any]) -> None:
+    def test_ctrl_c_ends_a_program(
+        self, environment: dict[str, Any], request: pytest.FixtureRequest
+    ) -> None:
         """A program that waits for input ends well at Ctrl-C."""
+        # A program inherits what its parent ignores, as `nohup` does.
+        former = signal.signal(signal.SIGINT, signal.default_int_handler)
+        request.addfinalizer(lambda: signal.signal(signal.SIGINT, former))
         command = [sys.executable, "-W", "error", "program.py"]
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         with subprocess.Popen(command, text=True, **pipes, **environment) as program:

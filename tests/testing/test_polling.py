@@ -138,8 +138,8 @@ class TestPolling:
         stopped = threading.Event()
         monkeypatch.setattr(bot, "infinity_polling", lambda **_: stopped.wait(60))
         monkeypatch.setattr(bot, "stop_polling", stopped.set)
-        with pytest.raises(TimeoutError, match="waited 1 s for the bot to poll"):
-            run_polling(bot, timeout=1).__enter__()
+        with pytest.raises(TimeoutError, match=r"waited 0\.05 s for the bot to poll"):
+            run_polling(bot, timeout=0.05).__enter__()
         assert stopped.is_set()
 
 
@@ -314,8 +314,9 @@ class TestStopping:
             started.set()
             go_on.wait(10)
 
-        polling = run_polling(bot, timeout=1 if threaded else 0.1)
+        polling = run_polling(bot)
         polling.__enter__()
+        polling._timeout = 0.05
         api.user(1).edit(api.user(1).send("a"), "b")
         started.wait(10)
         with pytest.raises(RuntimeError, match="could not stop the bot"):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from support.clocks import examples
 from support.sessions import Cart, Login, stored_untyped, typed_sessions
 from support.values import Color, Item, OtherItem, Place, SpecialItem
 from telesession import MemoryStorage, ttl
@@ -201,7 +202,7 @@ def test_repr_is_never_that_of_the_user(storage: MemoryStorage) -> None:
     assert "<Talkative 'anna' (closed): text>" == repr(session)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(owner=st.text(), names=st.lists(st.text(), max_size=3))
 def test_repr_depends_on_the_names_alone(owner: str, names: list[str]) -> None:
     """The `repr` of a typed session is the same whatever its values are."""
