@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from support.clocks import examples
 from support.sessions import MAKERS, METHOD_NAMES, READINGS, Make, every_make, every_reading
 from telesession import MemoryStorage, Session, Sessions, as_dict, ttl
 
