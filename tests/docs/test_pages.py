@@ -126,6 +126,23 @@ class TestTables:
         named = set(re.findall(r"`(?:\w+/)?(\w+\.py)`", page)) | set(re.findall(r"`(\w+/)`", page))
         assert set() == (modules | folders) - named
 
+    def test_imports_lead_up_the_table_of_modules(self) -> None:
+        """A module imports those of its own row and of the rows above it, as the page says."""
+        table = read(DOCS / "architecture.md").partition("| module | owns |")[2].split("\n\n")[0]
+        rows = [row.split("|")[1] for row in table.splitlines()[2:]]
+        row_of = {
+            name.removesuffix(".py").rstrip("/"): number
+            for number, row in enumerate(rows)
+            for name in re.findall(r"`([\w./]+)`", row)
+        }
+        downwards = []
+        for path in (ROOT / "telesession").rglob("*.py"):
+            importer = path.relative_to(ROOT / "telesession").with_suffix("").parts[0]
+            for imported in re.findall(r"^ *from telesession\.(\w+)", read(path), re.MULTILINE):
+                if row_of[imported] > row_of[importer]:
+                    downwards.append((path.name, imported))
+        assert [] == downwards
+
 
 def defaults_of(function: Any) -> dict[str, str]:
     """The keywords of a function, each with its default as a page writes it."""
