@@ -7,15 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from telebot import TeleBot, types
 
-from support.bots import (
-    Desk,
-    Host,
-    posted,
-    pressed,
-    said_in_group,
-    said_to_business,
-    waiting_questions,
-)
+from support.bots import Desk, Host, posted, pressed, said_to_business, waiting_questions
 from support.updates import (
     ANNA,
     ANONYMOUS_ADMIN,
@@ -32,6 +24,7 @@ from support.updates import (
     button_press,
     message,
     private,
+    said_in_group,
     update,
 )
 from telesession import MemoryStorage, SessionError, ask

@@ -23,10 +23,9 @@ from support.handlers import (
     ignore,
     keep,
     note,
-    said,
     signature_text,
 )
-from support.updates import BORIS, TOKEN, UpdateCase
+from support.updates import BORIS, TOKEN, UpdateCase, said
 from telesession import Session, Sessions
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import pytest
 from telebot import TeleBot
 
 from support.bots import Host
-from support.handlers import KEY, WAYS, Way, ignore, keep, keep_both, note, said, state_of_bot
+from support.handlers import KEY, WAYS, Way, ignore, keep, keep_both, note, state_of_bot
 from support.storages import ONE_USE, SpyStorage
-from support.updates import ANNA, TOKEN
+from support.updates import ANNA, TOKEN, said
 from telesession import MemoryStorage, Session, Sessions, by_chat
 
 # What costs nothing, and what is not done twice.

@@ -19,11 +19,10 @@ from support.handlers import (
     ignore,
     keep,
     note,
-    said,
     signature_text,
     state_of_bot,
 )
-from support.updates import ANNA, TOKEN, message as message_json, private
+from support.updates import ANNA, TOKEN, message as message_json, private, said
 from telesession.testing import RecordingExceptionHandler
 
 if TYPE_CHECKING:

@@ -11,19 +11,9 @@ from telebot import TeleBot, util
 from telebot.handler_backends import MemoryHandlerBackend
 
 from support.bots import Host
-from support.handlers import (
-    HANDLER_NAMES,
-    KEY,
-    Shop,
-    ignore,
-    keep,
-    keep_both,
-    note,
-    said,
-    state_of_bot,
-)
+from support.handlers import HANDLER_NAMES, KEY, Shop, ignore, keep, keep_both, note, state_of_bot
 from support.storages import ONE_USE, SpyStorage
-from support.updates import ANNA, TOKEN, register
+from support.updates import ANNA, TOKEN, register, said
 from telesession import Session, Sessions
 
 if TYPE_CHECKING:

@@ -19,11 +19,9 @@ from support.handlers import (
     TELLINGS,
     by_chats,
     count_message,
-    said_in_chat,
     told,
     told_in_group,
     told_in_supergroup,
-    update_of,
 )
 from support.sessions import set_fields
 from support.storages import Asked, SpyStorage, fields_by_key
@@ -34,6 +32,8 @@ from support.updates import (
     OTHER_GROUP,
     button_press,
     message as message_json,
+    said,
+    update,
 )
 from telesession import (
     MemoryStorage,
@@ -55,14 +55,14 @@ if TYPE_CHECKING:
 def test_the_keys_of_a_migration_are_those_of_by_chat(where: str) -> None:
     """Told in either chat, the keys are what `by_chat` gives for messages of the two."""
     expected = (
-        by_chat(said_in_chat("hi", BASIC_GROUP).message),
-        by_chat(said_in_chat("hi", GROUP).message),
+        by_chat(said("hi", chat=BASIC_GROUP).message),
+        by_chat(said("hi", chat=GROUP).message),
     )
 
     assert (OLD_KEY, NEW_KEY) == expected == migrated_keys(TELLINGS[where]().message)
 
 
-@pytest.mark.parametrize("message", [None, said_in_chat("hi", GROUP).message, told(GROUP).message])
+@pytest.mark.parametrize("message", [None, said("hi", chat=GROUP).message, told(GROUP).message])
 def test_other_messages_tell_of_no_migration(message: Any) -> None:
     """Without a message, or with any other, there is nothing to follow."""
     assert None is migrated_keys(message)
@@ -95,8 +95,8 @@ def test_the_session_of_a_group_follows_it_once(
     sessions.attach(host.bot, follow_migrations=True)
     host.bot.register_message_handler(count_message, content_types=["text"])
 
-    host.deliver(TELLINGS[order[0]](), said_in_chat("hi", GROUP), TELLINGS[order[1]]())
-    host.deliver(*(tell() for tell in TELLINGS.values()), said_in_chat("hi", GROUP))
+    host.deliver(TELLINGS[order[0]](), said("hi", chat=GROUP), TELLINGS[order[1]]())
+    host.deliver(*(tell() for tell in TELLINGS.values()), said("hi", chat=GROUP))
 
     assert ([], {NEW_KEY: {"counter": 3}}) == (host.raised, fields_by_key(sessions))
     assert [] == caplog.records
@@ -130,9 +130,9 @@ def test_it_moves_before_the_handlers_of_the_batch(where: str, threads: str) -> 
         sessions.attach(host.bot, follow_migrations=True)
         host.bot.register_message_handler(count_message, content_types=["text"])
         host.bot.process_new_updates(
-            [said_in_chat("hi", GROUP), TELLINGS[where](), said_in_chat("hi", GROUP)]
+            [said("hi", chat=GROUP), TELLINGS[where](), said("hi", chat=GROUP)]
         )
-        host.deliver(said_in_chat("hi", OTHER_GROUP))
+        host.deliver(said("hi", chat=OTHER_GROUP))
 
     assert [] == host.raised
     assert {NEW_KEY: {"counter": 3}, f"chat:{OTHER_GROUP['id']}": {"counter": 1}} == fields_by_key(
@@ -150,10 +150,8 @@ def test_what_still_comes_from_the_old_chat_finds_the_session_moved(threads: str
         host.bot.register_message_handler(
             count_message, content_types=["text", "migrate_to_chat_id"]
         )
-        host.bot.process_new_updates([said_in_chat("hi", BASIC_GROUP), told_in_group()])
-        host.deliver(
-            said_in_chat("hi", BASIC_GROUP), told_in_supergroup(), said_in_chat("hi", GROUP)
-        )
+        host.bot.process_new_updates([said("hi", chat=BASIC_GROUP), told_in_group()])
+        host.deliver(said("hi", chat=BASIC_GROUP), told_in_supergroup(), said("hi", chat=GROUP))
 
     assert [] == host.raised
     assert {NEW_KEY: {"counter": 5}} == fields_by_key(sessions)
@@ -175,7 +173,7 @@ def test_the_news_are_known_before_the_batch_whatever_was_set_up_first(first: st
     bot.register_message_handler(count_message, content_types=["text"])
     bot.register_message_handler(lambda _: handled.wait(), content_types=["migrate_from_chat_id"])
 
-    batch = [said_in_chat("hi", GROUP) for _ in range(3)]
+    batch = [said("hi", chat=GROUP) for _ in range(3)]
     bot.process_new_updates([*batch, told_in_supergroup()])
     handled.wait()
     bot.stop_bot()
@@ -190,7 +188,7 @@ def test_next_steps_of_the_supergroup_find_the_session_moved(simple_host: Host) 
     sessions.attach(simple_host.bot, follow_migrations=True)
     simple_host.bot.register_next_step_handler_by_chat_id(GROUP["id"], count_message)
 
-    simple_host.bot.process_new_updates([said_in_chat("hi", GROUP), told_in_supergroup()])
+    simple_host.bot.process_new_updates([said("hi", chat=GROUP), told_in_supergroup()])
 
     assert ([], {NEW_KEY: {"counter": 2}}) == (simple_host.raised, fields_by_key(sessions))
 
@@ -213,15 +211,15 @@ def test_a_handler_of_the_group_that_still_runs_is_waited_for(
             may_return.wait(PATIENCE)
 
         host.bot.register_message_handler(count_message, content_types=["text"])
-        host.bot.process_new_updates([said_in_chat("hi", BASIC_GROUP)])
+        host.bot.process_new_updates([said("hi", chat=BASIC_GROUP)])
         assert runs.wait(PATIENCE)
         host.bot.process_new_updates([told_in_group()])
         asked.event(OLD_KEY).clear()
-        host.bot.process_new_updates([said_in_chat("hi", GROUP)])
+        host.bot.process_new_updates([said("hi", chat=GROUP)])
         assert asked.event(OLD_KEY).wait(PATIENCE)
         between = list(sessions.keys())
         may_return.set()
-        host.deliver(said_in_chat("hi", GROUP), told_in_supergroup())
+        host.deliver(said("hi", chat=GROUP), told_in_supergroup())
 
     assert ([], [OLD_KEY], {NEW_KEY: {"counter": 4}}) == (
         host.raised,
@@ -341,7 +339,7 @@ def test_other_updates_cost_a_bot_that_follows_nothing(follow: bool) -> None:
     by_chats(storage).attach(bot, follow_migrations=follow)
 
     pressed = button_press(ANNA, message=message_json(GROUP, ANNA))
-    bot.process_new_updates([said_in_chat("hi", GROUP), update_of(pressed, "callback_query")])
+    bot.process_new_updates([said("hi", chat=GROUP), update("callback_query", pressed)])
     bot.process_new_updates([])
 
     assert Counter() == storage.calls

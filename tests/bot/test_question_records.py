@@ -12,17 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.bots import (
-    ANNA_IN_GROUP,
-    ROOT,
-    Desk,
-    Host,
-    make_host,
-    said_in_group,
-    waiting_questions,
-)
+from support.bots import ANNA_IN_GROUP, ROOT, Desk, Host, make_host, waiting_questions
 from support.storages import SpyStorage
-from support.updates import ANNA, BORIS, BOT, GROUP, message, update
+from support.updates import ANNA, BORIS, BOT, GROUP, message, said_in_group, update
 from telesession import (
     DecodeError,
     MemoryStorage,

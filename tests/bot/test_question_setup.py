@@ -10,8 +10,8 @@ import pytest
 from telebot import TeleBot
 from telebot.async_telebot import AsyncTeleBot
 
-from support.bots import Desk, said_in_group
-from support.updates import TOKEN
+from support.bots import Desk
+from support.updates import TOKEN, said_in_group
 from telesession import MemoryStorage, SessionError, Sessions, ask, cancel, use_questions
 
 if TYPE_CHECKING:

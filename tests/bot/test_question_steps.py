@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from telebot.handler_backends import BaseMiddleware, ContinueHandling
 
-from support.bots import ANNA_IN_GROUP, Desk, Host, Refusal, make_host, said_in_group
+from support.bots import ANNA_IN_GROUP, Desk, Host, Refusal, make_host
 from support.clocks import MICROSECOND, PATIENCE
 from support.storages import SpyStorage, WithoutLocks
 from support.threads import start
-from support.updates import ANNA, BORIS, GROUP
+from support.updates import ANNA, BORIS, GROUP, said_in_group
 from telesession import (
     MemoryStorage,
     Session,

@@ -9,16 +9,7 @@ import pytest
 from telebot import types
 from telebot.apihelper import ApiTelegramException
 
-from support.bots import (
-    ANNA_IN_GROUP,
-    Desk,
-    Host,
-    make_host,
-    on_stage,
-    pressed,
-    said_in_group,
-    waiting_questions,
-)
+from support.bots import ANNA_IN_GROUP, Desk, Host, make_host, on_stage, pressed, waiting_questions
 from support.clocks import MICROSECOND
 from support.updates import (
     ANNA,
@@ -30,6 +21,7 @@ from support.updates import (
     in_topic,
     message,
     private,
+    said_in_group,
     update,
 )
 from telesession import Sessions, SQLiteStorage, Storage, ask, cancel

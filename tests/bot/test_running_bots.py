@@ -13,11 +13,11 @@ from telebot.handler_backends import MemoryHandlerBackend
 
 from support.bots import Host, make_host
 from support.clocks import PATIENCE
-from support.handlers import KEY, KIND_CASES, REFUSED_HANDLERS, keep, note, said
+from support.handlers import KEY, KIND_CASES, REFUSED_HANDLERS, keep, note
 from support.sessions import fields_of
 from support.storages import UnlockedStorage
 from support.threads import Waits, start
-from support.updates import register
+from support.updates import register, said
 from telesession import NoSessionKeyError, Session, Sessions
 from telesession.attachment import Attachment
 from telesession.testing import (

@@ -13,13 +13,12 @@ from support.handlers import (
     OLD_KEY,
     by_chats,
     count_message,
-    said_in_chat,
     told_in_group,
     told_in_supergroup,
 )
 from support.sessions import set_fields
 from support.storages import SECRET, SpyStorage, fields_by_key, payloads
-from support.updates import BASIC_GROUP, GROUP
+from support.updates import BASIC_GROUP, GROUP, said
 from telesession import LockTimeoutError, MemoryStorage, Session, Sessions, StorageError
 
 if TYPE_CHECKING:
@@ -41,10 +40,10 @@ ALL_OF_THEM = ["text", "migrate_to_chat_id", "migrate_from_chat_id", "text"]
 
 def all_of_them() -> list[types.Update]:
     return [
-        said_in_chat("a", GROUP),
+        said("a", chat=GROUP),
         told_in_group(),
         told_in_supergroup(),
-        said_in_chat("b", GROUP),
+        said("b", chat=GROUP),
     ]
 
 
@@ -100,10 +99,10 @@ def test_what_could_not_move_is_not_begun_anew(caplog: pytest.LogCaptureFixture)
     host = Host()
     sessions.attach(host.bot, follow_migrations=True)
     host.bot.register_message_handler(count_message, content_types=["text"])
-    for update in (told_in_group(), said_in_chat("hi", GROUP), said_in_chat("hi", BASIC_GROUP)):
+    for update in (told_in_group(), said("hi", chat=GROUP), said("hi", chat=BASIC_GROUP)):
         storage.failures["get"] = 1
         host.deliver(update)
-    host.deliver(said_in_chat("hi", GROUP), told_in_supergroup(), said_in_chat("hi", BASIC_GROUP))
+    host.deliver(said("hi", chat=GROUP), told_in_supergroup(), said("hi", chat=BASIC_GROUP))
 
     assert [StorageError, StorageError] == [type(error) for error in host.raised]
     assert {NEW_KEY: {"counter": 3}} == fields_by_key(sessions)

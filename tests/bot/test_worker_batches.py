@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from telebot import TeleBot, apihelper, types
 
-from support.bots import MakeBot, said
 from support.threads import Log, wait_for
-from support.updates import ANNA, BORIS, update
+from support.updates import ANNA, BORIS, said, update
 from telesession import use_sequential_workers
+
+if TYPE_CHECKING:
+    from support.bots import MakeBot
 
 
 def handle_kinds(bot: TeleBot) -> list[str]:

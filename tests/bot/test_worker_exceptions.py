@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.bots import DarknessError, MakeBot, messages_in, polling_in_a_thread, said
+from support.bots import DarknessError, MakeBot, messages_in, polling_in_a_thread
 from support.clocks import PATIENCE
 from support.threads import Log, in_thread
+from support.updates import said
 from telesession.testing import BotAPI, RecordingExceptionHandler
 
 if TYPE_CHECKING:

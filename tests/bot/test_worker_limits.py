@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from telebot import types
 
-from support.bots import MakeBot, close_pool, messages_in, poll_update, said
+from support.bots import MakeBot, close_pool, messages_in, poll_update
 from support.clocks import PATIENCE
 from support.threads import Log, start, wait_for
-from support.updates import ANNA, BORIS, message, private, update
+from support.updates import ANNA, BORIS, message, private, said, update
 
 if TYPE_CHECKING:
     import pytest

@@ -9,10 +9,10 @@ import pytest
 from telebot import TeleBot, types
 from telebot.handler_backends import BaseMiddleware
 
-from support.bots import MakeBot, close_pool, in_group, order_of_first_and_second, poll_update, said
+from support.bots import MakeBot, close_pool, order_of_first_and_second, poll_update
 from support.clocks import PATIENCE
 from support.threads import Log, wait_for
-from support.updates import ANNA, BORIS
+from support.updates import ANNA, BORIS, said, said_in_group
 from telesession import LockTimeoutError, MemoryStorage, Sessions, by_chat
 from telesession.testing import BotAPI, RecordingExceptionHandler, run_polling
 
@@ -306,14 +306,14 @@ def test_update_listeners_run_freely(make_sequential: MakeBot) -> None:
 def test_get_key_decides_who_waits_for_whom(make_sequential: MakeBot) -> None:
     """With `by_chat` two people in a group wait for each other."""
     bot = make_sequential(workers={"get_key": by_chat})
-    updates = in_group("1", ANNA), in_group("2", BORIS)
+    updates = said_in_group("1", ANNA), said_in_group("2", BORIS)
     assert ["other", "1", "2"] == order_of_first_and_second(bot, *updates)
 
 
 def test_by_default_people_in_a_group_do_not_wait(make_sequential: MakeBot) -> None:
     """Control: with `by_sender` two people in a group do not wait for each other."""
     bot = make_sequential()
-    updates = in_group("1", ANNA), in_group("2", BORIS)
+    updates = said_in_group("1", ANNA), said_in_group("2", BORIS)
     assert ["2", "other", "1"] == order_of_first_and_second(bot, *updates)
 
 

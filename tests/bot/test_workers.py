@@ -20,15 +20,13 @@ from telebot.async_telebot import AsyncTeleBot
 from support.bots import (
     MakeBot,
     close_pool,
-    in_group,
     messages_in,
     order_of_first_and_second,
     polling_in_a_thread,
-    said,
 )
 from support.clocks import PATIENCE
 from support.threads import Log, in_thread, wait_for
-from support.updates import ANNA, BORIS, TOKEN
+from support.updates import ANNA, BORIS, TOKEN, said, said_in_group
 from telesession import by_chat, use_sequential_workers
 
 if TYPE_CHECKING:
@@ -242,7 +240,7 @@ def test_a_pool_can_be_renewed(make_sequential: MakeBot) -> None:
     in_thread(bot.stop_bot)
     bot.worker_pool = bot.worker_pool.renew()
 
-    updates = in_group("1", ANNA), in_group("2", BORIS)
+    updates = said_in_group("1", ANNA), said_in_group("2", BORIS)
     assert ["other", "1", "2"] == order_of_first_and_second(bot, *updates)
     assert "<SequentialWorkers: 3 threads" == repr(bot.worker_pool).partition(",")[0]
 

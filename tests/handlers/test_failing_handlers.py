@@ -11,9 +11,9 @@ from cachetools import LRUCache
 from telebot import TeleBot
 
 from support.bots import Host, TeaMiddleware
-from support.handlers import KEY, Cart, Handler, OutOfTeaError, keep, note, said
+from support.handlers import KEY, Cart, Handler, OutOfTeaError, keep, note
 from support.storages import SpyStorage, SpyStore, is_free
-from support.updates import TOKEN
+from support.updates import TOKEN, said
 from telesession import (
     MemoryStorage,
     NoSessionKeyError,

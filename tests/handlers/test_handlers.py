@@ -20,9 +20,9 @@ from support.handlers import (
     keep,
     no_update,
     note,
-    said,
     signature_text,
 )
+from support.updates import said
 from telesession import Session, Sessions, with_session
 
 if TYPE_CHECKING:

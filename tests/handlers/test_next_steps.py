@@ -14,8 +14,8 @@ import pytest
 from telebot import TeleBot
 
 from support.clocks import PATIENCE
-from support.handlers import KEY, STEP_PLACES, Handler, note, said, signature_text
-from support.updates import ANNA, TOKEN, UPDATE_IDS, message as message_json, private
+from support.handlers import KEY, STEP_PLACES, Handler, note, signature_text
+from support.updates import ANNA, TOKEN, UPDATE_IDS, message as message_json, private, said
 from telesession import MemoryStorage, Session, Sessions, by_chat
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from support.handlers import Cart, said
+from support.handlers import Cart
+from support.updates import said
 from telesession import MemoryStorage, Sessions, Storage, session_key, with_session
 
 

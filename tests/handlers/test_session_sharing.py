@@ -9,10 +9,10 @@ import pytest
 
 from support.bots import Host, TeaMiddleware
 from support.clocks import PATIENCE
-from support.handlers import KEY, Cart, Handler, OutOfTeaError, keep, note, said, signature_text
+from support.handlers import KEY, Cart, Handler, OutOfTeaError, keep, note, signature_text
 from support.storages import SpyStore
 from support.threads import start
-from support.updates import ANNA, BORIS, GROUP
+from support.updates import ANNA, BORIS, GROUP, said
 from telesession import (
     LockTimeoutError,
     MemoryStorage,

@@ -10,9 +10,9 @@ from telebot import apihelper
 from telebot.handler_backends import CancelUpdate, ContinueHandling, SkipHandler
 
 from support.bots import Host, TeaMiddleware
-from support.handlers import KEY, KIND_CASES, Handler, keep, note, said, signature_text
+from support.handlers import KEY, KIND_CASES, Handler, keep, note, signature_text
 from support.storages import is_free
-from support.updates import TOKEN, UpdateCase, register
+from support.updates import TOKEN, UpdateCase, register, said
 from telesession import MemoryStorage, Session, Sessions
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.handlers import KEY, Cart, Handler, keep, note, said, signature_text
+from support.handlers import KEY, Cart, Handler, keep, note, signature_text
 from support.storages import is_free
+from support.updates import said
 from telesession import MemoryStorage, Session, Sessions, with_session
 
 if TYPE_CHECKING:

@@ -20,7 +20,18 @@ from telebot.handler_backends import BaseMiddleware
 
 from support.clocks import PATIENCE
 from support.threads import Log, in_thread, start, wait_for
-from support.updates import ANNA, BOT, CLARA, GROUP, TOKEN, button_press, message, private, update
+from support.updates import (
+    ANNA,
+    BOT,
+    CLARA,
+    GROUP,
+    TOKEN,
+    button_press,
+    message,
+    private,
+    said,
+    update,
+)
 from telesession import (
     MemoryStorage,
     Sessions,
@@ -235,12 +246,6 @@ class Terminal:
 ANNA_IN_GROUP = f"sender_in_chat:{GROUP['id']}:{ANNA['id']}"
 
 
-def said_in_group(text: str, person: dict[str, Any] = ANNA, **fields: Any) -> types.Update:
-    """A message, in the group unless `chat` says otherwise."""
-    chat = fields.pop("chat", GROUP)
-    return update("message", {**message(chat, person, **fields), "text": text})
-
-
 def said_to_business(text: str, connection: str, person: dict[str, Any] = ANNA) -> types.Update:
     """A message to a business account that the bot answers for."""
     fields = {"business_connection_id": connection, "text": text}
@@ -309,11 +314,6 @@ class Refusal(Exception):
 MakeBot = Callable[..., TeleBot]
 
 
-def said(text: str, person: dict[str, Any] = ANNA, kind: str = "message") -> types.Update:
-    """A message, in the private chat with its sender."""
-    return update(kind, {**message(private(person), person), "text": text})
-
-
 def poll_update(number: int) -> types.Update:
     """A poll, which nobody sends."""
     poll = {"id": str(number), "question": "Tea?", "options": [], "total_voter_count": 0}
@@ -345,11 +345,6 @@ def order_of_first_and_second(bot: TeleBot, first: types.Update, second: types.U
 
     bot.process_new_updates([first, second, said("other", CLARA)])
     return log.wait_for(3)
-
-
-def in_group(text: str, person: dict[str, Any]) -> types.Update:
-    """A message, in the group."""
-    return update("message", {**message(GROUP, person), "text": text})
 
 
 class DarknessError(Exception):

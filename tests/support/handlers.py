@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,12 +15,11 @@ from support.updates import (
     BASIC_GROUP,
     CASES,
     GROUP,
-    UPDATE_IDS,
     decorate,
     handler_name,
     message as message_json,
-    private,
     register,
+    update,
 )
 from telesession import MemoryStorage, Session, Sessions, Storage, by_chat
 
@@ -30,14 +28,6 @@ KEY = str(ANNA["id"])
 KIND_CASES = list({case.kind: case for case in CASES}.values())
 
 Handler = Callable[..., Any]
-
-
-def said(text: str, person: dict[str, Any] = ANNA, **fields: Any) -> types.Update:
-    """A message, in the private chat with its sender unless `chat` says otherwise."""
-    chat = fields.pop("chat", private(person))
-    update = {"update_id": next(UPDATE_IDS), "message": message_json(chat, person, **fields)}
-    update["message"]["text"] = text
-    return types.Update.de_json(json.dumps(update))
 
 
 def note(session: Any, *seen: Any) -> None:
@@ -76,19 +66,11 @@ class OutOfTeaError(Exception):
 OLD_KEY, NEW_KEY = f"chat:{BASIC_GROUP['id']}", f"chat:{GROUP['id']}"
 
 
-def update_of(message: dict[str, Any], kind: str = "message") -> types.Update:
-    return types.Update.de_json(json.dumps({"update_id": next(UPDATE_IDS), kind: message}))
-
-
-def said_in_chat(text: str, chat: dict[str, Any]) -> types.Update:
-    return update_of(message_json(chat, ANNA, text=text))
-
-
 def told(chat: dict[str, Any], **fields: Any) -> types.Update:
     """A service message, which has no text."""
     message = message_json(chat, ANNA, **fields)
     del message["text"]
-    return update_of(message)
+    return update("message", message)
 
 
 def told_in_group() -> types.Update:

@@ -973,3 +973,16 @@ def update(kind: str, payload: dict[str, Any]) -> types.Update:
 def message_of(person: dict[str, Any]) -> types.Message:
     """A message as telebot reads it off the wire."""
     return types.Message.de_json(message(private(person), person))
+
+
+def said(
+    text: str, person: dict[str, Any] = ANNA, *, kind: str = "message", **fields: Any
+) -> types.Update:
+    """A message, in the private chat with its sender unless `chat` says otherwise."""
+    chat = fields.pop("chat", private(person))
+    return update(kind, {**message(chat, person, **fields), "text": text})
+
+
+def said_in_group(text: str, person: dict[str, Any] = ANNA, **fields: Any) -> types.Update:
+    """The same, in the group unless `chat` says otherwise."""
+    return said(text, person, **{"chat": GROUP, **fields})
