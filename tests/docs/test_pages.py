@@ -27,7 +27,7 @@ class TestLinks:
             target = path if not file else path.parent / file
             if "://" in link:
                 continue
-            if not target.is_file() or (anchor and anchor not in anchors_of(read(target))):
+            if not target.is_file() or (anchor and anchor not in anchors_of(target)):
                 lost.append(link)
         assert [] == lost
 

@@ -69,10 +69,12 @@ def prose_of(text: str) -> str:
     return re.sub(r"`[^`\n]*`", "`code`", without_blocks)
 
 
-def anchors_of(text: str) -> set[str]:
-    """The anchors of the headings of a page."""
-    headings = re.findall(r"^#+ (.*)$", _ANY_BLOCK.sub("", text), re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+def anchors_of(path: Path) -> set[str]:
+    """The anchors of the headings of a page, and of the names that a reference documents."""
+    text = _ANY_BLOCK.sub("", read(path))
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    return anchors | set(re.findall(r"^::: ([\w.]+)$", text, re.MULTILINE))
 
 
 def run_block(block: Block, names: dict[str, Any], page: str) -> list[tuple[str, str]]:
