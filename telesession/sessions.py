@@ -380,7 +380,9 @@ class Sessions(Generic[S]):
 
     def _opened(self, full_key: str) -> Session | None:
         """The session of a key, if this very thread has it open."""
-        return self._storage._process.opened.get((threading.get_ident(), full_key))
+        place = threading.get_ident(), full_key
+        opened: Session | None = self._storage._process.opened.get(place)
+        return opened
 
     def _peek(self, key: str) -> dict[str, Any] | None:
         payload, old = self._storage.get(key), self._storage._successions.pending.get(key)

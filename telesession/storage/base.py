@@ -6,16 +6,13 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from telesession.codecs import Codec, JSONCodec
 from telesession.forks import PerProcess
 from telesession.locks import LockTable
 from telesession.storage.forks import call_in_forked_child
 from telesession.storage.successions import Successions
-
-if TYPE_CHECKING:
-    from telesession.session import Session
 
 
 class ProcessState:
@@ -34,7 +31,7 @@ class ProcessState:
 
     def __init__(self) -> None:
         self.locks = LockTable()
-        self.opened: dict[tuple[int, str], Session] = {}
+        self.opened: dict[tuple[int, str], Any] = {}
 
 
 class Storage(ABC):
