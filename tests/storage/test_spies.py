@@ -1,4 +1,4 @@
-"""The storages that tests use to watch, to fail and to do without locks."""
+"""The spy storage, the spy store and the storage without locks, on which other tests rest."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def test_a_spy_storage_counts_calls_and_lists_writes() -> None:
 
 
 @pytest.mark.parametrize(("method", "call"), CALLS.items(), ids=CALLS)
-def test_a_spy_storage_fails_as_often_as_it_is_told(
+def test_a_spy_storage_fails_as_many_calls_as_it_is_told(
     method: str, call: Callable[[Storage], object]
 ) -> None:
-    """The next calls of a method raise a `StorageError` each and do nothing, and then none does."""
+    """The next two calls raise a `StorageError` and change nothing, and the third one works."""
     store = {"key": b"old"}
     storage = SpyStorage(store)
     storage.failures[method] = 2
@@ -63,7 +63,7 @@ def test_a_spy_storage_fails_as_often_as_it_is_told(
 def test_a_spy_store_fails_until_it_is_told_to_stop(
     operation: str, use: Callable[[SpyStore], object]
 ) -> None:
-    """Operations that are said to fail raise an `OSError` and change nothing."""
+    """A failing operation raises an `OSError` and changes nothing."""
     store = SpyStore({"key": b"old"})
     store.failing = {operation}
 
@@ -91,7 +91,7 @@ def test_a_read_back_is_the_first_read_after_a_write() -> None:
     ("make", "expected"), [(MemoryStorage, True), (UnlockedStorage, False)], ids=["with", "without"]
 )
 def test_without_locks_a_held_key_is_free(make: Callable[[], Storage], expected: bool) -> None:
-    """A hold of a storage without locks keeps nobody out, and reads and writes all the same."""
+    """A hold of a storage without locks keeps no other thread out, but reads and writes."""
     storage = make()
 
     with storage.hold("key", 0) as held:

@@ -1,4 +1,4 @@
-"""Clocks that stand still until they tick, and limits for what takes real time."""
+"""Clocks that only tests move, time-outs in real seconds, and settings for hypothesis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Handlers of every kind, what is said to them, and ways to give them to a bot."""
+"""Handlers of every kind, ways to give them to a bot, and groups that become supergroups."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Programs in processes of their own, among them those that share sessions."""
+"""Processes that share sessions, and other programs in processes of their own."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import threading
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from multiprocessing import Barrier
 from pathlib import Path
 from typing import Any
 
 from support.clocks import PATIENCE
-from support.threads import run_threads
 from telesession import LockLostError, Sessions, StorageError, ttl
 from telesession.storage.base import Hold, Storage
 from telesession.storage.redis import RedisStorage
@@ -86,7 +86,7 @@ def watched(process: subprocess.Popen[str]) -> Iterator[None]:
 
 KEYS = 5
 TESTS = Path(__file__).parents[1]
-# A module that is run by its path would find its neighbours, and not `support`, among the modules.
+# Not run by its path: then Python would look for modules in `support`, and not beside it.
 PROGRAM = """
 import sys
 sys.path.insert(0, sys.argv.pop(1))
@@ -164,6 +164,12 @@ def run_together(processes: int, work: Callable[[int], None]) -> list[int]:
     os.close(starting)
     os.close(waiting)
     return [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+
+
+def run_threads(threads: int, work: Callable[[int], None]) -> None:
+    """Run something in threads, and raise the first exception of one of them."""
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, range(threads)))
 
 
 def count(place: str, processes: str, threads: str, times: str) -> dict[str, Any]:

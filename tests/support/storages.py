@@ -1,4 +1,4 @@
-"""Storages that count, fail or say what is done to them, and storages of every kind."""
+"""Spies, storages without locks, a storage of five methods, and storages of every kind."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 class SpyStore(UserDict[str, bytes]):
     """
-    A store that counts its writes, not counting what it was made with, and fails if told to.
+    A store that counts its writes after it was made, and fails if told to.
 
     `failing` has the names of the operations that raise an `OSError`: `"read"`, `"read back"`
     (the first read after a write of the same key), `"write"`, `"delete"` and `"look up"`.
@@ -126,7 +126,7 @@ class SpyStorage(MemoryStorage):
 
 
 class WithoutLocks:
-    """The control of exclusive use, to be put in front of a storage: a hold keeps nobody out."""
+    """The control of exclusive use, as a first base class: a hold keeps no other thread out."""
 
     def hold(self, key: str, timeout: float | None = None) -> AbstractContextManager[Hold]:
         return nullcontext(Hold(self, key, timeout))  # type: ignore[arg-type]

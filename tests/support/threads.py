@@ -1,9 +1,9 @@
 """
 Threads for tests, and waits that are watched.
 
-`in_thread` and `in_threads` are for calls whose results a test needs at once, `start` is for what
-goes on by itself, `began` for a call that must end with a block, `OtherThread` for several calls
-in one thread, and `run_threads` for what may take as long as it takes.
+`in_thread` and `in_threads` wait for the results of calls, and `start` starts a daemon thread.
+`began` runs a call beside a block and waits for its end. `OtherThread` runs several calls in one
+thread.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ __all__ = [
     "began",
     "in_thread",
     "in_threads",
-    "run_threads",
     "start",
     "throw",
     "wait_for",
@@ -96,25 +95,6 @@ def start(function: Callable[..., object], *args: Any) -> threading.Thread:
     thread = threading.Thread(target=function, args=args, daemon=True)
     thread.start()
     return thread
-
-
-def run_threads(threads: int, work: Callable[[int], None]) -> None:
-    """Run something in threads, and raise what one of them raised."""
-    errors: list[BaseException] = []
-
-    def run(number: int) -> None:
-        try:
-            work(number)
-        except BaseException as error:
-            errors.append(error)
-
-    started = [threading.Thread(target=run, args=(number,)) for number in range(threads)]
-    for thread in started:
-        thread.start()
-    for thread in started:
-        thread.join()
-    if errors:
-        raise errors[0]
 
 
 def wait_for(event: threading.Event) -> None:

@@ -1,4 +1,4 @@
-"""Values that codecs and typed sessions keep, and how to make and damage their payloads."""
+"""Values for codecs and typed sessions, and payloads, also damaged ones."""
 
 from __future__ import annotations
 
