@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 # File of the repository -> page of the site.
 ELSEWHERE = {
-    f"{name}.md": f"{name.lower()}.md"
-    for name in ("CHANGELOG", "CONTRIBUTING", "SECURITY")
-    if (ROOT / f"{name}.md").exists()
+    f"{name}.md": f"{name.lower()}.md" for name in ("CHANGELOG", "CONTRIBUTING", "SECURITY")
 } | {f"examples/{path.name}": f"examples/{path.stem}.md" for path in ROOT.glob("examples/*.py")}
 ORIGINS = {page: file for file, page in ELSEWHERE.items()}
 

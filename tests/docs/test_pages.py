@@ -14,7 +14,7 @@ from support.pages import PAGES, README, anchors_of, blocks_of, name_of, read
 from telesession import Sessions, SessionStateStorage, testing, use_sequential_workers
 
 DOCS = ROOT / "docs"
-ALL = [README, *PAGES]
+ALL = [README, *(ROOT / f"{name}.md" for name in ("CONTRIBUTING", "SECURITY")), *PAGES]
 
 
 class TestLinks:

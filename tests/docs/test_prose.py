@@ -1,4 +1,4 @@
-"""The English of the README and the manual: plain words, and sentences that name their subject."""
+"""The English of the manual, the README and the files for contributors: plain words."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.pages import PAGES, README, name_of, prose_of, read
+from support.pages import PAGES, README, ROOT, name_of, prose_of, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,10 @@ def faults_of(text: str) -> Iterator[str]:
             yield f"line {line}: {match[0].strip()!r}: {advice}"
 
 
-@pytest.mark.parametrize("path", [README, *PAGES], ids=name_of)
+ALL = [README, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *PAGES]
+
+
+@pytest.mark.parametrize("path", ALL, ids=name_of)
 def test_the_prose_is_plain(path: Path) -> None:
     """A page keeps the rules above; the failure names the line and the remedy."""
     faults = list(faults_of(read(path)))
