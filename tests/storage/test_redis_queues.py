@@ -22,9 +22,9 @@ from support.redis_storages import (
     update,
 )
 from support.servers import Monitor, Server, patient_url, wait_until
+from support.storages import WithoutLocks
 from support.threads import began
 from telesession import LockTimeoutError
-from telesession.storage.base import Hold
 from telesession.storage.redis import RedisStorage
 from telesession.storage.redis_scripts import milliseconds
 from telesession.testing.storage_suite import in_threads, try_hold
@@ -243,11 +243,8 @@ def test_many_threads_of_many_clients_lose_no_update(server: Server) -> None:
         assert [90, 90] == [count(storage, key) for key in "ab"]
 
 
-class LocksNothing(RedisStorage):
-    """The control: a storage that reads and writes like the other, but keeps nobody out."""
-
-    def hold(self, key: str, timeout: float | None = None) -> Any:
-        return Hold(self, key, timeout)
+class UnlockedRedisStorage(WithoutLocks, RedisStorage):
+    """A storage on a server without locks."""
 
 
 def read_before_either_writes(session: Any, both_have_read: threading.Barrier) -> None:
@@ -261,7 +258,7 @@ def test_without_the_lock_updates_are_lost(server: Server) -> None:
     both_have_read = threading.Barrier(2, timeout=PATIENCE)
 
     def work() -> None:
-        with LocksNothing(patient_url(server)) as storage:
+        with UnlockedRedisStorage(patient_url(server)) as storage:
             handle(storage, lambda session: read_before_either_writes(session, both_have_read))
 
     in_threads([work, work])
