@@ -1,6 +1,10 @@
 """For the tests of all folders: clocks, threads, processes, servers, storages, bots and values."""
 
-import pytest
+import sys
 
-# Before a module here imports it: only assertions of modules that come later can be rewritten.
-pytest.register_assert_rewrite("telesession.testing.storage_suite")
+# The processes that tests start have no use for pytest, and importing it takes them 0.2 s.
+if "pytest" in sys.modules:
+    import pytest
+
+    # Before a module here imports it: only assertions of modules that come later are rewritten.
+    pytest.register_assert_rewrite("telesession.testing.storage_suite")

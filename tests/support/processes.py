@@ -19,12 +19,13 @@ from multiprocessing import Barrier
 from pathlib import Path
 from typing import Any
 
-from support.clocks import PATIENCE
 from telesession import LockLostError, Sessions, StorageError, ttl
 from telesession.storage.base import Hold, Storage
 from telesession.storage.redis import RedisStorage
 from telesession.storage.sqlite import SQLiteStorage
 
+# As in support.clocks, whose imports take longer than a process needs for its work.
+PATIENCE = 30
 # Seconds that a program may take on a busy machine.
 TIME_LIMIT = 300
 
