@@ -10,11 +10,6 @@ from support.threads import Interrupt, OtherThread, Waits, throw
 from telesession import LockTimeoutError, MemoryStorage, Storage
 
 
-@pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
-    return Waits.watch(monkeypatch)
-
-
 @pytest.fixture(params=[MemoryStorage, FiveMethods])
 def storage(request: pytest.FixtureRequest, waits: Waits) -> Storage:
     made: Storage = request.param()

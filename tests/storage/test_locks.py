@@ -107,11 +107,6 @@ class Waiters:
             self.table.release(self.key)
 
 
-@pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
-    return Waits.watch(monkeypatch)
-
-
 def is_free(table: LockTable, key: str) -> bool:
     """Whether nobody holds a key."""
     try:

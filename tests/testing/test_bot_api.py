@@ -19,21 +19,10 @@ from support.threads import start
 from telesession.testing import BotAPI, Call, File, RefusedError, SentMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 TOKEN = "77:offline"
 UNSOLICITED = ["chat_member", "message_reaction", "message_reaction_count"]
-
-
-@pytest.fixture
-def api() -> Iterator[BotAPI]:
-    with BotAPI() as api:
-        yield api
-
-
-@pytest.fixture
-def bot(api: BotAPI) -> Any:
-    return TeleBot(TOKEN, threaded=False)
 
 
 def post(method: str, path: str = "/bot77:offline", **options: Any) -> tuple[int, Any]:

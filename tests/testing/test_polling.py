@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from telebot import ExceptionHandler, TeleBot, apihelper, util
@@ -11,15 +11,6 @@ from telebot.handler_backends import BaseMiddleware
 from telesession import use_sequential_workers
 from telesession.testing import BotAPI, RecordingExceptionHandler, run_polling
 from telesession.testing.pool import CountingPool
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture
-def api() -> Iterator[BotAPI]:
-    with BotAPI() as api:
-        yield api
 
 
 @pytest.fixture(params=[True, False], ids=["threaded", "unthreaded"])

@@ -1,29 +1,15 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import freezegun
 import pytest
-from telebot import TeleBot, types
+from telebot import types
 
 from telesession.testing import BotAPI, User
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 ANN = {"id": 5, "is_bot": False, "first_name": "Ann", "language_code": "de"}
 PRIVATE = {"id": 5, "type": "private", "first_name": "Ann"}
-
-
-@pytest.fixture
-def api() -> Iterator[BotAPI]:
-    with BotAPI() as api:
-        yield api
-
-
-@pytest.fixture
-def bot(api: BotAPI) -> Any:
-    return TeleBot("77:offline", threaded=False)
 
 
 @pytest.fixture
