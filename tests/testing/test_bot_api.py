@@ -575,6 +575,7 @@ class TestWaiting:
             began = time.monotonic()
             with pytest.raises(TimeoutError):
                 api.wait_for(lambda: False, timeout=0.01)
+            # The shortest time-out that Telegram has.
             assert [] == post("getUpdates?timeout=1")[1]["result"]
             assert began == time.monotonic()
 
