@@ -121,7 +121,7 @@ class MemoryStorage(Storage):
         return f"<MemoryStorage in a {type(self._store).__name__}>"
 
     def _forget_holders(self) -> None:
-        self._process = self._make_state()
+        self._process = self._make_state()  # pyright: ignore[reportIncompatibleMethodOverride]
         # It may be older than a patch of threading by gevent, and is then a lock of threads.
         # Nobody waits for it long: what it guards neither blocks nor switches to a greenlet.
         self._mutex = threading.Lock()
