@@ -8,8 +8,15 @@ started on the loopback interface.
 
 from __future__ import annotations
 
+import itertools
+import json
+import shutil
+import sqlite3
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from statistics import mean, median
 from typing import Any
 
 import pytest
@@ -72,24 +79,17 @@ def retrieve_data_on(bot: TeleBot) -> Any:
 
 @pytest.mark.benchmark(group="one update on SQLite")
 class TestSQLite:
-    def test_two_bare_transactions(self, benchmark: Any, tmp_path: Path) -> None:
-        import sqlite3
-
+    def test_one_read_and_one_transaction(self, benchmark: Any, tmp_path: Path) -> None:
         connection = sqlite3.connect(tmp_path / "floor.db", isolation_level=None)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("CREATE TABLE sessions (key TEXT PRIMARY KEY, payload TEXT)")
-        connection.execute("CREATE TABLE locks (key TEXT PRIMARY KEY, token TEXT)")
+        connection.execute("CREATE TABLE sessions (key TEXT PRIMARY KEY, payload) WITHOUT ROWID")
+        numbers = itertools.count()
 
         def floor() -> None:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute("INSERT INTO locks VALUES ('42', 'token')")
             connection.execute("SELECT payload FROM sessions WHERE key = '42'").fetchone()
-            connection.execute("COMMIT")
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute("REPLACE INTO sessions VALUES ('42', ?)", (PAYLOAD.decode(),))
-            connection.execute("DELETE FROM locks WHERE key = '42' AND token = 'token'")
-            connection.execute("COMMIT")
+            # The same payload again would not be written.
+            connection.execute("REPLACE INTO sessions VALUES ('42', ?)", (next(numbers),))
 
         benchmark(floor)
         connection.close()
@@ -147,3 +147,122 @@ class TestValkey:
         )
         bot = TeleBot("1:offline", threaded=False, state_storage=storage)
         benchmark(retrieve_data_on(bot), MESSAGE)
+
+
+# SQLite and the build before, side by side.
+
+BEFORE = "0c1b03d"
+ROOT = Path(__file__).parent.parent
+ROUNDS = 30
+UPDATES = 300
+
+# What one build does in a process of its own, one round for each line that comes in.
+PROGRAM = """
+import json, sys, time
+sys.path.insert(0, sys.argv[1])
+from telesession import Sessions, SQLiteStorage
+
+path, size = sys.argv[2], int(sys.argv[3])
+storage = SQLiteStorage(path)
+sessions = Sessions(initial=dict, storage=storage)
+with sessions.open(42) as session:
+    session.counter, session.text = 0, "x" * size
+
+def update():
+    with sessions.open(42) as session:
+        session.counter += 1
+
+def read():
+    with sessions.open(42) as session:
+        session.counter
+
+def seconds(function, number):
+    times = []
+    for _ in range(number):
+        began = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - began)
+    return times
+
+for line in sys.stdin:
+    number = int(line)
+    times = {"update": seconds(update, number), "read": seconds(read, number)}
+    print(json.dumps(times), flush=True)
+"""
+
+
+class Build:
+    """A build of telesession that runs in a process of its own."""
+
+    def __init__(self, root: Path, path: Path, size: int = 0) -> None:
+        self.times: dict[str, list[float]] = {"update": [], "read": []}
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, str(root), str(path), str(size)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, number: int) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{number}\n")
+        self._process.stdin.flush()
+        for name, times in json.loads(self._process.stdout.readline()).items():
+            self.times[name] += times
+
+    def end(self) -> None:
+        self._process.communicate()
+
+
+def compare(before: Build, after: Build, names: tuple[str, str]) -> None:
+    """Run two builds by turns, and print the microseconds of both and their ratios."""
+    for _ in range(ROUNDS):
+        for build in (before, after):
+            build.run(UPDATES)
+    for name in ("update", "read"):
+        for kind, summary in (("median", median), ("mean", mean)):
+            one, two = (summary(build.times[name]) * 1e6 for build in (before, after))
+            print(
+                f"{name:>8}, {kind:<6}: {names[0]} {one:6.1f} us, {names[1]} {two:6.1f} us, "
+                f"ratio {two / one:.2f}"
+            )
+    for build in (before, after):
+        build.end()
+
+
+def fill(path: Path, number: int) -> None:
+    """Make a file of many sessions, all in one transaction."""
+    SQLiteStorage(path).close()
+    connection = sqlite3.connect(path)
+    rows = ((f"user {n}", None, PAYLOAD.decode()) for n in range(number))
+    connection.executemany("INSERT INTO sessions VALUES (?, ?, ?)", rows)
+    connection.commit()
+    connection.close()
+
+
+def main() -> None:
+    folder = Path(tempfile.mkdtemp(dir=ROOT.parent))
+    tree = folder / "before"
+    git = ["git", "-C", str(ROOT), "worktree"]
+    subprocess.run([*git, "add", "--quiet", "--detach", str(tree), BEFORE], check=True)
+    try:
+        for size in (0, 400, 2600, 4000):
+            print(f"A counter{f' and {size} bytes' if size else ''}, {BEFORE} and this build:")
+            builds = [
+                Build(root, folder / f"{name} {size}.db", size)
+                for name, root in (("before", tree), ("after", ROOT))
+            ]
+            compare(builds[0], builds[1], (BEFORE, "now"))
+        fill(folder / "small.db", 1000)
+        fill(folder / "large.db", 1_000_000)
+        print("A counter among 1,000 and 1,000,000 sessions:")
+        builds = [Build(ROOT, folder / "small.db"), Build(ROOT, folder / "large.db")]
+        compare(builds[0], builds[1], ("1,000", "1,000,000"))
+    finally:
+        subprocess.run([*git, "remove", "--force", str(tree)], check=True)
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()
