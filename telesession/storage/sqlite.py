@@ -1,60 +1,40 @@
 """
 Sessions in a SQLite file, shared by the threads and processes of one machine.
 
-The file has two tables:
+The file has one table, and nothing in it says which sessions are in use:
 
-    sessions   key       TEXT, unique
+    sessions   key       TEXT, primary key
                expires   REAL, seconds since the epoch, or NULL if it does not expire
                payload   TEXT as the codec wrote it, or BLOB where that is no UTF-8
-    locks      key       TEXT, unique: a session that is in use
-               token     TEXT, the process and the handler that has it
-               taken     REAL, seconds on the monotonic clock: since when
-               expires   REAL, likewise: until when, if the lease is not renewed
-               successor TEXT, the token of who gets it next, or NULL
 
-A key that is no Unicode text, for it holds a lone surrogate, is a BLOB as well. Records of
+A key that is no Unicode text, because it holds a lone surrogate, is a BLOB as well. Records of
 `JSONCodec` can be asked for what the sessions hold, also while the bot runs:
 
     SELECT avg(json_extract(payload, '$.fields.counter')) FROM sessions
     WHERE expires IS NULL OR expires > strftime('%s', 'now') + 0;
 
 `PRAGMA application_id` tells that the file is one of ours, and `PRAGMA user_version` which
-version of the tables it has.
+version of the tables it has. Beside `bot.db` are `bot.db-wal` and `bot.db-shm`, which are SQLite's,
+and `bot.db-lock`, which stays empty: the kernel keeps locks on its bytes.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
 import os
-import secrets
-import sqlite3
 import weakref
 from collections.abc import Iterator
-from contextlib import suppress
-from datetime import timedelta
-from functools import partial
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from telesession.codecs import Codec, JSONCodec
-from telesession.errors import StorageError
 from telesession.storage.base import Storage
-from telesession.storage.liveness import identity
-from telesession.storage.renewal import Renewal, checked_lease
+from telesession.storage.sqlite_backup import back_up
 from telesession.storage.sqlite_database import Database
-from telesession.storage.sqlite_hold import SQLiteHold, renew_lock
+from telesession.storage.sqlite_hold import SQLiteHold
+from telesession.storage.sqlite_locks import SessionLocks
+from telesession.storage.sqlite_records import Records
 
-# How many keys are read at a time.
-_PAGE = 500
-# How many expired records a write removes on the way, and how many `purge` does at a time.
-_FEW = 50
-_MANY = 1000
-
-# Seconds after which a write looks for expired records that other processes have stored.
-_ROUND = 60.0
-
-_FIRST_PAGE = "SELECT key, expires FROM sessions WHERE key >= ? ORDER BY key LIMIT ?"
-_NEXT_PAGE = "SELECT key, expires FROM sessions WHERE key > ? ORDER BY key LIMIT ?"
+if TYPE_CHECKING:
+    from telesession.forks import PerProcess
 
 
 class SQLiteStorage(Storage):
@@ -62,25 +42,30 @@ class SQLiteStorage(Storage):
     Keeps records in a SQLite file: the durable default of a bot on one machine.
 
     Every process of the machine may use the file at the same time, and a session is exclusive
-    among all of them. An update takes two short transactions: lock and read, write and unlock.
-    Threads wait in the order of their arrival. A session that another process has is looked at
-    every few milliseconds, at most 10, which are the cost of a hand-over; processes that want
-    the same session take turns. What a process held when it was killed is free again at once
-    where the system tells (on Linux, outside other containers), else when the lease is over.
+    among all of them, by a lock of the kernel on a few bytes of the file `bot.db-lock` beside it.
+    An update is one read and, if it changes the session, one short transaction.
+
+    Threads and processes get a session in the order of their arrival. A process that waits looks
+    every few milliseconds, at most 20. A session is free as soon as its process has ended, however
+    it ended. A process that is stopped, as by a debugger, keeps its sessions until it goes on or
+    ends.
+
+    The files belong to the bot while it runs. If they are moved, deleted or replaced, the next
+    update raises `StorageError` instead of writing a record that would be lost. Copy them with
+    `backup`; not even the bot itself may open the file to send it somewhere.
 
     Keep one instance for as long as the bot runs. Any thread may use it, and so may every process
-    that is forked from the one that made it: connections are closed before a fork and made anew
-    after it.
+    that is forked from the one that made it.
 
     Args:
-        path: Where the file is, or shall be. It has to be on a local disk, in a folder that
-            exists and can be written, for there are two more files beside it while it is used.
+        path: Where the file is, or is made. It has to be on a local disk, in a folder that exists
+            and can be written, because there are three more files beside it. A new file can be
+            read and written by its owner only.
         codec: How records become bytes; readable JSON by default.
-        lease: Seconds or a `timedelta` for which the session of a holder that died or froze stays
-            locked at most. A background thread renews the lease of handlers that take longer.
-        synchronous: What a power cut may cost. With `"NORMAL"` the last moments before it, whole
-            transactions each, and never the file; with `"FULL"` nothing, but every transaction
-            waits for the disk. The end of a process costs nothing with either.
+        synchronous: The cost of a power cut. With `"NORMAL"` it may undo the last moments before
+            it, whole transactions each, and never damages the file. With `"FULL"` it undoes
+            nothing, but every transaction waits for the disk. The end of a process costs nothing
+            with either.
 
     Raises:
         StorageError: The file cannot be opened, or is not one of ours.
@@ -88,73 +73,49 @@ class SQLiteStorage(Storage):
         ValueError: An option has a value that makes no sense.
     """
 
+    _states: PerProcess[SessionLocks]  # type: ignore[assignment]
+    _locks_of_process: SessionLocks | None = None
+
     def __init__(
         self,
         path: str | os.PathLike[str],
         codec: Codec | None = None,
         *,
-        lease: float | timedelta = 30.0,
         synchronous: Literal["NORMAL", "FULL"] = "NORMAL",
     ) -> None:
         self.codec = JSONCodec() if codec is None else codec
-        self._lease = float(checked_lease(lease, "SQLiteStorage"))
         self._database = Database(_checked_path(path), _checked_synchronous(synchronous))
-        # When a write shall look for expired records: not later than the first known one is due.
-        self._next_check = -math.inf
-        self._forget_holders()
+        self._records = Records(self._database)
         # A storage that nobody closes must not leave its files beside the database for ever.
         weakref.finalize(self, self._database.close)
 
     def get(self, key: str) -> bytes | None:
         """See `Storage.get`."""
-        bound = self._bind(key)
-        payload, expires = self._database.read(
-            "read", key, lambda cursor: self._read_record(cursor, bound)
-        )
-        return None if expires is not None and self.now() >= expires else payload
+        return self._records.get(key)
 
     def set(self, key: str, payload: bytes, lifetime: float | None = None) -> None:
         """See `Storage.set`. Some records that have expired are removed on the way."""
-        bound, expires = self._bind(key), self._expiry_after(lifetime)
-
-        def write(cursor: sqlite3.Cursor) -> None:
-            self._write_record(cursor, bound, payload, expires)
-            self._drop_expired(cursor)
-
-        self._database.write("write", key, write)
+        self._records.set(key, payload, lifetime)
 
     def delete(self, key: str) -> bool:
-        """See `Storage.delete`."""
-        bound = self._bind(key)
-
-        def delete(cursor: sqlite3.Cursor) -> bool:
-            was_live = self._is_live(cursor, bound)
-            cursor.execute("DELETE FROM sessions WHERE key = ?", (bound,))
-            return was_live
-
-        return self._database.write("delete", key, delete)
+        """See `Storage.delete`. A damaged record can be deleted as well."""
+        return self._records.delete(key)
 
     def touch(self, key: str, lifetime: float | None) -> bool:
         """See `Storage.touch`."""
-        bound, expires = self._bind(key), self._expiry_after(lifetime)
-
-        def touch(cursor: sqlite3.Cursor) -> bool:
-            return self._is_live(cursor, bound) and self._touch_record(cursor, bound, expires)
-
-        return self._database.write("touch", key, touch)
+        return self._records.touch(key, lifetime)
 
     def has(self, key: str) -> bool:
-        """See `Storage.has`; does not load the payload."""
-        bound = self._bind(key)
-        return self._database.read("look up", key, lambda cursor: self._is_live(cursor, bound))
+        """See `Storage.has`."""
+        return self._records.get(key, "look up") is not None
 
     def keys(self, prefix: str = "") -> Iterator[str]:
-        """See `Storage.keys`. Some hundred at a time, in the order of their bytes."""
-        starts: list[str | bytes] = [_as_blob(prefix)]
-        if isinstance(bound := self._bind(prefix), str):
-            starts.insert(0, bound)
-        for start in starts:
-            yield from self._keys_from(start)
+        """
+        See `Storage.keys`. Some hundred at a time, in the order of their bytes.
+
+        A damaged record is listed, so that it can be deleted.
+        """
+        return self._records.keys(prefix)
 
     def purge(self) -> int:
         """
@@ -162,180 +123,79 @@ class SQLiteStorage(Storage):
 
         They are invisible already, and removed as others are written; this is for a bot that
         rarely writes, or a privacy policy that does not wait. Others may write meanwhile.
+
+        Deleted records are overwritten, also those that `delete` and later writes have removed.
+        Their pages go back to the disk, except in a file of an older version of the tables. The log
+        is emptied too, unless another program reads the file at that moment.
         """
-        removed = 0
-        while True:
-            batch = self._database.write("purge", None, lambda c: self._remove_expired(c, _MANY))
-            removed += batch
-            if batch < _MANY:
-                return removed
+        return self._records.purge()
+
+    def backup(self, path: str | os.PathLike[str]) -> None:
+        """
+        Copy all records into one new file, while the bot runs and others write.
+
+        The copy is that of one moment. It appears at the path when it is complete, and then
+        replaces an earlier backup there. To restore it, stop the bot, delete its `-wal` and `-shm`
+        files, and put the backup in the place of the database.
+
+        Args:
+            path: A file on any disk, in a folder that exists and can be written.
+
+        Raises:
+            StorageError: The copy cannot be made, or there is a file at the path that is no
+                backup, or is a backup that a storage has opened since. It is left alone.
+            TypeError: The path is none.
+            ValueError: The path is none.
+        """
+        back_up(self._database, _checked_path(path, "SQLiteStorage.backup"))
 
     def hold(self, key: str, timeout: float | None = None) -> SQLiteHold:
         """
         See `Storage.hold`; exclusive among all processes that use the file.
 
         Raises:
-            StorageError: On entering, when the whole database stayed locked for that long.
+            StorageError: On entering, when the record cannot be locked or read.
         """
-        return SQLiteHold(self, key, timeout)
+        return SQLiteHold(self, self._records, key, timeout)
 
     def close(self) -> None:
-        """See `Storage.close`. A closed storage raises `StorageError` when it is used."""
-        self._renewal.stop()
-        if len(self._locks):
-            with suppress(StorageError):
-                self._database.write("unlock", None, self._delete_locks)
+        """
+        See `Storage.close`. A closed storage raises `StorageError` when it is used.
+
+        A handler that has a session keeps its lock until it ends, but cannot write any more.
+        """
         self._database.close()
+        self._process.close()
 
     def __repr__(self) -> str:
         return f"<SQLiteStorage in {self._database.path}>"
 
-    def _forget_holders(self) -> None:
-        super()._forget_holders()
-        # The thread must not keep a storage alive that nobody uses any more.
-        self._renewal = Renewal(partial(_renew, self._database, self._lease), self._lease / 3)
-        self._me = f"{identity()}/{secrets.token_hex(6)}/"
-        self._numbers = itertools.count()
+    @property
+    def _process(self) -> SessionLocks:
+        # Asked for several times in each update, and found faster here than in `_states`.
+        locks = self._locks_of_process
+        if locks is None or locks.pid != os.getpid():
+            locks = self._locks_of_process = self._states.get(self._make_state)
+        return locks
 
-    def _make_token(self) -> str:
-        return f"{self._me}{next(self._numbers)}"
-
-    def _is_mine(self, token: str) -> bool:
-        return token.startswith(self._me)
-
-    def _delete_locks(self, cursor: sqlite3.Cursor) -> None:
-        cursor.execute("DELETE FROM locks WHERE substr(token, 1, ?) = ?", (len(self._me), self._me))
-
-    def _expiry_after(self, lifetime: float | None) -> float | None:
-        return None if lifetime is None else self.now() + lifetime
-
-    def _read_record(
-        self, cursor: sqlite3.Cursor, bound: str | bytes
-    ) -> tuple[bytes | None, float | None]:
-        """Payload and expiry of a record, be it over or not."""
-        row: tuple[bytes, float | None] | None = cursor.execute(
-            "SELECT CAST(payload AS BLOB), expires FROM sessions WHERE key = ?", (bound,)
-        ).fetchone()
-        return (None, None) if row is None else row
-
-    def _write_record(
-        self,
-        cursor: sqlite3.Cursor,
-        bound: str | bytes,
-        payload: bytes,
-        expires: float | None,
-    ) -> None:
-        self._note_expiry(expires)
-        try:
-            value: str | bytes = payload.decode()
-        except UnicodeDecodeError:
-            value = payload
-        cursor.execute(
-            "INSERT INTO sessions VALUES (?, ?, ?) ON CONFLICT (key) "
-            "DO UPDATE SET expires = excluded.expires, payload = excluded.payload",
-            (bound, expires, value),
-        )
-
-    def _touch_record(
-        self, cursor: sqlite3.Cursor, bound: str | bytes, expires: float | None
-    ) -> bool:
-        self._note_expiry(expires)
-        touched = cursor.execute("UPDATE sessions SET expires = ? WHERE key = ?", (expires, bound))
-        return touched.rowcount == 1
-
-    def _is_live(self, cursor: sqlite3.Cursor, bound: str | bytes) -> bool:
-        row = cursor.execute(
-            "SELECT 1 FROM sessions WHERE key = ? AND (expires IS NULL OR expires > ?)",
-            (bound, self.now()),
-        ).fetchone()
-        return row is not None
-
-    def _keys_from(self, start: str | bytes) -> Iterator[str]:
-        """The live keys that begin with a text, or with the bytes of a key that is no text."""
-        last, query = start, _FIRST_PAGE
-        while True:
-            page = self._database.read(
-                "list the keys", None, partial(_read_page, query=query, last=last)
-            )
-            now = self.now()
-            for key, expires in page:
-                if not (isinstance(key, type(start)) and key[: len(start)] == start):
-                    return
-                if expires is None or expires > now:
-                    yield key if isinstance(key, str) else key.decode("utf-8", "surrogatepass")
-            if len(page) < _PAGE:
-                return
-            last, query = page[-1][0], _NEXT_PAGE
-
-    def _note_expiry(self, expires: float | None) -> None:
-        if expires is not None and expires < self._next_check:
-            self._next_check = expires
-
-    def _drop_expired(self, cursor: sqlite3.Cursor) -> None:
-        """Remove a few expired records, if there can be any."""
-        if self.now() >= self._next_check:
-            self._remove_expired(cursor, _FEW)
-
-    def _remove_expired(self, cursor: sqlite3.Cursor, limit: int) -> int:
-        now = self.now()
-        cursor.execute(
-            "DELETE FROM sessions WHERE rowid IN "
-            "(SELECT rowid FROM sessions WHERE expires <= ? LIMIT ?)",
-            (now, limit),
-        )
-        removed = cursor.rowcount
-        (earliest,) = cursor.execute(
-            "SELECT min(expires) FROM sessions WHERE expires IS NOT NULL"
-        ).fetchone()
-        self._next_check = now + _ROUND if earliest is None else min(earliest, now + _ROUND)
-        return removed
-
-    @staticmethod
-    def _bind(key: str) -> str | bytes:
-        """A key as SQLite can have it: text, unless it holds half of a surrogate pair."""
-        if key.isascii():
-            return key
-        try:
-            key.encode()
-        except UnicodeEncodeError:
-            return _as_blob(key)
-        return key
+    def _make_state(self) -> SessionLocks:
+        return SessionLocks(self._database)
 
 
-def _renew(database: Database, lease: float, leases: list[tuple[str | bytes, str]]) -> None:
-    def renew(cursor: sqlite3.Cursor) -> None:
-        for bound, token in leases:
-            renew_lock(cursor, bound, token, lease)
-
-    # The next round is early enough to try again; a lost lock is noticed at the commit.
-    with suppress(StorageError):
-        database.write("renew", None, renew, lease / 3)
-
-
-def _read_page(
-    cursor: sqlite3.Cursor, query: str, last: str | bytes
-) -> list[tuple[str | bytes, float | None]]:
-    return cursor.execute(query, (last, _PAGE)).fetchall()
-
-
-def _as_blob(key: str) -> bytes:
-    return key.encode("utf-8", "surrogatepass")
-
-
-def _checked_path(path: object) -> str:
+def _checked_path(path: object, taker: str = "SQLiteStorage") -> str:
     if not isinstance(path, str | os.PathLike):
-        raise TypeError(f"SQLiteStorage(path) takes a path, not a {type(path).__name__}")
+        raise TypeError(f"{taker}(path) takes a path, not a {type(path).__name__}")
     checked = os.fspath(path)
     if not isinstance(checked, str):
-        raise TypeError("SQLiteStorage(path) takes a path of text, not of bytes")
+        raise TypeError(f"{taker}(path) takes a path of text, not of bytes")
     if checked in ("", ":memory:"):
         raise ValueError(
-            f"SQLiteStorage({checked!r}) would give each connection a database of its own; give "
+            f"{taker}({checked!r}) would give each connection a database of its own; give "
             "the path of a file, or take MemoryStorage()"
         )
     if checked.startswith("file:") or "\0" in checked:
         raise ValueError(
-            "SQLiteStorage(path) takes the path of a file, and neither a URI nor a NUL character"
+            f"{taker}(path) takes the path of a file, and neither a URI nor a NUL character"
         )
     # Connections are made later, too, when the program may be in another folder.
     return os.path.abspath(checked)

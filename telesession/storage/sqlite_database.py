@@ -2,42 +2,45 @@
 
 from __future__ import annotations
 
-import math
+import os
 import sqlite3
+import sys
+import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from types import MappingProxyType
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from telesession.errors import LockTimeoutError, StorageError
+from telesession.forks import PerProcess
 from telesession.locks import LockTable
+from telesession.storage.file_locks import share_bytes
 from telesession.storage.forks import call_around_forks
+from telesession.storage.sqlite_schema import BACKUP, UnusableError, application_of, prepare
+from telesession.storage.waits import Wait
+from telesession.storage.watched_files import Identity, WatchedFiles, identity_of
 
 T = TypeVar("T")
 
-_WRITER, _READER = "writer", "reader"
+_WRITER, _READER, _COPIER = "writer", "reader", "copier"
 
 # Seconds to wait for a database that another program has locked, where nobody says how long.
 PATIENCE = 30.0
-# Seconds that a transaction of another process may take even if somebody does not want to wait.
-GRACE = 0.25
 # Seconds to wait for a transaction of this process to end before its connection is closed.
 _FAREWELL = 5.0
+# Seconds between two attempts to begin a transaction, at most.
+_LONGEST_PAUSE = 0.005
+# How many pages are copied or returned to the disk at a time.
+_PAGES = 256
 
-# How a file of ours is told from those of others, and this layout from later ones.
-_APPLICATION_ID = 0x7E1E5E55
-_SCHEMA_VERSION = 1
-_SCHEMA = """
-CREATE TABLE sessions (key TEXT PRIMARY KEY NOT NULL, expires REAL, payload TEXT NOT NULL);
-CREATE INDEX sessions_by_expires ON sessions (expires) WHERE expires IS NOT NULL;
-CREATE TABLE locks (
-    key TEXT PRIMARY KEY NOT NULL, token TEXT NOT NULL, taken REAL NOT NULL, expires REAL NOT NULL,
-    successor TEXT
-) WITHOUT ROWID;
-"""
+# The bytes that SQLite locks in a database while it is open.
+_SHARED_START, _SHARED_LENGTH = 0x40000002, 510
 
 _TRANSIENT = frozenset((sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL))
+# Errors after which the connection is as good as before.
+_HARMLESS = _TRANSIENT | {sqlite3.SQLITE_CONSTRAINT}
 _SEE_CAUSE = "see __cause__, fix it and retry"
 _LOCKED = "another program keeps the database locked", "let it finish or end it"
 _DIAGNOSES = MappingProxyType(
@@ -65,6 +68,10 @@ _DIAGNOSES = MappingProxyType(
             "the file cannot be opened",
             "its folder must exist and be writable",
         ),
+        sqlite3.SQLITE_CONSTRAINT: (
+            "the database refused it by a constraint or a trigger",
+            "remove what was added to its tables, and retry",
+        ),
         sqlite3.SQLITE_TOOBIG: ("it is larger than SQLite allows", "store less in one session"),
         sqlite3.SQLITE_NOTADB: (
             "the file is no SQLite database",
@@ -74,45 +81,6 @@ _DIAGNOSES = MappingProxyType(
 )
 
 
-class UnusableError(sqlite3.DatabaseError):
-    """The file may be sound, but is nothing that this storage may use."""
-
-    def __init__(self, reason: str, remedy: str) -> None:
-        super().__init__(reason, remedy)
-        self.reason = reason
-        self.remedy = remedy
-
-    def __str__(self) -> str:
-        return f"{self.reason}; {self.remedy}"
-
-
-class Wait:
-    """
-    A wait in pauses that grow, for what nobody announces.
-
-    Args:
-        timeout: Seconds that all pauses together may take.
-        longest: Seconds that one of them may take.
-    """
-
-    def __init__(self, timeout: float, longest: float) -> None:
-        self._deadline = time.monotonic() + timeout
-        self._left = timeout
-        self._longest = longest
-        self._pause = 0.0005
-
-    def pause(self) -> bool:
-        """Wait for a moment; false, at once, if the time is up."""
-        # Pauses are counted as well, for a test may have stopped the clock.
-        seconds = min(self._pause, self._left, self._deadline - time.monotonic())
-        if seconds <= 0:
-            return False
-        time.sleep(seconds)
-        self._left -= seconds
-        self._pause = min(self._pause * 1.5, self._longest)
-        return True
-
-
 class Database:
     """
     A connection that writes and another that reads, used by one thread at a time each.
@@ -120,33 +88,55 @@ class Database:
     Threads take turns in the order of their arrival; SQLite's own wait serves whoever happens to
     ask at the right moment. Reading does not wait for those who write, in whatever process.
 
+    Before each write the files are looked at: a record that is written to a deleted file is lost.
+
     Keep one for as long as its storage. Any thread may use it, and so may a forked process: it
-    connects anew, for what SQLite keeps of a connection must not cross a fork.
+    closes the connections of its parent and connects anew, also if C code forked. That is not
+    possible if a thread of the parent was in a transaction, because SQLite's copy of the
+    transaction would never end.
 
     Args:
         path: An absolute path.
         synchronous: SQLite's setting of that name.
+
+    Attributes:
+        path: The path of the file itself, without symbolic links.
+        lock_path: The path of its lock file.
+        files: The database and its log; `SessionLocks` adds the lock file.
 
     Raises:
         StorageError: The file cannot be used.
     """
 
     def __init__(self, path: str, synchronous: str) -> None:
-        self.path = path
+        self.path = os.path.realpath(path)
+        self.lock_path = self.path + "-lock"
+        self.files = WatchedFiles(os.path.dirname(self.path))
+        self._link = path
         self._synchronous = synchronous
+        self._pid = os.getpid()
         self._is_closed = False
+        # The reason why nothing may be written before the program is started anew.
+        self._fault: tuple[str, str] | None = None
+        # Whether the connections write to a log that is not the one of the database any more.
+        self._has_lost_log = False
+        self._identity: Identity | None = None
         self._cursors: dict[str, sqlite3.Cursor] = {}
+        # The connections that a thread is calling just now.
+        self._calling: set[str] = set()
         self._turns = LockTable()
         self._kept: list[str] = []
         self.write("open the database", None, lambda _: None)
-        call_around_forks(self._before_fork, self._after_fork, self._in_forked_child)
+        with _processes.get(_Process).mutex:
+            _databases.add(self)
+        call_around_forks(self._before_fork, self._after_fork, self._after_fork_in_child)
 
     def write(
         self,
         action: str,
         key: str | None,
         work: Callable[[sqlite3.Cursor], T],
-        patience: float = PATIENCE,
+        patience: float | None = None,
     ) -> T:
         """
         What `work` returns, called in a transaction that writes; if it raises, nothing is written.
@@ -158,28 +148,113 @@ class Database:
             patience: Seconds to wait for this process and others to finish their transactions.
 
         Raises:
-            StorageError: SQLite failed, or the database stayed locked.
+            StorageError: SQLite failed, the database stayed locked, or its files are not those
+                that were opened.
         """
-        return self._use(_WRITER, action, key, work, patience)
+        return self.write_held(action, key, work, None, patience=patience)
+
+    def write_held(
+        self,
+        action: str,
+        key: str | None,
+        work: Callable[[sqlite3.Cursor], T],
+        held: Identity | None,
+        *,
+        patience: float | None = None,
+        is_one_statement: bool = False,
+    ) -> T:
+        """
+        Like `write`, for a session that is locked.
+
+        Args:
+            action: See `write`.
+            key: See `write`.
+            work: See `write`.
+            held: Device and inode of the lock file in which the session is locked.
+            patience: See `write`.
+            is_one_statement: Whether `work` executes one statement, which then is a transaction of
+                its own.
+        """
+
+        def transaction(cursor: sqlite3.Cursor) -> T:
+            if not is_one_statement:
+                cursor.execute("BEGIN IMMEDIATE")
+            self._check_files(held)
+            result = work(cursor)
+            if not is_one_statement:
+                cursor.execute("COMMIT")
+            return result
+
+        return self._use(_WRITER, action, key, transaction, patience)
 
     def read(
         self,
         action: str,
         key: str | None,
         work: Callable[[sqlite3.Cursor], T],
-        patience: float = PATIENCE,
+        patience: float | None = None,
     ) -> T:
         """Like `write`, for what writes nothing."""
         return self._use(_READER, action, key, work, patience)
 
+    def refuse(self, action: str, key: str, replaced: str) -> NoReturn:
+        """
+        Raise the error for a file that `files` has found replaced.
+
+        Raises:
+            StorageError: Always.
+        """
+        try:
+            self._raise_replaced(replaced)
+        except UnusableError as error:
+            if self._has_lost_log:
+                with suppress(LockTimeoutError):
+                    self._leave_log()
+            raise StorageError(action, key, *self._diagnosis(error)) from error
+
+    def read_first(self, action: str, key: str | None, work: Callable[[sqlite3.Cursor], T]) -> T:
+        """
+        Like `read`, for a record that is perhaps written next.
+
+        The connection that writes has in memory what it wrote last, and the other one would have to
+        read that. While threads use them, the other one is taken all the same.
+        """
+        return self._use(_READER if len(self._turns) else _WRITER, action, key, work)
+
+    def copy_to(self, target: sqlite3.Connection) -> None:
+        """Copy the whole database as it is now into an empty one, while others read and write."""
+
+        def copy(cursor: sqlite3.Cursor) -> None:
+            # What others write meanwhile stays in the log until this transaction has ended, so the
+            # copy need not start again after each of their writes.
+            cursor.execute("BEGIN")
+            cursor.execute("SELECT 1 FROM sessions LIMIT 1").fetchone()
+            cursor.connection.backup(target, pages=_PAGES)
+            cursor.execute("COMMIT")
+
+        self._use(_COPIER, "back up", None, copy)
+
+    def shrink(self) -> None:
+        """Return free pages to the disk, and empty the log unless another program uses it."""
+
+        def vacuum(cursor: sqlite3.Cursor) -> int:
+            cursor.execute(f"PRAGMA incremental_vacuum({_PAGES})").fetchall()
+            (kind,) = cursor.execute("PRAGMA auto_vacuum").fetchone()
+            (free,) = cursor.execute("PRAGMA freelist_count").fetchone()
+            return int(free) if kind else 0
+
+        while self.write("purge", None, vacuum):
+            pass
+        self.read("purge", None, lambda c: c.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone())
+
     def close(self) -> None:
         """Close the connections for good; may be repeated."""
+        if self._pid != os.getpid():
+            _close_inherited()
         self._is_closed = True
-        for name in (_WRITER, _READER):
-            with suppress(LockTimeoutError):
-                self._turns.acquire(name, _FAREWELL)
+        for name in (_WRITER, _READER, _COPIER):
+            with suppress(LockTimeoutError), self._turn(name, _FAREWELL):
                 self._disconnect(name)
-                self._turns.release(name)
 
     def _use(
         self,
@@ -187,11 +262,17 @@ class Database:
         action: str,
         key: str | None,
         work: Callable[[sqlite3.Cursor], T],
-        patience: float,
+        patience: float | None = None,
     ) -> T:
         """What `work` returns, called with a cursor that nobody else uses meanwhile."""
-        deadline = time.monotonic() + patience
+        if self._pid != os.getpid():
+            _close_inherited()
+        began = time.monotonic()
+        if patience is None:
+            patience = PATIENCE
         try:
+            if self._has_lost_log:
+                self._leave_log()
             self._turns.acquire(name, patience)
         except LockTimeoutError as error:
             reason = f"other threads kept the database busy for {patience:g} s"
@@ -202,82 +283,171 @@ class Database:
             while True:
                 try:
                     return self._attempt(name, work)
-                except (sqlite3.Error, OverflowError) as error:
-                    wait = wait or Wait(deadline - time.monotonic(), 0.005)
-                    if _code(error) not in _TRANSIENT or not wait.pause():
+                except (sqlite3.Error, OverflowError, OSError) as error:
+                    wait = wait or Wait(began + patience - time.monotonic())
+                    if _code(error) not in _TRANSIENT or not wait.pause(_LONGEST_PAUSE):
                         raise StorageError(action, key, *self._diagnosis(error)) from error
         finally:
             self._turns.release(name)
 
     def _attempt(self, name: str, work: Callable[[sqlite3.Cursor], T]) -> T:
+        if self._fault is not None:
+            raise UnusableError(*self._fault)
         cursor = self._cursors.get(name) or self._connect(name)
+        self._calling.add(name)
         try:
-            if name is _READER:
-                return work(cursor)
-            cursor.execute("BEGIN IMMEDIATE")
-            result = work(cursor)
-            cursor.execute("COMMIT")
+            return work(cursor)
         except BaseException as error:
-            if isinstance(error, sqlite3.Error) and _code(error) not in _TRANSIENT:
-                # What is wrong with the file may be wrong with the connection, too.
-                self._disconnect(name)
-            elif cursor.connection.in_transaction:
+            # At once, because closing a connection whose cursor is in use would keep the lock.
+            if cursor.connection.in_transaction:
                 with suppress(sqlite3.Error):
                     cursor.connection.rollback()
+            if isinstance(error, sqlite3.Error) and _code(error) not in _HARMLESS:
+                # What is wrong with the file may be wrong with the connection, too.
+                self._disconnect(name)
             raise
-        return result
+        finally:
+            self._calling.discard(name)
 
     def _connect(self, name: str) -> sqlite3.Cursor:
         if self._is_closed:
             raise UnusableError("the storage is closed", "make another one")
+        identity = identity_of(self._link)
+        if self._identity not in (None, identity):
+            # To connect would make a new file.
+            self._raise_replaced(self._link)
+        if self._identity is None and identity is not None and identity_of(self._log) is not None:
+            self._refuse_foreign_log()
         connection = sqlite3.connect(
             self.path, timeout=0, isolation_level=None, check_same_thread=False
         )
         try:
-            self._prepare(connection)
+            if identity is None:
+                os.chmod(self.path, 0o600)
+            # Rows are looked at before they are believed.
+            connection.text_factory = bytes
+            prepare(connection, self._synchronous)
+            if not self._cursors:
+                self._identity = identity_of(self.path)
+                self.files.watch(self._link, self._identity)
+                self.files.watch(self._log, identity_of(self._log))
+            self._check_files(None)
         except BaseException:
             connection.close()
             raise
         self._cursors[name] = connection.cursor()
         return self._cursors[name]
 
-    def _prepare(self, connection: sqlite3.Connection) -> None:
-        # Seen at one moment, for another process may be making the tables just now.
-        connection.execute("BEGIN")
-        is_ours = _is_ours(connection)
-        connection.execute("COMMIT")
-        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-        if mode != "wal":
-            raise UnusableError("its file system cannot do WAL", "put the file on a local disk")
-        connection.execute(f"PRAGMA synchronous = {self._synchronous}")
-        if is_ours:
-            return
-        connection.execute("BEGIN IMMEDIATE")
-        if not _is_ours(connection):
-            for statement in _SCHEMA.split(";"):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
-        connection.execute("COMMIT")
+    def _refuse_foreign_log(self) -> None:
+        # SQLite would write the last records of the former database into the restored one.
+        if application_of(self.path) == BACKUP:
+            raise UnusableError(
+                "a backup was put beside the log (-wal) of another database",
+                "delete the files beside it that end with -wal and -shm",
+            )
 
-    def _disconnect(self, name: str) -> None:
+    @property
+    def _log(self) -> str:
+        return self.path + "-wal"
+
+    def _check_files(self, held: Identity | None) -> None:
+        """
+        Raise an error if a connection would use files that are not in their places.
+
+        Raises:
+            UnusableError: One was moved, deleted or replaced.
+            OSError: The system cannot tell.
+        """
+        replaced = self.files.find_replaced()
+        if replaced == self.lock_path:
+            replaced = None if held is None else replaced
+        elif held is not None and not self.files.is_watched(self.lock_path, held):
+            replaced = self.lock_path
+        if replaced is not None:
+            self._raise_replaced(replaced)
+
+    def _raise_replaced(self, path: str) -> NoReturn:
+        if path == self.lock_path:
+            raise UnusableError(
+                "its lock file was deleted or replaced while the session was in use, so another "
+                "process may have the session, and nothing was written",
+                "leave the files of a running bot alone, and retry",
+            )
+        if path == self._log and _CAN_LEAVE_LOG:
+            for database in list(_databases):
+                if database._identity == self._identity:
+                    database._has_lost_log = True
+            raise UnusableError(
+                "its log (-wal) was deleted or replaced while the bot ran, so nothing was written; "
+                "that happens if the bot opens and closes its own database file",
+                "copy it with SQLiteStorage.backup only, and retry",
+            )
+        self._fault = (
+            "the database was moved, deleted or replaced while the bot ran, so nothing was written",
+            "put the right file in its place, and start the bot again",
+        )
+        raise UnusableError(*self._fault)
+
+    def _leave_log(self) -> None:
+        """
+        Close all connections of this process to a log that the database has no more.
+
+        All, because SQLite has one index of the log for all connections of a process.
+
+        Raises:
+            LockTimeoutError: A transaction of another thread did not end in time.
+        """
+        with _processes.get(_Process).mutex, ExitStack() as turns:
+            databases = [each for each in list(_databases) if each._identity == self._identity]
+            for database in databases:
+                for name in (_WRITER, _READER, _COPIER):
+                    turns.enter_context(database._turn(name, _FAREWELL))
+            for database in databases:
+                for name in list(database._cursors):
+                    database._disconnect(name)
+                database._has_lost_log = False
+
+    @contextmanager
+    def _turn(self, name: str, timeout: float) -> Iterator[None]:
+        self._turns.acquire(name, timeout)
+        try:
+            yield
+        finally:
+            self._turns.release(name)
+
+    def _disconnect(self, name: str, is_quiet: bool = False) -> None:
+        """
+        Close a connection.
+
+        Args:
+            name: The connection, which may be closed already.
+            is_quiet: Leave the log as it is, as always if it is not the one of the database: the
+                last connection copies its log into the database, and deletes the log by its name.
+        """
         cursor = self._cursors.pop(name, None)
-        if cursor is not None:
-            with suppress(sqlite3.Error):
-                cursor.connection.close()
+        if cursor is None:
+            return
+        with suppress(OSError):
+            is_quiet = is_quiet or self.files.find_replaced() is not None
+        kept_open = _kept_open(self.path, self._identity) if is_quiet else nullcontext()
+        with suppress(sqlite3.Error), kept_open:
+            cursor.close()
+            _close(cursor.connection, is_quiet)
+        if not self._cursors:
+            self.files.forget(self._log)
 
     def _diagnosis(self, error: Exception) -> tuple[str, str]:
         """The reason and the remedy of a failure, which SQLite's own words do not give."""
         if isinstance(error, UnusableError):
             return f"{self.path}: {error.reason}", error.remedy
-        reason, remedy = _DIAGNOSES.get(_code(error), ("SQLite failed", _SEE_CAUSE))
+        code = sqlite3.SQLITE_CANTOPEN if isinstance(error, OSError) else _code(error)
+        reason, remedy = _DIAGNOSES.get(code, ("SQLite failed", _SEE_CAUSE))
         shown = getattr(error, "sqlite_errorname", type(error).__name__)
         return f"{self.path}: {reason} ({shown})", remedy
 
     def _before_fork(self) -> None:
-        # A turn that does not come in time is no reason not to fork: the thread that has it is
-        # not in the child, which then leaves the connection alone.
-        for name in (_WRITER, _READER):
+        # A turn that does not come in time is no reason not to fork.
+        for name in (_WRITER, _READER, _COPIER):
             with suppress(LockTimeoutError):
                 self._turns.acquire(name, _FAREWELL)
                 self._kept.append(name)
@@ -287,42 +457,82 @@ class Database:
         while self._kept:
             self._turns.release(self._kept.pop())
 
-    def _in_forked_child(self) -> None:
-        self._abandoned = self._cursors
+    def _after_fork_in_child(self) -> None:
+        _close_inherited()
+
+    def _begin_in_child(self, is_usable: bool) -> None:
+        if is_usable:
+            for name in list(self._cursors):
+                self._disconnect(name, is_quiet=True)
+        else:
+            # Not even to be closed: that would roll back the transaction of the parent.
+            self._abandoned = self._cursors
+            self._fault = (
+                "this process was forked while a thread of its parent used the database",
+                "start the threads after the fork",
+            )
         self._cursors = {}
+        self._calling = set()
         self._turns = LockTable()
         self._kept = []
+        self._pid = os.getpid()
 
 
-def _is_ours(connection: sqlite3.Connection) -> bool:
+class _Process:
+    """What this process does for all its databases together."""
+
+    def __init__(self) -> None:
+        self.mutex = threading.Lock()
+
+
+_processes: PerProcess[_Process] = PerProcess()
+_databases: weakref.WeakSet[Database] = weakref.WeakSet()
+
+
+def _close_inherited() -> None:
     """
-    Whether the database has our tables; false if it is still empty.
+    Close the connections that this process has of its parent, before it makes its own.
 
-    Raises:
-        UnusableError: It has other ones.
+    SQLite keeps its locks of a file by process, in memory: a child would believe to have those of
+    its parent.
     """
-    (size,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if application_id == _APPLICATION_ID and version == _SCHEMA_VERSION:
-        return True
-    if application_id == _APPLICATION_ID:
-        raise UnusableError(
-            f"it has version {version} of the tables, and this telesession knows version "
-            f"{_SCHEMA_VERSION}",
-            "install the one that wrote it",
-        )
-    if application_id or version or size:
-        raise UnusableError("it is the database of another program", "give sessions their own file")
-    return False
+    with _processes.get(_Process).mutex:
+        inherited = [each for each in list(_databases) if each._pid != os.getpid()]
+        unusable = {database._identity for database in inherited if database._calling}
+        for database in inherited:
+            database._begin_in_child(database._identity not in unusable)
+
+
+_CAN_LEAVE_LOG = sys.platform == "linux" or sys.version_info >= (3, 12)
+
+
+def _close(connection: sqlite3.Connection, is_quiet: bool) -> None:
+    if sys.version_info >= (3, 12) and is_quiet:
+        connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE)
+    connection.close()
+
+
+@contextmanager
+def _kept_open(path: str, identity: Identity | None) -> Iterator[None]:
+    """
+    Let no connection that is closed meanwhile be the last one of the database.
+
+    By a lock as other processes have it while the database is open: before Python 3.12, there is
+    no setting for it.
+    """
+    if sys.platform != "linux" or identity_of(path) != identity:
+        # SQLite itself does nothing to the log of a database that is not at its path.
+        yield
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        share_bytes(descriptor, _SHARED_START, _SHARED_LENGTH)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _code(error: Exception) -> int:
     """SQLite's primary error code, which is the lowest byte of the extended one."""
     code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     return code & 0xFF
-
-
-def seconds_left(deadline: float) -> float:
-    """How long a transaction may wait that should be over at a deadline."""
-    return math.inf if deadline == math.inf else max(GRACE, deadline - time.monotonic())

@@ -124,7 +124,7 @@ class TestSQLiteBot:
             for line, expected in [("1 tea", "tea: 1, all: 1"), ("/undo", "tea: 0, all: 0")]:
                 result = Terminal("sqlite_bot", f"{line}\n", tmp_path).result()
                 assert (f"{expected}\n", "", 0) == result
-        assert ["named.db"] == sorted(path.name for path in tmp_path.iterdir())
+        assert ["named.db", "named.db-lock"] == sorted(path.name for path in tmp_path.iterdir())
 
     @pytest.mark.parametrize(
         ("seconds", "expected"),

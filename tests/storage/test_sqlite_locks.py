@@ -1,45 +1,38 @@
-"""Locks of sessions in a file, which processes take, lease, hand over and lose."""
+"""Locks of sessions in a file: among processes, threads and storages, and until when they last."""
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import signal
-import sqlite3
-import time
-from contextlib import ExitStack, closing
-from datetime import timedelta
-from queue import SimpleQueue
+from contextlib import ExitStack
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 import support.clocks
 import support.sqlite_files
-from support.clocks import DAY, PATIENCE
+from support.clocks import PATIENCE
 from support.processes import run
 from support.servers import wait_until
-from support.sqlite_files import UNKNOWN, count, counters, dead_process, holder, lock_by_hand, locks
+from support.sqlite_files import count, counters, holder, open_apart
 from support.threads import began
-from telesession import LockLostError, LockTimeoutError, StorageError, save
-from telesession.storage import sqlite_database, sqlite_hold
+from telesession import LockTimeoutError, StorageError, save
+from telesession.storage import sqlite_locks, waits
 from telesession.storage.sqlite import SQLiteStorage
+from telesession.storage.watched_files import WatchedFiles
 from telesession.testing.storage_suite import in_thread, try_hold
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import subprocess
     from pathlib import Path
 
     from freezegun.api import FrozenDateTimeFactory
 
-    from telesession.locks import LockTable
-
 path = support.sqlite_files.path
 storage = support.sqlite_files.storage
 other = support.sqlite_files.other
-admin = support.sqlite_files.admin
 
 
 def test_processes_may_make_the_file_at_the_same_time(path: Path) -> None:
@@ -51,9 +44,19 @@ def test_processes_may_make_the_file_at_the_same_time(path: Path) -> None:
     assert [0] * 8 == outcome["exit codes"]
 
 
+# Until when a lock lasts.
+
+
+def go_on(process: subprocess.Popen[str]) -> dict[str, str]:
+    """Let a process leave its block, and return what it says then."""
+    printed, _ = process.communicate("\n", timeout=PATIENCE)
+    outcome: dict[str, str] = json.loads(printed)
+    return outcome
+
+
 def test_a_session_of_another_process_is_busy(storage: SQLiteStorage, path: Path) -> None:
     """What another process holds is busy here until it has written, and then up to date."""
-    with holder(path, 30) as process:
+    with holder(path) as process:
         busy = try_hold(storage, "42"), try_hold(storage, "another")
         with pytest.raises(LockTimeoutError) as caught, storage.hold("42", 0.05):
             pass
@@ -68,279 +71,36 @@ def test_a_session_of_another_process_is_busy(storage: SQLiteStorage, path: Path
 
 
 def test_what_a_killed_process_held_is_free_at_once(storage: SQLiteStorage, path: Path) -> None:
-    """A holder that was killed is recognised, long before its lease is over."""
-    with holder(path, 3600) as process:
-        process.kill()
-        process.wait(PATIENCE)
-        assert "held" == try_hold(storage, "42")
-
-
-def test_a_killed_process_that_nobody_waited_for_is_dead(
-    storage: SQLiteStorage, path: Path
-) -> None:
-    """A zombie holds nothing, though the system still lists it."""
-    with holder(path, 3600) as process:
+    """A lock ends with its process, however it ends, also before its parent has looked."""
+    with holder(path) as process:
         process.kill()
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         assert "held" == try_hold(storage, "42")
 
 
-def test_a_frozen_process_loses_its_session_and_writes_nothing(
-    storage: SQLiteStorage, admin: sqlite3.Connection, path: Path
-) -> None:
-    """A handler that lost its lease gets `LockLostError`; what the next one wrote stays."""
-    # Its lease is long, so that it is not frozen in the middle of a renewal.
-    with holder(path, DAY) as process:
+def test_a_stopped_process_keeps_its_session(storage: SQLiteStorage, path: Path) -> None:
+    """A process that is stopped has its session when it goes on, and writes it."""
+    with holder(path) as process:
         process.send_signal(signal.SIGSTOP)
-        admin.execute("UPDATE locks SET expires = taken")
-        with storage.hold("42", PATIENCE) as held:
-            held.set(b"written meanwhile")
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+        busy = try_hold(storage, "42")
         process.send_signal(signal.SIGCONT)
-        process.stdin.write("\n")
-        process.stdin.flush()
-        outcome = json.loads(process.stdout.read())
+        outcome = go_on(process)
 
-    assert {"outcome": "lost", "key": "42"} == outcome
-    assert b"written meanwhile" == storage.get("42")
+    assert ("busy", {"outcome": "written"}) == (busy, outcome)
+    assert b"written by the other process" == storage.get("42")
 
 
-def test_a_lease_is_renewed_while_the_handler_runs(path: Path, admin: sqlite3.Connection) -> None:
-    """A handler may take longer than the lease; a thread renews it meanwhile, without a read."""
-    with SQLiteStorage(path, lease=timedelta(seconds=0.3)) as storage, storage.hold("42"):
-        ends = set()
-
-        def has_been_renewed() -> bool:
-            ends.update(admin.execute("SELECT expires FROM locks").fetchall())
-            return len(ends) >= 5
-
-        wait_until(has_been_renewed)
-        assert [("42",)] == locks(admin)
-
-
-def test_a_lock_of_unknown_origin_ends_with_its_lease(
-    storage: SQLiteStorage, admin: sqlite3.Connection, clock: FrozenDateTimeFactory
+def test_a_closed_storage_keeps_its_locks_until_their_handlers_end(
+    storage: SQLiteStorage, other: SQLiteStorage
 ) -> None:
-    """Where nobody can tell whether a holder lives, its session is free when its lease is over."""
-    lock_by_hand(admin, UNKNOWN, time.monotonic(), time.monotonic() + 30)
-    seen = []
-    for seconds in (30 - support.clocks.MICROSECOND, support.clocks.MICROSECOND):
-        clock.tick(seconds)
-        seen.append(try_hold(storage, "42"))
+    """A handler whose storage was closed cannot write, and has its session until it ends."""
+    with pytest.raises(StorageError, match="closed"), storage.hold("42") as held:  # noqa: PT012
+        held.set(b"new")
+        storage.close()
+        busy = try_hold(other, "42")
 
-    assert ["busy", "held"] == seen
-
-
-@pytest.mark.parametrize(
-    ("options", "seconds"), [({}, 30), ({"lease": 7}, 7), ({"lease": timedelta(minutes=1)}, 60)]
-)
-def test_a_lease_is_half_a_minute_or_as_asked_for(
-    path: Path, options: dict[str, Any], seconds: float
-) -> None:
-    """A lock says when it ends, should its holder be gone by then."""
-    with (
-        SQLiteStorage(path, **options) as storage,
-        closing(sqlite3.connect(path)) as admin,
-        storage.hold("42"),
-    ):
-        (taken, expires) = admin.execute("SELECT taken, expires FROM locks").fetchone()
-
-    assert pytest.approx(seconds) == expires - taken
-
-
-@pytest.mark.parametrize(
-    ("taken", "expires"), [(-60, -30), (math.inf, math.inf), (3600, 3630)], ids=str
-)
-def test_a_lock_that_cannot_be_now_is_free(
-    storage: SQLiteStorage, admin: sqlite3.Connection, taken: float, expires: float
-) -> None:
-    """A lease that is over, or from before the machine was started, locks nothing."""
-    now = time.monotonic()
-    lock_by_hand(admin, UNKNOWN, now + taken, now + expires)
-
-    assert "held" == try_hold(storage, "42")
-
-
-def test_a_successor_goes_before_who_wants_it_again(
-    storage: SQLiteStorage,
-    other: SQLiteStorage,
-    admin: sqlite3.Connection,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Processes take turns: who releases a session and wants it again comes after who waited."""
-    # Who comes next may take any time to look.
-    monkeypatch.setattr(sqlite_hold, "_RESERVATION", DAY)
-    storage._lease = DAY
-    order = []
-
-    def wait() -> None:
-        with other.hold("42", PATIENCE):
-            order.append("other")
-
-    with ExitStack() as waiting:
-        with storage.hold("42"):
-            waiting.enter_context(began(wait))
-            wait_until(lambda: admin.execute("SELECT successor FROM locks").fetchone()[0])
-        with storage.hold("42", PATIENCE):
-            order.append("storage")
-
-    assert ["other", "storage"] == order
-    assert [] == locks(admin)
-
-
-def test_who_gives_up_is_nobody_s_successor(
-    storage: SQLiteStorage, other: SQLiteStorage, admin: sqlite3.Connection
-) -> None:
-    """After a wait that ended with its time-out, the session is free as soon as it is released."""
-    with storage.hold("42"):
-        with pytest.raises(LockTimeoutError), other.hold("42", 0.01):
-            pass
-        successors = admin.execute("SELECT successor FROM locks").fetchall()
-
-    assert [(None,)] == successors
-    assert [] == locks(admin)
-
-
-def test_a_dead_successor_is_replaced(
-    storage: SQLiteStorage, other: SQLiteStorage, admin: sqlite3.Connection
-) -> None:
-    """A waiter whose process has ended stands in nobody's way."""
-    with storage.hold("42"):
-        admin.execute("UPDATE locks SET successor = ?", (f"{dead_process()}/x/0",))
-        with began(lambda: other.hold("42", PATIENCE).__enter__()):
-            me = other._me
-            wait_until(
-                lambda: admin.execute("SELECT successor FROM locks").fetchone()[0].startswith(me)
-            )
-            admin.execute("DELETE FROM locks")
-
-    assert "busy" == try_hold(storage, "42")
-
-
-def test_a_reservation_that_nobody_uses_ends(
-    storage: SQLiteStorage, admin: sqlite3.Connection, clock: FrozenDateTimeFactory
-) -> None:
-    """A session that was handed over to who never comes is free a second later."""
-    with storage.hold("42"):
-        admin.execute("UPDATE locks SET successor = ?", (f"{UNKNOWN}/x/0",))
-    (taken, expires) = admin.execute("SELECT taken, expires FROM locks").fetchone()
-
-    assert "busy" == try_hold(storage, "42")
-    assert 1 == pytest.approx(expires - taken)
-    clock.tick(1)
-    assert "held" == try_hold(storage, "42")
-
-
-def test_pauses_grow_to_the_longest_and_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wait looks often at first, then every 10 ms, and takes as long as it may."""
-    pauses: list[float] = []
-    still = SimpleNamespace(monotonic=lambda: 0.0, sleep=pauses.append)
-    monkeypatch.setattr(sqlite_database, "time", still)
-    wait = sqlite_database.Wait(1, 0.01)
-    while wait.pause():
-        pass
-
-    assert (0.0005, 0.01) == (pauses[0], max(pauses))
-    assert sorted(pauses[:-1]) == pauses[:-1]
-    assert 1 == pytest.approx(sum(pauses))
-
-
-def test_a_hand_over_between_processes_is_prompt(
-    storage: SQLiteStorage, other: SQLiteStorage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whoever has waited long has the session 10 ms after it was released, and sooner if not."""
-    pauses: SimpleQueue[float] = SimpleQueue()
-    ends: SimpleQueue[None] = SimpleQueue()
-
-    def pause(seconds: float) -> None:
-        pauses.put(seconds)
-        ends.get(timeout=PATIENCE)
-
-    watched = SimpleNamespace(monotonic=time.monotonic, sleep=pause)
-    monkeypatch.setattr(sqlite_database, "time", watched)
-    with ExitStack() as holding:
-        holding.enter_context(storage.hold("42"))
-        with began(lambda: other.hold("42", PATIENCE).__enter__()):
-            while (longest := pauses.get(timeout=PATIENCE)) < 0.01:
-                ends.put(None)
-            holding.close()
-            ends.put(None)
-
-    assert (0.01, True) == (longest, pauses.empty())
-    assert "busy" == try_hold(storage, "42")
-
-
-@pytest.mark.parametrize("seconds", [0.1, 0.5])
-def test_nobody_waits_longer_than_the_time_out(
-    storage: SQLiteStorage,
-    admin: sqlite3.Connection,
-    clock: FrozenDateTimeFactory,
-    monkeypatch: pytest.MonkeyPatch,
-    seconds: float,
-) -> None:
-    """A busy session, threads that wait as well, a locked database: the time-out has all of it."""
-    pauses: list[float] = []
-    still = SimpleNamespace(monotonic=support.clocks.monotonic, sleep=pauses.append)
-    monkeypatch.setattr(sqlite_database, "time", still)
-
-    def wait(error: type[Exception], key: int) -> float:
-        """The seconds that are spent with pauses, of what is left when threads have gone."""
-        pauses.clear()
-        with pytest.raises(error):
-            count(storage, key, lock_timeout=1000)
-        return sum(pauses)
-
-    def wait_in(queue: LockTable, name: str, error: type[Exception], key: int) -> float:
-        queue.acquire(name)
-        with began(wait, error, key) as waiter:
-            wait_until(lambda: queue._waiters[name])
-            clock.tick(1000 - seconds)
-            queue.release(name)
-        return waiter.result()
-
-    lock_by_hand(admin, UNKNOWN, time.monotonic(), time.monotonic() + DAY)
-    behind_a_session = wait_in(storage._locks, "42", LockTimeoutError, 42)
-    admin.execute("BEGIN IMMEDIATE")
-    behind_a_database = [
-        wait_in(storage._locks, "0", StorageError, 0),
-        wait_in(storage._database._turns, "writer", StorageError, 0),
-    ]
-    admin.execute("ROLLBACK")
-
-    # A transaction of another program has a moment to end, however little is left.
-    at_least = [max(seconds, sqlite_database.GRACE), seconds]
-    assert pytest.approx(at_least, abs=1e-3) == behind_a_database
-    assert pytest.approx(seconds, abs=1e-3) == behind_a_session
-    assert "held" == try_hold(storage, "0")
-
-
-@pytest.mark.parametrize("write", ["set", "delete", "touch", "flush"])
-def test_a_lost_lock_writes_nothing(
-    storage: SQLiteStorage, admin: sqlite3.Connection, write: str
-) -> None:
-    """Whatever a handler wanted to write when its lock was lost: `LockLostError`, and nothing."""
-    storage.set("42", b"old")
-    calls: dict[str, Callable[[Any], object]] = {
-        "set": lambda held: held.set(b"new"),
-        "delete": lambda held: held.delete(),
-        "touch": lambda held: held.touch(0),
-        "flush": lambda held: (held.set(b"new"), held.flush()),
-    }
-    with pytest.raises(LockLostError) as caught, storage.hold("42") as held:  # noqa: PT012
-        admin.execute("DELETE FROM locks")
-        calls[write](held)
-
-    assert ("42", b"old") == (caught.value.key, storage.get("42"))
-    assert "held" == try_hold(storage, "42")
-
-
-def test_a_lost_lock_of_a_reader_is_no_error(
-    storage: SQLiteStorage, admin: sqlite3.Connection
-) -> None:
-    """A handler that has nothing to write loses nothing with its lock."""
-    count(storage)
-    with counters(storage).open(42) as session:
-        admin.execute("DELETE FROM locks")
-        assert 1 == session.counter
+    assert ("busy", "held", None) == (busy, try_hold(other, "42"), other.get("42"))
 
 
 def test_save_in_the_middle_keeps_the_session(storage: SQLiteStorage, other: SQLiteStorage) -> None:
@@ -355,21 +115,199 @@ def test_save_in_the_middle_keeps_the_session(storage: SQLiteStorage, other: SQL
     assert {"counter": 2} == counters(other).peek(42)
 
 
-def test_an_interrupted_wait_leaves_nothing(
+# The lock file.
+
+
+def test_a_process_whose_lock_file_was_deleted_writes_nothing(
+    storage: SQLiteStorage, path: Path
+) -> None:
+    """Of two processes in one session, which a deleted lock file lets in, only one writes."""
+    with holder(path) as process:
+        path.with_name("bot.db-lock").unlink()
+        with storage.hold("42", 0) as held:
+            held.set(b"written meanwhile")
+        outcome = go_on(process)
+
+    assert ("refused", "42") == (outcome["outcome"], outcome["key"])
+    assert "lock file was deleted" in outcome["error"]
+    assert b"written meanwhile" == storage.get("42")
+
+
+@pytest.mark.parametrize("change", ["deleted", "replaced", "moved"])
+def test_the_lock_file_of_the_moment_is_used(
+    storage: SQLiteStorage,
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: str,
+) -> None:
+    """A lock file that was deleted, replaced or moved between updates lets no two processes in."""
+    monkeypatch.setattr(sqlite_locks, "_FRESH", 0.0)
+    count(storage)
+    lock_file = path.with_name("bot.db-lock")
+    lock_file.rename(path.with_name("former"))
+    if change == "replaced":
+        lock_file.touch()
+    elif change == "deleted":
+        path.with_name("former").unlink()
+    with open_apart(path) as other, other.hold("42"):
+        busy = try_hold(storage, "42")
+    count(storage)
+
+    assert ("busy", {"counter": 2}) == (busy, counters(storage).peek(42))
+
+
+def test_without_a_comparison_a_new_lock_file_lets_a_process_in(
+    storage: SQLiteStorage, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control: a process that does not look at the lock file has a session of another one."""
+    count(storage)
+    monkeypatch.setattr(WatchedFiles, "find_replaced", lambda *_: None)
+    path.with_name("bot.db-lock").unlink()
+    with open_apart(path) as other, other.hold("42"):
+        assert "held" == try_hold(storage, "42")
+
+
+def test_the_lock_file_is_beside_the_file_that_a_link_leads_to(path: Path, tmp_path: Path) -> None:
+    """Storages of one file exclude each other, whatever path leads to it."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    link, linked_folder = folder / "link.db", tmp_path / "linked"
+    link.symlink_to(path)
+    linked_folder.symlink_to(tmp_path)
+    with (
+        SQLiteStorage(path) as storage,
+        SQLiteStorage(link) as linked,
+        SQLiteStorage(linked_folder / "bot.db") as through,
+        storage.hold("42"),
+    ):
+        busy = [try_hold(linked, "42"), try_hold(through, "42")]
+
+    assert (["busy", "busy"], ["link.db"]) == (busy, os.listdir(folder))
+
+
+def test_a_lock_file_that_cannot_be_used_is_an_error(storage: SQLiteStorage, path: Path) -> None:
+    """A lock file that cannot be opened: `StorageError` that names it, and no session."""
+    path.with_name("bot.db-lock").mkdir()
+    with pytest.raises(StorageError, match=r"bot\.db-lock: .*local disk") as caught:
+        count(storage)
+
+    assert ("lock", "42") == (caught.value.action, caught.value.key)
+    assert storage.get("42") is None
+
+
+def test_the_lock_file_stays(path: Path) -> None:
+    """A storage that is closed leaves its lock file, because others may have it open."""
+    with SQLiteStorage(path) as storage:
+        count(storage)
+
+    assert ["bot.db", "bot.db-lock"] == sorted(os.listdir(path.parent))
+
+
+# Keys and storages that share a lock.
+
+
+def test_keys_with_the_same_lock_are_different_sessions(
+    storage: SQLiteStorage, other: SQLiteStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys whose hashes collide may be used in one handler; each is busy until it is left."""
+    monkeypatch.setattr(sqlite_locks, "start_of", lambda _: 0)
+    with storage.hold("42") as held:
+        held.set(b"one")
+        with storage.hold("43") as inner:
+            inner.set(b"two")
+            in_process = [in_thread(try_hold, storage, key) for key in ("42", "43", "44")]
+        among_processes = [try_hold(other, key) for key in ("42", "43", "44")]
+
+    assert ["busy", "busy", "held"] == in_process
+    assert ["busy", "busy", "busy"] == among_processes
+    assert [b"one", b"two", "held"] == [other.get("42"), other.get("43"), try_hold(other, "42")]
+
+
+def test_locks_of_different_keys_are_apart() -> None:
+    """The locks of a hundred thousand keys neither collide nor overlap."""
+    starts = {sqlite_locks.start_of(str(number)) for number in range(100_000)}
+
+    assert (100_000, {0}) == (len(starts), {start % 32 for start in starts})
+    assert 0 <= min(starts) <= max(starts) < 2**62
+
+
+def test_storages_of_one_process_exclude_each_other(storage: SQLiteStorage, path: Path) -> None:
+    """Two storages of one file are as one: their threads wait in one queue, and none is let in."""
+    order = []
+    with SQLiteStorage(path) as second:
+
+        def wait() -> None:
+            with second.hold("42", PATIENCE):
+                order.append("second")
+
+        with ExitStack() as waiting:
+            with storage.hold("42"):
+                busy = try_hold(second, "42")
+                waiting.enter_context(began(wait))
+                wait_until(lambda: second._process.locks._waiters["42"])
+            with storage.hold("42", PATIENCE):
+                order.append("storage")
+
+    assert ("busy", ["second", "storage"]) == (busy, order)
+
+
+# Waits.
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.5])
+def test_a_wait_is_over_with_its_time_out(
     storage: SQLiteStorage,
     other: SQLiteStorage,
-    admin: sqlite3.Connection,
+    clock: FrozenDateTimeFactory,
     monkeypatch: pytest.MonkeyPatch,
+    seconds: float,
 ) -> None:
-    """Ctrl-C in the wait for another process goes on as it is, and leaves no successor."""
+    """The wait for threads and the one for processes have one time-out together."""
+    pauses: list[float] = []
+    still = SimpleNamespace(monotonic=support.clocks.monotonic, sleep=pauses.append)
+    monkeypatch.setattr(waits, "time", still)
+
+    def wait() -> None:
+        with pytest.raises(LockTimeoutError), storage.hold("42", 1000):
+            pass
+
+    with other.hold("42"):
+        try_hold(storage, "42")
+        locks = storage._process.locks
+        locks.acquire("42")
+        with began(wait) as waiter:
+            wait_until(lambda: locks._waiters["42"])
+            clock.tick(1000 - seconds)
+            locks.release("42")
+            waiter.result(PATIENCE)
+
+    assert pytest.approx(seconds, abs=1e-3) == sum(pauses)
+    assert "held" == try_hold(storage, "42")
+
+
+def test_an_interrupted_wait_leaves_nothing(
+    storage: SQLiteStorage, other: SQLiteStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C in the wait for another process goes on as it is; the session is free afterwards."""
 
     def interrupt(_: object) -> None:
         raise KeyboardInterrupt
 
     with storage.hold("42"):
-        monkeypatch.setattr(sqlite_database.Wait, "pause", interrupt)
+        monkeypatch.setattr(waits, "time", SimpleNamespace(monotonic=float, sleep=interrupt))
         with pytest.raises(KeyboardInterrupt), other.hold("42"):
             pass
-        assert [(None,)] == admin.execute("SELECT successor FROM locks").fetchall()
 
-    assert "held" == in_thread(try_hold, other, "42")
+    assert ["held", "held"] == [try_hold(other, "42"), try_hold(storage, "42")]
+
+
+@pytest.mark.parametrize(
+    "processes",
+    [pytest.param(2, marks=pytest.mark.long), 3, pytest.param(8, marks=pytest.mark.long)],
+)
+def test_processes_that_loop_wait_for_a_few_turns_of_the_others(path: Path, processes: int) -> None:
+    """The longest wait for a session that all processes use all the time is three rounds."""
+    outcome = run("take_turns", path, processes, 0.03)
+
+    assert [0] * processes == outcome["exit codes"]
+    assert outcome["longest wait"] <= 3 * processes * 0.03

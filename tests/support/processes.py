@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
+import math
 import os
 import random
 import resource
@@ -10,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,10 +22,22 @@ from multiprocessing import Barrier
 from pathlib import Path
 from typing import Any
 
-from telesession import LockLostError, Sessions, StorageError, ttl
+from telesession import (
+    LockLostError,
+    LockTimeoutError,
+    Session,
+    SessionError,
+    Sessions,
+    StorageError,
+    save,
+    ttl,
+)
+from telesession.storage import sqlite_database
 from telesession.storage.base import Hold, Storage
+from telesession.storage.file_locks import LockFile
 from telesession.storage.redis import RedisStorage
 from telesession.storage.sqlite import SQLiteStorage
+from telesession.storage.sqlite_locks import start_of
 
 # As in support.clocks, whose imports take longer than a process needs for its work.
 PATIENCE = 30
@@ -139,9 +154,9 @@ def make_sessions(storage: Storage, lock_timeout: float = PATIENCE) -> Sessions[
     return Sessions(initial=lambda: {"counter": 0}, storage=storage, lock_timeout=lock_timeout)
 
 
-def fork(work: Callable[[], None]) -> int:
+def fork(work: Callable[[], None], make: Callable[[], int] = os.fork) -> int:
     """Run something in a process of its own, and return its number."""
-    pid = os.fork()
+    pid = make()
     if pid:
         return pid
     try:
@@ -214,7 +229,8 @@ def count_alone(place: str, processes: str, threads: str, times: str) -> dict[st
 
 def count_for_ever(place: str, lease: float, writing: int) -> None:
     """Count in a few sessions, and report every increment as soon as its handler has returned."""
-    sessions = make_sessions(open_storage(place, lease=lease))
+    options = {"lease": lease} if "://" in place else {}
+    sessions = make_sessions(open_storage(place, **options))
     choice = random.Random(os.getpid())
 
     def increment(_: int) -> None:
@@ -263,16 +279,40 @@ def first_open(path: str, processes: str) -> dict[str, Any]:
     return {"exit codes": run_together(int(processes), work)}
 
 
-def hold(path: str, lease: str) -> dict[str, Any]:
+def take_turns(path: str, processes: str, seconds: str) -> dict[str, Any]:
+    """Use one session in all processes again and again, and say how long one had to wait."""
+    reading, writing = os.pipe()
+    everybody = Barrier(int(processes), timeout=PATIENCE)
+
+    def work(_: int) -> None:
+        with SQLiteStorage(path) as storage:
+            sessions = make_sessions(storage)
+            with sessions.open(os.getpid()):
+                everybody.wait()
+            longest = 0.0
+            for _ in range(10):
+                began = time.monotonic()
+                with sessions.open(1):
+                    longest = max(longest, time.monotonic() - began)
+                    time.sleep(float(seconds))
+            os.write(writing, f"{longest}\n".encode())
+
+    codes = run_together(int(processes), work)
+    os.close(writing)
+    with os.fdopen(reading) as lines:
+        return {"exit codes": codes, "longest wait": max(map(float, lines), default=math.inf)}
+
+
+def hold(path: str) -> dict[str, Any]:
     """Hold a session until a line comes in, write, and say what came of it."""
-    storage = SQLiteStorage(path, lease=float(lease))
+    storage = SQLiteStorage(path)
     try:
         with storage.hold("42") as held:
             say("held")
             sys.stdin.readline()
             held.set(b"written by the other process")
-    except LockLostError as error:
-        return {"outcome": "lost", "key": error.key}
+    except StorageError as error:
+        return {"outcome": "refused", "key": error.key, "error": str(error)}
     return {"outcome": "written"}
 
 
@@ -326,23 +366,142 @@ def on_a_full_disk(path: str) -> dict[str, Any]:
     return {**outcome, "kept": kept, "then": dict(sessions.peek("43") or {})}
 
 
-def in_a_forked_child(path: str) -> dict[str, Any]:
-    """Use a storage in a child that was forked while a key is held, and then in the parent."""
-    storage = SQLiteStorage(path)
-    sessions = make_sessions(storage)
-    with sessions.open(1) as session:
-        session.counter += 1
+# A server such as uWSGI forks in C, and Python hears nothing of it.
+FORKS: dict[str, Callable[[], int]] = {"python": os.fork, "c": ctypes.PyDLL(None).fork}
+
+
+def in_forked_children(path: str, way: str) -> dict[str, Any]:
+    """Use storages in children that were forked while a key is held, and in the parent."""
+    storage, second = SQLiteStorage(path), SQLiteStorage(path)
+    count_in(storage, 1)
+    count_in(second, 1)
 
     def work() -> None:
-        with sessions.open(1) as session:
-            session.counter += 1
+        def increment(_: int) -> None:
+            for number in range(10):
+                count_in(second if number % 2 else storage, 1)
+
+        run_threads(2, increment)
         storage.close()
 
     with storage.hold("another"):
-        codes = run_together(2, lambda _: work())
-    with sessions.open(1) as session:
+        pids = [fork(work, FORKS[way]) for _ in range(3)]
+        for _ in range(10):
+            count_in(storage, 1)
+        codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+    count_in(second, 1)
+    return {"exit codes": codes, "counter": dict(make_sessions(storage).peek(1) or {})["counter"]}
+
+
+def count_in(storage: Storage, key: int) -> None:
+    """What a handler does."""
+    with make_sessions(storage).open(key) as session:
         session.counter += 1
-    return {"exit codes": codes, "counter": session.counter}
+
+
+ENDS: dict[str, Callable[[Session], object]] = {
+    "return": lambda session: None,
+    "raise": lambda session: 1 / 0,
+    "exit": lambda session: sys.exit(0),
+    "save": save,
+}
+
+
+def fork_in_handlers(path: str, way: str) -> dict[str, Any]:
+    """Fork in a handler for each way to end it, and say what came of it in both processes."""
+    storage, parent = SQLiteStorage(path), os.getpid()
+    sessions = make_sessions(storage)
+    outcomes: dict[str, Any] = {}
+
+    def handle(end: str) -> None:
+        with sessions.open(end) as session:
+            session.counter = 1
+            pid = FORKS[way]()
+            if not pid:
+                session.counter = 2
+                ENDS[end](session)
+                return
+            child = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            # As another process asks, by a descriptor of its own.
+            others = LockFile(os.open(f"{path}-lock", os.O_RDWR))
+            is_busy = not others.acquire(end, start_of(end), 0)
+            outcomes[end] = [child, is_busy, storage.has(end)]
+
+    for end in ENDS:
+        code = 0
+        try:
+            handle(end)
+        except SessionError:
+            code = 1
+        except (ZeroDivisionError, SystemExit):
+            pass
+        finally:
+            if os.getpid() != parent:
+                os._exit(code)
+        outcomes[end].append(dict(sessions.peek(end) or {}))
+    return outcomes
+
+
+def orphans(path: str) -> dict[str, Any]:
+    """Kill processes that have forked in a handler, and say what their children keep."""
+    outcomes, storage = {}, SQLiteStorage(path)
+    reading, writing = os.pipe()
+    for way in FORKS:
+        for is_used in (False, True):
+            parent = fork(lambda way=way, is_used=is_used: _orphan(path, way, is_used, writing))
+            child = int(os.read(reading, 100))
+            os.kill(parent, signal.SIGKILL)
+            os.waitpid(parent, 0)
+            name = f"{way}, {'used' if is_used else 'idle'}"
+            outcomes[name] = _try_to_hold(storage)
+            os.kill(child, signal.SIGKILL)
+    return outcomes
+
+
+def _try_to_hold(storage: Storage) -> str:
+    try:
+        with storage.hold("42", 0):
+            return "held"
+    except LockTimeoutError:
+        return "busy"
+
+
+def _orphan(path: str, way: str, is_used: bool, writing: int) -> None:
+    storage = SQLiteStorage(path)
+    with storage.hold("42"):
+        if not FORKS[way]():
+            if is_used:
+                count_in(storage, 1)
+            os.write(writing, b"%d" % os.getpid())
+        signal.pause()
+
+
+def fork_in_a_transaction(path: str, way: str) -> dict[str, Any]:
+    """Fork while a thread is in a transaction, and use the storage on both sides."""
+    storage = SQLiteStorage(path)
+    begun, ends = threading.Event(), threading.Event()
+
+    def write(cursor: Any) -> None:
+        cursor.execute("INSERT INTO sessions VALUES ('42', NULL, 'written')")
+        begun.set()
+        ends.wait(PATIENCE)
+
+    thread = threading.Thread(target=storage._database.write, args=("write", None, write))
+    thread.start()
+    begun.wait(PATIENCE)
+    sqlite_database._FAREWELL = 0.01  # type: ignore[misc]
+    reading, writing = os.pipe()
+
+    def work() -> None:
+        os.write(writing, json.dumps(_try_to_write(storage, b"child")).encode())
+        storage.close()
+
+    code = os.waitstatus_to_exitcode(os.waitpid(fork(work, FORKS[way]), 0)[1])
+    ends.set()
+    thread.join()
+    count_in(storage, 1)
+    stored = (storage.get("42") or b"").decode()
+    return {**json.loads(os.read(reading, 4096)), "code": code, "stored": stored}
 
 
 def main() -> None:

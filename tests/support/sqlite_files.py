@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
-import sys
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import pytest
 from support.clocks import PATIENCE
 from support.processes import command_line, watched
 from telesession import Sessions, Storage
+from telesession.storage.file_locks import LockFile
 from telesession.storage.sqlite import SQLiteStorage
 
 if TYPE_CHECKING:
@@ -34,10 +35,21 @@ def storage(path: Path) -> Iterator[SQLiteStorage]:
         yield storage
 
 
+def open_apart(path: Path) -> SQLiteStorage:
+    """A storage as another process has it, with a descriptor of its own for the lock file."""
+    storage = SQLiteStorage(path)
+    locks: Any = storage._process
+    descriptor = os.open(storage._database.lock_path, os.O_RDWR | os.O_CREAT, 0o600)
+    locks._file = file = LockFile(descriptor)
+    locks.locks = file.keys
+    storage._database.files.watch(storage._database.lock_path, file.identity)
+    return storage
+
+
 @pytest.fixture
 def other(storage: SQLiteStorage, path: Path) -> Iterator[SQLiteStorage]:
     """What another process has: connections and a lock table of its own."""
-    with SQLiteStorage(path) as other:
+    with open_apart(path) as other:
         yield other
 
 
@@ -49,14 +61,19 @@ def admin(storage: SQLiteStorage, path: Path) -> Iterator[sqlite3.Connection]:
 
 
 @contextmanager
-def holder(path: Path, lease: float) -> Iterator[subprocess.Popen[str]]:
-    """Another process that holds session 42."""
+def holder(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds session 42 until a line comes in, and then writes it."""
     process = subprocess.Popen(
-        command_line("hold", path, lease), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command_line("hold", path), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     with watched(process):
         assert "held\n" == process.stdout.readline()
         yield process
+
+
+def each_file(path: Path) -> list[Path]:
+    """A database and the files beside it."""
+    return sorted(path.parent.glob("bot.db*"))
 
 
 def counters(storage: Storage, **options: Any) -> Sessions[Any]:
@@ -69,18 +86,6 @@ def count(storage: Storage, key: int = 42, **options: Any) -> None:
         session.counter += 1
 
 
-def locks(admin: sqlite3.Connection) -> list[Any]:
-    return admin.execute("SELECT key FROM locks").fetchall()
-
-
-def lock_by_hand(
-    admin: sqlite3.Connection, process: str, taken: float, expires: float, key: str = "42"
-) -> None:
-    """Leave a lock as if a process had it."""
-    row = (key, f"{process}/another storage/0", taken, expires)
-    admin.execute("INSERT OR REPLACE INTO locks VALUES (?, ?, ?, ?, NULL)", row)
-
-
 def trace(storage: SQLiteStorage, name: str = "writer") -> list[str]:
     """The statements that a connection of a storage runs from now on."""
     statements: list[str] = []
@@ -91,14 +96,3 @@ def trace(storage: SQLiteStorage, name: str = "writer") -> list[str]:
 def begun(statements: list[str]) -> int:
     """How many transactions that write are among statements."""
     return statements.count("BEGIN IMMEDIATE")
-
-
-UNKNOWN = "0-1-0"
-
-
-def dead_process() -> str:
-    """The identity of a process that has ended."""
-    code = "from telesession.storage.liveness import identity; print(identity())"
-    return subprocess.check_output(
-        [sys.executable, "-c", code], text=True, timeout=PATIENCE
-    ).strip()

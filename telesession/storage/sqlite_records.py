@@ -1,0 +1,246 @@
+"""The records in a SQLite file: the statements that read, write, list and remove them."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Iterator
+from functools import partial
+from sqlite3 import Cursor
+from typing import TYPE_CHECKING
+
+from telesession.errors import StorageError
+
+if TYPE_CHECKING:
+    from telesession.storage.sqlite_database import Database
+
+# How many keys are read at a time.
+_PAGE = 500
+# How many expired records a write removes on the way, and how many `purge` removes at a time.
+_FEW = 50
+_MANY = 1000
+
+# Seconds after which a write looks for expired records that other processes have stored.
+_ROUND = 60.0
+
+_PAGE_OF_KEYS = (
+    "SELECT key, typeof(key), expires FROM sessions WHERE key {} CAST(? AS {}) ORDER BY key LIMIT ?"
+)
+
+_READ = "SELECT payload, expires FROM sessions WHERE key = ?"
+_WRITE = (
+    "INSERT INTO sessions VALUES (?, ?, ?) ON CONFLICT (key) "
+    "DO UPDATE SET expires = excluded.expires, payload = excluded.payload"
+)
+
+# A payload, and the seconds since the epoch at which it expires; `None` for none and for never.
+Record = tuple[bytes | None, float | None]
+# A row as it is in the file, where a damaged one may hold values of other types.
+Row = tuple[object, object]
+
+_log = logging.getLogger(__name__)
+
+
+def bind_key(key: str) -> str | bytes:
+    """A key as SQLite can store it: text, or bytes if it holds half of a surrogate pair."""
+    if key.isascii():
+        return key
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return _as_blob(key)
+    return key
+
+
+def read_row(cursor: Cursor, bound: str | bytes) -> Row | None:
+    """The row of a key, which may have expired or be damaged."""
+    row: Row | None = cursor.execute(_READ, (bound,)).fetchone()
+    return row
+
+
+def checked(row: Row | None, key: str, action: str) -> Record:
+    """
+    Payload and expiry of a row.
+
+    Raises:
+        StorageError: One of them is not of its type.
+    """
+    if row is None:
+        return None, None
+    payload, expires = row
+    if not isinstance(payload, bytes):
+        column = "payload"
+    elif expires is not None and not isinstance(expires, float | int):
+        column = "expires"
+    else:
+        return payload, expires
+    reason = f"its row is damaged: {column} is of another type; restore a backup, or delete it"
+    raise StorageError(action, key, reason)
+
+
+def is_live(record: Record) -> bool:
+    """Whether there is a record that has not expired."""
+    payload, expires = record
+    return payload is not None and (expires is None or time.time() < expires)
+
+
+def expiry_after(lifetime: float | None) -> float | None:
+    """The expiry of a record that gets a lifetime now."""
+    return None if lifetime is None else time.time() + lifetime
+
+
+class Records:
+    """
+    The records of one database.
+
+    Keep one for as long as its storage; any thread may use it. The methods that get a cursor are
+    parts of a transaction.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        # When a write looks for expired records: not later than the first known one is due.
+        self._next_check = -math.inf
+
+    def get(self, key: str, action: str = "read") -> bytes | None:
+        """The payload of a key, or `None`."""
+        bound = bind_key(key)
+        row = self.database.read(action, key, lambda cursor: read_row(cursor, bound))
+        record = checked(row, key, action)
+        return record[0] if is_live(record) else None
+
+    def set(self, key: str, payload: bytes, lifetime: float | None) -> None:
+        """Replace payload and lifetime of a key."""
+        bound, expires = bind_key(key), expiry_after(lifetime)
+
+        def write(cursor: Cursor) -> None:
+            self.write(cursor, bound, payload, expires)
+            self.drop_expired(cursor)
+
+        self.database.write("write", key, write)
+
+    def delete(self, key: str) -> bool:
+        """Remove a record, also a damaged one, and return whether there was a live one."""
+        bound = bind_key(key)
+
+        def delete(cursor: Cursor) -> Row | None:
+            row = read_row(cursor, bound)
+            self.remove(cursor, bound)
+            return row
+
+        row = self.database.write("delete", key, delete)
+        return row is not None and not has_expired(row)
+
+    def touch(self, key: str, lifetime: float | None) -> bool:
+        """Renew the lifetime of a record, and return whether there was one."""
+        bound, expires = bind_key(key), expiry_after(lifetime)
+
+        def touch(cursor: Cursor) -> bool:
+            record = checked(read_row(cursor, bound), key, "touch")
+            return is_live(record) and self.renew(cursor, bound, expires)
+
+        return self.database.write("touch", key, touch)
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """The live keys with a prefix, some hundred at a time, in the order of their bytes."""
+        for kind in ("TEXT", "BLOB"):
+            yield from self._keys_from(_as_blob(prefix), kind)
+
+    def purge(self) -> int:
+        """Remove all expired records in batches, and return how many there were."""
+        removed = 0
+        while True:
+            batch = self.database.write("purge", None, lambda c: self._remove_expired(c, _MANY))
+            removed += batch
+            if batch < _MANY:
+                break
+        self.database.shrink()
+        return removed
+
+    def write(
+        self, cursor: Cursor, bound: str | bytes, payload: bytes, expires: float | None
+    ) -> None:
+        """Write a record."""
+        self._note_expiry(expires)
+        try:
+            value: str | bytes = payload.decode()
+        except UnicodeDecodeError:
+            value = payload
+        cursor.execute(_WRITE, (bound, expires, value))
+
+    def renew(self, cursor: Cursor, bound: str | bytes, expires: float | None) -> bool:
+        """Change the expiry of a record, and return whether there is one."""
+        self._note_expiry(expires)
+        touched = cursor.execute("UPDATE sessions SET expires = ? WHERE key = ?", (expires, bound))
+        return touched.rowcount == 1
+
+    def remove(self, cursor: Cursor, bound: str | bytes) -> None:
+        """Remove a record, also a damaged one."""
+        cursor.execute("DELETE FROM sessions WHERE key = ?", (bound,))
+
+    def are_due(self) -> bool:
+        """Whether there can be expired records to remove."""
+        return time.time() >= self._next_check
+
+    def drop_expired(self, cursor: Cursor) -> None:
+        """Remove a few expired records, if there can be any."""
+        if self.are_due():
+            self._remove_expired(cursor, _FEW)
+
+    def _keys_from(self, prefix: bytes, kind: str) -> Iterator[str]:
+        """The live keys with a prefix, of those that are stored as text or as a blob."""
+        start, comparison = prefix, ">="
+        while True:
+            query = _PAGE_OF_KEYS.format(comparison, kind)
+            page = self.database.read(
+                "list the keys", None, partial(_read_page, query=query, start=start)
+            )
+            now = time.time()
+            for key, is_of_kind, expires in page:
+                if not (is_of_kind and key.startswith(prefix)):
+                    return
+                # A damaged row has a key, so that it can be found and deleted.
+                if isinstance(expires, float | int) and now >= expires:
+                    continue
+                try:
+                    yield key.decode("utf-8", "strict" if kind == "TEXT" else "surrogatepass")
+                except UnicodeDecodeError:
+                    path = self.database.path
+                    _log.error("%s has a row with a damaged key: x'%s'", path, key.hex())
+            if len(page) < _PAGE:
+                return
+            start, comparison = page[-1][0], ">"
+
+    def _note_expiry(self, expires: float | None) -> None:
+        if expires is not None and expires < self._next_check:
+            self._next_check = expires
+
+    def _remove_expired(self, cursor: Cursor, limit: int) -> int:
+        now = time.time()
+        # The row decides, not the index, in which a bit may have flipped.
+        cursor.execute(
+            "DELETE FROM sessions WHERE key IN "
+            "(SELECT key FROM sessions WHERE expires <= ? LIMIT ?) AND +expires <= ?",
+            (now, limit, now),
+        )
+        removed = cursor.rowcount
+        (earliest,) = cursor.execute(
+            "SELECT min(expires) FROM sessions WHERE expires IS NOT NULL"
+        ).fetchone()
+        due = now + _ROUND
+        self._next_check = min(earliest, due) if isinstance(earliest, float | int) else due
+        return removed
+
+
+def has_expired(row: Row) -> bool:
+    """Whether a row says that it has expired; one that is damaged has not."""
+    return isinstance(row[1], float | int) and time.time() >= row[1]
+
+
+def _read_page(cursor: Cursor, query: str, start: bytes) -> list[tuple[bytes, int, object]]:
+    return cursor.execute(query, (start, _PAGE)).fetchall()
+
+
+def _as_blob(key: str) -> bytes:
+    return key.encode("utf-8", "surrogatepass")

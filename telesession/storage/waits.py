@@ -1,0 +1,43 @@
+"""Waits for something that nobody announces, in pauses that grow."""
+
+from __future__ import annotations
+
+import math
+import time
+
+# Seconds of the first pause; each later one is longer by half.
+_FIRST = 0.0005
+_GROWTH = 1.5
+
+
+class Wait:
+    """
+    A wait in pauses that grow, up to a time-out.
+
+    Args:
+        timeout: Seconds that all pauses together may take; `math.inf` for no limit.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self._deadline = math.inf if timeout == math.inf else time.monotonic() + timeout
+        self._left = timeout
+        self._pause = _FIRST
+
+    def pause(self, longest: float) -> bool:
+        """
+        Wait for a moment; return false, at once, if the time is up.
+
+        Args:
+            longest: Seconds that this pause may take.
+        """
+        # Pauses are counted as well, because a test may have stopped the clock.
+        left = self._left
+        if left != math.inf:
+            left = min(left, self._deadline - time.monotonic())
+        seconds = min(self._pause, longest, left)
+        if seconds <= 0:
+            return False
+        time.sleep(seconds)
+        self._left -= seconds
+        self._pause = min(self._pause * _GROWTH, longest)
+        return True
