@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, NamedTuple, Self
+from weakref import WeakValueDictionary
 
 from telebot import TeleBot, types, util
 from telebot.handler_backends import ContinueHandling
@@ -161,16 +162,6 @@ class _NewerError(Exception):
     """Another question waits by now; raised to leave it as it is, its time-out included."""
 
 
-class _Turn(threading.local):
-    """What happened to questions since this thread began with its message."""
-
-    def __init__(self) -> None:
-        # The keys of those whom the step that it runs has asked something.
-        self.asked: set[str] = set()
-        # The command that has ended a question.
-        self.command: Any = None
-
-
 class _Questions:
     """
     The questions of one bot, and the message handler that finds their answers.
@@ -186,7 +177,11 @@ class _Questions:
         self._sessions = sessions
         self._waiting = self._waiting_for(None)
         self._steps: dict[str, Step] = {}
-        self._turn = _Turn()
+        # By `threading.get_ident()`, the keys of the senders that the step which a thread runs has
+        # asked. Not a threading.local: see `ProcessState`.
+        self._asked: dict[int, set[str]] = {}
+        # By id, the commands that have ended a question.
+        self._commands: WeakValueDictionary[int, Any] = WeakValueDictionary()
         self._handler = {
             "function": self._answer,
             "pass_bot": False,
@@ -269,7 +264,8 @@ class _Questions:
         with self._waiting_for(pending.left).open(key) as question:
             # With ttl(..., 0) for ever: a bare name would keep the mark of the question before.
             question.step = ttl(pending.step, pending.left or 0)
-        self._turn.asked.add(key)
+        if (asked := self._asked.get(threading.get_ident())) is not None:
+            asked.add(key)
 
     def take(self, message: Any) -> _Pending | None:
         """Let no step wait for the sender in the chat any more."""
@@ -285,7 +281,7 @@ class _Questions:
 
     def cancel(self, message: Any) -> bool:
         """See `cancel`."""
-        was_ended, self._turn.command = self._turn.command is message, None
+        was_ended = self._commands.pop(id(message), None) is not None
         return self.take(message) is not None or was_ended
 
     def _waiting_for(self, timeout: float | timedelta | None) -> Sessions[Session]:
@@ -308,7 +304,7 @@ class _Questions:
         if pending is None:
             return ContinueHandling()
         if util.is_command(message.text):
-            self._turn.command = message
+            self._commands[id(message)] = message
             return ContinueHandling()
         step = self._steps.get(pending.step) if isinstance(pending.step, str) else None
         if step is None:
@@ -318,20 +314,29 @@ class _Questions:
                 pending.step,
             )
             return ContinueHandling()
-        self._turn.asked.clear()
+        thread, asked = threading.get_ident(), set[str]()
+        # A step may deliver an update itself, whose step then runs inside of it.
+        outer = self._asked.get(thread)
+        self._asked[thread] = asked
         try:
             return self._with_sessions(step)(message)
         except BaseException:
-            self._put_back(message, pending)
+            self._put_back(message, pending, asked)
             raise
+        finally:
+            if outer is not None:
+                self._asked[thread] = outer
+            else:
+                # A later thread may get the same number.
+                del self._asked[thread]
 
-    def _put_back(self, message: Any, pending: _Pending) -> None:
-        """Undo that a question was answered, with all that its step did."""
+    def _put_back(self, message: Any, pending: _Pending, asked: set[str]) -> None:
+        """Undo that a question was answered, unless another than its step has asked since."""
         key = _key_of(self._bot, message)
         try:
             with suppress(_NewerError), self._waiting_for(pending.left).open(key) as question:
                 # What waits by now is of the step itself, or of another handler, which goes on.
-                if "step" in question and key not in self._turn.asked:
+                if "step" in question and key not in asked:
                     raise _NewerError
                 question.step = ttl(pending.step, pending.left or 0)
         except SessionError as error:

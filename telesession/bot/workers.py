@@ -12,6 +12,7 @@ from typing import Any, Literal
 from telebot import TeleBot, util
 
 from telesession.attachment import Attachment
+from telesession.forks import PerProcess
 from telesession.keys import by_sender, key_fault
 from telesession.options import checked_key_function
 
@@ -36,6 +37,9 @@ def use_sequential_workers(
     Puts a `SequentialWorkers` in the place of `bot.worker_pool` and closes the pool that was
     there, with what waited in it. Call it before polling starts: a poll loop of telebot (4.37.1)
     listens to the exceptions of the pool that it began with. Calling it again brings new workers.
+
+    The threads start with the first update of each process. So a web server may load the bot in
+    one process and fork others, as gunicorn does with `--preload`, and uWSGI always.
 
     The bot's `process_new_updates` is replaced, too, by one that hands the updates of a batch to
     the former one by one. By itself telebot (4.37.1) regroups a batch by kind, first all messages
@@ -94,7 +98,8 @@ class SequentialWorkers:
     update of it waits or runs.
 
     Made by `use_sequential_workers`, for as long as the bot runs. Any thread may use it. It has
-    the methods and attributes that telebot (4.37.1) uses of its own `util.ThreadPool`.
+    the methods and attributes that telebot (4.37.1) uses of its own `util.ThreadPool`. A process
+    that is forked has the settings of its parent, and begins with no threads and no updates.
 
     Args:
         telebot: The bot whose `exception_handler` is asked first.
@@ -104,7 +109,7 @@ class SequentialWorkers:
         when_full: Whether one more blocks or is dropped.
 
     Attributes:
-        workers: The threads.
+        closed: Whether the pool was closed and takes no more updates.
         exception_event: Set when an exception was not handled.
         exception_info: The latest of these.
     """
@@ -125,20 +130,17 @@ class SequentialWorkers:
         self._get_key = checked_key_function(get_key, "get_key")
         self._limit = limit
         self._when_full: WhenFull = when_full
-        self._mutex = threading.Lock()
-        self._work = threading.Condition(self._mutex)
-        self._room = threading.Condition(self._mutex)
-        # A key has a line while one of its tasks runs or waits, and is ready if none of them runs.
-        self._lines: dict[object, _Line] = {}
-        self._ready: deque[object] = deque()
-        self._closed = False
-        self._closing: set[threading.Thread] = set()
-        self.workers = [
-            threading.Thread(target=self._run_all, name=f"SequentialWorker-{number}", daemon=True)
-            for number in range(1, num_threads + 1)
-        ]
-        for worker in self.workers:
-            worker.start()
+        self.closed = False
+        self._crews: PerProcess[_Crew] = PerProcess()
+
+    @property
+    def workers(self) -> list[threading.Thread]:
+        """The threads of this process; none before its first update."""
+        return self._crew.workers
+
+    @property
+    def _crew(self) -> _Crew:
+        return self._crews.get(_Crew)
 
     def put(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> bool:
         """
@@ -192,24 +194,24 @@ class SequentialWorkers:
         What still waits is not run, which the logger `telesession` tells. A handler may call it,
         as `bot.stop_bot()` does: its own worker ends when that handler returns.
         """
-        caller = threading.current_thread()
-        with self._mutex:
-            self._closed = True
-            dropped = self._count_waiting()
-            self._lines, self._ready = {}, deque()
-            self._work.notify_all()
-            self._room.notify_all()
+        caller, crew = threading.current_thread(), self._crew
+        with crew.mutex:
+            self.closed = True
+            dropped = crew.count_waiting()
+            crew.lines, crew.ready = {}, deque()
+            crew.work.notify_all()
+            crew.room.notify_all()
             # Two handlers that close the pool at the same time must not wait for each other.
-            self._closing.add(caller)
-            others = [worker for worker in self.workers if worker not in self._closing]
+            crew.closing.add(caller)
+            others = [worker for worker in crew.workers if worker not in crew.closing]
         if dropped:
             _log.warning("closed the worker pool: %d updates that waited are dropped", dropped)
         try:
             for worker in others:
                 worker.join()
         finally:
-            with self._mutex:
-                self._closing.discard(caller)
+            with crew.mutex:
+                crew.closing.discard(caller)
 
     def renew(self) -> SequentialWorkers:
         """A new pool with the same settings, for a bot that polls again after it was stopped."""
@@ -220,17 +222,15 @@ class SequentialWorkers:
     @property
     def waiting(self) -> int:
         """How many updates wait for their turn or for a worker."""
-        with self._mutex:
-            return self._count_waiting()
+        crew = self._crew
+        with crew.mutex:
+            return crew.count_waiting()
 
     def __repr__(self) -> str:
         return (
-            f"<SequentialWorkers: {self.num_threads} threads, {len(self._lines)} keys, "
+            f"<SequentialWorkers: {self.num_threads} threads, {len(self._crew.lines)} keys, "
             f"{self.waiting} updates waiting>"
         )
-
-    def _count_waiting(self) -> int:
-        return sum(len(line.tasks) for line in self._lines.values())
 
     def _key_of(self, update: Any) -> object:
         """The key of an update as a string, or an object like no other if it has none."""
@@ -245,14 +245,17 @@ class SequentialWorkers:
 
     def _queue_up(self, key: object, update: object, task: Callable[[], Any]) -> str | None:
         """Put a task at the end of the line of its key, or say why not."""
-        with self._mutex:
-            if self._closed:
+        crew = self._crew
+        with crew.mutex:
+            if self.closed:
                 return "the worker pool is closed"
-            line = self._lines.get(key)
+            if len(crew.workers) < self.num_threads:
+                self._start_workers(crew)
+            line = crew.lines.get(key)
             if line is None:
-                line = self._lines[key] = _Line()
-                self._ready.append(key)
-                self._work.notify()
+                line = crew.lines[key] = _Line()
+                crew.ready.append(key)
+                crew.work.notify()
             elif line.tasks and update is line.latest:
                 # The other half of what waits already.
                 line.tasks.append(task)
@@ -261,40 +264,51 @@ class SequentialWorkers:
                 return f"{self._limit} updates of {key!r} wait already, which is the limit"
             line.latest = update
             line.tasks.append(task)
-            self._wait_for_room(line)
+            self._wait_for_room(crew, line)
             return None
+
+    def _start_workers(self, crew: _Crew) -> None:
+        """Start the threads that are missing, while the mutex keeps them from looking for work."""
+        for number in range(len(crew.workers) + 1, self.num_threads + 1):
+            name = f"SequentialWorker-{number}"
+            worker = threading.Thread(target=self._run_all, args=(crew,), name=name, daemon=True)
+            worker.start()
+            crew.workers.append(worker)
 
     def _is_full(self, line: _Line) -> bool:
         return self._limit is not None and len(line.tasks) >= self._limit
 
-    def _wait_for_room(self, line: _Line) -> None:
+    def _wait_for_room(self, crew: _Crew, line: _Line) -> None:
         """Hold back whoever put the last task of a line, until that is within the limit."""
         limit = self._limit
         # A handler that waited for its own worker would wait for ever.
-        if limit is None or threading.current_thread() in self.workers:
+        if limit is None or threading.current_thread() in crew.workers:
             return
         place = line.taken + len(line.tasks)
-        self._room.wait_for(lambda: self._closed or place - line.taken <= limit)
+        crew.room.wait_for(lambda: self.closed or place - line.taken <= limit)
 
-    def _run_all(self) -> None:
-        while self._run_next():
+    def _run_all(self, crew: _Crew) -> None:
+        while self._run_next(crew):
             pass
 
-    def _run_next(self) -> bool:
-        """Wait for a task and run it; false once the pool is closed."""
+    def _run_next(self, crew: _Crew) -> bool:
+        """Wait for a task and run it; false if it was the last one of this thread."""
         # The task lives in this call alone: an idle worker must not keep the update it had.
-        with self._mutex:
-            self._work.wait_for(lambda: self._ready or self._closed)
-            if self._closed:
+        with crew.mutex:
+            crew.work.wait_for(lambda: crew.ready or self.closed)
+            if self.closed:
                 return False
-            key = self._ready.popleft()
-            task = self._lines[key].take()
-            self._room.notify_all()
+            key = crew.ready.popleft()
+            task = crew.lines[key].take()
+            crew.room.notify_all()
         try:
             self._run(task)
         finally:
-            self._give_back(key)
-        return True
+            # A child that the handler forked ends here: the queue that it has is its parent's.
+            is_parent = crew is self._crew
+            if is_parent:
+                crew.give_back(key)
+        return is_parent
 
     def _run(self, task: Callable[[], Any]) -> None:
         try:
@@ -305,17 +319,48 @@ class SequentialWorkers:
         except BaseException as error:  # noqa: BLE001 -- telebot's own pool would lose the worker
             _log.warning("a handler raised %s; its worker goes on", type(error).__name__)
 
-    def _give_back(self, key: object) -> None:
+
+class _Crew:
+    """
+    The threads of one process, and the updates that wait for them.
+
+    Made with the first update of the process, and not before: gevent may patch `threading` after
+    the pool was made, and a greenlet that waits for a lock from before stops all others.
+
+    Attributes:
+        workers: The threads that were started.
+        mutex: Guards the others.
+        work: Notified when a key becomes ready, or the pool is closed.
+        room: Notified when a task leaves its line, or the pool is closed.
+        lines: key -> its tasks, while one of them runs or waits.
+        ready: The keys that have tasks, none of which runs.
+        closing: The threads that close the pool just now.
+    """
+
+    def __init__(self) -> None:
+        self.workers: list[threading.Thread] = []
+        self.mutex = threading.Lock()
+        self.work = threading.Condition(self.mutex)
+        self.room = threading.Condition(self.mutex)
+        self.lines: dict[object, _Line] = {}
+        self.ready: deque[object] = deque()
+        self.closing: set[threading.Thread] = set()
+
+    def count_waiting(self) -> int:
+        """Count the tasks that wait; with the mutex."""
+        return sum(len(line.tasks) for line in self.lines.values())
+
+    def give_back(self, key: object) -> None:
         """Let a key queue up again if more of it waits, or else forget it."""
-        with self._mutex:
-            line = self._lines.get(key)
+        with self.mutex:
+            line = self.lines.get(key)
             if line is None:
                 return
             if line.tasks:
                 # No worker needs to be woken for it: this one is about to look.
-                self._ready.append(key)
+                self.ready.append(key)
             else:
-                del self._lines[key]
+                del self.lines[key]
 
 
 class _Line:
@@ -336,7 +381,8 @@ class _Line:
 
 def _one_by_one(bot: Any, process: Callable[[list[Any]], Any]) -> Callable[[list[Any]], None]:
     """A `process_new_updates` that hands each update over in a batch of its own."""
-    batches = threading.Lock()
+    # Made in each process when it is used, because threads wait for it: see `_Crew`.
+    batches: PerProcess[Any] = PerProcess()
 
     def hand_over(updates: list[Any]) -> None:
         # Sessions that follow a group have to know of all the batch, as they would without workers.
@@ -358,11 +404,11 @@ def _one_by_one(bot: Any, process: Callable[[list[Any]], Any]) -> Callable[[list
         if threading.current_thread() in getattr(bot.worker_pool, "workers", ()):
             hand_over(updates)
         elif len(updates) > 1:
-            with batches:
+            with batches.get(threading.Lock):
                 hand_over(updates)
         else:
             # From webhooks: nobody has to wait for one that waits for room, and holds no more.
-            with batches:
+            with batches.get(threading.Lock):
                 pass
             hand_over(updates)
 

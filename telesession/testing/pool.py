@@ -101,6 +101,8 @@ class CountingPool:
 def make_pool(bot: Any) -> Any:
     """The worker pool of a bot, or a new one like it if that was closed by `stop_bot`."""
     pool = bot.worker_pool
+    if isinstance(pool, SequentialWorkers):
+        return pool.renew() if pool.closed else pool
     # A worker of telebot's that was told to end may not have ended yet; 4.37.1 has no public way
     # to know.
     if any(
@@ -108,8 +110,6 @@ def make_pool(bot: Any) -> Any:
         for worker in getattr(pool, "workers", ())
     ):
         return pool
-    if isinstance(pool, SequentialWorkers):
-        return pool.renew()
     return type(pool)(bot, num_threads=pool.num_threads) if is_telebots(pool) else pool
 
 

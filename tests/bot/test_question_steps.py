@@ -323,6 +323,25 @@ class TestAStepThatRaises:
         simple_host.deliver(said_in_group("one"), said_in_group("two"), said_in_group("three"))
         assert [("take", "one"), ("take", "two"), ("step", "three")] == desk.heard
 
+    def test_a_step_that_delivers_the_answer_of_another(self, simple_host: Host) -> None:
+        """
+        A step may run inside another one of its thread, and the outer one can be asked again.
+        """
+        desk, bot = Desk(simple_host), simple_host.bot
+
+        def take(message: Any) -> None:
+            desk.heard.append(("take", message.text))
+            ask(bot, message, "next?", desk.step)
+            if message.text == "one":
+                bot.process_new_updates([said_in_group("inner", BORIS)])
+                raise Refusal
+
+        for person in (ANNA, BORIS):
+            ask(bot, said_in_group("hi", person).message, "well?", take)
+        simple_host.deliver(said_in_group("one"), said_in_group("two"))
+        texts = [("take", "one"), ("take", "inner"), ("take", "two")]
+        assert (texts, [Refusal]) == (desk.heard, [type(error) for error in simple_host.raised])
+
 
 class MeetingStorage(MemoryStorage):
     """

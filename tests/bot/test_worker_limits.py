@@ -31,8 +31,9 @@ class WatchedRoom(threading.Condition):
 
 def watch_room(pool: Any) -> threading.Event:
     """An event that is set when somebody waits for room in a pool that is idle now."""
-    pool._room = WatchedRoom(pool._mutex)
-    is_awaited: threading.Event = pool._room.is_awaited
+    crew = pool._crew
+    crew.room = WatchedRoom(crew.mutex)
+    is_awaited: threading.Event = crew.room.is_awaited
     return is_awaited
 
 

@@ -110,6 +110,7 @@ def test_calling_it_again_brings_new_workers_and_nothing_else(make_bot: MakeBot)
     """A second call replaces the pool, and leaves `process_new_updates` as others made it."""
     bot = make_bot()
     first = use_sequential_workers(bot, num_threads=3)
+    first.put(int)
     process = bot.process_new_updates
 
     def theirs(updates: list[types.Update]) -> None:
@@ -117,6 +118,7 @@ def test_calling_it_again_brings_new_workers_and_nothing_else(make_bot: MakeBot)
 
     bot.process_new_updates = theirs  # type: ignore[method-assign]
     second = use_sequential_workers(bot)
+    second.put(int)
 
     assert (theirs, second, 3) == (bot.process_new_updates, bot.worker_pool, second.num_threads)
     alive = [worker.is_alive() for worker in [*first.workers, *second.workers]]
@@ -124,11 +126,13 @@ def test_calling_it_again_brings_new_workers_and_nothing_else(make_bot: MakeBot)
 
 
 def test_the_former_workers_end(make_bot: MakeBot) -> None:
-    """The pool that was there before is closed, and the new one has as many workers."""
+    """The former pool is closed. The new one has as many workers, from the first update on."""
     bot = make_bot(5)
     former = bot.worker_pool
     pool = use_sequential_workers(bot)
-    assert (pool, 5, 5) == (bot.worker_pool, pool.num_threads, len(pool.workers))
+    assert (pool, 5, []) == (bot.worker_pool, pool.num_threads, pool.workers)
+    pool.put(int)
+    assert 5 == len(pool.workers)
     assert [False] * 5 == [worker.is_alive() for worker in former.workers]
     assert [True] * 5 == [worker.is_alive() and worker.daemon for worker in pool.workers]
 
@@ -179,10 +183,19 @@ def test_closing_may_be_repeated(
     make_sequential: MakeBot, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A pool that is closed is closed once more without a word."""
-    pool = make_sequential().worker_pool
+    pool, begun = make_sequential().worker_pool, Log()
+    pool.put(begun.add, "a worker")
+    begun.wait_for(1)
     in_thread(pool.close)
     in_thread(pool.close)
     assert [[], [False, False]] == [messages_in(caplog), [w.is_alive() for w in pool.workers]]
+
+
+def test_a_pool_without_an_update_has_nothing_to_close(make_sequential: MakeBot) -> None:
+    """A pool that never got an update is closed without having started a thread."""
+    pool = make_sequential().worker_pool
+    pool.close()
+    assert ([], True, False) == (pool.workers, pool.closed, pool.put(int))
 
 
 def test_an_update_after_the_end_is_dropped(
