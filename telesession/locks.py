@@ -20,6 +20,8 @@ class LockTable:
     """
 
     def __init__(self) -> None:
+        # A thread never blocks while it has the mutex. So the mutex may be a lock of threads, made
+        # before gevent patched threading: no greenlet can find it taken by another one.
         self._mutex = threading.Lock()
         # By held key: who waits for it, or None for as long as nobody does.
         self._waiters: dict[str, deque[threading.Lock] | None] = {}
@@ -43,6 +45,8 @@ class LockTable:
             if key not in self._waiters:
                 self._waiters[key] = None
                 return
+            # Made for this wait, and not kept for later ones: by now gevent may have patched
+            # threading, and a greenlet that waits for an older lock stops all others.
             turn = threading.Lock()
             turn.acquire()
             waiters = self._waiters[key] = self._waiters[key] or deque()
