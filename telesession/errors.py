@@ -7,6 +7,8 @@ them, so that an exception survives pickling. No message shows a stored value.
 
 from __future__ import annotations
 
+from typing import Literal
+
 
 class SessionError(Exception):
     """
@@ -162,6 +164,8 @@ class StorageError(SessionError):
         key: The storage key, or `None` where the action is not about one record.
         reason: The kind of failure.
         remedy: The advice; by default, to look at the `__cause__`.
+        outcome: `"unknown"` if a server may have executed the write, because its answer was lost;
+            `None` if nothing was written.
     """
 
     def __init__(
@@ -170,13 +174,16 @@ class StorageError(SessionError):
         key: str | None,
         reason: str,
         remedy: str = "see __cause__, fix it and retry",
+        outcome: Literal["unknown"] | None = None,
     ) -> None:
-        super().__init__(action, key, reason, remedy)
+        super().__init__(action, key, reason, remedy, outcome)
         self.action = action
         self.key = key
         self.reason = reason
         self.remedy = remedy
+        self.outcome = outcome
 
     def __str__(self) -> str:
         record = "" if self.key is None else f" the record of session {self.key!r}"
-        return f"could not {self.action}{record}: {self.reason}; {self.remedy}"
+        statement = "" if self.outcome is None else "; the outcome is unknown"
+        return f"could not {self.action}{record}: {self.reason}{statement}; {self.remedy}"

@@ -41,11 +41,11 @@ from telesession import (
     import_telebot_pickle,
     save,
 )
-from telesession.storage import redis, sqlite_database
+from telesession.storage import redis, redis_errors, sqlite_database
 from telesession.testing import OFFLINE_TOKEN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 SECRET = "hunter2"
 
@@ -81,6 +81,7 @@ MADE: dict[str, tuple[SessionError, dict[str, Any]]] = {
             "key": "1",
             "reason": "the disk is full",
             "remedy": "see __cause__, fix it and retry",
+            "outcome": None,
         },
     ),
     "StorageError-with-remedy": (
@@ -90,6 +91,17 @@ MADE: dict[str, tuple[SessionError, dict[str, Any]]] = {
             "key": "1",
             "reason": "the disk is full",
             "remedy": "free some space",
+            "outcome": None,
+        },
+    ),
+    "StorageError-with-outcome": (
+        StorageError("write", "1", "the server is away", "retry", "unknown"),
+        {
+            "action": "write",
+            "key": "1",
+            "reason": "the server is away",
+            "remedy": "retry",
+            "outcome": "unknown",
         },
     ),
     "StorageError-without-key": (
@@ -99,6 +111,7 @@ MADE: dict[str, tuple[SessionError, dict[str, Any]]] = {
             "key": None,
             "reason": "the server is away",
             "remedy": "see __cause__, fix it and retry",
+            "outcome": None,
         },
     ),
 }
@@ -446,6 +459,7 @@ STATEMENTS = {
     "the record was left as it was",
     "the stored record was left as it was",
     "nothing was stored",
+    "the outcome is unknown",
 }
 
 
@@ -500,10 +514,18 @@ def test_every_error_of_the_package_names_one_remedy(
     assert issubclass(SUBCLASSES[name], SessionError)
 
 
-@pytest.mark.parametrize("module", [redis, sqlite_database], ids=lambda module: module.__name__)
-def test_every_diagnosis_of_a_backend_names_one_remedy(module: Any) -> None:
+DIAGNOSES = {
+    "redis": redis_errors.DIAGNOSES,
+    "redis-plain": redis_errors.PLAIN_DIAGNOSES,
+    "redis-cluster": redis_errors.CLUSTER_DIAGNOSES,
+    "sqlite": sqlite_database._DIAGNOSES,
+}
+
+
+@pytest.mark.parametrize("table", DIAGNOSES.values(), ids=DIAGNOSES)
+def test_every_diagnosis_of_a_backend_names_one_remedy(table: Mapping[str, Any]) -> None:
     """The tables of what a backend may raise have a reason and a remedy in each row."""
-    rows = set(module._DIAGNOSES.values())
+    rows = set(table.values())
     messages = [str(StorageError("read", "1", *row)) for row in rows]
 
     assert [] != rows

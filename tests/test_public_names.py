@@ -64,6 +64,9 @@ THIRD_PARTY = {
     "codecs": {"cryptography"},
     "text": {"msgspec"},
     "storage.redis": {"redis"},
+    "storage.redis_client": {"redis"},
+    "storage.redis_connections": {"redis"},
+    "storage.redis_server": {"redis"},
     "bot.filters": {"telebot"},
     "bot.plain_pickle": {"telebot"},
     "bot.questions": {"telebot"},
@@ -216,6 +219,16 @@ def test_storages_import_errors_locks_and_codecs(name: str) -> None:
     others = {found for found in own_imports(SOURCES[name]) if not is_storage(found)}
 
     assert set() == others - STORAGES_IMPORT
+
+
+def test_no_two_modules_of_a_server_import_each_other() -> None:
+    """No way of imports among the modules of `RedisStorage` leads back to its start."""
+    imports = {name: own_imports(SOURCES[name]) for name in SOURCES if "redis" in name}
+    # Modules whose imports are all known leave, until none does.
+    while free := {name for name, found in imports.items() if not found & set(imports)}:
+        imports = {name: found for name, found in imports.items() if name not in free}
+
+    assert {} == imports
 
 
 @pytest.mark.parametrize("name", [name for name in SOURCES if not is_storage(name)])

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-import secrets
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 from telesession.errors import LockLostError, LockTimeoutError, StorageError
 from telesession.storage.base import Hold
-from telesession.storage.redis_scripts import ACQUIRE, COMMIT, milliseconds
+from telesession.storage.redis_scripts import ACQUIRE, COMMIT, KEPT, milliseconds
 
 if TYPE_CHECKING:
-    from telesession.storage.redis import RedisStorage
+    from telesession.storage.base import Storage
+    from telesession.storage.redis_server import Names, Owner, RedisServer
 
-# What a commit shall do: the action, the lifetime or an empty string, and the payload.
+# The noted write of a commit: the action, the lifetime or an empty string, and the payload.
 _Note = tuple[str, int | str, bytes]
 
 
@@ -29,8 +28,8 @@ class RedisHold(Hold):
     """
     Exclusive use of one session among all processes.
 
-    What is written is only noted; it happens together with the unlock, or at `flush`. The lock
-    is a key with a random token and a lease:
+    A write is only noted; it happens together with the unlock, or at `flush`. The lock is a key
+    with a token and a lease:
 
         time  0: A asks for session 42: its token becomes the lock, and it gets the payload.
         time  1: B asks. The lock is A's, so B joins the queue and listens for calls, in steps of
@@ -38,65 +37,74 @@ class RedisHold(Hold):
         time 10: A is still at work; its background thread renews the lease of 30 seconds.
         time 12: A commits: the token is still the lock, so A's fields are written. The queue is
                  not empty, so the lock is reserved and the longest listener, B, called.
-        time 12: C asks. The lock is reserved, so C joins the queue: nobody overtakes B.
+        time 12: C asks. The lock is reserved, so C joins the queue and does not overtake B.
         time 12: B has heard the call, takes over the reserved lock and reads what A wrote.
         time 13: B is killed. Nobody renews its lease.
         time 42: The lease is over, and so is C's step, which takes the lock.
 
     Had B been frozen instead, it would find another token at its commit, write nothing and raise
-    `LockLostError`. Had the answer to A's commit been lost on its way, redis-py would send it
-    again, and the server find beside the lock that it was done already.
+    `LockLostError`. Had the answer to A's commit been lost on its way, A would send it again, and
+    the server find that it was done already. Had the answer to the first question been lost, and
+    the server been away for longer than A asks, the next update of A's process would take over
+    the lock, which has the name of its owner in it.
     """
 
-    __slots__ = ("_done", "_end", "_lead", "_names", "_note", "_number", "_payload", "_token")
+    __slots__ = (
+        "_end",
+        "_is_first",
+        "_lead",
+        "_names",
+        "_note",
+        "_owner",
+        "_payload",
+        "_server",
+        "_token",
+    )
 
-    _storage: RedisStorage
-    # What the scripts use: the record, and beside it lock, queue and calls.
-    _names: tuple[bytes, bytes, bytes, bytes]
+    _owner: Owner
     _token: bytes
-    # The number of the last commit with this token.
-    _done: bytes
-    # How far the server's clock is ahead of the monotonic clock.
+    # The server's clock minus the monotonic clock, in seconds.
     _lead: float
     _payload: bytes | None
-    # When the payload expires, on the monotonic clock.
+    # The monotonic time at which the payload expires.
     _end: float
     _note: _Note | None
 
-    def __init__(self, storage: RedisStorage, key: str, timeout: float | None) -> None:
+    def __init__(
+        self, storage: Storage, server: RedisServer, key: str, timeout: float | None
+    ) -> None:
         super().__init__(storage, key, timeout)
-        record = storage._name(key)
-        # The braces keep the names in the slot of a cluster in which the record is.
-        beside = b"{%b}:" % record
-        self._names = (record, beside + b"lock", beside + b"queue", beside + b"calls")
-        self._done = beside + b"done:"
+        self._server = server
+        self._names: Names = server.names(key)
         self._note = None
-        self._number = 0
+        self._is_first = True
 
     def __enter__(self) -> Self:
-        storage, key, timeout = self._storage, self._key, self._timeout
+        timeout = self._timeout
         deadline = math.inf if timeout is None else time.monotonic() + timeout
-        storage._locks.acquire(key, timeout)
-        self._token = secrets.token_hex(12).encode()
-        self._done += self._token
+        self._owner = self._server.owner
+        super().__enter__()
         try:
+            # Not before, because the server takes the highest number of an owner for the newest.
+            self._token = self._owner.next_token()
             self._acquire(deadline)
-        except BaseException:
-            storage._abandon(key, self._token)
-            storage._locks.release(key)
+        except BaseException as error:
+            if not isinstance(error, LockTimeoutError):
+                self._owner.leave(self._names, self._token)
+            super()._leave()
             raise
-        storage._renewal.add((self._token, self._names[1]))
+        self._owner.renewal.add((self._token, self._names.lock))
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def _leave(self) -> None:
         try:
             if self._note is None:
                 self._unlock()
             else:
                 self._write(unlock=True)
         finally:
-            self._storage._renewal.discard((self._token, self._names[1]))
-            self._storage._locks.release(self._key)
+            self._owner.renewal.discard((self._token, self._names.lock))
+            super()._leave()
 
     def get(self) -> bytes | None:
         """Like `Storage.get`: as it was when the lock was taken, or what was written since."""
@@ -130,8 +138,11 @@ class RedisHold(Hold):
         See `Hold.flush`.
 
         Raises:
-            LockLostError: The lease was lost, so nothing was written.
+            LockLostError: The lease was lost, or is another process's since a fork; nothing was
+                written.
         """
+        if self.is_inherited():
+            raise LockLostError(self._key)
         if self._note is not None:
             self._write(unlock=False)
 
@@ -140,21 +151,26 @@ class RedisHold(Hold):
         return self._lead + time.monotonic()
 
     def _acquire(self, deadline: float) -> None:
-        storage, key = self._storage, self._key
-        claim = storage._orphans.pop(key, b"")
+        server, key, names = self._server, self._key, self._names
+        claim = b""
         while True:
             left = max(0.0, deadline - time.monotonic())
-            patience = math.ceil(min(left, storage._patience) * 1000)
-            args = (self._token, claim, storage._lease, patience)
-            answer = storage._run(ACQUIRE, "lock", key, self._names, *args)
-            if not isinstance(answer, int):
+            patience = math.ceil(min(left, server.patience) * 1000)
+            args = (self._token, claim, server.lease, patience)
+            is_mine, *answer = server.run(ACQUIRE, "lock", key, 4, *names[:4], *args)
+            if is_mine:
                 break
+            wait, holder, end = answer
+            still = self._owner.observe(key, holder, end)
+            if not still:
+                claim = holder
+                continue
             if not left:
                 raise LockTimeoutError(key, self._timeout or 0.0)
             # Redis 6.2 takes 0.001 s for 0 s, which is for ever.
-            silence = max(answer, 2) / 1000
-            call = storage._command("lock", key, "BLPOP", self._names[3], silence)
-            claim = call[1] if call else b""
+            silence = max(min(wait / 1000, still), 0.002)
+            claim = server.listen(key, names.calls, silence) or b""
+        self._owner.forget(key)
         self._payload, left, seconds, microseconds = answer
         self._live_for(left / 1000 if left >= 0 else None)
         self._lead = int(seconds) + int(microseconds) / 1e6 - time.monotonic()
@@ -163,30 +179,45 @@ class RedisHold(Hold):
         self._end = math.inf if lifetime is None else time.monotonic() + lifetime
 
     def _write(self, *, unlock: bool) -> None:
-        # Forgotten first: what failed here must not be written later, behind the handler's back.
-        storage, note, self._note = self._storage, self._note, None
+        # Forgotten first: a write that failed here must not be done later, behind the handler's
+        # back.
+        note, self._note = self._note, None
+        begun = time.monotonic()
         try:
-            written = self._commit("write", unlock, note)
+            is_done = self._commit("write", unlock, note)
         except StorageError as error:
-            if unlock and storage._was_refused(error):
+            if unlock and error.outcome is None:
                 self._unlock()
+            elif unlock:
+                self._owner.leave(self._names, self._token)
             raise
-        if not written:
-            raise LockLostError(self._key)
+        if is_done:
+            return
+        if time.monotonic() - begun > KEPT / 1000:
+            raise StorageError(
+                "write",
+                self._key,
+                f"its lock was lost while the server had no answer for {KEPT // 1000} s",
+                "read the session to see",
+                "unknown",
+            )
+        raise LockLostError(self._key)
 
     def _unlock(self) -> None:
-        # If this fails nothing is lost: the lease ends, and this process need not wait for that.
-        with suppress(StorageError):
-            self._commit("unlock", True, None)
-
-    def _commit(self, what: str, unlock: bool, note: _Note | None) -> bool:
-        """Do what is noted; false if the lock was lost before."""
-        storage, key = self._storage, self._key
-        self._number += 1
-        names = (*self._names, self._done)
-        args = (self._token, self._number, storage._lease, "unlock" if unlock else "")
         try:
-            return bool(storage._run(COMMIT, what, key, names, *args, *(note or _note(""))))
-        except BaseException:
-            storage._abandon(key, self._token)
-            raise
+            self._commit("unlock", True, None)
+        except StorageError:
+            # Nothing is lost: the lease ends, and this process need not wait for that.
+            self._owner.leave(self._names, self._token)
+
+    def _commit(self, action: str, unlock: bool, note: _Note | None) -> bool:
+        """Do the noted write; false if the lock was lost before."""
+        server, owner = self._server, self._owner
+        is_first, self._is_first = self._is_first, False
+        args = (
+            *(self._token, owner.name, owner.next_number(), server.lease),
+            *("first" if is_first else "", "unlock" if unlock else ""),
+            *(note or _note("")),
+        )
+        run = server.run if note is None else server.run_commit
+        return bool(run(COMMIT, action, self._key, 5, *self._names, *args))

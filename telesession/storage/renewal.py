@@ -25,11 +25,18 @@ class Renewal(Generic[L]):
     Args:
         renew: Renews leases, given as a list. It must not raise.
         interval: Seconds from one round to the next; a third of a lease leaves time to retry.
+        name: The name of the thread.
     """
 
-    def __init__(self, renew: Callable[[list[L]], None], interval: float) -> None:
+    def __init__(
+        self,
+        renew: Callable[[list[L]], None],
+        interval: float,
+        name: str = "telesession-renewal",
+    ) -> None:
         self._renew = renew
         self._interval = interval
+        self._name = name
         self._mutex = threading.Lock()
         self._leases: set[L] = set()
         # Belongs to the thread that runs; None as long as there is none.
@@ -56,9 +63,7 @@ class Renewal(Generic[L]):
 
     def _start(self) -> None:
         stopped = threading.Event()
-        thread = threading.Thread(
-            target=self._run, args=(stopped,), name="telesession-renewal", daemon=True
-        )
+        thread = threading.Thread(target=self._run, args=(stopped,), name=self._name, daemon=True)
         # While the interpreter ends no thread can start; a handler's last lease has to do then.
         with suppress(RuntimeError):
             thread.start()

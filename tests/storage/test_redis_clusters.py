@@ -1,17 +1,16 @@
-"""Sessions on more than one server: clusters, and a primary that Sentinel replaces."""
+"""Sessions on the nodes of a cluster."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, given, settings, strategies as st
 from redis.crc import key_slot
-from redis.sentinel import Sentinel
 
 from support.clocks import DAY, PATIENCE
-from support.redis_storages import UPDATE, brief_client, count, failure, handle, hurried, update
-from support.servers import Cluster, Monitor, Server, wait_until
+from support.redis_storages import UPDATE, brief_client, count, failure, hurried, update
+from support.servers import Cluster, Monitor, wait_until
 from telesession import LockTimeoutError, StorageError
 from telesession.storage.redis import RedisStorage
 
@@ -30,32 +29,6 @@ def test_a_cluster_takes_two_round_trips_as_well(cluster: Cluster) -> None:
         seen = [monitor.so_far() for monitor in monitors]
 
     assert [[], [], UPDATE] == sorted(seen)
-
-
-def test_an_update_survives_a_failover() -> None:
-    """With a client of Sentinel, a session that was held goes on at the new primary."""
-    with ExitStack() as exits:
-        primary = exits.enter_context(Server(repl_diskless_sync_delay=0))
-        address = f"127.0.0.1 {primary.port}"
-        replica = exits.enter_context(Server(replicaof=address))
-        sentinel = exits.enter_context(Server("sentinel", sentinel=f"monitor mine {address} 1"))
-        successor, admin = (exits.enter_context(each.client()) for each in (replica, sentinel))
-        wait_until(lambda: successor.info("replication")["master_link_status"] == "up")
-
-        def work(session: Any) -> None:
-            session.n += 1
-            wait_until(lambda: successor.exists("{telesession:42}:lock"))
-            primary.stop()
-            successor.replicaof("NO", "ONE")
-            admin.sentinel_remove("mine")
-            admin.sentinel_monitor("mine", "127.0.0.1", replica.port, 1)
-
-        watch = Sentinel([("127.0.0.1", sentinel.port)], socket_timeout=PATIENCE)
-        client = exits.enter_context(watch.master_for("mine"))
-        storage = exits.enter_context(RedisStorage(client))
-        update(storage)
-        handle(storage, work)
-        assert 3 == update(storage)
 
 
 def test_a_node_of_a_cluster_that_is_down_is_an_error(cluster: Cluster) -> None:
@@ -124,4 +97,4 @@ def test_all_keys_of_a_session_are_in_one_slot(key: str, prefix: str) -> None:
     with RedisStorage("redis://nowhere", prefix=f"{prefix}:") as storage:
         hold = storage.hold(key)
 
-    assert 1 == len({key_slot(name) for name in (*hold._names, hold._done)})
+    assert 1 == len({key_slot(name) for name in hold._names})

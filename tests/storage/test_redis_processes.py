@@ -8,6 +8,8 @@ import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
 
+import pytest
+
 import support.redis_storages
 from support.clocks import DAY, PATIENCE
 from support.processes import watched
@@ -29,7 +31,7 @@ admin = support.redis_storages.admin
 
 PROCESS = """
 import sys
-from telesession import LockLostError, Sessions
+from telesession import LockLostError, LockTimeoutError, Sessions
 from telesession.storage.redis import RedisStorage
 
 storage = RedisStorage(sys.argv[1], lease=float(sys.argv[2]))
@@ -76,7 +78,7 @@ class Process:
 def test_a_hand_over_between_processes_is_prompt(server: Server, storage: RedisStorage) -> None:
     """Who waits has the session one question after its holder has left, and need not look."""
     body = """
-storage._patience = 30
+storage._server.patience = 30
 while sys.stdin.readline():
     with storage.hold("42"):
         pass
@@ -169,22 +171,29 @@ except LockLostError as error:
     assert payload == storage.get("42")
 
 
+# Later Pythons warn of forks where threads run; the tests are about the state after the fork.
+FORK = """
+import ctypes, os, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+"""
+FORKS = {"with-hooks": "os.fork()", "in-C": "ctypes.PyDLL(None).fork()"}
+ENDS = {"returns": "pass", "raises": "raise ValueError", "exits": "sys.exit()"}
+with_each_fork = pytest.mark.parametrize("fork", FORKS.values(), ids=FORKS)
+
+
+@with_each_fork
 def test_a_forked_process_starts_with_nothing_held(
-    server: Server, storage: RedisStorage, admin: redis.Redis
+    server: Server, storage: RedisStorage, admin: redis.Redis, fork: str
 ) -> None:
     """A storage made before a fork works after it: its locks are free, its thread runs anew."""
-    body = """
-import os, warnings
-
-# Later Pythons warn of forks where threads run; this is about what happens then.
-warnings.simplefilter("ignore", DeprecationWarning)
+    body = f"""{FORK}
 held = storage.hold("42")
 held.__enter__()
-child = os.fork()
+child = {fork}
 if child:
     held.__exit__(None, None, None)
     os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-storage._renewal._interval = 0.01
+storage._server.owner.renewal._interval = 0.01
 with storage.hold("42", 30), counters.open("43") as session:
     session.n += 1
     print("held", flush=True)
@@ -198,3 +207,114 @@ os._exit(0)
         process.write()
         assert "left" == process.read()
     assert 1 == count(storage, "43")
+
+
+LEAVING = """
+child = 0
+try:
+    with counters.open("42") as session:
+        session.n += 1
+        child = {fork}
+        if child:
+            os.waitpid(child, 0)
+            print(session_is_locked(), flush=True)
+            session.n += 10
+        else:
+            session.n += 100
+            {end}
+except (ValueError, SystemExit):
+    pass
+if child:
+    print(counters.peek("42")["n"], flush=True)
+    sys.stdin.readline()
+os._exit(0)
+"""
+PEEK = """
+another = RedisStorage(sys.argv[1])
+
+def session_is_locked():
+    try:
+        with another.hold("42", 0):
+            return False
+    except LockTimeoutError:
+        return True
+"""
+# The control: a hold that takes each process for the one that made it.
+WITHOUT_CHECK = """
+from telesession.storage.base import Hold
+Hold.is_inherited = lambda self: False
+"""
+
+
+@pytest.mark.parametrize(
+    ("fork", "end"),
+    [*(("os.fork()", end) for end in ENDS.values()), (FORKS["in-C"], "pass")],
+    ids=[*ENDS, "returns-in-C"],
+)
+def test_a_child_that_leaves_the_block_of_its_parent_changes_nothing(
+    server: Server, fork: str, end: str
+) -> None:
+    """A child neither writes nor unlocks, however it leaves; the parent's write is kept."""
+    body = FORK + PEEK + LEAVING.format(fork=fork, end=end)
+    with Process(server, body) as process:
+        assert ["True", "11"] == [process.read(), process.read()]
+        process.write()
+
+
+def test_without_the_check_a_child_unlocks_its_parent(server: Server) -> None:
+    """The control: the child's commit frees the session that its parent still has."""
+    body = FORK + PEEK + WITHOUT_CHECK + LEAVING.format(fork="os.fork()", end="pass")
+    with Process(server, body) as process:
+        assert "False" == process.read()
+
+
+def test_a_child_cannot_flush_the_hold_of_its_parent(server: Server, storage: RedisStorage) -> None:
+    """A write in the middle of a handler is refused in a child, and not lost in silence."""
+    body = f"""{FORK}
+with storage.hold("42") as held:
+    held.set(b"parent")
+    child = {FORKS["in-C"]}
+    if child:
+        os.waitpid(child, 0)
+    else:
+        held.set(b"child")
+        try:
+            held.flush()
+        except LockLostError as error:
+            print("lost", error.key, flush=True)
+        os._exit(0)
+print("left", flush=True)
+sys.stdin.readline()
+"""
+    with Process(server, body) as process:
+        assert ["lost 42", "left"] == [process.read(), process.read()]
+        assert b"parent" == storage.get("42")
+        process.write()
+
+
+def test_processes_that_were_forked_share_no_connection(
+    server: Server, storage: RedisStorage
+) -> None:
+    """A parent and its children that use a session at the same time lose no update."""
+    body = f"""{FORK}
+with counters.open("42") as session:
+    session.n = 0
+children = []
+for _ in range(3):
+    child = {FORKS["in-C"]}
+    if not child:
+        break
+    children.append(child)
+for _ in range(50):
+    with counters.open("42") as session:
+        session.n += 1
+for child in children:
+    os.waitpid(child, 0)
+if children:
+    print(counters.peek("42")["n"], flush=True)
+    sys.stdin.readline()
+os._exit(0)
+"""
+    with Process(server, body) as process:
+        assert "200" == process.read()
+        process.write()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import support.redis_storages
-from support.redis_storages import WRITES, count, handle, locks, make_storage, update
+from support.redis_storages import WRITES, count, handle, hasty, locks, make_storage, update
 from telesession import StorageError
 from telesession.testing.storage_suite import try_hold
 
@@ -92,7 +93,8 @@ def test_an_old_commit_that_arrives_late_is_not_done(
         held.flush()
         held.set(b"second")
         held.flush()
-        held._number = 0
+        late = itertools.count(1)
+        held._owner.next_number = lambda: next(late)
         held.set(b"first")
         held.flush()
 
@@ -117,7 +119,7 @@ def test_a_process_need_not_wait_for_its_own_lost_lock(
         session.n += 1
         wire.lose_replies(2)
 
-    with make_storage(wire) as wired:
+    with hasty(make_storage(wire)) as wired:
         update(wired)
         if lost == "lock":
             wire.lose_replies(2)

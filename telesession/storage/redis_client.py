@@ -1,0 +1,116 @@
+"""The client of redis-py that `RedisStorage` uses: made from a URL, or checked."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Protocol, cast
+from urllib.parse import urlsplit
+
+# Without the package the class is there all the same, for `from telesession import *`.
+if TYPE_CHECKING or find_spec("redis"):
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.client import Pipeline
+    from redis.cluster import ClusterPipeline, RedisCluster
+    from redis.retry import Retry
+
+
+class Client(Protocol):
+    """The part of redis-py's clients that is used; their own methods are hardly annotated."""
+
+    def execute_command(self, *args: object, **options: object) -> Any:
+        """Send a command and give the reply."""
+
+    def get_connection_kwargs(self) -> dict[str, Any]:
+        """The settings of the connections."""
+        ...
+
+    def close(self) -> None:
+        """Close the connections."""
+
+
+def checked_client(client_or_url: Any) -> Client:
+    """
+    The client for a URL, or the client itself.
+
+    Raises:
+        TypeError: It is neither, or a client of another kind.
+        ValueError: The URL has a mistake, or the client has a single connection.
+    """
+    if isinstance(client_or_url, str):
+        return _make_client(client_or_url)
+    if not isinstance(client_or_url, redis.Redis | RedisCluster) or isinstance(
+        client_or_url, Pipeline | ClusterPipeline
+    ):
+        module = type(client_or_url).__module__
+        kind = f"{module}.{type(client_or_url).__qualname__}"
+        hint = "; handlers block, so its client has to, too" if ".asyncio." in kind else ""
+        if module.partition(".")[0] == "valkey":
+            hint = "; for a client of valkey-py pass its URL, such as 'valkey://localhost:6379/0'"
+        raise TypeError(
+            "RedisStorage(client_or_url) takes a URL, a redis.Redis, a redis.RedisCluster or what "
+            f"Sentinel.master_for(...) gives, not a {kind}{hint}"
+        )
+    if getattr(client_or_url, "connection", None) is not None:
+        raise ValueError(
+            "RedisStorage(client_or_url) needs a client with a pool of connections, for many "
+            "threads; leave out single_connection_client=True"
+        )
+    return cast("Client", client_or_url)
+
+
+def is_cluster(client: object) -> bool:
+    """Whether the client leads to a cluster."""
+    return isinstance(client, RedisCluster)
+
+
+def is_plain(client: Any) -> bool:
+    """Whether a call needs no more of the client than a connection."""
+    # A subclass may do more for a call, and a cache wants to know of each.
+    return type(client) is redis.Redis and client.get_cache() is None
+
+
+def _make_client(url: str) -> Client:
+    """
+    A client whose calls end soon, even if the server hangs; the caller asks again.
+
+    The URL may set other time-outs, as in `redis://localhost?socket_timeout=10`.
+    """
+    # redis-py knows the schemes of Redis only.
+    url = url.replace("valkey", "redis", 1) if url.startswith(("valkey://", "valkeys://")) else url
+    if not url.startswith(("redis://", "rediss://", "unix://")):
+        raise _bad_url("its scheme is another")
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise _bad_url("its host or port is malformed") from None
+    database = parts.path.strip("/")
+    if parts.scheme != "unix" and database and not database.isdecimal():
+        raise _bad_url("its path is not the number of a database")
+    try:
+        client = redis.Redis.from_url(
+            url,
+            socket_timeout=3.0,
+            socket_connect_timeout=1.5,
+            # A retry inside redis-py would hide whether the first attempt was sent.
+            retry=Retry(NoBackoff(), 0),
+            # The threads are the limit; redis-py's own would raise in those that are too many.
+            max_connections=2**31,
+        )
+        pool = client.connection_pool
+        # Made only to see whether it can be: redis-py looks at the options when it connects.
+        pool.connection_class(**pool.connection_kwargs)
+    except (TypeError, ValueError, redis.RedisError) as error:
+        raise _bad_url(str(error)) from None
+    return cast("Client", client)
+
+
+def _bad_url(fault: str) -> ValueError:
+    """Say what is wrong with a URL without showing it: there may be a password in it."""
+    return ValueError(
+        f"RedisStorage(url) cannot use this URL: {fault}; write "
+        "redis://[[user]:password@]host[:port][/database], rediss:// likewise for TLS, valkey:// "
+        "or valkeys://, or unix:///path/to/socket, with special characters of a password "
+        "percent-encoded"
+    )
