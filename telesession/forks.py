@@ -1,8 +1,9 @@
-"""Values that belong to one process, and that a forked process makes anew."""
+"""Forks: values that each process has of its own, and methods that are called around a fork."""
 
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -44,3 +45,29 @@ class PerProcess(Generic[T]):
             if former != pid:
                 self._values.pop(former, None)
         return value
+
+
+def call_around_forks(
+    before: Callable[[], None], after: Callable[[], None], in_child: Callable[[], None]
+) -> None:
+    """Call methods before each `os.fork()` and after it, while their object lives."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(
+            before=_weakly(before), after_in_parent=_weakly(after), after_in_child=_weakly(in_child)
+        )
+
+
+def call_in_forked_child(method: Callable[[], None]) -> None:
+    """Call a method in each child of an `os.fork()`, while its object lives."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_weakly(method))
+
+
+def _weakly(method: Callable[[], None]) -> Callable[[], None]:
+    reference = weakref.WeakMethod(method)
+
+    def call() -> None:
+        if (alive := reference()) is not None:
+            alive()
+
+    return call

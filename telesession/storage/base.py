@@ -11,7 +11,6 @@ from typing import Any, Self
 from telesession.codecs import Codec, JSONCodec
 from telesession.forks import PerProcess
 from telesession.locks import LockTable
-from telesession.storage.forks import call_in_forked_child
 from telesession.storage.successions import Successions
 
 
@@ -65,7 +64,6 @@ class Storage(ABC):
         self = super().__new__(cls)
         self._states = PerProcess()
         self._successions = Successions()
-        call_in_forked_child(self._forget_holders)
         return self
 
     @abstractmethod
@@ -146,13 +144,6 @@ class Storage(ABC):
     def _make_state(self) -> ProcessState:
         """Make the state of a process; a storage with more of it returns a subclass."""
         return ProcessState()
-
-    @property
-    def _locks(self) -> LockTable:
-        return self._process.locks
-
-    def _forget_holders(self) -> None:  # noqa: B027 -- most storages have nothing to forget
-        """Called in a child by `os.register_at_fork`, but not if C code forks."""
 
     def close(self) -> None:  # noqa: B027 -- most storages have nothing to close
         """Give back what the storage has opened; may be repeated. Here there is nothing."""

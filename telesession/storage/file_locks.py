@@ -26,9 +26,8 @@ import weakref
 from contextlib import suppress
 
 from telesession.errors import LockTimeoutError
-from telesession.forks import PerProcess
+from telesession.forks import PerProcess, call_in_forked_child
 from telesession.locks import LockTable
-from telesession.storage.forks import call_in_forked_child
 from telesession.storage.waits import Wait
 
 # The bytes of one lock: the lock itself, and the places of those that wait for it.

@@ -11,6 +11,7 @@ from typing import Any
 
 from telesession.codecs import Codec, PickleCodec
 from telesession.errors import StorageError
+from telesession.forks import call_in_forked_child
 from telesession.storage.base import ProcessState, Storage
 
 # How far the bookkeeping may exceed what it describes before it is worth a clean-up.
@@ -50,7 +51,8 @@ class MemoryStorage(Storage):
         self._store: MutableMapping[str, bytes] = {} if store is None else _checked_store(store)
         # A dict keeps what it is given; any other mapping may have its own opinion.
         self._obedient = type(self._store) is dict
-        self._forget_holders()
+        self._begin_anew()
+        call_in_forked_child(self._begin_anew)
         self._expiry = _Expiry(self._store)
 
     def get(self, key: str) -> bytes | None:
@@ -120,7 +122,8 @@ class MemoryStorage(Storage):
     def __repr__(self) -> str:
         return f"<MemoryStorage in a {type(self._store).__name__}>"
 
-    def _forget_holders(self) -> None:
+    def _begin_anew(self) -> None:
+        """Begin with no locks, in a new storage and in each forked child."""
         self._process = self._make_state()  # pyright: ignore[reportIncompatibleMethodOverride]
         # It may be older than a patch of threading by gevent, and is then a lock of threads.
         # Nobody waits for it long: what it guards neither blocks nor switches to a greenlet.

@@ -14,10 +14,9 @@ from types import MappingProxyType
 from typing import NoReturn, TypeVar
 
 from telesession.errors import LockTimeoutError, StorageError
-from telesession.forks import PerProcess
+from telesession.forks import PerProcess, call_around_forks
 from telesession.locks import LockTable
 from telesession.storage.file_locks import share_bytes
-from telesession.storage.forks import call_around_forks
 from telesession.storage.sqlite_schema import BACKUP, UnusableError, application_of, prepare
 from telesession.storage.waits import Wait
 from telesession.storage.watched_files import Identity, WatchedFiles, identity_of

@@ -279,7 +279,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def no_lock_is_left(self) -> None:
-        assert 0 == len(self.storage._locks)
+        assert 0 == len(self.storage._process.locks)
 
     def use(
         self,

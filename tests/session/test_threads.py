@@ -135,7 +135,7 @@ def give_way() -> None:
 
 
 def locks_kept(storage: Storage) -> int:
-    return len(storage._locks)
+    return len(storage._process.locks)
 
 
 def counters(storage: Storage, field: str = "counter") -> dict[str, int]:

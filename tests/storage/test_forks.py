@@ -32,7 +32,7 @@ role = "parent"
 {control}
 """
 WITHOUT_CHECK = "Hold.is_inherited = lambda self: False"
-WITHOUT_RESET = "MemoryStorage._forget_holders = lambda self: None"
+WITHOUT_RESET = "MemoryStorage._begin_anew = lambda self: None"
 
 
 def run(body: str, fork: str, control: str = "", **parts: str) -> list[str]:
