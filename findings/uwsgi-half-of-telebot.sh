@@ -50,6 +50,7 @@ PYTHONPATH="$work" "$work/venv/bin/python" - "$work" <<'PYTHON'
 import http.client
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -95,14 +96,16 @@ def run(number, options):
     command = [WORK / "venv/bin/pyuwsgi", "--module", "bot:application", "--http-socket", path]
     with open(WORK / "log", "wb") as log:
         server = subprocess.Popen(
-            [*command, "--processes", "2", "--die-on-term", *options],
+            [*command, "--processes", "2", *options],
             stdout=log, stderr=log, env={**os.environ, "REPORT": str(report)},
+            start_new_session=True,
         )
     try:
         with ThreadPoolExecutor(40) as senders:
             answers = list(senders.map(post, [path] * 40))
     finally:
-        server.terminate()
+        # Without a master nobody else ends the second worker.
+        os.killpg(server.pid, signal.SIGKILL)
         server.wait(20)
     lines = report.read_text().splitlines()
     return answers.count(200), *(
