@@ -298,8 +298,8 @@ def is_constant(value: object) -> bool:
 # file by process, so all storages of a process share them.
 STATE = {
     "sessions": ["MemoryStorage"],
-    "storage.file_locks": ["PerProcess", "WeakSet"],
-    "storage.sqlite_database": ["PerProcess", "WeakSet"],
+    "storage.file_locks": ["PerProcess", "WeakValueDictionary"],
+    "storage.sqlite_database": ["PerProcess", "WeakValueDictionary"],
 }
 
 

@@ -1,18 +1,8 @@
 """
-Locks on bytes of a file, which the kernel keeps for the processes of one machine.
+Files whose bytes are locks, as one process has them: one descriptor for each file.
 
-A lock ends with its process, however the process ends: there is no lease and no clock. A process
-that is stopped keeps its locks until it goes on or ends.
-
-| system | call | a lock belongs to | closing another descriptor of the file |
-| --- | --- | --- | --- |
-| Linux | `fcntl(F_OFD_SETLK)` | the open file, which a fork shares | changes nothing |
-| other POSIX systems | `fcntl(F_SETLK)`, by `fcntl.lockf` | the process | frees all its locks |
-| Windows (untested) | `LockFileEx` | the handle | changes nothing |
-
-Therefore each process has one descriptor for each file, by device and inode. Locking a byte again
-succeeds, and unlocking it once frees it, so the process counts the holders of each byte itself. No
-call waits in the kernel: a wait there has no time-out, and stops every greenlet of its thread.
+Locking a byte again succeeds, and unlocking it once frees it, so the process counts the holders of
+each lock itself, in one table for each file, by device and inode.
 """
 
 from __future__ import annotations
@@ -28,118 +18,9 @@ from contextlib import suppress
 from telesession.errors import LockTimeoutError
 from telesession.forks import PerProcess, call_in_forked_child
 from telesession.locks import LockTable
+from telesession.storage.byte_locks import lock_bytes, unlock_bytes
+from telesession.storage.places import LONGEST_PAUSE, PLACES, Place
 from telesession.storage.waits import Wait
-
-# The bytes of one lock: the lock itself, and the places of those that wait for it.
-PLACES = 16
-WIDTH = 2 * PLACES
-# The place of a process that waits and has none, because all are taken.
-_OUTSIDE = 1 + PLACES
-
-# Seconds between two attempts, at most: of the first that waits, and of the others. Together with
-# the pauses, a waiting process makes fewer than 200 system calls in a second.
-_FRONT_PAUSE = 0.012
-_PAUSE = 0.02
-# A waiting process that has not moved for so many attempts, about a second, looks past those
-# before it: one of them may be stopped.
-_PATIENT_ATTEMPTS = 50
-
-
-if sys.platform == "win32":  # pragma: no cover -- untested, as the table says
-    import ctypes
-    import msvcrt
-    from ctypes import wintypes
-
-    class _Overlapped(ctypes.Structure):
-        _fields_ = (
-            ("internal", ctypes.c_void_p),
-            ("internal_high", ctypes.c_void_p),
-            ("offset", wintypes.DWORD),
-            ("offset_high", wintypes.DWORD),
-            ("event", wintypes.HANDLE),
-        )
-
-    _kernel = ctypes.WinDLL("kernel32", use_last_error=True)
-    _FAIL_IMMEDIATELY_AND_EXCLUSIVE = 3
-    _LOCK_VIOLATION = 33
-
-    def _at(byte: int) -> _Overlapped:
-        return _Overlapped(offset=byte & 0xFFFFFFFF, offset_high=byte >> 32)
-
-    def lock_bytes(descriptor: int, start: int, length: int) -> bool:
-        """Lock bytes of a file; return false if another process has one of them."""
-        handle = wintypes.HANDLE(msvcrt.get_osfhandle(descriptor))
-        # One at a time, because a part of what was locked together cannot be unlocked.
-        for byte in range(start, start + length):
-            flags = _FAIL_IMMEDIATELY_AND_EXCLUSIVE
-            if not _kernel.LockFileEx(handle, flags, 0, 1, 0, ctypes.byref(_at(byte))):
-                error = ctypes.get_last_error()
-                unlock_bytes(descriptor, start, byte - start)
-                if error != _LOCK_VIOLATION:
-                    raise ctypes.WinError(error)
-                return False
-        return True
-
-    def unlock_bytes(descriptor: int, start: int, length: int) -> None:
-        """Unlock bytes of a file."""
-        handle = wintypes.HANDLE(msvcrt.get_osfhandle(descriptor))
-        for byte in range(start, start + length):
-            _kernel.UnlockFileEx(handle, 0, 1, 0, ctypes.byref(_at(byte)))
-
-else:
-    import errno
-    import fcntl
-    import struct
-
-    _BUSY = (errno.EAGAIN, errno.EACCES)
-
-    if sys.platform == "linux":
-        # The fields of `struct flock`: type, whence, start, length, process.
-        _pack_flock = struct.Struct("hhqqi0q").pack
-
-        def lock_bytes(descriptor: int, start: int, length: int) -> bool:
-            """Lock bytes of a file; return false if another process has one of them."""
-            flock = _pack_flock(fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)
-            try:
-                fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, flock)
-            except OSError as error:
-                if error.errno in _BUSY:
-                    return False
-                raise
-            return True
-
-        def unlock_bytes(descriptor: int, start: int, length: int) -> None:
-            """Unlock bytes of a file."""
-            flock = _pack_flock(fcntl.F_UNLCK, os.SEEK_SET, start, length, 0)
-            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, flock)
-
-    else:
-
-        def lock_bytes(descriptor: int, start: int, length: int) -> bool:
-            """Lock bytes of a file; return false if another process has one of them."""
-            try:
-                fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, length, start)
-            except OSError as error:
-                if error.errno in _BUSY:
-                    return False
-                raise
-            return True
-
-        def unlock_bytes(descriptor: int, start: int, length: int) -> None:
-            """Unlock bytes of a file."""
-            fcntl.lockf(descriptor, fcntl.LOCK_UN, length, start)
-
-
-def share_bytes(descriptor: int, start: int, length: int) -> None:
-    """
-    Lock bytes for reading, as several processes can at a time; Linux only.
-
-    Raises:
-        OSError: Another process has one of them for itself.
-    """
-    if sys.platform == "linux":
-        flock = _pack_flock(fcntl.F_RDLCK, os.SEEK_SET, start, length, 0)
-        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, flock)
 
 
 class LockFile:
@@ -150,10 +31,8 @@ class LockFile:
     file. It is closed with its last reference, so whoever holds a lock keeps it. Any thread may
     use it, but no other process.
 
-    A lock is `WIDTH` bytes. The first byte is the lock, and the next ones are the places of the
-    processes that wait, in the order of their arrival: each tries to lock the place before its
-    own, and unlocks its own when it has that one. A process that finds all bytes free goes past
-    the places, so a process that loops cannot overtake one that waits.
+    A lock is taken at once by a process that finds it and all places free, so that a process that
+    loops cannot overtake one that waits. Others take a `Place`.
 
     Attributes:
         keys: Locks by key, for the threads of the process, which queue here first.
@@ -239,56 +118,29 @@ class LockFile:
         return True
 
     def _queue(self, start: int, timeout: float) -> bool:
-        """Take a place among the waiting processes, and move on until the lock is there."""
+        """Wait for a lock among other processes, or for another thread that does."""
         wait = Wait(timeout)
-        place = _OUTSIDE
-        attempts = 0
-        is_queued = False
+        place: Place | None = None
         try:
             while True:
                 with self._mutex:
                     if start in self._holders:
                         self._holders[start] += 1
                         return True
-                    if is_queued or start not in self._queues:
-                        before = place
-                        place = self._move(start, place) if is_queued else self._enter(start)
+                    # For a key that shares the lock, another thread may have the place.
+                    if place is None and start not in self._queues:
                         self._queues.add(start)
-                        is_queued = True
-                        attempts = attempts + 1 if place == before else 1
-                        is_patient = attempts % _PATIENT_ATTEMPTS != 0
-                        if not place or (not is_patient and lock_bytes(self._descriptor, start, 1)):
-                            self._holders[start] = 1
-                            return True
-                if not wait.pause(_FRONT_PAUSE if place == 1 else _PAUSE):
+                        place = Place(self._descriptor, start, wait)
+                    if place is not None and place.move():
+                        self._holders[start] = 1
+                        return True
+                if not wait.pause(LONGEST_PAUSE if place is None else place.longest_pause):
                     return False
         finally:
-            if is_queued:
+            if place is not None:
                 with self._mutex:
                     self._queues.discard(start)
-                    if 0 < place < _OUTSIDE:
-                        unlock_bytes(self._descriptor, start + place, 1)
-
-    def _enter(self, start: int) -> int:
-        """Lock the first place behind all that are taken, and return it."""
-        for place in range(1 + PLACES):
-            if lock_bytes(self._descriptor, start + place, 1 + PLACES - place):
-                if place < PLACES:
-                    unlock_bytes(self._descriptor, start + place + 1, PLACES - place)
-                return place
-        return _OUTSIDE
-
-    def _move(self, start: int, place: int) -> int:
-        """Exchange a place for the one before it, if that is free, and return the new place."""
-        is_new = place == _OUTSIDE
-        while lock_bytes(self._descriptor, start + place - 1, 1):
-            if place != _OUTSIDE:
-                unlock_bytes(self._descriptor, start + place, 1)
-            place -= 1
-            # Only a new process may have a way to go; for the others a second attempt is a waste.
-            if not place or not is_new:
-                break
-        return place
+                    place.leave()
 
 
 class _OpenFiles:
@@ -299,12 +151,13 @@ class _OpenFiles:
         self.by_identity: weakref.WeakValueDictionary[tuple[int, int], LockFile]
         self.by_identity = weakref.WeakValueDictionary()
         # A fork in C calls no hook, so these are still open.
-        for file in list(_made):
-            file.close_inherited()
+        for reference in _made.valuerefs():
+            if (file := reference()) is not None:
+                file.close_inherited()
 
 
 _open_files: PerProcess[_OpenFiles] = PerProcess()
-_made: weakref.WeakSet[LockFile] = weakref.WeakSet()
+_made: weakref.WeakValueDictionary[int, LockFile] = weakref.WeakValueDictionary()
 
 
 def open_lock_file(path: str, mode: int = 0o600, owner: tuple[int, int] = (-1, -1)) -> LockFile:
@@ -328,7 +181,7 @@ def open_lock_file(path: str, mode: int = 0o600, owner: tuple[int, int] = (-1, -
             if (found := opened.by_identity.get((status.st_dev, status.st_ino))) is not None:
                 return found
         file = LockFile(_open(path, mode, owner))
-        _made.add(file)
+        _made[id(file)] = file
         return opened.by_identity.setdefault(file.identity, file)
 
 

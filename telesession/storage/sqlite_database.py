@@ -16,7 +16,7 @@ from typing import NoReturn, TypeVar
 from telesession.errors import LockTimeoutError, StorageError
 from telesession.forks import PerProcess, call_around_forks
 from telesession.locks import LockTable
-from telesession.storage.file_locks import share_bytes
+from telesession.storage.byte_locks import share_bytes
 from telesession.storage.sqlite_schema import BACKUP, UnusableError, application_of, prepare
 from telesession.storage.waits import Wait
 from telesession.storage.watched_files import Identity, WatchedFiles, identity_of
@@ -127,7 +127,7 @@ class Database:
         self._kept: list[str] = []
         self.write("open the database", None, lambda _: None)
         with _processes.get(_Process).mutex:
-            _databases.add(self)
+            _databases[id(self)] = self
         call_around_forks(self._before_fork, self._after_fork, self._after_fork_in_child)
 
     def write(
@@ -232,6 +232,8 @@ class Database:
             cursor.execute("COMMIT")
 
         self._use(_COPIER, "back up", None, copy)
+        with self._turn(_COPIER, _FAREWELL):
+            self._disconnect(_COPIER)
 
     def shrink(self) -> None:
         """Return free pages to the disk, and empty the log unless another program uses it."""
@@ -373,7 +375,7 @@ class Database:
                 "leave the files of a running bot alone, and retry",
             )
         if path == self._log and _CAN_LEAVE_LOG:
-            for database in list(_databases):
+            for database in _all_databases():
                 if database._identity == self._identity:
                     database._has_lost_log = True
             raise UnusableError(
@@ -396,15 +398,18 @@ class Database:
         Raises:
             LockTimeoutError: A transaction of another thread did not end in time.
         """
-        with _processes.get(_Process).mutex, ExitStack() as turns:
-            databases = [each for each in list(_databases) if each._identity == self._identity]
+        databases = [each for each in _all_databases() if each._identity == self._identity]
+        # In one order, so that threads that do this at the same time do not wait for each other.
+        databases.sort(key=id)
+        with ExitStack() as turns:
             for database in databases:
                 for name in (_WRITER, _READER, _COPIER):
                     turns.enter_context(database._turn(name, _FAREWELL))
-            for database in databases:
-                for name in list(database._cursors):
-                    database._disconnect(name)
-                database._has_lost_log = False
+            if self._has_lost_log:
+                for database in databases:
+                    for name in list(database._cursors):
+                        database._disconnect(name)
+                    database._has_lost_log = False
 
     @contextmanager
     def _turn(self, name: str, timeout: float) -> Iterator[None]:
@@ -485,7 +490,12 @@ class _Process:
 
 
 _processes: PerProcess[_Process] = PerProcess()
-_databases: weakref.WeakSet[Database] = weakref.WeakSet()
+_databases: weakref.WeakValueDictionary[int, Database] = weakref.WeakValueDictionary()
+
+
+def _all_databases() -> list[Database]:
+    references = _databases.valuerefs()
+    return [database for each in references if (database := each()) is not None]
 
 
 def _close_inherited() -> None:
@@ -496,7 +506,7 @@ def _close_inherited() -> None:
     its parent.
     """
     with _processes.get(_Process).mutex:
-        inherited = [each for each in list(_databases) if each._pid != os.getpid()]
+        inherited = [each for each in _all_databases() if each._pid != os.getpid()]
         unusable = {database._identity for database in inherited if database._calling}
         for database in inherited:
             database._begin_in_child(database._identity not in unusable)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from telesession.errors import LockTimeoutError, StorageError
 from telesession.storage.base import ProcessState
-from telesession.storage.file_locks import WIDTH, LockFile, open_lock_file
+from telesession.storage.file_locks import LockFile, open_lock_file
+from telesession.storage.places import WIDTH
 
 if TYPE_CHECKING:
     from telesession.storage.sqlite_database import Database

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import time
 
-# Seconds of the first pause; each later one is longer by half.
+# Seconds of the first pause; each later one is twice as long.
 _FIRST = 0.0005
-_GROWTH = 1.5
+_GROWTH = 2.0
 
 
 class Wait:
@@ -22,6 +22,17 @@ class Wait:
         self._deadline = math.inf if timeout == math.inf else time.monotonic() + timeout
         self._left = timeout
         self._pause = _FIRST
+        # Seconds of pauses since the wait began or came nearer to its end.
+        self._slept = 0.0
+
+    def come_nearer(self) -> None:
+        """
+        Expect the next step of the wait after about as long as this one took.
+
+        A step that took a moment is followed by short pauses again, one that took long is not.
+        """
+        self._pause = max(_FIRST, self._slept / 2)
+        self._slept = 0.0
 
     def pause(self, longest: float) -> bool:
         """
@@ -39,5 +50,6 @@ class Wait:
             return False
         time.sleep(seconds)
         self._left -= seconds
+        self._slept += seconds
         self._pause = min(self._pause * _GROWTH, longest)
         return True

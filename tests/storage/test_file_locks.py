@@ -16,15 +16,10 @@ from support.clocks import PATIENCE
 from support.processes import run_program
 from support.servers import wait_until
 from support.threads import began
-from telesession.storage import file_locks, waits
-from telesession.storage.file_locks import (
-    PLACES,
-    WIDTH,
-    LockFile,
-    lock_bytes,
-    open_lock_file,
-    unlock_bytes,
-)
+from telesession.storage import file_locks, places, waits
+from telesession.storage.byte_locks import lock_bytes, unlock_bytes
+from telesession.storage.file_locks import LockFile, open_lock_file
+from telesession.storage.places import PLACES, WIDTH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,14 +133,14 @@ def test_threads_of_a_process_join_a_lock_that_it_waits_for(
     one.acquire("42", START)
     with began(other.acquire, "42", START) as first, began(other.acquire, "43", START) as second:
         wait_until(lambda: 1 in places_seen_by(one))
-        places = places_seen_by(one)
+        seen_places = places_seen_by(one)
         one.release("42", START)
         assert [True, True] == [first.result(PATIENCE), second.result(PATIENCE)]
     other.release("42", START)
     seen = is_free(one)
     other.release("43", START)
 
-    assert [{1}, False, True] == [places, seen, is_free(one)]
+    assert [{1}, False, True] == [seen_places, seen, is_free(one)]
 
 
 def test_a_new_file_has_the_mode_that_was_asked_for(path: str) -> None:
@@ -161,10 +156,12 @@ def test_a_new_file_has_the_mode_that_was_asked_for(path: str) -> None:
 
 POSIX = """
 import importlib, os, sys
-from telesession.storage import file_locks
+from telesession.storage import byte_locks, file_locks, places
 sys.platform = "darwin"
-importlib.reload(file_locks)
-from telesession.storage.file_locks import WIDTH, open_lock_file
+for module in (byte_locks, places, file_locks):
+    importlib.reload(module)
+from telesession.storage.file_locks import open_lock_file
+from telesession.storage.places import WIDTH
 
 def look():
     # A child of a fork closes what it inherits, and opens the file anew.
@@ -202,6 +199,27 @@ def test_pauses_grow_to_the_longest_and_end_in_time(monkeypatch: pytest.MonkeyPa
     assert pytest.approx(1) == sum(pauses)
 
 
+def test_a_step_that_took_a_moment_is_followed_by_short_pauses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Processes whose handlers are short hand a session over in less than the longest pause."""
+    pauses: list[float] = []
+    still = SimpleNamespace(monotonic=float, sleep=pauses.append)
+    monkeypatch.setattr(waits, "time", still)
+    wait = waits.Wait(10)
+    for _ in range(3):
+        wait.pause(0.02)
+    wait.come_nearer()
+    wait.pause(0.02)
+    for _ in range(9):
+        wait.pause(0.02)
+    wait.come_nearer()
+    wait.pause(0.02)
+
+    assert [0.0005, 0.001, 0.002, 0.00175] == pytest.approx(pauses[:4])
+    assert 0.02 == pauses[-1]
+
+
 # Taking turns.
 
 
@@ -225,7 +243,8 @@ def test_without_places_a_process_overtakes_one_that_waits(
 ) -> None:
     """The control: where only the first byte is locked, the process that asks again has it."""
     monkeypatch.setattr(file_locks, "PLACES", 0)
-    monkeypatch.setattr(file_locks, "_OUTSIDE", 1)
+    monkeypatch.setattr(places, "PLACES", 0)
+    monkeypatch.setattr(places, "_OUTSIDE", 1)
     one, other = make_process(), make_process()
     one.acquire("42", START)
     overtaken = []
@@ -257,12 +276,12 @@ def test_processes_get_a_lock_in_the_order_of_their_arrival(
     for number, waiter in enumerate(waiting):
         waiter.__enter__()
         wait_until(lambda n=number: n + 1 in places_seen_by(holder))
-    places = places_seen_by(holder)
+    seen_places = places_seen_by(holder)
     holder.release("42", START)
     for waiter in waiting:
         waiter.__exit__(None, None, None)
 
-    assert [{1, 2, 3, 4, 5}, [0, 1, 2, 3, 4]] == [places, order]
+    assert [{1, 2, 3, 4, 5}, [0, 1, 2, 3, 4]] == [seen_places, order]
     assert set() == places_seen_by(holder)
 
 
@@ -275,11 +294,11 @@ def test_more_processes_than_places_wait_as_well(make_process: Callable[[], Lock
         wait_until(lambda: START in late._queues)
         unlock_bytes(waiting._descriptor, START + 1, PLACES)
         wait_until(lambda: 1 in places_seen_by(holder))
-        places = places_seen_by(holder)
+        seen_places = places_seen_by(holder)
         holder.release("42", START)
         assert waiter.result(PATIENCE)
 
-    assert {1} == places
+    assert {1} == seen_places
 
 
 def test_a_process_that_gives_up_leaves_its_place(make_process: Callable[[], LockFile]) -> None:
@@ -287,7 +306,7 @@ def test_a_process_that_gives_up_leaves_its_place(make_process: Callable[[], Loc
     one, other = make_process(), make_process()
     one.acquire("42", START)
     outcome = other.acquire("42", START, 0.001)
-    places = places_seen_by(one)
+    seen_places = places_seen_by(one)
 
     def interrupt(_: float) -> None:
         raise KeyboardInterrupt
@@ -297,7 +316,12 @@ def test_a_process_that_gives_up_leaves_its_place(make_process: Callable[[], Loc
         other.acquire("42", START, PATIENCE)
     one.release("42", START)
 
-    assert [False, set(), set(), True] == [outcome, places, places_seen_by(one), is_free(other)]
+    assert [False, set(), set(), True] == [
+        outcome,
+        seen_places,
+        places_seen_by(one),
+        is_free(other),
+    ]
 
 
 def test_a_stopped_process_holds_up_nobody_for_long(make_process: Callable[[], LockFile]) -> None:
@@ -342,8 +366,9 @@ def test_a_process_that_waits_makes_few_system_calls(
             unlock_bytes(before._descriptor, START + free, 1)
 
     monkeypatch.setattr(waits, "time", SimpleNamespace(monotonic=float, sleep=sleep))
-    monkeypatch.setattr(file_locks, "lock_bytes", count(lock_bytes, "lock"))
-    monkeypatch.setattr(file_locks, "unlock_bytes", count(unlock_bytes, "unlock"))
+    for module in (file_locks, places):
+        monkeypatch.setattr(module, "lock_bytes", count(lock_bytes, "lock"))
+        monkeypatch.setattr(module, "unlock_bytes", count(unlock_bytes, "unlock"))
 
     assert waiting.acquire("42", START, 1.0) is False
     assert pytest.approx(1, abs=1e-3) == seconds
