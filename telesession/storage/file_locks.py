@@ -69,7 +69,7 @@ class LockFile:
         Raises:
             OSError: The system cannot lock bytes of this file.
         """
-        began = time.monotonic()
+        began = time.monotonic() if timeout else 0.0
         try:
             self.keys.acquire(key, timeout)
         except LockTimeoutError:

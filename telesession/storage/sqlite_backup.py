@@ -9,7 +9,7 @@ from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from telesession.errors import StorageError
-from telesession.storage.sqlite_schema import BACKUP, application_of
+from telesession.storage.sqlite_schema import is_backup, mark_as_backup
 
 if TYPE_CHECKING:
     from telesession.storage.sqlite_database import Database
@@ -33,9 +33,7 @@ def back_up(database: Database, path: str) -> None:
         with closing(sqlite3.connect(draft, isolation_level=None)) as target:
             target.execute("PRAGMA synchronous = OFF")
             database.copy_to(target)
-            target.execute(f"PRAGMA application_id = {BACKUP}")
-            # One file, which may be copied and moved alone.
-            target.execute("PRAGMA journal_mode = DELETE")
+            mark_as_backup(target)
         _write_to_disk(draft)
         os.replace(draft, path)
         _write_to_disk(os.path.dirname(path))
@@ -52,12 +50,7 @@ def _may_replace(path: str) -> bool:
     """Whether there is nothing at a path, or a backup that nobody has opened since."""
     if any(os.path.lexists(path + suffix) for suffix in ("-wal", "-journal")):
         return False
-    if not os.path.lexists(path):
-        return True
-    try:
-        return application_of(path) == BACKUP
-    except sqlite3.Error:
-        return False
+    return not os.path.lexists(path) or is_backup(path)
 
 
 def _write_to_disk(path: str) -> None:

@@ -6,7 +6,6 @@ import os
 import sqlite3
 import sys
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
@@ -17,10 +16,11 @@ from telesession.errors import LockTimeoutError, StorageError
 from telesession.forks import PerProcess, call_around_forks
 from telesession.locks import LockTable
 from telesession.storage.byte_locks import share_bytes
-from telesession.storage.sqlite_schema import BACKUP, UnusableError, application_of, prepare
+from telesession.storage.sqlite_schema import UnusableError, is_backup, prepare
 from telesession.storage.waits import Wait
 from telesession.storage.watched_files import Identity, WatchedFiles, identity_of
 
+P = TypeVar("P")
 T = TypeVar("T")
 
 _WRITER, _READER, _COPIER = "writer", "reader", "copier"
@@ -150,41 +150,33 @@ class Database:
             StorageError: SQLite failed, the database stayed locked, or its files are not those
                 that were opened.
         """
-        return self.write_held(action, key, work, None, patience=patience)
+        done: T = self._use(_WRITER, action, key, self._transact, None, work, patience=patience)
+        return done
 
-    def write_held(
-        self,
-        action: str,
-        key: str | None,
-        work: Callable[[sqlite3.Cursor], T],
-        held: Identity | None,
-        *,
-        patience: float | None = None,
-        is_one_statement: bool = False,
-    ) -> T:
+    def write_held(self, key: str, held: Identity, work: Callable[[sqlite3.Cursor], None]) -> None:
         """
         Like `write`, for a session that is locked.
 
         Args:
-            action: See `write`.
-            key: See `write`.
+            key: The session.
+            held: Device and inode of the lock file in which it is locked.
             work: See `write`.
-            held: Device and inode of the lock file in which the session is locked.
-            patience: See `write`.
-            is_one_statement: Whether `work` executes one statement, which then is a transaction of
-                its own.
         """
+        self._use(_WRITER, "write", key, self._transact, held, work)
 
-        def transaction(cursor: sqlite3.Cursor) -> T:
-            if not is_one_statement:
-                cursor.execute("BEGIN IMMEDIATE")
-            self._check_files(held)
-            result = work(cursor)
-            if not is_one_statement:
-                cursor.execute("COMMIT")
-            return result
+    def write_statement(
+        self, key: str, held: Identity, statement: str, parameters: tuple[object, ...]
+    ) -> None:
+        """
+        Execute one statement, which is a transaction of its own, for a session that is locked.
 
-        return self._use(_WRITER, action, key, transaction, patience)
+        Args:
+            key: The session.
+            held: Device and inode of the lock file in which it is locked.
+            statement: Its text.
+            parameters: Those of the statement.
+        """
+        self._use(_WRITER, "write", key, self._execute, held, statement, parameters)
 
     def read(
         self,
@@ -194,31 +186,39 @@ class Database:
         patience: float | None = None,
     ) -> T:
         """Like `write`, for what writes nothing."""
-        return self._use(_READER, action, key, work, patience)
+        return self._use(_READER, action, key, work, patience=patience)
 
-    def refuse(self, action: str, key: str, replaced: str) -> NoReturn:
+    def report(self, action: str, key: str, replaced: str) -> None:
         """
         Raise the error for a file that `files` has found replaced.
 
+        If it is the log, and another storage of the process has raised that error, this storage
+        connects anew instead.
+
         Raises:
-            StorageError: Always.
+            StorageError: See above.
         """
+        is_known = self._has_lost_log
         try:
-            self._raise_replaced(replaced)
+            if not is_known:
+                self._raise_replaced(replaced)
         except UnusableError as error:
+            raise StorageError(action, key, *self._diagnosis(error)) from error
+        finally:
             if self._has_lost_log:
                 with suppress(LockTimeoutError):
                     self._leave_log()
-            raise StorageError(action, key, *self._diagnosis(error)) from error
 
-    def read_first(self, action: str, key: str | None, work: Callable[[sqlite3.Cursor], T]) -> T:
+    def read_first(
+        self, action: str, key: str, work: Callable[[sqlite3.Cursor, P], T], argument: P
+    ) -> T:
         """
         Like `read`, for a record that is perhaps written next.
 
         The connection that writes has in memory what it wrote last, and the other one would have to
         read that. While threads use them, the other one is taken all the same.
         """
-        return self._use(_READER if len(self._turns) else _WRITER, action, key, work)
+        return self._use(_READER if len(self._turns) else _WRITER, action, key, work, argument)
 
     def copy_to(self, target: sqlite3.Connection) -> None:
         """Copy the whole database as it is now into an empty one, while others read and write."""
@@ -262,13 +262,13 @@ class Database:
         name: str,
         action: str,
         key: str | None,
-        work: Callable[[sqlite3.Cursor], T],
+        work: Callable[..., T],
+        *args: object,
         patience: float | None = None,
     ) -> T:
         """What `work` returns, called with a cursor that nobody else uses meanwhile."""
         if self._pid != os.getpid():
             _close_inherited()
-        began = time.monotonic()
         if patience is None:
             patience = PATIENCE
         try:
@@ -283,21 +283,21 @@ class Database:
         try:
             while True:
                 try:
-                    return self._attempt(name, work)
+                    return self._attempt(name, work, args)
                 except (sqlite3.Error, OverflowError, OSError) as error:
-                    wait = wait or Wait(began + patience - time.monotonic())
+                    wait = wait or Wait(patience)
                     if _code(error) not in _TRANSIENT or not wait.pause(_LONGEST_PAUSE):
                         raise StorageError(action, key, *self._diagnosis(error)) from error
         finally:
             self._turns.release(name)
 
-    def _attempt(self, name: str, work: Callable[[sqlite3.Cursor], T]) -> T:
+    def _attempt(self, name: str, work: Callable[..., T], args: tuple[object, ...]) -> T:
         if self._fault is not None:
             raise UnusableError(*self._fault)
         cursor = self._cursors.get(name) or self._connect(name)
         self._calling.add(name)
         try:
-            return work(cursor)
+            return work(cursor, *args)
         except BaseException as error:
             # At once, because closing a connection whose cursor is in use would keep the lock.
             if cursor.connection.in_transaction:
@@ -309,6 +309,25 @@ class Database:
             raise
         finally:
             self._calling.discard(name)
+
+    def _transact(
+        self, cursor: sqlite3.Cursor, held: Identity | None, work: Callable[[sqlite3.Cursor], T]
+    ) -> T:
+        cursor.execute("BEGIN IMMEDIATE")
+        self._check_files(held)
+        result = work(cursor)
+        cursor.execute("COMMIT")
+        return result
+
+    def _execute(
+        self,
+        cursor: sqlite3.Cursor,
+        held: Identity,
+        statement: str,
+        parameters: tuple[str | bytes | float | None, ...],
+    ) -> None:
+        self._check_files(held)
+        cursor.execute(statement, parameters)
 
     def _connect(self, name: str) -> sqlite3.Cursor:
         if self._is_closed:
@@ -341,7 +360,7 @@ class Database:
 
     def _refuse_foreign_log(self) -> None:
         # SQLite would write the last records of the former database into the restored one.
-        if application_of(self.path) == BACKUP:
+        if is_backup(self.path):
             raise UnusableError(
                 "a backup was put beside the log (-wal) of another database",
                 "delete the files beside it that end with -wal and -shm",

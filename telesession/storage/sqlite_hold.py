@@ -7,9 +7,9 @@ from sqlite3 import Cursor
 from typing import TYPE_CHECKING, Literal, Self
 
 from telesession.errors import StorageError
-from telesession.storage import sqlite_locks
 from telesession.storage.base import Hold, Storage
 from telesession.storage.sqlite_records import (
+    WRITE,
     Records,
     Row,
     bind_key,
@@ -18,6 +18,7 @@ from telesession.storage.sqlite_records import (
     has_expired,
     is_live,
     read_row,
+    row_of,
 )
 
 if TYPE_CHECKING:
@@ -46,17 +47,15 @@ class SQLiteHold(Hold):
     def __init__(self, storage: Storage, records: Records, key: str, timeout: float | None) -> None:
         super().__init__(storage, key, timeout)
         self._records = records
-        self._bound = bind_key(key)
-        self._start = sqlite_locks.start_of(key)
         self._row = self._note = None
 
     def __enter__(self) -> Self:
-        key, bound = self._key, self._bound
-        self._file = self._process.acquire(key, self._start, self._timeout)
+        key = self._key
+        self._bound = bind_key(key)
+        self._file, self._start = self._process.acquire(key, self._timeout)
         try:
-            self._row = self._records.database.read_first(
-                "lock", key, lambda cursor: read_row(cursor, bound)
-            )
+            database = self._records.database
+            self._row = database.read_first("lock", key, read_row, self._bound)
         except BaseException:
             self._file.release(key, self._start)
             raise
@@ -114,21 +113,19 @@ class SQLiteHold(Hold):
             self._write()
 
     def _write(self) -> None:
-        records = self._records
-        # One statement is a transaction of its own, and faster without the two around it.
-        is_one = self._note == "write" and not records.are_due()
-        work = self._apply_note if is_one else self._apply_note_and_tidy_up
+        records, held = self._records, self._file.identity
         try:
-            records.database.write_held(
-                "write", self._key, work, self._file.identity, is_one_statement=is_one
-            )
+            payload, expires = checked(self._row, self._key, "write")
+            if self._note == "write" and payload is not None and not records.are_due():
+                # Faster than the same statement in a transaction.
+                records.note_expiry(expires)
+                row = row_of(self._bound, payload, expires)
+                records.database.write_statement(self._key, held, WRITE, row)
+            else:
+                records.database.write_held(self._key, held, self._apply_note)
         finally:
             # What failed here must not be written later, behind the handler's back.
             self._note = None
-
-    def _apply_note_and_tidy_up(self, cursor: Cursor) -> None:
-        self._apply_note(cursor)
-        self._records.drop_expired(cursor)
 
     def _apply_note(self, cursor: Cursor) -> None:
         """Do what is noted, in a transaction that may be that of several holds."""
@@ -139,3 +136,4 @@ class SQLiteHold(Hold):
         elif self._note == "write" or not records.renew(cursor, bound, expires):
             # What was touched in its last moment may have been removed by another's write.
             records.write(cursor, bound, payload, expires)
+        records.drop_expired(cursor)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 # busy bot does not look twice for each update. No process opens a file and locks it in less.
 _FRESH = 0.001
 
+# For how many keys the locks are kept in mind, of which a hash is the larger part of the cost.
+_REMEMBERED = 10_000
+
 # A file can have locks up to this byte.
 _END = 2**62
 
@@ -42,64 +45,76 @@ class SessionLocks(ProcessState):
         pid: The process that it belongs to.
     """
 
-    __slots__ = ("_database", "_file", "pid")
+    __slots__ = ("_database", "_file", "_starts", "pid")
 
     def __init__(self, database: Database) -> None:
         super().__init__()
         self._database = database
         self._file: LockFile | None = None
+        # Key -> first byte of its lock, for the keys that were used last.
+        self._starts: dict[str, int] = {}
         self.pid = os.getpid()
 
-    def acquire(self, key: str, start: int, timeout: float | None) -> LockFile:
+    def acquire(self, key: str, timeout: float | None) -> tuple[LockFile, int]:
         """
         Lock a key, after the threads of this process and the processes that came before.
 
         Returns:
-            The file in which it is locked, and is to be unlocked.
+            The file in which it is locked and is to be unlocked, and the first byte of the lock.
 
         Raises:
             LockTimeoutError: It stayed busy for `timeout` seconds.
             StorageError: The lock file cannot be used, or the database is not at its path.
         """
+        start = self._starts.get(key)
+        if start is None:
+            start = self._remember(key)
         try:
-            file = self._acquire(key, start, timeout)
+            while True:
+                file = self._file or self._open(key)
+                if not file.acquire(key, start, timeout):
+                    break
+                if self._is_in_place(key, start, file):
+                    return file, start
         except OSError as error:
             reason = f"{self._database.lock_path}: the system refused a lock ({error.strerror})"
             remedy = "put the database on a local disk, in a folder that the bot may write"
             raise StorageError("lock", key, reason, remedy) from error
-        if file is None:
-            raise LockTimeoutError(key, timeout or 0.0)
-        return file
+        raise LockTimeoutError(key, timeout or 0.0)
 
     def close(self) -> None:
         """Close the lock file as soon as no handler has a lock in it."""
         self._file = None
 
-    def _acquire(self, key: str, start: int, timeout: float | None) -> LockFile | None:
-        while True:
-            file = self._file or self._open()
-            if not file.acquire(key, start, timeout):
-                return None
-            is_in_place = False
-            try:
-                is_in_place = self._is_in_place(key, file)
-                if is_in_place:
-                    return file
-            finally:
-                if not is_in_place:
-                    file.release(key, start)
+    def _remember(self, key: str) -> int:
+        if len(self._starts) >= _REMEMBERED:
+            self._starts.clear()
+        start = self._starts[key] = start_of(key)
+        return start
+
+    def _is_in_place(self, key: str, start: int, file: LockFile) -> bool:
+        """Whether a key is locked in the file that others use; if not, it is unlocked."""
+        is_in_place = False
+        try:
+            is_in_place = self._finds_in_place(key, file, _FRESH)
+        finally:
+            if not is_in_place:
+                file.release(key, start)
+        if not is_in_place:
             self._file = None
+        return is_in_place
 
-    def _is_in_place(self, key: str, file: LockFile) -> bool:
-        database = self._database
-        replaced = database.files.find_replaced(_FRESH)
-        if replaced is None:
-            return database.files.is_watched(database.lock_path, file.identity)
-        if replaced != database.lock_path:
-            database.refuse("lock", key, replaced)
-        return False
+    def _finds_in_place(self, key: str, file: LockFile | None, age: float = 0.0) -> bool:
+        database, lock_path = self._database, self._database.lock_path
+        files = database.files
+        replaced = files.find_replaced(age)
+        if replaced is not None and replaced != lock_path:
+            database.report("lock", key, replaced)
+            replaced = files.find_replaced()
+        return replaced is None and file is not None and files.is_watched(lock_path, file.identity)
 
-    def _open(self) -> LockFile:
+    def _open(self, key: str) -> LockFile:
+        self._finds_in_place(key, None)
         database = self._database
         status = os.stat(database.path)
         owner = status.st_uid, status.st_gid

@@ -29,7 +29,7 @@ _PAGE_OF_KEYS = (
 )
 
 _READ = "SELECT payload, expires FROM sessions WHERE key = ?"
-_WRITE = (
+WRITE = (
     "INSERT INTO sessions VALUES (?, ?, ?) ON CONFLICT (key) "
     "DO UPDATE SET expires = excluded.expires, payload = excluded.payload"
 )
@@ -77,6 +77,16 @@ def checked(row: Row | None, key: str, action: str) -> Record:
         return payload, expires
     reason = f"its row is damaged: {column} is of another type; restore a backup, or delete it"
     raise StorageError(action, key, reason)
+
+
+def row_of(
+    bound: str | bytes, payload: bytes, expires: float | None
+) -> tuple[str | bytes, float | None, str | bytes]:
+    """The parameters of `WRITE`: text where a payload is UTF-8, so that SQLite can query it."""
+    try:
+        return bound, expires, payload.decode()
+    except UnicodeDecodeError:
+        return bound, expires, payload
 
 
 def is_live(record: Record) -> bool:
@@ -162,16 +172,12 @@ class Records:
         self, cursor: Cursor, bound: str | bytes, payload: bytes, expires: float | None
     ) -> None:
         """Write a record."""
-        self._note_expiry(expires)
-        try:
-            value: str | bytes = payload.decode()
-        except UnicodeDecodeError:
-            value = payload
-        cursor.execute(_WRITE, (bound, expires, value))
+        self.note_expiry(expires)
+        cursor.execute(WRITE, row_of(bound, payload, expires))
 
     def renew(self, cursor: Cursor, bound: str | bytes, expires: float | None) -> bool:
         """Change the expiry of a record, and return whether there is one."""
-        self._note_expiry(expires)
+        self.note_expiry(expires)
         touched = cursor.execute("UPDATE sessions SET expires = ? WHERE key = ?", (expires, bound))
         return touched.rowcount == 1
 
@@ -212,7 +218,8 @@ class Records:
                 return
             start, comparison = page[-1][0], ">"
 
-    def _note_expiry(self, expires: float | None) -> None:
+    def note_expiry(self, expires: float | None) -> None:
+        """Look for expired records when this one is due, at the latest."""
         if expires is not None and expires < self._next_check:
             self._next_check = expires
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 # How a file of ours is told from those of other programs, and a backup from a database in use.
 _DATABASE = 0x7E1E5E55
-BACKUP = 0x7E1E5E56
+_BACKUP = 0x7E1E5E56
 _VERSION = 2
 
 # The log is cut to so many bytes once its content is in the database.
@@ -37,7 +37,7 @@ _STEPS = MappingProxyType(
         (0, 0): (_CREATE,),
         (_DATABASE, 1): (_MOVE_AWAY, _CREATE, _MOVE_BACK),
         (_DATABASE, _VERSION): (),
-        (BACKUP, _VERSION): (),
+        (_BACKUP, _VERSION): (),
     }
 )
 
@@ -68,12 +68,19 @@ def prepare(connection: sqlite3.Connection, synchronous: str) -> None:
     connection.execute("BEGIN")
     found = _find_version(connection)
     connection.execute("COMMIT")
+    if found == (_BACKUP, _VERSION):
+        # Before there is a log: a backup with a log was put beside that of another database.
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(f"PRAGMA application_id = {_DATABASE}")
+        connection.execute("COMMIT")
     if found == (0, 0):
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode not in ("wal", b"wal"):
         raise UnusableError("its file system cannot do WAL", "put the file on a local disk")
-    if found == (_DATABASE, _VERSION):
+    # SQLite makes the log with the first read.
+    connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if found[1] == _VERSION:
         return
     connection.execute("BEGIN IMMEDIATE")
     for script in _STEPS[_find_version(connection)]:
@@ -84,18 +91,23 @@ def prepare(connection: sqlite3.Connection, synchronous: str) -> None:
     connection.execute("COMMIT")
 
 
-def application_of(path: str) -> int:
-    """
-    The application that a database says it belongs to; its log is neither read nor changed.
-
-    Raises:
-        sqlite3.Error: There is no database at the path.
-    """
+def is_backup(path: str) -> bool:
+    """Whether a file is a backup that no storage has opened since. Its log is not looked at."""
     # By SQLite, because to open and close the file here would free SQLite's locks on it.
     uri = f"file:{quote(path)}?mode=ro&immutable=1"
-    with closing(sqlite3.connect(uri, uri=True)) as connection:
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
-        return int(application)
+    try:
+        with closing(sqlite3.connect(uri, uri=True)) as connection:
+            (application,) = connection.execute("PRAGMA application_id").fetchone()
+    except sqlite3.Error:
+        # No database, or one that is not complete without its log, as it is when it is made.
+        return False
+    return bool(application == _BACKUP)
+
+
+def mark_as_backup(connection: sqlite3.Connection) -> None:
+    """Make a copy a backup, which is one file that may be copied and moved alone."""
+    connection.execute(f"PRAGMA application_id = {_BACKUP}")
+    connection.execute("PRAGMA journal_mode = DELETE")
 
 
 def _find_version(connection: sqlite3.Connection) -> tuple[int, int]:
@@ -108,7 +120,7 @@ def _find_version(connection: sqlite3.Connection) -> tuple[int, int]:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (size,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if application not in (_DATABASE, BACKUP) and (application or version or size):
+    if application not in (_DATABASE, _BACKUP) and (application or version or size):
         raise UnusableError("it is the database of another program", "give sessions their own file")
     if (application, version) not in _STEPS:
         raise UnusableError(

@@ -214,6 +214,21 @@ def test_a_backup_beside_a_foreign_log_is_refused(
     assert {"42": b"old"} == records(path)
 
 
+def test_several_processes_may_start_with_a_backup(
+    storage: SQLiteStorage, backup: Path, path: Path
+) -> None:
+    """A restored backup is an ordinary database as soon as the first process has opened it."""
+    storage.set("42", b"old")
+    storage.backup(backup)
+    storage.close()
+    restore(backup, path)
+    with SQLiteStorage(path) as first:
+        first.set("43", b"new")
+        seen = records(path)
+
+    assert {"42": b"old", "43": b"new"} == seen
+
+
 def test_a_backup_of_a_replaced_file_is_refused(
     storage: SQLiteStorage, backup: Path, path: Path
 ) -> None:

@@ -105,6 +105,19 @@ def test_no_update_goes_into_a_file_that_is_not_at_its_path(
 
 
 @with_each_change
+def test_no_handler_begins_in_a_file_that_is_not_at_its_path(
+    storage: SQLiteStorage, path: Path, change: Callable[[Path], None]
+) -> None:
+    """The very first handler is refused as well, and makes no lock file for nothing."""
+    change(path)
+    files = each_file(path)
+    with pytest.raises(StorageError, match="moved, deleted or replaced"):
+        count(storage)
+
+    assert files == each_file(path)
+
+
+@with_each_change
 def test_a_handler_that_runs_meanwhile_writes_nothing(
     storage: SQLiteStorage, path: Path, change: Callable[[Path], None]
 ) -> None:
@@ -280,8 +293,12 @@ def query(path: Path) -> list[tuple[int]]:
     return [(int(printed.rpartition(":")[2].strip("}\n")),)]
 
 
-def test_all_storages_of_a_process_leave_a_lost_log(storage: SQLiteStorage, path: Path) -> None:
+@pytest.mark.parametrize("fresh", [0.0, 10.0], ids=["at the lock", "at the write"])
+def test_all_storages_of_a_process_leave_a_lost_log(
+    storage: SQLiteStorage, path: Path, monkeypatch: pytest.MonkeyPatch, fresh: float
+) -> None:
     """After a lost log no connection of the process keeps SQLite's index of the former one."""
+    monkeypatch.setattr(sqlite_locks, "_FRESH", fresh)
     with SQLiteStorage(path) as second:
         count(storage)
         count(second)
