@@ -310,4 +310,6 @@ def test_processes_that_loop_wait_for_a_few_turns_of_the_others(path: Path, proc
     outcome = run("take_turns", path, processes, 0.03)
 
     assert [0] * processes == outcome["exit codes"]
-    assert outcome["longest wait"] <= 3 * processes * 0.03
+    # A busy machine lets a handler take longer than it wants to.
+    assert 0.03 <= outcome["longest hold"]
+    assert outcome["longest wait"] <= 3 * processes * outcome["longest hold"]

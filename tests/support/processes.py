@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import json
-import math
 import os
 import random
 import resource
@@ -289,18 +288,22 @@ def take_turns(path: str, processes: str, seconds: str) -> dict[str, Any]:
             sessions = make_sessions(storage)
             with sessions.open(os.getpid()):
                 everybody.wait()
-            longest = 0.0
+            waits, holds = [], []
             for _ in range(10):
                 began = time.monotonic()
                 with sessions.open(1):
-                    longest = max(longest, time.monotonic() - began)
+                    taken = time.monotonic()
                     time.sleep(float(seconds))
-            os.write(writing, f"{longest}\n".encode())
+                waits.append(taken - began)
+                holds.append(time.monotonic() - taken)
+            os.write(writing, f"{max(waits)} {max(holds)}\n".encode())
 
     codes = run_together(int(processes), work)
     os.close(writing)
     with os.fdopen(reading) as lines:
-        return {"exit codes": codes, "longest wait": max(map(float, lines), default=math.inf)}
+        times = [[float(text) for text in line.split()] for line in lines]
+    longest_wait, longest_hold = map(max, zip(*times, strict=True))
+    return {"exit codes": codes, "longest wait": longest_wait, "longest hold": longest_hold}
 
 
 def hold(path: str) -> dict[str, Any]:
