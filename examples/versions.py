@@ -62,6 +62,7 @@ before = Sessions(storage=storage)
 people = Sessions(
     initial=Person,
     name="person",
+    prefix="",  # the records that sessions named "session" have
     storage=storage,
     version=2,
     migrations={1: split_name, 2: make_birthday_a_date},

@@ -6,6 +6,7 @@ import typing
 
 from telesession.codecs import EncryptedCodec, JSONCodec, PickleCodec
 from telesession.errors import (
+    DeadlockError,
     DecodeError,
     EncodeError,
     LockLostError,
@@ -16,11 +17,12 @@ from telesession.errors import (
     StorageError,
 )
 from telesession.keys import by_chat, by_sender, by_sender_in_chat, by_topic
-from telesession.session import Session, as_dict, forget, save, session_key, ttl, ttl_left
+from telesession.session import Session, as_dict, session_key, ttl, ttl_left
 from telesession.sessions import Sessions, with_session
 from telesession.storage.base import Storage
 from telesession.storage.memory import MemoryStorage
 from telesession.storage.sqlite import SQLiteStorage
+from telesession.unit import forget, on_commit, save
 
 if typing.TYPE_CHECKING:
     from telesession.bot.filters import session_filter
@@ -31,6 +33,7 @@ if typing.TYPE_CHECKING:
     from telesession.storage.redis import RedisStorage
 
 __all__ = [
+    "DeadlockError",
     "DecodeError",
     "EncodeError",
     "EncryptedCodec",
@@ -59,6 +62,7 @@ __all__ = [
     "forget",
     "import_telebot_pickle",
     "import_telebot_redis",
+    "on_commit",
     "save",
     "session_filter",
     "session_key",

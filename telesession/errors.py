@@ -44,12 +44,20 @@ class NoSessionKeyError(SessionError):
 
 class SessionClosedError(SessionError):
     """
-    A session was changed after its handler had returned, when nothing would save the change.
+    A session was changed that is closed, so nothing would save the change.
+
+    A session is closed once its handler has returned, and from the beginning if `Sessions.peek` or
+    `Sessions.items` has read it.
 
     Args:
         key: The storage key of the session.
         attempt: What was tried, such as `"set field 'counter'"`.
+
+    Attributes:
+        reason: Why the session is closed.
     """
+
+    reason: str = "its handler has returned"
 
     def __init__(self, key: str, attempt: str) -> None:
         super().__init__(key, attempt)
@@ -58,9 +66,9 @@ class SessionClosedError(SessionError):
 
     def __str__(self) -> str:
         return (
-            f"cannot {self.attempt} of session {self.key!r}: its handler has returned and the "
-            "session is closed, so the change would be lost; change it inside the handler, or "
-            "open it anew with Sessions.open(key) in the thread or timer that needs it"
+            f"cannot {self.attempt} of session {self.key!r}: {self.reason} and the session is "
+            "closed, so the change would be lost; change it inside a handler, or open it with "
+            "Sessions.open(key)"
         )
 
 
@@ -70,7 +78,7 @@ class LockTimeoutError(SessionError):
 
     Args:
         key: The storage key of the session.
-        seconds: How long was waited for it.
+        seconds: The length of the wait.
     """
 
     def __init__(self, key: str, seconds: float) -> None:
@@ -86,13 +94,45 @@ class LockTimeoutError(SessionError):
         )
 
 
+class DeadlockError(LockTimeoutError):
+    """
+    Threads of this process wait for each other's sessions in a circle, so no wait would end.
+
+    Raised at once, in the thread whose wait would close the circle. A thread that waits for a
+    session of its own is a circle of one. The other threads go on. Between processes
+    `lock_timeout` ends such a wait, and the error is a plain `LockTimeoutError`.
+
+    Args:
+        key: The storage key of the session that could not be locked.
+        keys: The storage keys of the circle, in the order of the waits; `key` is the first.
+    """
+
+    def __init__(self, key: str, keys: tuple[str, ...]) -> None:
+        super().__init__(key, 0.0)
+        self.args = (key, keys)
+        self.keys = keys
+
+    def __str__(self) -> str:
+        circle = ", ".join(map(repr, self.keys))
+        return (
+            f"could not lock session {self.key!r}: handlers wait for each other's sessions in a "
+            f"circle ({circle}); open all sessions of a handler together with "
+            "Sessions.open(a, b), which locks them in the same order everywhere"
+        )
+
+
 class LockLostError(SessionError):
     """
     The lock of a session was lost before its commit, so nothing was written.
 
     Args:
         key: The storage key of the session.
+
+    Attributes:
+        written: The keys in other storages that were written before; see `StorageError`.
     """
+
+    written: tuple[str, ...] = ()
 
     def __init__(self, key: str) -> None:
         super().__init__(key)
@@ -166,7 +206,13 @@ class StorageError(SessionError):
         remedy: The advice; by default, to look at the `__cause__`.
         outcome: `"unknown"` if a server may have executed the write, because its answer was lost;
             `None` if nothing was written.
+
+    Attributes:
+        written: The keys that were written before the failure, if a commit writes to several
+            storages, or to a storage that writes one record after the other.
     """
+
+    written: tuple[str, ...] = ()
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ import inspect
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from telesession.errors import SessionError
 from telesession.handlers import POSITIONAL, VARIADIC, is_async
@@ -26,20 +26,27 @@ class Initial:
     Args:
         initial: The option of that name; see `Sessions`.
         check: See `Typed`.
+        declare: Called with the dataclass that all sessions appear as, as soon as it is known.
 
     Raises:
         TypeError: It is neither a mapping, nor a dataclass, nor a callable that can be called.
+        ValueError: `declare` refuses the dataclass.
     """
 
-    def __init__(self, initial: Any, check: Check) -> None:
+    def __init__(self, initial: Any, check: Check, declare: Callable[[type], None]) -> None:
         self._check = check
+        self._declare = declare
         self._make, self._wants_update = _callable(initial)
+        # Whether sessions appear as a dataclass may turn out only when initial is called.
+        self._known = False
         self._typed: Typed | None = None
+        # The same in an item, because only one of two threads can set that by setdefault.
+        self._settled: dict[str, Typed | None] = {}
         declared = _declared_type(initial)
         if is_dataclass(declared):
-            self._typed = Typed(declared, check)
-        # Whether sessions appear as a dataclass may turn out only when initial is called.
-        self._known = is_dataclass(declared) or issubclass(declared, Mapping)
+            self._settle(declared)
+        elif issubclass(declared, Mapping):
+            self._settle(None)
 
     def make(self, key: str, update: object) -> dict[str, Any]:
         """
@@ -48,21 +55,22 @@ class Initial:
         Raises:
             SessionError: `initial` raised.
             TypeError: `initial` wants an update and there is none, or returned something else
-                than a mapping with names or an instance of a dataclass.
+                than a mapping with names or an instance of a dataclass, or something of another
+                class than before.
+            ValueError: Other sessions have the same records as an unrelated dataclass.
         """
         made = self._call(key, update)
         if isinstance(made, Mapping):
+            self._settle(None)
             fields = dict(made)
         elif is_dataclass(made) and not isinstance(made, type):
-            if self._typed is None or self._typed.cls is not type(made):
-                self._typed = Typed(type(made), self._check)
-            fields = self._typed.declared_fields(made, key)
+            typed = self._settle(type(made))
+            fields = typed.declared_fields(made, key)
         else:
             raise TypeError(
                 "initial must return a mapping or an instance of a dataclass, "
                 f"not {type(made).__name__}"
             )
-        self._known = True
         _refuse_odd_names(fields)
         return fields
 
@@ -72,6 +80,41 @@ class Initial:
             # The record is older than this process: only a call tells what initial returns.
             self.make(state_of(session).key, update)
         return session if self._typed is None else self._typed.open(session)
+
+    def read(self, session: Session) -> Any:
+        """
+        A session that is only read, as what handlers get.
+
+        It appears as a mapping while an `initial` that wants the update has not said what it
+        returns, and has not been called either.
+        """
+        if not self._known and not self._wants_update:
+            self.make(state_of(session).key, None)
+        return session if self._typed is None else self._typed.open(session)
+
+    @overload
+    def _settle(self, cls: None) -> None: ...
+
+    @overload
+    def _settle(self, cls: type) -> Typed: ...
+
+    def _settle(self, cls: type | None) -> Typed | None:
+        """Let all sessions appear as a dataclass, or as mappings, unless that is settled."""
+        if not self._known:
+            typed = None
+            if cls is not None:
+                typed = Typed(cls, self._check)
+                self._declare(cls)
+            self._typed = self._settled.setdefault("class", typed)
+            self._known = True
+        settled = None if self._typed is None else self._typed.cls
+        if settled is not cls:
+            raise TypeError(
+                f"initial gave {_instance_of(cls)}, but these sessions are {_plural_of(settled)}, "
+                "and no session changes its class; let initial always return the same class, and "
+                "make Sessions with another name for the other"
+            )
+        return self._typed
 
     def _call(self, key: str, update: object) -> Any:
         if self._wants_update and update is None:
@@ -109,6 +152,14 @@ def _callable(initial: Any) -> tuple[Callable[..., Any], bool]:
         names = ", ".join(p.name for p in required)
         raise TypeError(f"initial must take nothing or the update, but it requires {names}")
     return initial, bool(required)
+
+
+def _instance_of(cls: type | None) -> str:
+    return "a mapping" if cls is None else f"an instance of {cls.__name__}"
+
+
+def _plural_of(cls: type | None) -> str:
+    return "mappings" if cls is None else f"instances of {cls.__name__}"
 
 
 def _refuse_odd_names(fields: Mapping[Any, Any]) -> None:

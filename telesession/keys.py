@@ -145,3 +145,20 @@ def _draft_reader(update: Any) -> Any:
     if hasattr(update, "draft_id") and getattr(chat, "type", None) == "private":
         return chat
     return None
+
+
+#: Begins the name of every room in a storage, and is doubled where a key outside begins with it.
+ROOM = "@"
+
+
+def room_of(name: str) -> str:
+    """
+    The beginning of the keys of a room: a part of a storage for one kind of records.
+
+    A key outside of rooms that begins with `@` is stored with one more, so it reaches no room.
+
+    Args:
+        name: The name of the room. Those of sessions are Python identifiers; the library's own
+            rooms have other names.
+    """
+    return f"{ROOM}{name}:"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from telesession.handlers import is_async
+from telesession.keys import ROOM, room_of
 from telesession.session import seconds
 from telesession.storage.base import Storage
 
@@ -33,7 +34,7 @@ class Options(TypedDict, total=False):
     storage: Storage | None
     lifetime: float | timedelta | None
     name: str
-    prefix: str
+    prefix: str | None
     lock_timeout: float | timedelta | None
     commit_on_error: bool
     version: int
@@ -45,6 +46,18 @@ def checked_type(option: str, value: object, kind: type[T]) -> T:
     if not isinstance(value, kind):
         raise TypeError(f"{option} must be a {kind.__name__}, not {type(value).__name__}")
     return value
+
+
+def checked_room(prefix: Any, name: str) -> str:
+    """The beginning of the keys of sessions, by their options `prefix` and `name`."""
+    if prefix is None:
+        return "" if name == "session" else room_of(name)
+    checked = checked_type("prefix", prefix, str)
+    if checked.startswith(ROOM):
+        raise ValueError(
+            f"prefix must not begin with @, as the rooms of the library do, but {checked!r} does"
+        )
+    return checked
 
 
 def checked_key_function(function: Any, option: str) -> Any:

@@ -87,6 +87,7 @@ class Records:
         self,
         session: Session,
         fields: dict[str, Any],
+        key: str,
         previous: bytes | None,
         now: Callable[[], float],
     ) -> tuple[bytes, dict[str, Mark]]:
@@ -100,13 +101,14 @@ class Records:
         Args:
             session: What to write; it stays as it is.
             fields: Its live fields as plain data.
+            key: The storage key that the payload is for.
             previous: The payload it was loaded from, or saved as since.
             now: The clock of the storage.
 
         Raises:
             EncodeError: A field would not come back.
         """
-        key, marks = state_of(session).key, state_of(session).marks
+        marks = state_of(session).marks
         if not marks:
             record = {"fields": fields, **self._stamp} if self._stamp else {"fields": fields}
             return self._codec.encode(record, key, previous), marks
@@ -118,7 +120,9 @@ class Records:
         offset = self._clock_offset(now)
         stored = {}
         for name, mark in marks.items():
-            renew = name in fields and self._was_changed_inside(session, fields, old_fields, name)
+            renew = name in fields and self._was_changed_inside(
+                session, fields, old_fields, name, key
+            )
             stored[name] = _stored(Mark.starting_now(mark.lifetime) if renew else mark, offset)
         ttl = {name: [mark.lifetime, mark.stored] for name, mark in stored.items()}
         # Fields that have expired are no reason to write; they go with the next change.
@@ -213,13 +217,17 @@ class Records:
         return {name: unmarked(value) for name, value in fields.items()}, kept
 
     def _was_changed_inside(
-        self, session: Session, fields: dict[str, Any], old_fields: dict[str, Any], name: str
+        self,
+        session: Session,
+        fields: dict[str, Any],
+        old_fields: dict[str, Any],
+        name: str,
+        key: str,
     ) -> bool:
         """Whether a value is another than the one that was loaded or assigned."""
-        state = state_of(session)
-        mark = state.marks[name]
+        mark = state_of(session).marks[name]
         if mark.stored is not None:
-            return not self._same({name: old_fields.get(name)}, {name: fields[name]}, state.key)
+            return not self._same({name: old_fields.get(name)}, {name: fields[name]}, key)
         return mark.was_changed_inside(field_of(session, name, None))
 
     def _same(self, fields: dict[str, Any], others: dict[str, Any], key: str) -> bool:

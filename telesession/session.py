@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import copy
 import math
+import opcode
 import pickle
+import sys
 import time
 from collections.abc import Callable, Iterator, MutableMapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, cast
 
-from telesession.errors import SessionClosedError, SessionError
+from telesession.errors import SessionClosedError
 
 if TYPE_CHECKING:
     from _collections_abc import dict_items, dict_keys, dict_values
+    from types import FrameType
 
 T = TypeVar("T")
 
@@ -141,9 +144,8 @@ def picture(value: object) -> object:
 
 
 class State:
-    """What the library minds of an open session beside its fields."""
+    """The state of a session object beside its fields."""
 
-    key: str = "(none)"
     marks: dict[str, Mark]
     closed: bool = False
     forgotten: bool = False
@@ -154,12 +156,34 @@ class State:
     fitted: dict[str, tuple[Any, object]]
     defaults: dict[str, tuple[Any, object]]
 
-    def save(self) -> None:
-        """Write the session now."""
-        raise SessionError(
-            "could not save a session that was made by hand: it has no storage; change the one "
-            "that Sessions.open(key) gives"
-        )
+    @property
+    def key(self) -> str:
+        """The key of the session as users know it."""
+        return "(none)"
+
+    def closed_error(self, attempt: str) -> SessionClosedError:
+        """The error of a change of a closed session."""
+        return SessionClosedError(self.key, attempt)
+
+
+class ReadState(State):
+    """The state of a session object that was read without its lock, and that nothing saves."""
+
+    closed = True
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    @property
+    def key(self) -> str:
+        """The key of the session as users know it."""
+        return self._key
+
+    def closed_error(self, attempt: str) -> SessionClosedError:
+        """The error of a change."""
+        error = SessionClosedError(self.key, attempt)
+        error.reason = "it was only read, by peek or items,"
+        return error
 
 
 _ABSENT: Any = object()
@@ -177,7 +201,7 @@ class Session(dict[str, Any]):
     items. A field that never was, was deleted or has expired raises `AttributeError` or
     `KeyError`.
 
-    It is a `dict`, so that everything that takes one takes a session.
+    It is a `dict`, so that everything that takes one takes a session. It cannot be subclassed.
 
     Args:
         fields: A mapping or an iterable of pairs, as for `dict`. Only tests and experiments need
@@ -189,6 +213,14 @@ class Session(dict[str, Any]):
     __slots__ = ("_state",)
 
     _telesession_refusal = "a session itself; store as_dict(session)"
+
+    def __init_subclass__(cls) -> None:
+        """Refuse subclasses: a session changes its class when a field gets a lifetime."""
+        if cls.__module__ != __name__:
+            raise TypeError(
+                f"class {cls.__name__} cannot extend Session, because the library makes the "
+                "sessions; for methods of your own write a dataclass and pass it as initial="
+            )
 
     def __init__(self, fields: Any = (), /, **more: Any) -> None:
         super().__init__()
@@ -274,8 +306,7 @@ class Session(dict[str, Any]):
 
     def clear(self) -> None:
         """Delete all fields and every mark of `ttl`; a session left empty is deleted."""
-        if state_of(self).closed:
-            raise SessionClosedError(state_of(self).key, "delete the fields")
+        refuse_closed(self, "delete the fields")
         dict.clear(self)
         state_of(self).marks.clear()
         _mind_class(self)
@@ -311,6 +342,8 @@ class _ExpiringSession(Session):
 
         def __getattribute__(self, name: str) -> Any:
             _sweep(self)
+            if name == "keys" and dict.__contains__(self, "keys"):
+                return _field_or_method_keys(self, sys._getframe(1))
             return _session_getattribute(self, name)
 
     def __getitem__(self, name: str) -> Any:
@@ -367,13 +400,37 @@ class _ExpiringSession(Session):
         return other | live_fields(self)
 
 
-class _ExpiringSessionWithKeysField(_ExpiringSession):
-    """The same with a field named `keys`, which dict(session) would mistake for the method."""
+class _CopyableSession(_ExpiringSession):
+    """
+    The same for the moment after C code has asked for `keys`, which is the name of a field.
 
-    # With dict's own iterator, C code copies the dict as it is and does not ask for its keys().
+    With dict's own iterator, C code copies the dict as it is and calls no `keys()`.
+    """
 
     __slots__ = ()
     __iter__ = dict.__iter__
+
+
+# The instructions for {**session}, f(**session) and |=, and those for session.keys.
+_COPY = frozenset(map(opcode.opmap.get, ("DICT_UPDATE", "DICT_MERGE", "BINARY_OP")))
+_LOAD = frozenset(map(opcode.opmap.get, ("LOAD_ATTR", "LOAD_METHOD", "MATCH_CLASS")))
+
+
+def _field_or_method_keys(session: Session, frame: FrameType) -> Any:
+    """
+    The attribute `keys` of a session that has a field of this name beside one with a lifetime.
+
+    A field wins over a method, but not for C code that copies the session: it calls `keys()`,
+    unless the class has the iterator of dict. The instruction of the caller tells the two apart,
+    except in a call, which may be `getattr(session, "keys")` as well as `dict(session)`. The
+    latter asks for `keys` first, and looks at the class then.
+    """
+    instruction = frame.f_code.co_code[frame.f_lasti]
+    if instruction in _COPY:
+        return live_fields(session).keys
+    if instruction not in _LOAD:
+        object.__setattr__(session, "__class__", _CopyableSession)
+    return _dict_get(session, "keys")
 
 
 # The attribute by which an instance of a dataclass leads to the session it shows.
@@ -426,6 +483,18 @@ def settle_defaults(session: Session) -> None:
                 session[name] = value
 
 
+def refuse_closed(session: Session, attempt: str) -> None:
+    """
+    See that a session is open.
+
+    Raises:
+        SessionClosedError: It is closed. `attempt` says in the message what was tried.
+    """
+    state = state_of(session)
+    if state.closed:
+        raise state.closed_error(attempt)
+
+
 def replace_field(session: Session, name: str, value: Any) -> None:
     """Show a stored value in another shape, without treating it as a change."""
     _dict_set(session, name, value)
@@ -456,18 +525,17 @@ def _unreadable(session: Session, name: Any) -> str:
 
 def _sweep(session: Session) -> None:
     """Drop the fields that have expired; their marks stay."""
+    if type(session) is _CopyableSession:
+        _mind_class(session)
     now = time.monotonic()
     for name, mark in state_of(session).marks.items():
-        if now >= mark.deadline and dict.pop(session, name, _ABSENT) is not _ABSENT:
-            _mind_class(session)
+        if now >= mark.deadline:
+            dict.pop(session, name, None)
 
 
 def _mind_class(session: Session) -> None:
-    """Let the session be of the class that its marks and its fields ask for."""
-    kind: type[Session] = Session
-    if state_of(session).marks:
-        has_keys = dict.__contains__(session, "keys")
-        kind = _ExpiringSessionWithKeysField if has_keys else _ExpiringSession
+    """Switch to the class that the marks require."""
+    kind = _ExpiringSession if state_of(session).marks else Session
     if type(session) is not kind:
         object.__setattr__(session, "__class__", kind)
 
@@ -475,7 +543,7 @@ def _mind_class(session: Session) -> None:
 def _set_field(session: Session, name: str, value: Any) -> None:
     state = state_of(session)
     if state.closed:
-        raise SessionClosedError(state.key, f"set field {name!r}")
+        refuse_closed(session, f"set field {name!r}")
     if type(value) is Marked or state.marks:
         _set_expiring(session, name, value)
     else:
@@ -484,11 +552,9 @@ def _set_field(session: Session, name: str, value: Any) -> None:
 
 def _delete_field(session: Session, name: str) -> None:
     """Delete a field that is in the dict, and its mark with it."""
-    state = state_of(session)
-    if state.closed:
-        raise SessionClosedError(state.key, f"delete field {name!r}")
+    refuse_closed(session, f"delete field {name!r}")
     dict.__delitem__(session, name)
-    state.marks.pop(name, None)
+    state_of(session).marks.pop(name, None)
     _mind_class(session)
 
 
@@ -548,31 +614,6 @@ def ttl_left(session: object, name: str) -> float | None:
     return None if mark is None else max(0.0, mark.deadline - time.monotonic())
 
 
-def save(session: object) -> None:
-    """
-    Write the session now, keep its lock and go on: what comes later may fail without undoing it.
-
-    Raises:
-        EncodeError: A field holds something that would not come back; nothing was written.
-        SessionClosedError: The handler has returned.
-        StorageError: The storage failed; the old record is still whole.
-    """
-    _open_state(session, "save the fields").save()
-
-
-def forget(session: object) -> None:
-    """
-    Delete the record of the session when its handler returns; the next one starts from `initial`.
-
-    What the handler does to the session before or after makes no difference. If it raises, the
-    record stays, unless `commit_on_error` says that what it did is to be kept.
-
-    Raises:
-        SessionClosedError: The handler has returned.
-    """
-    _open_state(session, "forget the record").forgotten = True
-
-
 def as_dict(session: object) -> dict[str, Any]:
     """A snapshot of the live fields: a plain `dict` that shares no object with the session."""
     core = core_of(session)
@@ -583,13 +624,6 @@ def as_dict(session: object) -> dict[str, Any]:
 def session_key(session: object) -> str:
     """The storage key that the session was loaded from, with the prefix if there is one."""
     return state_of(core_of(session)).key
-
-
-def _open_state(session: object, attempt: str) -> State:
-    state = state_of(core_of(session))
-    if state.closed:
-        raise SessionClosedError(state.key, attempt)
-    return state
 
 
 def _a(cls: type) -> str:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
-import logging
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from operator import itemgetter
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -20,10 +18,13 @@ from typing import (
 )
 
 from telesession.attachment import Attachment, Bot
-from telesession.errors import LockTimeoutError, NoSessionKeyError, SessionError
-from telesession.handlers import CallForm
+from telesession.declared import declare
+from telesession.decorator import decorate
+from telesession.errors import SessionError
 from telesession.initial import Initial
-from telesession.keys import by_chat, by_sender, key_fault
+from telesession.keys import by_chat, by_sender
+from telesession.kind import Kind
+from telesession.moves import note_move, target_is_taken
 from telesession.options import (
     MakesFields,
     MakesInstance,
@@ -32,22 +33,15 @@ from telesession.options import (
     checked_lifetime,
     checked_migrations,
     checked_name,
+    checked_room,
     checked_storage,
     checked_type,
     checked_version,
 )
 from telesession.record import Migration, Records
-from telesession.session import (
-    Session,
-    State,
-    forget,
-    live_fields,
-    open_session,
-    seconds,
-    settle_defaults,
-)
+from telesession.session import Session, seconds
 from telesession.storage.memory import MemoryStorage
-from telesession.typed import packed_fields
+from telesession.unit import Opening, Unit, Use, locked
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -55,7 +49,8 @@ if TYPE_CHECKING:
 
     from _typeshed import DataclassInstance
 
-    from telesession.storage.base import Hold, Storage
+    from telesession.storage.base import Storage
+    from telesession.unit import Wanted
 
 D = TypeVar("D", bound="DataclassInstance")
 S = TypeVar("S")
@@ -67,7 +62,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _default_storage = MemoryStorage()
-_log = logging.getLogger("telesession")
 
 
 class _Update(Protocol):
@@ -108,7 +102,9 @@ class Sessions(Generic[S]):
         lifetime: Seconds or a `timedelta` that a session lives after its last use, counted anew
             by every handler; `None` keeps it for ever.
         name: The parameter of handlers that receives the session.
-        prefix: Put before every key, so that bots and purposes can share a storage.
+        prefix: Put before every key, so that bots and purposes can share a storage. Sessions with
+            another `name` than `session` lie in a room of that name by default; others have no
+            prefix. It must not begin with `@`, as rooms do.
         lock_timeout: Seconds or a `timedelta` to wait for a busy session, 0 for not at all;
             `None` waits for ever. 60 s by default.
         commit_on_error: Whether to keep what a handler did before it raised an `Exception`.
@@ -120,7 +116,8 @@ class Sessions(Generic[S]):
 
     Raises:
         TypeError: An option is of the wrong type.
-        ValueError: An option has a value that makes no sense.
+        ValueError: An option has a value that makes no sense, or other `Sessions` have the same
+            records as instances of an unrelated dataclass.
     """
 
     @overload
@@ -147,26 +144,35 @@ class Sessions(Generic[S]):
         storage: Storage | None = None,
         lifetime: float | timedelta | None = None,
         name: str = "session",
-        prefix: str = "",
+        prefix: str | None = None,
         lock_timeout: float | timedelta | None = 60,
         commit_on_error: bool = False,
         version: int = 0,
         migrations: Mapping[int, Migration] | None = None,
     ) -> None:
-        self._get_storage_key = checked_key_function(get_storage_key, "get_storage_key")
-        self._storage = _default_storage if storage is None else checked_storage(storage)
-        self._lifetime = checked_lifetime(lifetime)
-        self._name = checked_name(name)
-        self._prefix = checked_type("prefix", prefix, str)
-        self._lock_timeout = None if lock_timeout is None else seconds(lock_timeout, "lock_timeout")
-        self._commit_on_error = checked_type("commit_on_error", commit_on_error, bool)
-        self._records = Records(
-            self._storage.codec,
-            persistent=self._storage.persistent,
+        checked = checked_storage(_default_storage if storage is None else storage)
+        records = Records(
+            checked.codec,
+            persistent=checked.persistent,
             version=checked_version(version),
             migrations=checked_migrations(migrations or {}, version),
         )
-        self._initial = Initial(initial, self._records.check)
+        self._name = checked_name(name)
+        room = checked_room(prefix, name)
+        declare_there = partial(
+            declare, storage=checked, room=room, is_default=checked is _default_storage
+        )
+        self._kind = Kind(
+            Initial(initial, records.check, declare_there),
+            records,
+            get_storage_key=checked_key_function(get_storage_key, "get_storage_key"),
+            storage=checked,
+            room=room,
+            lifetime=checked_lifetime(lifetime),
+            lock_timeout=None if lock_timeout is None else seconds(lock_timeout, "lock_timeout"),
+            commit_on_error=checked_type("commit_on_error", commit_on_error, bool),
+            older="" if prefix is None and room else None,
+        )
 
     @overload
     def with_session(
@@ -183,8 +189,11 @@ class Sessions(Generic[S]):
         Decorate a blocking handler so that it gets its session.
 
         The handler either returns, and all its changes are saved, or raises, and none are. Until
-        then nobody else has this session. Put it below telebot's decorator, which registers what
-        it finds: `@bot.message_handler()` first, then `@sessions.with_session`.
+        then no other handler has this session. Put it below telebot's decorator, which registers
+        the function below it: `@bot.message_handler()` first, then `@sessions.with_session`.
+
+        Two of these decorators directly above each other lock their sessions together, in the
+        same order in all handlers, so such handlers cannot wait for each other in a circle.
 
         Returns:
             A function without the session parameter. The handler itself is its `__wrapped__`.
@@ -192,71 +201,127 @@ class Sessions(Generic[S]):
         Raises:
             TypeError: It is `async`, a generator, or has no parameter for the session.
         """
-        call = CallForm(handler, self._name)
-        update_position, session_position = call.update_position, call.session_position
+        return decorate(handler, self._kind, self._name)
 
-        @functools.wraps(handler)
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            given = len(args)
-            update = args[update_position] if given > update_position else call.update_of(kwargs)
-            with _Use(self, self._key_of(update), update) as session:
-                if given == session_position and not kwargs:
-                    return handler(*args, session)
-                return handler(*call.place(session, args, kwargs), **kwargs)
+    @overload
+    def open(
+        self,
+        key: str | int,
+        /,
+        *,
+        update: object = ...,
+        create: bool = ...,
+        renew: bool = ...,
+        independent: bool = ...,
+    ) -> AbstractContextManager[S]: ...
 
-        decorated: Any = wrapper
-        # telebot looks at the signature to decide what to pass to a handler.
-        decorated.__signature__ = call.published
-        decorated.__telesession__ = self
-        return wrapper
+    @overload
+    def open(
+        self,
+        key: str | int,
+        second: str | int,
+        /,
+        *,
+        update: object = ...,
+        create: bool = ...,
+        renew: bool = ...,
+        independent: bool = ...,
+    ) -> AbstractContextManager[tuple[S, S]]: ...
 
-    def open(self, key: str | int, update: object = None) -> AbstractContextManager[S]:
+    @overload
+    def open(
+        self,
+        key: str | int,
+        second: str | int,
+        third: str | int,
+        /,
+        *more: str | int,
+        update: object = ...,
+        create: bool = ...,
+        renew: bool = ...,
+        independent: bool = ...,
+    ) -> AbstractContextManager[tuple[S, ...]]: ...
+
+    def open(
+        self,
+        key: str | int,
+        /,
+        *more: str | int,
+        update: object = None,
+        create: bool = True,
+        renew: bool = True,
+        independent: bool = False,
+    ) -> AbstractContextManager[Any]:
         """
-        The session of a key outside a handler, as a context manager, under the same rules.
+        The session of a key, or of several keys, as a context manager under the same rules.
 
-        Leaving the `with` block saves the changes; an exception in it discards them. Inside a
-        handler that has this very session, it is the handler's session, saved by the handler.
+        In a thread without a handler, leaving the `with` block saves the changes, and an exception
+        in it discards them. Inside a handler the block is part of the handler's transaction: its
+        changes are saved when the handler returns, and an exception in the block undoes the
+        sessions that it opened first. Their locks stay until the handler returns. A session that
+        the handler has already is the very same object.
 
         Args:
             key: The storage key without the prefix, such as a user's id for `by_sender`.
-            update: What an `initial` that wants the update gets.
+            more: Further keys. The sessions come as a tuple, in the order of the keys; their locks
+                are taken in one order, the same in all processes.
+            update: The update, for an `initial` that wants it.
+            create: Whether a session that is not stored is made.
+            renew: Whether a session without changes gets its whole `lifetime` again.
+            independent: Whether the block is a transaction of its own, also inside a handler: it
+                is saved, and its locks are free, when the block is left. A loop over many
+                sessions, and a handler that goes on to something slow, take it.
 
         Raises:
-            LockTimeoutError: On entering, when it stayed busy for `lock_timeout`.
+            KeyError: On entering, with `create=False`, when there is no session.
+            LockTimeoutError: On entering, when a session stayed busy for `lock_timeout`.
+            DeadlockError: On entering, when handlers wait for each other's sessions in a circle.
         """
-        return _Use(self, self._checked_key(key), update)
+        use = Use(create, renew, independent)
+        if more:
+            return Opening(self._wanted((key, *more)), update, use, tuple)
+        return Opening(self._wanted((key,)), update, use, itemgetter(0))
 
-    def peek(self, key: str | int) -> dict[str, Any] | None:
-        """
-        The live fields of a session as they were last saved, or `None` if nothing is stored.
+    def open_all(
+        self,
+        keys: Iterable[str | int],
+        /,
+        *,
+        update: object = None,
+        create: bool = True,
+        renew: bool = True,
+        independent: bool = False,
+    ) -> AbstractContextManager[list[S]]:
+        """Like `open`, with any number of keys; the sessions come as a list in their order."""
+        return Opening(self._wanted(keys), update, Use(create, renew, independent), list)
 
-        Takes no lock, renews nothing, and creates nothing. Fields are plain data even where
-        handlers get a dataclass.
+    def peek(self, key: str | int) -> S | None:
         """
-        return self._peek(self._checked_key(key))
+        A session as it was last saved, to be read; `None` if nothing is stored.
+
+        Takes no lock, renews nothing and creates nothing. The session is closed: a change of it
+        raises `SessionClosedError`.
+
+        Raises:
+            DecodeError: The record cannot be read.
+        """
+        session: S | None = self._kind.read(self._kind.place_of(key))
+        return session
 
     def delete(self, key: str | int) -> bool:
         """
-        Delete a session once nobody uses it, and say whether it was stored.
+        Delete a session once no other handler has it, and say whether it was stored.
 
-        Inside a handler that has this very session it is `forget`: the handler's return does it.
+        Inside a handler it is part of the handler's transaction, so it is done when that returns.
         """
-        full_key = self._checked_key(key)
-        opened = self._opened(full_key)
-        if opened is not None:
-            forget(opened)
-            return self._storage.has(full_key)
-        self._settle(full_key, self._lock_timeout)
-        with self._storage.hold(full_key, self._lock_timeout) as held:
-            return held.delete()
+        return self._kind.delete(self._kind.place_of(key))
 
     def move(self, old_key: str | int, new_key: str | int) -> bool:
         """
-        Give a session another key, with its fields and their deadlines, once nobody uses either.
+        Give a session another key, with its fields and their deadlines, once it is free.
 
-        It counts as a use: the `lifetime` begins anew. The session is written under the new key
-        before it is deleted under the old one, so a crash between the two leaves both, and to
-        repeat the move ends it.
+        It counts as a use: the `lifetime` begins anew. Both records are written together. Inside
+        a handler the move is part of the handler's transaction.
 
         Returns:
             Whether the session is under the new key now. Where there was none under the old one,
@@ -266,20 +331,20 @@ class Sessions(Generic[S]):
             SessionError: There is another session under the new key, and neither was changed, or
                 this is a handler that has one of the two.
         """
-        old, new = self._checked_key(old_key), self._checked_key(new_key)
-        if self._opened(old) is not None or self._opened(new) is not None:
+        kind = self._kind
+        old, new = kind.place_of(old_key), kind.place_of(new_key)
+        if any(Unit.find(kind.storage, key) is not None for key in (old, new)):
             raise SessionError(
-                f"could not move session {old!r} to {new!r}: the handler that does it has one of "
-                "them; do it when that has returned"
+                f"could not move session {str(old_key)!r} to {str(new_key)!r}: the handler that "
+                "does it has one of them; do it when that has returned"
             )
-        for key in (old, new):
-            self._settle(key, self._lock_timeout)
         if old == new:
-            return self._storage.has(old)
-        moved = self._transfer(old, new, self._lock_timeout)
-        if moved is None:
-            raise SessionError(_taken(old, new))
-        return moved
+            return kind.storage.has(old)
+        with locked((kind, old), (kind, new)) as (source, target):
+            moved = note_move(source.hold, target.hold, kind.records, kind.lifetime)
+            if moved is None:
+                raise target_is_taken(old_key, new_key)
+            return moved
 
     def attach(self, bot: Bot, *, follow_migrations: bool = False) -> None:
         """
@@ -304,7 +369,7 @@ class Sessions(Generic[S]):
             ValueError: The parameter's name is that of other sessions that are attached, or
                 `follow_migrations` is for sessions of something else than chats.
         """
-        if follow_migrations and self._get_storage_key is not by_chat:
+        if follow_migrations and self._kind.get_storage_key is not by_chat:
             raise ValueError(
                 "attach(follow_migrations=True) moves the sessions of chats: these need "
                 "get_storage_key=by_chat"
@@ -323,94 +388,93 @@ class Sessions(Generic[S]):
             raise ValueError(f"{self!r} is not attached to this bot, so it cannot be detached")
         attachment.remove(self)
 
-    def keys(self) -> Iterator[str]:
-        """Iterate over the keys of the stored sessions that have the prefix, without it."""
-        for key in self._storage.keys(self._prefix):
-            yield key[len(self._prefix) :]
-
-    def __repr__(self) -> str:
-        return f"<Sessions {self._prefix!r} in {self._storage!r}>"
-
-    def _follow(self, old_key: str, new_key: str) -> None:
+    def keys(self, prefix: str = "") -> Iterator[str]:
         """
-        Let a session go on under another key: at once, or before it is used for the next time.
+        Iterate over the keys of the stored sessions, as `open` takes them.
 
-        Whoever tells the news does not wait for a handler that has it.
+        Args:
+            prefix: The beginning of the keys that are wanted; all by default.
         """
-        new = self._prefix + new_key
-        self._storage._successions.add(self._prefix + old_key, new)
-        with suppress(LockTimeoutError):
-            self._settle(new, 0)
+        return self._kind.keys(prefix)
 
-    def _settle(self, key: str, timeout: float | None) -> None:
-        """Move to a key what is pending; if that fails, nobody may begin anew under it."""
-        pending = self._storage._successions.pending
-        old = pending.get(key)
-        if old is None:
-            return
-        if self._transfer(old, key, timeout) is None:
-            _log.error("a group became a supergroup, and we %s", _taken(old, key))
-        pending.pop(key, None)
-
-    def _transfer(self, old: str, new: str, timeout: float | None) -> bool | None:
+    def items(self, prefix: str = "") -> Iterator[tuple[str, S]]:
         """
-        Move what is there under a key to another one.
+        Iterate over the keys of the stored sessions, each with its session as `peek` gives it.
+
+        No more than one session at a time is in memory. A session that is stored or deleted
+        meanwhile may be among them or not.
+
+        Args:
+            prefix: The beginning of the keys that are wanted; all by default.
+
+        Raises:
+            ExceptionGroup: After the last session: the `DecodeError`s of all records that could
+                not be read. The storage still has them.
+        """
+        return self._kind.items(prefix)
+
+    def clear(self, prefix: str = "") -> int:
+        """
+        Delete stored sessions one after the other, each once no handler has it.
+
+        Each is a transaction of its own, also inside a handler, and is not undone if a later one
+        fails. New sessions may be stored meanwhile.
+
+        Args:
+            prefix: The beginning of the keys of the sessions to delete; all by default.
 
         Returns:
-            Whether there was anything; `None` if there is something else under the new key.
+            The number of deleted sessions.
+
+        Raises:
+            LockTimeoutError: A session stayed busy; those before it are deleted.
+            DeadlockError: The handler that clears has one of the sessions itself.
         """
-        # Two that move between the same keys take the locks in the same order.
-        first, second = sorted((old, new))
-        with (
-            self._storage.hold(first, timeout) as one,
-            self._storage.hold(second, timeout) as other,
-        ):
-            source, target = (one, other) if first == old else (other, one)
-            payload = source.get()
-            if payload is None:
-                return False
-            moved, there = self._records.rekey(payload, old, new), target.get()
-            # What is there goes second: it may be damaged, and a codec trusts the first.
-            if there is not None and not self._records.says_the_same(moved, there, new):
-                return None
-            target.set(moved, self._lifetime)
-            target.flush()
-            source.delete()
-            return True
+        return self._kind.clear(prefix)
 
-    def _opened(self, full_key: str) -> Session | None:
-        """The session of a key, if this very thread has it open."""
-        place = threading.get_ident(), full_key
-        opened: Session | None = self._storage._process.opened.get(place)
-        return opened
+    def __contains__(self, key: str | int) -> bool:
+        """Whether a session is stored under a key."""
+        return self._kind.has(self._kind.place_of(key))
 
-    def _peek(self, key: str) -> dict[str, Any] | None:
-        payload, old = self._storage.get(key), self._storage._successions.pending.get(key)
-        if payload is None and old is not None:
-            key, payload = old, self._storage.get(old)
-        return None if payload is None else self._records.load(payload, key, self._storage.now)[0]
+    def __len__(self) -> int:
+        """The number of stored sessions; it reads all their keys."""
+        return sum(1 for _ in self._kind.places())
 
-    def _key_of(self, update: Any) -> str:
-        try:
-            key: str | int | None = self._get_storage_key(update)
-        except Exception as error:
-            raise SessionError(
-                f"no session for this {type(update).__name__}: get_storage_key raised "
-                f"{type(error).__name__}; let it return None for an update without a session"
-            ) from error
-        if not (isinstance(key, str) and key) and (fault := key_fault(key)):
-            raise NoSessionKeyError(type(update).__name__, f"returned {fault}")
-        return self._full_key(key)
+    def __bool__(self) -> bool:
+        """Always true, also while no session is stored."""
+        return True
 
-    def _checked_key(self, key: str | int) -> str:
-        if fault := key_fault(key):
-            raise TypeError(f"the key of a session is a non-empty str or an int, not {fault}")
-        return self._full_key(key)
+    def __repr__(self) -> str:
+        return f"<Sessions {self._kind.room!r} in {self._kind.storage!r}>"
 
-    def _full_key(self, key: str | int | None) -> str:
-        """The key in the storage, also of a session that goes on under another one."""
-        full_key = f"{self._prefix}{key}"
-        return self._storage._successions.heirs.get(full_key, full_key)
+    @classmethod
+    def _in_room(
+        cls, room: str, older: str | None = None, **options: Unpack[Options]
+    ) -> Sessions[Session]:
+        """
+        Sessions in one of the library's own rooms, which no option `prefix` reaches.
+
+        Args:
+            room: The room.
+            older: The beginning of the keys before there were rooms.
+            options: Those of `Sessions`.
+        """
+        # A name of its own keeps it out of the place of sessions without a room.
+        options["name"] = "record"
+        sessions = Sessions(**options)
+        sessions._kind.room = room
+        sessions._kind.older = older
+        return sessions
+
+    def _wanted(self, keys: Iterable[str | int]) -> list[Wanted]:
+        kind = self._kind
+        return [(kind, kind.place_of(key)) for key in keys]
+
+    def _follow(self, old_key: str, new_key: str) -> None:
+        """Let a session go on under another key: at once, or before its next use."""
+        kind = self._kind
+        old, new = kind.room + old_key, kind.room + new_key
+        kind.moves.follow(old, new, kind.storage, kind.records, kind.lifetime)
 
 
 @overload
@@ -447,124 +511,3 @@ def with_session(handler: Any = None, /, **options: Any) -> Any:
     """
     sessions: Sessions[Any] = Sessions(**options)
     return sessions.with_session if handler is None else sessions.with_session(handler)
-
-
-class _Use(State, Generic[S]):
-    """
-    One use of a session, from its lock to its release: the life of an update.
-
-    Entered and left once. Where the thread has the session in use already, both uses are of the
-    same fields, and the outermost commits.
-    """
-
-    _hold: AbstractContextManager[Hold]
-    _held: Hold
-    _opened: dict[tuple[int, str], Session]
-    _place: tuple[int, str]
-    _payload: bytes | None
-    _session: Session
-
-    def __init__(self, sessions: Sessions[S], key: str, update: object) -> None:
-        self.key = key
-        self._sessions = sessions
-        self._update = update
-        self._outer = False
-
-    def __enter__(self) -> S:
-        shown: S
-        sessions = self._sessions
-        self._opened = opened = sessions._storage._process.opened
-        # Looked up in the module, where gevent may replace it at any time.
-        self._place = place = threading.get_ident(), self.key
-        if place in opened:
-            self._session = opened[place]
-            settle_defaults(self._session)
-            shown = sessions._initial.show(self._session, self._update)
-            return shown
-        if self.key in sessions._storage._successions.pending:
-            sessions._settle(self.key, sessions._lock_timeout)
-        self._hold = sessions._storage.hold(self.key, sessions._lock_timeout)
-        self._held = self._hold.__enter__()
-        try:
-            self._payload = payload = self._held.get()
-            if payload is None:
-                session = self._make()
-            else:
-                record = sessions._records.load(payload, self.key, self._held.now)
-                session = open_session(*record, self)
-            shown = sessions._initial.show(session, self._update)
-        except BaseException:
-            self._hold.__exit__(None, None, None)
-            raise
-        self._session = opened[place] = session
-        self._outer = True
-        return shown
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if not self._outer:
-            settle_defaults(self._session)
-            return
-        try:
-            if (
-                kind is None or (self._sessions._commit_on_error and issubclass(kind, Exception))
-            ) and not self._held.is_inherited():
-                self._commit()
-        finally:
-            self.closed = True
-            del self._opened[self._place], self._session
-            self._hold.__exit__(None, None, None)
-
-    def _make(self) -> Session:
-        """A new session, of fields that are nobody else's."""
-        sessions = self._sessions
-        fields = sessions._initial.make(self.key, self._update)
-        session = open_session({}, {}, self)
-        session.update(sessions._records.copy(fields, self.key))
-        return session
-
-    def save(self) -> None:
-        """Write the session now, in the middle of its handler."""
-        if self._held.is_inherited():
-            raise SessionError(
-                f"could not save session {self.key!r}: this process was forked while a handler had "
-                "the session, which only the parent can write; use Sessions.open in the child, "
-                "outside of the handler"
-            )
-        before = self._payload, self.marks
-        try:
-            self._commit()
-            self._held.flush()
-        except BaseException:
-            # A handler that goes on all the same still has everything to write.
-            self._payload, self.marks = before
-            raise
-
-    def _commit(self) -> None:
-        """Bring the storage to what the session is: deleted, written, or merely touched."""
-        session, lifetime = self._session, self._sessions._lifetime
-        if self.views is None:
-            fields = live_fields(session)
-        else:
-            settle_defaults(session)
-            fields = packed_fields(session)
-        if self.forgotten or not fields:
-            if self._payload is not None:
-                self._held.delete()
-                self._payload = None
-            return
-        payload, marks = self._sessions._records.dump(
-            session, fields, self._payload, self._held.now
-        )
-        if payload != self._payload:
-            self._held.set(payload, lifetime)
-            self._payload, self.marks = payload, marks
-        elif lifetime is not None and not self._held.touch(lifetime):
-            # The handler took longer than the session lives without one.
-            self._held.set(payload, lifetime)
-
-
-def _taken(old: str, new: str) -> str:
-    return (
-        f"could not move session {old!r} to {new!r}: there is one already; delete the one that "
-        "shall go"
-    )

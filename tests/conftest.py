@@ -14,7 +14,7 @@ from support.bots import MODES, Host, Stage, forget_sessions, forget_settings, m
 from support.clocks import START, frozen_clock
 from support.servers import Cluster, FrozenRedisStorage, Server, patient_url
 from support.storages import KINDS, storage_of
-from telesession import MemoryStorage, RedisStorage, SQLiteStorage, Storage
+from telesession import MemoryStorage, RedisStorage, SQLiteStorage, Storage, unit
 
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
@@ -132,3 +132,11 @@ def frozen_moved_storage(
     """The same, and its time is that of the clock."""
     with storage_of(kind, tmp_path, request, clock) as storage:
         yield storage
+
+
+@pytest.fixture(autouse=True)
+def _no_unit_is_left_open() -> Iterator[None]:
+    """Every test leaves each block that it entered; a unit left open would swallow the next one."""
+    yield
+    left, unit._units = unit._units, {}
+    assert {} == left

@@ -37,9 +37,8 @@ def session_filter(sessions: Sessions[Any], predicate: Predicate | None = None) 
 
     Args:
         sessions: Whose sessions to look at.
-        predicate: Gets the live fields as a plain `dict`, as `Sessions.peek` returns them, which
-            is empty where nothing is stored. Without one, the filter asks whether there is a
-            session.
+        predicate: Gets the live fields as a plain `dict`, which is empty where nothing is stored.
+            Without one, the filter asks whether there is a session.
 
     Returns:
         A filter that is false for updates without a session key, whatever it asks of a session.
@@ -86,10 +85,10 @@ class SessionFilter(AdvancedCustomFilter):
 
     def _test(self, update: Any, predicate: Predicate | None, *, wanted: bool = True) -> bool:
         try:
-            key = self._sessions._key_of(update)
+            key = self._sessions._kind.key_of(update)
         except NoSessionKeyError:
             return False
-        fields = self._sessions._peek(key)
+        fields = self._sessions._kind.peek(key)
         found = fields is not None if predicate is None else bool(predicate(fields or {}))
         return found is wanted
 

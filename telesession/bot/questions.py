@@ -17,10 +17,11 @@ from telebot.handler_backends import ContinueHandling
 from telesession.attachment import Attachment, decorated
 from telesession.errors import SessionError
 from telesession.handlers import is_async
-from telesession.keys import by_sender_in_chat, message_of
+from telesession.keys import by_sender_in_chat, message_of, room_of
 from telesession.options import checked_lifetime
-from telesession.session import Session, forget, ttl, ttl_left
+from telesession.session import Session, ttl, ttl_left
 from telesession.sessions import Sessions
+from telesession.unit import forget
 
 _log = logging.getLogger("telesession")
 
@@ -49,10 +50,10 @@ def use_questions(bot: TeleBot, sessions: Sessions[Any], *, steps: Iterable[Step
     """
     Let a bot listen for answers to what `ask` asks, and asked before a restart.
 
-    The questions are kept in the storage of the sessions, each as a session of its own, whose key
-    begins with their prefix, `ask:` and the bot's id. From now on the bot looks there for every
-    message and channel post before its other handlers have their turn: one read, without a lock.
-    May be called again with more steps.
+    The questions are kept in the storage of the sessions, each as a session of its own, in a room
+    of the bot: `keys()` and `items()` of the sessions do not meet them. From now on the bot looks
+    there for every message and channel post before its other handlers have their turn: one read,
+    without a lock. May be called again with more steps.
 
     Args:
         bot: A `TeleBot`, before it is started.
@@ -250,7 +251,7 @@ class _Questions:
         """The name of a step, which need not be listed."""
         is_listed = getattr(step, "__qualname__", None) in self._steps
         name = self.list_step(step)
-        if not is_listed and self._sessions._storage.persistent:
+        if not is_listed and self._sessions._kind.storage.persistent:
             _log.warning(
                 "after a restart nobody will know the step %s that an answer is for; list it: "
                 "use_questions(bot, sessions, steps=[%s])",
@@ -261,7 +262,7 @@ class _Questions:
 
     def put(self, key: str, pending: _Pending) -> None:
         """Let the next message of a sender in a chat go to a step."""
-        with self._waiting_for(pending.left).open(key) as question:
+        with self._waiting_for(pending.left).open(key, independent=True) as question:
             # With ttl(..., 0) for ever: a bare name would keep the mark of the question before.
             question.step = ttl(pending.step, pending.left or 0)
         if (asked := self._asked.get(threading.get_ident())) is not None:
@@ -272,7 +273,7 @@ class _Questions:
         key = by_sender_in_chat(message)
         if key is None:
             return None
-        with self._waiting.open(key) as question:
+        with self._waiting.open(key, independent=True) as question:
             # In this order: a name that is still there then had some time left.
             left = ttl_left(question, "step")
             name = question.get("step")
@@ -286,12 +287,10 @@ class _Questions:
 
     def _waiting_for(self, timeout: float | timedelta | None) -> Sessions[Session]:
         # The whole record goes when the question is over, and not only its field.
-        return Sessions(
-            storage=self._sessions._storage,
-            # The private chats of two bots with one user have the same id.
-            prefix=f"{self._sessions._prefix}ask:{self._bot.bot_id}:",
-            lifetime=timeout,
-        )
+        kind = self._sessions._kind
+        # The private chats of two bots with one user have the same id.
+        room = room_of(f"questions-{self._bot.bot_id}") + kind.room
+        return Sessions._in_room(room, storage=kind.storage, lifetime=timeout)
 
     def _may_answer(self, message: Any) -> bool:
         if message.content_type is None or message.content_type in _SERVICE:
@@ -334,7 +333,10 @@ class _Questions:
         """Undo that a question was answered, unless another than its step has asked since."""
         key = _key_of(self._bot, message)
         try:
-            with suppress(_NewerError), self._waiting_for(pending.left).open(key) as question:
+            with (
+                suppress(_NewerError),
+                self._waiting_for(pending.left).open(key, independent=True) as question,
+            ):
                 # What waits by now is of the step itself, or of another handler, which goes on.
                 if "step" in question and key not in asked:
                     raise _NewerError

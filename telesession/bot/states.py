@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from telebot.storage import StateStorageBase
 
+from telesession.keys import room_of
+from telesession.options import checked_room
 from telesession.session import Session, as_dict
 from telesession.sessions import Sessions
+from telesession.unit import INDEPENDENT, USUAL, Unit, Use
 
 if TYPE_CHECKING:
     from telesession.storage.base import Storage
@@ -38,7 +43,8 @@ class SessionStateStorage(StateStorageBase):
             the default, keeps them until they are deleted.
         lock_timeout: Seconds or a `timedelta` to wait for a record that another thread or process
             has retrieved, 0 for not at all; `None` waits for ever. 60 s by default.
-        prefix: Put before every key, so that sessions and states can share a storage.
+        prefix: Put before every key. By default states lie in a room of their own, so sessions and
+            states can share a storage. It must not begin with `@`.
 
     Raises:
         TypeError: An option is of the wrong type.
@@ -51,16 +57,19 @@ class SessionStateStorage(StateStorageBase):
         *,
         lifetime: float | timedelta | None = None,
         lock_timeout: float | timedelta | None = 60,
-        prefix: str = "state:",
+        prefix: str | None = None,
     ) -> None:
         super().__init__()
         if storage is None:
             raise TypeError('SessionStateStorage needs a storage, such as SQLiteStorage("bot.db")')
-        self._sessions = Sessions(
-            storage=storage, lifetime=lifetime, lock_timeout=lock_timeout, prefix=prefix
+        room = room_of("telebot-states") if prefix is None else checked_room(prefix, "states")
+        older = "state:" if prefix is None else None
+        self._sessions = Sessions._in_room(
+            room, older, storage=storage, lifetime=lifetime, lock_timeout=lock_timeout
         )
         self._storage = storage
-        self._prefix = prefix
+        # identifier of a thread -> the number of its blocks of get_interactive_data; no zeros
+        self._blocks: Counter[int] = Counter()
 
     def set_state(  # noqa: PLR0917 -- telebot passes them by position
         self,
@@ -83,7 +92,7 @@ class SessionStateStorage(StateStorageBase):
             bot_id: The bot; telebot gives its own.
         """
         key = place_key(chat_id, user_id, business_connection_id, message_thread_id, bot_id)
-        with self._sessions.open(key) as session:
+        with self._open(key) as session:
             session["state"] = getattr(state, "name", state)
             session.setdefault("data", {})
         return True
@@ -112,7 +121,8 @@ class SessionStateStorage(StateStorageBase):
         key = place_key(chat_id, user_id, business_connection_id, message_thread_id, bot_id)
         retrieved = self._retrieved(key)
         if retrieved is None:
-            return self._sessions.delete(key)
+            kind = self._sessions._kind
+            return kind.delete(kind.place_of(key), self._use())
         # Not forget(), which would delete a state that the block goes on to set, too.
         existed = "state" in retrieved
         retrieved.clear()
@@ -138,7 +148,7 @@ class SessionStateStorage(StateStorageBase):
             RuntimeError: The user has no state to keep data with.
         """
         place = place_key(chat_id, user_id, business_connection_id, message_thread_id, bot_id)
-        with self._sessions.open(place) as session:
+        with self._open(place) as session:
             if "state" not in session:
                 # What telebot's storages raise.
                 raise RuntimeError(
@@ -199,9 +209,16 @@ class SessionStateStorage(StateStorageBase):
             LockTimeoutError: On entering, when it stayed busy for `lock_timeout`.
         """
         key = place_key(chat_id, user_id, business_connection_id, message_thread_id, bot_id)
-        with self._sessions.open(key) as session:
+        thread = threading.get_ident()
+        with self._open(key) as session:
             data: dict[Any, Any] = session["data"] if "state" in session else {}
-            yield data
+            self._blocks[thread] += 1
+            try:
+                yield data
+            finally:
+                self._blocks[thread] -= 1
+                if not self._blocks[thread]:
+                    del self._blocks[thread]
             if "state" in session:
                 _join(session, data)
 
@@ -219,21 +236,21 @@ class SessionStateStorage(StateStorageBase):
         return self._replace_data(key, data)
 
     def __repr__(self) -> str:
-        return f"<SessionStateStorage {self._prefix!r} in {self._storage!r}>"
+        return f"<SessionStateStorage {self._sessions._kind.room!r} in {self._storage!r}>"
 
     def _add(self, key: str, state: Any, data: dict[Any, Any]) -> bool:
         """Store a record, unless there is one already, and say whether there was none."""
         # Asked before opening it, for that would renew its lifetime.
         if self._read(key):
             return False
-        with self._sessions.open(key) as session:
+        with self._open(key) as session:
             if "state" in session:
                 return False
             session.update(state=state, data=data)
         return True
 
     def _replace_data(self, key: str, data: dict[Any, Any]) -> bool:
-        with self._sessions.open(key) as session:
+        with self._open(key) as session:
             if "state" not in session:
                 return False
             # In place: a block around this call must not bring its former data back. And not
@@ -246,11 +263,23 @@ class SessionStateStorage(StateStorageBase):
     def _read(self, key: str) -> dict[str, Any]:
         """The fields of a record as this thread sees them; none if there is no record."""
         retrieved = self._retrieved(key)
-        return (self._sessions.peek(key) or {}) if retrieved is None else as_dict(retrieved)
+        if retrieved is not None:
+            return as_dict(retrieved)
+        kind = self._sessions._kind
+        return kind.peek(kind.place_of(key)) or {}
+
+    def _open(self, key: str) -> AbstractContextManager[Session]:
+        return self._sessions.open(key, independent=self._use().independent)
+
+    def _use(self) -> Use:
+        # At once, and not with the handler: its user may answer before it ends. Except inside a
+        # block of get_interactive_data, which has the record.
+        return USUAL if threading.get_ident() in self._blocks else INDEPENDENT
 
     def _retrieved(self, key: str) -> Session | None:
         """The record that this thread has retrieved and not yet given back."""
-        return self._sessions._opened(self._sessions._full_key(key))
+        kind = self._sessions._kind
+        return Unit.find(kind.storage, kind.place_of(key))
 
 
 def place_key(

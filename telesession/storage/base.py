@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from telesession.codecs import Codec, JSONCodec
+from telesession.errors import LockLostError, StorageError
 from telesession.forks import PerProcess
 from telesession.locks import LockTable
-from telesession.storage.successions import Successions
 
 
 class ProcessState:
@@ -20,17 +20,45 @@ class ProcessState:
 
     Attributes:
         locks: The locks of the keys, for the threads of the process.
-        opened: The sessions in use, by `threading.get_ident()` of the thread and by key. Not a
-            `threading.local`: gevent may patch `threading` after this was made, and all greenlets
-            of a thread would share it. Whoever adds a session removes it, because a later thread
-            may get the same number.
     """
 
-    __slots__ = ("locks", "opened")
+    __slots__ = ("locks",)
 
     def __init__(self) -> None:
         self.locks = LockTable()
-        self.opened: dict[tuple[int, str], Any] = {}
+
+
+class Note(NamedTuple):
+    """
+    A write that a hold has noted, to be done with the next commit or flush.
+
+    Args:
+        action: `"set"` replaces payload and lifetime, `"touch"` renews the lifetime, `"delete"`
+            removes the record.
+        payload: The payload of the record after the write; `None` for `"delete"`.
+        lifetime: Seconds that the record lives from the write on; `None` is for ever.
+    """
+
+    action: Literal["set", "touch", "delete"]
+    payload: bytes | None = None
+    lifetime: float | None = None
+
+
+class Change(NamedTuple):
+    """
+    A write to a key that no hold has: done with a commit, if the record is as expected.
+
+    Args:
+        key: The key.
+        expected: The payload that the record must have; `None` if there must be no record.
+        payload: The new payload; `None` deletes the record.
+        lifetime: Seconds that the record lives from the write on; `None` is for ever.
+    """
+
+    key: str
+    expected: bytes | None
+    payload: bytes | None
+    lifetime: float | None = None
 
 
 class Storage(ABC):
@@ -57,13 +85,11 @@ class Storage(ABC):
     persistent: bool = True
 
     _states: PerProcess[ProcessState]
-    _successions: Successions
 
     def __new__(cls, *_args: Any, **_kwargs: Any) -> Self:
         """Give every storage its locks, also one whose own `__init__` calls no other."""
         self = super().__new__(cls)
         self._states = PerProcess()
-        self._successions = Successions()
         return self
 
     @abstractmethod
@@ -128,6 +154,77 @@ class Storage(ABC):
         """
         return Hold(self, key, timeout)
 
+    def commit(self, holds: Sequence[Hold], also: Sequence[Change] = ()) -> None:
+        """
+        Do the noted writes of several holds, and changes of other keys, together or not at all.
+
+        It is the last use of the holds: a storage may unlock their keys in the same step. They are
+        left afterwards all the same. Here the writes are done one after the other, the holds first
+        and of these the deletions last, so a failure in the middle leaves the earlier ones done,
+        and a record that moves to another key is never lost. A storage whose backend has
+        transactions overrides this.
+
+        Args:
+            holds: Holds of this storage. Those that have noted nothing must still be held, because
+                their records may have decided what the others write.
+            also: Changes of keys that none of the holds has.
+
+        Raises:
+            LockLostError: A lock was lost, or a record was not as a change expects it. Nothing
+                was written.
+            StorageError: The backend failed. The attribute `written` has the keys that were
+                written before.
+        """
+        for change in also:
+            if self.get(change.key) != change.expected:
+                raise LockLostError(change.key)
+        written: list[str] = []
+        try:
+            for hold in sorted(holds, key=deletes):
+                is_changed = hold.note is not None
+                hold.flush()
+                written += [hold.key] * is_changed
+            for change in also:
+                if change.payload is None:
+                    self.delete(change.key)
+                else:
+                    self.set(change.key, change.payload, change.lifetime)
+                written.append(change.key)
+        except StorageError as error:
+            error.written = tuple(written)
+            raise
+
+    def add(self, records: Mapping[str, bytes], lifetime: float | None = None) -> list[str]:
+        """
+        Store those of many records whose keys have none yet, together or not at all.
+
+        Here it is one record after the other, each under the lock of its key. A storage whose
+        backend has transactions overrides this.
+
+        Args:
+            records: Payloads by key.
+            lifetime: Seconds that each record lives; `None` is for ever.
+
+        Returns:
+            The keys that were stored, in the order of the records.
+
+        Raises:
+            StorageError: The backend failed. The attribute `written` has the keys that were
+                stored before.
+        """
+        added: list[str] = []
+        try:
+            for key, payload in records.items():
+                with self.hold(key) as held:
+                    if held.get() is None:
+                        held.set(payload, lifetime)
+                        held.flush()
+                        added.append(key)
+        except StorageError as error:
+            error.written = tuple(added)
+            raise
+        return added
+
     def now(self) -> float:
         """
         Seconds since the epoch, on the clock by which everybody who uses the records counts.
@@ -155,37 +252,68 @@ class Storage(ABC):
         self.close()
 
 
+def deletes(hold: Hold) -> bool:
+    """Whether a hold has noted to delete its record."""
+    return hold.note is not None and hold.note.payload is None
+
+
+# The record of a hold that nobody has asked for.
+_UNREAD: Any = object()
+
+
 class Hold:
     """
     Exclusive use of one key, from entering the `with` block to leaving it.
 
-    Lives for one block in one thread. What is written here happens at once; where a backend
-    combines the last write with the unlock, it happens at `flush` or on leaving the block.
+    Lives for one block in one thread. Writes are only noted: `flush`, `Storage.commit` or leaving
+    the block does them. A block that raises does not write.
 
     A hold belongs to the process that made it. In a child that was forked inside the block,
-    leaving the block does nothing. A subclass overrides `__enter__`, and `_leave` instead of
-    `__exit__`; the lock of its threads is `self._process.locks`.
+    leaving the block does nothing. A storage that several processes share has a subclass with
+    `__enter__`, which locks, `_read`, `_leave` and `flush`.
+
+    Attributes:
+        key: The key.
+        storage: The storage of the key.
+        note: The noted write; `None` if there is none.
     """
 
-    __slots__ = ("_key", "_process", "_storage", "_timeout")
+    __slots__ = ("_payload", "_process", "_timeout", "key", "note", "storage")
 
     def __init__(self, storage: Storage, key: str, timeout: float | None) -> None:
-        self._storage = storage
-        self._key = key
+        self.storage = storage
+        self.key = key
+        self.note: Note | None = None
         self._timeout = timeout
         self._process = storage._process
+        # The record as it was locked or last written; not yet read at first.
+        self._payload: bytes | None = _UNREAD
 
     def __enter__(self) -> Self:
-        self._process.locks.acquire(self._key, self._timeout)
+        self._process.locks.acquire(self.key, self._timeout)
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if not self.is_inherited():
+    def __exit__(self, kind: object, *_: object) -> None:
+        if self.is_inherited():
+            return
+        if kind is not None:
+            # A subclass may write together with the unlock.
+            self.note = None
+        try:
+            if self.note is not None:
+                self.flush()
+        finally:
             self._leave()
 
+    def _read(self) -> bytes | None:
+        """The payload as it was when the key was locked, or as it was last written."""
+        if self._payload is _UNREAD:
+            self._payload = self.storage.get(self.key)
+        return self._payload
+
     def _leave(self) -> None:
-        """Write what is left to write, and unlock. Never called in a child that was forked."""
-        self._process.locks.release(self._key)
+        """Unlock the key. Never called in a child that was forked."""
+        self._process.locks.release(self.key)
 
     def is_inherited(self) -> bool:
         """
@@ -193,27 +321,61 @@ class Hold:
 
         The key is the parent's then: the child neither writes nor unlocks it.
         """
-        return self._process is not self._storage._process
+        return self._process is not self.storage._process
 
     def get(self) -> bytes | None:
-        """Like `Storage.get`, of the held key."""
-        return self._storage.get(self._key)
+        """The payload as it was when the key was locked, or as it was noted since."""
+        return self._read() if self.note is None else self.note.payload
 
     def set(self, payload: bytes, lifetime: float | None = None) -> None:
-        """Like `Storage.set`, of the held key."""
-        self._storage.set(self._key, payload, lifetime)
+        """Note to do what `Storage.set` does."""
+        self.note = _noted("set", payload, lifetime)
 
     def delete(self) -> bool:
-        """Like `Storage.delete`, of the held key."""
-        return self._storage.delete(self._key)
+        """Note to do what `Storage.delete` does, and say whether there is a record."""
+        if self.get() is None:
+            return False
+        self.note = Note("delete")
+        return True
 
     def touch(self, lifetime: float | None) -> bool:
-        """Like `Storage.touch`, of the held key."""
-        return self._storage.touch(self._key, lifetime)
+        """Note to do what `Storage.touch` does, and say whether there is a record."""
+        payload = self.get()
+        if payload is None:
+            return False
+        is_set = self.note is not None and self.note.action == "set"
+        self.note = _noted("set" if is_set else "touch", payload, lifetime)
+        return True
 
     def flush(self) -> None:
-        """Let everything that was written take effect now, and keep the key."""
+        """
+        Do the noted write now, and keep the key.
+
+        Raises:
+            StorageError: The backend failed. The write is not noted any more.
+        """
+        note, self.note = self.note, None
+        if note is None:
+            return
+        self._payload = note.payload
+        if note.payload is None:
+            self.storage.delete(self.key)
+        elif note.action == "set" or not self.storage.touch(self.key, note.lifetime):
+            # A record that was touched in its last moment may have expired since.
+            self.storage.set(self.key, note.payload, note.lifetime)
+
+    def take_note(self) -> Note | None:
+        """The noted write, which the caller does now; a write that failed is not done later."""
+        note, self.note = self.note, None
+        if note is not None:
+            self._payload = note.payload
+        return note
 
     def now(self) -> float:
         """Like `Storage.now`, but never more than one question to a server for each hold."""
-        return self._storage.now()
+        return self.storage.now()
+
+
+def _noted(action: Literal["set", "touch"], payload: bytes, lifetime: float | None) -> Note:
+    is_over = lifetime is not None and lifetime <= 0
+    return Note("delete") if is_over else Note(action, payload, lifetime)

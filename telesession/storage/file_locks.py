@@ -15,7 +15,7 @@ import time
 import weakref
 from contextlib import suppress
 
-from telesession.errors import LockTimeoutError
+from telesession.errors import DeadlockError, LockTimeoutError
 from telesession.forks import PerProcess, call_in_forked_child
 from telesession.locks import LockTable
 from telesession.storage.byte_locks import lock_bytes, unlock_bytes
@@ -67,11 +67,14 @@ class LockFile:
             Whether it is locked; false after the time-out.
 
         Raises:
+            DeadlockError: Threads of this process wait for each other in a circle.
             OSError: The system cannot lock bytes of this file.
         """
         began = time.monotonic() if timeout else 0.0
         try:
             self.keys.acquire(key, timeout)
+        except DeadlockError:
+            raise
         except LockTimeoutError:
             return False
         is_taken = False

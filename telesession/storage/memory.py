@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from heapq import heapify, heappop, heappush, heapreplace
-from typing import Any
+from typing import Any, Literal
 
 from telesession.codecs import Codec, PickleCodec
-from telesession.errors import StorageError
+from telesession.errors import LockLostError, StorageError
 from telesession.forks import call_in_forked_child
-from telesession.storage.base import ProcessState, Storage
+from telesession.storage.base import Change, Hold, Note, ProcessState, Storage
 
 # How far the bookkeeping may exceed what it describes before it is worth a clean-up.
 _SLACK = 64
@@ -73,37 +73,51 @@ class MemoryStorage(Storage):
     def set(self, key: str, payload: bytes, lifetime: float | None = None) -> None:
         """See `Storage.set`. Records whose lifetime is over leave the store on the way."""
         with self._mutex:
-            before = None if self._obedient else self._read(key, "write")
-            try:
-                self._store[key] = payload
-            except Exception as error:
-                raise _failure("write", key, error) from error
-            if before is not None and before != payload:
-                self._drop_older(key, before)
-            if lifetime is not None or self._expiry.heap:
-                self._expiry.schedule(key, lifetime)
-                self._drop_expired()
+            self._set(key, payload, lifetime)
 
     def delete(self, key: str) -> bool:
         """See `Storage.delete`."""
         with self._mutex:
-            live = not self._expiry.is_over(key)
-            try:
-                del self._store[key]
-            except KeyError:
-                live = False
-            except Exception as error:
-                raise _failure("delete", key, error) from error
-            self._expiry.cancel(key)
-            return live
+            return self._delete(key)
 
     def touch(self, key: str, lifetime: float | None) -> bool:
         """See `Storage.touch`. A cache's own age limit counts from the last write all the same."""
         with self._mutex:
-            if not self._contains(key):
-                return False
-            self._expiry.schedule(key, lifetime)
-            return True
+            return self._touch(key, lifetime)
+
+    def commit(self, holds: Sequence[Hold], also: Sequence[Change] = ()) -> None:
+        """See `Storage.commit`. All writes happen under the mutex, or none if one of them fails."""
+        if len(holds) == 1 and not also:
+            holds[0].flush()
+            return
+        with self._mutex:
+            for change in also:
+                if self._live(change.key) != change.expected:
+                    raise LockLostError(change.key)
+            undo: list[tuple[str, bytes | None, float | None]] = []
+            try:
+                for key, write in _writes(holds, also):
+                    undo.append((key, self._read(key, "read"), self._expiry.deadlines.get(key)))
+                    self._write(key, write)
+            except StorageError:
+                for before in reversed(undo):
+                    self._restore(*before)
+                raise
+
+    def add(self, records: Mapping[str, bytes], lifetime: float | None = None) -> list[str]:
+        """See `Storage.add`. It happens under the mutex."""
+        with self._mutex:
+            added = [key for key in records if self._live(key) is None]
+            done = []
+            try:
+                for key in added:
+                    done.append(key)
+                    self._set(key, records[key], lifetime)
+            except StorageError:
+                for key in done:
+                    self._restore(key, None, None)
+                raise
+            return added
 
     def has(self, key: str) -> bool:
         """See `Storage.has`. A cache does not count it as a use of the record."""
@@ -128,6 +142,58 @@ class MemoryStorage(Storage):
         # It may be older than a patch of threading by gevent, and is then a lock of threads.
         # Nobody waits for it long: what it guards neither blocks nor switches to a greenlet.
         self._mutex = threading.Lock()
+
+    def _live(self, key: str) -> bytes | None:
+        if key in self._expiry.deadlines and self._expiry.is_over(key):
+            return None
+        return self._read(key, "read")
+
+    def _write(self, key: str, note: Note) -> None:
+        if note.payload is None:
+            self._delete(key)
+        elif note.action == "set" or not self._touch(key, note.lifetime):
+            self._set(key, note.payload, note.lifetime)
+
+    def _set(self, key: str, payload: bytes, lifetime: float | None) -> None:
+        before = None if self._obedient else self._read(key, "write")
+        try:
+            self._store[key] = payload
+        except Exception as error:
+            raise _failure("write", key, error) from error
+        if before is not None and before != payload:
+            self._drop_older(key, before)
+        if lifetime is not None or self._expiry.heap:
+            self._expiry.schedule(key, lifetime)
+            self._drop_expired()
+
+    def _delete(self, key: str) -> bool:
+        live = not self._expiry.is_over(key)
+        try:
+            del self._store[key]
+        except KeyError:
+            live = False
+        except Exception as error:
+            raise _failure("delete", key, error) from error
+        self._expiry.cancel(key)
+        return live
+
+    def _touch(self, key: str, lifetime: float | None) -> bool:
+        if not self._contains(key):
+            return False
+        self._expiry.schedule(key, lifetime)
+        return True
+
+    def _restore(self, key: str, payload: bytes | None, deadline: float | None) -> None:
+        """Undo a write, as far as the store lets us."""
+        with suppress(Exception):
+            if payload is None:
+                del self._store[key]
+            else:
+                self._store[key] = payload
+        if deadline is None:
+            self._expiry.cancel(key)
+        else:
+            self._expiry.schedule(key, deadline - time.monotonic())
 
     def _read(self, key: str, action: str) -> bytes | None:
         try:
@@ -213,6 +279,16 @@ class _Expiry:
         self.heap = [(deadline, key) for key, deadline in self.deadlines.items()]
         heapify(self.heap)
         self._limit = 2 * len(self.heap) + _SLACK
+
+
+def _writes(holds: Sequence[Hold], also: Sequence[Change]) -> Iterator[tuple[str, Note]]:
+    """The noted writes of holds, which are noted no more, and the changes of other keys."""
+    for hold in holds:
+        if (note := hold.take_note()) is not None:
+            yield hold.key, note
+    for change in also:
+        action: Literal["set", "delete"] = "delete" if change.payload is None else "set"
+        yield change.key, Note(action, change.payload, change.lifetime)
 
 
 def _checked_store(store: Any) -> MutableMapping[str, bytes]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from telesession.codecs import Codec, JSONCodec
-from telesession.storage.base import Storage
+from telesession.errors import LockLostError, StorageError
+from telesession.storage.base import Change, Hold, Storage, deletes
 from telesession.storage.redis_client import checked_client
-from telesession.storage.redis_hold import RedisHold
+from telesession.storage.redis_hold import RedisHold, write_together
 from telesession.storage.redis_scripts import milliseconds
 from telesession.storage.redis_server import RedisServer, decode, encode, escape, unescape
 from telesession.storage.renewal import checked_lease
@@ -140,6 +141,38 @@ class RedisStorage(Storage):
     def hold(self, key: str, timeout: float | None = None) -> RedisHold:
         """See `Storage.hold`; exclusive among all who use this server and prefix."""
         return RedisHold(self, self._server, key, timeout)
+
+    def commit(self, holds: Sequence[Hold], also: Sequence[Change] = ()) -> None:
+        """
+        See `Storage.commit`. It is one script, which unlocks the keys as well.
+
+        In a cluster it is one script for each session and each change, one after the other.
+        """
+        if not self._server.is_cluster:
+            if holds or also:
+                write_together(self._server, holds, also)
+            return
+        # Each change is checked again as it is done. By then the sessions are written.
+        for change in also:
+            if self.get(change.key) != change.expected:
+                raise LockLostError(change.key)
+        written: list[str] = []
+        try:
+            # Deletions last: a record that moves to another key must not be lost in between.
+            for hold in sorted(holds, key=deletes):
+                is_changed = hold.note is not None
+                write_together(self._server, [hold])
+                written += [hold.key] * is_changed
+            for change in also:
+                write_together(self._server, (), [change])
+                written.append(change.key)
+        except (LockLostError, StorageError) as error:
+            error.written = tuple(written)
+            raise
+
+    def add(self, records: Mapping[str, bytes], lifetime: float | None = None) -> list[str]:
+        """See `Storage.add`. It is one script; in a cluster it is one for each record."""
+        return self._server.add(records, lifetime)
 
     def now(self) -> float:
         """See `Storage.now`; on the clock of the server."""

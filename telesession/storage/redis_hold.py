@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
 from telesession.errors import LockLostError, LockTimeoutError, StorageError
 from telesession.storage.base import Hold
 from telesession.storage.redis_scripts import ACQUIRE, COMMIT, KEPT, milliseconds
 
 if TYPE_CHECKING:
-    from telesession.storage.base import Storage
+    from collections.abc import Sequence
+
+    from telesession.storage.base import Change, Storage
     from telesession.storage.redis_server import Names, Owner, RedisServer
 
-# The noted write of a commit: the action, the lifetime or an empty string, and the payload.
-_Note = tuple[str, int | str, bytes]
-
-
-def _note(action: str, lifetime: float | None = None, payload: bytes = b"") -> _Note:
-    if lifetime is not None and lifetime <= 0:
-        return "delete", "", b""
-    return action, "" if lifetime is None else milliseconds(lifetime), payload
+# Seconds before its end in which a record that is renewed is sent along, in case it comes too late.
+_LATE = 60.0
 
 
 class RedisHold(Hold):
     """
     Exclusive use of one session among all processes.
 
-    A write is only noted; it happens together with the unlock, or at `flush`. The lock is a key
-    with a token and a lease:
+    The write happens together with the unlock, or at `flush`. The lock is a key with a token and a
+    lease:
 
         time  0: A asks for session 42: its token becomes the lock, and it gets the payload.
         time  1: B asks. The lock is A's, so B joins the queue and listens for calls, in steps of
@@ -49,35 +45,23 @@ class RedisHold(Hold):
     the lock, which has the name of its owner in it.
     """
 
-    __slots__ = (
-        "_end",
-        "_is_first",
-        "_lead",
-        "_names",
-        "_note",
-        "_owner",
-        "_payload",
-        "_server",
-        "_token",
-    )
+    __slots__ = ("_end", "_is_first", "_is_locked", "_lead", "_owner", "_server", "names", "token")
 
+    # The owner of the lock.
     _owner: Owner
-    _token: bytes
     # The server's clock minus the monotonic clock, in seconds.
     _lead: float
-    _payload: bytes | None
     # The monotonic time at which the payload expires.
     _end: float
-    _note: _Note | None
+    token: bytes
 
     def __init__(
         self, storage: Storage, server: RedisServer, key: str, timeout: float | None
     ) -> None:
         super().__init__(storage, key, timeout)
+        self.names: Names = server.names(key)
         self._server = server
-        self._names: Names = server.names(key)
-        self._note = None
-        self._is_first = True
+        self._is_first = self._is_locked = True
 
     def __enter__(self) -> Self:
         timeout = self._timeout
@@ -86,52 +70,23 @@ class RedisHold(Hold):
         super().__enter__()
         try:
             # Not before, because the server takes the highest number of an owner for the newest.
-            self._token = self._owner.next_token()
+            self.token = self._owner.next_token()
             self._acquire(deadline)
         except BaseException as error:
             if not isinstance(error, LockTimeoutError):
-                self._owner.leave(self._names, self._token)
+                self._owner.leave(self.names, self.token)
             super()._leave()
             raise
-        self._owner.renewal.add((self._token, self._names.lock))
+        self._owner.renewal.add((self.token, self.names.lock))
         return self
 
     def _leave(self) -> None:
         try:
-            if self._note is None:
+            if self._is_locked:
                 self._unlock()
-            else:
-                self._write(unlock=True)
         finally:
-            self._owner.renewal.discard((self._token, self._names.lock))
+            self._owner.renewal.discard((self.token, self.names.lock))
             super()._leave()
-
-    def get(self) -> bytes | None:
-        """Like `Storage.get`: as it was when the lock was taken, or what was written since."""
-        return self._payload if time.monotonic() < self._end else None
-
-    def set(self, payload: bytes, lifetime: float | None = None) -> None:
-        """Like `Storage.set`, with the next `flush` or on leaving the block."""
-        self._payload = payload
-        self._live_for(lifetime)
-        self._note = _note("set", lifetime, payload)
-
-    def delete(self) -> bool:
-        """Like `Storage.delete`, with the next `flush` or on leaving the block."""
-        if self.get() is None:
-            return False
-        self._payload = None
-        self._note = _note("delete")
-        return True
-
-    def touch(self, lifetime: float | None) -> bool:
-        """Like `Storage.touch`, with the next `flush` or on leaving the block."""
-        if self.get() is None:
-            return False
-        self._live_for(lifetime)
-        action, _, payload = self._note or _note("touch")
-        self._note = _note(action, lifetime, payload)
-        return True
 
     def flush(self) -> None:
         """
@@ -141,22 +96,23 @@ class RedisHold(Hold):
             LockLostError: The lease was lost, or is another process's since a fork; nothing was
                 written.
         """
+        if self.note is None:
+            return
         if self.is_inherited():
-            raise LockLostError(self._key)
-        if self._note is not None:
-            self._write(unlock=False)
+            raise LockLostError(self.key)
+        write_together(self._server, [self], unlock=False)
 
     def now(self) -> float:
         """See `Hold.now`. The server was asked when it gave the lock."""
         return self._lead + time.monotonic()
 
     def _acquire(self, deadline: float) -> None:
-        server, key, names = self._server, self._key, self._names
+        server, key, names = self._server, self.key, self.names
         claim = b""
         while True:
             left = max(0.0, deadline - time.monotonic())
             patience = math.ceil(min(left, server.patience) * 1000)
-            args = (self._token, claim, server.lease, patience)
+            args = (self.token, claim, server.lease, patience)
             is_mine, *answer = server.run(ACQUIRE, "lock", key, 4, *names[:4], *args)
             if is_mine:
                 break
@@ -178,46 +134,119 @@ class RedisHold(Hold):
     def _live_for(self, lifetime: float | None) -> None:
         self._end = math.inf if lifetime is None else time.monotonic() + lifetime
 
-    def _write(self, *, unlock: bool) -> None:
-        # Forgotten first: a write that failed here must not be done later, behind the handler's
-        # back.
-        note, self._note = self._note, None
-        begun = time.monotonic()
-        try:
-            is_done = self._commit("write", unlock, note)
-        except StorageError as error:
-            if unlock and error.outcome is None:
-                self._unlock()
-            elif unlock:
-                self._owner.leave(self._names, self._token)
-            raise
-        if is_done:
-            return
-        if time.monotonic() - begun > KEPT / 1000:
-            raise StorageError(
-                "write",
-                self._key,
-                f"its lock was lost while the server had no answer for {KEPT // 1000} s",
-                "read the session to see",
-                "unknown",
-            )
-        raise LockLostError(self._key)
+    def _read(self) -> bytes | None:
+        return self._payload if time.monotonic() < self._end else None
 
     def _unlock(self) -> None:
+        self._is_locked = False
         try:
-            self._commit("unlock", True, None)
+            self._server.run(COMMIT, "unlock", self.key, *_arguments(self._server, [self], True))
         except StorageError:
             # Nothing is lost: the lease ends, and this process need not wait for that.
-            self._owner.leave(self._names, self._token)
+            self.give_up()
 
-    def _commit(self, action: str, unlock: bool, note: _Note | None) -> bool:
-        """Do the noted write; false if the lock was lost before."""
-        server, owner = self._server, self._owner
-        is_first, self._is_first = self._is_first, False
-        args = (
-            *(self._token, owner.name, owner.next_number(), server.lease),
-            *("first" if is_first else "", "unlock" if unlock else ""),
-            *(note or _note("")),
+    def give_up(self) -> None:
+        """Unlock in the background as soon as the server answers again."""
+        self._is_locked = False
+        self._owner.leave(self.names, self.token)
+
+    def take_write(self, *, unlock: bool) -> tuple[bytes | str | int, ...]:
+        """The token, and the noted write for the script, which is noted no more."""
+        note, end = self.take_note(), self._end
+        if unlock:
+            self._is_locked = False
+        self._is_first = False
+        if note is None:
+            return self.token, "", "", b""
+        self._live_for(note.lifetime)
+        if note.action == "touch" and time.monotonic() > end - _LATE:
+            return self.token, *_write("keep", note.payload, note.lifetime)
+        return self.token, *_write(note.action, note.payload, note.lifetime)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether the script is called for this hold for the first time."""
+        return self._is_first
+
+    def keep_lock(self) -> None:
+        """Note that the commit has not unlocked, because the server refused it."""
+        self._is_locked = True
+
+
+def write_together(
+    server: RedisServer,
+    holds: Sequence[Hold],
+    also: Sequence[Change] = (),
+    *,
+    unlock: bool = True,
+) -> None:
+    """
+    Do the noted writes of holds, and changes of other keys, in one script.
+
+    Args:
+        server: The server of all of them.
+        holds: The holds. Unless they are flushed, their keys are unlocked in the same step.
+        also: Changes of keys that none of the holds has.
+        unlock: Whether the keys are unlocked.
+
+    Raises:
+        LockLostError: A lock was lost, or a record was not as a change expects it; nothing was
+            written.
+        StorageError: The server refused, and nothing was written; or the outcome is unknown.
+    """
+    own = cast("Sequence[RedisHold]", holds)
+    if not also and all(hold.note is None for hold in own):
+        return
+    keys = [*(hold.key for hold in own), *(change.key for change in also)]
+    begun = time.monotonic()
+    arguments = _arguments(server, own, unlock, also)
+    try:
+        lost = server.run_commit(COMMIT, "write", keys[0], *arguments)
+    except StorageError as error:
+        for hold in own if unlock else ():
+            if error.outcome is None:
+                hold.keep_lock()
+            else:
+                hold.give_up()
+        raise
+    if not lost:
+        return
+    for hold in own if unlock else ():
+        hold.keep_lock()
+    if time.monotonic() - begun > KEPT / 1000:
+        raise StorageError(
+            "write",
+            keys[lost - 1],
+            f"its lock was lost while the server had no answer for {KEPT // 1000} s",
+            "read the session to see",
+            "unknown",
         )
-        run = server.run if note is None else server.run_commit
-        return bool(run(COMMIT, action, self._key, 5, *self._names, *args))
+    raise LockLostError(keys[lost - 1])
+
+
+def _arguments(
+    server: RedisServer, holds: Sequence[RedisHold], unlock: bool, also: Sequence[Change] = ()
+) -> list[object]:
+    """The number of names, the names, and the arguments of `COMMIT`."""
+    owner = server.owner
+    names = [name for hold in holds for name in hold.names]
+    names += [server.record(change.key) for change in also]
+    is_first = all(hold.is_first for hold in holds)
+    arguments: list[object] = [len(names), *names, owner.name, owner.next_number(), server.lease]
+    arguments += ["first" if is_first else "", "unlock" if unlock else "", len(holds)]
+    for hold in holds:
+        arguments += hold.take_write(unlock=unlock)
+    for change in also:
+        expected = ("", b"") if change.expected is None else ("expected", change.expected)
+        arguments += (*expected, *_write("set", change.payload, change.lifetime))
+    return arguments
+
+
+def _write(
+    action: str, payload: bytes | None, lifetime: float | None
+) -> tuple[str, int | str, bytes]:
+    """A write for the script: the action, the milliseconds or an empty string, the payload."""
+    if payload is None or (lifetime is not None and lifetime <= 0):
+        return "delete", "", b""
+    sent = b"" if action == "touch" else payload
+    return action, "" if lifetime is None else milliseconds(lifetime), sent

@@ -81,49 +81,93 @@ redis.call('ZREM', queue, token)
 return {1, payload, redis.call('PTTL', record), now[1], now[2]}
 """)
 
-# Does the noted write of the holder once, however often it is sent; then either renews the lease
-# or unlocks. The first commit of a hold that also unlocks cannot have been done while the lock is
-# there, so it need not read `done`. If a waiter is in the queue, the lock is reserved and the
-# longest listener is called. Gives 0 if the lock was lost. Only the write of the record may fail
-# for want of memory: it is the first change.
+# Does the noted writes of several holders together and once, however often it is sent; then either
+# renews the leases or unlocks. Nothing is written unless all locks are there and all other keys are
+# as expected, because a script that fails in the middle keeps its first writes. The first commit
+# of a hold that also unlocks cannot have been done while the lock is there, so it need not read
+# `done`. If a waiter is in a queue, the lock is reserved and the longest listener is called. Gives
+# 0, or the number of the first lock that was lost or key that was not as expected. Only the first
+# write may fail for want of memory, and then nothing is written.
 COMMIT = Script(
     """
-local record, lock, queue, calls, done = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local token, owner, number, lease = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local is_first, unlock = ARGV[5], ARGV[6]
-local action, lifetime, payload = ARGV[7], ARGV[8], ARGV[9]
-local mine = redis.call('GET', lock) == token
-local is_news = mine and is_first ~= '' and unlock ~= ''
-if not is_news and tonumber(redis.call('HGET', done, owner) or 0) >= number then return 1 end
-if not mine then return 0 end
-if action == 'delete' then redis.call('DEL', record)
-elseif action == 'set' and lifetime == '' then redis.call('SET', record, payload)
-elseif action == 'set' then redis.call('SET', record, payload, 'PX', lifetime)
-elseif action == 'touch' and lifetime == '' then redis.call('PERSIST', record)
-elseif action == 'touch' then redis.call('PEXPIRE', record, lifetime)
+local owner, number, lease = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local is_first, unlock, holds = ARGV[4], ARGV[5], tonumber(ARGV[6])
+local changes, lost = #KEYS - 5 * holds, 0
+for i = 1, holds do
+    if lost == 0 and redis.call('GET', KEYS[5 * i - 3]) ~= ARGV[4 * i + 3] then lost = i end
 end
-if action ~= '' then
-    if redis.pcall('HSET', done, owner, number) == 1 and redis.call('HLEN', done) > 100 then
-        redis.call('HDEL', done, redis.call('HKEYS', done)[1])
+if holds > 0 and (lost > 0 or is_first == '' or unlock == '') then
+    for i = 1, holds do
+        if tonumber(redis.call('HGET', KEYS[5 * i], owner) or 0) >= number then return 0 end
     end
-    redis.call('PEXPIRE', done, KEPT)
 end
-if unlock == '' then
-    redis.call('PEXPIRE', lock, lease)
-    return 1
+if lost > 0 then return lost end
+for i = 1, changes do
+    local value, at = redis.call('GET', KEYS[5 * holds + i]), 4 * holds + 5 * i + 2
+    if (value == false) ~= (ARGV[at] == '') or (value and value ~= ARGV[at + 1]) then
+        return holds + i
+    end
 end
-redis.call('DEL', lock)
-if redis.call('EXISTS', queue) == 0 then return 1 end
-local now = redis.call('TIME')
-if redis.call('ZCOUNT', queue, now[1] * 1000 + math.floor(now[2] / 1000), '+inf') > 0 then
-    local reserve = math.min(lease, RESERVATION)
-    redis.call('SET', lock, '~' .. token, 'PX', reserve)
-    redis.call('RPUSH', calls, '~' .. token)
-    redis.call('PEXPIRE', calls, reserve)
+local function write(record, action, lifetime, payload)
+    if action == '' then return
+    elseif action == 'delete' then redis.call('DEL', record)
+    elseif action ~= 'set' and redis.call('EXISTS', record) == 1 then
+        if lifetime == '' then redis.call('PERSIST', record)
+        else redis.call('PEXPIRE', record, lifetime)
+        end
+    elseif action == 'touch' then return
+    elseif lifetime == '' then redis.call('SET', record, payload)
+    else redis.call('SET', record, payload, 'PX', lifetime)
+    end
 end
-return 1
+local is_write = changes > 0
+for i = 1, holds do
+    local at = 4 * i + 3
+    write(KEYS[5 * i - 4], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3])
+    is_write = is_write or ARGV[at + 1] ~= ''
+end
+for i = 1, changes do
+    local at = 4 * holds + 5 * i + 2
+    write(KEYS[5 * holds + i], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4])
+end
+for i = 1, holds do
+    local lock, queue, calls, done = KEYS[5 * i - 3], KEYS[5 * i - 2], KEYS[5 * i - 1], KEYS[5 * i]
+    if is_write then
+        if redis.pcall('HSET', done, owner, number) == 1 and redis.call('HLEN', done) > 100 then
+            redis.call('HDEL', done, redis.call('HKEYS', done)[1])
+        end
+        redis.call('PEXPIRE', done, KEPT)
+    end
+    if unlock == '' then
+        redis.call('PEXPIRE', lock, lease)
+    else
+        redis.call('DEL', lock)
+        if redis.call('EXISTS', queue) == 1 then
+            local now = redis.call('TIME')
+            local time = now[1] * 1000 + math.floor(now[2] / 1000)
+            if redis.call('ZCOUNT', queue, time, '+inf') > 0 then
+                local reserve, token = math.min(lease, RESERVATION), '~' .. ARGV[4 * i + 3]
+                redis.call('SET', lock, token, 'PX', reserve)
+                redis.call('RPUSH', calls, token)
+                redis.call('PEXPIRE', calls, reserve)
+            end
+        end
+    end
+end
+return 0
 """.replace("KEPT", f"{KEPT}").replace("RESERVATION", f"{RESERVATION}")
 )
+
+# Stores those of many records whose keys have none, and gives their numbers.
+ADD = Script("""
+local added = {}
+for i, record in ipairs(KEYS) do
+    local args = {record, ARGV[i + 1], 'NX'}
+    if ARGV[1] ~= '' then args = {record, ARGV[i + 1], 'NX', 'PX', ARGV[1]} end
+    if redis.call('SET', unpack(args)) then table.insert(added, i) end
+end
+return added
+""")
 
 # Renews the leases of those locks whose holders still have them.
 RENEW = Script("""

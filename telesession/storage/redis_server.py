@@ -6,7 +6,7 @@ import itertools
 import math
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -22,7 +22,14 @@ from telesession.storage.redis_errors import (
     may_be_executed,
     without_values,
 )
-from telesession.storage.redis_scripts import COMMIT, RENEW, RESERVATION, Script
+from telesession.storage.redis_scripts import (
+    ADD,
+    COMMIT,
+    RENEW,
+    RESERVATION,
+    Script,
+    milliseconds,
+)
 from telesession.storage.renewal import Renewal
 
 # Without the package the class is there all the same, for `from telesession import *`.
@@ -264,6 +271,19 @@ class RedisServer:
             lambda: self._evaluate(script, args), action, key, is_write=True, is_commit=True
         )
 
+    def add(self, records: Mapping[str, bytes], lifetime: float | None) -> list[str]:
+        """Store those of many records whose keys have none, and give their keys."""
+        expiry = "" if lifetime is None else milliseconds(lifetime)
+        items = list(records.items())
+        added: list[str] = []
+        for group in [[item] for item in items] if self.is_cluster else [items]:
+            names = [self.record(key) for key, _ in group]
+            payloads = [payload for _, payload in group]
+            args = (len(names), *names, expiry, *payloads)
+            numbers = self.run_commit(ADD, "write", group[0][0], *args) if group else ()
+            added += [group[number - 1][0] for number in numbers]
+        return added
+
     def close(self) -> None:
         """End the renewal, and close the client if the storage made it."""
         self.owner.renewal.stop()
@@ -353,7 +373,7 @@ class RedisServer:
             owner.leftovers.discard(leftover)
         for leftover in [each for each in leftovers if each.end > now]:
             names, token, _ = leftover
-            args = (token, owner.name, owner.next_number(), self.lease, "first", "unlock")
+            args = (owner.name, owner.next_number(), self.lease, "first", "unlock", 1, token)
             try:
                 self._evaluate(COMMIT, (len(names), *names, *args, "", "", ""))
             except Exception:  # noqa: BLE001 -- the next round tries again

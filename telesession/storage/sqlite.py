@@ -22,14 +22,14 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from telesession.codecs import Codec, JSONCodec
-from telesession.storage.base import Storage
+from telesession.storage.base import Change, Hold, Storage
 from telesession.storage.sqlite_backup import back_up
 from telesession.storage.sqlite_database import Database
-from telesession.storage.sqlite_hold import SQLiteHold
+from telesession.storage.sqlite_hold import SQLiteHold, write_together
 from telesession.storage.sqlite_locks import SessionLocks
 from telesession.storage.sqlite_records import Records
 
@@ -157,6 +157,14 @@ class SQLiteStorage(Storage):
             StorageError: On entering, when the record cannot be locked or read.
         """
         return SQLiteHold(self, self._records, key, timeout)
+
+    def commit(self, holds: Sequence[Hold], also: Sequence[Change] = ()) -> None:
+        """See `Storage.commit`. It is one transaction."""
+        write_together(self._records, holds, also)
+
+    def add(self, records: Mapping[str, bytes], lifetime: float | None = None) -> list[str]:
+        """See `Storage.add`. It is one transaction."""
+        return self._records.add(records, lifetime)
 
     def close(self) -> None:
         """

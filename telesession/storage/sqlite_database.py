@@ -7,7 +7,7 @@ import sqlite3
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from types import MappingProxyType
 from typing import NoReturn, TypeVar
@@ -150,29 +150,31 @@ class Database:
             StorageError: SQLite failed, the database stayed locked, or its files are not those
                 that were opened.
         """
-        done: T = self._use(_WRITER, action, key, self._transact, None, work, patience=patience)
+        done: T = self._use(_WRITER, action, key, self._transact, (), work, patience=patience)
         return done
 
-    def write_held(self, key: str, held: Identity, work: Callable[[sqlite3.Cursor], None]) -> None:
+    def write_held(
+        self, key: str, held: Collection[Identity], work: Callable[[sqlite3.Cursor], None]
+    ) -> None:
         """
-        Like `write`, for a session that is locked.
+        Like `write`, for sessions that are locked.
 
         Args:
-            key: The session.
-            held: Device and inode of the lock file in which it is locked.
+            key: One of the sessions.
+            held: Device and inode of each lock file in which one of them is locked.
             work: See `write`.
         """
         self._use(_WRITER, "write", key, self._transact, held, work)
 
     def write_statement(
-        self, key: str, held: Identity, statement: str, parameters: tuple[object, ...]
+        self, key: str, held: Collection[Identity], statement: str, parameters: tuple[object, ...]
     ) -> None:
         """
         Execute one statement, which is a transaction of its own, for a session that is locked.
 
         Args:
             key: The session.
-            held: Device and inode of the lock file in which it is locked.
+            held: Device and inode of the lock file in which it is locked, alone.
             statement: Its text.
             parameters: Those of the statement.
         """
@@ -311,7 +313,10 @@ class Database:
             self._calling.discard(name)
 
     def _transact(
-        self, cursor: sqlite3.Cursor, held: Identity | None, work: Callable[[sqlite3.Cursor], T]
+        self,
+        cursor: sqlite3.Cursor,
+        held: Collection[Identity],
+        work: Callable[[sqlite3.Cursor], T],
     ) -> T:
         cursor.execute("BEGIN IMMEDIATE")
         self._check_files(held)
@@ -322,7 +327,7 @@ class Database:
     def _execute(
         self,
         cursor: sqlite3.Cursor,
-        held: Identity,
+        held: Collection[Identity],
         statement: str,
         parameters: tuple[str | bytes | float | None, ...],
     ) -> None:
@@ -351,7 +356,7 @@ class Database:
                 self._identity = identity_of(self.path)
                 self.files.watch(self._link, self._identity)
                 self.files.watch(self._log, identity_of(self._log))
-            self._check_files(None)
+            self._check_files(())
         except BaseException:
             connection.close()
             raise
@@ -370,7 +375,7 @@ class Database:
     def _log(self) -> str:
         return self.path + "-wal"
 
-    def _check_files(self, held: Identity | None) -> None:
+    def _check_files(self, held: Collection[Identity]) -> None:
         """
         Raise an error if a connection would use files that are not in their places.
 
@@ -380,8 +385,8 @@ class Database:
         """
         replaced = self.files.find_replaced()
         if replaced == self.lock_path:
-            replaced = None if held is None else replaced
-        elif held is not None and not self.files.is_watched(self.lock_path, held):
+            replaced = replaced if held else None
+        elif not all(self.files.is_watched(self.lock_path, each) for each in held):
             replaced = self.lock_path
         if replaced is not None:
             self._raise_replaced(replaced)

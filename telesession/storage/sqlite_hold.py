@@ -1,13 +1,13 @@
-"""Exclusive use of a session that is in a file: locked and read at first, written at the end."""
+"""Exclusive use of sessions that are in a file: locked and read at first, written at the end."""
 
 from __future__ import annotations
 
 import os
 from sqlite3 import Cursor
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Self, cast
 
-from telesession.errors import StorageError
-from telesession.storage.base import Hold, Storage
+from telesession.errors import LockLostError, StorageError
+from telesession.storage.base import Change, Hold, Note, Storage
 from telesession.storage.sqlite_records import (
     WRITE,
     Records,
@@ -22,6 +22,8 @@ from telesession.storage.sqlite_records import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from telesession.storage.file_locks import LockFile
     from telesession.storage.sqlite_locks import SessionLocks
 
@@ -30,73 +32,52 @@ class SQLiteHold(Hold):
     """
     Exclusive use of one session among all processes of a machine.
 
-    Entering it locks the session and reads it. The methods that write only note the new record,
-    which `flush` or leaving the block writes in one transaction. If nothing is noted, there is no
-    transaction. The kernel has the lock until the block is left or the process ends.
+    Entering it locks the session and reads it. `flush` or leaving the block writes the noted
+    record in one transaction. If nothing is noted, there is no transaction. The kernel has the
+    lock until the block is left or the process ends.
     """
 
-    __slots__ = ("_bound", "_file", "_note", "_records", "_row", "_start")
+    __slots__ = ("_file", "_records", "_row", "_start", "bound")
 
     _process: SessionLocks
     _file: LockFile
-    # The row as the commit leaves it.
+    # The row as it was read or last written.
     _row: Row | None
-    # What the commit does with it; a deleted one is `None`.
-    _note: Literal["write", "renew"] | None
 
     def __init__(self, storage: Storage, records: Records, key: str, timeout: float | None) -> None:
         super().__init__(storage, key, timeout)
         self._records = records
-        self._row = self._note = None
+        self._row = None
 
     def __enter__(self) -> Self:
-        key = self._key
-        self._bound = bind_key(key)
+        key = self.key
+        self.bound = bind_key(key)
         self._file, self._start = self._process.acquire(key, self._timeout)
         try:
             database = self._records.database
-            self._row = database.read_first("lock", key, read_row, self._bound)
+            self._row = database.read_first("lock", key, read_row, self.bound)
         except BaseException:
             self._file.release(key, self._start)
             raise
         return self
 
-    def _leave(self) -> None:
-        try:
-            if self._note is not None:
-                self._write()
-        finally:
-            self._file.release(self._key, self._start)
+    @property
+    def lock_file(self) -> tuple[int, int]:
+        """Device and inode of the file in which the session is locked."""
+        return self._file.identity
 
     def is_inherited(self) -> bool:
         """See `Hold.is_inherited`."""
         return self._process.pid != os.getpid()
 
-    def get(self) -> bytes | None:
-        """Like `Storage.get`: as it was when the lock was taken, or what was written since."""
-        record = checked(self._row, self._key, "read")
-        return record[0] if is_live(record) else None
-
-    def set(self, payload: bytes, lifetime: float | None = None) -> None:
-        """Like `Storage.set`, with the next `flush` or on leaving the block."""
-        self._row = payload, expiry_after(lifetime)
-        self._note = "write"
-
     def delete(self) -> bool:
-        """Like `Storage.delete`, with the next `flush` or on leaving the block."""
-        was_live = self._row is not None and not has_expired(self._row)
-        self._row = None
-        self._note = "write"
-        return was_live
-
-    def touch(self, lifetime: float | None) -> bool:
-        """Like `Storage.touch`, with the next `flush` or on leaving the block."""
-        record = checked(self._row, self._key, "touch")
-        if not is_live(record):
+        """See `Hold.delete`. A damaged record can be deleted as well."""
+        if self.note is not None:
+            return super().delete()
+        if self._row is None:
             return False
-        self._row = record[0], expiry_after(lifetime)
-        self._note = self._note or "renew"
-        return True
+        self.note = Note("delete")
+        return not has_expired(self._row)
 
     def flush(self) -> None:
         """
@@ -106,34 +87,91 @@ class SQLiteHold(Hold):
             StorageError: The file cannot be written, or the lock file is not the one in which the
                 session is locked. Nothing was written.
         """
-        if self._note is not None:
-            if self.is_inherited():
-                reason = "this process was forked while its parent had the session"
-                raise StorageError("write", self._key, reason, "open it anew in this process")
-            self._write()
+        if self.note is not None and self.is_inherited():
+            reason = "this process was forked while its parent had the session"
+            raise StorageError("write", self.key, reason, "open it anew in this process")
+        write_together(self._records, [self])
 
-    def _write(self) -> None:
-        records, held = self._records, self._file.identity
-        try:
-            payload, expires = checked(self._row, self._key, "write")
-            if self._note == "write" and payload is not None and not records.are_due():
-                # Faster than the same statement in a transaction.
-                records.note_expiry(expires)
-                row = row_of(self._bound, payload, expires)
-                records.database.write_statement(self._key, held, WRITE, row)
-            else:
-                records.database.write_held(self._key, held, self._apply_note)
-        finally:
-            # What failed here must not be written later, behind the handler's back.
-            self._note = None
+    def wrote(self, payload: bytes | None, expires: float | None) -> None:
+        """Remember the row as the hold has just written it."""
+        self._row = None if payload is None else (payload, expires)
 
-    def _apply_note(self, cursor: Cursor) -> None:
-        """Do what is noted, in a transaction that may be that of several holds."""
-        records, bound = self._records, self._bound
-        payload, expires = checked(self._row, self._key, "write")
-        if payload is None:
-            records.remove(cursor, bound)
-        elif self._note == "write" or not records.renew(cursor, bound, expires):
-            # What was touched in its last moment may have been removed by another's write.
-            records.write(cursor, bound, payload, expires)
-        records.drop_expired(cursor)
+    def _read(self) -> bytes | None:
+        record = checked(self._row, self.key, "read")
+        return record[0] if is_live(record) else None
+
+    def _leave(self) -> None:
+        self._file.release(self.key, self._start)
+
+
+def write_together(records: Records, holds: Sequence[Hold], also: Sequence[Change] = ()) -> None:
+    """
+    Do the noted writes of holds, and changes of other keys, in one transaction.
+
+    Raises:
+        LockLostError: A record was not as a change expects it; nothing was written.
+        StorageError: The file cannot be written, or a lock file is not the one in which a session
+            is locked; nothing was written.
+    """
+    own = cast("Sequence[SQLiteHold]", holds)
+    notes = [(hold, note) for hold in own if (note := hold.take_note()) is not None]
+    writes = [_Write(hold.bound, note.action, note.payload, note.lifetime) for hold, note in notes]
+    writes += [_Write(bind_key(each.key), "set", each.payload, each.lifetime) for each in also]
+    if not writes:
+        return
+    key = notes[0][0].key if notes else also[0].key
+    lock_files = {hold.lock_file for hold in own}
+    first = writes[0]
+    if len(writes) == 1 and notes and first.is_statement and not records.are_due():
+        # Faster than the same statement in a transaction.
+        records.note_expiry(first.expires)
+        records.database.write_statement(key, lock_files, WRITE, first.row)
+    else:
+
+        def work(cursor: Cursor) -> None:
+            for change in also:
+                _check(cursor, change)
+            for write in writes:
+                write.do(records, cursor)
+            records.drop_expired(cursor)
+
+        records.database.write_held(key, lock_files, work)
+    for (hold, _), write in zip(notes, writes, strict=False):
+        hold.wrote(write.payload, write.expires)
+
+
+def _check(cursor: Cursor, change: Change) -> None:
+    record = checked(read_row(cursor, bind_key(change.key)), change.key, "read")
+    if (record[0] if is_live(record) else None) != change.expected:
+        raise LockLostError(change.key)
+
+
+class _Write:
+    """One row of a transaction: to be replaced, renewed, or removed if it has no payload."""
+
+    __slots__ = ("_bound", "action", "expires", "payload")
+
+    def __init__(
+        self, bound: str | bytes, action: str, payload: bytes | None, lifetime: float | None
+    ) -> None:
+        self._bound = bound
+        self.action = action
+        self.payload = payload
+        self.expires = expiry_after(lifetime)
+
+    @property
+    def is_statement(self) -> bool:
+        """Whether it is one statement, in all cases the same."""
+        return self.action == "set" and self.payload is not None
+
+    @property
+    def row(self) -> tuple[object, ...]:
+        """The parameters of that statement."""
+        return row_of(self._bound, self.payload or b"", self.expires)
+
+    def do(self, records: Records, cursor: Cursor) -> None:
+        if self.payload is None:
+            records.remove(cursor, self._bound)
+        # A record that was touched in its last moment may have been removed by another write.
+        elif self.action == "set" or not records.renew(cursor, self._bound, self.expires):
+            records.write(cursor, self._bound, self.payload, self.expires)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from sqlite3 import Cursor
 from typing import TYPE_CHECKING
@@ -151,6 +151,22 @@ class Records:
             return is_live(record) and self.renew(cursor, bound, expires)
 
         return self.database.write("touch", key, touch)
+
+    def add(self, records: Mapping[str, bytes], lifetime: float | None) -> list[str]:
+        """Write those of many records whose keys have none, and return their keys."""
+        expires = expiry_after(lifetime)
+
+        def add(cursor: Cursor) -> list[str]:
+            added = []
+            for key, payload in records.items():
+                bound = bind_key(key)
+                if not is_live(checked(read_row(cursor, bound), key, "read")):
+                    self.write(cursor, bound, payload, expires)
+                    added.append(key)
+            self.drop_expired(cursor)
+            return added
+
+        return self.database.write("write", None, add)
 
     def keys(self, prefix: str) -> Iterator[str]:
         """The live keys with a prefix, some hundred at a time, in the order of their bytes."""

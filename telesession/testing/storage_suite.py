@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from telesession.errors import LockTimeoutError
+from telesession.errors import LockLostError, LockTimeoutError
+from telesession.storage.base import Change
 
 if TYPE_CHECKING:
     from telesession.storage.base import Storage
@@ -434,6 +435,29 @@ class StorageSuite:
             assert error is caught.value
             assert "held" == in_thread(try_hold, storage, "key")
 
+    def test_a_hold_whose_block_raises_writes_nothing(self, storage: Storage) -> None:
+        """Noted writes are dropped if the block raises; what `flush` wrote before stays."""
+
+        def use(storage: Storage, key: str) -> None:
+            with storage.hold(key) as held:
+                if key == "flushed":
+                    held.set(b"flushed")
+                    held.flush()
+                if key == "deleted":
+                    held.delete()
+                else:
+                    held.set(b"dropped")
+                raise ValueError(key)
+
+        keys = ("replaced", "deleted", "flushed", "new")
+        for key in keys[:3]:
+            storage.set(key, b"old")
+        for key in keys:
+            with pytest.raises(ValueError, match=key):
+                use(storage, key)
+
+        assert [b"old", b"old", b"flushed", None] == [storage.get(key) for key in keys]
+
     def test_a_hold_reads_and_writes_its_key(self, storage: Storage) -> None:
         """What is written in a hold is seen there at once, and by all after the end."""
         with storage.hold("key") as held:
@@ -482,6 +506,215 @@ class StorageSuite:
         self.tick(self.second)
 
         assert [None, None] == [storage.get("set"), storage.get("touched")]
+
+    def test_a_commit_does_what_its_holds_have_noted(self, storage: Storage) -> None:
+        """Others see all writes of several holds when `commit` has returned, and none before."""
+        for key in ("replaced", "deleted", "read"):
+            storage.set(key, b"old")
+        keys = ("new", "replaced", "deleted", "read")
+        with (
+            storage.hold("new") as new,
+            storage.hold("replaced") as replaced,
+            storage.hold("deleted") as deleted,
+            storage.hold("read") as read,
+        ):
+            new.set(b"new")
+            replaced.set(b"new")
+            noted = deleted.delete(), read.get()
+            before = in_thread(lambda: [storage.get(key) for key in keys])
+            storage.commit([new, replaced, deleted, read])
+            after = in_thread(lambda: [storage.get(key) for key in keys])
+
+        assert (True, b"old") == noted
+        assert [None, b"old", b"old", b"old"] == before
+        assert [b"new", b"new", None, b"old"] == after
+        assert after == [storage.get(key) for key in keys]
+
+    def test_after_a_commit_its_holds_are_left_as_usual(self, storage: Storage) -> None:
+        """Keys are free once their blocks are left, and a write is done once, by the commit."""
+        with storage.hold("a") as a, storage.hold("b") as b:
+            a.set(b"noted")
+            b.delete()
+            storage.commit([a, b])
+            for key in "ab":
+                storage.set(key, b"written since")
+
+        assert [b"written since"] * 2 == [storage.get(key) for key in "ab"]
+        assert ["held", "held"] == [in_thread(try_hold, storage, key) for key in "ab"]
+
+    def test_a_commit_holds_its_keys_until_it_has_written(self, storage: Storage) -> None:
+        """Increments of two keys by several threads, with a commit each, are all counted."""
+        for key in "ab":
+            storage.set(key, b"0")
+
+        def count() -> None:
+            for _ in range(25):
+                with storage.hold("a", PATIENCE) as a, storage.hold("b", PATIENCE) as b:
+                    numbers = int(a.get() or b""), int(b.get() or b"")
+                    time.sleep(0)
+                    a.set(b"%d" % (numbers[0] + 1))
+                    b.set(b"%d" % (numbers[1] + 1))
+                    storage.commit([a, b])
+
+        in_threads([count] * 4)
+
+        assert [b"100"] * 2 == [storage.get(key) for key in "ab"]
+
+    def test_a_commit_may_have_nothing_to_write(self, storage: Storage) -> None:
+        """Holds that have noted nothing leave their records and lifetimes, as no hold does."""
+        storage.set("lasting", b"payload")
+        storage.set("brief", b"payload", self.second)
+        with storage.hold("lasting") as lasting, storage.hold("brief") as brief:
+            lasting.get()
+            brief.get()
+            storage.commit([lasting, brief])
+        with storage.hold("lasting") as lasting:
+            storage.commit([lasting])
+        storage.commit([])
+        self.tick(self.second)
+
+        assert [b"payload", None] == [storage.get(key) for key in ("lasting", "brief")]
+
+    def test_lifetimes_of_a_commit_end(self, storage: Storage) -> None:
+        """A lifetime that a hold or a change gave with a `commit` ends as any other."""
+        storage.set("touched", b"payload")
+        storage.set("kept", b"payload", self.second)
+        keys = ("set", "touched", "kept", "also")
+        with (
+            storage.hold("set") as written,
+            storage.hold("touched") as touched,
+            storage.hold("kept") as kept,
+        ):
+            written.set(b"payload", self.second)
+            touched.touch(self.second)
+            kept.touch(None)
+            change = Change("also", None, b"payload", self.second)
+            storage.commit([written, touched, kept], [change])
+        before = [storage.get(key) for key in keys]
+        self.tick(self.second)
+
+        assert [b"payload"] * 4 == before
+        assert [None, None, b"payload", None] == [storage.get(key) for key in keys]
+
+    def test_a_commit_renews_a_record_that_has_just_expired(self, storage: Storage) -> None:
+        """A record that was live when a hold renewed it is there after the `commit`."""
+        for key in "ab":
+            storage.set(key, b"payload", self.second)
+        with storage.hold("a") as a, storage.hold("b") as b:
+            assert [True, True] == [a.touch(FOR_AGES), b.touch(None)]
+            self.tick(self.second)
+            storage.commit([a, b])
+
+        assert [b"payload"] * 2 == [storage.get(key) for key in "ab"]
+
+    def test_a_commit_changes_other_keys(self, storage: Storage) -> None:
+        """Changes of keys that no hold has are done with the holds, if all is as expected."""
+        storage.set("replaced", b"old", FOR_AGES)
+        storage.set("deleted", b"old")
+        storage.set("expired", b"old", self.second)
+        self.tick(self.second)
+        changes = [
+            Change("new", None, b"new"),
+            Change("replaced", b"old", b"new"),
+            Change("deleted", b"old", None),
+            Change("expired", None, b"new"),
+            Change("missing", None, None),
+        ]
+        with storage.hold("held") as held, storage.hold("read") as read:
+            held.set(b"noted")
+            storage.commit([held, read], changes)
+        storage.commit([], [Change("last", None, b"new")])
+        self.tick(self.ages)
+
+        expected = {"held": b"noted"}
+        expected |= dict.fromkeys(("new", "replaced", "expired", "last"), b"new")
+        assert expected == {key: storage.get(key) for key in list(storage.keys())}
+
+    def test_a_change_of_another_record_writes_nothing(self, storage: Storage) -> None:
+        """If a record is not as a change expects it, nothing is written, and the error names it."""
+        storage.set("a", b"old")
+        storage.set("b", b"old")
+        storage.set("expired", b"old", self.second)
+        self.tick(self.second)
+        fitting = Change("b", b"old", b"new")
+        unfit = [
+            Change("a", None, b"new"),
+            Change("a", b"other", b"new"),
+            Change("a", b"other", None),
+            Change("missing", b"old", b"new"),
+            Change("expired", b"old", b"new"),
+            Change("missing", b"", b"new"),
+        ]
+
+        def commit(*changes: Change) -> None:
+            with storage.hold("held") as held:
+                held.set(b"noted")
+                storage.commit([held], changes)
+
+        for change in unfit:
+            for changes in ([fitting, change], [change, fitting]):
+                with pytest.raises(LockLostError) as caught:
+                    commit(*changes)
+                assert change.key == caught.value.key
+                assert {"a": b"old", "b": b"old"} == {
+                    key: storage.get(key) for key in list(storage.keys())
+                }
+        assert "held" == in_thread(try_hold, storage, "held")
+
+    def test_add_stores_records_that_are_not_there(self, storage: Storage) -> None:
+        """`add` stores records whose keys have none, says which, and leaves the others alone."""
+        storage.set("there", b"old")
+        storage.set("expired", b"old", self.second)
+        storage.set("deleted", b"old")
+        storage.delete("deleted")
+        self.tick(self.second)
+        keys = ["new", "there", "expired", "deleted", ""]
+
+        added = [
+            storage.add(dict.fromkeys(keys, b"new")),
+            storage.add(dict.fromkeys(keys, b"newer")),
+        ]
+        self.tick(self.ages)
+
+        assert [["new", "expired", "deleted", ""], []] == added
+        assert {**dict.fromkeys(keys, b"new"), "there": b"old"} == {
+            key: storage.get(key) for key in list(storage.keys())
+        }
+        assert [] == storage.add({})
+
+    def test_records_that_were_added_have_a_lifetime(self, storage: Storage) -> None:
+        """A lifetime of `add` counts for each record that it stores, and for no other."""
+        storage.set("there", b"payload")
+        storage.add({"there": b"new", "a": b"payload", "b": b"payload"}, self.second)
+        before = sorted(storage.keys())
+        self.tick(self.second)
+
+        assert (["a", "b", "there"], ["there"]) == (before, sorted(storage.keys()))
+
+    def test_add_takes_many_records(self, storage: Storage) -> None:
+        """Thousands of records with keys of any kind are stored by one call, in their order."""
+        records = {key: b"%d" % number for number, key in enumerate(HOSTILE_KEYS)}
+        records |= {f"key {number}": b"payload" for number in range(2_000)}
+
+        assert list(records) == storage.add(records)
+        assert records == {key: storage.get(key) for key in records}
+        assert len(records) == len(list(storage.keys()))
+
+    def test_threads_add_each_record_once(self, storage: Storage) -> None:
+        """Of threads that add the same keys at the same time, each key is stored by one."""
+        keys = [f"key {number}" for number in range(25)]
+
+        def add(name: str) -> list[str]:
+            added = []
+            for key in keys:
+                added += storage.add({key: name.encode()})
+            return added
+
+        added = in_threads([partial(add, name) for name in "abcd"])
+
+        assert sorted(keys) == sorted(key for some in added for key in some)
+        for name, some in zip("abcd", added, strict=True):
+            assert [name.encode()] * len(some) == [storage.get(key) for key in some]
 
     def test_close_may_be_repeated(self, storage: Storage) -> None:
         """`close` may be repeated, and the storage is a context manager that closes itself."""

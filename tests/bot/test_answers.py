@@ -232,7 +232,7 @@ class TestWhoseAnswer:
             desk.ask(pressed(GROUP).callback_query.message)
         assert ([], []) == (
             bot_api.calls_of("sendMessage"),
-            waiting_questions(desk.sessions._storage),
+            waiting_questions(desk.sessions._kind.storage),
         )
 
     def test_the_bot_does_not_ask_a_business_account_it_speaks_for(self, simple_host: Host) -> None:
@@ -296,7 +296,7 @@ class TestWhoseAnswer:
             desk.ask(getattr(update(kind, payload), kind))
         assert ([], []) == (
             bot_api.calls_of("sendMessage"),
-            waiting_questions(desk.sessions._storage),
+            waiting_questions(desk.sessions._kind.storage),
         )
 
 
@@ -316,7 +316,7 @@ class TestCommands:
         )
         host.deliver(said_in_group("ask me"), said_in_group("/help me"), said_in_group("Ada"))
         assert [("command", "/help me"), ("handler", "Ada")] == desk.heard
-        assert ([], []) == (host.raised, waiting_questions(desk.sessions._storage))
+        assert ([], []) == (host.raised, waiting_questions(desk.sessions._kind.storage))
 
     def test_the_command_of_another_does_not(self, simple_host: Host) -> None:
         """

@@ -135,7 +135,7 @@ class TestARestart:
         monkeypatch.setitem(globals(), "never_called", called.append)
         storage = MemoryStorage()
         desk = Desk(simple_host, storage)
-        forged = Sessions(storage=storage, prefix=f"ask:{BOT['id']}:")
+        forged = Sessions._in_room(f"@questions-{BOT['id']}:", storage=storage)
         with forged.open(ANNA_IN_GROUP) as question:
             question.step = name
         with caplog.at_level(logging.WARNING, "telesession"):
@@ -261,7 +261,7 @@ class TestAFailedRead:
         """
         storage = MemoryStorage()
         desk = Desk(simple_host, storage)
-        key = f"ask:{BOT['id']}:{ANNA_IN_GROUP}"
+        key = f"@questions-{BOT['id']}:{ANNA_IN_GROUP}"
         storage.set(key, b"damaged")
         simple_host.deliver(said_in_group("Ada"), said_in_group("Bob", BORIS))
         assert [DecodeError] == [type(error) for error in simple_host.raised]

@@ -116,7 +116,7 @@ class TestWhatIsSent:
         host.deliver(said_in_group("ask me"), said_in_group("what?"))
         assert [ApiTelegramException] == [type(error) for error in host.raised]
         assert [("handler", "what?")] == desk.heard
-        assert [] == waiting_questions(desk.sessions._storage)
+        assert [] == waiting_questions(desk.sessions._kind.storage)
 
     def test_it_waits_before_it_is_sent(self, simple_host: Host, bot_api: BotAPI) -> None:
         """
@@ -255,7 +255,7 @@ class TestTimeOut:
             ask(simple_host.bot, said_in_group("hi").message, "well?", desk.step, timeout=timeout)
         assert ([], []) == (
             bot_api.calls_of("sendMessage"),
-            waiting_questions(desk.sessions._storage),
+            waiting_questions(desk.sessions._kind.storage),
         )
 
 

@@ -279,7 +279,7 @@ class TestLikeTelebots:
     ) -> None:
         """A record goes with its state, inside of a block and outside."""
         states.set_state(CHAT, USER, "here")
-        assert ["state:::" + f":{CHAT}:{USER}"] == list(storage.keys())
+        assert ["@telebot-states::::" + f"{CHAT}:{USER}"] == list(storage.keys())
         states.delete_state(CHAT, USER)
         a_state_deleted_in_a_block(states)
         assert [] == list(storage.keys())

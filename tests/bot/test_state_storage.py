@@ -49,7 +49,7 @@ class TestInterface:
     def test_repr_shows_no_state(self, states_in_memory: SessionStateStorage) -> None:
         """Its text says where the states are, and nothing of what they are."""
         states_in_memory.set_state(CHAT, USER, "secret")
-        shown = "<SessionStateStorage 'state:' in <MemoryStorage in a dict>>"
+        shown = "<SessionStateStorage '@telebot-states:' in <MemoryStorage in a dict>>"
         assert (shown, shown) == (repr(states_in_memory), str(states_in_memory))
 
     @pytest.mark.parametrize(
@@ -61,7 +61,8 @@ class TestInterface:
             ({"lifetime": 0}, ValueError),
             ({"lifetime": "1"}, TypeError),
             ({"lock_timeout": -1}, ValueError),
-            ({"prefix": None}, TypeError),
+            ({"prefix": 5}, TypeError),
+            ({"prefix": "@states:"}, ValueError),
         ],
     )
     def test_wrong_options_are_refused_at_once(

@@ -62,7 +62,7 @@ def test_a_conflict_is_logged_and_loses_no_update(caplog: pytest.LogCaptureFixtu
     assert ([], ALL_OF_THEM, before) == (host.raised, got, payloads(storage))
     logged = [(record.name, record.levelno) for record in caplog.records]
     assert [("telesession", logging.ERROR)] == logged
-    for part in (OLD_KEY, NEW_KEY, "delete the one that shall go"):
+    for part in (OLD_KEY, NEW_KEY, "delete the one that you do not need"):
         assert part in caplog.text
     assert (False, False) == (SECRET in caplog.text, SECRET[::-1] in caplog.text)
 
@@ -109,7 +109,7 @@ def test_what_could_not_move_is_not_begun_anew(caplog: pytest.LogCaptureFixture)
     assert [logging.WARNING] == [record.levelno for record in caplog.records]
 
 
-@pytest.mark.parametrize("method", ["get", "set", "delete"])
+@pytest.mark.parametrize("method", ["get", "commit"])
 def test_a_storage_that_fails_is_logged_and_loses_no_update(
     method: str, caplog: pytest.LogCaptureFixture
 ) -> None:

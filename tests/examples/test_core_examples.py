@@ -9,6 +9,7 @@ import pytest
 
 from support.bots import Stage, Terminal
 from support.clocks import MICROSECOND, PATIENCE
+from telesession import StorageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -298,12 +299,83 @@ class TestForm:
         assert [] == stage.say(1, "/book", stage.api.group(-100))
 
 
+class TestTransfer:
+    example = "transfer"
+
+    def coins(self, stage: Stage, *users: int) -> list[int]:
+        wallets = stage.module.wallets
+        return [wallet.coins if (wallet := wallets.peek(user)) else 100 for user in users]
+
+    def test_coins_go_to_the_other_user(self, stage: Stage) -> None:
+        """Both users are told, and both have what they were told."""
+        told = stage.say(1, "/send 2 30")
+        assert told == [
+            "you sent 30 coins to user 2 and have 70",
+            "user 1 sent you 30 coins, and you have 130",
+        ]
+        assert ["you have 130 coins"] == stage.say(2, "/coins")
+        assert [70, 130] == self.coins(stage, 1, 2)
+
+    @pytest.mark.parametrize("text", ["/send 1 5", "/send 2", "/send 2 -5", "/send you 5"])
+    def test_an_order_that_makes_no_sense_is_explained(self, stage: Stage, text: str) -> None:
+        """Nothing goes to oneself, to nobody, or backwards."""
+        assert [stage.module.HELP] == stage.say(1, text)
+        assert [100, 100] == self.coins(stage, 1, 2)
+
+    def test_a_user_cannot_send_more_than_there_is(self, stage: Stage) -> None:
+        """A refused transfer changes neither session."""
+        assert ["you have only 100 coins"] == stage.say(1, "/send 2 101")
+        assert [100, 100] == self.coins(stage, 1, 2)
+
+    def test_users_who_pay_each_other_at_once_lose_nothing(self, stage: Stage) -> None:
+        """Transfers in both directions that arrive together are all done."""
+        for _ in range(10):
+            stage.user(1).send("/send 2 5")
+            stage.user(2).send("/send 1 3")
+        stage.polling.wait_idle(PATIENCE)
+        assert [80, 120] == self.coins(stage, 1, 2)
+
+
+class TestTickets:
+    example = "tickets"
+
+    def test_each_ticket_is_sold_once(self, stage: Stage) -> None:
+        """Tickets of users who buy at the same time have different numbers."""
+        for _ in range(5):
+            for user in (1, 2):
+                stage.user(user).send("/buy")
+        stage.polling.wait_idle(PATIENCE)
+        sold = [stage.module.buyers.peek(user).tickets for user in (1, 2)]
+        assert (5, 5, list(range(1, 11))) == (
+            len(sold[0]),
+            len(sold[1]),
+            sorted([*sold[0], *sold[1]]),
+        )
+
+    def test_a_number_is_told_only_after_it_is_saved(
+        self, stage: Stage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A save that fails sells no ticket and tells no number."""
+
+        def fail(*_: object) -> None:
+            raise StorageError("write", None, "the disk is full")
+
+        storage = stage.module.raffles._kind.storage
+        with monkeypatch.context() as patch:
+            patch.setattr(storage, "commit", fail)
+            assert ["sorry, that went wrong, and nothing was saved"] == stage.say(1, "/buy")
+            assert ["StorageError"] == [type(e).__name__ for e in stage.polling.exceptions]
+            stage.polling.exceptions.clear()
+        assert ["your ticket is number 1"] == stage.say(1, "/buy")
+        assert ["your tickets: 1"] == stage.say(1, "/tickets")
+
+
 class TestGroupGame:
     example = "group_game"
     score = "guesses in this round: {}; rounds before: {}; your wins: {}"
 
     def number(self, stage: Stage, group: Group) -> str:
-        return str(stage.module.games.peek(f"chat:{group.id}")["number"])
+        return str(stage.module.games.peek(f"chat:{group.id}").number)
 
     def test_the_group_plays_together(self, stage: Stage) -> None:
         """Guesses of everybody in a group count for the group, wins for the player."""

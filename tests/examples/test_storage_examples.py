@@ -24,7 +24,7 @@ import telesession
 from support.bots import ROOT, Stage, Terminal, on_stage
 from support.clocks import PATIENCE
 from support.servers import Server, patient_url
-from telesession import DecodeError, RedisStorage, Sessions
+from telesession import DecodeError, RedisStorage, Sessions, as_dict
 from telesession.testing import BotAPI
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class TestSQLiteBot:
         assert ["jam: 1, all: 1.30"] == stage.say(1, "1 jam")
         assert ["tea: 2, all: 2"] == stage.say(2, "2 tea")
         assert [stage.module.HELP] == stage.say(1, "tea")
-        assert {"tea": Decimal("0.30"), "jam": Decimal(1)} == stage.module.books.peek(1)["sums"]
+        assert {"tea": Decimal("0.30"), "jam": Decimal(1)} == stage.module.books.peek(1).sums
 
     def test_expenses_at_the_same_time_all_count(self, stage: Stage) -> None:
         """Messages of two users that arrive together are all added."""
@@ -114,7 +114,7 @@ class TestSQLiteBot:
             for user in (1, 2):
                 stage.user(user).send("1 tea")
         stage.polling.wait_idle(PATIENCE)
-        sums = [stage.module.books.peek(user)["sums"] for user in (1, 2)]
+        sums = [stage.module.books.peek(user).sums for user in (1, 2)]
         assert [{"tea": Decimal(10)}] * 2 == sums
 
     def test_another_process_finds_the_sums(self, tmp_path: Path) -> None:
@@ -161,7 +161,9 @@ class TestVersions:
         expected = "Ada, of the family Lovelace, born in 1815; visits: {}"
         assert [expected.format(1)] == stage.say(1, "/me")
         assert [expected.format(2)] == stage.say(1, "/me")
-        assert ["first_name", "last_name", "born", "visits"] == list(stage.module.people.peek(1))
+        assert ["first_name", "last_name", "born", "visits"] == list(
+            as_dict(stage.module.people.peek(1))
+        )
 
     def test_a_step_leaves_out_what_is_done(self, stage: Stage) -> None:
         """A record of the version between passes the second step only."""

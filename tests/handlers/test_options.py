@@ -53,4 +53,4 @@ def test_a_storage_must_be_an_instance_of_one(storage: Any, advice: str) -> None
 
 def test_a_storage_of_its_own_is_accepted() -> None:
     """The control: what is fine is not refused."""
-    assert isinstance(Sessions(storage=MemoryStorage())._storage, Storage)
+    assert isinstance(Sessions(storage=MemoryStorage())._kind.storage, Storage)

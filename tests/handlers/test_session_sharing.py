@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -93,13 +93,13 @@ def test_two_decorators_with_one_key_give_one_session_under_two_names(
     host: Host, storage: MemoryStorage
 ) -> None:
     """
-    Two decorators for the same storage and key give the same object, whose lock is taken once.
+    Two decorators for one storage, prefix and key give the same object, whose lock is taken once.
     """
     seen = []
 
     @host.bot.message_handler()
-    @Sessions(storage=storage, name="first", lock_timeout=0).with_session
-    @Sessions(storage=storage, name="second", lock_timeout=0).with_session
+    @Sessions(storage=storage, name="first", prefix="", lock_timeout=0).with_session
+    @Sessions(storage=storage, name="second", prefix="", lock_timeout=0).with_session
     def handle(message, first, second):
         seen.append(first is second)
         first.counter = 1
@@ -142,14 +142,13 @@ def test_a_handler_that_calls_another_shares_its_session(host: Host) -> None:
 
 
 @dataclass
-class Order:
-    items: list[str] = field(default_factory=list)
+class Order(Cart):
     note: str = ""
 
 
 def test_handlers_of_two_types_share_the_fields(host: Host, storage: MemoryStorage) -> None:
     """
-    Handlers that share a session but want different types have two views of the same fields.
+    Handlers that share a session but want a class and its subclass have views of the same fields.
     """
     seen = []
 

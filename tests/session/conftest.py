@@ -6,11 +6,23 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from support.servers import patient_url
 from support.sessions import LIFETIME, UPDATE, Change, Handle
-from support.storages import SpyStorage
-from telesession import MemoryStorage, Session, Sessions, with_session
+from support.storages import FiveMethods, SpyStorage
+from telesession import (
+    MemoryStorage,
+    RedisStorage,
+    Session,
+    Sessions,
+    SQLiteStorage,
+    Storage,
+    with_session,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from telebot import types
 
 
@@ -18,6 +30,25 @@ if TYPE_CHECKING:
 def storage() -> SpyStorage:
     """An empty storage in memory, which notes its calls."""
     return SpyStorage()
+
+
+@pytest.fixture(params=["memory", "five methods", "sqlite", "redis"])
+def each_storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
+    """An empty storage of each kind."""
+    with make_storage(request, tmp_path) as storage:
+        yield storage
+
+
+def make_storage(request: pytest.FixtureRequest, folder: Path) -> Storage:
+    """The storage that the parameter of a fixture names."""
+    if request.param == "memory":
+        return MemoryStorage()
+    if request.param == "five methods":
+        return FiveMethods()
+    if request.param == "sqlite":
+        return SQLiteStorage(folder / "sessions.db")
+    # The server is started only for tests that need it.
+    return RedisStorage(patient_url(request.getfixturevalue("server")))
 
 
 @pytest.fixture

@@ -62,9 +62,6 @@ def test_a_mapping_reads_right_whatever_its_fields_are_named(
     wrong = {}
     for name in ["other", *METHOD_NAMES]:
         fields = {"first": 1, name: ["value"], "last": 3}
-        # That one is another matter; see below.
-        if name == "keys" and make not in MAKERS[:2]:
-            continue
         actual = reading(make(clock, fields))
         if fields != actual:
             wrong[name] = actual
@@ -92,7 +89,7 @@ def test_an_expired_field_is_gone_beside_a_field_named_keys(
     assert expected == reading(make(clock, {"first": 1, "keys": 2}))
 
 
-@pytest.mark.parametrize("make", MAKERS[:2], ids=lambda make: make.__name__)
+@every_make
 def test_one_field_of_every_name_at_once(clock: FrozenDateTimeFactory, make: Make) -> None:
     """A session may have a field for each method there is, and every reading still works."""
     fields: dict[str, Any] = {name: [name] for name in METHOD_NAMES}

@@ -186,21 +186,17 @@ def test_failed_save_does_not_move_a_deadline(
 
 
 class _UnsureHold(Hold):
-    """Combines writes with the unlock, and fails to flush them before."""
+    """Fails to flush once."""
 
-    note: bytes | None = None
-
-    def set(self, payload: bytes, lifetime: float | None = None) -> None:
-        self.note = payload
+    __slots__ = ("failed",)
 
     def flush(self) -> None:
-        self.note = None
-        raise StorageError("write", self._key, "the server is down")
-
-    def __exit__(self, *exc: object) -> None:
-        if self.note is not None:
-            self._storage.set(self._key, self.note)
-        super().__exit__(None, None, None)
+        if hasattr(self, "failed"):
+            super().flush()
+        else:
+            self.take_note()
+            self.failed = True
+            raise StorageError("write", self.key, "the server is down")
 
 
 class _UnsureStorage(MemoryStorage):

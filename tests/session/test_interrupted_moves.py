@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING
 
 import pytest
 from cryptography.fernet import Fernet
 
 from support.sessions import set_fields
-from support.storages import FIELDS, SpyStorage, fields_by_key, payloads, record_of
+from support.storages import (
+    FIELDS,
+    SpyOfFiveMethods,
+    SpyStorage,
+    fields_by_key,
+    payloads,
+    record_of,
+)
 from telesession import (
     EncryptedCodec,
     JSONCodec,
@@ -21,73 +27,18 @@ from telesession import (
     StorageError,
     ttl,
 )
-from telesession.storage.base import Hold
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from freezegun.api import FrozenDateTimeFactory
 
 
-@pytest.mark.parametrize(
-    ("method", "left"), [("get", "1"), ("set", "1"), ("delete", "12")], ids=["get", "set", "delete"]
-)
-def test_a_move_that_failed_loses_nothing_and_is_ended_by_another(method: str, left: str) -> None:
-    """Whichever step fails, the session is there; between write and delete it is there twice."""
-    storage = SpyStorage()
-    sessions = Sessions(storage=storage)
-    set_fields(sessions, "1", **FIELDS)
-    storage.failures[method] = 1
-
-    with pytest.raises(StorageError, match="disk is full"):
-        sessions.move("1", "2")
-    between = fields_by_key(sessions)
-    moved = sessions.move("1", "2")
-
-    assert (dict.fromkeys(left, FIELDS), True, {"2": FIELDS}) == (
-        between,
-        moved,
-        fields_by_key(sessions),
-    )
-
-
-class LateHold(Hold):
-    """Exclusive use of a key whose writes take effect at `flush` or at its end, as on a server."""
-
-    def __init__(self, storage: Storage, key: str, timeout: float | None) -> None:
-        super().__init__(storage, key, timeout)
-        self._late: list[Callable[[], object]] = []
-
-    def set(self, payload: bytes, lifetime: float | None = None) -> None:
-        self._late.append(functools.partial(super().set, payload, lifetime))
-
-    def delete(self) -> bool:
-        self._late.append(super().delete)
-        return True
-
-    def flush(self) -> None:
-        while self._late:
-            self._late.pop(0)()
-
-    def __exit__(self, *error: object) -> None:
-        try:
-            self.flush()
-        finally:
-            super().__exit__(*error)
-
-
-class LateStorage(SpyStorage):
-    def hold(self, key: str, timeout: float | None = None) -> LateHold:
-        return LateHold(self, key, timeout)
-
-
-@pytest.mark.parametrize("method", ["set", "delete"])
+@pytest.mark.parametrize("method", ["get", "commit"])
 @pytest.mark.parametrize(("old", "new"), ["12", "21"])
-def test_nothing_is_deleted_before_the_write_has_taken_effect(
+def test_a_move_that_failed_changes_nothing_and_is_done_by_another(
     old: str, new: str, method: str
 ) -> None:
-    """A storage that writes at the end of a hold loses nothing either, whichever way it goes."""
-    storage = LateStorage()
+    """A move is one write: whichever step fails, the session is under its old key only."""
+    storage = SpyStorage()
     sessions = Sessions(storage=storage)
     set_fields(sessions, old, **FIELDS)
     storage.failures[method] = 1
@@ -97,7 +48,26 @@ def test_nothing_is_deleted_before_the_write_has_taken_effect(
     between = fields_by_key(sessions)
     moved = sessions.move(old, new)
 
-    left = old if method == "set" else "12"
+    assert ({old: FIELDS}, True, {new: FIELDS}) == (between, moved, fields_by_key(sessions))
+
+
+@pytest.mark.parametrize("method", ["get", "set", "delete"])
+@pytest.mark.parametrize(("old", "new"), ["12", "21"])
+def test_nothing_is_deleted_before_the_write_has_taken_effect(
+    old: str, new: str, method: str
+) -> None:
+    """Where records are written one after the other, a move that fails loses nothing either."""
+    storage = SpyOfFiveMethods()
+    sessions = Sessions(storage=storage)
+    set_fields(sessions, old, **FIELDS)
+    storage.failures[method] = 1
+
+    with pytest.raises(StorageError, match="disk is full"):
+        sessions.move(old, new)
+    between = fields_by_key(sessions)
+    moved = sessions.move(old, new)
+
+    left = "12" if method == "delete" else old
     assert (dict.fromkeys(left, FIELDS), True, {new: FIELDS}) == (
         between,
         moved,

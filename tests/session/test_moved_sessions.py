@@ -220,7 +220,7 @@ def test_a_move_to_another_session_is_refused(moved_storage: Storage) -> None:
     set_fields(sessions, "2", secret=SECRET)
     before = payloads(moved_storage)
 
-    with pytest.raises(SessionError, match=r"'shop:1' to 'shop:2'.*already.*delete") as caught:
+    with pytest.raises(SessionError, match=r"'1' to '2'.*already.*delete") as caught:
         sessions.move("1", "2")
 
     assert (SessionError, False) == (type(caught.value), SECRET in str(caught.value))
@@ -249,7 +249,10 @@ def test_a_damaged_record_is_not_moved(damaged: str, moved_storage: Storage) -> 
 def test_a_handler_cannot_move_what_it_has(opened: str, name: str, moved_storage: Storage) -> None:
     """In a handler that has one of the two: an error at once, which no time-out has to end."""
     sessions = Sessions(storage=moved_storage, lock_timeout=0)
-    others = {"one": sessions, "two": Sessions(storage=moved_storage, name="two", lock_timeout=0)}
+    others = {
+        "one": sessions,
+        "two": Sessions(storage=moved_storage, name="two", prefix="", lock_timeout=0),
+    }
     set_fields(sessions, "1", counter=1)
 
     with sessions.open(opened) as session:

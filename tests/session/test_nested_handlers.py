@@ -207,8 +207,8 @@ SEPARATE: dict[str, Callable[[], dict[str, Any]]] = {
 def test_handlers_for_different_sessions_do_not_share(
     storage: SpyStorage, handle: Handle, make_options: Any
 ) -> None:
-    """With another prefix, storage or key the inner handler has its own session and commits it."""
-    before = store_beginning(storage, beginning_fields)
+    """With another prefix, storage or key the inner handler has a session of its own."""
+    store_beginning(storage, beginning_fields)
     options = make_options()
 
     def outer(session: Session) -> None:
@@ -216,12 +216,28 @@ def test_handlers_for_different_sessions_do_not_share(
         assert False is handle(lambda inner: "counter" in inner, **options)
         handle(setting(counter=7), **options)
         assert 2 == session.counter
+
+    handle(outer)
+    assert 2 == stored_beginning(storage)["counter"]
+    assert {"counter": 7} == handle(as_dict, **options)
+
+
+@pytest.mark.parametrize("make_options", SEPARATE.values(), ids=SEPARATE)
+def test_an_inner_handler_with_another_session_is_part_of_the_outer(
+    storage: SpyStorage, handle: Handle, make_options: Any
+) -> None:
+    """If the outer handler raises, the session of the inner one is what it was, too."""
+    before = store_beginning(storage, beginning_fields)
+    options = make_options()
+
+    def outer(session: Session) -> None:
+        session.counter = 2
+        handle(setting(counter=7), **options)
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         handle(outer)
-    assert before == storage.get(KEY)
-    assert {"counter": 7} == handle(as_dict, **options)
+    assert (before, {}) == (storage.get(KEY), handle(as_dict, **options))
 
 
 @pytest.mark.parametrize("make_options", SEPARATE.values(), ids=SEPARATE)

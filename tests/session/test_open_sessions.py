@@ -1,4 +1,4 @@
-"""The list of the sessions that each thread has open."""
+"""The table of the units that threads have open."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import pytest
 
 from support.threads import start
-from telesession import EncodeError, MemoryStorage, SessionError, Sessions, StorageError
+from telesession import EncodeError, MemoryStorage, SessionError, Sessions, StorageError, unit
 
 
 class Broken(dict[str, bytes]):
@@ -53,13 +53,12 @@ def test_a_session_leaves_the_list_with_its_handler(
     raised = None
     try:
         with Sessions(storage=storage, **options).open(1) as session:
-            place = threading.get_ident(), "1"
-            assert [place] == list(storage._process.opened)
+            assert [threading.get_ident()] == list(unit._units)
             handle(session)
     except BaseException as exception:
         raised = type(exception)
 
-    assert (error, {}) == (raised, storage._process.opened)
+    assert (error, {}) == (raised, unit._units)
 
 
 def test_another_thread_ends_a_block() -> None:
@@ -68,4 +67,4 @@ def test_another_thread_ends_a_block() -> None:
     block = Sessions(storage=storage).open(1)
     block.__enter__()
     start(block.__exit__, None, None, None).join()
-    assert {} == storage._process.opened
+    assert ({}, 0) == (unit._units, len(storage._process.locks))

@@ -67,10 +67,10 @@ def test_repr_shows_key_and_names(clock: FrozenDateTimeFactory) -> None:
         expired = repr(session)
         session.clear()
         empty = repr(session)
-    assert "<Session 'shop-anna': name, code, items>" == live
-    assert "<Session 'shop-anna': name, items>" == expired
-    assert "<Session 'shop-anna': no fields>" == empty
-    assert "<Session 'shop-anna' (closed): no fields>" == repr(session)
+    assert "<Session 'anna': name, code, items>" == live
+    assert "<Session 'anna': name, items>" == expired
+    assert "<Session 'anna': no fields>" == empty
+    assert "<Session 'anna' (closed): no fields>" == repr(session)
 
 
 @settings(max_examples=examples(40), deadline=None)
@@ -170,8 +170,8 @@ def load_damaged(value: str, damage: Callable[[bytes], bytes]) -> None:
 def lock_twice(value: str) -> None:
     """Wait in vain for a session that somebody holds."""
     storage = MemoryStorage()
-    Sessions(initial={"text": value}, storage=storage).open(1).__enter__()
-    with storage.hold("1", 0):
+    sessions = Sessions(initial={"text": value}, storage=storage)
+    with sessions.open(1), storage.hold("1", 0):
         pass
 
 

@@ -59,8 +59,8 @@ def test_as_dict_has_the_live_fields_only(clock: FrozenDateTimeFactory) -> None:
     assert ({"a": 1, "code": "1234"}, {"a": 1}) == (before, as_dict(session))
 
 
-def test_session_key_is_the_storage_key(storage: MemoryStorage) -> None:
-    """`session_key` gives the storage key that the session was loaded from, prefix included."""
+def test_session_key_is_the_key_that_open_takes(storage: MemoryStorage) -> None:
+    """`session_key` gives the key as `Sessions.open` takes it, without the prefix."""
 
     @with_session(storage=storage, prefix="shop-")
     def handler(message: types.Message, session: Session) -> str:
@@ -68,7 +68,7 @@ def test_session_key_is_the_storage_key(storage: MemoryStorage) -> None:
         return session_key(session)
 
     key = handler(message_of(ANNA))
-    assert (f"shop-{ANNA['id']}", [key]) == (key, list(storage.keys()))
+    assert (str(ANNA["id"]), [f"shop-{key}"]) == (key, list(storage.keys()))
 
 
 @pytest.mark.parametrize("function", [as_dict, save, forget, session_key])
@@ -108,17 +108,19 @@ def test_a_mark_is_unwrapped_however_it_comes(
     assert (("1234", "1234", "1234", 10), False) == (live, "code" in session)
 
 
+def opened(initial: Any) -> Session:
+    """A session that was made from `initial`, after its block."""
+    with Sessions(initial=initial, storage=MemoryStorage()).open(1) as session:
+        return session
+
+
 MARKED: dict[str, Callable[[Any], Session]] = {
     "mapping": lambda mark: Session({"code": mark}),
     "pairs": lambda mark: Session([("code", mark)]),
     "keyword": lambda mark: Session(code=mark),
     "fromkeys": lambda mark: Session.fromkeys(["code"], mark),
-    "initial": lambda mark: (
-        Sessions(initial={"code": mark}, storage=MemoryStorage()).open(1).__enter__()
-    ),
-    "initial callable": lambda mark: (
-        Sessions(initial=lambda: {"code": mark}, storage=MemoryStorage()).open(1).__enter__()
-    ),
+    "initial": lambda mark: opened({"code": mark}),
+    "initial callable": lambda mark: opened(lambda: {"code": mark}),
 }
 
 

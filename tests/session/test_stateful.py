@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +26,9 @@ from hypothesis.stateful import (
 
 from support.clocks import monotonic
 from support.servers import FrozenRedisStorage
+from support.storages import FiveMethods
 from telesession import (
+    LockTimeoutError,
     MemoryStorage,
     Session,
     SessionClosedError,
@@ -33,15 +36,19 @@ from telesession import (
     Storage,
     as_dict,
     forget,
+    on_commit,
     save,
     session_key,
     ttl,
     ttl_left,
+    unit,
 )
 from telesession.storage.sqlite import SQLiteStorage
 
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
+
+    from telesession.storage.base import Change, Hold
 
 
 FOR_AGES = 10.0**9
@@ -145,9 +152,8 @@ class Model:
         found = self.records.get(key)
         return found if found is not None and now < found.end else None
 
-    def load(self, key: str, now: float) -> Work:
+    def load(self, record: Record | None, now: float) -> Work:
         """What a handler gets: the stored fields that are live, or what `initial` gives."""
-        record = self.record(key, now)
         if record is None:
             work = Work({}, {}, None)
             self.initial(work, now)
@@ -156,8 +162,8 @@ class Model:
         work.known = copy.deepcopy(work.fields)
         return work
 
-    def commit(self, key: str, work: Work, now: float) -> None:
-        record = work.commit(now, self.lifetime)
+    def commit(self, key: str, work: Work | None, now: float) -> None:
+        record = None if work is None else work.commit(now, self.lifetime)
         if record is None:
             self.records.pop(key, None)
         else:
@@ -174,9 +180,41 @@ class Model:
         }
 
 
+@dataclass
+class Side:
+    """Sessions of one kind, and their model."""
+
+    sessions: Sessions[Session]
+    storage: Storage
+    model: Model
+    commit_on_error: bool = False
+
+
+@dataclass
+class UnitModel:
+    """
+    What the unit of a handler has done so far.
+
+    Attributes:
+        works: Its sessions, open and closed; `None` for one that it has deleted.
+        locked: The records as they were when they were locked, or saved since.
+        opened: The sessions that a block has open.
+        calls: The calls of `on_commit`.
+        closed: The session of the block that was left last.
+    """
+
+    works: dict[Place, Work | None] = field(default_factory=dict)
+    locked: dict[Place, Record | None] = field(default_factory=dict)
+    opened: dict[Place, tuple[Session, Work]] = field(default_factory=dict)
+    calls: list[int] = field(default_factory=list)
+    closed: tuple[Session, Work] = field(init=False)
+
+
 # What handlers do.
 
-KEYS = ["1", "chat:1"]
+# The number of a side, and a key of it. The first two sides are in one storage.
+Place = tuple[int, str]
+PLACES: list[Place] = [(0, "1"), (0, "chat:1"), (1, "1"), (2, "1")]
 # Two are names of methods of a dict, and all of them also appear inside values.
 NAMES = ["a", "log", "items", "keys"]
 VALUES = [0, 1, "a", [], ["log", "a"], {}, {"items": 0, "a": "keys"}]
@@ -195,9 +233,28 @@ STEPS = [
     *READS * 6,
     *[("save",), ("clear",), ("forget",), ("raise",)] * 3,
 ]
-ONE_STEP = st.sampled_from(STEPS)
-NESTED_CALL = st.tuples(st.just("call"), st.sampled_from(KEYS), st.lists(ONE_STEP, max_size=3))
-HANDLERS = st.lists(st.one_of(ONE_STEP, ONE_STEP, ONE_STEP, NESTED_CALL), max_size=8)
+UNIT_STEPS = [("tell",), ("tell",), *(("drop", place) for place in PLACES), ("raise",)]
+WAYS = ["caught", "caught", "passed on", "independent"]
+
+
+def random_step(rng: random.Random, depth: int) -> tuple[Any, ...]:
+    """A step of a handler, which may be a call with steps of its own."""
+    roll = rng.random()
+    if depth and roll < 0.4:
+        steps = [random_step(rng, depth - 1) for _ in range(rng.randrange(5))]
+        return "call", rng.choice(PLACES), rng.choice(WAYS), steps
+    return rng.choice(UNIT_STEPS if roll < 0.6 else STEPS)
+
+
+RANDOM = random.Random(1)
+TABLE = [*STEPS, *(random_step(RANDOM, 3) for _ in range(600))]
+
+
+def step_at(number: int) -> tuple[Any, ...]:
+    return TABLE[number]
+
+
+HANDLERS = st.lists(st.integers(0, len(TABLE) - 1).map(step_at), max_size=8)
 READERS = st.lists(st.sampled_from(READS), max_size=3)
 
 
@@ -210,47 +267,44 @@ class Machine(RuleBasedStateMachine):
     Does everything twice, to sessions and to the model, and compares.
 
     Args:
-        sessions: What is tried.
-        storage: Their storage.
-        writes: How often the store was written so far.
-        model: What is right.
-        clock: Drives the time of both.
+        sides: What is tried. The first two are in one storage.
+        writes: How often the store of that storage was written so far.
+        clock: The time.
     """
 
     def __init__(
         self,
-        sessions: Sessions[Session],
-        storage: Storage,
+        sides: list[Side],
         writes: Callable[[], int],
-        model: Model,
         clock: FrozenDateTimeFactory | None,
     ) -> None:
         super().__init__()
-        self.sessions = sessions
-        self.storage = storage
+        self.sides = sides
         self.writes = writes
-        self.model = model
         self.clock = clock
-        self.open: dict[str, tuple[Session, Work]] = {}
-        self.handle = sessions.with_session(lambda update, use, session: use(session))
+        # The units of the thread, the innermost one last.
+        self.units: list[UnitModel] = []
+        self.told: list[int] = []
+        self.expected_calls: list[int] = []
+        self.numbers = itertools.count()
+        self.handlers = [
+            side.sessions.with_session(lambda update, use, session: use(session)) for side in sides
+        ]
 
-    @rule(key=st.sampled_from(KEYS), steps=HANDLERS)
-    def update_arrives(self, key: str, steps: list[tuple[Any, ...]]) -> None:
+    @rule(place=st.sampled_from(PLACES), steps=HANDLERS)
+    def update_arrives(self, place: Place, steps: list[tuple[Any, ...]]) -> None:
+        side, key = place
         update = SimpleNamespace(from_user=SimpleNamespace(id=key))
-        self.use(key, steps, lambda use: self.handle(update, use))
+        self.use(place, steps, lambda use: self.handlers[side](update, use))
 
-    @rule(key=st.sampled_from(KEYS), steps=HANDLERS)
-    def session_is_opened(self, key: str, steps: list[tuple[Any, ...]]) -> None:
-        def run(use: Callable[[Session], None]) -> None:
-            with self.sessions.open(key) as session:
-                use(session)
+    @rule(place=st.sampled_from(PLACES), steps=HANDLERS)
+    def session_is_opened(self, place: Place, steps: list[tuple[Any, ...]]) -> None:
+        self.open(place, steps)
 
-        self.use(key, steps, run)
-
-    @rule(key=st.sampled_from(KEYS), steps=READERS)
-    def update_only_reads(self, key: str, steps: list[tuple[Any, ...]]) -> None:
-        record, before = self.model.record(key, time.monotonic()), self.writes()
-        self.session_is_opened(key, steps)
+    @rule(place=st.sampled_from(PLACES), steps=READERS)
+    def update_only_reads(self, place: Place, steps: list[tuple[Any, ...]]) -> None:
+        record, before = self.record(place), self.writes()
+        self.session_is_opened(place, steps)
         # Unless it was new, or was over in the middle of the handler.
         if record is not None and time.monotonic() < record.end:
             assert before == self.writes()
@@ -259,56 +313,123 @@ class Machine(RuleBasedStateMachine):
     def time_passes(self, seconds: int) -> None:
         self.clock.tick(seconds)
 
-    @rule(key=st.sampled_from(KEYS))
-    def session_is_deleted(self, key: str) -> None:
-        existed = self.model.record(key, time.monotonic()) is not None
-        self.model.records.pop(key, None)
-        assert existed == self.sessions.delete(key)
+    @rule(place=st.sampled_from(PLACES))
+    def session_is_deleted(self, place: Place) -> None:
+        side, key = place
+        existed = self.record(place) is not None
+        self.sides[side].model.records.pop(key, None)
+        assert existed == self.sides[side].sessions.delete(key)
 
     @invariant()
     def peek_shows_what_was_saved(self) -> None:
         now = time.monotonic()
-        for key in KEYS:
-            assert self.model.peek(key, now) == self.sessions.peek(key)
+        for side, key in PLACES:
+            assert self.sides[side].model.peek(key, now) == self.sides[side].sessions.peek(key)
 
     @invariant()
     def keys_lists_what_is_stored(self) -> None:
         now = time.monotonic()
-        live = [key for key in self.model.records if self.model.record(key, now) is not None]
-        assert sorted(live) == sorted(self.sessions.keys())
+        for side in self.sides:
+            live = [key for key in side.model.records if side.model.record(key, now) is not None]
+            assert sorted(live) == sorted(side.sessions.keys())
 
     @invariant()
     def no_lock_is_left(self) -> None:
-        assert 0 == len(self.storage._process.locks)
+        assert [0] * len(self.sides) == [len(side.storage._process.locks) for side in self.sides]
+
+    @invariant()
+    def calls_are_made_in_order(self) -> None:
+        assert self.expected_calls == self.told
+
+    def record(self, place: Place) -> Record | None:
+        side, key = place
+        return self.sides[side].model.record(key, time.monotonic())
+
+    def open(self, place: Place, steps: list[tuple[Any, ...]], **options: bool) -> bool:
+        """Use a session by `open`, and say whether that raised."""
+        side, key = place
+
+        def run(use: Callable[[Session], None]) -> None:
+            with self.sides[side].sessions.open(key, **options) as session:
+                use(session)
+
+        return self.use(place, steps, run, **options)
 
     def use(
         self,
-        key: str,
+        place: Place,
         steps: list[tuple[Any, ...]],
         run: Callable[[Callable[[Session], None]], None],
-    ) -> None:
-        """One use of a session; inside another of the same key, both are of one session."""
-        if key in self.open:
-            run(lambda session: self.run_steps(key, session, steps))
-            return
-        work = self.model.load(key, time.monotonic())
-        before = self.writes()
+        independent: bool = False,
+    ) -> bool:
+        """One block, which is a unit of its own if it is not inside another one."""
+        joins = bool(self.units) and not independent
+        if joins and place in self.units[-1].locked:
+            return self.use_inside(place, steps, run)
+        if self.is_locked(place):
+            # A unit around it has the lock, and nobody waits here.
+            with pytest.raises(LockTimeoutError):
+                run(lambda _: None)
+            return False
+        if joins:
+            return self.use_inside(place, steps, run)
+        unit, before = UnitModel(), self.writes()
+        self.units.append(unit)
+        raised = self.use_inside(place, steps, run)
+        self.units.pop()
+        for (side, key), work in unit.works.items():
+            if not raised or self.sides[side].commit_on_error:
+                self.sides[side].model.commit(key, work, time.monotonic())
+        # Only now, because the commit renews lifetimes of nested changes.
+        self.check_closed(*unit.closed)
+        if not {"call", "save", "drop"} & {step[0] for step in steps}:
+            most_writes = 0 if raised and not self.sides[place[0]].commit_on_error else 1
+            assert self.writes() - before <= most_writes
+        self.expected_calls += unit.calls
+        self.calls_are_made_in_order()
+        return raised
+
+    def use_inside(
+        self,
+        place: Place,
+        steps: list[tuple[Any, ...]],
+        run: Callable[[Callable[[Session], None]], None],
+    ) -> bool:
+        """One block of a unit, which is undone by itself if it raises."""
+        unit, was_open = self.units[-1], place in self.units[-1].opened
+        works, calls = dict(unit.works), len(unit.calls)
+        work = unit.works.get(place) or self.load(place)
 
         def body(session: Session) -> None:
-            self.open[key] = session, work
-            self.run_steps(key, session, steps)
+            if not was_open:
+                unit.opened[place] = session, work
+                unit.works[place] = work
+            self.run_steps(place, session, steps)
 
         try:
             run(body)
         except Boom:
-            most_writes = 0
+            raised = True
+            kept = [one for one in unit.works if self.sides[one[0]].commit_on_error]
+            works = {one: one_work for one, one_work in works.items() if one not in kept}
+            unit.works = {**works, **{one: unit.works[one] for one in kept}}
+            del unit.calls[calls:]
         else:
-            most_writes = 1
-            self.model.commit(key, work, time.monotonic())
-        session, _ = self.open.pop(key)
-        self.check_closed(session, work)
-        if not {"call", "save"} & {step[0] for step in steps}:
-            assert self.writes() - before <= most_writes
+            raised = False
+        if not was_open:
+            unit.closed = unit.opened.pop(place)
+            if unit.opened:
+                self.check_closed(*unit.closed)
+        return raised
+
+    def load(self, place: Place) -> Work:
+        """The session of a key that the unit has not opened yet, or has deleted."""
+        unit, model = self.units[-1], self.sides[place[0]].model
+        record = unit.locked.setdefault(place, self.record(place))
+        return model.load(None if place in unit.works else record, time.monotonic())
+
+    def is_locked(self, place: Place) -> bool:
+        return any(place in unit.locked for unit in self.units)
 
     def check_closed(self, session: Session, work: Work) -> None:
         """After its handler a session can be read, and not be changed."""
@@ -316,14 +437,14 @@ class Machine(RuleBasedStateMachine):
         with pytest.raises(SessionClosedError):
             session["a"] = 1
 
-    def run_steps(self, key: str, session: Session, steps: list[tuple[Any, ...]]) -> None:
+    def run_steps(self, place: Place, session: Session, steps: list[tuple[Any, ...]]) -> None:
         """Does what a handler does, to the session and to the model."""
-        expected, work = self.open[key]
+        expected, work = self.units[-1].opened[place]
         assert session is expected
-        assert key == session_key(session)
+        assert place[1] == session_key(session)
         self.compare(session, work)
         for name, *arguments in steps:
-            getattr(self, f"do_{name}")(key, session, work, *arguments)
+            getattr(self, f"do_{name}")(place, session, work, *arguments)
             self.compare(session, work)
 
     def compare(self, session: Session, work: Work) -> None:
@@ -341,13 +462,13 @@ class Machine(RuleBasedStateMachine):
             if name in live:
                 assert live[name] == session[name] == getattr(session, name)
 
-    def do_read(self, key: str, session: Session, work: Work) -> None:
+    def do_read(self, place: Place, session: Session, work: Work) -> None:
         self.compare(session, work)
 
-    def do_wait(self, key: str, session: Session, work: Work, seconds: int) -> None:
+    def do_wait(self, place: Place, session: Session, work: Work, seconds: int) -> None:
         self.clock.tick(seconds)
 
-    def do_assign(self, key: str, session: Session, work: Work, *what: Any) -> None:
+    def do_assign(self, place: Place, session: Session, work: Work, *what: Any) -> None:
         name, value, how = what
         if how == "attribute":
             setattr(session, name, copy.deepcopy(value))
@@ -357,12 +478,12 @@ class Machine(RuleBasedStateMachine):
             session.update({name: copy.deepcopy(value)})
         work.assign(name, copy.deepcopy(value), time.monotonic())
 
-    def do_mark(self, key: str, session: Session, work: Work, *what: Any) -> None:
+    def do_mark(self, place: Place, session: Session, work: Work, *what: Any) -> None:
         name, value, lifetime = what
         setattr(session, name, ttl(copy.deepcopy(value), lifetime))
         work.mark(name, copy.deepcopy(value), lifetime, time.monotonic())
 
-    def do_nested(self, key: str, session: Session, work: Work, name: str) -> None:
+    def do_nested(self, place: Place, session: Session, work: Work, name: str) -> None:
         for values in (session, work.live(time.monotonic())):
             value = dict(values).get(name)
             if isinstance(value, list):
@@ -370,7 +491,7 @@ class Machine(RuleBasedStateMachine):
             elif isinstance(value, dict):
                 value["x"] = value.get("x", 0) + 1
 
-    def do_delete(self, key: str, session: Session, work: Work, name: str, how: str) -> None:
+    def do_delete(self, place: Place, session: Session, work: Work, name: str, how: str) -> None:
         delete: dict[str, tuple[Callable[[], object], type[Exception]]] = {
             "attribute": (lambda: delattr(session, name), AttributeError),
             "item": (lambda: session.__delitem__(name), KeyError),
@@ -384,36 +505,70 @@ class Machine(RuleBasedStateMachine):
             with pytest.raises(complaint):
                 act()
 
-    def do_setdefault(self, key: str, session: Session, work: Work, name: str, value: Any) -> None:
+    def do_setdefault(
+        self, place: Place, session: Session, work: Work, name: str, value: Any
+    ) -> None:
         live = work.live(time.monotonic())
         assert live.get(name, value) == session.setdefault(name, copy.deepcopy(value))
         if name not in live:
             work.assign(name, copy.deepcopy(value), time.monotonic())
 
-    def do_clear(self, key: str, session: Session, work: Work) -> None:
+    def do_clear(self, place: Place, session: Session, work: Work) -> None:
         session.clear()
         work.fields.clear()
         work.marks.clear()
 
-    def do_save(self, key: str, session: Session, work: Work) -> None:
+    def do_save(self, place: Place, session: Session, work: Work) -> None:
         # What to save of a session that is to be deleted, the design does not say.
         if work.forgotten:
             return
+        side, key = place
         save(session)
-        self.model.commit(key, work, time.monotonic())
+        self.sides[side].model.commit(key, work, time.monotonic())
+        self.units[-1].locked[place] = copy.deepcopy(self.sides[side].model.records.get(key))
         self.peek_shows_what_was_saved()
 
-    def do_forget(self, key: str, session: Session, work: Work) -> None:
+    def do_forget(self, place: Place, session: Session, work: Work) -> None:
         forget(session)
         work.forgotten = True
         self.peek_shows_what_was_saved()
 
-    def do_raise(self, key: str, session: Session, work: Work) -> None:
+    def do_raise(self, place: Place, session: Session, work: Work) -> None:
         raise Boom
 
-    def do_call(self, key: str, session: Session, work: Work, *what: Any) -> None:
-        other, steps = what
-        self.session_is_opened(other, steps)
+    def do_tell(self, place: Place, session: Session, work: Work) -> None:
+        number = next(self.numbers)
+        on_commit(self.told.append, number)
+        self.units[-1].calls.append(number)
+        self.calls_are_made_in_order()
+
+    def do_drop(self, place: Place, session: Session, work: Work, other: Place) -> None:
+        unit, (side, key) = self.units[-1], other
+        delete = self.sides[side].sessions.delete
+        if other not in unit.locked and self.is_locked(other):
+            with pytest.raises(LockTimeoutError):
+                delete(key)
+            return
+        if other in unit.opened:
+            # The same as `forget`.
+            unit.opened[other][1].forgotten = True
+            existed = self.record(other) is not None
+        else:
+            if other in unit.works:
+                closed = unit.works[other]
+                existed = bool(closed and not closed.forgotten and closed.live(time.monotonic()))
+            else:
+                existed = unit.locked.setdefault(other, self.record(other)) is not None
+            unit.works[other] = None
+        assert existed == delete(key)
+        self.peek_shows_what_was_saved()
+
+    def do_call(self, place: Place, session: Session, work: Work, *what: Any) -> None:
+        other, way, steps = what
+        raised = self.open(other, steps, **{"independent": True} if way == "independent" else {})
+        self.peek_shows_what_was_saved()
+        if raised and way == "passed on":
+            raise Boom
 
 
 # What it is run on.
@@ -462,16 +617,31 @@ def machine_over(
     make_storage: Callable[[Any], MemoryStorage] = MemoryStorage,
 ) -> Callable[[], Machine]:
     """Gives a machine with a new store whenever it is called."""
-    given, modelled = INITIALS[initial]
 
     def make() -> Machine:
         store = make_store()
-        storage = make_storage(store)
-        sessions = Sessions(storage=storage, initial=given, lifetime=lifetime, lock_timeout=0)
-        model = Model(modelled, math.inf if lifetime is None else lifetime)
-        return Machine(sessions, storage, lambda: store.writes, model, clock)
+        sides = make_sides(make_storage(store), lifetime, initial)
+        return Machine(sides, lambda: store.writes, clock)
 
     return make
+
+
+def make_sides(storage: Storage, lifetime: float | None, initial: str) -> list[Side]:
+    """Two kinds of sessions in one storage, of which one commits on errors, and one in another."""
+    given, modelled = INITIALS[initial]
+
+    def make_side(storage: Storage, **options: Any) -> Side:
+        sessions = Sessions(
+            storage=storage, initial=given, lifetime=lifetime, lock_timeout=0, **options
+        )
+        model = Model(modelled, math.inf if lifetime is None else lifetime)
+        return Side(sessions, storage, model, options.get("commit_on_error", False))
+
+    return [
+        make_side(storage, prefix="one:"),
+        make_side(storage, prefix="other:", commit_on_error=True),
+        make_side(FiveMethods()),
+    ]
 
 
 @pytest.mark.parametrize("examples", [8, pytest.param(30, marks=pytest.mark.long)])
@@ -491,33 +661,13 @@ def test_any_sequence_of_handlers_agrees_with_the_model(
 
 
 class CountsWrites:
-    """A storage that counts the holds and flushes in which a session was written."""
+    """A storage that counts the writes of its commits."""
 
     writes = 0
 
-    def hold(self, key: str, timeout: float | None = None) -> Any:
-        return CountingHold(self, super().hold(key, timeout))
-
-
-class CountingHold:
-    """A hold that counts its writes, and leaves everything else as it is."""
-
-    def __init__(self, storage: CountsWrites, held: Any) -> None:
-        self.storage, self.held = storage, held
-
-    def __enter__(self) -> Any:
-        self.held.__enter__()
-        return self
-
-    def __exit__(self, *error: object) -> Any:
-        return self.held.__exit__(*error)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.held, name)
-
-    def set(self, payload: bytes, lifetime: float | None = None) -> None:
-        self.storage.writes += 1
-        self.held.set(payload, lifetime)
+    def commit(self, holds: Sequence[Hold], also: Sequence[Change] = ()) -> None:
+        self.writes += sum(hold.note is not None and hold.note.action == "set" for hold in holds)
+        super().commit(holds, also)  # type: ignore[misc]
 
 
 class CountingFile(CountsWrites, SQLiteStorage):
@@ -562,13 +712,10 @@ def test_any_sequence_of_handlers_agrees_with_the_model_where_sessions_last(
     clock: FrozenDateTimeFactory,
 ) -> None:
     """Sessions in a file and on a server are what those in memory are, whatever handlers do."""
-    given, modelled = INITIALS[initial]
 
     def make() -> Machine:
         storage = make_durable()
-        sessions = Sessions(storage=storage, initial=given, lifetime=lifetime, lock_timeout=0)
-        model = Model(modelled, math.inf if lifetime is None else lifetime)
-        return Machine(sessions, storage, lambda: storage.writes, model, clock)
+        return Machine(make_sides(storage, lifetime, initial), lambda: storage.writes, clock)
 
     run_state_machine_as_test(make, settings=settings(CI, max_examples=examples))
 
@@ -625,6 +772,33 @@ def test_the_machine_notices_a_broken_storage(
 ) -> None:
     """The control: sequences as random as these find what a storage does wrong."""
     machine = machine_over(make_store, clock, 7, "empty", make_storage)
+
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(
+            machine, settings=settings(CI, phases=[Phase.generate], max_examples=2_000)
+        )
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "broken"),
+    [
+        (unit.Block, "_undo", lambda block, kept: None),
+        (unit, "_kept", lambda entries, error: list(entries)),
+        (unit, "_kept", lambda entries, error: [] if error else list(entries)),
+        (unit, "_call", lambda calls: None),
+    ],
+    ids=["undoes-no-block", "saves-after-errors", "never-commits-on-error", "calls-nothing"],
+)
+def test_the_machine_notices_a_broken_unit(
+    owner: Any,
+    name: str,
+    broken: Callable[..., Any],
+    clock: FrozenDateTimeFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The control: sequences as random as these find what a unit does wrong."""
+    monkeypatch.setattr(owner, name, broken)
+    machine = machine_over(counting(dict), clock)
 
     with pytest.raises(AssertionError):
         run_state_machine_as_test(

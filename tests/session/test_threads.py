@@ -23,6 +23,7 @@ from support.storages import UnlockedStorage
 from support.threads import Waits
 from support.updates import GROUP, OTHER_GROUP, TOKEN, message, private, user
 from telesession import (
+    DeadlockError,
     LockTimeoutError,
     MemoryStorage,
     Session,
@@ -289,10 +290,11 @@ def test_two_stacked_sessions_count_exactly(
 ) -> None:
     """Two stacked decorators with two names give two sessions: the user's and the chat's."""
     groups = (GROUP["id"], OTHER_GROUP["id"])
+    options: Any = {"initial": {"counter": 0}, "storage": storage, "prefix": ""}
 
     @bot.message_handler()
-    @with_session(initial={"counter": 0}, storage=storage, name="of_user")
-    @with_session(initial={"counter": 0}, storage=storage, name="of_chat", get_storage_key=by_chat)
+    @with_session(name="of_user", **options)
+    @with_session(name="of_chat", get_storage_key=by_chat, **options)
     def handler(message: types.Message, of_user: Session, of_chat: Session) -> None:
         user_read, chat_read = of_user.counter, of_chat.counter
         give_way()
@@ -448,39 +450,51 @@ def test_handler_that_gives_up_waiting_changes_nothing(
     assert ({"11": 2}, 1, 0) == (counters(storage), len(bot.raised), locks_kept(storage))
 
 
-def test_two_sessions_taken_in_opposite_orders_end_in_a_timeout_not_in_a_deadlock(
+def test_two_handlers_that_open_each_others_session_end_at_once(
     bot: BusyBot, storage: MemoryStorage
 ) -> None:
-    """Of two handlers that wait for each other's session one gives up, and the other goes on."""
+    """Of two handlers that wait for each other's session one fails at once; the other goes on."""
+    sessions = Sessions(initial={"counter": 0}, storage=storage, lock_timeout=PATIENCE)
     both_hold_one = threading.Barrier(2)
-    key_of = {11: "11", 22: "22"}
 
-    def other_key(message: types.Message) -> str:
+    @bot.message_handler()
+    @sessions.with_session
+    def handler(message: types.Message, session: Session) -> None:
+        session.counter += 1
         both_hold_one.wait(PATIENCE)
-        return key_of[33 - message.from_user.id]
+        with sessions.open(33 - message.from_user.id) as other:
+            other.counter += 1
 
-    def handler(message: types.Message, mine: Session, others: Session) -> None:
-        mine.counter += 1
-        others.counter += 1
-
-    initial = {"counter": 0}
-    patient, impatient = (
-        with_session(initial=initial, storage=storage, name="mine", lock_timeout=timeout)(
-            with_session(
-                initial=initial,
-                storage=storage,
-                name="others",
-                lock_timeout=timeout,
-                get_storage_key=other_key,
-            )(handler)
-        )
-        for timeout in (PATIENCE, 0.01)
-    )
-    bot.register_message_handler(patient, func=lambda message: message.from_user.id == 11)
-    bot.register_message_handler(impatient, func=lambda message: message.from_user.id == 22)
     bot.run(in_turn((11, 22), 2))
-    assert [(LockTimeoutError, "11")] == [(type(error), error.key) for error in bot.raised]
+    (error,) = bot.raised
+    assert (DeadlockError, {"11", "22"}) == (type(error), set(error.keys))
     assert ({"11": 1, "22": 1}, 0) == (counters(storage), locks_kept(storage))
+
+
+def test_stacked_sessions_in_opposite_orders_wait_in_one_order(
+    bot: BusyBot, storage: MemoryStorage
+) -> None:
+    """Two stacked decorators lock in one order, whichever of them is above."""
+    options: Any = {"initial": {"counter": 0}, "storage": storage, "prefix": ""}
+    mine = Sessions(name="mine", lock_timeout=PATIENCE, **options)
+    others = Sessions(
+        name="others",
+        lock_timeout=PATIENCE,
+        get_storage_key=lambda message: 33 - message.from_user.id,
+        **options,
+    )
+
+    @bot.message_handler()
+    @mine.with_session
+    @others.with_session
+    def handler(message: types.Message, mine: Session, others: Session) -> None:
+        read = mine.counter, others.counter
+        give_way()
+        mine.counter, others.counter = read[0] + 1, read[1] + 1
+
+    bot.run(in_turn((11, 22), 200))
+    assert ([], {"11": 200, "22": 200}) == (bot.raised, counters(storage))
+    assert 0 == locks_kept(storage)
 
 
 # A bot that polls

@@ -45,12 +45,12 @@ def run(body: str, fork: str, control: str = "", **parts: str) -> list[str]:
 # A storage whose records would be shared by processes, and which says what a hold does to them.
 SHARED = """
 class NotedHold(Hold):
-    def set(self, payload, lifetime=None):
-        say("writes")
+    def flush(self):
+        if self.take_note() is not None:
+            say("writes")
 
     def _leave(self):
         say("unlocks")
-        super()._leave()
 
 class Shared(Storage):
     def get(self, key): return None
@@ -144,9 +144,9 @@ with sessions.open(1) as outer:
         with sessions.open(1) as session:
             say(session.n)
             session.n = 3
-        say(sessions.peek(1))
+        say(dict(sessions.peek(1)))
         os._exit(0)
-say(sessions.peek(1))
+say(dict(sessions.peek(1)))
 os._exit(0)
 """
 
@@ -186,3 +186,32 @@ def test_a_thread_of_the_parent_blocks_no_child(fork: str) -> None:
     """Locks of a storage that processes share are free in a child, also if C code forked it."""
     printed = run(SHARED + HELD, fork, reset="", storage="Shared()")
     assert ["child unlocks", "child held None", "parent busy None"] == printed
+
+
+WAITING = """
+import threading
+from telesession import locks
+from telesession.locks import LockTable
+
+table, asked = LockTable(), threading.Event()
+thread = threading.Thread(target=table.acquire, args=("key",))
+thread.start()
+thread.join()
+# What another thread of the parent would leave that waits, or looks for circles, at the fork.
+waits = locks._waits.get(locks._Waits)
+waits._waits[threading.get_ident()] = table, "key"
+waits._mutex.acquire()
+if not fork():
+    role = "child"
+    try:
+        table.acquire("key", 0.01)
+    except SessionError as error:
+        say(type(error).__name__, len(locks._waits.get(locks._Waits)._waits))
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("fork", FORKS)
+def test_a_child_has_a_table_of_waits_of_its_own(fork: str) -> None:
+    """A wait in a child looks for circles among its own threads, and hangs on no lock."""
+    assert ["child LockTimeoutError 0"] == run(WAITING, fork)

@@ -39,10 +39,10 @@ def test_hold_keeps_the_same_and_other_threads_out(storage: Storage) -> None:
 @pytest.mark.parametrize("timeout", [0, 0.001])
 def test_hold_times_out_on_entering(storage: Storage, timeout: float) -> None:
     """A key that stays busy is a LockTimeoutError with key and seconds, and nothing is held."""
-    with storage.hold("anna"):
+    with OtherThread() as other, storage.hold("anna"):
         late = storage.hold("anna", timeout)
         with pytest.raises(LockTimeoutError) as caught:
-            late.__enter__()
+            other.call(late.__enter__)
         assert ("anna", timeout) == (caught.value.key, caught.value.seconds)
     assert (False, 0) == (is_held(storage, "anna"), locks_kept(storage))
 
@@ -84,15 +84,34 @@ def test_hold_interrupted_while_waiting_holds_nothing(storage: Storage, waits: W
 
 
 def test_hold_reads_and_writes_the_held_key(storage: Storage) -> None:
-    """What hold gives does to the held key what the storage's methods do to any."""
+    """A hold shows its own writes at once, and does them at `flush` or at the end."""
     with storage.hold("anna") as held:
         assert (None, False, False) == (held.get(), held.touch(9), held.delete())
         held.set(b"one")
+        assert (b"one", None, None) == (held.get(), storage.get("anna"), storage.get("boris"))
+        held.flush()
         assert (b"one", b"one", None) == (held.get(), storage.get("anna"), storage.get("boris"))
         assert True is held.touch(9)
         held.set(b"two", 9)
-        assert b"two" == storage.get("anna")
-        assert (True, False, None) == (held.delete(), held.delete(), storage.get("anna"))
+        assert (b"two", b"one") == (held.get(), storage.get("anna"))
+        held.flush()
+        assert (True, False, b"two") == (held.delete(), held.delete(), storage.get("anna"))
+    assert None is storage.get("anna")
+
+
+def test_hold_drops_its_writes_if_its_block_raises(storage: Storage) -> None:
+    """A noted write is dropped if the block raises; one that was flushed stays."""
+
+    def use() -> None:
+        with storage.hold("anna") as held:
+            held.set(b"flushed")
+            held.flush()
+            held.set(b"dropped")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        use()
+    assert b"flushed" == storage.get("anna")
 
 
 def test_storages_do_not_share_locks() -> None:

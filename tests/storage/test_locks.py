@@ -324,9 +324,13 @@ def test_timeout_says_which_key_and_how_long(timeout: float) -> None:
     """LockTimeoutError carries the key and the seconds that were waited for it."""
     table = LockTable()
     table.acquire("anna")
-    with pytest.raises(LockTimeoutError) as caught:
-        table.acquire("anna", timeout)
-    assert ("anna", timeout) == (caught.value.key, caught.value.seconds)
+    with OtherThread() as other, pytest.raises(LockTimeoutError) as caught:
+        other.call(table.acquire, "anna", timeout)
+    assert (LockTimeoutError, "anna", timeout) == (
+        type(caught.value),
+        caught.value.key,
+        caught.value.seconds,
+    )
 
 
 @pytest.mark.parametrize("timeout", [0, 0.001])
@@ -470,7 +474,6 @@ def test_interrupted_waiter_does_not_give_away_what_another_one_holds(waits: Wai
 def test_signal_interrupts_a_wait_and_leaves_nothing_behind(waits: Waits) -> None:
     """Ctrl+C ends a wait for ever in the main thread, and the lock table forgets the waiter."""
     table = LockTable()
-    table.acquire("anna")
     interrupted = threading.Event()
 
     def interrupt_once(number: int, frame: object) -> None:
@@ -491,6 +494,8 @@ def test_signal_interrupts_a_wait_and_leaves_nothing_behind(waits: Waits) -> Non
     former = signal.signal(signal.SIGINT, interrupt_once)
     try:
         with OtherThread() as keyboard:
+            # A thread that waits for a lock of its own would get a DeadlockError.
+            keyboard.call(table.acquire, "anna")
             pressing = keyboard.submit(press_until_heard)
             with pytest.raises(KeyboardInterrupt):
                 table.acquire("anna")

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from support.clocks import PATIENCE
-from support.processes import KEYS, make_sessions, open_storage, run
+from support.processes import (
+    COINS,
+    KEYS,
+    USERS,
+    make_purses,
+    make_sessions,
+    open_storage,
+    run,
+)
 from support.servers import FrozenRedisStorage, patient_url
 from telesession import Storage, ttl, ttl_left
 
@@ -72,6 +81,39 @@ def test_killed_processes_lose_nothing_that_they_have_acknowledged(place: str, k
     assert 0 <= min(extra.values())
     # Each thread that died may have written what it had no time to report.
     assert sum(extra.values()) <= 2 * outcome["died"]
+
+
+def coins(place: str) -> dict[str, int]:
+    """The saved coins of all users."""
+    with open_storage(place) as storage:
+        purses = make_purses(storage)
+        return {key: purses.peek(key)["coins"] for key in sorted(purses.keys())}
+
+
+@pytest.mark.parametrize("times", [12, pytest.param(200, marks=pytest.mark.long)])
+def test_processes_lose_no_coin(place: str, times: int) -> None:
+    """Transfers among 6 users by 2 threads in each of 4 processes are done once or undone."""
+    outcome = run("transfers", place, 4, 2, times)
+    expected = Counter({str(user): COINS for user in range(USERS)})
+    expected.update(outcome["got"])
+
+    assert ([0] * 4, dict(expected)) == (outcome["exit codes"], coins(place))
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(40, marks=pytest.mark.long)])
+def test_killed_processes_lose_no_coin(place: str, kills: int) -> None:
+    """However many processes are killed in their transfers, the sum of all coins stays."""
+    outcome = run("kill_transfers", place, kills, 1)
+
+    assert (True, 0) == (outcome["done"] > 0, outcome["ended"])
+    assert (USERS, USERS * COINS) == (len(coins(place)), sum(coins(place).values()))
+
+
+def test_control_a_kill_tears_the_halves_of_a_transfer(place: str) -> None:
+    """Where each half is a unit of its own, a process that is killed in between loses a coin."""
+    run("die_between_halves", place)
+
+    assert USERS * COINS - 1 == sum(coins(place).values())
 
 
 def test_every_ttl_state_survives_a_restart(place: str) -> None:

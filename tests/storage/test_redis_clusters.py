@@ -97,4 +97,4 @@ def test_all_keys_of_a_session_are_in_one_slot(key: str, prefix: str) -> None:
     with RedisStorage("redis://nowhere", prefix=f"{prefix}:") as storage:
         hold = storage.hold(key)
 
-    assert 1 == len({key_slot(name) for name in hold._names})
+    assert 1 == len({key_slot(name) for name in hold.names})

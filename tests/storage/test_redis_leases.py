@@ -174,7 +174,7 @@ def test_a_late_holder_leaves_the_lock_of_the_next_alone(
             admin.delete("{telesession:42}:lock")
             holding.enter_context(other.hold("42")).set(b"next")
             admin.persist("{telesession:42}:lock")
-            storage._server.renew([(held._token, b"{telesession:42}:lock")])
+            storage._server.renew([(held.token, b"{telesession:42}:lock")])
             held.set(b"late")
             if flush:
                 held.flush()

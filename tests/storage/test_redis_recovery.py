@@ -159,7 +159,7 @@ def test_an_old_lock_of_the_same_process_does_not_take_over_a_newer(
         answer = server.run(ACQUIRE, "lock", "42", 4, *names[:4], late, b"", server.lease, 0)
         held.set(b"payload")
 
-    assert [0, 0, held._token] == answer[:3]
+    assert [0, 0, held.token] == answer[:3]
     assert b"payload" == storage.get("42")
 
 
@@ -367,7 +367,7 @@ def test_a_commit_is_recognised_by_its_own_number(storage: RedisStorage) -> None
     server, names = storage._server, storage._server.names("42")
 
     def commit(number: int, payload: bytes) -> int:
-        args = (held._token, server.owner.name, number, server.lease, "", "", "set", "", payload)
+        args = (server.owner.name, number, server.lease, "", "", 1, held.token, "set", "", payload)
         answer: int = server.run_commit(COMMIT, "write", "42", 5, *names, *args)
         return answer
 
@@ -375,4 +375,4 @@ def test_a_commit_is_recognised_by_its_own_number(storage: RedisStorage) -> None
         seen = [commit(*each) for each in ((100, b"first"), (100, b"again"), (101, b"second"))]
         payload = storage.get("42")
 
-    assert ([1, 1, 1], b"second") == (seen, payload)
+    assert ([0, 0, 0], b"second") == (seen, payload)

@@ -244,7 +244,7 @@ def test_storages_of_one_process_exclude_each_other(storage: SQLiteStorage, path
             with storage.hold("42"):
                 busy = try_hold(second, "42")
                 waiting.enter_context(began(wait))
-                wait_until(lambda: second._process.locks._waiters["42"])
+                wait_until(lambda: second._process.locks._queues.get("42"))
             with storage.hold("42", PATIENCE):
                 order.append("storage")
 
@@ -276,7 +276,7 @@ def test_a_wait_is_over_with_its_time_out(
         locks = storage._process.locks
         locks.acquire("42")
         with began(wait) as waiter:
-            wait_until(lambda: locks._waiters["42"])
+            wait_until(lambda: locks._queues.get("42"))
             clock.tick(1000 - seconds)
             locks.release("42")
             waiter.result(PATIENCE)

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.clocks import PATIENCE
-from telesession.storage.base import Hold
+from telesession.storage.base import Change, Hold
 from telesession.testing.storage_suite import StorageSuite
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from freezegun.api import FrozenDateTimeFactory
 
     from telesession import (
         Storage,
     )
-from support.storages import FiveMethods, FrozenClockSuite, deadline_in
+from support.storages import FiveMethods, FrozenClockSuite, UnlockedHold, deadline_in
 
 
 class EndsPayloadsAtNul(FiveMethods):
@@ -281,6 +281,146 @@ class FlushesNothing(FiveMethods):
         return WritesAtTheEndOnly(self, key, timeout)
 
 
+class CommitsTheFirstHold(FiveMethods):
+    def commit(self, holds: Sequence[Hold], also: Sequence[Change] = ()) -> None:
+        super().commit(holds[:1], also)
+
+
+class CommitsAtTheEndOnly(FiveMethods):
+    def commit(self, holds: Sequence[Hold], also: Sequence[Change] = ()) -> None:
+        super().commit([], also)
+
+
+class FreesBeforeItWrites(FiveMethods):
+    def __init__(self) -> None:
+        super().__init__()
+        self.all_have_read = threading.Barrier(4, timeout=PATIENCE)
+
+    @contextmanager
+    def hold(self, key: str, timeout: float | None = None) -> Iterator[Any]:
+        yield UnlockedHold(self, key, timeout)
+
+    def get(self, key: str) -> bytes | None:
+        payload = super().get(key)
+        if payload == b"0" and key == "a":
+            self.all_have_read.wait()
+        return payload
+
+
+class CommitsTwice(FiveMethods):
+    def commit(self, holds: Sequence[Hold], also: Sequence[Change] = ()) -> None:
+        notes = [hold.note for hold in holds]
+        super().commit(holds, also)
+        for hold, note in zip(holds, notes, strict=True):
+            hold.note = note
+
+
+class CommitsWhatWasRead(FiveMethods):
+    def commit(self, holds: Sequence[Hold], also: Sequence[Change] = ()) -> None:
+        for hold in holds:
+            if hold.note is None and (payload := hold.get()) is not None:
+                hold.set(payload)
+        super().commit(holds, also)
+
+
+class CommitsForEver(FiveMethods):
+    def commit(self, holds: Sequence[Hold], also: Sequence[Change] = ()) -> None:
+        for hold in holds:
+            if hold.note is not None:
+                hold.note = hold.note._replace(action="set", lifetime=None)
+        super().commit(holds, [change._replace(lifetime=None) for change in also])
+
+
+class CommitsTouchesOnly(FiveMethods):
+    def commit(self, holds: Sequence[Hold], also: Sequence[Change] = ()) -> None:
+        for hold in holds:
+            if hold.note is not None and hold.note.action == "touch":
+                self.touch(hold.key, hold.note.lifetime)
+                hold.take_note()
+        super().commit(holds, also)
+
+
+class ChangesNothingElse(FiveMethods):
+    def commit(self, holds: Sequence[Hold], also: Sequence[Change] = ()) -> None:
+        super().commit(holds)
+
+
+class ExpectsNothing(FiveMethods):
+    def commit(self, holds: Sequence[Hold], also: Sequence[Change] = ()) -> None:
+        super().commit(holds, [change._replace(expected=self.get(change.key)) for change in also])
+
+
+class ExpectsLast(FiveMethods):
+    def commit(self, holds: Sequence[Hold], also: Sequence[Change] = ()) -> None:
+        super().commit(holds)
+        super().commit([], also)
+
+
+class ExpectsOneByOne(FiveMethods):
+    def commit(self, holds: Sequence[Hold], also: Sequence[Change] = ()) -> None:
+        for change in also:
+            super().commit([], [change])
+        super().commit(holds)
+
+
+class TakesNothingForEmpty(FiveMethods):
+    def commit(self, holds: Sequence[Hold], also: Sequence[Change] = ()) -> None:
+        super().commit(
+            holds, [change._replace(expected=change.expected or None) for change in also]
+        )
+
+
+class AddsInTheirPlace(FiveMethods):
+    def add(self, records: Mapping[str, bytes], lifetime: float | None = None) -> list[str]:
+        added = super().add(records, lifetime)
+        for key, payload in records.items():
+            self.set(key, payload, lifetime)
+        return added
+
+
+class AddsWhereNothingExpired(FiveMethods):
+    def add(self, records: Mapping[str, bytes], lifetime: float | None = None) -> list[str]:
+        return super().add({k: v for k, v in records.items() if k not in self.records}, lifetime)
+
+
+class AddsForEver(FiveMethods):
+    def add(self, records: Mapping[str, bytes], lifetime: float | None = None) -> list[str]:
+        return super().add(records)
+
+
+class AddsInAnyOrder(FiveMethods):
+    def add(self, records: Mapping[str, bytes], lifetime: float | None = None) -> list[str]:
+        return sorted(super().add(records, lifetime))
+
+
+class AddsAThousand(FiveMethods):
+    def add(self, records: Mapping[str, bytes], lifetime: float | None = None) -> list[str]:
+        return super().add(dict(list(records.items())[:1_000]), lifetime)
+
+
+class AddsWithoutALock(FiveMethods):
+    def __init__(self) -> None:
+        super().__init__()
+        self.all_have_looked = threading.Barrier(4, timeout=PATIENCE)
+
+    def add(self, records: Mapping[str, bytes], lifetime: float | None = None) -> list[str]:
+        added = [key for key in records if not self.has(key)]
+        self.all_have_looked.wait()
+        for key in added:
+            self.set(key, records[key], lifetime)
+        return added
+
+
+class WrittenAnyway(Hold):
+    def __exit__(self, *_: object) -> None:
+        super().__exit__(None, None, None)
+
+
+class WritesAfterErrors(FiveMethods):
+    def hold(self, key: str, timeout: float | None = None) -> Any:
+        return WrittenAnyway(self, key, timeout)
+
+
 class ClosesOnce(FiveMethods):
     def close(self) -> None:
         del self.records
@@ -291,7 +431,10 @@ class EntersAsSomethingElse(FiveMethods):
         return FiveMethods()
 
 
-CAUGHT: list[tuple[str, type[FiveMethods], type[Exception]]] = [
+# The exception of a `pytest.raises` in which nothing was raised.
+Failed = pytest.fail.Exception
+
+CAUGHT: list[tuple[str, type[FiveMethods], type[BaseException]]] = [
     ("test_get_gives_the_bytes_that_were_set", EndsPayloadsAtNul, AssertionError),
     ("test_get_gives_none_for_whatever_is_not_there", GivesWhatHasExpired, AssertionError),
     ("test_a_record_expires_at_the_end_of_its_lifetime", ExpiresLate, AssertionError),
@@ -320,9 +463,28 @@ CAUGHT: list[tuple[str, type[FiveMethods], type[Exception]]] = [
     ("test_a_wait_for_a_busy_key_ends_with_its_timeout", HoldsByThread, TimeoutError),
     ("test_waiters_get_a_key_in_the_order_of_their_arrival", ServesTheLastFirst, AssertionError),
     ("test_an_exception_releases_a_held_key", HoldsByThread, TimeoutError),
+    ("test_a_hold_whose_block_raises_writes_nothing", WritesAfterErrors, AssertionError),
     ("test_a_hold_reads_and_writes_its_key", ForgetsTheLastWriteOfAHold, AssertionError),
     ("test_what_a_hold_wrote_is_seen_by_others_at_flush", FlushesNothing, AssertionError),
     ("test_a_lifetime_that_a_hold_gave_ends", HoldsNothing, AssertionError),
+    ("test_a_commit_does_what_its_holds_have_noted", CommitsTheFirstHold, AssertionError),
+    ("test_a_commit_does_what_its_holds_have_noted", CommitsAtTheEndOnly, AssertionError),
+    ("test_after_a_commit_its_holds_are_left_as_usual", CommitsTwice, AssertionError),
+    ("test_a_commit_holds_its_keys_until_it_has_written", FreesBeforeItWrites, AssertionError),
+    ("test_a_commit_may_have_nothing_to_write", CommitsWhatWasRead, AssertionError),
+    ("test_lifetimes_of_a_commit_end", CommitsForEver, AssertionError),
+    ("test_a_commit_renews_a_record_that_has_just_expired", CommitsTouchesOnly, AssertionError),
+    ("test_a_commit_changes_other_keys", ChangesNothingElse, AssertionError),
+    ("test_a_change_of_another_record_writes_nothing", ExpectsNothing, Failed),
+    ("test_a_change_of_another_record_writes_nothing", ExpectsLast, AssertionError),
+    ("test_a_change_of_another_record_writes_nothing", ExpectsOneByOne, AssertionError),
+    ("test_a_change_of_another_record_writes_nothing", TakesNothingForEmpty, Failed),
+    ("test_add_stores_records_that_are_not_there", AddsInTheirPlace, AssertionError),
+    ("test_add_stores_records_that_are_not_there", AddsWhereNothingExpired, AssertionError),
+    ("test_records_that_were_added_have_a_lifetime", AddsForEver, AssertionError),
+    ("test_add_takes_many_records", AddsAThousand, AssertionError),
+    ("test_add_takes_many_records", AddsInAnyOrder, AssertionError),
+    ("test_threads_add_each_record_once", AddsWithoutALock, AssertionError),
     ("test_close_may_be_repeated", ClosesOnce, AttributeError),
     ("test_close_may_be_repeated", EntersAsSomethingElse, AssertionError),
 ]
@@ -335,7 +497,7 @@ CAUGHT: list[tuple[str, type[FiveMethods], type[Exception]]] = [
 def test_the_suite_catches_a_broken_storage(
     promise: str,
     broken: Callable[[], Storage],
-    complaint: type[Exception],
+    complaint: type[BaseException],
     clock: FrozenDateTimeFactory,
 ) -> None:
     """A storage that breaks one promise fails the test of the suite that states it."""

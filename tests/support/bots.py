@@ -38,6 +38,7 @@ from telesession import (
     SessionStateStorage,
     Storage,
     ask,
+    sessions as sessions_module,
     use_questions,
 )
 from telesession.bot.workers import stop_workers
@@ -201,8 +202,8 @@ def load(name: str) -> Any:
 
 
 def forget_sessions() -> None:
-    """Empty the storage that all decorators share which name none."""
-    shared = Sessions()
+    """Empty the storage that all decorators share which name none, in all its rooms."""
+    shared = sessions_module._default_storage
     for key in list(shared.keys()):
         shared.delete(key)
 
@@ -304,7 +305,7 @@ class Desk:
 
 def waiting_questions(storage: Storage) -> list[str]:
     """The senders and chats that questions wait for."""
-    return sorted(Sessions(storage=storage, prefix=f"ask:{BOT['id']}:").keys())
+    return sorted(Sessions._in_room(f"@questions-{BOT['id']}:", storage=storage).keys())
 
 
 class Refusal(Exception):

@@ -16,7 +16,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing import Barrier
 from pathlib import Path
 from typing import Any
@@ -115,6 +115,9 @@ class LocksAlone:
 
     def hold(self, key: str, timeout: float | None = None) -> Any:
         return Hold(self, key, timeout)
+
+    # The commit of a storage with locks asks its own holds for them.
+    commit = Storage.commit
 
 
 def open_storage(place: str, kind: str = "exclusive", **options: Any) -> Storage:
@@ -317,6 +320,138 @@ def hold(path: str) -> dict[str, Any]:
     except StorageError as error:
         return {"outcome": "refused", "key": error.key, "error": str(error)}
     return {"outcome": "written"}
+
+
+USERS = 6
+COINS = 100
+
+
+class Refused(Exception):
+    """Raised in the middle of a transfer."""
+
+
+def make_purses(storage: Storage, lock_timeout: float = PATIENCE) -> Sessions[Any]:
+    """Sessions that begin with coins."""
+    return Sessions(initial=lambda: {"coins": COINS}, storage=storage, lock_timeout=lock_timeout)
+
+
+def transfer(patient: Sessions[Any], hasty: Sessions[Any], rng: random.Random) -> Counter[int]:
+    """
+    Move coins between two users in one of two ways, or refuse to in the middle.
+
+    Returns:
+        The coins that each user has got, or given as a negative number.
+
+    Raises:
+        LockTimeoutError: Both sessions were opened one inside the other, in a circle of waits.
+    """
+    giver, taker = rng.sample(range(USERS), 2)
+    coins, is_refused = rng.randrange(1, 10), rng.random() < 0.25
+    with suppress(Refused), ExitStack() as stack:
+        # Circles are rare in the second way, because each ends by a time-out.
+        if rng.random() < 0.85:
+            gives, takes = stack.enter_context(patient.open(giver, taker))
+        else:
+            gives = stack.enter_context(hasty.open(giver))
+            takes = stack.enter_context(hasty.open(taker))
+        gives.coins -= coins
+        if is_refused:
+            raise Refused
+        takes.coins += coins
+    return Counter() if is_refused else Counter({giver: -coins, taker: coins})
+
+
+def transfers(place: str, processes: str, threads: str, times: str) -> dict[str, Any]:
+    """Move coins in all threads of all processes at once, and say what each user has got."""
+    reading, writing = os.pipe()
+
+    def work(process: int) -> None:
+        with open_storage(place) as storage:
+            patient, hasty = make_purses(storage), make_purses(storage, lock_timeout=0.5)
+
+            def move(thread: int) -> None:
+                rng, got = random.Random(f"{process} {thread}"), Counter[int]()
+                for _ in range(int(times)):
+                    before = rng.getstate()
+                    while True:
+                        try:
+                            got.update(transfer(patient, hasty, rng))
+                            break
+                        except LockTimeoutError:
+                            # It has changed nothing, and is sent again.
+                            rng.setstate(before)
+                os.write(writing, f"{json.dumps(got)}\n".encode())
+
+            run_threads(int(threads), move)
+
+    codes = run_together(int(processes), work)
+    os.close(writing)
+    total = Counter[str]()
+    with os.fdopen(reading) as lines:
+        for line in lines:
+            total.update(json.loads(line))
+    return {"exit codes": codes, "got": total}
+
+
+def transfer_for_ever(place: str, lease: float, writing: int) -> None:
+    """Move coins in two threads, and report each transfer."""
+    storage = open_storage(place, **({"lease": lease} if "://" in place else {}))
+    patient, hasty = make_purses(storage), make_purses(storage, lock_timeout=0.5)
+
+    def move(thread: int) -> None:
+        rng = random.Random(f"{os.getpid()} {thread}")
+        while True:
+            # A machine that lets a process wait for longer than a lease takes its session away.
+            with suppress(LockTimeoutError, LockLostError):
+                transfer(patient, hasty, rng)
+                os.write(writing, b".")
+
+    try:
+        run_threads(2, move)
+    finally:
+        os.write(writing, b"!")
+
+
+def kill_transfers(place: str, kills: str, lease: str) -> dict[str, Any]:
+    """Kill processes while they move coins, and say how much they had reported."""
+    rng, reported = random.Random(1), Counter[str]()
+    reading, writing = os.pipe()
+
+    def start() -> int:
+        return fork(lambda: transfer_for_ever(place, float(lease), writing))
+
+    with open_storage(place) as storage, make_purses(storage).open_all(range(USERS)):
+        pass
+    workers = [start() for _ in range(4)]
+    for _ in range(int(kills)):
+        for _ in range(rng.randrange(1, 60)):
+            reported.update(os.read(reading, 1).decode())
+        victim = rng.randrange(len(workers))
+        os.kill(workers[victim], signal.SIGKILL)
+        os.waitpid(workers[victim], 0)
+        workers[victim] = start()
+    for worker in workers:
+        os.kill(worker, signal.SIGKILL)
+        os.waitpid(worker, 0)
+    os.close(writing)
+    while rest := os.read(reading, 4096):
+        reported.update(rest.decode())
+    return {"done": reported["."], "ended": reported["!"]}
+
+
+def die_between_halves(place: str) -> dict[str, Any]:
+    """The control: a transfer whose halves are units of their own, killed between them."""
+
+    def work() -> None:
+        purses = make_purses(open_storage(place))
+        with purses.open(0) as session:
+            session.coins -= 1
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with open_storage(place) as storage, make_purses(storage).open_all(range(USERS)):
+        pass
+    os.waitpid(fork(work), 0)
+    return {}
 
 
 def leave(place: str) -> dict[str, Any]:

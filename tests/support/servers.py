@@ -377,6 +377,10 @@ class Ageing:
             yield passed
 
 
+# The actions of the script for commits that are followed by a lifetime.
+_WRITES = ("set", "touch", "keep")
+
+
 class FrozenRedisServer(RedisServer):
     """
     A server for which it is as late as a test's clock says.
@@ -400,14 +404,14 @@ class FrozenRedisServer(RedisServer):
         return super().command(action, key, *_slowed(args, "PX"), **options)
 
     def run(self, script: Script, action: str, key: str | None, *args: object) -> Any:
-        answer = super().run(self._told(script), action, key, *_slowed(args, "set", "touch"))
+        answer = super().run(self._told(script), action, key, *_slowed(args, *_WRITES))
         if script is ACQUIRE and answer[0] and answer[2] >= 0:
             answer[2] = self._left(args[1]) / 1000
         return answer
 
     def run_commit(self, script: Script, action: str, key: str, *args: object) -> Any:
         told = self._told(script)
-        return super().run_commit(told, action, key, *_slowed(args, "set", "touch"))
+        return super().run_commit(told, action, key, *_slowed(args, *_WRITES))
 
     def now(self) -> float:
         return self._clock().replace(tzinfo=UTC).timestamp()

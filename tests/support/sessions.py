@@ -335,11 +335,9 @@ class GiftCart(Cart):
 
 
 @dataclass
-class Basket:
-    """Another session that shows some of the fields of a `Cart`."""
+class Basket(GiftCart):
+    """Another view of the fields of a `Cart`."""
 
-    items: list[Item] = field(default_factory=list)
-    color: Color = Color.RED
     coupon: str = ""
 
 

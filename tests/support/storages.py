@@ -6,9 +6,9 @@ import math
 import threading
 import time
 from collections import Counter, UserDict
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 from cryptography.fernet import Fernet
@@ -27,11 +27,11 @@ from telesession import (
     Storage,
     StorageError,
 )
-from telesession.storage.base import Hold
+from telesession.storage.base import Change, Hold
 from telesession.testing.storage_suite import FOR_AGES, StorageSuite
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -79,24 +79,25 @@ class SpyStore(UserDict[str, bytes]):
             raise OSError(f"cannot {operation}")
 
 
-class SpyStorage(MemoryStorage):
+class Spy:
     """
-    A storage in memory that counts its calls, lists its writes, and fails if told to.
+    The first base class of a storage that counts its calls, lists its writes, and fails if told to.
 
     `calls` has the number of calls by the name of the method, `writes` the names of the methods
     that change a record, in the order of their calls. `failures` has, by the name of a method,
-    how many of its next calls raise a `StorageError`.
+    how many of its next calls raise a `StorageError`. A commit of several writes, which a
+    `MemoryStorage` does without these methods, is a call of `commit`.
     """
 
-    def __init__(self, store: Any = None) -> None:
-        super().__init__(store)
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
         self.calls: Counter[str] = Counter()
         self.writes: list[str] = []
         self.failures: Counter[str] = Counter()
 
     def get(self, key: str) -> bytes | None:
         self._note("get", key)
-        return super().get(key)
+        return super().get(key)  # type: ignore[misc, no-any-return]
 
     def set(self, key: str, payload: bytes, lifetime: float | None = None) -> None:
         self._note_write("set", key)
@@ -114,6 +115,14 @@ class SpyStorage(MemoryStorage):
         self._note("hold", key)
         return super().hold(key, timeout)
 
+    def commit(self, holds: Sequence[Hold], also: Sequence[Change] = ()) -> None:
+        noted = [hold.note.action for hold in holds if hold.note is not None]
+        if len(noted) + len(also) > 1:
+            self._note("commit", holds[0].key)
+            if isinstance(self, MemoryStorage):
+                self.writes += noted
+        super().commit(holds, also)
+
     def _note_write(self, method: str, key: str) -> None:
         self.writes.append(method)
         self._note(method, key)
@@ -125,11 +134,31 @@ class SpyStorage(MemoryStorage):
             raise StorageError(method, key, "the disk is full")
 
 
+class SpyStorage(Spy, MemoryStorage):
+    """A storage in memory that is a spy."""
+
+
+class UnlockedHold(Hold):
+    """A hold that takes no lock."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self.flush()
+
+
 class WithoutLocks:
     """The control of exclusive use, as a first base class: a hold keeps no other thread out."""
 
     def hold(self, key: str, timeout: float | None = None) -> AbstractContextManager[Hold]:
-        return nullcontext(Hold(self, key, timeout))  # type: ignore[arg-type]
+        return UnlockedHold(self, key, timeout)  # type: ignore[arg-type]
+
+    # The commit of a storage with locks asks its own holds for them.
+    commit = Storage.commit
 
 
 class UnlockedStorage(WithoutLocks, MemoryStorage):
@@ -200,6 +229,10 @@ class FiveMethods(Storage):
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         return iter([key for key in list(self.records) if key.startswith(prefix) and self.has(key)])
+
+
+class SpyOfFiveMethods(Spy, FiveMethods):
+    """A custom storage that is a spy, and commits one record after the other."""
 
 
 def deadline_in(lifetime: float | None) -> float:

@@ -43,6 +43,9 @@ class Unlocked(SQLiteStorage):
     def hold(self, key: str, timeout: float | None = None) -> AbstractContextManager[Hold]:  # type: ignore[override]
         return nullcontext(Hold(self, key, timeout))
 
+    # The commit of a storage with locks asks its own holds for them.
+    commit = Storage.commit
+
 
 def note(name: str, line: object = "") -> None:
     """Add a line to a file, in one call, so that lines of several processes do not mix."""
@@ -112,7 +115,7 @@ def make_bots() -> dict[str, TeleBot]:
     telebot.logger.disabled = True
     storages: dict[str, Callable[[], Storage]] = {
         "memory": MemoryStorage,
-        "default": lambda: Sessions()._storage,
+        "default": lambda: Sessions()._kind.storage,
         "sqlite": lambda: SQLiteStorage(FOLDER / "bot.db"),
         "redis": lambda: RedisStorage(SERVER, prefix=f"{FOLDER.name}:"),
         "memory-workers": MemoryStorage,
@@ -127,9 +130,11 @@ if os.environ.get("WEB_BOT_CONTROL") == "greenlets":
     import threading
     from types import SimpleNamespace
 
-    from telesession import sessions
+    from telesession import unit
 
-    sessions.threading = SimpleNamespace(get_ident=threading.get_ident)  # type: ignore[assignment]
+    unit.threading = SimpleNamespace(  # type: ignore[assignment]
+        get_ident=threading.get_ident, current_thread=lambda: None
+    )
 
 BOTS = make_bots()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import json
+import operator
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -83,6 +84,23 @@ READS = {
 }
 
 
+def matched_keys(session):
+    match session:
+        case Session(keys=keys):
+            return keys
+
+
+KEYS_READINGS = [
+    lambda session: session.keys,
+    lambda session: session["keys"],
+    lambda session: getattr(session, "keys"),  # noqa: B009 -- a call, unlike session.keys
+    operator.attrgetter("keys"),
+    matched_keys,
+]
+
+beside_keys = pytest.mark.parametrize("others", [{}, {"keys": 3}], ids=["", "beside a field keys"])
+
+
 class TestReading:
     """Where a field with a lifetime is until its deadline, and is not from then on."""
 
@@ -97,7 +115,7 @@ class TestReading:
         ],
     )
     @pytest.mark.parametrize("read", READS.values(), ids=READS)
-    @pytest.mark.parametrize("others", [{}, {"keys": 3}], ids=["", "beside a field keys"])
+    @beside_keys
     def test_a_field_is_gone_from_every_read_at_its_deadline(
         self, clock, sessions, others, read, elapsed
     ):
@@ -110,21 +128,33 @@ class TestReading:
             assert read(expected) == read(session)
 
     @pytest.mark.parametrize("read", READS.values(), ids=READS)
-    def test_a_field_expires_in_the_middle_of_a_handler(self, clock, sessions, read):
+    @beside_keys
+    def test_a_field_expires_in_the_middle_of_a_handler(self, clock, sessions, others, read):
         """Deadlines are compared when the field is accessed, not only when it is loaded."""
-        set_fields(sessions, other=1, code=ttl("1234", LIFETIME))
+        set_fields(sessions, **others, other=1, code=ttl("1234", LIFETIME))
         with sessions.open("1") as session:
             clock.tick(JUST_BEFORE)
-            assert read({"other": 1, "code": "1234"}) == read(session)
+            assert read({**others, "other": 1, "code": "1234"}) == read(session)
             clock.tick(0.000001)
-            assert read({"other": 1}) == read(session)
+            assert read({**others, "other": 1}) == read(session)
 
     @pytest.mark.parametrize("read", READS.values(), ids=READS)
-    def test_a_field_that_was_just_marked_expires_too(self, clock, read):
+    @beside_keys
+    def test_a_field_that_was_just_marked_expires_too(self, clock, others, read):
         """A mark counts from the assignment, in a session that was never stored."""
-        session = Session(other=1, code=ttl("1234", LIFETIME))
+        session = Session(**others, other=1, code=ttl("1234", LIFETIME))
         clock.tick(LIFETIME)
-        assert read({"other": 1}) == read(session)
+        assert read({**others, "other": 1}) == read(session)
+
+    @pytest.mark.parametrize("read", READS.values(), ids=READS)
+    def test_a_field_keys_is_read_before_another_field_expires(self, clock, read):
+        """Reading the field `keys` in any way leaves every later reading right."""
+        session = Session(keys=3, other=1, code=ttl("1234", LIFETIME))
+        for read_keys in KEYS_READINGS:
+            assert (3, True) == (read_keys(session), "code" in session)
+        assert 3 == session.keys
+        clock.tick(LIFETIME)
+        assert read({"keys": 3, "other": 1}) == read(session)
 
     @pytest.mark.parametrize("elapsed", [0, JUST_BEFORE], ids=["at once", "just before"])
     def test_attribute_and_item_give_the_value_until_the_deadline(self, clock, sessions, elapsed):

@@ -134,7 +134,7 @@ def test_a_hash_is_that_of_the_dataclass(storage: MemoryStorage) -> None:
         session.points = 3
         assert hash(Hashed(3)) == hash(session)
     with (
-        typed_sessions(Cart, storage).open(2) as session,
+        typed_sessions(Cart, MemoryStorage()).open(2) as session,
         pytest.raises(TypeError, match="unhashable"),
     ):
         hash(session)

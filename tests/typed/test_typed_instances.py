@@ -231,7 +231,7 @@ def test_the_functions_on_a_session_take_typed_ones(
     """`session_key`, `as_dict`, `ttl_left`, `save` and `forget` work on typed sessions."""
     sessions = Sessions(initial=Marked, storage=storage, prefix="shop-")
     with sessions.open("anna") as session:
-        assert ("shop-anna", 60, None) == (
+        assert ("anna", 60, None) == (
             session_key(session),
             ttl_left(session, "code"),
             ttl_left(session, "plain"),
@@ -239,7 +239,7 @@ def test_the_functions_on_a_session_take_typed_ones(
         snapshot = as_dict(session)
         session.plain = 1
         save(session)
-        saved = sessions.peek("anna")
+        saved = as_dict(sessions.peek("anna"))
         forget(session)
     assert {"code": "none", "tries": [], "plain": 0} == snapshot
     assert ({"code": "none", "tries": [], "plain": 1}, None) == (saved, sessions.peek("anna"))

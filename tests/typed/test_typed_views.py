@@ -71,7 +71,8 @@ def test_views_see_each_others_changes_and_all_are_saved(storage: MemoryStorage)
         assert (3, Color.BLUE) == (cart.items[0].count, cart.color)
         during = stored_untyped(storage)
     with typed_sessions(Basket, storage).open(1) as basket:
-        assert (None, Basket([Item("apple", 3)], Color.BLUE, "TEA10")) == (during, basket)
+        expected = Basket(items=[Item("apple", 3)], color=Color.BLUE, coupon="TEA10")
+        assert (None, expected) == (during, basket)
 
 
 def test_lists_stay_the_very_same_objects(storage: MemoryStorage) -> None:

@@ -18,6 +18,7 @@ from telesession import (
     Storage,
     as_dict,
     forget,
+    on_commit,
     save,
     session_key,
     ttl,
@@ -237,10 +238,47 @@ def use_functions(session: Session) -> None:
 carts.open()  # E: mypy, pyright
 carts.open(4.2)  # E: mypy, pyright
 carts.peek(None)  # E: mypy, pyright
-carts.peek(42)["code"]  # E: mypy, pyright
+code_of_none = carts.peek(42).code  # E: mypy, pyright
+carts.open(1, None)  # E: mypy, pyright
+carts.open(1, update=2, creat=False)  # E: mypy, pyright
+carts.open(1, create="no")  # E: mypy, pyright
+carts.open(1, 2, renew=None)  # E: mypy, pyright
+carts.open_all(1)  # E: mypy, pyright
+carts.open_all([None])  # E: mypy, pyright
+carts.open_all([1], independent="yes")  # E: mypy, pyright
+carts.items(5)  # E: mypy, pyright
+carts.keys(5)  # E: mypy, pyright
+carts.clear(5)  # E: mypy, pyright
+none_in = None in carts  # E: mypy, pyright
+float_in = 4.2 in carts  # E: mypy, pyright
 with carts.open(42) as cart:
     cart.code = 5  # E: mypy, pyright
     profile: Profile = cart  # E: mypy, pyright
+with carts.open(1, 2) as (mine, theirs):
+    theirs.code = 5  # E: mypy, pyright
+with carts.open(1, 2) as (mine, theirs, third):  # E: mypy, pyright
+    pass
+with carts.open_all([1, 2]) as several:
+    several.code = ""  # E: mypy, pyright
+for key, peeked in carts.items():
+    peeked.code = 5  # E: mypy, pyright
+    number_of_key: int = key  # E: mypy, pyright
+
+
+# -- functions that are called once the sessions are saved
+
+
+def send(text: str, *, silent: bool = False) -> None:
+    as_dict([text, silent])
+
+
+on_commit(send, "saved", silent=True)
+on_commit()  # E: mypy, pyright
+on_commit("saved")  # E: mypy, pyright
+on_commit(send)  # E: mypy, pyright
+on_commit(send, 5)  # E: mypy, pyright
+on_commit(send, "saved", silent="yes")  # E: mypy, pyright
+on_commit(send, "saved", loud=True)  # E: mypy, pyright
 
 
 # -- storages

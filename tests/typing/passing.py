@@ -55,6 +55,7 @@ from telesession import (
     by_sender_in_chat,
     by_topic,
     forget,
+    on_commit,
     save,
     session_key,
     ttl,
@@ -405,11 +406,64 @@ def use_sessions(message: Message) -> int:
     with carts.open("42", update=message) as cart, Sessions().open(42) as session:
         assert_type(cart, Cart)
         assert_type(session, Session)
-    assert_type(carts.peek(42), dict[str, Any] | None)
     assert_type(carts.delete("42"), bool)
-    assert_type(carts.keys(), Iterator[str])
+    assert_type(carts.move(42, "43"), bool)
     with carts.open(42) as cart:
         return cart.count
+
+
+def open_several(message: Message, users: list[int]) -> None:
+    assert_type(carts.open(1, 2), AbstractContextManager[tuple[Cart, Cart]])
+    with carts.open(1, "2") as (mine, theirs):
+        assert_type(mine, Cart)
+        assert_type(theirs, Cart)
+    with carts.open(1, 2, 3) as carts_of_three:
+        for cart in carts_of_three:
+            assert_type(cart, Cart)
+    assert_type(carts.open_all(users), AbstractContextManager[list[Cart]])
+    with carts.open_all(str(user) for user in users) as carts_of_all:
+        assert_type(carts_of_all, list[Cart])
+    with Sessions().open(1, 2) as (first, second):
+        assert_type(first, Session)
+        assert_type(second.counter, Any)
+
+
+def open_with_options(message: Message) -> None:
+    with (
+        carts.open(1, create=False) as cart,
+        carts.open(1, 2, create=False, renew=False, independent=True, update=message) as both,
+        carts.open_all([1, 2], create=False, renew=False, independent=True, update=message) as all_,
+    ):
+        assert_type(cart, Cart)
+        assert_type(both, tuple[Cart, Cart])
+        assert_type(all_, list[Cart])
+
+
+def read_sessions() -> None:
+    assert_type(carts.peek(42), Cart | None)
+    assert_type(Sessions().peek(42), Session | None)
+    assert_type(carts.keys(), Iterator[str])
+    assert_type(carts.keys("4"), Iterator[str])
+    assert_type(carts.items(prefix="4"), Iterator[tuple[str, Cart]])
+    for key, cart in carts.items():
+        assert_type(key, str)
+        assert_type(cart.add("tea"), int)
+    for name, session in Sessions().items():
+        assert_type(name, str)
+        assert_type(session.counter, Any)
+    assert_type(42 in carts, bool)
+    assert_type("42" in carts, bool)
+    assert_type(len(carts), int)
+    assert_type(bool(carts), bool)
+    assert_type(carts.clear(), int)
+    assert_type(carts.clear(prefix="4"), int)
+
+
+@carts.with_session
+def send_after_the_save(message: Message, session: Cart, bot: TeleBot) -> None:
+    on_commit(bot.send_message, message.chat.id, "saved")
+    on_commit(session.add, item="tea")
+    on_commit(print)
 
 
 def take_sessions(sessions: Sessions[Cart]) -> None:

@@ -1,0 +1,84 @@
+"""The decorator: a function that gives a handler its sessions, and ends their unit after it."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from telesession.handlers import CallForm
+from telesession.unit import enter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from telesession.kind import Kind
+
+
+class _Decorated(NamedTuple):
+    """
+    The mark of a decorated function, which the next decorator above it reads.
+
+    Attributes:
+        function: The decorated function. `functools.wraps` copies the mark to other functions, so
+            the mark counts only on this one.
+        handler: The handler below all decorators.
+        kinds: The kinds of sessions that the handler gets, the uppermost decorator first.
+        forms: The places of these sessions among the arguments, in the same order.
+    """
+
+    function: Callable[..., Any]
+    handler: Callable[..., Any]
+    kinds: list[Kind]
+    forms: list[CallForm]
+
+
+def decorate(handler: Callable[..., Any], kind: Kind, name: str) -> Callable[..., Any]:
+    """
+    Make a function that calls a handler with its session.
+
+    Decorators directly above each other become one, which locks all sessions in one order.
+
+    Args:
+        handler: The handler, which may be decorated already.
+        kind: The kind of session.
+        name: The parameter of the handler that receives it.
+
+    Raises:
+        TypeError: It is no blocking function, or lacks the parameter.
+    """
+    form = CallForm(handler, name)
+    below = getattr(handler, "__telesession__", None)
+    kinds, forms, function = [kind], [form], handler
+    if isinstance(below, _Decorated) and below.function is handler:
+        function = below.handler
+        kinds += below.kinds
+        forms += below.forms
+    update_position, session_position = form.update_position, form.session_position
+
+    @functools.wraps(handler)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        given = len(args)
+        update = args[update_position] if given > update_position else form.update_of(kwargs)
+        if below is None:
+            block = enter(((kind, kind.key_of(update)),), update)
+        else:
+            block = enter([(each, each.key_of(update)) for each in kinds], update)
+        try:
+            if given == session_position and not kwargs:
+                result = function(*args, *block.sessions)
+            else:
+                placed: Any = args
+                for one, session in zip(forms, block.sessions, strict=True):
+                    placed = one.place(session, placed, kwargs)
+                result = function(*placed, **kwargs)
+        except BaseException as error:
+            block.leave(error)
+            raise
+        block.leave(None)
+        return result
+
+    decorated: Any = wrapper
+    # telebot looks at the signature to decide which arguments to pass to a handler.
+    decorated.__signature__ = form.published
+    decorated.__telesession__ = _Decorated(wrapper, function, kinds, forms)
+    return wrapper

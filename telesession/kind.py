@@ -1,0 +1,305 @@
+"""Kinds of sessions: their options, and the translations between updates, records and sessions."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from telesession.errors import DeadlockError, DecodeError, NoSessionKeyError, SessionError
+from telesession.keys import ROOM, key_fault
+from telesession.moves import Moves
+from telesession.session import (
+    Mark,
+    ReadState,
+    Session,
+    live_fields,
+    open_session,
+    settle_defaults,
+)
+from telesession.typed import packed_fields
+from telesession.unit import INDEPENDENT, USUAL, Use, locked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from telesession.initial import Initial
+    from telesession.record import Records
+    from telesession.storage.base import Storage
+    from telesession.unit import Entry
+
+_log = logging.getLogger("telesession")
+
+
+class Kind:
+    """
+    One kind of sessions: where they are, how they begin, how long they live.
+
+    It translates in three steps of an update: from the update to the key, from the record to the
+    session object, and back to the record. It knows no locks, threads or other sessions.
+
+    Keep one for as long as its `Sessions`; any thread may use it.
+
+    Args:
+        initial: Makes new sessions, and shows sessions to handlers.
+        records: Translates between payloads and fields.
+        get_storage_key: From the update to the key of its session.
+        storage: Where the records are.
+        room: The beginning of all its keys in the storage; see `telesession.keys.room_of`.
+        lifetime: Seconds that a session lives after its last use; `None` is for ever.
+        lock_timeout: Seconds to wait for a busy session; `None` waits for ever.
+        commit_on_error: Whether the changes of a handler that raised are kept.
+        older: The beginning of the keys before there were rooms; `None` without a change.
+    """
+
+    def __init__(
+        self,
+        initial: Initial,
+        records: Records,
+        *,
+        get_storage_key: Callable[[Any], str | int | None],
+        storage: Storage,
+        room: str,
+        lifetime: float | None,
+        lock_timeout: float | None,
+        commit_on_error: bool,
+        older: str | None = None,
+    ) -> None:
+        self.initial = initial
+        self.show = initial.show
+        self.records = records
+        self.get_storage_key = get_storage_key
+        self.storage = storage
+        self.room = room
+        self.lifetime = lifetime
+        self.lock_timeout = lock_timeout
+        self.commit_on_error = commit_on_error
+        self.moves = Moves.of(storage)
+        self.redirects = self.moves.redirects
+        self.pending = self.moves.pending
+        self.older = older
+        self.moves.rooms.add(room)
+
+    def key_of(self, update: object) -> str:
+        """
+        The key in the storage of the session of an update.
+
+        Raises:
+            NoSessionKeyError: The update has none.
+            SessionError: `get_storage_key` raised.
+        """
+        try:
+            key: str | int | None = self.get_storage_key(update)
+        except Exception as error:
+            raise SessionError(
+                f"no session for this {type(update).__name__}: get_storage_key raised "
+                f"{type(error).__name__}; let it return None for an update without a session"
+            ) from error
+        if not (isinstance(key, str) and key) and (fault := key_fault(key)):
+            raise NoSessionKeyError(type(update).__name__, f"returned {fault}")
+        place = f"{self.room}{key}"
+        if place[0] == ROOM and not self.room:
+            place = ROOM + place
+        return self.redirects.get(place, place)
+
+    def place_of(self, key: object) -> str:
+        """
+        The key in the storage of a key that a user gave.
+
+        Raises:
+            TypeError: It is no key.
+        """
+        if fault := key_fault(key):
+            raise TypeError(f"the key of a session is a non-empty str or an int, not {fault}")
+        place = self._start_of(str(key))
+        return self.redirects.get(place, place)
+
+    def key_at(self, place: str) -> str:
+        """The key as users know it, of a key in the storage."""
+        return place[1:] if place.startswith(ROOM) and not self.room else place[len(self.room) :]
+
+    def places(self, prefix: str = "") -> Iterator[str]:
+        """Iterate over the keys in the storage of the sessions whose keys start with a prefix."""
+        return filter(self._is_here, self.storage.keys(self._start_of(prefix)))
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        """Iterate over the keys of the room that start with a prefix, as users know them."""
+        return map(self.key_at, self.places(prefix))
+
+    def items(self, prefix: str = "") -> Iterator[tuple[str, Any]]:
+        """
+        Iterate over keys as users know them, each with its session to read.
+
+        Raises:
+            ExceptionGroup: At the end: the `DecodeError`s of the records that could not be read.
+        """
+        damaged = []
+        for place in self.places(prefix):
+            try:
+                session = self.read(place)
+            except DecodeError as error:
+                damaged.append(_without_frames(error))
+                continue
+            # It may have been deleted or have expired since it was listed.
+            if session is not None:
+                yield self.key_at(place), session
+        if damaged:
+            raise ExceptionGroup("could not read the records of some sessions", damaged)
+
+    def rename(self, error: SessionError, place: str | None = None) -> None:
+        """
+        Let an error, which a storage or a codec raised, speak of the key as users know it.
+
+        Args:
+            error: The error.
+            place: The key in the storage that the error may be about. Give it if the error may
+                speak of a key as users know it already, because that may begin like a room.
+        """
+        found = getattr(error, "key", None)
+        if isinstance(found, str) and (self._is_here(found) if place is None else found == place):
+            vars(error)["key"] = self.key_at(found)
+        if isinstance(error, DeadlockError):
+            # Those of other rooms stay as they are: this kind cannot tell whose they are.
+            error.keys = tuple(
+                self.key_at(found) if self._is_here(found) else found for found in error.keys
+            )
+
+    def _is_here(self, place: str) -> bool:
+        """Whether a key in the storage is one of the room."""
+        if not self.room:
+            # All other rooms are in the way.
+            return not place.startswith(ROOM) or place.startswith(2 * ROOM)
+        return place.startswith(self.room)
+
+    def _start_of(self, key: str) -> str:
+        if not self.room and key.startswith(ROOM):
+            return ROOM + key
+        return self.room + key
+
+    def _look_for_older_records(self) -> None:
+        """Log once if the room is empty, and there are records from before there were rooms."""
+        older, self.older = self.older, None
+        # Where other sessions of this process have no room, the records are theirs.
+        if older is None or not self.storage.persistent or (older or "") in self.moves.rooms:
+            return
+        if next(self.places(), None) is None and any(
+            not place.startswith(ROOM) for place in self.storage.keys(older)
+        ):
+            _log.warning(
+                "%r has no record in the room %r, but records under keys that begin with %r, where "
+                "an older version of telesession kept them; pass prefix=%r to go on with those",
+                self.storage,
+                self.room,
+                older,
+                older,
+            )
+
+    def settle(self, place: str) -> None:
+        """Do a pending move to a key, before the key is locked; see `Moves.settle`."""
+        self.moves.settle(place, self.storage, self.records, self.lifetime, self.lock_timeout)
+
+    def load(self, entry: Entry, update: object, use: Use) -> Session:
+        """
+        Make a session object of the record of an entry, or of `initial`.
+
+        Raises:
+            DecodeError: The record cannot be read.
+            KeyError: There is no record, and none is to be made.
+            SessionError: `initial` raised, or cannot be copied.
+        """
+        hold = entry.hold
+        payload = entry.payload = hold.get()
+        if payload is not None:
+            return open_session(*self.records.load(payload, hold.key, hold.now), entry)
+        if self.older is not None:
+            self._look_for_older_records()
+        if not use.create:
+            raise KeyError(
+                f"there is no session {entry.key!r}, and create=False makes none; open it without "
+                "create=False to make one from initial"
+            )
+        fields = self.initial.make(entry.key, update)
+        session = open_session({}, {}, entry)
+        session.update(self.records.copy(fields, entry.key))
+        return session
+
+    def encode(self, entry: Entry) -> None:
+        """
+        Note in the hold of an entry the write that its session needs: all of it, a touch, or none.
+
+        Raises:
+            EncodeError: A field would not come back; nothing was noted.
+        """
+        session, hold = entry.session, entry.hold
+        if session is None:
+            return
+        if entry.views is None:
+            fields = live_fields(session)
+        else:
+            settle_defaults(session)
+            fields = packed_fields(session)
+        if entry.forgotten or not fields:
+            if entry.payload is not None:
+                hold.delete()
+                entry.payload = None
+            return
+        payload, marks = self.records.dump(session, fields, hold.key, entry.payload, hold.now)
+        if payload != entry.payload:
+            hold.set(payload, self.lifetime)
+            entry.payload, entry.marks = payload, marks
+        elif self.lifetime is not None and entry.renews and not hold.touch(self.lifetime):
+            # The handler took longer than the session lives without one.
+            hold.set(payload, self.lifetime)
+
+    def delete(self, place: str, use: Use = USUAL) -> bool:
+        """Delete a session with the commit of the unit, and say whether it was stored."""
+        with locked((self, place), use=use) as (entry,):
+            if entry.depth:
+                entry.forgotten = True
+                return self.storage.has(place)
+            return entry.hold.delete()
+
+    def clear(self, prefix: str = "") -> int:
+        """Delete the sessions whose keys start with a prefix, each in a unit of its own."""
+        return sum(self.delete(place, INDEPENDENT) for place in self.places(prefix))
+
+    def has(self, place: str) -> bool:
+        """Whether there is a record."""
+        old = self.pending.get(place)
+        try:
+            return self.storage.has(place) or (old is not None and self.storage.has(old))
+        except SessionError as error:
+            self.rename(error)
+            raise
+
+    def peek(self, place: str) -> dict[str, Any] | None:
+        """The live fields of a record as it was last saved; `None` if there is none."""
+        loaded = self._load_saved(place)
+        return None if loaded is None else loaded[0]
+
+    def read(self, place: str) -> Any:
+        """A record as it was last saved, as a closed session; `None` if there is none."""
+        loaded = self._load_saved(place)
+        if loaded is None:
+            return None
+        return self.initial.read(open_session(*loaded, ReadState(self.key_at(place))))
+
+    def _load_saved(self, place: str) -> tuple[dict[str, Any], dict[str, Mark]] | None:
+        try:
+            payload, old = self.storage.get(place), self.pending.get(place)
+            if payload is None and old is not None:
+                place, payload = old, self.storage.get(old)
+            if payload is None:
+                return None
+            return self.records.load(payload, place, self.storage.now)
+        except SessionError as error:
+            self.rename(error)
+            raise
+
+
+def _without_frames(error: BaseException) -> Any:
+    """An error, and those behind it, without their frames, which hold the payload."""
+    behind: BaseException | None = error
+    while behind is not None:
+        behind.__traceback__ = None
+        behind = behind.__cause__ or behind.__context__
+    return error

@@ -1,0 +1,676 @@
+"""
+Units of work: the sessions that one handler call uses, saved together or not at all.
+
+A handler opens a unit, and everything that it calls in its thread joins it: decorated functions
+and blocks of `Sessions.open`. Each of them is a *block* of the unit; the handler is the outermost
+one. A unit
+
+1. locks the sessions that a block wants, in one order for all handlers, and reads their records;
+2. makes session objects of the records for the handler;
+3. encodes all sessions when the outermost block returns, and then writes them, one storage after
+   the other; when it raises, it writes nothing;
+4. frees the locks;
+5. calls the functions that were given to `on_commit`.
+
+A block inside that raises is undone by itself, as by a savepoint. This module knows the order of
+these steps and nothing of fields, codecs, Telegram or SQL: `Sessions` translates, and a storage
+locks, reads and writes.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, Protocol, TypeVar
+
+from telesession.errors import LockLostError, SessionError, StorageError
+from telesession.session import (
+    Session,
+    State,
+    core_of,
+    refuse_closed,
+    settle_defaults,
+    state_of,
+)
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from telesession.storage.base import Hold, Note, Storage
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_log = logging.getLogger("telesession")
+
+# A unit of more sessions than this is logged, because it keeps every lock until its end.
+_MANY = 100
+
+
+class Opener(Protocol):
+    """The part of a kind of sessions that a unit needs: its options and translations."""
+
+    storage: Storage
+    lock_timeout: float | None
+    commit_on_error: bool
+
+    @property
+    def pending(self) -> Container[str]:
+        """The new keys of sessions that have not moved yet."""
+        ...
+
+    def key_at(self, place: str) -> str:
+        """The key as users know it, of a key in the storage."""
+        ...
+
+    def rename(self, error: SessionError, place: str | None = None) -> None:
+        """Let an error, perhaps of one key only, speak of the key as users know it."""
+        ...
+
+    def settle(self, place: str) -> None:
+        """Do a pending move to a key, before the key is locked."""
+        ...
+
+    def load(self, entry: Entry, update: object, use: Use) -> Session:
+        """Make a session object of the record of an entry, or of `initial`."""
+        ...
+
+    @property
+    def show(self) -> Callable[[Session, object], Any]:
+        """Makes of a session, with the update, the object that handlers get."""
+        ...
+
+    def encode(self, entry: Entry) -> None:
+        """Note in the hold of an entry the write that its session needs."""
+        ...
+
+
+#: A session that a block wants: its kind, and its key in the storage.
+Wanted = tuple[Opener, str]
+
+
+class Use(NamedTuple):
+    """
+    How a block uses its sessions.
+
+    Args:
+        create: Whether a session without a record is made; if not, it is a `KeyError`.
+        renew: Whether the use renews the lifetime of a session without changes.
+        independent: Whether the block is a unit of its own.
+    """
+
+    create: bool = True
+    renew: bool = True
+    independent: bool = False
+
+
+USUAL = Use()
+INDEPENDENT = Use(independent=True)
+
+
+class Entry(State):
+    """
+    One session of a unit: its lock, its record, and the state of its session object.
+
+    It lives until the unit ends, or until the block raises in which the session object was made.
+
+    Attributes:
+        kind: The kind of sessions that wanted it first; its options apply.
+        hold: The lock and the record.
+        manager: The context manager that gave the hold, and frees it.
+        session: The session object; `None` while only the lock is needed.
+        payload: The record as it was loaded, or saved since.
+        depth: The number of blocks that have the session object open.
+        renews: Whether the commit renews the lifetime of a session without changes.
+    """
+
+    session: Session | None = None
+    payload: bytes | None = None
+    depth: int = 0
+    renews: bool = False
+
+    def __init__(self, kind: Opener, hold: Hold, manager: AbstractContextManager[Hold]) -> None:
+        self.kind = kind
+        self.hold = hold
+        self.manager = manager
+
+    @property
+    def key(self) -> str:
+        """The key as users know it."""
+        return self.kind.key_at(self.hold.key)
+
+    @property
+    def place(self) -> tuple[Storage, str]:
+        """The storage, and the key in it."""
+        return self.hold.storage, self.hold.key
+
+    def without_session(self, note: Note | None) -> Entry:
+        """The same lock and record, as they were when the hold had noted something else."""
+        self.closed = True
+        self.session = None
+        self.hold.note = note
+        return Entry(self.kind, self.hold, self.manager)
+
+    def free(self) -> None:
+        """Close the session object and free the lock; a noted write is dropped."""
+        self.closed = True
+        # Both refer to each other. In a circle they would stay until the garbage collector comes.
+        self.session = None
+        self.hold.note = None
+        self.manager.__exit__(None, None, None)
+
+
+# identifier of a thread or greenlet -> its innermost unit, while it has one
+_units: dict[int, Unit] = {}
+
+
+def enter(wanted: Sequence[Wanted], update: object = None, use: Use = USUAL) -> Unit | Block:
+    """
+    Enter a block of the unit of this thread, or begin a unit.
+
+    Args:
+        wanted: The sessions to lock, read and show.
+        update: The update, for an `initial` that wants it.
+        use: How the block uses the sessions.
+
+    Returns:
+        An object with the `sessions` as handlers get them, in the order in which they are wanted,
+        and with the method `leave`, which must be called in this thread.
+
+    Raises:
+        KeyError: A session has no record, and is not to be made. No block is entered.
+        LockTimeoutError: A session stayed busy. No block is entered.
+        SessionError: A session could not be read or made. No block is entered.
+    """
+    unit = _unit_of_thread()
+    if unit is not None and not use.independent and not unit.is_inherited():
+        return Block(unit, wanted, update, use)
+    thread = threading.get_ident()
+    unit = _units[thread] = Unit(thread, unit)
+    try:
+        unit.lock(wanted)
+        for kind, key in wanted:
+            unit.sessions.append(unit.show(kind, key, update, use))
+    except BaseException:
+        # No handler has used the sessions, so commit_on_error keeps nothing of them.
+        unit.end([])
+        raise
+    return unit
+
+
+class Unit:
+    """
+    The sessions that one thread or greenlet has open, and the writes that wait for its end.
+
+    It begins and ends with its outermost block, which is a handler or a block of `open`. No other
+    thread sees it: a thread that a handler starts has no unit. A process that was forked meanwhile
+    has a copy, whose end writes nothing and frees nothing, because locks and writes are the
+    parent's.
+
+    Attributes:
+        sessions: The sessions of the outermost block, as handlers get them.
+        entries: All sessions by storage and key, in the order in which they were locked.
+        calls: The calls of `on_commit`.
+        blocks: The blocks inside that were not left yet, the innermost one last.
+    """
+
+    __slots__ = ("_outer", "_owner", "_thread", "blocks", "calls", "entries", "sessions")
+
+    def __init__(self, thread: int, outer: Unit | None) -> None:
+        self.sessions: list[Any] = []
+        self.entries: dict[tuple[Storage, str], Entry] = {}
+        self.calls: list[Callable[[], object]] = []
+        self.blocks: list[Block] = []
+        self._thread = thread
+        self._owner = threading.current_thread()
+        self._outer = outer
+
+    @staticmethod
+    def find(storage: Storage, key: str) -> Session | None:
+        """The session of a key that a block of this thread has open; `None` without one."""
+        unit = _unit_of_thread()
+        entry = None if unit is None else unit.entries.get((storage, key))
+        return entry.session if entry is not None and entry.depth else None
+
+    def lock(self, wanted: Sequence[Wanted]) -> None:
+        """Lock and read keys in one order for all handlers; the unit may have some already."""
+        entries = self.entries
+        if len(wanted) > 1:
+            wanted = sorted(wanted, key=_lock_order)
+        for kind, place in wanted:
+            if (kind.storage, place) in entries:
+                continue
+            try:
+                if place in kind.pending:
+                    kind.settle(place)
+                manager = kind.storage.hold(place, kind.lock_timeout)
+                entry = Entry(kind, manager.__enter__(), manager)
+            except SessionError as error:
+                kind.rename(error)
+                raise
+            entries[kind.storage, place] = entry
+            if len(entries) == _MANY + 1:
+                _log.warning(
+                    "a handler has more than %d sessions open, and keeps all their locks until it "
+                    "returns; open each in a unit of its own: sessions.open(key, independent=True)",
+                    _MANY,
+                )
+
+    def set_down(self, entry: Entry) -> Entry:
+        """Note the changes of a closed session, and go on without the session object."""
+        before = entry.payload, entry.marks
+        try:
+            entry.kind.encode(entry)
+        except SessionError as error:
+            entry.kind.rename(error, entry.hold.key)
+            raise
+        # Nothing is written yet, and a block that raises brings the session object back.
+        entry.payload, entry.marks = before
+        fresh = self.entries[entry.place] = entry.without_session(entry.hold.note)
+        return fresh
+
+    def show(self, kind: Opener, key: str, update: object, use: Use) -> Any:
+        """Open the session of a locked key once more, and give it as handlers get it."""
+        entry = self.entries[kind.storage, key]
+        session = entry.session
+        try:
+            if session is None:
+                session = entry.session = kind.load(entry, update, use)
+            else:
+                settle_defaults(session)
+            shown = kind.show(session, update)
+        except SessionError as error:
+            kind.rename(error, key)
+            raise
+        entry.depth += 1
+        entry.closed = False
+        if use.renew:
+            entry.renews = True
+        return shown
+
+    def is_inherited(self) -> bool:
+        """Whether this process was forked while its parent had the unit."""
+        # Not any(): its generator would cost more than the question.
+        for entry in self.entries.values():  # noqa: SIM110
+            if entry.hold.is_inherited():
+                return True
+        return False
+
+    def leave(self, error: BaseException | None) -> None:
+        """
+        Leave the outermost block: save all sessions, or with an error none, and free the locks.
+
+        Raises:
+            EncodeError: A field would not come back; nothing was written.
+            LockLostError: A lock was lost before the commit.
+            StorageError: A storage failed. Its attribute `written` has the keys of other storages
+                that were written before.
+        """
+        entries = list(self.entries.values())
+        calls = self.calls
+        if self.is_inherited():
+            entries, calls = [], []
+        elif error is not None:
+            entries, calls = _kept(entries, error), []
+        self.end(entries)
+        if calls:
+            _call(calls)
+
+    def end(self, kept: list[Entry]) -> None:
+        """Save some of the sessions, close and free all."""
+        try:
+            if kept:
+                _commit(kept)
+        finally:
+            self._unlink()
+            _free(list(self.entries.values()))
+
+    def is_of_this_thread(self) -> bool:
+        """False for a unit of an ended thread, whose identifier this thread has now."""
+        return self._owner is threading.current_thread()
+
+    def _unlink(self) -> None:
+        """Be a unit of the thread no more."""
+        unit = _units.get(self._thread)
+        if unit is not self:
+            # A block of a generator may outlive the block around it.
+            while unit is not None and unit._outer is not self:
+                unit = unit._outer
+            if unit is not None:
+                unit._outer = self._outer
+        elif self._outer is None:
+            del _units[self._thread]
+        else:
+            _units[self._thread] = self._outer
+
+
+def _unit_of_thread() -> Unit | None:
+    """The innermost unit of this thread or greenlet."""
+    unit = _units.get(threading.get_ident())
+    return unit if unit is not None and unit.is_of_this_thread() else None
+
+
+class _Before(NamedTuple):
+    """An entry, its closed session and the note of its hold, as they were before a block."""
+
+    entry: Entry
+    session: Session | None
+    note: Note | None
+
+
+class Block:
+    """
+    One block inside a unit, from entering it to leaving it.
+
+    Attributes:
+        unit: The unit.
+        sessions: The sessions of the block, as handlers get them.
+    """
+
+    __slots__ = ("_before", "_calls", "_shown", "sessions", "unit")
+
+    def __init__(self, unit: Unit, wanted: Sequence[Wanted], update: object, use: Use) -> None:
+        self.unit = unit
+        self.sessions: list[Any] = []
+        # The entries that it has open.
+        self._shown: list[Entry] = []
+        # The sessions that were first opened, deleted or moved in it or in a block inside, by
+        # storage and key, as they were before.
+        self._before: dict[tuple[Storage, str], _Before] = {}
+        self._calls = len(unit.calls)
+        unit.blocks.append(self)
+        try:
+            unit.lock(wanted)
+            for kind, key in wanted:
+                entry = unit.entries[kind.storage, key]
+                if entry.session is None:
+                    self.will_change(entry)
+                self.sessions.append(unit.show(kind, key, update, use))
+                self._shown.append(entry)
+        except BaseException:
+            # No handler has used the sessions, so commit_on_error keeps nothing of them.
+            self._close()
+            self._undo([])
+            raise
+
+    def will_change(self, entry: Entry) -> None:
+        """Remember an entry before it is opened first, deleted or moved, in case of a raise."""
+        self._before.setdefault(entry.place, _Before(entry, entry.session, entry.hold.note))
+
+    def forget_note(self, place: tuple[Storage, str]) -> None:
+        """Do not bring back the noted write of a key, because it is done."""
+        if (before := self._before.get(place)) is not None:
+            self._before[place] = before._replace(note=None)
+
+    def leave(self, error: BaseException | None) -> None:
+        """
+        Leave the block. With an error, the sessions that it opened first are undone.
+
+        A block that outlives its unit, in a generator perhaps, has nothing left to do.
+        """
+        if self not in self.unit.blocks:
+            return
+        self._close()
+        kept = [
+            entry.place for entry in _kept(map(self.unit.entries.__getitem__, self._before), error)
+        ]
+        if self.unit.blocks:
+            around = self.unit.blocks[-1]
+            for place in kept:
+                around._before.setdefault(place, self._before[place])
+        if error is not None:
+            self._undo(kept)
+
+    def _close(self) -> None:
+        """Close the sessions that no other block has open."""
+        self.unit.blocks.remove(self)
+        for entry in self._shown:
+            if entry.session is not None:
+                settle_defaults(entry.session)
+            entry.depth -= 1
+            entry.closed = not entry.depth
+
+    def _undo(self, kept: list[tuple[Storage, str]]) -> None:
+        """Let all but some sessions be what they were before the block. Their locks stay."""
+        entries = self.unit.entries
+        for place, before in self._before.items():
+            if place in kept:
+                continue
+            fresh = entries[place].without_session(before.note)
+            if before.session is not None:
+                # It was closed before the block, and can be opened again.
+                fresh = before.entry
+                fresh.session = before.session
+            entries[place] = fresh
+        del self.unit.calls[self._calls :]
+
+
+def _kept(entries: Iterable[Entry], error: BaseException | None) -> list[Entry]:
+    """The entries whose changes are kept when a block ends with an error, or without one."""
+    if error is None:
+        return list(entries)
+    if not isinstance(error, Exception):
+        return []
+    return [entry for entry in entries if entry.kind.commit_on_error]
+
+
+def _commit(entries: list[Entry]) -> None:
+    """Encode all sessions first, so that an `EncodeError` leaves all records; then write them."""
+    storages: list[Storage] = []
+    for entry in entries:
+        if entry.session is not None:
+            try:
+                entry.kind.encode(entry)
+            except SessionError as error:
+                entry.kind.rename(error, entry.hold.key)
+                raise
+        hold = entry.hold
+        if hold.note is not None and hold.storage not in storages:
+            storages.append(hold.storage)
+    if len(storages) == 1 and len(entries) == 1:
+        _write(storages[0], entries)
+        return
+    # Memory fails least, so it is written last.
+    storages.sort(key=_is_memory)
+    written: list[str] = []
+    for storage in storages:
+        group = [entry for entry in entries if entry.hold.storage is storage]
+        changed = [entry.key for entry in group if entry.hold.note is not None]
+        try:
+            _write(storage, group)
+        except (LockLostError, StorageError) as error:
+            error.written = (*written, *error.written)
+            raise
+        written += changed
+
+
+def _write(storage: Storage, entries: list[Entry]) -> None:
+    """Write the sessions of one storage together."""
+    try:
+        storage.commit([entry.hold for entry in entries])
+    except (LockLostError, StorageError) as error:
+        by_place = {entry.hold.key: entry for entry in entries}
+        if error.key in by_place:
+            by_place[error.key].kind.rename(error)
+        error.written = tuple(by_place[place].key for place in error.written)
+        raise
+
+
+def _is_memory(storage: Storage) -> bool:
+    return not storage.persistent
+
+
+def _free(entries: list[Entry]) -> None:
+    """Free all locks, the last one first, even if one of them cannot be freed."""
+    while entries:
+        try:
+            while entries:
+                entries.pop().free()
+        except BaseException:
+            _free(entries)
+            raise
+
+
+def _call(calls: list[Callable[[], object]]) -> None:
+    """Make all the calls of `on_commit`, and raise the first exception that one of them raised."""
+    failures = []
+    for call in calls:
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001 -- the other calls are made all the same
+            failures.append(error)
+    for failure in failures[1:]:
+        # Its text may hold a user's words.
+        _log.error("a function given to on_commit raised %s", type(failure).__name__)
+    if failures:
+        raise failures[0]
+
+
+def _lock_order(wanted: Wanted) -> tuple[str, str, int]:
+    # The first two are the same in all processes.
+    kind, key = wanted
+    return repr(kind.storage), key, id(kind.storage)
+
+
+def on_commit(function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
+    """
+    Call a function once the sessions of this handler are saved, and never if they are not.
+
+    The calls are made in order, in this thread, after the locks are free. Where a block inside
+    the handler raises, its calls are dropped. If one of the calls raises, the sessions stay saved,
+    the other calls are made, and the first exception goes on as the handler's would. Outside of
+    handlers and blocks the function is called at once.
+
+    Args:
+        function: The function, such as `bot.send_message`.
+        args: Its arguments by position.
+        kwargs: Its arguments by keyword.
+    """
+    unit = _unit_of_thread()
+    if unit is None:
+        function(*args, **kwargs)
+    else:
+        unit.calls.append(partial(function, *args, **kwargs))
+
+
+def save(session: object) -> None:
+    """
+    Write one session now, keep its lock and go on: a later failure does not undo this write.
+
+    Raises:
+        EncodeError: A field holds something that would not come back; nothing was written.
+        SessionClosedError: The handler has returned.
+        StorageError: The storage failed; the old record is still whole.
+    """
+    entry = _open_state(session, "save the fields")
+    if not isinstance(entry, Entry):
+        raise SessionError(
+            "could not save a session that was made by hand: it has no storage; change the one "
+            "that Sessions.open(key) gives"
+        )
+    if entry.hold.is_inherited():
+        raise SessionError(
+            f"could not save session {entry.key!r}: this process was forked while a handler had "
+            "the session, which only the parent can write; use Sessions.open in the child, "
+            "outside of the handler"
+        )
+    before = entry.payload, entry.marks, entry.hold.note
+    try:
+        entry.kind.encode(entry)
+        entry.hold.flush()
+    except BaseException as error:
+        # A handler that goes on all the same still has everything to write.
+        entry.payload, entry.marks, entry.hold.note = before
+        if isinstance(error, SessionError):
+            entry.kind.rename(error, entry.hold.key)
+        raise
+    if before[2] is not None:
+        _forget_note(entry.place)
+
+
+def _forget_note(place: tuple[Storage, str]) -> None:
+    """Let no block that raises bring back a noted write that `save` has done."""
+    unit = _unit_of_thread()
+    while unit is not None:
+        for block in unit.blocks:
+            block.forget_note(place)
+        unit = unit._outer
+
+
+def forget(session: object) -> None:
+    """
+    Delete the record of the session at the commit; the next session starts from `initial`.
+
+    Changes of the handler before or after make no difference. If the handler raises, the record
+    stays, unless `commit_on_error` keeps the changes of the handler.
+
+    Raises:
+        SessionClosedError: The handler has returned.
+    """
+    _open_state(session, "forget the record").forgotten = True
+
+
+def _open_state(session: object, attempt: str) -> State:
+    core = core_of(session)
+    refuse_closed(core, attempt)
+    return state_of(core)
+
+
+@contextmanager
+def locked(*wanted: Wanted, use: Use = USUAL) -> Iterator[list[Entry]]:
+    """
+    A block that only locks and reads keys, so that writes can be noted in their holds.
+
+    A session that the unit has changed and closed is noted first. One that it has open is not.
+    """
+    block = enter((), use=use)
+    unit = block.unit if isinstance(block, Block) else block
+    try:
+        unit.lock(wanted)
+        entries = [unit.entries[kind.storage, key] for kind, key in wanted]
+        for number, entry in enumerate(entries):
+            if entry.depth:
+                continue
+            if isinstance(block, Block):
+                block.will_change(entry)
+            if entry.session is not None:
+                entries[number] = unit.set_down(entry)
+        yield entries
+    except BaseException as error:
+        block.leave(error)
+        raise
+    block.leave(None)
+
+
+class Opening(Generic[T]):
+    """
+    A block as a context manager, which is entered and left once, in one thread.
+
+    Args:
+        wanted: The sessions of the block.
+        update: The update, for an `initial` that wants it.
+        use: How the block uses the sessions.
+        give: Makes the target of the `with` statement from the sessions.
+    """
+
+    def __init__(
+        self,
+        wanted: Sequence[Wanted],
+        update: object,
+        use: Use,
+        give: Callable[[list[Any]], T],
+    ) -> None:
+        self._wanted = wanted
+        self._update = update
+        self._use = use
+        self._give = give
+
+    def __enter__(self) -> T:
+        self._block = enter(self._wanted, self._update, self._use)
+        return self._give(self._block.sessions)
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        self._block.leave(error)
