@@ -232,8 +232,12 @@ class Unit:
     def find(storage: Storage, key: str) -> Session | None:
         """The session of a key that a block of this thread has open; `None` without one."""
         unit = _unit_of_thread()
-        entry = None if unit is None else unit.entries.get((storage, key))
-        return entry.session if entry is not None and entry.depth else None
+        while unit is not None:
+            entry = unit.entries.get((storage, key))
+            if entry is not None and entry.depth:
+                return entry.session
+            unit = unit._outer
+        return None
 
     def lock(self, wanted: Sequence[Wanted]) -> None:
         """Lock and read keys in one order for all handlers; the unit may have some already."""

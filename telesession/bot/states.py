@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +13,7 @@ from telesession.keys import room_of
 from telesession.options import checked_room
 from telesession.session import Session, as_dict
 from telesession.sessions import Sessions
-from telesession.unit import INDEPENDENT, USUAL, Unit, Use
+from telesession.unit import INDEPENDENT, Unit
 
 if TYPE_CHECKING:
     from telesession.storage.base import Storage
@@ -68,8 +66,6 @@ class SessionStateStorage(StateStorageBase):
             room, older, storage=storage, lifetime=lifetime, lock_timeout=lock_timeout
         )
         self._storage = storage
-        # identifier of a thread -> the number of its blocks of get_interactive_data; no zeros
-        self._blocks: Counter[int] = Counter()
 
     def set_state(  # noqa: PLR0917 -- telebot passes them by position
         self,
@@ -122,7 +118,7 @@ class SessionStateStorage(StateStorageBase):
         retrieved = self._retrieved(key)
         if retrieved is None:
             kind = self._sessions._kind
-            return kind.delete(kind.place_of(key), self._use())
+            return kind.delete(kind.place_of(key), INDEPENDENT)
         # Not forget(), which would delete a state that the block goes on to set, too.
         existed = "state" in retrieved
         retrieved.clear()
@@ -209,16 +205,9 @@ class SessionStateStorage(StateStorageBase):
             LockTimeoutError: On entering, when it stayed busy for `lock_timeout`.
         """
         key = place_key(chat_id, user_id, business_connection_id, message_thread_id, bot_id)
-        thread = threading.get_ident()
         with self._open(key) as session:
             data: dict[Any, Any] = session["data"] if "state" in session else {}
-            self._blocks[thread] += 1
-            try:
-                yield data
-            finally:
-                self._blocks[thread] -= 1
-                if not self._blocks[thread]:
-                    del self._blocks[thread]
+            yield data
             if "state" in session:
                 _join(session, data)
 
@@ -268,13 +257,16 @@ class SessionStateStorage(StateStorageBase):
         kind = self._sessions._kind
         return kind.peek(kind.place_of(key)) or {}
 
-    def _open(self, key: str) -> AbstractContextManager[Session]:
-        return self._sessions.open(key, independent=self._use().independent)
-
-    def _use(self) -> Use:
-        # At once, and not with the handler: its user may answer before it ends. Except inside a
-        # block of get_interactive_data, which has the record.
-        return USUAL if threading.get_ident() in self._blocks else INDEPENDENT
+    @contextmanager
+    def _open(self, key: str) -> Iterator[Session]:
+        """The record that this thread has retrieved, or else one that is written at once."""
+        retrieved = self._retrieved(key)
+        if retrieved is not None:
+            yield retrieved
+            return
+        # Not with the handler's sessions, because its user may answer before it ends.
+        with self._sessions.open(key, independent=True) as session:
+            yield session
 
     def _retrieved(self, key: str) -> Session | None:
         """The record that this thread has retrieved and not yet given back."""

@@ -125,6 +125,20 @@ class TestUnlikeTelebots:
             outer["c"] = 3
         assert {"a": 1, "b": 2, "c": 3} == states.get_data(CHAT, USER)
 
+    def test_another_user_is_written_at_once_in_a_block(self, states: SessionStateStorage) -> None:
+        """Inside a block the states of other users are there at once, those of outer blocks too."""
+        states.set_state(CHAT, USER, "here")
+        with (
+            states.get_interactive_data(CHAT, USER) as outer,
+            states.get_interactive_data(CHAT, USER + 1),
+        ):
+            states.set_state(CHAT, USER + 2, "there")
+            states.set_data(CHAT, USER, "a", 1)
+            assert ("there", {"a": 1}) == (states.get_state(CHAT, USER + 2), dict(outer))
+            states.delete_state(CHAT, USER + 2)
+            assert states.get_state(CHAT, USER + 2) is None
+        assert {"a": 1} == states.get_data(CHAT, USER)
+
     def test_what_is_given_is_a_copy(self, states: SessionStateStorage) -> None:
         """Changing what `get_data` gave changes nothing stored; in telebot's memory it does."""
         kept = []
