@@ -185,7 +185,7 @@ class RedisStorage(Storage):
         self._server.close()
 
     def __repr__(self) -> str:
-        return f"<RedisStorage {self._server.prefix!r} on a {type(self._server.client).__name__}>"
+        return f"<RedisStorage {self._server.prefix!r} on {self._server.address}>"
 
 
 def _checked_prefix(prefix: object) -> str:

@@ -181,6 +181,16 @@ class RedisServer:
         """The owner of the locks of this process."""
         return self._owners.get(self._make_owner)
 
+    @property
+    def address(self) -> str:
+        """Where the client connects, without user and password."""
+        settings = self.client.get_connection_kwargs()
+        # With Sentinel the service has a name, and its address changes. A cluster has many.
+        service = getattr(getattr(self.client, "connection_pool", None), "service_name", None)
+        host = f"{settings['host']}:{settings.get('port')}" if settings.get("host") else ""
+        place = service or settings.get("path") or host or "many nodes"
+        return f"a {type(self.client).__name__} at {place}/{settings.get('db') or 0}"
+
     def record(self, key: str) -> bytes:
         """The name of a record."""
         return encode(self.prefix + escape(key))

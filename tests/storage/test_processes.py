@@ -90,7 +90,7 @@ def coins(place: str) -> dict[str, int]:
         return {key: purses.peek(key)["coins"] for key in sorted(purses.keys())}
 
 
-@pytest.mark.parametrize("times", [12, pytest.param(200, marks=pytest.mark.long)])
+@pytest.mark.parametrize("times", [12, pytest.param(60, marks=pytest.mark.long)])
 def test_processes_lose_no_coin(place: str, times: int) -> None:
     """Transfers among 6 users by 2 threads in each of 4 processes are done once or undone."""
     outcome = run("transfers", place, 4, 2, times)
