@@ -187,7 +187,7 @@ class RedisServer:
         settings = self.client.get_connection_kwargs()
         # With Sentinel the service has a name, and its address changes. A cluster has many.
         service = getattr(getattr(self.client, "connection_pool", None), "service_name", None)
-        host = f"{settings['host']}:{settings.get('port')}" if settings.get("host") else ""
+        host = f"{settings['host']}:{settings.get('port') or 6379}" if settings.get("host") else ""
         place = service or settings.get("path") or host or "many nodes"
         return f"a {type(self.client).__name__} at {place}/{settings.get('db') or 0}"
 
