@@ -185,10 +185,12 @@ def enter(wanted: Sequence[Wanted], update: object = None, use: Use = USUAL) -> 
         LockTimeoutError: A session stayed busy. No block is entered.
         SessionError: A session could not be read or made. No block is entered.
     """
-    unit = _unit_of_thread()
+    thread = threading.get_ident()
+    unit = _units.get(thread)
+    if unit is not None and not unit.is_of_this_thread():
+        unit = None
     if unit is not None and not use.independent and not unit.is_inherited():
         return Block(unit, wanted, update, use)
-    thread = threading.get_ident()
     unit = _units[thread] = Unit(thread, unit)
     try:
         unit.lock(wanted)
@@ -474,7 +476,9 @@ def _commit(entries: list[Entry]) -> None:
         hold = entry.hold
         if hold.note is not None and hold.storage not in storages:
             storages.append(hold.storage)
-    if len(storages) == 1 and len(entries) == 1:
+    if not storages:
+        return
+    if len(entries) == 1:
         _write(storages[0], entries)
         return
     # Memory fails least, so it is written last.

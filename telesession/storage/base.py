@@ -44,6 +44,9 @@ class Note(NamedTuple):
     lifetime: float | None = None
 
 
+_DELETION = Note("delete")
+
+
 class Change(NamedTuple):
     """
     A write to a key that no hold has: done with a commit, if the record is as expected.
@@ -329,13 +332,14 @@ class Hold:
 
     def set(self, payload: bytes, lifetime: float | None = None) -> None:
         """Note to do what `Storage.set` does."""
-        self.note = _noted("set", payload, lifetime)
+        is_over = lifetime is not None and lifetime <= 0
+        self.note = _DELETION if is_over else Note("set", payload, lifetime)
 
     def delete(self) -> bool:
         """Note to do what `Storage.delete` does, and say whether there is a record."""
         if self.get() is None:
             return False
-        self.note = Note("delete")
+        self.note = _DELETION
         return True
 
     def touch(self, lifetime: float | None) -> bool:
@@ -344,7 +348,8 @@ class Hold:
         if payload is None:
             return False
         is_set = self.note is not None and self.note.action == "set"
-        self.note = _noted("set" if is_set else "touch", payload, lifetime)
+        is_over = lifetime is not None and lifetime <= 0
+        self.note = _DELETION if is_over else Note("set" if is_set else "touch", payload, lifetime)
         return True
 
     def flush(self) -> None:
@@ -374,8 +379,3 @@ class Hold:
     def now(self) -> float:
         """Like `Storage.now`, but never more than one question to a server for each hold."""
         return self.storage.now()
-
-
-def _noted(action: Literal["set", "touch"], payload: bytes, lifetime: float | None) -> Note:
-    is_over = lifetime is not None and lifetime <= 0
-    return Note("delete") if is_over else Note(action, payload, lifetime)

@@ -73,7 +73,10 @@ class MemoryStorage(Storage):
     def set(self, key: str, payload: bytes, lifetime: float | None = None) -> None:
         """See `Storage.set`. Records whose lifetime is over leave the store on the way."""
         with self._mutex:
-            self._set(key, payload, lifetime)
+            if self._obedient and lifetime is None and not self._expiry.heap:
+                self._store[key] = payload
+            else:
+                self._set(key, payload, lifetime)
 
     def delete(self, key: str) -> bool:
         """See `Storage.delete`."""
