@@ -465,21 +465,10 @@ def _kept(entries: Iterable[Entry], error: BaseException | None) -> list[Entry]:
 
 def _commit(entries: list[Entry]) -> None:
     """Encode all sessions first, so that an `EncodeError` leaves all records; then write them."""
-    storages: list[Storage] = []
-    for entry in entries:
-        if entry.session is not None:
-            try:
-                entry.kind.encode(entry)
-            except SessionError as error:
-                entry.kind.rename(error, entry.hold.key)
-                raise
-        hold = entry.hold
-        if hold.note is not None and hold.storage not in storages:
-            storages.append(hold.storage)
-    if not storages:
-        return
+    storages = _encode(entries)
     if len(entries) == 1:
-        _write(storages[0], entries)
+        for storage in storages:
+            _write(storage, entries)
         return
     # Memory fails least, so it is written last.
     storages.sort(key=_is_memory)
@@ -493,6 +482,22 @@ def _commit(entries: list[Entry]) -> None:
             error.written = (*written, *error.written)
             raise
         written += changed
+
+
+def _encode(entries: list[Entry]) -> list[Storage]:
+    """Note the writes of all sessions, and return the storages that have one to do."""
+    storages: list[Storage] = []
+    for entry in entries:
+        if entry.session is not None:
+            try:
+                entry.kind.encode(entry)
+            except SessionError as error:
+                entry.kind.rename(error, entry.hold.key)
+                raise
+        hold = entry.hold
+        if hold.note is not None and hold.storage not in storages:
+            storages.append(hold.storage)
+    return storages
 
 
 def _write(storage: Storage, entries: list[Entry]) -> None:

@@ -160,7 +160,10 @@ class SQLiteStorage(Storage):
 
     def commit(self, holds: Sequence[Hold], also: Sequence[Change] = ()) -> None:
         """See `Storage.commit`. It is one transaction."""
-        write_together(self._records, holds, also)
+        if len(holds) == 1 and not also:
+            holds[0].flush()
+        else:
+            write_together(self._records, holds, also)
 
     def add(self, records: Mapping[str, bytes], lifetime: float | None = None) -> list[str]:
         """See `Storage.add`. It is one transaction."""

@@ -386,8 +386,10 @@ class Database:
         replaced = self.files.find_replaced()
         if replaced == self.lock_path:
             replaced = replaced if held else None
-        elif not all(self.files.is_watched(self.lock_path, each) for each in held):
-            replaced = self.lock_path
+        else:
+            for each in held:
+                if not self.files.is_watched(self.lock_path, each):
+                    replaced = self.lock_path
         if replaced is not None:
             self._raise_replaced(replaced)
 

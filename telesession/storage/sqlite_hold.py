@@ -87,10 +87,22 @@ class SQLiteHold(Hold):
             StorageError: The file cannot be written, or the lock file is not the one in which the
                 session is locked. Nothing was written.
         """
-        if self.note is not None and self.is_inherited():
+        note, records = self.note, self._records
+        if note is None:
+            return
+        if self.is_inherited():
             reason = "this process was forked while its parent had the session"
             raise StorageError("write", self.key, reason, "open it anew in this process")
-        write_together(self._records, [self])
+        if note.action != "set" or note.payload is None or records.are_due():
+            write_together(records, [self])
+            return
+        # One statement is a transaction of its own, and faster than in a transaction.
+        self.note = None
+        expires = expiry_after(note.lifetime)
+        records.note_expiry(expires)
+        row = row_of(self.bound, note.payload, expires)
+        records.database.write_statement(self.key, (self._file.identity,), WRITE, row)
+        self._row = note.payload, expires
 
     def wrote(self, payload: bytes | None, expires: float | None) -> None:
         """Remember the row as the hold has just written it."""
@@ -119,23 +131,16 @@ def write_together(records: Records, holds: Sequence[Hold], also: Sequence[Chang
     writes += [_Write(bind_key(each.key), "set", each.payload, each.lifetime) for each in also]
     if not writes:
         return
+
+    def work(cursor: Cursor) -> None:
+        for change in also:
+            _check(cursor, change)
+        for write in writes:
+            write.do(records, cursor)
+        records.drop_expired(cursor)
+
     key = notes[0][0].key if notes else also[0].key
-    lock_files = {hold.lock_file for hold in own}
-    first = writes[0]
-    if len(writes) == 1 and notes and first.is_statement and not records.are_due():
-        # Faster than the same statement in a transaction.
-        records.note_expiry(first.expires)
-        records.database.write_statement(key, lock_files, WRITE, first.row)
-    else:
-
-        def work(cursor: Cursor) -> None:
-            for change in also:
-                _check(cursor, change)
-            for write in writes:
-                write.do(records, cursor)
-            records.drop_expired(cursor)
-
-        records.database.write_held(key, lock_files, work)
+    records.database.write_held(key, {hold.lock_file for hold in own}, work)
     for (hold, _), write in zip(notes, writes, strict=False):
         hold.wrote(write.payload, write.expires)
 
@@ -158,16 +163,6 @@ class _Write:
         self.action = action
         self.payload = payload
         self.expires = expiry_after(lifetime)
-
-    @property
-    def is_statement(self) -> bool:
-        """Whether it is one statement, in all cases the same."""
-        return self.action == "set" and self.payload is not None
-
-    @property
-    def row(self) -> tuple[object, ...]:
-        """The parameters of that statement."""
-        return row_of(self._bound, self.payload or b"", self.expires)
 
     def do(self, records: Records, cursor: Cursor) -> None:
         if self.payload is None:
