@@ -22,6 +22,8 @@ SERVERS = {
     "uwsgi": ((*UWSGI, "--processes", "2"), 2),
     "uwsgi-threads": ((*UWSGI, "--master", "--processes", "2", "--threads", "2"), 4),
 }
+# Those that differ from others by one option.
+LONG = ("sync", "gthread-preload", "gevent", "uwsgi-threads")
 # The bots whose processes count together, and those of which each process counts by itself.
 SHARED = ("sqlite", "sqlite-workers", "redis")
 IN_MEMORY = ("memory", "memory-workers", "default")
@@ -39,7 +41,10 @@ def count(server: WebServer, name: str) -> list[list[int]]:
     return list(values.values())
 
 
-@pytest.mark.parametrize("kind", SERVERS)
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=pytest.mark.long) if kind in LONG else kind for kind in SERVERS],
+)
 def test_each_update_is_counted_once(kind: str, running_server: Server) -> None:
     """
     No update of a user is lost or raises, in whichever process, thread or greenlet it arrives.

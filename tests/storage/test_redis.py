@@ -43,7 +43,10 @@ frozen_storage = support.redis_storages.frozen_storage
 # The contract of every storage.
 
 
-@pytest.fixture(scope="module", params=["url", "decode_responses", "resp2", "cluster"])
+LONG = [pytest.param(way, marks=pytest.mark.long) for way in ("decode_responses", "resp2")]
+
+
+@pytest.fixture(scope="module", params=["url", "cluster", *LONG])
 def clients(request: pytest.FixtureRequest) -> Iterator[tuple[Any, list[redis.Redis]]]:
     """What leads to a server, and a client of each of its nodes."""
     kind = "cluster" if request.param == "cluster" else "running_server"
