@@ -7,6 +7,7 @@ them, so that an exception survives pickling. No message shows a stored value.
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 
@@ -113,6 +114,12 @@ class DeadlockError(LockTimeoutError):
         self.keys = keys
 
     def __str__(self) -> str:
+        if len(self.keys) == 1:
+            return (
+                f"could not lock session {self.key!r}: the thread that asks for it has it already, "
+                "so it would wait for itself; leave out independent=True, or leave the block "
+                "around it first"
+            )
         circle = ", ".join(map(repr, self.keys))
         return (
             f"could not lock session {self.key!r}: handlers wait for each other's sessions in a "
@@ -151,7 +158,8 @@ class EncodeError(SessionError):
 
     Args:
         key: The storage key of the session.
-        path: Where the value is, such as `cart['apple'][0]`.
+        path: Where the value is, such as `cart['apple'][0]`. The message shows no key of a dict,
+            because a user may have written it: `cart[<str>][0]`.
         type_name: The type of that value, such as `"generator"`.
         reason: Why it cannot be stored and what to store instead.
     """
@@ -165,7 +173,8 @@ class EncodeError(SessionError):
 
     def __str__(self) -> str:
         return (
-            f"could not save session {self.key!r}: {self.path} is of type {self.type_name}, "
+            f"could not save session {self.key!r}: {_without_keys(self.path)} is of type "
+            f"{self.type_name}, "
             f"{self.reason}; the stored record was left as it was"
         )
 
@@ -232,4 +241,15 @@ class StorageError(SessionError):
     def __str__(self) -> str:
         record = "" if self.key is None else f" the record of session {self.key!r}"
         statement = "" if self.outcome is None else "; the outcome is unknown"
+        if self.written:
+            statement += f"; written before: {', '.join(map(repr, self.written))}"
         return f"could not {self.action}{record}: {self.reason}{statement}; {self.remedy}"
+
+
+def _without_keys(path: str) -> str:
+    """A path with the types of the keys of dicts in the place of the keys."""
+    return _QUOTED_KEY.sub("[<str>]", path)
+
+
+# A key as `repr` shows it, in brackets.
+_QUOTED_KEY = re.compile(r"""\[(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")\]""")

@@ -124,6 +124,12 @@ def _any_function(is_kind: Callable[[Any], bool], function: Any) -> bool:
 
 def _advice(handler: Any, name: str) -> str:
     function = _name_of(handler)
+    original = inspect.signature(inspect.unwrap(handler)).parameters
+    if hasattr(handler, "__telesession__") and name in original:
+        return (
+            f"{function} gets its {name!r} from another decorator already; give one of the two "
+            'another name: with_session(name="...")'
+        )
     written = "handler" if function == "<lambda>" else function
     return (
         f"{function} has no parameter {name!r} to receive the session; write "

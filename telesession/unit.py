@@ -24,7 +24,16 @@ import threading
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, Protocol, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    NamedTuple,
+    NoReturn,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+)
 
 from telesession.errors import LockLostError, SessionError, StorageError
 from telesession.session import (
@@ -562,6 +571,11 @@ def on_commit(function: Callable[P, object], /, *args: P.args, **kwargs: P.kwarg
         args: Its arguments by position.
         kwargs: Its arguments by keyword.
     """
+    if not callable(function):
+        raise TypeError(
+            "on_commit takes a function and its arguments, not an object of type "
+            f"{type(function).__name__}; write on_commit(bot.reply_to, message, ...)"
+        )
     unit = _unit_of_thread()
     if unit is None:
         function(*args, **kwargs)
@@ -669,6 +683,10 @@ class Opening(Generic[T]):
         give: Makes the target of the `with` statement from the sessions.
     """
 
+    __slots__ = ("_block", "_give", "_update", "_use", "_wanted")
+
+    _block: Unit | Block
+
     def __init__(
         self,
         wanted: Sequence[Wanted],
@@ -680,6 +698,12 @@ class Opening(Generic[T]):
         self._update = update
         self._use = use
         self._give = give
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(
+            f"no session is open yet, so it has no {name!r}; write "
+            "with sessions.open(key) as session:"
+        )
 
     def __enter__(self) -> T:
         self._block = enter(self._wanted, self._update, self._use)

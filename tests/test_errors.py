@@ -21,7 +21,9 @@ from telebot import TeleBot
 
 import telesession
 from support.bots import ROOT
+from support.values import shown_path
 from telesession import (
+    DeadlockError,
     DecodeError,
     EncodeError,
     EncryptedCodec,
@@ -154,6 +156,8 @@ def test_a_message_quotes_the_data(name: str) -> None:
     """The message has all the data in it: keys as they were given, numbers with their unit."""
     error, data = MADE[name]
     shown = [f"{value} s" if key == "seconds" else str(value) for key, value in data.items()]
+    # A key of a dict may be a user's word.
+    shown = [shown_path(part) for part in shown]
 
     assert [part for part in shown if part != "None"] == [
         part for part in shown if part in str(error)
@@ -395,7 +399,7 @@ RAISED: list[tuple[Callable[[], None], type[SessionError], str, str]] = [
     (save_closed, SessionClosedError, "save the fields of session '1'", "has returned"),
     (forget_closed, SessionClosedError, "forget the record of session '1'", "has returned"),
     (busy, LockTimeoutError, "could not lock session '1' within 0.001 s", "another handler"),
-    (not_storable, EncodeError, "could not save session '1'", "cart['apple'][0] is of type lock"),
+    (not_storable, EncodeError, "could not save session '1'", "cart[<str>][0] is of type lock"),
     (
         of_another_format,
         DecodeError,
@@ -629,3 +633,28 @@ def test_a_missing_package_is_named_with_its_version(
         make()
 
     assert f"pip install '{requirement}'" == str(caught.value).partition("; ")[2]
+
+
+def test_a_message_shows_no_key_of_a_dict() -> None:
+    """Messages never show a value, nor a dict's key, which is a user's word too."""
+    sessions = Sessions(storage=MemoryStorage())
+    for word in ("hunter2", "it's hunter2", "'hunter2'] \"hunter2"):
+        with pytest.raises(EncodeError) as caught, sessions.open(1) as session:
+            session.words = {word: {word: threading.Lock()}}
+        assert "words[<str>][<str>] is of type lock" in str(caught.value)
+        assert "hunter2" not in str(caught.value)
+
+
+def test_a_message_says_which_sessions_were_written_before() -> None:
+    """A storage that fails after others were written names the sessions that are saved."""
+    error = StorageError("write", "2", "the disk is full")
+    error.written = ("1",)
+    assert "the disk is full; written before: '1'; see __cause__" in str(error)
+    assert error.written == pickle.loads(pickle.dumps(error)).written
+
+
+def test_a_thread_that_waits_for_itself_gets_a_remedy_of_its_own() -> None:
+    """A circle of one session has nothing to open together."""
+    error = DeadlockError("1", ("1",))
+    assert "leave out independent=True" in str(error)
+    assert "open(a, b)" not in str(error)

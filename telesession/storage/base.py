@@ -32,7 +32,7 @@ class Note(NamedTuple):
     """
     A write that a hold has noted, to be done with the next commit or flush.
 
-    Args:
+    Attributes:
         action: `"set"` replaces payload and lifetime, `"touch"` renews the lifetime, `"delete"`
             removes the record.
         payload: The payload of the record after the write; `None` for `"delete"`.
@@ -51,7 +51,7 @@ class Change(NamedTuple):
     """
     A write to a key that no hold has: done with a commit, if the record is as expected.
 
-    Args:
+    Attributes:
         key: The key.
         expected: The payload that the record must have; `None` if there must be no record.
         payload: The new payload; `None` deletes the record.

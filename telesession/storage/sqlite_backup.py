@@ -25,7 +25,7 @@ def back_up(database: Database, path: str) -> None:
     path = os.path.realpath(path)
     if not _may_replace(path):
         reason = f"{path} or a file beside it is there already, and is no backup"
-        raise StorageError("back up", None, reason, "give another path, or delete it")
+        raise StorageError("back up", None, reason, "give another path, or move it away")
     draft = f"{path}-{secrets.token_hex(4)}"
     try:
         # Made before SQLite opens it, so that its owner only can read it from the start.

@@ -85,7 +85,7 @@ def test_two_decorators_with_one_name_are_refused(sessions: Sessions[Session]) -
     """
     A second decorator with the same name finds no parameter left for its session.
     """
-    with pytest.raises(TypeError, match="no parameter 'session'"):
+    with pytest.raises(TypeError, match="gets its 'session' from another decorator already"):
         sessions.with_session(sessions.with_session(keep))
 
 

@@ -311,3 +311,9 @@ def test_a_reply_is_sent_after_the_save(host: Host) -> None:
 
     assert [StorageError] == list(map(type, host.raised))
     assert [("one", {"counter": 1}), ("three", {"counter": 2})] == sent
+
+
+def test_the_result_of_a_call_is_no_function() -> None:
+    """`on_commit(f(x))` calls `f` at once, so it is a `TypeError` that says what to write."""
+    with pytest.raises(TypeError, match=r"not an object of type int; write on_commit\(bot\."):
+        on_commit(len("sent already"))  # type: ignore[arg-type]

@@ -415,3 +415,13 @@ class TestStackedArguments:
             fields_of(user, KEY),
             fields_of(chat, f"chat:{KEY}"),
         )
+
+
+def test_a_block_that_was_not_entered_has_no_fields(sessions: Sessions[Session]) -> None:
+    """`sessions.open(key)` without `with` neither reads nor writes, and says what to write."""
+    block: Any = sessions.open(1)
+    with pytest.raises(AttributeError, match=r"write with sessions.open\(key\) as session:"):
+        _ = block.counter
+    with pytest.raises(AttributeError):
+        block.counter = 1
+    assert [] == list(sessions.keys())
