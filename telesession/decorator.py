@@ -64,17 +64,22 @@ def decorate(handler: Callable[..., Any], kind: Kind, name: str) -> Callable[...
         else:
             block = enter([(each, each.key_of(update)) for each in kinds], update)
         try:
-            if given == session_position and not kwargs:
-                result = function(*args, *block.sessions)
-            else:
-                placed: Any = args
-                for one, session in zip(forms, block.sessions, strict=True):
-                    placed = one.place(session, placed, kwargs)
-                result = function(*placed, **kwargs)
-        except BaseException as error:
-            block.leave(error)
+            try:
+                if given == session_position and not kwargs:
+                    result = function(*args, *block.sessions)
+                else:
+                    placed: Any = args
+                    for one, session in zip(forms, block.sessions, strict=True):
+                        placed = one.place(session, placed, kwargs)
+                    result = function(*placed, **kwargs)
+            except BaseException as error:
+                block.leave(error)
+                raise
+            block.leave(None)
+        except BaseException:
+            # A KeyboardInterrupt may have come before the block was left.
+            block.abandon()
             raise
-        block.leave(None)
         return result
 
     decorated: Any = wrapper

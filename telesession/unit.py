@@ -207,7 +207,7 @@ def enter(wanted: Sequence[Wanted], update: object = None, use: Use = USUAL) -> 
             unit.sessions.append(unit.show(kind, key, update, use))
     except BaseException:
         # No handler has used the sessions, so commit_on_error keeps nothing of them.
-        unit.end([])
+        unit.abandon()
         raise
     return unit
 
@@ -293,6 +293,8 @@ class Unit:
         session = entry.session
         try:
             if session is None:
+                # Its options apply, not those of a block that was undone, or that only locked.
+                entry.kind = kind
                 session = entry.session = kind.load(entry, update, use)
             else:
                 settle_defaults(session)
@@ -340,8 +342,17 @@ class Unit:
             if kept:
                 _commit(kept)
         finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Close and free everything that is left, perhaps after an interruption at the end."""
+        # A block in a generator may be left later, and must find nothing to do.
+        self.blocks.clear()
+        try:
             self._unlink()
-            _free(list(self.entries.values()))
+        finally:
+            entries, self.entries = list(self.entries.values()), {}
+            _free(entries)
 
     def is_of_this_thread(self) -> bool:
         """False for a unit of an ended thread, whose identifier this thread has now."""
@@ -428,16 +439,21 @@ class Block:
         """
         if self not in self.unit.blocks:
             return
+        # Not the last one: a generator may be left while a later block is open.
+        position = self.unit.blocks.index(self)
         self._close()
         kept = [
             entry.place for entry in _kept(map(self.unit.entries.__getitem__, self._before), error)
         ]
-        if self.unit.blocks:
-            around = self.unit.blocks[-1]
+        if position:
+            around = self.unit.blocks[position - 1]
             for place in kept:
                 around._before.setdefault(place, self._before[place])
         if error is not None:
             self._undo(kept)
+
+    def abandon(self) -> None:
+        """See `Unit.abandon`; the unit around it frees all."""
 
     def _close(self) -> None:
         """Close the sessions that no other block has open."""
@@ -544,11 +560,15 @@ def _call(calls: list[Callable[[], object]]) -> None:
             call()
         except Exception as error:  # noqa: BLE001 -- the other calls are made all the same
             failures.append(error)
-    for failure in failures[1:]:
+    while len(failures) > 1:
         # Its text may hold a user's words.
-        _log.error("a function given to on_commit raised %s", type(failure).__name__)
-    if failures:
-        raise failures[0]
+        _log.error("a function given to on_commit raised %s", type(failures.pop(1)).__name__)
+    try:
+        if failures:
+            raise failures[0]
+    finally:
+        # They refer to this frame.
+        del failures
 
 
 def _lock_order(wanted: Wanted) -> tuple[str, str, int]:
@@ -710,4 +730,9 @@ class Opening(Generic[T]):
         return self._give(self._block.sessions)
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        self._block.leave(error)
+        try:
+            self._block.leave(error)
+        except BaseException:
+            # A KeyboardInterrupt may have come before the block was left.
+            self._block.abandon()
+            raise

@@ -362,12 +362,13 @@ class Hold:
         note, self.note = self.note, None
         if note is None:
             return
-        self._payload = note.payload
         if note.payload is None:
             self.storage.delete(self.key)
         elif note.action == "set" or not self.storage.touch(self.key, note.lifetime):
             # A record that was touched in its last moment may have expired since.
             self.storage.set(self.key, note.payload, note.lifetime)
+        # Not before: what could not be written is no record.
+        self._payload = note.payload
 
     def take_note(self) -> Note | None:
         """The noted write, which the caller does now; a write that failed is not done later."""

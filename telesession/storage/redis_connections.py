@@ -44,7 +44,7 @@ class Connections:
         try:
             connection = self._idle.pop()
         except IndexError:
-            connection = self._pool.get_connection()
+            connection = self._connect()
         try:
             connection.send_packed_command((_packed(args),))
             reply = connection.read_response(disable_decoding=True)
@@ -56,6 +56,17 @@ class Connections:
             raise
         self._give_back(connection)
         return reply
+
+    def _connect(self) -> Any:
+        try:
+            return self._pool.get_connection()
+        except Exception:
+            raise
+        except BaseException:
+            # redis-py puts a connection that was interrupted between a command and its reply back
+            # into the pool. The next call on it would get that reply, and so would all others.
+            self._pool.disconnect(inuse_connections=False)
+            raise
 
     def drop_idle(self) -> None:
         """Close the connections that no thread uses."""

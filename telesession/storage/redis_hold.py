@@ -68,13 +68,14 @@ class RedisHold(Hold):
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         self._owner = self._server.owner
         super().__enter__()
+        token = None
         try:
             # Not before, because the server takes the highest number of an owner for the newest.
-            self.token = self._owner.next_token()
+            self.token = token = self._owner.next_token()
             self._acquire(deadline)
         except BaseException as error:
-            if not isinstance(error, LockTimeoutError):
-                self._owner.leave(self.names, self.token)
+            if token is not None and not isinstance(error, LockTimeoutError):
+                self._owner.leave(self.names, token)
             super()._leave()
             raise
         self._owner.renewal.add((self.token, self.names.lock))
@@ -100,7 +101,13 @@ class RedisHold(Hold):
             return
         if self.is_inherited():
             raise LockLostError(self.key)
-        write_together(self._server, [self], unlock=False)
+        before = self._payload, self._end
+        try:
+            write_together(self._server, [self], unlock=False)
+        except BaseException:
+            # What could not be written is no record.
+            self._payload, self._end = before
+            raise
 
     def now(self) -> float:
         """See `Hold.now`. The server was asked when it gave the lock."""

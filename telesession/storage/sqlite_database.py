@@ -291,7 +291,16 @@ class Database:
                     if _code(error) not in _TRANSIENT or not wait.pause(_LONGEST_PAUSE):
                         raise StorageError(action, key, *self._diagnosis(error)) from error
         finally:
+            self._give_turn(name)
+
+    def _give_turn(self, name: str) -> None:
+        try:
             self._turns.release(name)
+        except BaseException:
+            # After a KeyboardInterrupt in the release, no other thread could release it.
+            if self._turns.holder_of(name) == threading.get_ident():
+                self._turns.release(name)
+            raise
 
     def _attempt(self, name: str, work: Callable[..., T], args: tuple[object, ...]) -> T:
         if self._fault is not None:

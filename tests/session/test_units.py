@@ -1121,3 +1121,73 @@ class TestRealBots:
             list(map(type, host.raised)),
             coins_of(sessions),
         )
+
+
+class TestInterruptions:
+    """Exceptions that come at the worst moment, such as a KeyboardInterrupt of Ctrl-C."""
+
+    def test_a_unit_that_was_not_left_does_not_swallow_the_next(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """After an interruption before the end of a handler its locks are free, and others save."""
+        sessions = Sessions(storage=MemoryStorage(), initial={"n": 0})
+
+        def interrupted(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(unit.Unit, "leave", interrupted)
+            with pytest.raises(KeyboardInterrupt), sessions.open(1) as session:
+                session.n = 1
+        assert {} == unit._units
+        with sessions.open(1) as session:
+            session.n += 2
+        assert {"n": 2} == sessions.peek(1)
+
+    def test_a_save_that_failed_is_no_record(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """After a failed write and a rollback the session is what it was when it was opened."""
+        storage = MemoryStorage()
+        sessions = Sessions(storage=storage, initial={"x": 1})
+
+        def fail(key: str, *_: object) -> None:
+            raise StorageError("write", key, "the disk is full")
+
+        with sessions.open(1):
+            pass
+        with sessions.open(2):
+            monkeypatch.setattr(storage, "set", fail)
+            with suppress(StorageError), sessions.open(1) as session:
+                session.x = 2
+                save(session)
+            monkeypatch.undo()
+            with sessions.open(1) as session:
+                session.n = 1
+        assert {"x": 1, "n": 1} == sessions.peek(1)
+
+    def test_a_generator_that_outlives_its_handler_opens_nothing_again(self) -> None:
+        """After the handler returned, writing to its session raises `SessionClosedError`."""
+        sessions = Sessions(storage=MemoryStorage(), initial={"x": 1})
+
+        def block(key: int) -> Iterator[Any]:
+            with sessions.open(key) as session:
+                yield session
+
+        with sessions.open(1) as session:
+            suspended = block(1)
+            next(suspended)
+        suspended.close()  # type: ignore[attr-defined]
+        with pytest.raises(SessionClosedError):
+            session.x = 2
+
+    def test_the_options_of_an_undone_block_are_undone(self) -> None:
+        """Sessions that an undone block opened first get the options of the next block."""
+        storage = MemoryStorage()
+        lasting = Sessions(storage=storage, initial={"x": 1})
+        failing = Sessions(storage=storage, initial={"x": 1}, commit_on_error=True)
+        with suppress(ZeroDivisionError), lasting.open(1):
+            with suppress(ValueError), lasting.open(2):
+                raise ValueError
+            with failing.open(2) as session:
+                session.x = 2
+            raise ZeroDivisionError
+        assert {"x": 2} == lasting.peek(2)

@@ -7,6 +7,7 @@ from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from redis.connection import Connection
 from redis.crc import key_slot
 from redis.sentinel import Sentinel
 
@@ -20,8 +21,9 @@ from support.redis_storages import (
     make_storage,
     update,
 )
-from support.servers import Cluster, Server, Wire, wait_until
+from support.servers import Cluster, Server, Wire, patient_url, wait_until
 from support.threads import began
+from telesession import Sessions
 from telesession.storage.redis import RedisStorage
 from telesession.storage.redis_scripts import ACQUIRE, COMMIT
 from telesession.testing.storage_suite import in_threads, try_hold
@@ -376,3 +378,35 @@ def test_a_commit_is_recognised_by_its_own_number(storage: RedisStorage) -> None
         payload = storage.get("42")
 
     assert ([0, 0, 0], b"second") == (seen, payload)
+
+
+def test_an_interrupted_connection_gives_nobody_the_reply_of_another(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    One person's data never reaches another's handler, also after Ctrl-C while a client connects.
+
+    redis-py 8.1.0 puts a connection that was interrupted before its reply back into its pool.
+    """
+    with RedisStorage(patient_url(server)) as storage:
+        sessions = Sessions(storage=storage)
+        for who in ("anna", "boris", "carla"):
+            with sessions.open(who) as session:
+                session.who = who
+        storage._server.owner.connections.drop_idle()  # type: ignore[union-attr]
+        read, interrupts = Connection.read_response, [KeyboardInterrupt]
+
+        def interrupted(self: Any, *args: Any, **kwargs: Any) -> Any:
+            if interrupts:
+                raise interrupts.pop()
+            return read(self, *args, **kwargs)
+
+        monkeypatch.setattr(Connection, "read_response", interrupted)
+        with pytest.raises(KeyboardInterrupt), sessions.open("anna"):
+            pass
+        seen = []
+        for who in ("boris", "carla", "boris", "carla"):
+            with sessions.open(who) as session:
+                seen.append(session.who)
+
+    assert (["boris", "carla"] * 2, []) == (seen, interrupts)
