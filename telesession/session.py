@@ -425,7 +425,11 @@ def _field_or_method_keys(session: Session, frame: FrameType) -> Any:
     except in a call, which may be `getattr(session, "keys")` as well as `dict(session)`. The
     latter asks for `keys` first, and looks at the class then.
     """
-    instruction = frame.f_code.co_code[frame.f_lasti]
+    code, at = frame.f_code.co_code, frame.f_lasti
+    # Python 3.12 is past the instruction, in its cache, when it has inlined this call.
+    while at and code[at] == opcode.opmap["CACHE"]:
+        at -= 2
+    instruction = code[at]
     if instruction in _COPY:
         return live_fields(session).keys
     if instruction not in _LOAD:
