@@ -1,4 +1,4 @@
-"""DESIGN.md section 7: records of older versions are brought up to date, newer ones refused."""
+"""Records of older versions are brought up to date, newer ones refused."""
 
 from __future__ import annotations
 
