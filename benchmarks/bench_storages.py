@@ -156,7 +156,7 @@ ROOT = Path(__file__).parent.parent
 ROUNDS = 30
 UPDATES = 300
 
-# What one build does in a process of its own, one round for each line that comes in.
+# The program of one build, in a process of its own: one round for each line that comes in.
 PROGRAM = """
 import json, sys, time
 sys.path.insert(0, sys.argv[1])

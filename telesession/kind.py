@@ -96,6 +96,7 @@ class Kind:
             ) from error
         if not (isinstance(key, str) and key) and (fault := key_fault(key)):
             raise NoSessionKeyError(type(update).__name__, f"returned {fault}")
+        # The rule of `_start_of`, in line: each update passes here.
         place = f"{self.room}{key}"
         if place[0] == ROOM and not self.room:
             place = ROOM + place
@@ -179,7 +180,7 @@ class Kind:
         """Log once if the room is empty, and there are records from before there were rooms."""
         older, self.older = self.older, None
         # Where other sessions of this process have no room, the records are theirs.
-        if older is None or not self.storage.persistent or (older or "") in self.moves.rooms:
+        if older is None or not self.storage.persistent or older in self.moves.rooms:
             return
         if next(self.places(), None) is None and any(
             not place.startswith(ROOM) for place in self.storage.keys(older)

@@ -1,4 +1,4 @@
-"""Sessions for handlers: lock, load, run, commit, release."""
+"""The sessions of a bot: their options, decorators for handlers, and work outside of them."""
 
 from __future__ import annotations
 

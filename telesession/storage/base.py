@@ -367,7 +367,7 @@ class Hold:
         elif note.action == "set" or not self.storage.touch(self.key, note.lifetime):
             # A record that was touched in its last moment may have expired since.
             self.storage.set(self.key, note.payload, note.lifetime)
-        # Not before: what could not be written is no record.
+        # Not before: the hold shall not answer with a record that the write did not store.
         self._payload = note.payload
 
     def take_note(self) -> Note | None:

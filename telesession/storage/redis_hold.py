@@ -105,7 +105,7 @@ class RedisHold(Hold):
         try:
             write_together(self._server, [self], unlock=False)
         except BaseException:
-            # What could not be written is no record.
+            # The hold shall not answer with a record that the write did not store.
             self._payload, self._end = before
             raise
 

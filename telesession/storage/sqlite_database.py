@@ -226,8 +226,8 @@ class Database:
         """Copy the whole database as it is now into an empty one, while others read and write."""
 
         def copy(cursor: sqlite3.Cursor) -> None:
-            # What others write meanwhile stays in the log until this transaction has ended, so the
-            # copy need not start again after each of their writes.
+            # This transaction keeps the writes of others in the log until it ends, so the copy need
+            # not start again after each of them.
             cursor.execute("BEGIN")
             cursor.execute("SELECT 1 FROM sessions LIMIT 1").fetchone()
             cursor.connection.backup(target, pages=_PAGES)
@@ -315,7 +315,7 @@ class Database:
                 with suppress(sqlite3.Error):
                     cursor.connection.rollback()
             if isinstance(error, sqlite3.Error) and _code(error) not in _HARMLESS:
-                # What is wrong with the file may be wrong with the connection, too.
+                # A fault of the file may be a fault of the connection, too.
                 self._disconnect(name)
             raise
         finally:
@@ -518,7 +518,7 @@ class Database:
 
 
 class _Process:
-    """What this process does for all its databases together."""
+    """The work of this process for all its databases together."""
 
     def __init__(self) -> None:
         self.mutex = threading.Lock()
