@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from redis.cluster import RedisCluster
 
 # How many keys the server looks at before it answers a step of an iteration.
-_PAGE = 500
+_PAGE = 5_000
 
 
 class RedisStorage(Storage):

@@ -163,7 +163,7 @@ def test_a_server_ends_a_lifetime_by_itself(storage: RedisStorage) -> None:
 
 def test_keys_asks_step_by_step(storage: RedisStorage, server: Server, admin: redis.Redis) -> None:
     """`keys` lets the server look at some of its keys, and at more when those are used up."""
-    names = {f"telesession:{number}": b"" for number in range(3000)}
+    names = {f"telesession:{number}": b"" for number in range(12_000)}
     admin.mset({**names, "elsewhere": b"", "{telesession:42}:lock": b"token"})
     with Monitor(server) as monitor:
         keys = storage.keys()
@@ -173,7 +173,14 @@ def test_keys_asks_step_by_step(storage: RedisStorage, server: Server, admin: re
         rest = list(keys)
         assert set(monitor.so_far()) == {"SCAN"}
 
-    assert sorted(map(str, range(3000))) == sorted([first, *rest])
+    assert sorted(map(str, range(12_000))) == sorted([first, *rest])
+
+
+def test_keys_asks_in_pages_of_five_thousand(storage: RedisStorage, server: Server) -> None:
+    """The listing of a small server is one round trip, and that of a large one is few."""
+    with Monitor(server) as monitor:
+        assert [] == list(storage.keys())
+        assert monitor.next("SCAN").endswith(" COUNT 5000")
 
 
 def test_keys_gives_each_key_once(storage: RedisStorage, admin: redis.Redis) -> None:
