@@ -6,16 +6,17 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import suppress
-from heapq import heapify, heappop, heappush, heapreplace
+from math import inf
 from typing import Any, Literal
 
 from telesession.codecs import Codec, PickleCodec
 from telesession.errors import LockLostError, StorageError
 from telesession.forks import call_in_forked_child
 from telesession.storage.base import Change, Hold, Note, ProcessState, Storage
+from telesession.storage.expiry import Expiry
 
-# How far the bookkeeping may exceed what it describes before it is worth a clean-up.
-_SLACK = 64
+# At how many keys `keys` looks at a time.
+_PAGE = 5_000
 
 
 class MemoryStorage(Storage):
@@ -53,7 +54,7 @@ class MemoryStorage(Storage):
         self._obedient = type(self._store) is dict
         self._begin_anew()
         call_in_forked_child(self._begin_anew)
-        self._expiry = _Expiry(self._store)
+        self._expiry = Expiry(self._store)
 
     def get(self, key: str) -> bytes | None:
         """See `Storage.get`."""
@@ -73,7 +74,7 @@ class MemoryStorage(Storage):
     def set(self, key: str, payload: bytes, lifetime: float | None = None) -> None:
         """See `Storage.set`. Records whose lifetime is over leave the store on the way."""
         with self._mutex:
-            if self._obedient and lifetime is None and not self._expiry.heap:
+            if self._obedient and lifetime is None and self._expiry.due == inf:
                 self._store[key] = payload
             else:
                 self._set(key, payload, lifetime)
@@ -128,13 +129,24 @@ class MemoryStorage(Storage):
             return self._contains(key)
 
     def keys(self, prefix: str = "") -> Iterator[str]:
-        """See `Storage.keys`. The keys are those of the moment of the call."""
-        with self._mutex:
-            try:
-                keys = [key for key in self._store if key.startswith(prefix)]
-            except Exception as error:
-                raise _failure("list the keys", None, error) from error
-            return iter([key for key in keys if not self._expiry.is_over(key)])
+        """
+        See `Storage.keys`. The keys are those of the moment of the call.
+
+        Other threads wait while the keys are copied, and go on while they are filtered. A key that
+        is deleted during the call may be missing.
+        """
+        try:
+            with self._mutex:
+                now = time.monotonic()
+                keys = list(self._store)
+                if not self._obedient:
+                    is_over = self._expiry.is_over
+                    return iter([k for k in keys if k.startswith(prefix) and not is_over(k)])
+                timed = bool(self._expiry.deadlines)
+            pages = self._live_pages(keys, prefix, now if timed else None)
+        except Exception as error:
+            raise _failure("list the keys", None, error) from error
+        return _iter_pages(pages)
 
     def __repr__(self) -> str:
         return f"<MemoryStorage in a {type(self._store).__name__}>"
@@ -165,9 +177,9 @@ class MemoryStorage(Storage):
             raise _failure("write", key, error) from error
         if before is not None and before != payload:
             self._drop_older(key, before)
-        if lifetime is not None or self._expiry.heap:
+        if lifetime is not None or self._expiry.due != inf:
             self._expiry.schedule(key, lifetime)
-            self._drop_expired()
+            self._expiry.remove_some()
 
     def _delete(self, key: str) -> bool:
         live = not self._expiry.is_over(key)
@@ -184,6 +196,7 @@ class MemoryStorage(Storage):
         if not self._contains(key):
             return False
         self._expiry.schedule(key, lifetime)
+        self._expiry.remove_some()
         return True
 
     def _restore(self, key: str, payload: bytes | None, deadline: float | None) -> None:
@@ -212,6 +225,29 @@ class MemoryStorage(Storage):
         except Exception as error:
             raise _failure("look up", key, error) from error
 
+    def _live_pages(self, keys: list[str], prefix: str, now: float | None) -> list[tuple[str, ...]]:
+        """
+        Empty a list of the keys of a dict into pages of live keys, the last keys first.
+
+        Needs no mutex. `now` is the moment of the list; `None` if no key had a deadline then.
+        """
+        store, deadline_of = self._store, self._expiry.deadlines.get
+        pages = []
+        while keys:
+            # One list of all live keys would be traversed by each garbage collection, and to free
+            # millions of keys at once stops all threads.
+            page = [key for key in keys[-_PAGE:] if key.startswith(prefix)]
+            del keys[-_PAGE:]
+            if now is not None:
+                # A key without a deadline may be an expired one that another thread has removed.
+                page = [
+                    key
+                    for key in page
+                    if (now < end if (end := deadline_of(key)) is not None else key in store)
+                ]
+            pages.append(tuple(page))
+        return pages
+
     def _drop_older(self, key: str, before: bytes) -> None:
         # TLRUCache ignores a value whose time is already over and keeps the one before it. To
         # delete first would be simpler, but lose the old record when the store refuses the new.
@@ -219,69 +255,11 @@ class MemoryStorage(Storage):
             if self._store[key] == before:
                 del self._store[key]
 
-    def _drop_expired(self) -> None:
-        # What cannot be dropped now stays hidden and is tried again; the write itself is done.
-        with suppress(Exception):
-            for key in self._expiry.iter_over():
-                with suppress(KeyError):
-                    del self._store[key]
 
-
-class _Expiry:
-    """
-    When records expire: a deadline by key, and a heap that knows which is next.
-
-    Every key with a deadline is in the heap at that time or earlier. Renewing a deadline leaves
-    the heap alone, so that it does not grow with every touch of a session.
-    """
-
-    def __init__(self, store: MutableMapping[str, bytes]) -> None:
-        self.deadlines: dict[str, float] = {}
-        self.heap: list[tuple[float, str]] = []
-        self._store = store
-        self._limit = _SLACK
-
-    def is_over(self, key: str) -> bool:
-        deadline = self.deadlines.get(key)
-        return deadline is not None and time.monotonic() >= deadline
-
-    def schedule(self, key: str, lifetime: float | None) -> None:
-        """Let a key expire `lifetime` seconds from now, or never."""
-        if lifetime is None:
-            self.cancel(key)
-            return
-        known, deadline = self.deadlines.get(key), time.monotonic() + lifetime
-        self.deadlines[key] = deadline
-        if known is None or deadline < known:
-            heappush(self.heap, (deadline, key))
-            if len(self.heap) > self._limit:
-                self._prune()
-
-    def cancel(self, key: str) -> None:
-        self.deadlines.pop(key, None)
-
-    def iter_over(self) -> Iterator[str]:
-        """Give each key whose time is over, and forget it once the caller comes back for more."""
-        now = time.monotonic()
-        while self.heap and now >= self.heap[0][0]:
-            key = self.heap[0][1]
-            deadline = self.deadlines.get(key)
-            if deadline is not None and now < deadline:
-                heapreplace(self.heap, (deadline, key))
-                continue
-            if deadline is not None:
-                yield key
-                del self.deadlines[key]
-            heappop(self.heap)
-
-    def _prune(self) -> None:
-        """Forget what left the store by itself, and what the heap has twice."""
-        # The limit doubles with what is left, which spreads the cost over the pushes before.
-        with suppress(Exception):
-            self.deadlines = {key: d for key, d in self.deadlines.items() if key in self._store}
-        self.heap = [(deadline, key) for key, deadline in self.deadlines.items()]
-        heapify(self.heap)
-        self._limit = 2 * len(self.heap) + _SLACK
+def _iter_pages(pages: list[tuple[str, ...]]) -> Iterator[str]:
+    """Give the keys of the pages, the last page first, and free each page after its last key."""
+    while pages:
+        yield from pages.pop()
 
 
 def _writes(holds: Sequence[Hold], also: Sequence[Change]) -> Iterator[tuple[str, Note]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import time
-from collections import deque
+from collections import UserDict, deque
 from collections.abc import Mapping, Set as AbstractSet
 
 import pytest
@@ -15,6 +15,7 @@ from hypothesis import given, settings, strategies as st
 
 from support.clocks import DAY, START, monotonic
 from support.sessions import JUST_BEFORE, LIFETIME, fields_of, set_fields
+from support.threads import in_thread
 from telesession import MemoryStorage, Sessions, ttl
 
 pytestmark = pytest.mark.usefixtures("frozen_module")
@@ -25,18 +26,33 @@ LONG = 10**6
 
 def bookkeeping(storage, store):
     """How many things a storage remembers beside its store, found by following references."""
-    seen, todo, count = {id(store)}, [vars(storage)], 0
+    return sum(map(len, containers(storage, store)))
+
+
+def containers(storage, store):
+    """Everything with a length that a storage has beside its store."""
+    seen, todo, found = {id(store)}, [vars(storage)], []
     while todo:
         thing = todo.pop()
         if id(thing) in seen:
             continue
         seen.add(id(thing))
         if isinstance(thing, Mapping | list | tuple | deque | AbstractSet):
-            count += len(thing)
+            found.append(thing)
             todo.extend(thing.values() if isinstance(thing, Mapping) else thing)
         elif type(thing).__module__.startswith("telesession"):
             todo.extend(part for part in gc.get_referents(thing) if not isinstance(part, type))
-    return count
+    return found
+
+
+def write_until_gone(storage, store, writes):
+    """Write one key until the store has no other; how many records each write removed."""
+    removed = []
+    while len(store) > 1 and len(removed) < writes:
+        before = len(store)
+        storage.set("last", b"last", LONG)
+        removed.append(before - len(store))
+    return removed
 
 
 class TestLeaving:
@@ -270,8 +286,61 @@ class TestBookkeeping:
         for number in range(5000):
             storage.set(f"user {number}", b"payload", LIFETIME)
         clock.tick(LIFETIME)
-        storage.set("last", b"last", LONG)
+        write_until_gone(storage, store, 100)
         assert (["last"], before) == (list(store), bookkeeping(storage, store))
+
+    def test_a_deleted_record_made_anew_is_remembered_once(self, clock):
+        """Sessions that are deleted and made anew as time passes do not add to the bookkeeping."""
+        store = {}
+        storage = MemoryStorage(store)
+        sizes = []
+        for _ in range(20):
+            for number in range(300):
+                storage.set(f"user {number}", b"payload", LONG)
+            sizes.append(bookkeeping(storage, store))
+            for number in range(300):
+                storage.delete(f"user {number}")
+            clock.tick(LONG / 100)
+        assert max(sizes) < 300 * 4
+
+    def test_a_lifetime_that_changes_is_remembered_once(self, clock):
+        """Sessions whose lifetimes change as time passes do not add to the bookkeeping."""
+        store = {}
+        storage = MemoryStorage(store)
+        sizes = []
+        for turn in range(20):
+            for number in range(300):
+                storage.set(
+                    f"user {number}", b"payload", (LONG, LONG / 2, None, LONG / 4)[turn % 4]
+                )
+            sizes.append(bookkeeping(storage, store))
+            clock.tick(LONG / 100)
+        assert max(sizes) < 300 * 4
+
+    def test_one_record_deleted_and_made_anew_for_ever_needs_no_memory(self, clock):
+        """A key that is set and deleted again and again, for many lifetimes, leaves one trace."""
+        store = {}
+        storage = MemoryStorage(store)
+        sizes = set()
+        for _ in range(5000):
+            storage.set("a", b"payload", LIFETIME)
+            storage.delete("a")
+            sizes.add(bookkeeping(storage, store))
+            clock.tick(LIFETIME / 200)
+        assert max(sizes) < 100
+
+    @pytest.mark.parametrize("lifetimes", [[LIFETIME], range(1, 5001)], ids=["equal", "all differ"])
+    def test_the_garbage_collector_has_little_to_traverse(self, clock, lifetimes):
+        """Dicts of strings and floats, which it does not traverse, are all that grows."""
+        storage = MemoryStorage()
+        store = storage._store
+        for number in range(5000):
+            storage.set(f"user {number}", b"payload", lifetimes[number % len(lifetimes)])
+        large = [thing for thing in containers(storage, store) if len(thing) > 1000]
+        contents = {type(part) for thing in large for part in (*thing, *thing.values())}
+        others = [thing for thing in containers(storage, store) if type(thing) is not dict]
+        assert ({dict}, set()) == ({*map(type, large)}, contents - {str, float, type(None)})
+        assert sum(map(len, others)) < 1000
 
     def test_sessions_that_only_read_leave_no_trace(self, clock):
         """Handlers that only read do not add to the bookkeeping, whatever their lifetimes."""
@@ -293,6 +362,139 @@ class TestBookkeeping:
         for number in range(1000):
             storage.set(f"user {number}", b"payload")
         assert before == bookkeeping(storage, store)
+
+
+class TestManyAtOnce:
+    """Thousands of sessions whose lifetime ends at the same moment."""
+
+    def test_each_write_removes_a_bounded_number(self, clock):
+        """No write removes them all, and enough writes do."""
+        store = {}
+        storage = MemoryStorage(store)
+        for number in range(5000):
+            storage.set(f"user {number}", b"payload", LIFETIME)
+        clock.tick(LIFETIME)
+        removed = write_until_gone(storage, store, 100)
+        assert (["last"], 5000) == (list(store), sum(removed) + 1)
+        assert 0 < min(removed[:-1]) <= max(removed) < 500
+
+    @pytest.mark.parametrize("pauses", [[0.5], [0.5, 0.4, 0.09], [0.99], [0.999999]], ids=str)
+    def test_those_that_were_renewed_leave_at_their_new_deadline(self, clock, pauses):
+        """Not one of them leaves a moment earlier, and none stays from then on."""
+        store = {}
+        storage = MemoryStorage(store)
+        for number in range(1000):
+            storage.set(f"user {number}", b"payload", LIFETIME)
+        for pause in pauses:
+            clock.tick(LIFETIME * pause)
+            for number in range(1000):
+                assert storage.touch(f"user {number}", LIFETIME)
+        clock.tick(JUST_BEFORE)
+        write_until_gone(storage, store, 500)
+        assert 1001 == len(store)
+        clock.tick(0.000001)
+        write_until_gone(storage, store, 100)
+        assert ["last"] == list(store)
+
+    def test_an_expired_one_among_thousands_that_were_renewed_leaves(self, clock):
+        """Sessions that live on do not keep an expired one in the store."""
+        store = {}
+        storage = MemoryStorage(store)
+        for number in range(2000):
+            storage.set(f"user {number}", b"payload", LIFETIME)
+        clock.tick(LIFETIME / 2)
+        for number in range(1, 2000):
+            storage.set(f"user {number}", b"payload", LIFETIME)
+        clock.tick(LIFETIME / 2)
+        for _ in range(500):
+            storage.set("user 1", b"payload", LIFETIME)
+        assert (1999, False) == (len(store), "user 0" in store)
+
+    def test_each_write_looks_at_a_bounded_number_of_renewed_ones(self, clock):
+        """A write among sessions that were all renewed does not look at all of them."""
+        store = Looked()
+        storage = MemoryStorage(store)
+        for number in range(2000):
+            storage.set(f"user {number}", b"payload", LIFETIME)
+        clock.tick(LIFETIME / 2)
+        for number in range(2000):
+            storage.set(f"user {number}", b"payload", LIFETIME)
+        clock.tick(LIFETIME / 2)
+        looks = []
+        for _ in range(500):
+            store.looks = 0
+            storage.set("user 1", b"payload", LIFETIME)
+            looks.append(store.looks)
+        assert 2000 == len(store)
+        assert 0 < max(looks) < 200
+
+    def test_an_expired_one_that_could_not_be_removed_leaves_later(self, clock):
+        """A store that did not give up an expired record is asked again with the next write."""
+        store = Looked()
+        storage = MemoryStorage(store)
+        storage.set("a", b"payload", LIFETIME)
+        clock.tick(LIFETIME)
+        store.failing = True
+        storage.set("b", b"payload")
+        assert ["a", "b"] == sorted(store)
+        store.failing = False
+        storage.set("b", b"payload")
+        assert ["b"] == sorted(store)
+
+
+class Looked(UserDict):
+    """A store that counts the questions for a key, and deletes nothing while it is `failing`."""
+
+    looks, failing = 0, False
+
+    def __contains__(self, key):
+        self.looks += 1
+        return super().__contains__(key)
+
+    def __delitem__(self, key):
+        if self.failing:
+            raise OSError(key)
+        super().__delitem__(key)
+
+
+class Meddling(str):
+    """A key that calls a function before it compares its beginning."""
+
+    __slots__ = ("call",)
+
+    def startswith(self, *args):
+        self.call()
+        return super().startswith(*args)
+
+
+class TestListing:
+    """`keys` while other threads write."""
+
+    def test_a_write_does_not_wait_for_the_filter(self, clock):
+        """Another thread writes while `keys` compares keys, and the list is that of the call."""
+        key = Meddling("key")
+        storage = MemoryStorage({key: b"payload"})
+        key.call = lambda: in_thread(storage.set, "new", b"payload")
+        assert (["key"], True) == (list(storage.keys("k")), storage.has("new"))
+
+    def test_a_record_that_expires_and_is_removed_in_between_is_not_listed(self, clock):
+        """A session that was over before the call is not listed if a write removes it just then."""
+        key = Meddling("key")
+        store = {key: b"payload"}
+        storage = MemoryStorage(store)
+        storage.set("expired", b"payload", LIFETIME)
+        clock.tick(LIFETIME)
+        key.call = lambda: in_thread(storage.set, "new", b"payload")
+        assert (["key"], ["key", "new"]) == (list(storage.keys()), sorted(store))
+
+    @pytest.mark.parametrize("lifetime", [None, LIFETIME], ids=["for-ever", "with-lifetime"])
+    def test_all_keys_of_a_large_store_are_listed_in_order(self, clock, lifetime):
+        """A store of more keys than `keys` looks at in a row gives each once, as a dict does."""
+        storage = MemoryStorage()
+        expected = [f"user {number}" for number in range(12_345)]
+        for key in expected:
+            storage.set(key, b"payload", lifetime)
+        assert (expected, []) == (list(storage.keys("user")), list(storage.keys("others")))
 
 
 CACHES = {
