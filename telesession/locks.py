@@ -21,12 +21,17 @@ class LockTable:
     Keep one table for as long as the storage it guards. Any thread may use it.
     """
 
+    # Without waiters, a lock is taken and released in one step of the interpreter each, and without
+    # the mutex. A thread that takes the lock between a release and the hand-over to the first
+    # waiter finds the queue, gives the lock back and queues up. So each of them, the releasing
+    # thread, this thread and a new waiter, calls `_grant`, and one of the calls has an effect.
+
     def __init__(self) -> None:
         # A thread never blocks while it has the mutex. So the mutex may be a lock of threads, made
         # before gevent patched threading: no greenlet can find it taken by another one.
         self._mutex = threading.Lock()
-        # held key -> the identifier of the thread that holds it
-        self._holders: dict[str, int] = {}
+        # held key -> the thread that holds it
+        self._holders: dict[str, _Holder] = {}
         # held key -> the threads that wait for it, in the order of their arrival; no empty queues
         self._queues: dict[str, deque[_Turn]] = {}
 
@@ -47,24 +52,47 @@ class LockTable:
             DeadlockError: The thread that holds it waits, directly or through others, for a lock
                 of the calling thread, or is the calling thread. The caller holds nothing new.
         """
-        thread = threading.get_ident()
+        me = (threading.get_ident(),)
+        # Not a look first, and then an assignment: two threads could both find the key free.
+        if self._holders.setdefault(key, me) is not me or key in self._queues:
+            self._wait(key, me, timeout)
+
+    def release(self, key: str) -> None:
+        """Hand the lock of a key to the thread that has waited longest; the key must be held."""
+        try:
+            del self._holders[key]
+        finally:
+            # In this order: a thread that queues up after the look finds the key free. And after
+            # a KeyboardInterrupt too: the others wait for it.
+            if key in self._queues:
+                with self._mutex:
+                    self._grant(key)
+
+    def holder_of(self, key: str) -> int | None:
+        """The identifier of the thread that holds a key; `None` if the key is free."""
+        holder = self._holders.get(key)
+        return None if holder is None else holder[0]
+
+    def _wait(self, key: str, me: _Holder, timeout: float | None) -> None:
+        """Queue up for a key that is held or has a queue, and wait."""
+        thread = me[0]
         with self._mutex:
             holder = self._holders.get(key)
-            if holder is None:
-                self._holders[key] = thread
-                return
             # A caller that does not wait closes no circle, not even one of its own.
-            if holder == thread and timeout != 0:
+            if holder == me and holder is not me and timeout != 0:
                 raise DeadlockError(key, (key,))
             # Made for this wait, and not kept for later ones: by now gevent may have patched
             # threading, and a greenlet that waits for an older lock stops all others.
-            turn = _Turn(threading.Lock(), thread)
+            turn = _Turn(threading.Lock(), me)
             turn.lock.acquire()
             self._queues.setdefault(key, deque()).append(turn)
+            if holder is me:
+                del self._holders[key]
+            self._grant(key)
         waits = _waits.get(_Waits)
         try:
             if timeout != 0:
-                waits.begin(thread, self, key)
+                waits.begin(thread, self, key, turn)
             seconds = -1 if timeout is None else min(timeout, threading.TIMEOUT_MAX)
             granted = turn.lock.acquire(timeout=seconds)
         except BaseException:
@@ -77,41 +105,54 @@ class LockTable:
         if not granted and self._withdraw(key, turn):
             raise LockTimeoutError(key, seconds)
 
-    def release(self, key: str) -> None:
-        """Hand the lock of a key to the thread that has waited longest; the key must be held."""
-        with self._mutex:
-            queue = self._queues.get(key)
-            if queue is None:
-                del self._holders[key]
-                return
-            # The key stays in the table: a newcomer must queue up behind the next holder.
-            turn = queue.popleft()
+    def _grant(self, key: str) -> None:
+        """Give a key to its first waiter if it is free; only with the mutex."""
+        queue = self._queues.get(key)
+        if queue is None:
+            return
+        turn = queue[0]
+        if self._holders.setdefault(key, turn.holder) is turn.holder:
+            turn.is_queued = False
+            queue.popleft()
             if not queue:
                 del self._queues[key]
-            self._holders[key] = turn.thread
             turn.lock.release()
-
-    def holder_of(self, key: str) -> int | None:
-        """The identifier of the thread that holds a key; `None` if the key is free."""
-        return self._holders.get(key)
 
     def _withdraw(self, key: str, turn: _Turn) -> bool:
         """Leave the queue; false if the lock was handed over in the very moment of giving up."""
         with self._mutex:
-            queue = self._queues.get(key)
-            if queue is None or turn not in queue:
+            if not turn.is_queued:
                 return False
+            turn.is_queued = False
+            queue = self._queues[key]
             queue.remove(turn)
             if not queue:
                 del self._queues[key]
             return True
 
 
-class _Turn(NamedTuple):
+#: The identifier of a thread. Each lock that it takes has an object of its own.
+_Holder = tuple[int]
+
+
+class _Turn:
     """A place in a queue: a lock that is released when its thread's turn has come."""
 
-    lock: threading.Lock
-    thread: int
+    __slots__ = ("holder", "is_queued", "lock")
+
+    def __init__(self, lock: threading.Lock, holder: _Holder) -> None:
+        self.lock = lock
+        self.holder = holder
+        #: False once the thread has got the key or has given up; never true again.
+        self.is_queued = True
+
+
+class _Wait(NamedTuple):
+    """The key that a thread waits for, and its place in the queue."""
+
+    table: LockTable
+    key: str
+    turn: _Turn
 
 
 class _Waits:
@@ -119,16 +160,16 @@ class _Waits:
     The table of waits of this process, over all lock tables: which thread waits for which key.
 
     A circle of waits closes with its last wait, so each new wait looks along the chain of
-    holders. A chain cannot change during the look: a thread in it waits, so it releases nothing,
-    and a new wait needs the mutex of this table.
+    holders. New waits need the mutex of this table, and waits end without it. So an entry can be
+    older than the hand-over of its key, and a chain can change during the look.
     """
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
         # identifier of a waiting thread -> where it waits
-        self._waits: dict[int, tuple[LockTable, str]] = {}
+        self._waits: dict[int, _Wait] = {}
 
-    def begin(self, thread: int, table: LockTable, key: str) -> None:
+    def begin(self, thread: int, table: LockTable, key: str, turn: _Turn) -> None:
         """
         Note that a thread waits for a key.
 
@@ -136,22 +177,26 @@ class _Waits:
             DeadlockError: The wait would close a circle; it is not noted.
         """
         with self._mutex:
-            keys = [key]
+            # turn -> its key
+            chain = {turn: key}
             holder = table.holder_of(key)
             if holder == thread:
                 # It was handed over since the thread queued up, so there is no wait.
                 return
             while holder is not None and holder != thread:
                 wait = self._waits.get(holder)
-                if wait is None:
+                # A turn comes twice while its key is being handed over. The walk would not end.
+                if wait is None or not wait.turn.is_queued or wait.turn in chain:
                     break
-                keys.append(wait[1])
-                following = wait[0].holder_of(wait[1])
-                # It has just got the key that it waited for, and does not wait any more.
-                holder = None if following == holder else following
-            if holder == thread:
-                raise DeadlockError(key, tuple(keys))
-            self._waits[thread] = table, key
+                chain[wait.turn] = wait.key
+                holder = wait.table.holder_of(wait.key)
+            # This look must come after the walk. Each turn was queued before the walk, because new
+            # waits need the mutex, and a turn never comes back into its queue. So if all turns are
+            # still queued, all threads have waited during the whole walk. A waiting thread releases
+            # nothing, so the circle is real.
+            if holder == thread and all(turn.is_queued for turn in chain):
+                raise DeadlockError(key, tuple(chain.values()))
+            self._waits[thread] = _Wait(table, key, turn)
 
     def end(self, thread: int) -> None:
         """Note that a thread waits no more."""

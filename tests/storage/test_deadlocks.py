@@ -13,7 +13,7 @@ import pytest
 from support.clocks import PATIENCE
 from support.servers import patient_url
 from support.storages import FiveMethods, fields_by_key, is_free
-from support.threads import OtherThread, Waits
+from support.threads import HookedDict, OtherThread, Waits, wait_for
 from telesession import (
     DeadlockError,
     LockTimeoutError,
@@ -25,10 +25,11 @@ from telesession import (
     Storage,
     locks,
 )
+from telesession.forks import PerProcess
 from telesession.locks import LockTable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 SIZES = [2, 3, 8]
@@ -380,3 +381,208 @@ class TestNoCircle:
             assert [None, None] == [future.result(PATIENCE) for future in futures]
 
         assert {"1": {"counter": 200}, "2": {"counter": 200}} == fields_by_key(sessions)
+
+
+class BelievesOldWaits(locks._Waits):
+    """The control of chains that break up: a table of waits with turns that never end."""
+
+    def begin(self, thread: int, table: LockTable, key: str, turn: locks._Turn) -> None:
+        super().begin(thread, table, key, locks._Turn(turn.lock, turn.holder))
+
+
+class Lingering:
+    """The end of the next wait of a thread, which the thread does not notice before `notice`."""
+
+    def __init__(self, waits: Waits, thread: OtherThread) -> None:
+        self._is_over, self._noticing = threading.Event(), threading.Event()
+        self.notice = self._noticing.set
+        waits.disturb(self._linger, name_of(thread))
+
+    def wait_for(self) -> None:
+        """Come back when the wait is over."""
+        wait_for(self._is_over)
+
+    def _linger(self) -> None:
+        self._is_over.set()
+        self._noticing.wait(PATIENCE)
+
+
+def name_of(thread: OtherThread) -> str:
+    name: str = thread.call(lambda: threading.current_thread().name)
+    return name
+
+
+def error_of(function: Callable[..., object], *args: object) -> type[BaseException] | None:
+    """The class of the error that a call raises."""
+    try:
+        function(*args)
+    except LockTimeoutError as error:
+        return type(error)
+    return None
+
+
+#: A kind of the table of waits, and the error that it raises where there is no circle.
+KINDS = pytest.mark.parametrize(
+    ("known", "expected"),
+    [(locks._Waits, None), (BelievesOldWaits, DeadlockError)],
+    indirect=["known"],
+    ids=["waits", "control"],
+)
+
+
+class TestChainsThatBreakUp:
+    """A chain of waits that breaks up while a new waiter looks along it is no circle."""
+
+    @pytest.fixture
+    def table(self) -> Any:
+        """A lock table with hooks in the look for the holder of a key."""
+        table: Any = LockTable()
+        table._holders = HookedDict()
+        return table
+
+    @pytest.fixture
+    def known(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+        """The table of waits, of the kind of the test, with hooks in the look for a wait."""
+        known = request.param()
+        known._waits = HookedDict()
+        process = PerProcess[Any]()
+        process.get(lambda: known)
+        monkeypatch.setattr(locks, "_waits", process)
+        return known
+
+    @KINDS
+    def test_a_holder_whose_wait_is_over(
+        self, expected: Any, table: Any, known: Any, waits: Waits
+    ) -> None:
+        """A holder was handed the key, has not yet noted the end of its wait, and is soon done."""
+        table.acquire("key")
+        with OtherThread() as holder:
+            thread = holder.call(threading.get_ident)
+            lingering = Lingering(waits, holder)
+            served = holder.submit(table.acquire, "key", PATIENCE)
+            waits.next()
+            table.release("key")
+            lingering.wait_for()
+
+            def go_on() -> None:
+                lingering.notice()
+                served.result(PATIENCE)
+                holder.call(table.release, "key")
+
+            known._waits.call_after("get", thread, go_on)
+            raised = error_of(table.acquire, "key", PATIENCE)
+
+        keys = {"key"} if raised is None else set()
+        assert (expected, keys, {}, {}) == (
+            raised,
+            set(table._holders),
+            table._queues,
+            known._waits,
+        )
+
+    @pytest.mark.parametrize("step", ["the wait is found", "the walk is at its end"])
+    @KINDS
+    def test_a_thread_far_behind_gives_up(
+        self, expected: Any, table: Any, known: Any, waits: Waits, step: str
+    ) -> None:
+        """The last thread of a chain of three times out, and all others get their keys."""
+        table.acquire("mine")
+        with OtherThread() as first, OtherThread() as last:
+            first.call(table.acquire, "first", 0)
+            last.call(table.acquire, "last", 0)
+            thread = last.call(threading.get_ident)
+            lingering = Lingering(waits, last)
+            giving_up = last.submit(table.acquire, "mine", 0.001)
+            waits.next()
+            served = first.submit(table.acquire, "last", PATIENCE)
+            waits.next()
+            lingering.wait_for()
+
+            def go_on() -> None:
+                lingering.notice()
+                assert LockTimeoutError is type(giving_up.exception(PATIENCE))
+                last.call(table.release, "last")
+                served.result(PATIENCE)
+                first.call(table.release, "last")
+                first.call(table.release, "first")
+
+            if step == "the wait is found":
+                known._waits.call_after("get", thread, go_on)
+            else:
+                table._holders.call_after("get", "mine", go_on)
+            raised = error_of(table.acquire, "first", PATIENCE)
+
+        keys = {"mine", "first"} if raised is None else {"mine"}
+        assert (expected, keys, {}, {}) == (
+            raised,
+            set(table._holders),
+            table._queues,
+            known._waits,
+        )
+
+    @KINDS
+    def test_a_key_that_another_thread_releases(
+        self, expected: Any, table: Any, known: Any, waits: Waits
+    ) -> None:
+        """A key whose holder waits is released for it, and the new waiter has it already."""
+        table.acquire("mine")
+        with OtherThread() as holder, OtherThread() as friend:
+            holder.call(table.acquire, "theirs", 0)
+            served = holder.submit(table.acquire, "mine", PATIENCE)
+            waits.next()
+            table._holders.call_after("get", "mine", lambda: friend.call(table.release, "theirs"))
+            raised = error_of(table.acquire, "theirs", PATIENCE)
+            keys = set(table._holders)
+            table.release("mine")
+            served.result(PATIENCE)
+
+        expected_keys = {"mine", "theirs"} if raised is None else {"mine"}
+        assert (expected, expected_keys, {}, {}) == (raised, keys, table._queues, known._waits)
+
+    @pytest.mark.parametrize("known", [locks._Waits], indirect=True, ids=["waits"])
+    @pytest.mark.parametrize("is_first", [True, False], ids=["first", "behind another"])
+    def test_a_look_in_the_middle_of_a_hand_over(
+        self, table: Any, known: Any, waits: Waits, monkeypatch: pytest.MonkeyPatch, is_first: bool
+    ) -> None:
+        """A thread that has the key, and still has its place in the queue, waits for nobody."""
+        begin, me = known.begin, threading.get_ident()
+        handing_over, looked = threading.Event(), threading.Event()
+
+        def hand_over_first(thread: int, *arguments: Any) -> None:
+            if thread == me:
+                futures.append(holder.submit(table.release, "key"))
+                wait_for(handing_over)
+            begin(thread, *arguments)
+            if thread == me:
+                looked.set()
+
+        def pause() -> None:
+            handing_over.set()
+            wait_for(looked)
+
+        monkeypatch.setattr(known, "begin", hand_over_first)
+        with OtherThread() as holder, OtherThread() as before:
+            holder.call(table.acquire, "key", 0)
+            futures = []
+            if not is_first:
+                futures.append(before.submit(table.acquire, "key", PATIENCE))
+                futures.append(before.submit(table.release, "key"))
+                waits.next()
+            table._holders.call_after("setdefault", "key", pause, name_of(holder))
+            table.acquire("key", PATIENCE)
+            assert {None} == {future.result(PATIENCE) for future in futures}
+
+        assert ({"key": (me,)}, {}, {}) == (table._holders, table._queues, known._waits)
+
+    def test_a_circle_of_others(self) -> None:
+        """The look ends, whatever the waits of other threads are."""
+        table, known = LockTable(), locks._Waits()
+        for thread, mine, theirs in ((1, "a", "b"), (2, "b", "a")):
+            table._holders[mine] = (thread,)
+            turn = locks._Turn(threading.Lock(), (thread,))
+            known._waits[thread] = locks._Wait(table, theirs, turn)
+
+        with OtherThread() as other:
+            other.call(known.begin, 3, table, "a", locks._Turn(threading.Lock(), (3,)))
+
+        assert [1, 2, 3] == list(known._waits)

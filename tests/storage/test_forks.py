@@ -199,7 +199,8 @@ thread.start()
 thread.join()
 # What another thread of the parent would leave that waits, or looks for circles, at the fork.
 waits = locks._waits.get(locks._Waits)
-waits._waits[threading.get_ident()] = table, "key"
+turn = locks._Turn(threading.Lock(), (threading.get_ident(),))
+waits._waits[threading.get_ident()] = locks._Wait(table, "key", turn)
 waits._mutex.acquire()
 if not fork():
     role = "child"

@@ -7,6 +7,8 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import freezegun
@@ -14,7 +16,15 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from support.clocks import PATIENCE, UNHURRIED, examples
-from support.threads import Interrupt, OtherThread, Waits, WatchedLock, throw
+from support.threads import (
+    HookedDict,
+    Interrupt,
+    OtherThread,
+    Waits,
+    WatchedLock,
+    throw,
+    wait_for,
+)
 from telesession import LockTimeoutError
 from telesession.locks import LockTable
 
@@ -70,12 +80,21 @@ class Waiters:
         self.errors: dict[str, BaseException] = {}
         self._threads: dict[str, threading.Thread] = {}
 
-    def add(self, name: str, timeout: float = PATIENCE) -> None:
-        """Start a thread, and come back when it waits."""
+    def start(self, name: str, timeout: float = PATIENCE) -> None:
+        """Start a thread, whether it waits or not."""
         thread = threading.Thread(target=self._ask, args=(name, timeout), name=name, daemon=True)
         self._threads[name] = thread
         thread.start()
+
+    def add(self, name: str, timeout: float = PATIENCE) -> None:
+        """Start a thread, and come back when it waits."""
+        self.start(name, timeout)
         assert name == self.waits.next()
+
+    def name_of(self, identifier: int | None) -> str | None:
+        """The name of the thread with an identifier; `None` if it is none of these threads."""
+        names = {thread.ident: name for name, thread in self._threads.items()}
+        return names.get(identifier)
 
     def add_late(self, name: str, end: Callable[[], object] = bool) -> Callable[[], None]:
         """Start a thread whose wait is over, and that does not notice before this is called."""
@@ -314,6 +333,271 @@ def test_whoever_leaves_the_queue_the_rest_is_served_in_order(fates: list[str]) 
         table.release("anna")
         waiters.join()
     assert (staying, set(leaving), 0) == (waiters.served, set(waiters.errors), len(table))
+
+
+# Without the mutex
+
+
+class LooksFirst(LockTable):
+    """The control of exclusive use: a table that looks for a holder, and then takes the key."""
+
+    def acquire(self, key: str, timeout: float | None = None) -> None:
+        if key in self._holders:
+            raise LockTimeoutError(key, 0)
+        self._holders[key] = (threading.get_ident(),)
+
+
+class Overtakes(LockTable):
+    """The control of the order: a lock table in which a newcomer keeps a key that others want."""
+
+    def acquire(self, key: str, timeout: float | None = None) -> None:
+        me = (threading.get_ident(),)
+        if self._holders.setdefault(key, me) is not me:
+            self._wait(key, me, timeout)
+
+
+class TakesBack(LockTable):
+    """The control of the hand-over: a lock table that gives a key away, free or not."""
+
+    def release(self, key: str) -> None:
+        del self._holders[key]
+        if key in self._queues:
+            self._holders.pop(key, None)
+            self._grant(key)
+
+
+class ReliesOnRelease(LockTable):
+    """The control of the wake-up: a lock table in which only `release` hands a key over."""
+
+    def release(self, key: str) -> None:
+        del self._holders[key]
+        if key in self._queues:
+            super()._grant(key)
+
+    def _grant(self, key: str) -> None:
+        pass
+
+
+def hooked(table: LockTable) -> Any:
+    """The lock table, with hooks in each look at its holders and queues."""
+    table._holders, table._queues = HookedDict(), HookedDict()
+    return table
+
+
+class Paused:
+    """An action of a hook that stops its thread until `go_on` is called."""
+
+    def __init__(self) -> None:
+        self._begun, self._going_on = threading.Event(), threading.Event()
+        self.go_on = self._going_on.set
+
+    def __call__(self) -> None:
+        self._begun.set()
+        wait_for(self._going_on)
+
+    def wait_for(self) -> None:
+        """Come back when the thread has stopped."""
+        wait_for(self._begun)
+
+
+def name_of(thread: OtherThread) -> str:
+    name: str = thread.call(lambda: threading.current_thread().name)
+    return name
+
+
+def release_slowly(table: Any, other: OtherThread) -> tuple[Paused, Any]:
+    """Begin a release by another thread that stops when the key is free and not handed over."""
+    paused = Paused()
+    table._holders.call_after("__delitem__", "anna", paused, name_of(other))
+    releasing = other.submit(table.release, "anna")
+    paused.wait_for()
+    return paused, releasing
+
+
+@pytest.mark.parametrize(("make", "expected"), [(LockTable, False), (LooksFirst, True)])
+def test_key_taken_just_before_another_thread_takes_it_is_busy(
+    make: Callable[[], LockTable], expected: bool
+) -> None:
+    """Of two threads that find a key free, one has it; the control lets both in."""
+    table = hooked(make())
+    with OtherThread() as other:
+        take = partial(other.call, table.acquire, "anna", 0)
+        table._holders.call_before("setdefault", "anna", take)
+        table._holders.call_after("__contains__", "anna", take)
+        try:
+            table.acquire("anna", 0)
+        except LockTimeoutError:
+            both = False
+        else:
+            both = True
+    assert (expected, 1) == (both, len(table))
+
+
+@pytest.mark.parametrize(("make", "expected"), [(LockTable, ["b", "c"]), (Overtakes, ["c", "b"])])
+def test_newcomer_between_release_and_hand_over_is_served_after_the_waiter(
+    waits: Waits, make: Callable[[], LockTable], expected: list[str]
+) -> None:
+    """A thread that takes the free key in that moment gives it to the first waiter."""
+    table = hooked(make())
+    awake = threading.Event()
+    table.acquire("anna")
+    waits.disturb(lambda: wait_for(awake), "b")
+    waiters = Waiters(table, "anna", waits)
+    waiters.add("b")
+
+    def come() -> None:
+        if make is LockTable:
+            waiters.add("c")
+        else:
+            waiters.start("c")
+            waiters.join("c")
+        awake.set()
+
+    table._holders.call_after("__delitem__", "anna", come)
+    table.release("anna")
+    waiters.join()
+    assert (expected, {}, 0) == (waiters.served, waiters.errors, len(table))
+
+
+@pytest.mark.parametrize(("make", "expected"), [(LockTable, "c"), (TakesBack, "b")])
+def test_key_is_not_handed_over_while_a_newcomer_has_it(
+    waits: Waits, make: Callable[[], LockTable], expected: str
+) -> None:
+    """The releasing thread leaves the key to a newcomer, which hands it to the first waiter."""
+    table = hooked(make())
+    table.acquire("anna")
+    waiters, paused, awake = Waiters(table, "anna", waits), Paused(), threading.Event()
+    waits.disturb(lambda: wait_for(awake), "b")
+    waiters.add("b")
+
+    def come() -> None:
+        table._queues.call_after("__contains__", "anna", paused, "c")
+        waiters.start("c")
+        paused.wait_for()
+
+    table._holders.call_after("__delitem__", "anna", come)
+    table.release("anna")
+    holder = waiters.name_of(table.holder_of("anna"))
+    paused.go_on()
+    awake.set()
+    waiters.join()
+    assert (expected, {"b", "c"}, 0) == (holder, set(waiters.served), len(table))
+
+
+@pytest.mark.parametrize("step", ["before the look", "after the look"])
+@pytest.mark.parametrize(("make", "expected"), [(LockTable, True), (ReliesOnRelease, False)])
+def test_waiter_that_queues_up_during_a_release_is_served(
+    make: Callable[[], LockTable], expected: bool, step: str
+) -> None:
+    """A thread that found the key busy gets it, even if its holder looked for waiters before."""
+    table = hooked(make())
+    releases = []
+    with OtherThread() as other:
+        other.call(table.acquire, "anna", 0)
+
+        def release() -> None:
+            if step == "before the look":
+                releases.append(release_slowly(table, other))
+            else:
+                other.call(table.release, "anna")
+
+        table._holders.call_after("setdefault", "anna", release)
+        with suppress(LockTimeoutError):
+            table.acquire("anna", 0)
+        for paused, releasing in releases:
+            paused.go_on()
+            releasing.result(PATIENCE)
+    holder = threading.get_ident() if expected else None
+    assert (holder, {}) == (table.holder_of("anna"), table._queues)
+
+
+@pytest.mark.parametrize("behind", [[], ["c"]], ids=["alone", "before another"])
+@pytest.mark.parametrize("end", [bool, lambda: throw(Interrupt)], ids=["time-out", "interrupt"])
+@pytest.mark.parametrize(
+    ("place", "method"), [("_holders", "__delitem__"), ("_queues", "__contains__")]
+)
+def test_waiter_gives_up_between_release_and_hand_over(
+    waits: Waits, place: str, method: str, end: Callable[[], object], behind: list[str]
+) -> None:
+    """The key goes to the next waiter, and is free if there is none."""
+    table = hooked(LockTable())
+    table.acquire("anna")
+    waiters = Waiters(table, "anna", waits)
+    notice = waiters.add_late("b", end)
+    for name in behind:
+        waiters.add(name)
+
+    def give_up() -> None:
+        notice()
+        waiters.join("b")
+
+    getattr(table, place).call_after(method, "anna", give_up)
+    table.release("anna")
+    waiters.join()
+    assert (behind, ["b"], 0, {}) == (
+        waiters.served,
+        list(waiters.errors),
+        len(table),
+        table._queues,
+    )
+
+
+def test_waiter_gives_up_after_a_newcomer_has_found_it(waits: Waits) -> None:
+    """A newcomer that takes the key, and finds a queue which is empty soon after, has the key."""
+    table = hooked(LockTable())
+    waiters = Waiters(table, "anna", waits)
+    with OtherThread() as other:
+        other.call(table.acquire, "anna", 0)
+        notice = waiters.add_late("b")
+
+        def give_up() -> None:
+            notice()
+            waiters.join("b")
+
+        paused, releasing = release_slowly(table, other)
+        table._queues.call_after("__contains__", "anna", give_up)
+        table.acquire("anna", 0)
+        paused.go_on()
+        releasing.result(PATIENCE)
+    assert ([], ["b"]) == (waiters.served, list(waiters.errors))
+    assert (threading.get_ident(), {}) == (table.holder_of("anna"), table._queues)
+
+
+@pytest.mark.parametrize("interrupt", [None, Interrupt], ids=["time-out", "interrupt"])
+def test_newcomer_gives_up_between_release_and_hand_over(
+    waits: Waits, interrupt: type[BaseException] | None
+) -> None:
+    """A thread that takes the free key in that moment, and does not wait, takes it from nobody."""
+    table = hooked(LockTable())
+    waiters, awake = Waiters(table, "anna", waits), threading.Event()
+    with OtherThread() as other:
+        other.call(table.acquire, "anna", 0)
+        waits.disturb(lambda: wait_for(awake), "b")
+        waiters.add("b")
+        paused, releasing = release_slowly(table, other)
+        if interrupt is not None:
+            waits.disturb(lambda: throw(interrupt))
+        with pytest.raises(interrupt or LockTimeoutError):
+            table.acquire("anna", 0)
+        holder = waiters.name_of(table.holder_of("anna"))
+        paused.go_on()
+        awake.set()
+        releasing.result(PATIENCE)
+    waiters.join()
+    assert ("b", ["b"], 0, {}) == (holder, waiters.served, len(table), table._queues)
+
+
+def test_hook_is_called_once_by_its_thread_with_its_method_and_key() -> None:
+    """The hooks of these tests come just before or after one step, and do not change it."""
+    hooks: HookedDict = HookedDict()
+    calls: list[tuple[str, int]] = []
+    hooks.call_before("setdefault", "anna", lambda: calls.append(("before", len(hooks))))
+    hooks.call_after("setdefault", "anna", lambda: calls.append(("after", len(hooks))))
+    with OtherThread() as other:
+        found = [other.call(hooks.setdefault, "berta", 1), hooks.setdefault("berta", 2)]
+        found.append(other.call(hooks.get, "anna"))
+        found += [hooks.setdefault("anna", number) for number in (3, 4)]
+    assert ([1, 1, None, 3, 3], [("before", 1), ("after", 2)]) == (found, calls)
 
 
 # Timeouts

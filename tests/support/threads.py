@@ -21,6 +21,7 @@ from telesession import locks
 from telesession.testing.storage_suite import in_thread, in_threads
 
 __all__ = [
+    "HookedDict",
     "Interrupt",
     "Log",
     "OtherThread",
@@ -177,6 +178,50 @@ class WatchedLock:
 
     def __exit__(self, *error: object) -> None:
         self._lock.release()
+
+
+class HookedDict(dict[Any, Any]):
+    """
+    A dictionary that calls a function, once, in the middle of the work of a thread.
+
+    Put into a lock table or the table of waits, it places the work of another thread between two
+    steps of the interpreter. A hook belongs to a method, a key and the name of a thread.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[tuple[str, Any, str], Callable[[], object]] = {}
+        self._after: dict[tuple[str, Any, str], Callable[[], object]] = {}
+
+    def call_before(
+        self, method: str, key: Any, action: Callable[[], object], name: str = "MainThread"
+    ) -> None:
+        """Call a function, once, before a thread calls a method with a key."""
+        self._before[method, key, name] = action
+
+    def call_after(
+        self, method: str, key: Any, action: Callable[[], object], name: str = "MainThread"
+    ) -> None:
+        """Call a function, once, after the method has its result, which stays the same."""
+        self._after[method, key, name] = action
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        return self._call("get", key, default)
+
+    def setdefault(self, key: Any, default: Any = None) -> Any:
+        return self._call("setdefault", key, default)
+
+    def __contains__(self, key: Any) -> bool:
+        return bool(self._call("__contains__", key))
+
+    def __delitem__(self, key: Any) -> None:
+        self._call("__delitem__", key)
+
+    def _call(self, method: str, key: Any, *args: Any) -> Any:
+        hook = method, key, threading.current_thread().name
+        self._before.pop(hook, bool)()
+        result = getattr(dict, method)(self, key, *args)
+        self._after.pop(hook, bool)()
+        return result
 
 
 def throw(interrupt: type[BaseException]) -> NoReturn:
