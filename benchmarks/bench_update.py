@@ -1,24 +1,30 @@
 """
-What one update costs: `session.counter += 1`, and its neighbours in the same run.
+The cost of one update in memory, in multiples of telebot's `retrieve_data` in the same run.
 
-Run it with `python -m pytest -n 0 benchmarks/bench_update.py`. Machines differ and are noisy:
-compare medians within one run, not with figures from elsewhere.
+Run it with `python benchmarks/bench_update.py`; parts of names choose cases. The rounds of all
+cases are interleaved, and the fastest round of each counts, because other programs only ever make
+a round slower. Compare ratios of one run: machines differ.
 """
 
 from __future__ import annotations
 
 import json
-import random
+import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import pytest
 from cachetools import TTLCache
 from telebot import TeleBot, types
+from telebot.storage import StateMemoryStorage
 
 from telesession import MemoryStorage, Sessions, ttl
+
+ROUNDS, CALLS = 400, 100
+
+Handler = Callable[[types.Message], Any]
 
 
 def message_from(user_id: int) -> types.Message:
@@ -36,7 +42,7 @@ def message_from(user_id: int) -> types.Message:
 
 MESSAGE = message_from(42)
 
-# What a bot of some substance keeps: nested data, a few texts, one short-lived field.
+# The session of a larger bot: nested data, some texts, one number that changes.
 REALISTIC: dict[str, Any] = {
     "counter": 0,
     "language": "en",
@@ -46,6 +52,7 @@ REALISTIC: dict[str, Any] = {
     "seen": list(range(20)),
     "settings": {"notify": True, "quiet_from": 22, "quiet_to": 7},
 }
+EXPIRING = {"counter": 0, "code": ttl("1234", 3600)}
 
 
 @dataclass
@@ -54,121 +61,108 @@ class Cart:
     items: dict[str, int] = field(default_factory=dict)
 
 
-@pytest.mark.benchmark(group="one update of a counter")
-class TestCounter:
-    """The smallest session there is, and what people use instead of one."""
+def dict_behind_a_lock() -> Handler:
+    lock, counters = threading.Lock(), {42: 0}
 
-    def test_bare_dict_behind_a_lock(self, benchmark: Any) -> None:
-        lock, counters = threading.Lock(), {42: 0}
+    def handler(message: types.Message) -> None:
+        with lock:
+            counters[message.from_user.id] += 1
 
-        def handler(message: types.Message) -> None:
-            with lock:
-                counters[message.from_user.id] += 1
-
-        benchmark(handler, MESSAGE)
-
-    def test_ttl_cache_behind_a_lock(self, benchmark: Any) -> None:
-        lock, counters = threading.Lock(), TTLCache(10_000, 3600, timer=lambda: time.monotonic())
-
-        def handler(message: types.Message) -> None:
-            with lock:
-                counters[message.from_user.id] = counters.get(message.from_user.id, 0) + 1
-
-        benchmark(handler, MESSAGE)
-
-    def test_retrieve_data(self, benchmark: Any) -> None:
-        bot = TeleBot("1:offline", threaded=False)
-        bot.set_state(42, "counting", 42)
-        bot.add_data(42, 42, counter=0)
-
-        def handler(message: types.Message) -> None:
-            with bot.retrieve_data(message.from_user.id, message.chat.id) as data:
-                data["counter"] += 1
-
-        benchmark(handler, MESSAGE)
-
-    def test_session(self, benchmark: Any) -> None:
-        sessions = Sessions(initial={"counter": 0}, storage=MemoryStorage())
-
-        @sessions.with_session
-        def handler(message: types.Message, session: Any) -> None:
-            session.counter += 1
-
-        benchmark(handler, MESSAGE)
-
-    def test_typed_session(self, benchmark: Any) -> None:
-        sessions = Sessions(initial=Cart, storage=MemoryStorage())
-
-        @sessions.with_session
-        def handler(message: types.Message, session: Any) -> None:
-            session.counter += 1
-
-        benchmark(handler, MESSAGE)
-
-    def test_session_beside_a_field_with_a_lifetime(self, benchmark: Any) -> None:
-        initial = {"counter": 0, "code": ttl("1234", 3600)}
-        sessions = Sessions(initial=initial, storage=MemoryStorage())
-
-        @sessions.with_session
-        def handler(message: types.Message, session: Any) -> None:
-            session.counter += 1
-
-        benchmark(handler, MESSAGE)
-
-    def test_session_that_is_only_read(self, benchmark: Any) -> None:
-        sessions = Sessions(initial={"counter": 0}, storage=MemoryStorage())
-
-        @sessions.with_session
-        def handler(message: types.Message, session: Any) -> int:
-            return session.counter
-
-        benchmark(handler, MESSAGE)
+    return handler
 
 
-@pytest.mark.benchmark(group="one update of a realistic session")
-class TestRealistic:
-    """Seven fields, some nested, of which one changes."""
+def cache_behind_a_lock() -> Handler:
+    lock, counters = threading.Lock(), TTLCache(10_000, 3600, timer=lambda: time.monotonic())
 
-    def test_retrieve_data(self, benchmark: Any) -> None:
-        bot = TeleBot("1:offline", threaded=False)
-        bot.set_state(42, "counting", 42)
-        bot.add_data(42, 42, **REALISTIC)
+    def handler(message: types.Message) -> None:
+        with lock:
+            counters[message.from_user.id] = counters.get(message.from_user.id, 0) + 1
 
-        def handler(message: types.Message) -> None:
-            with bot.retrieve_data(message.from_user.id, message.chat.id) as data:
-                data["counter"] += 1
-
-        benchmark(handler, MESSAGE)
-
-    def test_session(self, benchmark: Any) -> None:
-        sessions = Sessions(initial=REALISTIC, storage=MemoryStorage())
-
-        @sessions.with_session
-        def handler(message: types.Message, session: Any) -> None:
-            session.counter += 1
-
-        benchmark(handler, MESSAGE)
+    return handler
 
 
-@pytest.mark.benchmark(group="one update among many sessions")
-@pytest.mark.parametrize("stored", [1_000, 1_000_000], ids="{:,} sessions".format)
-def test_session_among_many(benchmark: Any, stored: int) -> None:
-    """The cost must not grow with the number of sessions, beyond what memory caches do."""
-    sessions = Sessions(initial={"counter": 0}, storage=MemoryStorage())
+def retrieve_data(**fields: Any) -> Handler:
+    # Of its own: all bots of a process that get none share one.
+    bot = TeleBot("1:offline", threaded=False, state_storage=StateMemoryStorage())
+    bot.set_state(42, "counting", 42)
+    bot.add_data(42, 42, **fields)
 
-    @sessions.with_session
+    def handler(message: types.Message) -> None:
+        with bot.retrieve_data(message.from_user.id, message.chat.id) as data:
+            data["counter"] += 1
+
+    return handler
+
+
+def counting_session(initial: Any, **options: Any) -> Handler:
+    @Sessions(initial=initial, storage=MemoryStorage(), **options).with_session
     def handler(message: types.Message, session: Any) -> None:
         session.counter += 1
 
-    message = message_from(42)
-    first = 5_000_000_000
-    for user_id in range(first, first + stored):
-        message.from_user.id = user_id
-        handler(message)
-    ids = iter(random.Random(1).choices(range(first, first + stored), k=1_000_000))
+    return handler
 
-    def someone() -> tuple[tuple[types.Message], dict[str, Any]]:
-        message.from_user.id = next(ids)
-        return (message,), {}
 
-    benchmark.pedantic(handler, setup=someone, rounds=50_000)
+def reading_session() -> Handler:
+    @Sessions(initial={"counter": 0}, storage=MemoryStorage()).with_session
+    def handler(message: types.Message, session: Any) -> int:
+        counter: int = session.counter
+        return counter
+
+    return handler
+
+
+def stacked_sessions() -> Handler:
+    storage = MemoryStorage()
+
+    @Sessions(initial={"counter": 0}, storage=storage).with_session
+    @Sessions(initial={"counter": 0}, storage=storage, name="cart").with_session
+    def handler(message: types.Message, session: Any, cart: Any) -> None:
+        session.counter += 1
+        cart.counter += 1
+
+    return handler
+
+
+CASES: dict[str, Callable[[], Handler]] = {
+    "retrieve_data, a counter": lambda: retrieve_data(counter=0),
+    "retrieve_data, 7 fields, some nested": lambda: retrieve_data(**REALISTIC),
+    "a dict behind a lock": dict_behind_a_lock,
+    "a TTLCache behind a lock": cache_behind_a_lock,
+    "session.counter += 1": lambda: counting_session({"counter": 0}),
+    "a handler that only reads": reading_session,
+    "a counter with a lifetime": lambda: counting_session({"counter": 0}, lifetime=3600),
+    "a counter beside a field with ttl": lambda: counting_session(EXPIRING),
+    "7 fields, some nested": lambda: counting_session(REALISTIC),
+    "a dataclass of two fields": lambda: counting_session(Cart),
+    "two stacked sessions": stacked_sessions,
+}
+
+
+def fastest(cases: dict[str, Handler], rounds: int) -> dict[str, float]:
+    """Seconds of one call in the fastest round of each case."""
+    best = dict.fromkeys(cases, float("inf"))
+    for _ in range(rounds):
+        for name, handler in cases.items():
+            started = time.perf_counter()
+            for _ in range(CALLS):
+                handler(MESSAGE)
+            best[name] = min(best[name], (time.perf_counter() - started) / CALLS)
+    return best
+
+
+def main() -> None:
+    wanted = sys.argv[1:]
+    cases = {
+        name: make()
+        for number, (name, make) in enumerate(CASES.items())
+        if not number or not wanted or any(part in name for part in wanted)
+    }
+    best = fastest(cases, ROUNDS)
+    floor = best[next(iter(best))]
+    print(f"{'one update in memory':40} {'µs':>7} {'times retrieve_data':>22}")
+    for name, seconds in best.items():
+        print(f"{name:40} {seconds * 1e6:7.2f} {seconds / floor:22.2f}")
+
+
+if __name__ == "__main__":
+    main()
