@@ -65,8 +65,8 @@ _UNORDERED = (0x8F, 0x91, _STACK_GLOBAL)
 _SOUND = 0x2144DF1C
 _LEAVES = frozenset((bool, bytes, complex, float, int, str, type(None)))
 # How the payloads of each codec begin: a pickle of protocol 5, an object, a Fernet token.
-_PICKLE, _OBJECT, _TOKEN = b"\x80\x05", b"{", b"gAAAA"
-_WRITERS = ((_PICKLE, "PickleCodec"), (_OBJECT, "JSONCodec"), (_TOKEN, "EncryptedCodec"))
+PICKLE, _OBJECT, _TOKEN = b"\x80\x05", b"{", b"gAAAA"
+_WRITERS = ((PICKLE, "PickleCodec"), (_OBJECT, "JSONCodec"), (_TOKEN, "EncryptedCodec"))
 # What pickle says of a class that is gone: up to Python 3.13 the first; later the second of a class
 # inside another and the third of any other.
 _GONE = tuple(
@@ -106,18 +106,14 @@ class PickleCodec:
             comes_back = False
         if not comes_back:
             raise _refusal(record["fields"], key)
-        payload = pickled + crc32(pickled).to_bytes(4, "little")
+        payload = self._seal(pickled)
         if previous is None or payload == previous or _must_differ(payload, previous):
             return payload
         return previous if self._says_the_same(record, previous, key) else payload
 
     def decode(self, payload: bytes, key: str) -> dict[str, Any]:
         """See `Codec.decode`."""
-        if not payload.startswith(_PICKLE):
-            raise _foreign(payload, key, "PickleCodec")
-        if crc32(payload) != _SOUND:
-            # Before pickle sees it: a few damaged bytes may make it ask for gigabytes.
-            raise DecodeError(key, "it is damaged, for its checksum does not match")
+        self._check_seal(payload, key)
         try:
             record = pickle.loads(payload)
         except Exception as error:  # noqa: BLE001 -- classes raise what they like
@@ -127,6 +123,17 @@ class PickleCodec:
         if type(record) is not dict:
             raise DecodeError(key, "it is not the record of a session")
         return record
+
+    def _seal(self, pickled: bytes) -> bytes:
+        """Add a checksum."""
+        return pickled + crc32(pickled).to_bytes(4, "little")
+
+    def _check_seal(self, payload: bytes, key: str) -> None:
+        """See that a payload has a sound checksum, before pickle asks for damaged gigabytes."""
+        if not payload.startswith(PICKLE):
+            raise foreign(payload, key, "PickleCodec")
+        if crc32(payload) != _SOUND:
+            raise DecodeError(key, "it is damaged, for its checksum does not match")
 
     def _says_the_same(self, record: dict[str, Any], previous: bytes, key: str) -> bool:
         return _pickle_canonically(record) == _pickle_canonically(self.decode(previous, key))
@@ -169,7 +176,7 @@ class JSONCodec:
     def decode(self, payload: bytes, key: str) -> dict[str, Any]:
         """See `Codec.decode`."""
         if not payload.lstrip().startswith(_OBJECT):
-            raise _foreign(payload, key, "JSONCodec")
+            raise foreign(payload, key, "JSONCodec")
         try:
             record, exact = read_plain(payload)
         except (RecursionError, ValueError):
@@ -288,7 +295,7 @@ class EncryptedCodec:
 
     def _decrypt(self, payload: bytes, key: str) -> bytes:
         if not payload.startswith(_TOKEN):
-            raise _foreign(payload, key, "EncryptedCodec")
+            raise foreign(payload, key, "EncryptedCodec")
         try:
             bound = self._fernet.decrypt(payload)
         except self._invalid:
@@ -309,7 +316,7 @@ _PARTS = frozenset(("fields", "ttl", "version"))
 _TAG = b'{"$'
 
 
-def _foreign(payload: bytes, key: str, reader: str) -> DecodeError:
+def foreign(payload: bytes, key: str, reader: str) -> DecodeError:
     """Say who wrote a payload, if it was one of the codecs here."""
     for mark, writer in _WRITERS:
         if writer != reader and payload.startswith(mark):

@@ -6,7 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -25,6 +25,7 @@ class CallForm:
 
     Attributes:
         published: The signature without the session, for telebot to call by.
+        name: The name of the parameter for the session.
         update_position: Where the update is among the arguments of a call.
         session_position: The number of arguments after which the session comes, or -1 where it
             is not simply the next one.
@@ -50,10 +51,26 @@ class CallForm:
         is_decorated = hasattr(handler, "__telesession__")
         by_name = is_decorated or mine.kind not in POSITIONAL
         self.session_position = -1 if by_name else parameters.index(mine)
+        self.name = name
         self._mine = mine
         self._positional = [p for p in parameters if p.kind in POSITIONAL and not is_decorated]
         self._update_name = takes_update[is_method].name
         self._handler_name = _name_of(handler)
+
+    @staticmethod
+    def position_of(handler: Callable[..., Any], forms: Sequence[CallForm]) -> int:
+        """
+        The number of arguments after which the sessions of some forms come, in their order.
+
+        It is -1 where they are not simply the next arguments by position.
+        """
+        if len(forms) == 1:
+            return forms[0].session_position
+        names = [form.name for form in forms]
+        parameters = list(inspect.signature(handler).parameters.values())
+        first = next(n for n, parameter in enumerate(parameters) if parameter.name == names[0])
+        following = parameters[first : first + len(names)]
+        return first if [p.name for p in following if p.kind in POSITIONAL] == names else -1
 
     def update_of(self, kwargs: dict[str, Any]) -> Any:
         """The update of a call that does not pass it by position."""

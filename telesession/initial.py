@@ -28,6 +28,9 @@ class Initial:
         check: See `Typed`.
         declare: Called with the dataclass that all sessions appear as, as soon as it is known.
 
+    Attributes:
+        is_mapping: Whether it is settled that all sessions appear as mappings.
+
     Raises:
         TypeError: It is neither a mapping, nor a dataclass, nor a callable that can be called.
         ValueError: `declare` refuses the dataclass.
@@ -39,6 +42,7 @@ class Initial:
         self._make, self._wants_update = _callable(initial)
         # Whether sessions appear as a dataclass may turn out only when initial is called.
         self._known = False
+        self.is_mapping = False
         self._typed: Typed | None = None
         # The same in an item, because only one of two threads can set that by setdefault.
         self._settled: dict[str, Typed | None] = {}
@@ -107,6 +111,7 @@ class Initial:
                 self._declare(cls)
             self._typed = self._settled.setdefault("class", typed)
             self._known = True
+            self.is_mapping = self._typed is None
         settled = None if self._typed is None else self._typed.cls
         if settled is not cls:
             raise TypeError(

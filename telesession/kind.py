@@ -13,6 +13,7 @@ from telesession.session import (
     ReadState,
     Session,
     live_fields,
+    open_public,
     open_session,
     settle_defaults,
 )
@@ -67,8 +68,11 @@ class Kind:
         self.initial = initial
         self.show = initial.show
         self.records = records
+        self.read_flat, self.write_flat = records.read_flat, records.write_flat
         self.get_storage_key = get_storage_key
         self.storage = storage
+        # The same in all processes.
+        self.storage_name = repr(storage)
         self.room = room
         self.lifetime = lifetime
         self.lock_timeout = lock_timeout
@@ -94,10 +98,12 @@ class Kind:
                 f"no session for this {type(update).__name__}: get_storage_key raised "
                 f"{type(error).__name__}; let it return None for an update without a session"
             ) from error
-        if not (isinstance(key, str) and key) and (fault := key_fault(key)):
-            raise NoSessionKeyError(type(update).__name__, f"returned {fault}")
+        if type(key) is not str or not key:
+            if fault := key_fault(key):
+                raise NoSessionKeyError(type(update).__name__, f"returned {fault}")
+            key = str(key)
         # The rule of `_start_of`, in line: each update passes here.
-        place = f"{self.room}{key}"
+        place = self.room + key
         if place[0] == ROOM and not self.room:
             place = ROOM + place
         return self.redirects.get(place, place)
@@ -210,7 +216,14 @@ class Kind:
         hold = entry.hold
         payload = entry.payload = hold.get()
         if payload is not None:
-            return open_session(*self.records.load(payload, hold.key, hold.now), entry)
+            flat = self.read_flat(payload)
+            if flat is None:
+                return open_session(*self.records.load(payload, hold.key, hold.now), entry)
+            entry.flat = True
+            if isinstance(flat, dict):
+                return open_public(flat, entry)
+            fields, ttl = flat
+            return open_session(fields, self.records.load_marks(ttl, fields, hold.now), entry)
         if self.older is not None:
             self._look_for_older_records()
         if not use.create:
@@ -223,33 +236,50 @@ class Kind:
         session.update(self.records.copy(fields, entry.key))
         return session
 
-    def encode(self, entry: Entry) -> None:
+    def encode(self, entry: Entry, session: Session) -> None:
         """
         Note in the hold of an entry the write that its session needs: all of it, a touch, or none.
 
         Raises:
             EncodeError: A field would not come back; nothing was noted.
         """
-        session, hold = entry.session, entry.hold
-        if session is None:
-            return
-        if entry.views is None:
-            fields = live_fields(session)
-        else:
-            settle_defaults(session)
-            fields = packed_fields(session)
+        hold, previous, fields = entry.hold, entry.payload, entry.attributes
+        if entry.views is not None or entry.marks or len(fields) != len(session):
+            fields = self._fields(entry, session)
         if entry.forgotten or not fields:
-            if entry.payload is not None:
+            if previous is not None:
                 hold.delete()
                 entry.payload = None
             return
-        payload, marks = self.records.dump(session, fields, hold.key, entry.payload, hold.now)
-        if payload != entry.payload:
+        payload, marks = previous, entry.marks
+        # If it is flat, only expired fields can be gone, and they are no reason to write.
+        if payload is None or entry.changed or not entry.flat:
+            payload = self.write_flat(fields) if fields is entry.attributes else None
+            if payload is None:
+                payload, marks = self._dump(entry, session, fields)
+        if payload != previous:
             hold.set(payload, self.lifetime)
             entry.payload, entry.marks = payload, marks
         elif self.lifetime is not None and entry.renews and not hold.touch(self.lifetime):
             # The handler took longer than the session lives without one.
             hold.set(payload, self.lifetime)
+
+    @staticmethod
+    def _fields(entry: Entry, session: Session) -> dict[str, Any]:
+        """The live fields of a session as plain data."""
+        if entry.views is None:
+            return live_fields(session)
+        settle_defaults(session)
+        return packed_fields(session)
+
+    def _dump(
+        self, entry: Entry, session: Session, fields: dict[str, Any]
+    ) -> tuple[bytes, dict[str, Mark]]:
+        """The payload of a session, and the marks that it has once that is stored."""
+        hold = entry.hold
+        if entry.flat and entry.marks:
+            return self.records.dump_anew(session, fields, hold.key, hold.now)
+        return self.records.dump(session, fields, hold.key, entry.payload, hold.now)
 
     def delete(self, place: str, use: Use = USUAL) -> bool:
         """Delete a session with the commit of the unit, and say whether it was stored."""

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from telesession.errors import DecodeError, SessionError
+from telesession.memory_codec import MemoryCodec
 from telesession.session import Mark, Marked, Session, field_of, state_of, unmarked
 
 if TYPE_CHECKING:
@@ -59,6 +60,10 @@ class Records:
         self._version = version
         self._migrations = sorted((migrations or {}).items())
         self._stamp = {"version": version} if version else {}
+        # Records of scalars without lifetimes or a version have a way of their own in memory.
+        knows_flat = isinstance(codec, MemoryCodec) and not version
+        self.read_flat = MemoryCodec.read_flat if knows_flat else _none
+        self.write_flat = MemoryCodec.write_flat if knows_flat else _none
 
     def load(
         self, payload: bytes, key: str, now: Callable[[], float]
@@ -75,10 +80,13 @@ class Records:
             DecodeError: The payload is not a record.
         """
         record = self._codec.decode(payload, key)
-        fields, ttl, version = record.get("fields"), record.get("ttl"), record.get("version", 0)
+        fields = record.get("fields")
         if type(fields) is not dict or not _STR.issuperset(map(type, fields)):
             raise DecodeError(key, "it is not the record of a session")
-        marks = {} if ttl is None else self._load_marks(ttl, fields, key, now)
+        if len(record) == 1 and not self._version:
+            return fields, {}
+        ttl, version = record.get("ttl"), record.get("version", 0)
+        marks = {} if ttl is None else self.load_marks(_checked_ttl(ttl, key), fields, now)
         if version == self._version:
             return fields, marks
         return self._migrate(version, fields, marks, key)
@@ -134,6 +142,29 @@ class Records:
             return previous, stored
         return self._codec.encode({"fields": fields, "ttl": ttl, **self._stamp}, key), stored
 
+    def dump_anew(
+        self, session: Session, fields: dict[str, Any], key: str, now: Callable[[], float]
+    ) -> tuple[bytes, dict[str, Mark]]:
+        """
+        Like `dump`, for a session with marks whose record was flat.
+
+        It needs no look at the record, because no value that was loaded can have changed inside.
+        """
+        offset = self._clock_offset(now)
+        stored: dict[str, Mark] = {}
+        ttl: dict[str, list[float | None]] = {}
+        for name, mark in state_of(session).marks.items():
+            if mark.stored is None and name in fields:
+                renew = mark.was_changed_inside(field_of(session, name, None))
+                stored[name] = _stored(Mark.starting_now(mark.lifetime) if renew else mark, offset)
+            else:
+                stored[name] = _stored(mark, offset)
+            ttl[name] = [mark.lifetime, stored[name].stored]
+        payload = self.write_flat(fields, ttl)
+        if payload is None:
+            payload = self._codec.encode({"fields": fields, "ttl": ttl}, key)
+        return payload, stored
+
     def check(self, fields: dict[str, Any], key: str) -> None:
         """
         See whether fields can be stored.
@@ -178,18 +209,27 @@ class Records:
                 "value's __deepcopy__"
             ) from error
 
-    def _load_marks(
-        self, ttl: Any, fields: dict[str, Any], key: str, now: Callable[[], float]
+    def load_marks(
+        self,
+        ttl: dict[str, tuple[float, float]],
+        fields: dict[str, Any],
+        now: Callable[[], float],
     ) -> dict[str, Mark]:
-        """The marks of a record; fields that have expired are dropped on the way."""
+        """
+        The marks of a record; fields that have expired are dropped on the way.
+
+        Args:
+            ttl: That part of the record.
+            fields: The fields of the record.
+            now: The clock of the storage.
+        """
+        marks = {}
         offset, instant = self._clock_offset(now), time.monotonic()
-        # Never more than the whole lifetime, even if the wall clock was set back meanwhile.
-        marks = {
-            name: Mark(lifetime, min(deadline - offset, instant + lifetime), stored=deadline)
-            for name, (lifetime, deadline) in _checked_ttl(ttl, key).items()
-        }
-        for name, mark in marks.items():
-            if instant >= mark.deadline:
+        for name, (lifetime, stored) in ttl.items():
+            # Never more than the whole lifetime, even if the wall clock was set back meanwhile.
+            deadline = min(stored - offset, instant + lifetime)
+            marks[name] = Mark(lifetime, deadline, stored)
+            if instant >= deadline:
                 fields.pop(name, None)
         return marks
 
@@ -245,6 +285,10 @@ class Records:
         return wall - after
 
 
+def _none(*_: object) -> None:
+    """A codec that knows no flat records has none."""
+
+
 def _stored(mark: Mark, offset: float) -> Mark:
     """The mark with its deadline as the storage shall have it."""
     if mark.stored is not None and abs(mark.stored - mark.deadline - offset) <= _STEP:
@@ -268,17 +312,15 @@ def _migrated(
 
 
 def _checked_ttl(ttl: Any, key: str) -> dict[str, tuple[float, float]]:
-    try:
-        sound = all(
-            type(name) is str
-            and lifetime > 0
-            and math.isfinite(lifetime)
-            and math.isfinite(deadline)
-            for name, (lifetime, deadline) in ttl.items()
-        )
-    except (AttributeError, OverflowError, TypeError, ValueError):
-        sound = False
-    if not sound:
-        raise DecodeError(key, "the deadlines in it are damaged")
     checked: dict[str, tuple[float, float]] = ttl
-    return checked
+    try:
+        for name, (lifetime, deadline) in checked.items():
+            if not (type(name) is str and lifetime > 0):
+                break
+            if not (math.isfinite(lifetime) and math.isfinite(deadline)):
+                break
+        else:
+            return checked
+    except (AttributeError, OverflowError, TypeError, ValueError):
+        pass
+    raise DecodeError(key, "the deadlines in it are damaged")

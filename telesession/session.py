@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, MutableMapping
 from datetime import timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, cast
 
 from telesession.errors import SessionClosedError
@@ -144,17 +145,44 @@ def picture(value: object) -> object:
 
 
 class State:
-    """The state of a session object beside its fields."""
+    """
+    The state of a session object beside its fields.
+
+    Attributes:
+        marks: field -> its lifetime and deadline, if it has or had one.
+        attributes: field -> value, for the fields that are read as attributes without a call; the
+            `__dict__` of the session. Empty while a field has a lifetime.
+        changed: Whether a field was assigned or deleted since the record was loaded. Changes
+            inside of values do not show here.
+        depth: The number of blocks that have the session open. At 0 it is closed: writing is
+            refused.
+        forgotten: Whether the record is deleted at the commit.
+        views: dataclass -> how to pack it, and the instance that handlers see; `None` without one.
+        fitted: field -> what was stored, and the picture of what is shown for it; with views.
+        defaults: field -> a default that was handed out, and its picture; with views.
+    """
+
+    __slots__ = (
+        "attributes",
+        "changed",
+        "defaults",
+        "depth",
+        "fitted",
+        "forgotten",
+        "marks",
+        "views",
+    )
 
     marks: dict[str, Mark]
-    closed: bool = False
-    forgotten: bool = False
-    # Of typed sessions: by dataclass, how to pack it and the instance that handlers see; by field,
-    # what was stored and the picture of what is shown for it; by field, a default that was handed
-    # out and its picture.
-    views: dict[type, tuple[Any, Any]] | None = None
+    attributes: dict[str, Any]
+    views: dict[type, tuple[Any, Any]] | None
     fitted: dict[str, tuple[Any, object]]
     defaults: dict[str, tuple[Any, object]]
+
+    def __init__(self) -> None:
+        self.changed = self.forgotten = False
+        self.depth = 1
+        self.views = None
 
     @property
     def key(self) -> str:
@@ -169,9 +197,11 @@ class State:
 class ReadState(State):
     """The state of a session object that was read without its lock, and that nothing saves."""
 
-    closed = True
+    __slots__ = ("_key",)
 
     def __init__(self, key: str) -> None:
+        super().__init__()
+        self.depth = 0
         self._key = key
 
     @property
@@ -187,9 +217,17 @@ class ReadState(State):
 
 
 _ABSENT: Any = object()
+# The marks of every session that has none.
+_NO_MARKS: Any = MappingProxyType({})
 
 
-class Session(dict[str, Any]):
+class _Attributes(dict[str, Any]):
+    """A dict whose instances have attributes of their own, which win over its methods."""
+
+    __slots__ = ("__dict__",)
+
+
+class Session(_Attributes):
     """
     The fields of one sender: attributes and mapping items at once.
 
@@ -208,9 +246,11 @@ class Session(dict[str, Any]):
             to make a session themselves; it belongs to no storage.
     """
 
-    # Reading is left to dict. Where fields have a lifetime, the session is an _ExpiringSession.
+    # Reading is left to dict, and to the attributes of the object, which hold the same values. A
+    # session in which fields have a lifetime is an _ExpiringSession.
 
     __slots__ = ("_state",)
+    _state: State
 
     _telesession_refusal = "a session itself; store as_dict(session)"
 
@@ -225,33 +265,33 @@ class Session(dict[str, Any]):
     def __init__(self, fields: Any = (), /, **more: Any) -> None:
         super().__init__()
         state = State()
-        state.marks = {}
+        state.marks, state.attributes = _NO_MARKS, {}
         _set_state(self, state)
+        _set_attributes(self, state.attributes)
+        # It may be made by the class of a session with lifetimes.
         _mind_class(self)
         self.update(fields, **more)
 
-    if TYPE_CHECKING:
+    def __getattr__(self, name: str) -> Any:
+        # Only called where there is no such attribute.
+        if name in self:
+            raise _not_public(name)
+        raise AttributeError(_unreadable(self, name), name=name, obj=self)
 
-        def __getattr__(self, name: str) -> Any: ...
-
-    else:
-
-        def __getattribute__(self, name: str) -> Any:
-            # Not __getattr__, which would find the methods of dict before the fields.
-            value = _dict_get(self, name, _ABSENT)
-            if value is not _ABSENT and name[:1] != "_":
-                return value
-            try:
-                return _get_attribute(self, name)
-            except AttributeError:
-                if name in self:
-                    raise _not_public(name) from None
-                raise AttributeError(_unreadable(self, name), name=name, obj=self) from None
+    # The dict behind the attributes is not for others: a change of it would not be saved.
+    __dict__ = property()
 
     def __setattr__(self, name: str, value: Any) -> None:
+        state = self._state
         if name[:1] == "_":
             raise _not_public(name)
-        _set_field(self, name, value)
+        if state.depth and type(value) is not Marked:
+            # As in `_set_field`, without a call: most handlers come here.
+            state.changed = True
+            _dict_set(self, name, value)
+            state.attributes[name] = value
+        else:
+            _set_field(self, name, value)
 
     def __delattr__(self, name: str) -> None:
         try:
@@ -307,8 +347,11 @@ class Session(dict[str, Any]):
     def clear(self) -> None:
         """Delete all fields and every mark of `ttl`; a session left empty is deleted."""
         refuse_closed(self, "delete the fields")
+        state = state_of(self)
+        state.changed = True
         dict.clear(self)
-        state_of(self).marks.clear()
+        state.marks = _NO_MARKS
+        state.attributes.clear()
         _mind_class(self)
 
     def __ior__(self, fields: Any) -> Self:  # type: ignore[override,misc]
@@ -342,9 +385,17 @@ class _ExpiringSession(Session):
 
         def __getattribute__(self, name: str) -> Any:
             _sweep(self)
-            if name == "keys" and dict.__contains__(self, "keys"):
+            value = _dict_get(self, name, _ABSENT)
+            if value is _ABSENT or name[:1] == "_":
+                return _get_attribute(self, name)
+            if name == "keys":
                 return _field_or_method_keys(self, sys._getframe(1))
-            return _session_getattribute(self, name)
+            return value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name[:1] == "_":
+            raise _not_public(name)
+        _set_field(self, name, value)
 
     def __getitem__(self, name: str) -> Any:
         _sweep(self)
@@ -441,21 +492,45 @@ def _field_or_method_keys(session: Session, frame: FrameType) -> Any:
 CORE = "_telesession_core"
 
 # What the methods above need without going through __getattribute__ and __setattr__.
-_dict_get, _dict_set = dict.get, dict.__setitem__
+_new_session = dict.__new__
+_dict_get, _dict_set, _dict_update = dict.get, dict.__setitem__, dict.update
 _get_attribute = object.__getattribute__
-_session_getattribute = Session.__getattribute__
 state_of: Callable[[Session], State] = vars(Session)["_state"].__get__
 _set_state: Callable[[Session, State], None] = vars(Session)["_state"].__set__
+_set_attributes: Callable[[Session, dict[str, Any]], None] = vars(_Attributes)["__dict__"].__set__
 
 
 def open_session(fields: dict[str, Any], marks: dict[str, Mark], state: State) -> Session:
-    """Make a session of what was stored, without treating it as changes."""
-    session = Session.__new__(Session)
+    """
+    Make a session of what was stored, without treating it as changes.
+
+    Args:
+        fields: The fields, in a dict that belongs to the session from now on.
+        marks: field -> its lifetime and deadline, if it has or had one.
+        state: The rest of the state.
+    """
+    if not marks:
+        session = open_public(fields, state)
+        if any(name[:1] == "_" for name in fields):
+            _mind_attributes(session)
+        return session
+    session = _new_session(_ExpiringSession)
     state.marks = marks
+    state.attributes = {}
     _set_state(session, state)
-    dict.update(session, fields)
-    if marks:
-        _mind_class(session)
+    _set_attributes(session, state.attributes)
+    _dict_update(session, fields)
+    return session
+
+
+def open_public(fields: dict[str, Any], state: State) -> Session:
+    """The same for fields without lifetimes, all of which can be attributes."""
+    session = _new_session(Session)
+    state.marks = _NO_MARKS
+    state.attributes = fields
+    _set_state(session, state)
+    _set_attributes(session, fields)
+    _dict_update(session, fields)
     return session
 
 
@@ -477,7 +552,7 @@ def field_of(session: Session, name: str, default: Any) -> Any:
 def settle_defaults(session: Session) -> None:
     """Make fields of the defaults, such as an empty list, that a handler has put something in."""
     state = state_of(session)
-    if state.views is None or state.closed:
+    if state.views is None or not state.depth:
         return
     for name, (value, pristine) in list(state.defaults.items()):
         is_field = field_of(session, name, _ABSENT) is not _ABSENT
@@ -495,19 +570,20 @@ def refuse_closed(session: Session, attempt: str) -> None:
         SessionClosedError: It is closed. `attempt` says in the message what was tried.
     """
     state = state_of(session)
-    if state.closed:
+    if not state.depth:
         raise state.closed_error(attempt)
 
 
 def replace_field(session: Session, name: str, value: Any) -> None:
     """Show a stored value in another shape, without treating it as a change."""
     _dict_set(session, name, value)
+    _mind_attributes(session)
 
 
 def describe(kind: str, session: Session) -> str:
     """A `repr` that shows key and field names but never a value: these are people's messages."""
     state = state_of(session)
-    closed = " (closed)" if state.closed else ""
+    closed = "" if state.depth else " (closed)"
     return f"<{kind} {state.key!r}{closed}: {', '.join(live_fields(session)) or 'no fields'}>"
 
 
@@ -542,38 +618,53 @@ def _mind_class(session: Session) -> None:
     kind = _ExpiringSession if state_of(session).marks else Session
     if type(session) is not kind:
         object.__setattr__(session, "__class__", kind)
+        _mind_attributes(session)
+
+
+def _mind_attributes(session: Session) -> None:
+    """Let the fields be attributes, unless one of them may expire."""
+    state = state_of(session)
+    public = {} if state.marks else {n: v for n, v in dict.items(session) if n[:1] != "_"}
+    state.attributes = public
+    _set_attributes(session, public)
 
 
 def _set_field(session: Session, name: str, value: Any) -> None:
     state = state_of(session)
-    if state.closed:
+    if not state.depth:
         refuse_closed(session, f"set field {name!r}")
-    if type(value) is Marked or state.marks:
-        _set_expiring(session, name, value)
-    else:
-        _dict_set(session, name, value)
+    state.changed = True
+    if type(value) is Marked:
+        value = _mark(state, name, value)
+        _mind_class(session)
+    elif name in state.marks:
+        state.marks[name] = Mark.starting_now(state.marks[name].lifetime, value)
+    _dict_set(session, name, value)
+    if not state.marks and name[:1] != "_":
+        state.attributes[name] = value
 
 
 def _delete_field(session: Session, name: str) -> None:
     """Delete a field that is in the dict, and its mark with it."""
     refuse_closed(session, f"delete field {name!r}")
+    state = state_of(session)
+    state.changed = True
     dict.__delitem__(session, name)
-    state_of(session).marks.pop(name, None)
-    _mind_class(session)
+    if name in state.marks:
+        del state.marks[name]
+        _mind_class(session)
+    else:
+        state.attributes.pop(name, None)
 
 
-def _set_expiring(session: Session, name: str, value: Any) -> None:
-    """Set a field that has a lifetime, or that is beside one that has."""
-    marks = state_of(session).marks
-    if type(value) is Marked:
-        marks.pop(name, None)
-        lifetime, value = value.lifetime, value.value
-        if lifetime:
-            marks[name] = Mark.starting_now(lifetime, value)
-    elif name in marks:
-        marks[name] = Mark.starting_now(marks[name].lifetime, value)
-    _dict_set(session, name, value)
-    _mind_class(session)
+def _mark(state: State, name: str, marked: Marked) -> Any:
+    """Give a field a lifetime, or end the one that it has, and return the value."""
+    if state.marks is _NO_MARKS:
+        state.marks = {}
+    state.marks.pop(name, None)
+    if marked.lifetime:
+        state.marks[name] = Mark.starting_now(marked.lifetime, marked.value)
+    return marked.value
 
 
 def _not_public(name: str) -> AttributeError:

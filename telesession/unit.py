@@ -59,12 +59,24 @@ _log = logging.getLogger("telesession")
 _MANY = 100
 
 
+class Appearance(Protocol):
+    """How the sessions of a kind appear to handlers."""
+
+    is_mapping: bool
+
+
 class Opener(Protocol):
     """The part of a kind of sessions that a unit needs: its options and translations."""
 
     storage: Storage
+    storage_name: str
     lock_timeout: float | None
     commit_on_error: bool
+
+    @property
+    def initial(self) -> Appearance:
+        """How the sessions appear to handlers."""
+        ...
 
     @property
     def pending(self) -> Container[str]:
@@ -92,7 +104,7 @@ class Opener(Protocol):
         """Makes of a session, with the update, the object that handlers get."""
         ...
 
-    def encode(self, entry: Entry) -> None:
+    def encode(self, entry: Entry, session: Session) -> None:
         """Note in the hold of an entry the write that its session needs."""
         ...
 
@@ -132,19 +144,33 @@ class Entry(State):
         manager: The context manager that gave the hold, and frees it.
         session: The session object; `None` while only the lock is needed.
         payload: The record as it was loaded, or saved since.
-        depth: The number of blocks that have the session object open.
+        flat: Whether the payload is that of a flat record, as it was loaded; see `MemoryCodec`.
         renews: Whether the commit renews the lifetime of a session without changes.
     """
 
-    session: Session | None = None
-    payload: bytes | None = None
-    depth: int = 0
-    renews: bool = False
+    __slots__ = ("flat", "hold", "kind", "manager", "payload", "renews", "session")
 
-    def __init__(self, kind: Opener, hold: Hold, manager: AbstractContextManager[Hold]) -> None:
-        self.kind = kind
-        self.hold = hold
-        self.manager = manager
+    kind: Opener
+    hold: Hold
+    manager: AbstractContextManager[Hold]
+    session: Session | None
+    payload: bytes | None
+    flat: bool
+    renews: bool
+
+    __init__ = object.__init__
+
+    @staticmethod
+    def of(kind: Opener, hold: Hold, manager: AbstractContextManager[Hold]) -> Entry:
+        """Make the entry of a lock. A function takes half the time of a constructor."""
+        entry: Entry = Entry()
+        entry.kind = kind
+        entry.hold = hold
+        entry.manager = manager
+        entry.session = entry.payload = entry.views = None
+        entry.flat = entry.renews = entry.changed = entry.forgotten = False
+        entry.depth = 0
+        return entry
 
     @property
     def key(self) -> str:
@@ -158,22 +184,15 @@ class Entry(State):
 
     def without_session(self, note: Note | None) -> Entry:
         """The same lock and record, as they were when the hold had noted something else."""
-        self.closed = True
+        self.depth = 0
         self.session = None
         self.hold.note = note
-        return Entry(self.kind, self.hold, self.manager)
-
-    def free(self) -> None:
-        """Close the session object and free the lock; a noted write is dropped."""
-        self.closed = True
-        # Both refer to each other. In a circle they would stay until the garbage collector comes.
-        self.session = None
-        self.hold.note = None
-        self.manager.__exit__(None, None, None)
+        fresh: Entry = Entry.of(self.kind, self.hold, self.manager)
+        return fresh
 
 
-# identifier of a thread or greenlet -> its innermost unit, while it has one
-_units: dict[int, Unit] = {}
+# thread or greenlet -> its innermost unit, while it has one
+_units: dict[threading.Thread, Unit] = {}
 
 
 def enter(wanted: Sequence[Wanted], update: object = None, use: Use = USUAL) -> Unit | Block:
@@ -194,17 +213,17 @@ def enter(wanted: Sequence[Wanted], update: object = None, use: Use = USUAL) -> 
         LockTimeoutError: A session stayed busy. No block is entered.
         SessionError: A session could not be read or made. No block is entered.
     """
-    thread = threading.get_ident()
+    # Not its identifier, which a later thread may have.
+    thread = threading.current_thread()
     unit = _units.get(thread)
-    if unit is not None and not unit.is_of_this_thread():
-        unit = None
     if unit is not None and not use.independent and not unit.is_inherited():
         return Block(unit, wanted, update, use)
     unit = _units[thread] = Unit(thread, unit)
     try:
-        unit.lock(wanted)
+        if len(wanted) > 1:
+            unit.lock_in_order(wanted)
         for kind, key in wanted:
-            unit.sessions.append(unit.show(kind, key, update, use))
+            unit.sessions.append(unit.open(kind, key, update, use))
     except BaseException:
         # No handler has used the sessions, so commit_on_error keeps nothing of them.
         unit.abandon()
@@ -226,17 +245,19 @@ class Unit:
         entries: All sessions by storage and key, in the order in which they were locked.
         calls: The calls of `on_commit`.
         blocks: The blocks inside that were not left yet, the innermost one last.
+        is_large: Whether it was logged that there are many sessions.
     """
 
-    __slots__ = ("_outer", "_owner", "_thread", "blocks", "calls", "entries", "sessions")
+    __slots__ = ("_outer", "_thread", "blocks", "calls", "entries", "is_large", "sessions")
 
-    def __init__(self, thread: int, outer: Unit | None) -> None:
+    def __init__(self, thread: threading.Thread, outer: Unit | None) -> None:
         self.sessions: list[Any] = []
         self.entries: dict[tuple[Storage, str], Entry] = {}
-        self.calls: list[Callable[[], object]] = []
-        self.blocks: list[Block] = []
+        # Not lists, which most units do not need.
+        self.calls: Sequence[Callable[[], object]] = ()
+        self.blocks: tuple[Block, ...] = ()
+        self.is_large = False
         self._thread = thread
-        self._owner = threading.current_thread()
         self._outer = outer
 
     @staticmethod
@@ -250,35 +271,60 @@ class Unit:
             unit = unit._outer
         return None
 
-    def lock(self, wanted: Sequence[Wanted]) -> None:
-        """Lock and read keys in one order for all handlers; the unit may have some already."""
-        entries = self.entries
-        if len(wanted) > 1:
-            wanted = sorted(wanted, key=_lock_order)
-        for kind, place in wanted:
-            if (kind.storage, place) in entries:
-                continue
+    def lock_in_order(self, wanted: Sequence[Wanted]) -> None:
+        """Lock several keys in one order, the same for all handlers."""
+        for kind, key in sorted(wanted, key=_lock_order):
+            self.lock(kind, key)
+        if len(self.entries) > _MANY and not self.is_large:
+            self.is_large = True
+            _log.warning(
+                "a handler has more than %d sessions open, and keeps all their locks until it "
+                "returns; open each in a unit of its own: sessions.open(key, independent=True)",
+                _MANY,
+            )
+
+    def lock(self, kind: Opener, key: str) -> Entry:
+        """Lock a key, unless the unit has it already, and return its entry."""
+        place = kind.storage, key
+        entry = self.entries.get(place)
+        if entry is None:
             try:
-                if place in kind.pending:
-                    kind.settle(place)
-                manager = kind.storage.hold(place, kind.lock_timeout)
-                entry = Entry(kind, manager.__enter__(), manager)
+                if key in kind.pending:
+                    kind.settle(key)
+                manager = kind.storage.hold(key, kind.lock_timeout)
+                entry = self.entries[place] = Entry.of(kind, manager.__enter__(), manager)
             except SessionError as error:
                 kind.rename(error)
                 raise
-            entries[kind.storage, place] = entry
-            if len(entries) == _MANY + 1:
-                _log.warning(
-                    "a handler has more than %d sessions open, and keeps all their locks until it "
-                    "returns; open each in a unit of its own: sessions.open(key, independent=True)",
-                    _MANY,
-                )
+        return entry
 
-    def set_down(self, entry: Entry) -> Entry:
+    def open(self, kind: Opener, key: str, update: object, use: Use) -> Any:
+        """Lock, load and open a session, as far as it is not, and give it as handlers get it."""
+        entry = self.lock(kind, key)
+        session = entry.session
+        entry.depth += 1
+        try:
+            if session is None:
+                # Its options apply, not those of a block that was undone, or that only locked.
+                entry.kind = kind
+                session = entry.session = kind.load(entry, update, use)
+            elif entry.views is not None:
+                settle_defaults(session)
+            shown = session if kind.initial.is_mapping else kind.show(session, update)
+        except BaseException as error:
+            entry.depth -= 1
+            if isinstance(error, SessionError):
+                kind.rename(error, key)
+            raise
+        if use.renew:
+            entry.renews = True
+        return shown
+
+    def set_down(self, entry: Entry, session: Session) -> Entry:
         """Note the changes of a closed session, and go on without the session object."""
         before = entry.payload, entry.marks
         try:
-            entry.kind.encode(entry)
+            entry.kind.encode(entry, session)
         except SessionError as error:
             entry.kind.rename(error, entry.hold.key)
             raise
@@ -287,33 +333,11 @@ class Unit:
         fresh = self.entries[entry.place] = entry.without_session(entry.hold.note)
         return fresh
 
-    def show(self, kind: Opener, key: str, update: object, use: Use) -> Any:
-        """Open the session of a locked key once more, and give it as handlers get it."""
-        entry = self.entries[kind.storage, key]
-        session = entry.session
-        try:
-            if session is None:
-                # Its options apply, not those of a block that was undone, or that only locked.
-                entry.kind = kind
-                session = entry.session = kind.load(entry, update, use)
-            else:
-                settle_defaults(session)
-            shown = kind.show(session, update)
-        except SessionError as error:
-            kind.rename(error, key)
-            raise
-        entry.depth += 1
-        entry.closed = False
-        if use.renew:
-            entry.renews = True
-        return shown
-
     def is_inherited(self) -> bool:
         """Whether this process was forked while its parent had the unit."""
-        # Not any(): its generator would cost more than the question.
-        for entry in self.entries.values():  # noqa: SIM110
-            if entry.hold.is_inherited():
-                return True
+        # One is like all: in a forked child, no block joins the unit of its parent.
+        for entry in self.entries.values():
+            return entry.hold.is_inherited()
         return False
 
     def leave(self, error: BaseException | None) -> None:
@@ -326,57 +350,59 @@ class Unit:
             StorageError: A storage failed. Its attribute `written` has the keys of other storages
                 that were written before.
         """
-        entries = list(self.entries.values())
         calls = self.calls
-        if self.is_inherited():
-            entries, calls = [], []
-        elif error is not None:
-            entries, calls = _kept(entries, error), []
-        self.end(entries)
-        if calls:
-            _call(calls)
-
-    def end(self, kept: list[Entry]) -> None:
-        """Save some of the sessions, close and free all."""
         try:
+            kept = list(self.entries.values())
+            if kept and kept[0].hold.is_inherited():
+                kept, calls = [], ()
+            if error is not None:
+                kept, calls = _kept(kept, error), ()
             if kept:
                 _commit(kept)
         finally:
             self.abandon()
+        if calls:
+            _call(calls)
 
     def abandon(self) -> None:
         """Close and free everything that is left, perhaps after an interruption at the end."""
         # A block in a generator may be left later, and must find nothing to do.
-        self.blocks.clear()
-        try:
-            self._unlink()
-        finally:
-            entries, self.entries = list(self.entries.values()), {}
-            _free(entries)
-
-    def is_of_this_thread(self) -> bool:
-        """False for a unit of an ended thread, whose identifier this thread has now."""
-        return self._owner is threading.current_thread()
-
-    def _unlink(self) -> None:
-        """Be a unit of the thread no more."""
-        unit = _units.get(self._thread)
-        if unit is not self:
-            # A block of a generator may outlive the block around it.
-            while unit is not None and unit._outer is not self:
-                unit = unit._outer
-            if unit is not None:
-                unit._outer = self._outer
-        elif self._outer is None:
+        self.blocks = ()
+        if self._outer is None and _units.get(self._thread) is self:
             del _units[self._thread]
         else:
+            self._unlink()
+        entries = self.entries
+        try:
+            while entries:
+                # The last one first.
+                entry = entries.popitem()[1]
+                # Both refer to each other, and would stay until the garbage collector comes.
+                entry.session = None
+                entry.depth = 0
+                # A write that is still noted is dropped.
+                entry.hold.note = None
+                entry.manager.__exit__(None, None, None)
+        except BaseException:
+            # The others are freed even if one cannot be.
+            self.abandon()
+            raise
+
+    def _unlink(self) -> None:
+        """Be a unit of the thread no more, if there is another one."""
+        unit = _units.get(self._thread)
+        if unit is self and self._outer is not None:
             _units[self._thread] = self._outer
+        # A block of a generator may outlive the block around it.
+        while unit is not None and unit._outer is not self:
+            unit = unit._outer
+        if unit is not None:
+            unit._outer = self._outer
 
 
 def _unit_of_thread() -> Unit | None:
     """The innermost unit of this thread or greenlet."""
-    unit = _units.get(threading.get_ident())
-    return unit if unit is not None and unit.is_of_this_thread() else None
+    return _units.get(threading.current_thread())
 
 
 class _Before(NamedTuple):
@@ -407,14 +433,14 @@ class Block:
         # storage and key, as they were before.
         self._before: dict[tuple[Storage, str], _Before] = {}
         self._calls = len(unit.calls)
-        unit.blocks.append(self)
+        unit.blocks += (self,)
         try:
-            unit.lock(wanted)
+            unit.lock_in_order(wanted)
             for kind, key in wanted:
-                entry = unit.entries[kind.storage, key]
+                entry = unit.lock(kind, key)
                 if entry.session is None:
                     self.will_change(entry)
-                self.sessions.append(unit.show(kind, key, update, use))
+                self.sessions.append(unit.open(kind, key, update, use))
                 self._shown.append(entry)
         except BaseException:
             # No handler has used the sessions, so commit_on_error keeps nothing of them.
@@ -457,12 +483,12 @@ class Block:
 
     def _close(self) -> None:
         """Close the sessions that no other block has open."""
-        self.unit.blocks.remove(self)
+        blocks = self.unit.blocks
+        self.unit.blocks = tuple(block for block in blocks if block is not self)
         for entry in self._shown:
-            if entry.session is not None:
+            if entry.views is not None and entry.session is not None:
                 settle_defaults(entry.session)
             entry.depth -= 1
-            entry.closed = not entry.depth
 
     def _undo(self, kept: list[tuple[Storage, str]]) -> None:
         """Let all but some sessions be what they were before the block. Their locks stay."""
@@ -476,7 +502,7 @@ class Block:
                 fresh = before.entry
                 fresh.session = before.session
             entries[place] = fresh
-        del self.unit.calls[self._calls :]
+        self.unit.calls = self.unit.calls[: self._calls]
 
 
 def _kept(entries: Iterable[Entry], error: BaseException | None) -> list[Entry]:
@@ -488,71 +514,70 @@ def _kept(entries: Iterable[Entry], error: BaseException | None) -> list[Entry]:
     return [entry for entry in entries if entry.kind.commit_on_error]
 
 
-def _commit(entries: list[Entry]) -> None:
+def _commit(entries: list[Entry]) -> None:  # noqa: C901 -- each update passes here
     """Encode all sessions first, so that an `EncodeError` leaves all records; then write them."""
-    storages = _encode(entries)
-    if len(entries) == 1:
-        for storage in storages:
-            _write(storage, entries)
-        return
-    # Memory fails least, so it is written last.
-    storages.sort(key=_is_memory)
-    written: list[str] = []
-    for storage in storages:
-        group = [entry for entry in entries if entry.hold.storage is storage]
-        changed = [entry.key for entry in group if entry.hold.note is not None]
-        try:
-            _write(storage, group)
-        except (LockLostError, StorageError) as error:
-            error.written = (*written, *error.written)
-            raise
-        written += changed
-
-
-def _encode(entries: list[Entry]) -> list[Storage]:
-    """Note the writes of all sessions, and return the storages that have one to do."""
-    storages: list[Storage] = []
+    storage: Storage | None = entries[0].hold.storage
+    holds, is_noted = [], False
     for entry in entries:
+        hold = entry.hold
         if entry.session is not None:
             try:
-                entry.kind.encode(entry)
+                entry.kind.encode(entry, entry.session)
             except SessionError as error:
-                entry.kind.rename(error, entry.hold.key)
+                entry.kind.rename(error, hold.key)
                 raise
-        hold = entry.hold
-        if hold.note is not None and hold.storage not in storages:
-            storages.append(hold.storage)
-    return storages
+        holds.append(hold)
+        if hold.note is not None:
+            is_noted = True
+        if hold.storage is not storage:
+            storage = None
+    if storage is None:
+        _commit_each(entries)
+    elif is_noted:
+        try:
+            storage.commit(holds)
+        except (LockLostError, StorageError) as error:
+            _rename(error, entries)
+            raise
 
 
-def _write(storage: Storage, entries: list[Entry]) -> None:
-    """Write the sessions of one storage together."""
-    try:
-        storage.commit([entry.hold for entry in entries])
-    except (LockLostError, StorageError) as error:
-        by_place = {entry.hold.key: entry for entry in entries}
-        if error.key in by_place:
-            by_place[error.key].kind.rename(error)
-        error.written = tuple(by_place[place].key for place in error.written)
-        raise
+def _commit_each(entries: list[Entry]) -> None:
+    """Write the sessions of one storage after the other."""
+    groups: dict[Storage, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(entry.hold.storage, []).append(entry)
+    written: list[Entry] = []
+    # Memory fails least, so it is written last.
+    for storage in sorted(groups, key=_is_memory):
+        holds, noted = [], []
+        for entry in groups[storage]:
+            holds.append(entry.hold)
+            if entry.hold.note is not None:
+                noted.append(entry)
+        if not noted:
+            continue
+        try:
+            storage.commit(holds)
+        except (LockLostError, StorageError) as error:
+            _rename(error, groups[storage])
+            error.written = (*(entry.key for entry in written), *error.written)
+            raise
+        written += noted
+
+
+def _rename(error: LockLostError | StorageError, entries: list[Entry]) -> None:
+    """Let an error of a commit speak of the keys as users know them."""
+    by_place = {entry.hold.key: entry for entry in entries}
+    if error.key in by_place:
+        by_place[error.key].kind.rename(error)
+    error.written = tuple(by_place[place].key for place in error.written)
 
 
 def _is_memory(storage: Storage) -> bool:
     return not storage.persistent
 
 
-def _free(entries: list[Entry]) -> None:
-    """Free all locks, the last one first, even if one of them cannot be freed."""
-    while entries:
-        try:
-            while entries:
-                entries.pop().free()
-        except BaseException:
-            _free(entries)
-            raise
-
-
-def _call(calls: list[Callable[[], object]]) -> None:
+def _call(calls: Sequence[Callable[[], object]]) -> None:
     """Make all the calls of `on_commit`, and raise the first exception that one of them raised."""
     failures = []
     for call in calls:
@@ -574,7 +599,7 @@ def _call(calls: list[Callable[[], object]]) -> None:
 def _lock_order(wanted: Wanted) -> tuple[str, str, int]:
     # The first two are the same in all processes.
     kind, key = wanted
-    return repr(kind.storage), key, id(kind.storage)
+    return kind.storage_name, key, id(kind.storage)
 
 
 def on_commit(function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
@@ -600,7 +625,7 @@ def on_commit(function: Callable[P, object], /, *args: P.args, **kwargs: P.kwarg
     if unit is None:
         function(*args, **kwargs)
     else:
-        unit.calls.append(partial(function, *args, **kwargs))
+        unit.calls = [*unit.calls, partial(function, *args, **kwargs)]
 
 
 def save(session: object) -> None:
@@ -612,7 +637,8 @@ def save(session: object) -> None:
         SessionClosedError: The handler has returned.
         StorageError: The storage failed; the old record is still whole.
     """
-    entry = _open_state(session, "save the fields")
+    core = _open_core(session, "save the fields")
+    entry = state_of(core)
     if not isinstance(entry, Entry):
         raise SessionError(
             "could not save a session that was made by hand: it has no storage; change the one "
@@ -626,8 +652,9 @@ def save(session: object) -> None:
         )
     before = entry.payload, entry.marks, entry.hold.note
     try:
-        entry.kind.encode(entry)
+        entry.kind.encode(entry, core)
         entry.hold.flush()
+        entry.flat = False
     except BaseException as error:
         # A handler that goes on all the same still has everything to write.
         entry.payload, entry.marks, entry.hold.note = before
@@ -657,13 +684,13 @@ def forget(session: object) -> None:
     Raises:
         SessionClosedError: The handler has returned.
     """
-    _open_state(session, "forget the record").forgotten = True
+    state_of(_open_core(session, "forget the record")).forgotten = True
 
 
-def _open_state(session: object, attempt: str) -> State:
+def _open_core(session: object, attempt: str) -> Session:
     core = core_of(session)
     refuse_closed(core, attempt)
-    return state_of(core)
+    return core
 
 
 @contextmanager
@@ -676,15 +703,15 @@ def locked(*wanted: Wanted, use: Use = USUAL) -> Iterator[list[Entry]]:
     block = enter((), use=use)
     unit = block.unit if isinstance(block, Block) else block
     try:
-        unit.lock(wanted)
-        entries = [unit.entries[kind.storage, key] for kind, key in wanted]
+        unit.lock_in_order(wanted)
+        entries = [unit.lock(kind, key) for kind, key in wanted]
         for number, entry in enumerate(entries):
             if entry.depth:
                 continue
             if isinstance(block, Block):
                 block.will_change(entry)
             if entry.session is not None:
-                entries[number] = unit.set_down(entry)
+                entries[number] = unit.set_down(entry, entry.session)
         yield entries
     except BaseException as error:
         block.leave(error)

@@ -43,7 +43,7 @@ LAYERS = [
     {"errors", "forks", "text"},
     {"culprit", "tags"},
     {"keys", "session", "codecs", "locks"},
-    {"annotations"},
+    {"annotations", "memory_codec"},
     {"typed"},
     {"record"},
     {"storage", "storage.base", "storage.memory", "storage.redis", "storage.sqlite"},
@@ -68,13 +68,14 @@ MUTABLE = {
     "moves": {"_moves": "WeakKeyDictionary", "_mutex": "lock"},
     "unit": {"_units": "dict"},
 }
-STORAGES_IMPORT = {"errors", "forks", "locks", "codecs"}
+STORAGES_IMPORT = {"errors", "forks", "locks", "codecs", "memory_codec"}
 IMPORT_STORAGES = {"sessions", "__init__"}
 OPTIONAL = {"telebot", "requests", "redis", "cryptography", "cachetools", "freezegun", "pytest"}
 THIRD_PARTY = {
     "annotations": {"msgspec"},
     "typed": {"msgspec"},
     "codecs": {"cryptography"},
+    "memory_codec": {"msgspec"},
     "text": {"msgspec"},
     "storage.redis": {"redis"},
     "storage.redis_client": {"redis"},

@@ -45,6 +45,8 @@ class Note(NamedTuple):
 
 
 _DELETION = Note("delete")
+# Half the time of a call of the class, and each update notes a write.
+_make_note = tuple.__new__
 
 
 class Change(NamedTuple):
@@ -261,7 +263,7 @@ def deletes(hold: Hold) -> bool:
 
 
 # The record of a hold that nobody has asked for.
-_UNREAD: Any = object()
+UNREAD: Any = object()
 
 
 class Hold:
@@ -290,7 +292,7 @@ class Hold:
         self._timeout = timeout
         self._process = storage._process
         # The record as it was locked or last written; not yet read at first.
-        self._payload: bytes | None = _UNREAD
+        self._payload: bytes | None = UNREAD
 
     def __enter__(self) -> Self:
         self._process.locks.acquire(self.key, self._timeout)
@@ -310,9 +312,10 @@ class Hold:
 
     def _read(self) -> bytes | None:
         """The payload as it was when the key was locked, or as it was last written."""
-        if self._payload is _UNREAD:
-            self._payload = self.storage.get(self.key)
-        return self._payload
+        payload = self._payload
+        if payload is UNREAD:
+            payload = self._payload = self.storage.get(self.key)
+        return payload
 
     def _leave(self) -> None:
         """Unlock the key. Never called in a child that was forked."""
@@ -328,12 +331,15 @@ class Hold:
 
     def get(self) -> bytes | None:
         """The payload as it was when the key was locked, or as it was noted since."""
-        return self._read() if self.note is None else self.note.payload
+        note = self.note
+        return self._read() if note is None else note.payload
 
     def set(self, payload: bytes, lifetime: float | None = None) -> None:
         """Note to do what `Storage.set` does."""
-        is_over = lifetime is not None and lifetime <= 0
-        self.note = _DELETION if is_over else Note("set", payload, lifetime)
+        if lifetime is not None and lifetime <= 0:
+            self.note = _DELETION
+        else:
+            self.note = _make_note(Note, ("set", payload, lifetime))
 
     def delete(self) -> bool:
         """Note to do what `Storage.delete` does, and say whether there is a record."""

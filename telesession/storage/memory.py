@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from math import inf
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from telesession.codecs import Codec, PickleCodec
 from telesession.errors import LockLostError, StorageError
 from telesession.forks import call_in_forked_child
-from telesession.storage.base import Change, Hold, Note, ProcessState, Storage
+from telesession.memory_codec import MemoryCodec
+from telesession.storage.base import UNREAD, Change, Hold, Note, ProcessState, Storage
 from telesession.storage.expiry import Expiry
 
 # At how many keys `keys` looks at a time.
@@ -48,36 +49,42 @@ class MemoryStorage(Storage):
     def __init__(
         self, store: MutableMapping[str, bytes] | None = None, codec: Codec | None = None
     ) -> None:
-        self.codec = PickleCodec() if codec is None else codec
+        if codec is None:
+            codec = MemoryCodec() if store is None else PickleCodec()
+        self.codec = codec
         self._store: MutableMapping[str, bytes] = {} if store is None else _checked_store(store)
-        # A dict keeps what it is given; any other mapping may have its own opinion.
-        self._obedient = type(self._store) is dict
+        # A dict stores each payload, and does so in one step of the interpreter. So it needs no
+        # mutex until a record has a lifetime, which must change together with the payload.
+        self._is_dict = type(self._store) is dict
         self._begin_anew()
         call_in_forked_child(self._begin_anew)
         self._expiry = Expiry(self._store)
 
     def get(self, key: str) -> bytes | None:
         """See `Storage.get`."""
-        with self._mutex:
-            if key in self._expiry.deadlines and self._expiry.is_over(key):
-                return None
-            payload = self._read(key, "read")
-        if payload is not None and not isinstance(payload, bytes):
-            raise StorageError(
-                "read",
-                key,
-                f"the store of MemoryStorage gave a {type(payload).__name__}, no bytes",
-                "give it a store of bytes only",
-            )
-        return payload
+        if self._is_dict and not self._expiry.deadlines:
+            payload = self._store.get(key)
+        else:
+            with self._mutex:
+                payload = self._live(key)
+        if payload is None or isinstance(payload, bytes):
+            return payload
+        raise StorageError(
+            "read",
+            key,
+            f"the store of MemoryStorage gave a {type(payload).__name__}, no bytes",
+            "give it a store of bytes only",
+        )
 
     def set(self, key: str, payload: bytes, lifetime: float | None = None) -> None:
-        """See `Storage.set`. Records whose lifetime is over leave the store on the way."""
+        """See `Storage.set`. Some records whose lifetime is over leave the store on the way."""
+        if lifetime is None and self._is_dict and self._expiry.due == inf:
+            self._store[key] = payload
+            # Another thread may have given the first record a lifetime meanwhile.
+            if self._expiry.due == inf:
+                return
         with self._mutex:
-            if self._obedient and lifetime is None and self._expiry.due == inf:
-                self._store[key] = payload
-            else:
-                self._set(key, payload, lifetime)
+            self._set(key, payload, lifetime)
 
     def delete(self, key: str) -> bool:
         """See `Storage.delete`."""
@@ -92,21 +99,23 @@ class MemoryStorage(Storage):
     def commit(self, holds: Sequence[Hold], also: Sequence[Change] = ()) -> None:
         """See `Storage.commit`. All writes happen under the mutex, or none if one of them fails."""
         if len(holds) == 1 and not also:
-            holds[0].flush()
+            (hold,) = holds
+            note = hold.note
+            if note is not None and note.action == "set":
+                # As in `Hold.flush`, without a call: most updates come here.
+                hold.note = None
+                self.set(hold.key, note.payload, note.lifetime)  # type: ignore[arg-type]
+            else:
+                hold.flush()
             return
         with self._mutex:
             for change in also:
                 if self._live(change.key) != change.expected:
                     raise LockLostError(change.key)
-            undo: list[tuple[str, bytes | None, float | None]] = []
-            try:
-                for key, write in _writes(holds, also):
-                    undo.append((key, self._read(key, "read"), self._expiry.deadlines.get(key)))
-                    self._write(key, write)
-            except StorageError:
-                for before in reversed(undo):
-                    self._restore(*before)
-                raise
+            if self._is_dict:
+                self._write_at_once(list(_writes(holds, also)))
+            else:
+                self._write_or_undo(_writes(holds, also))
 
     def add(self, records: Mapping[str, bytes], lifetime: float | None = None) -> list[str]:
         """See `Storage.add`. It happens under the mutex."""
@@ -122,6 +131,13 @@ class MemoryStorage(Storage):
                     self._restore(key, None, None)
                 raise
             return added
+
+    def hold(self, key: str, timeout: float | None = None) -> Hold:
+        """See `Storage.hold`."""
+        hold: MemoryHold = MemoryHold()
+        hold.storage, hold.key, hold.note = self, key, None
+        hold._timeout, hold._process, hold._payload = timeout, self._process, UNREAD
+        return hold
 
     def has(self, key: str) -> bool:
         """See `Storage.has`. A cache does not count it as a use of the record."""
@@ -139,7 +155,7 @@ class MemoryStorage(Storage):
             with self._mutex:
                 now = time.monotonic()
                 keys = list(self._store)
-                if not self._obedient:
+                if not self._is_dict:
                     is_over = self._expiry.is_over
                     return iter([k for k in keys if k.startswith(prefix) and not is_over(k)])
                 timed = bool(self._expiry.deadlines)
@@ -169,8 +185,33 @@ class MemoryStorage(Storage):
         elif note.action == "set" or not self._touch(key, note.lifetime):
             self._set(key, note.payload, note.lifetime)
 
+    def _write_at_once(self, writes: list[tuple[str, Note]]) -> None:
+        """Write to a dict. Threads that read without the mutex see all the writes or none."""
+        store: dict[str, bytes | None] = cast("Any", self._store)
+        # `get` takes None for a missing record.
+        store.update([(key, note.payload) for key, note in writes])
+        for key, note in writes:
+            if note.payload is None:
+                del store[key]
+            if note.lifetime is not None or self._expiry.due != inf:
+                self._expiry.schedule(key, note.lifetime)
+        # Not before: another of the records may have been about to be removed.
+        self._expiry.remove_some()
+
+    def _write_or_undo(self, writes: Iterable[tuple[str, Note]]) -> None:
+        """Write to a mapping that may refuse a write, and then gets back what it had before."""
+        undo: list[tuple[str, bytes | None, float | None]] = []
+        try:
+            for key, write in writes:
+                undo.append((key, self._read(key, "read"), self._expiry.deadlines.get(key)))
+                self._write(key, write)
+        except StorageError:
+            for before in reversed(undo):
+                self._restore(*before)
+            raise
+
     def _set(self, key: str, payload: bytes, lifetime: float | None) -> None:
-        before = None if self._obedient else self._read(key, "write")
+        before = None if self._is_dict else self._read(key, "write")
         try:
             self._store[key] = payload
         except Exception as error:
@@ -254,6 +295,31 @@ class MemoryStorage(Storage):
         with suppress(Exception):
             if self._store[key] == before:
                 del self._store[key]
+
+
+class MemoryHold(Hold):
+    """
+    Exclusive use of one session in memory.
+
+    `MemoryStorage.hold` sets its attributes, because a constructor would be one more call.
+    """
+
+    __slots__ = ()
+    __init__ = object.__init__
+
+    def get(self) -> bytes | None:
+        """See `Hold.get`."""
+        if self.note is not None:
+            return self.note.payload
+        if self._payload is UNREAD:
+            self._payload = self.storage.get(self.key)
+        return self._payload
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if self.note is not None:
+            super().__exit__(kind)
+        elif self._process is self.storage._process:
+            self._process.locks.release(self.key)
 
 
 def _iter_pages(pages: list[tuple[str, ...]]) -> Iterator[str]:

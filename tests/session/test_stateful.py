@@ -603,9 +603,19 @@ def model_initial(work: Work, now: float) -> None:
     work.mark("log", [], 5, now)
 
 
+def flat_fields() -> dict[str, Any]:
+    return {"a": 0, "log": ttl("begun", 5)}
+
+
+def model_flat(work: Work, now: float) -> None:
+    work.assign("a", 0, now)
+    work.mark("log", "begun", 5, now)
+
+
 INITIALS: dict[str, tuple[Any, Callable[[Work, float], None]]] = {
     "empty": (dict, lambda work, now: None),
     "initial": (initial_fields, model_initial),
+    "flat": (flat_fields, model_flat),
 }
 
 
@@ -670,6 +680,10 @@ class CountsWrites:
         super().commit(holds, also)  # type: ignore[misc]
 
 
+class CountingMemory(CountsWrites, MemoryStorage):
+    """A dict of the process that counts its writes."""
+
+
 class CountingFile(CountsWrites, SQLiteStorage):
     """A file that counts its writes."""
 
@@ -678,11 +692,11 @@ class CountingServer(CountsWrites, FrozenRedisStorage):
     """A server that counts its writes."""
 
 
-@pytest.fixture(params=["file", "server"])
-def make_durable(
+@pytest.fixture(params=["memory", "file", "server"])
+def make_counting(
     request: pytest.FixtureRequest, clock: FrozenDateTimeFactory, tmp_path: Path
 ) -> Iterator[Callable[[], Any]]:
-    """Gives a new storage that outlives its process."""
+    """Gives a new storage of each kind, as bots make it."""
     numbers = itertools.count()
     with ExitStack() as storages:
 
@@ -694,7 +708,9 @@ def make_durable(
                 client.flushall()
             return storages.enter_context(CountingServer(server, clock))
 
-        if request.param == "file":
+        if request.param == "memory":
+            yield CountingMemory
+        elif request.param == "file":
             yield make_file
         else:
             server = request.getfixturevalue("server")
@@ -704,17 +720,17 @@ def make_durable(
 @pytest.mark.parametrize("examples", [4, pytest.param(15, marks=pytest.mark.long)])
 @pytest.mark.parametrize("initial", list(INITIALS))
 @pytest.mark.parametrize("lifetime", [None, 7], ids=["for-ever", "lifetime"])
-def test_any_sequence_of_handlers_agrees_with_the_model_where_sessions_last(
+def test_any_sequence_of_handlers_agrees_with_the_model_on_every_storage(
     lifetime: float | None,
     initial: str,
     examples: int,
-    make_durable: Callable[[], Any],
+    make_counting: Callable[[], Any],
     clock: FrozenDateTimeFactory,
 ) -> None:
-    """Sessions in a file and on a server are what those in memory are, whatever handlers do."""
+    """Whatever handlers do, sessions in a dict of the process, a file and a server are the same."""
 
     def make() -> Machine:
-        storage = make_durable()
+        storage = make_counting()
         return Machine(make_sides(storage, lifetime, initial), lambda: storage.writes, clock)
 
     run_state_machine_as_test(make, settings=settings(CI, max_examples=examples))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import UserDict
 from collections.abc import Callable, Iterator, MutableMapping
@@ -552,3 +553,115 @@ def stored(fields: dict[str, Any]) -> dict[str, bytes]:
 
 def peek_at(store: Any) -> dict[str, Any] | None:
     return Sessions(storage=MemoryStorage(dict(store.data))).peek(1)
+
+
+class OneByOne(MemoryStorage):
+    """A storage that writes one record after the other, as the base class does."""
+
+    commit = Storage.commit
+
+
+def seen_during_a_commit(storage: Storage, write: Callable[[Any, Any], object]) -> set[Any]:
+    """The pairs of records that a thread without a lock may read, line by line of the commit."""
+    storage.set("a", b"old")
+    seen = set()
+
+    def look(*_: object) -> Any:
+        seen.add((storage.get("a"), storage.get("b")))
+        return look
+
+    with storage.hold("a") as a, storage.hold("b") as b:
+        write(a, b)
+        before = sys.gettrace()
+        sys.settrace(look)
+        try:
+            storage.commit([a, b])
+        finally:
+            sys.settrace(before)
+    look()
+    return seen
+
+
+WRITES: dict[str, tuple[Callable[[Any, Any], object], tuple[bytes | None, bytes | None]]] = {
+    "both": (lambda a, b: (a.set(b"new"), b.set(b"new")), (b"new", b"new")),
+    "a move": (lambda a, b: (a.delete(), b.set(b"old")), (None, b"old")),
+}
+
+
+@pytest.mark.parametrize(("write", "after"), WRITES.values(), ids=WRITES)
+def test_a_thread_without_a_lock_sees_a_whole_commit(
+    write: Callable[[Any, Any], object], after: tuple[bytes | None, bytes | None]
+) -> None:
+    """A dict is read without the mutex, and all the writes of a commit are seen at once."""
+    assert {(b"old", None), after} == seen_during_a_commit(MemoryStorage(), write)
+
+
+@pytest.mark.parametrize(("write", "after"), WRITES.values(), ids=WRITES)
+def test_control_one_write_after_the_other_is_seen(
+    write: Callable[[Any, Any], object], after: tuple[bytes | None, bytes | None]
+) -> None:
+    """The control: the trace shows the moment between two writes."""
+    seen = seen_during_a_commit(OneByOne(), write)
+    assert {(b"old", None), after} < seen
+
+
+class ForgetsToLookAgain(MemoryStorage):
+    """A storage that looks for lifetimes before its write without the mutex, and not after it."""
+
+    def set(self, key: str, payload: bytes, lifetime: float | None = None) -> None:
+        if lifetime is None and not self._expiry.deadlines:
+            self._store[key] = payload
+        else:
+            super().set(key, payload, lifetime)
+
+
+def outcomes_of_a_race(
+    make: Callable[[], MemoryStorage], clock: FrozenDateTimeFactory
+) -> set[tuple[bytes | None, bytes | None]]:
+    """
+    A record at once and after ten seconds, for each line of a write that another one may come to.
+
+    The other write gives the same record its lifetime, the first in the storage.
+    """
+    outcomes = set()
+    for line in range(1, 12):
+        storage = make()
+        lines = iter(range(line))
+
+        def meddle(
+            frame: Any, event: str, _: object, storage: Any = storage, lines: Any = lines
+        ) -> Any:
+            if event == "line" and next(lines, None) is None:
+                sys.settrace(None)
+                frame.f_trace = None
+                storage.set("key", b"theirs", 10)
+            return meddle
+
+        before = sys.gettrace()
+        sys.settrace(meddle)
+        try:
+            storage.set("key", b"mine")
+        finally:
+            sys.settrace(before)
+        payload = storage.get("key")
+        clock.tick(10)
+        outcomes.add((payload, storage.get("key")))
+    return outcomes
+
+
+ONE_AFTER_THE_OTHER = {(b"mine", b"mine"), (b"theirs", None)}
+
+
+def test_a_write_without_the_mutex_takes_no_lifetime_of_another(
+    clock: FrozenDateTimeFactory,
+) -> None:
+    """A write to a dict replaces payload and lifetime together, without the mutex too."""
+    outcomes = outcomes_of_a_race(MemoryStorage, clock)
+    assert set() == outcomes - ONE_AFTER_THE_OTHER
+
+
+def test_control_a_write_that_does_not_look_again_takes_the_lifetime(
+    clock: FrozenDateTimeFactory,
+) -> None:
+    """The control: one of the lines lets the record of one write have the lifetime of another."""
+    assert (b"mine", None) in outcomes_of_a_race(ForgetsToLookAgain, clock)
