@@ -63,8 +63,9 @@ class Bot:
     """Sessions of users who send messages to one handler."""
 
     def __init__(self, lifetime: float | None) -> None:
-        self.store: dict[str, bytes] = {}
-        self.storage = MemoryStorage(self.store)
+        self.storage = MemoryStorage()
+        # Its growth is a pause of its own.
+        self.store = self.storage._store
         self._lifetime = lifetime
         sessions = Sessions(initial={"counter": 0}, storage=self.storage, lifetime=lifetime)
 

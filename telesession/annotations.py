@@ -35,11 +35,13 @@ class Annotation:
         TypeError: Plain data cannot be told by it.
 
     Attributes:
+        scalars: The types of values that surely fit, if the annotation says no more than types.
         surely_fits: A check that is fast, and right when it says yes.
     """
 
     def __init__(self, hint: Any) -> None:
         self._hint = hint
+        self.scalars = _scalar_types(hint)
         self.surely_fits = _make_quick_check(hint)
         try:
             self._convert(None)
@@ -156,13 +158,15 @@ def _make_quick_check(hint: Any) -> Callable[[Any], bool]:
     kind, parts = typing.get_origin(hint), [_scalar_types(part) for part in typing.get_args(hint)]
     if kind in (list, set, frozenset) and all(parts):
         (items,) = parts
-        return lambda value: type(value) is kind and items.issuperset(map(type, value))
+        return lambda value: (
+            type(value) is kind and (not value or items.issuperset(map(type, value)))
+        )
     if kind is dict and all(parts):
         names, items = parts
         return lambda value: (
             type(value) is dict
-            and names.issuperset(map(type, value))
-            and items.issuperset(map(type, value.values()))
+            and (not value or names.issuperset(map(type, value)))
+            and (not value or items.issuperset(map(type, value.values())))
         )
     return lambda _value: False
 

@@ -78,8 +78,12 @@ class Initial:
         _refuse_odd_names(fields)
         return fields
 
-    def show(self, session: Session, update: object) -> Any:
-        """The session as what handlers get."""
+    @property
+    def show(self) -> Callable[[Session, object], Any]:
+        """Makes of a session, with the update, the object that handlers get."""
+        return self._typed.open if self._typed is not None else self._show
+
+    def _show(self, session: Session, update: object) -> Any:
         if not self._known:
             # The record is older than this process: only a call tells what initial returns.
             self.make(state_of(session).key, update)

@@ -68,7 +68,7 @@ class Kind:
         self.initial = initial
         self.show = initial.show
         self.records = records
-        self.read_flat, self.write_flat = records.read_flat, records.write_flat
+        self.read_packed, self.write_packed = records.read_packed, records.write_packed
         self.get_storage_key = get_storage_key
         self.storage = storage
         # The same in all processes.
@@ -216,13 +216,16 @@ class Kind:
         hold = entry.hold
         payload = entry.payload = hold.get()
         if payload is not None:
-            flat = self.read_flat(payload)
-            if flat is None:
+            packed = self.read_packed(payload)
+            if packed is None:
                 return open_session(*self.records.load(payload, hold.key, hold.now), entry)
+            if isinstance(packed, dict):
+                entry.flat = True
+                return open_public(packed, entry)
+            fields, ttl = packed
+            if ttl is None:
+                return open_public(fields, entry)
             entry.flat = True
-            if isinstance(flat, dict):
-                return open_public(flat, entry)
-            fields, ttl = flat
             return open_session(fields, self.records.load_marks(ttl, fields, hold.now), entry)
         if self.older is not None:
             self._look_for_older_records()
@@ -244,7 +247,8 @@ class Kind:
             EncodeError: A field would not come back; nothing was noted.
         """
         hold, previous, fields = entry.hold, entry.payload, entry.attributes
-        if entry.views is not None or entry.marks or len(fields) != len(session):
+        is_plain = entry.views is None and not entry.marks and len(fields) == len(session)
+        if not is_plain:
             fields = self._fields(entry, session)
         if entry.forgotten or not fields:
             if previous is not None:
@@ -254,7 +258,7 @@ class Kind:
         payload, marks = previous, entry.marks
         # If it is flat, only expired fields can be gone, and they are no reason to write.
         if payload is None or entry.changed or not entry.flat:
-            payload = self.write_flat(fields) if fields is entry.attributes else None
+            payload = self.write_packed(fields) if is_plain else None
             if payload is None:
                 payload, marks = self._dump(entry, session, fields)
         if payload != previous:
@@ -266,16 +270,22 @@ class Kind:
 
     @staticmethod
     def _fields(entry: Entry, session: Session) -> dict[str, Any]:
-        """The live fields of a session as plain data."""
-        if entry.views is None:
-            return live_fields(session)
-        settle_defaults(session)
-        return packed_fields(session)
+        """The live fields of a session, only to be read: the dict may be that of the session."""
+        if entry.views is not None:
+            settle_defaults(session)
+            if not entry.marks and len(entry.attributes) == len(session):
+                return entry.attributes
+        return live_fields(session)
 
     def _dump(
         self, entry: Entry, session: Session, fields: dict[str, Any]
     ) -> tuple[bytes, dict[str, Mark]]:
         """The payload of a session, and the marks that it has once that is stored."""
+        if entry.views is not None:
+            fields = packed_fields(fields, entry)
+            payload = self.write_packed(fields) if fields is entry.attributes else None
+            if payload is not None:
+                return payload, entry.marks
         hold = entry.hold
         if entry.flat and entry.marks:
             return self.records.dump_anew(session, fields, hold.key, hold.now)

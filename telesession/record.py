@@ -60,10 +60,10 @@ class Records:
         self._version = version
         self._migrations = sorted((migrations or {}).items())
         self._stamp = {"version": version} if version else {}
-        # Records of scalars without lifetimes or a version have a way of their own in memory.
-        knows_flat = isinstance(codec, MemoryCodec) and not version
-        self.read_flat = MemoryCodec.read_flat if knows_flat else _none
-        self.write_flat = MemoryCodec.write_flat if knows_flat else _none
+        # Packed records, which have no version, have a way of their own in memory.
+        knows_packed = isinstance(codec, MemoryCodec) and not version
+        self.read_packed = MemoryCodec.read_packed if knows_packed else _none
+        self.write_packed = MemoryCodec.write_packed if knows_packed else _none
 
     def load(
         self, payload: bytes, key: str, now: Callable[[], float]
@@ -160,7 +160,7 @@ class Records:
             else:
                 stored[name] = _stored(mark, offset)
             ttl[name] = [mark.lifetime, stored[name].stored]
-        payload = self.write_flat(fields, ttl)
+        payload = self.write_packed(fields, ttl)
         if payload is None:
             payload = self._codec.encode({"fields": fields, "ttl": ttl}, key)
         return payload, stored
@@ -286,7 +286,7 @@ class Records:
 
 
 def _none(*_: object) -> None:
-    """A codec that knows no flat records has none."""
+    """A codec that knows no packed records has none."""
 
 
 def _stored(mark: Mark, offset: float) -> Mark:

@@ -8,7 +8,7 @@ import opcode
 import pickle
 import sys
 import time
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, cast
@@ -157,9 +157,11 @@ class State:
         depth: The number of blocks that have the session open. At 0 it is closed: writing is
             refused.
         forgotten: Whether the record is deleted at the commit.
-        views: dataclass -> how to pack it, and the instance that handlers see; `None` without one.
-        fitted: field -> what was stored, and the picture of what is shown for it; with views.
-        defaults: field -> a default that was handed out, and its picture; with views.
+        views: For each dataclass that shows the session: its `Typed`, a weak reference to the
+            instance that handlers see, and the `__dict__` of the instance; `None` without one.
+        fitted: field -> the stored value, and a snapshot of the value that is shown instead, where
+            they differ; `None` if all fields are shown as they are stored.
+        defaults: field -> a default that was handed out, and its snapshot; `None` without one.
     """
 
     __slots__ = (
@@ -175,9 +177,10 @@ class State:
 
     marks: dict[str, Mark]
     attributes: dict[str, Any]
-    views: dict[type, tuple[Any, Any]] | None
-    fitted: dict[str, tuple[Any, object]]
-    defaults: dict[str, tuple[Any, object]]
+    views: tuple[tuple[Any, Any, dict[str, Any]], ...] | None
+    # These two are set with the views.
+    fitted: dict[str, tuple[Any, object]] | None
+    defaults: dict[str, tuple[Any, object]] | None
 
     def __init__(self) -> None:
         self.changed = self.forgotten = False
@@ -285,7 +288,7 @@ class Session(_Attributes):
         state = self._state
         if name[:1] == "_":
             raise _not_public(name)
-        if state.depth and type(value) is not Marked:
+        if state.depth and type(value) is not Marked and state.views is None:
             # As in `_set_field`, without a call: most handlers come here.
             state.changed = True
             _dict_set(self, name, value)
@@ -351,8 +354,8 @@ class Session(_Attributes):
         state.changed = True
         dict.clear(self)
         state.marks = _NO_MARKS
-        state.attributes.clear()
         _mind_class(self)
+        _mind_attributes(self)
 
     def __ior__(self, fields: Any) -> Self:  # type: ignore[override,misc]
         Session.update(self, fields)
@@ -550,9 +553,21 @@ def field_of(session: Session, name: str, default: Any) -> Any:
 
 
 def settle_defaults(session: Session) -> None:
-    """Make fields of the defaults, such as an empty list, that a handler has put something in."""
+    """
+    Make fields of the values that handlers have put into typed views past `__setattr__`.
+
+    These are defaults, such as an empty list, that a handler has put something in, and changes of
+    the `__dict__` of an instance.
+    """
     state = state_of(session)
-    if state.views is None or not state.depth:
+    views = state.views
+    if views is None or not state.depth:
+        return
+    for typed, _, shown in views:
+        # By identity where values are the same objects, so it costs little if nothing differs.
+        if not state.marks and session != shown:
+            _take_over(session, shown, typed.direct)
+    if not state.defaults:
         return
     for name, (value, pristine) in list(state.defaults.items()):
         is_field = field_of(session, name, _ABSENT) is not _ABSENT
@@ -560,6 +575,18 @@ def settle_defaults(session: Session) -> None:
             del state.defaults[name]
             if not is_field:
                 session[name] = value
+
+
+def _take_over(session: Session, shown: dict[str, Any], names: Iterable[str]) -> None:
+    """Set and delete the fields that differ from those in the `__dict__` of a view."""
+    # A copy, because a field that gets a lifetime empties the original.
+    shown = dict(shown)
+    for name in names:
+        value, current = shown.get(name, _ABSENT), _dict_get(session, name, _ABSENT)
+        if value is _ABSENT and current is not _ABSENT:
+            _delete_field(session, name)
+        elif value is not current:
+            session[name] = value
 
 
 def refuse_closed(session: Session, attempt: str) -> None:
@@ -627,6 +654,8 @@ def _mind_attributes(session: Session) -> None:
     public = {} if state.marks else {n: v for n, v in dict.items(session) if n[:1] != "_"}
     state.attributes = public
     _set_attributes(session, public)
+    for typed, instance, shown in state.views or ():
+        typed.refill(instance(), shown, session)
 
 
 def _set_field(session: Session, name: str, value: Any) -> None:
@@ -642,6 +671,23 @@ def _set_field(session: Session, name: str, value: Any) -> None:
     _dict_set(session, name, value)
     if not state.marks and name[:1] != "_":
         state.attributes[name] = value
+    if state.views is not None:
+        _show_in_views(state, name, value)
+
+
+def _show_in_views(state: State, name: str, value: Any) -> None:
+    """Let the instances of dataclasses show a field that was set."""
+    if state.defaults:
+        # A default that was handed out before is over once the field exists.
+        state.defaults.pop(name, None)
+    if not state.marks:
+        for typed, _, shown in state.views or ():
+            if name in typed.direct:
+                shown[name] = value
+
+
+# For callers whose names are surely exact strings.
+set_field = _set_field
 
 
 def _delete_field(session: Session, name: str) -> None:
@@ -655,6 +701,8 @@ def _delete_field(session: Session, name: str) -> None:
         _mind_class(session)
     else:
         state.attributes.pop(name, None)
+    for _, _, shown in state.views or ():
+        shown.pop(name, None)
 
 
 def _mark(state: State, name: str, marked: Marked) -> Any:

@@ -8,11 +8,13 @@ import typing
 from collections.abc import Callable
 from inspect import getattr_static
 from typing import Any, NoReturn
+from weakref import ref
 
 from telesession.annotations import Annotation
 from telesession.errors import DecodeError, EncodeError
 from telesession.session import (
     CORE,
+    Marked,
     Session,
     State,
     describe,
@@ -21,6 +23,7 @@ from telesession.session import (
     missing,
     picture,
     replace_field,
+    set_field,
     settle_defaults,
     state_of,
     unmarked,
@@ -29,15 +32,20 @@ from telesession.session import (
 Check = Callable[[dict[str, Any], str], None]
 
 _ABSENT: Any = object()
+_new, _copy, _dict_set = object.__new__, dict.copy, dict.__setitem__
 
 
 class Typed:
     """
     How sessions appear as instances of one dataclass.
 
-    The fields stay in the session, which minds deadlines and closing; the instance, of a
-    generated subclass, reads and writes them there. So two handlers that share a session but
-    want different dataclasses see the same fields.
+    The session keeps the fields and their deadlines, and refuses changes once it is closed. The
+    instance is of a generated subclass. It has the declared fields in its `__dict__` as well, so
+    that reading one costs no call. The session sets each field in the `__dict__` of all its
+    instances, so two handlers that want different dataclasses see the same fields.
+
+    An instance is of a second generated class while a field has a lifetime, and always if the
+    dataclass has a `__setattr__` of its own. That class reads and writes fields in the session.
 
     Keep one for as long as the decorator that uses it; any thread may use it.
 
@@ -48,6 +56,10 @@ class Typed:
 
     Raises:
         TypeError: It is another kind of class, or one of its annotations cannot be checked.
+
+    Attributes:
+        cls: The dataclass.
+        direct: The fields that instances have in their `__dict__` while no field has a lifetime.
     """
 
     def __init__(self, cls: type, check: Check) -> None:
@@ -55,27 +67,53 @@ class Typed:
         self.cls = cls
         self._check = check
         self._annotations = _annotations(cls)
-        self._shown_class = _make_shown_class(cls)
+        is_plain = all(getattr(cls, name) is getattr(object, name) for name in _ACCESS)
+        self.direct = frozenset(self._annotations if is_plain else ())
+        # Two dicts, because scalars are the most, and need no call.
+        self._scalars = {name: each.scalars for name, each in self._annotations.items()}
+        self._surely_fits = {name: each.surely_fits for name, each in self._annotations.items()}
+        self._class = _make_class(cls, self.direct)
+        self._class_of_lifetimes = _make_class_of_lifetimes(cls, self._class)
+        self._set_core: Callable[[Any, Session], None] = vars(self._class)[CORE].__set__
+        self._set_dict: Callable[[Any, Any], None] = getattr_static(cls, "__dict__").__set__
 
-    def open(self, session: Session) -> Any:
+    def open(self, session: Session, _update: object = None) -> Any:
         """
-        The session as an instance of the dataclass; the same one whenever it is asked for.
+        The session as an instance of the dataclass; the same one as long as it is in use.
 
         Raises:
             DecodeError: A field holds what its annotation does not allow; nothing was changed.
         """
         state = state_of(session)
-        if state.views is None:
-            state.views, state.fitted, state.defaults = {}, {}, {}
-        if self.cls not in state.views:
+        views = state.views
+        instance: Any
+        if views is not None:
+            for typed, reference, _ in views:
+                if typed.cls is self.cls and (instance := reference()) is not None:
+                    return instance
+            # An instance that is no longer in use shows nothing.
+            views = tuple(view for view in views if view[0].cls is not self.cls)
+        else:
+            state.fitted = state.defaults = None
+        fields = live_fields(session) if state.marks else _copy(session)
+        if unsure := self.unsure(fields):
+            self._show_fitted(session, unsure)
             fields = live_fields(session)
-            for name, value in self._fit(fields, state.key).items():
-                state.fitted.setdefault(name, (fields[name], picture(value)))
-                replace_field(session, name, value)
-            instance: Any = object.__new__(self._shown_class)
-            object.__setattr__(instance, CORE, session)
-            state.views[self.cls] = self, instance
-        return state.views[self.cls][1]
+        if self.direct and not state.marks:
+            # A dict of its own, because it gets what a cached property keeps, too.
+            shown = fields
+            if not self.direct.issuperset(shown):
+                shown = {name: fields[name] for name in self.direct if name in fields}
+            instance = _new(self._class)
+            self._set_dict(instance, shown)
+        else:
+            instance = _new(self._class_of_lifetimes)
+            shown = vars(instance)
+        self._set_core(instance, session)
+        # A weak reference, so that no cycle keeps the session after its handler.
+        view = (self, ref(instance), shown)
+        state.views = (*views, view) if views else (view,)
+        return instance
 
     def declared_fields(self, instance: Any, key: str) -> dict[str, Any]:
         """
@@ -86,13 +124,13 @@ class Typed:
         """
         given = vars(instance)
         fields = {name: given[name] for name in self._annotations if name in given}
-        for name, annotation in self._unsure(fields):
-            self._pack(key, name, annotation, unmarked(fields[name]))
+        for name in self.unsure(fields) or ():
+            self._pack(key, name, unmarked(fields[name]))
         return fields
 
-    def pack(self, fields: dict[str, Any], state: State) -> dict[str, Any]:
+    def pack(self, names: list[str], fields: dict[str, Any], state: State) -> dict[str, Any]:
         """
-        The plain data that `open` turns back, for those of the fields that need it.
+        The plain data that `open` turns back, for the fields that `unsure` names.
 
         What was stored is kept where nothing has changed: reading the record of another version
         of the program does not rewrite it.
@@ -101,40 +139,74 @@ class Typed:
             EncodeError: A field would not come back as what it is.
         """
         packed = {}
-        for name, annotation in self._unsure(fields):
-            stored, pristine = state.fitted.get(name, (None, None))
+        fitted = state.fitted or {}
+        for name in names:
+            stored, pristine = fitted.get(name, (None, None))
             if pristine is not None and picture(fields[name]) == pristine:
                 packed[name] = stored
             else:
-                packed[name] = self._pack(state.key, name, annotation, fields[name])
+                packed[name] = self._pack(state.key, name, fields[name])
         return packed
 
-    def _unsure(self, fields: dict[str, Any]) -> list[tuple[str, Annotation]]:
-        """The fields that need a closer look."""
-        return [
-            (name, annotation)
-            for name, annotation in self._annotations.items()
-            if name in fields and not annotation.surely_fits(fields[name])
-        ]
+    def refill(self, instance: Any, shown: dict[str, Any], session: Session) -> None:
+        """
+        Let an instance show the fields of a session after a lifetime has come or gone.
 
-    def _fit(self, fields: dict[str, Any], key: str) -> dict[str, Any]:
-        """What to show instead of those of the fields that are plain data for something else."""
-        fitted = {}
-        for name, annotation in self._unsure(fields):
+        Args:
+            instance: The instance, or `None` if it is no longer in use.
+            shown: Its `__dict__`.
+            session: The session.
+        """
+        fields = {} if state_of(session).marks else live_fields(session)
+        for name in self.direct:
+            if name in fields:
+                shown[name] = fields[name]
+            else:
+                shown.pop(name, None)
+        is_direct = self.direct and not state_of(session).marks
+        cls = self._class if is_direct else self._class_of_lifetimes
+        if instance is not None and type(instance) is not cls:
+            object.__setattr__(instance, "__class__", cls)
+
+    def unsure(self, fields: dict[str, Any]) -> list[str] | None:
+        """The names of the fields that need a closer look; `None` without any."""
+        unsure: list[str] | None = None
+        scalars = self._scalars
+        for name, value in fields.items():
+            if (
+                name in scalars
+                and type(value) not in scalars[name]
+                and not self._surely_fits[name](value)
+            ):
+                unsure = [*unsure, name] if unsure else [name]
+        return unsure
+
+    def _show_fitted(self, session: Session, names: list[str]) -> None:
+        """Show instead of those of the fields that are plain data what the annotations say."""
+        state, fields, fitted = state_of(session), live_fields(session), {}
+        for name in names:
             try:
-                shown = annotation.fit(fields[name])
+                shown = self._annotations[name].fit(fields[name])
             except (ValueError, RecursionError):
                 kind = type(fields[name]).__name__
-                declared = self._declaration(name, annotation)
+                declared = self._declaration(name)
                 reason = f"its field {name!r} holds an object of type {kind}, but {declared}"
                 remedy = "declare what is stored, or turn it into what is declared by a migration"
-                raise DecodeError(key, reason, remedy) from None
+                raise DecodeError(state.key, reason, remedy) from None
             # What is right already stays the object it is: another handler may be changing it.
             if shown is not fields[name]:
                 fitted[name] = shown
-        return fitted
+        for name, shown in fitted.items():
+            if state.fitted is None:
+                state.fitted = {}
+            state.fitted.setdefault(name, (fields[name], picture(shown)))
+            replace_field(session, name, shown)
+        if fitted:
+            # A value that is made of a scalar may change inside, so the commit has to look at it.
+            state.changed = True
 
-    def _pack(self, key: str, name: str, annotation: Annotation, value: Any) -> Any:
+    def _pack(self, key: str, name: str, value: Any) -> Any:
+        annotation = self._annotations[name]
         kind = type(value).__name__
         try:
             plain, fits = annotation.pack(value)
@@ -144,30 +216,34 @@ class Typed:
         if fits:
             return plain
         self._check({name: plain}, key)
-        declared = self._declaration(name, annotation)
+        declared = self._declaration(name)
         reason = f"but {declared}; assign what is declared, or declare this"
         raise EncodeError(key, name, kind, reason)
 
-    def _declaration(self, name: str, annotation: Annotation) -> str:
-        return f"{self.cls.__name__} declares {name}: {annotation}"
+    def _declaration(self, name: str) -> str:
+        return f"{self.cls.__name__} declares {name}: {self._annotations[name]}"
 
 
-def packed_fields(session: Session) -> dict[str, Any]:
+def packed_fields(fields: dict[str, Any], state: State) -> dict[str, Any]:
     """
-    The live fields as they are to be stored.
+    The live fields of a session as they are to be stored; the same dict if they are so already.
 
     Raises:
         EncodeError: A field does not fit the annotation of a dataclass that showed it.
     """
-    state, fields = state_of(session), live_fields(session)
-    packed = dict(fields)
-    for typed, _ in (state.views or {}).values():
-        packed.update(typed.pack(fields, state))
+    packed = fields
+    for typed, _, _ in state.views or ():
+        if unsure := typed.unsure(fields):
+            packed = {**packed, **typed.pack(unsure, fields, state)}
     return packed
 
 
-class _Field:
-    """A declared field of a typed session: a data descriptor that leads to the session itself."""
+class _Default:
+    """
+    The default of a declared field, for a session without the field.
+
+    It is no data descriptor, so a field in the `__dict__` of an instance is read without a call.
+    """
 
     def __init__(self, field: dataclasses.Field[Any]) -> None:
         self._name = field.name
@@ -180,30 +256,13 @@ class _Field:
                 raise AttributeError(f"{self._name!r} has no default")
             return self._default
         session: Session = instance._telesession_core
-        value = field_of(session, self._name, _ABSENT)
-        defaults = state_of(session).defaults
-        if value is _ABSENT:
-            if self._name not in defaults:
-                made = self._make_default(session)
-                defaults[self._name] = made, picture(made)
-            return defaults[self._name][0]
-        if defaults:
-            # A default that was handed out before is over once the field exists.
-            defaults.pop(self._name, None)
-        return value
-
-    def __set__(self, instance: Any, value: Any) -> None:
-        session: Session = instance._telesession_core
-        session[self._name] = value
-        state_of(session).defaults.pop(self._name, None)
-
-    def __delete__(self, instance: Any) -> None:
-        session: Session = instance._telesession_core
-        settle_defaults(session)
-        try:
-            del session[self._name]
-        except KeyError:
-            raise AttributeError(missing(session, self._name)) from None
+        state = state_of(session)
+        if state.defaults is None:
+            state.defaults = {}
+        if self._name not in state.defaults:
+            made = self._make_default(session)
+            state.defaults[self._name] = made, picture(made)
+        return state.defaults[self._name][0]
 
     def _make_default(self, session: Session) -> Any:
         if self._default is not dataclasses.MISSING:
@@ -214,6 +273,31 @@ class _Field:
             raise AttributeError(missing(session, self._name))
         # It may be an object that exists only once, for all sessions.
         return copy.deepcopy(unmarked(made))
+
+
+class _Field(_Default):
+    """A declared field: a data descriptor that leads to the session itself."""
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            return super().__get__(instance, owner)
+        value = field_of(instance._telesession_core, self._name, _ABSENT)
+        return super().__get__(instance, owner) if value is _ABSENT else value
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        session: Session = instance._telesession_core
+        session[self._name] = value
+
+    def __delete__(self, instance: Any) -> None:
+        _delete_shown(instance._telesession_core, self._name)
+
+
+def _delete_shown(session: Session, name: str) -> None:
+    settle_defaults(session)
+    try:
+        del session[name]
+    except KeyError:
+        raise AttributeError(missing(session, name)) from None
 
 
 class _Shown:
@@ -251,24 +335,74 @@ class _Shown:
         raise TypeError("a session cannot be pickled; store or send as_dict(session)")
 
 
-def _make_shown_class(cls: type) -> Any:
-    """Generate the subclass of a dataclass whose instances show a session."""
+def _make_class(cls: type, direct: frozenset[str]) -> Any:
+    """
+    Generate the subclass of a dataclass whose instances show a session.
+
+    Args:
+        cls: The dataclass.
+        direct: The fields that are in the `__dict__` of the instances, as they are in the session.
+    """
+    public = frozenset(name for name in direct if name[:1] != "_")
+
+    def set_attribute(self: Any, name: str, value: Any) -> None:
+        session: Session = self._telesession_core
+        state = state_of(session)
+        views: Any = state.views
+        if (
+            name not in public
+            or not state.depth
+            or state.defaults
+            or len(views) > 1
+            or type(value) is Marked
+        ):
+            if name in direct:
+                set_field(session, name, value)
+            else:
+                _Shown.__setattr__(self, name, value)
+            return
+        # As `set_field` does, without a call: most handlers come here.
+        state.changed = True
+        _dict_set(session, name, value)
+        state.attributes[name] = views[0][2][name] = value
+
+    def delete_attribute(self: Any, name: str) -> None:
+        if name in direct:
+            _delete_shown(self._telesession_core, name)
+        else:
+            object.__delattr__(self, name)
+
     body = {
-        "__doc__": cls.__doc__,
-        "__module__": cls.__module__,
-        "__qualname__": cls.__qualname__,
         "__slots__": (CORE,),
+        "__setattr__": set_attribute,
+        "__delattr__": delete_attribute,
         **{name: _make_comparison(cls, name) for name in _COMPARISONS},
         "__hash__": cls.__hash__,
         "_telesession_dataclass": cls,
-        **{field.name: _Field(field) for field in dataclasses.fields(cls)},
+        **{field.name: _Default(field) for field in dataclasses.fields(cls)},
     }
-    shown: Any = type(cls)(cls.__name__, (_Shown, cls), body)
-    shown._telesession_settable = frozenset(
-        name for name in dir(shown) if hasattr(getattr_static(shown, name, None), "__set__")
-    )
-    return shown
+    return _named_like(cls, (_Shown, cls), body)
 
+
+def _make_class_of_lifetimes(cls: type, shown_class: Any) -> Any:
+    """Generate the subclass of such a class whose instances read fields in the session."""
+    fields = {field.name: _Field(field) for field in dataclasses.fields(cls)}
+    methods = {"__setattr__": _Shown.__setattr__, "__delattr__": cls.__delattr__}
+    body = {"__slots__": (), "__hash__": cls.__hash__, **methods, **fields}
+    made = _named_like(cls, (shown_class,), body)
+    shown_class._telesession_settable = frozenset(
+        name for name in dir(made) if hasattr(getattr_static(made, name, None), "__set__")
+    )
+    return made
+
+
+def _named_like(cls: type, bases: tuple[type, ...], body: dict[str, Any]) -> Any:
+    names = {name: getattr(cls, name) for name in ("__doc__", "__module__", "__qualname__")}
+    return type(cls)(cls.__name__, bases, {**names, **body})
+
+
+# The methods by which a dataclass may go past the `__dict__` of its instances.
+_ACCESS = ("__delattr__", "__getattribute__", "__setattr__")
 
 _COMPARISONS = ("__eq__", "__lt__", "__le__", "__gt__", "__ge__")
 

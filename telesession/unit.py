@@ -218,7 +218,7 @@ def enter(wanted: Sequence[Wanted], update: object = None, use: Use = USUAL) -> 
     unit = _units.get(thread)
     if unit is not None and not use.independent and not unit.is_inherited():
         return Block(unit, wanted, update, use)
-    unit = _units[thread] = Unit(thread, unit)
+    unit = _units[thread] = Unit.of(thread, unit)
     try:
         if len(wanted) > 1:
             unit.lock_in_order(wanted)
@@ -250,15 +250,24 @@ class Unit:
 
     __slots__ = ("_outer", "_thread", "blocks", "calls", "entries", "is_large", "sessions")
 
-    def __init__(self, thread: threading.Thread, outer: Unit | None) -> None:
-        self.sessions: list[Any] = []
-        self.entries: dict[tuple[Storage, str], Entry] = {}
-        # Not lists, which most units do not need.
-        self.calls: Sequence[Callable[[], object]] = ()
-        self.blocks: tuple[Block, ...] = ()
-        self.is_large = False
-        self._thread = thread
-        self._outer = outer
+    sessions: list[Any]
+    entries: dict[tuple[Storage, str], Entry]
+    calls: Sequence[Callable[[], object]]
+    blocks: tuple[Block, ...]
+    is_large: bool
+    _thread: threading.Thread
+    _outer: Unit | None
+
+    @staticmethod
+    def of(thread: threading.Thread, outer: Unit | None) -> Unit:
+        """Begin a unit of a thread, inside another one perhaps."""
+        unit = Unit()
+        unit.sessions, unit.entries = [], {}
+        unit.calls = unit.blocks = ()
+        unit.is_large = False
+        unit._thread = thread
+        unit._outer = outer
+        return unit
 
     @staticmethod
     def find(storage: Storage, key: str) -> Session | None:
