@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import (
@@ -359,15 +359,12 @@ class Unit:
             StorageError: A storage failed. Its attribute `written` has the keys of other storages
                 that were written before.
         """
-        calls = self.calls
+        calls: Sequence[Callable[[], object]] = ()
         try:
-            kept = list(self.entries.values())
-            if kept and kept[0].hold.is_inherited():
-                kept, calls = [], ()
             if error is not None:
-                kept, calls = _kept(kept, error), ()
-            if kept:
-                _commit(kept)
+                _commit(_kept(self.entries.values(), error))
+            elif _commit(self.entries.values()):
+                calls = self.calls
         finally:
             self.abandon()
         if calls:
@@ -523,34 +520,48 @@ def _kept(entries: Iterable[Entry], error: BaseException | None) -> list[Entry]:
     return [entry for entry in entries if entry.kind.commit_on_error]
 
 
-def _commit(entries: list[Entry]) -> None:  # noqa: C901 -- each update passes here
-    """Encode all sessions first, so that an `EncodeError` leaves all records; then write them."""
-    storage: Storage | None = entries[0].hold.storage
-    holds, is_noted = [], False
+def _commit(entries: Collection[Entry]) -> bool:  # noqa: C901 -- each update passes here
+    """
+    Encode all sessions first, so that an `EncodeError` leaves all records; then write them.
+
+    Returns:
+        False in a process that was forked while its parent had the sessions, and writes nothing.
+    """
+    storage: Storage | None = None
+    holds: list[Hold] = []
+    is_noted = False
     for entry in entries:
         hold = entry.hold
+        if not holds:
+            # One session is like all: in the child, no block joins the unit of the parent.
+            if hold.is_inherited():
+                return False
+            storage = hold.storage
+        elif hold.storage is not storage:
+            storage = None
+        holds.append(hold)
         if entry.session is not None:
             try:
                 entry.kind.encode(entry, entry.session)
             except SessionError as error:
                 entry.kind.rename(error, hold.key)
                 raise
-        holds.append(hold)
         if hold.note is not None:
             is_noted = True
-        if hold.storage is not storage:
-            storage = None
+    if not is_noted:
+        return True
     if storage is None:
         _commit_each(entries)
-    elif is_noted:
-        try:
-            storage.commit(holds)
-        except (LockLostError, StorageError) as error:
-            _rename(error, entries)
-            raise
+        return True
+    try:
+        storage.commit(holds)
+    except (LockLostError, StorageError) as error:
+        _rename(error, entries)
+        raise
+    return True
 
 
-def _commit_each(entries: list[Entry]) -> None:
+def _commit_each(entries: Iterable[Entry]) -> None:
     """Write the sessions of one storage after the other."""
     groups: dict[Storage, list[Entry]] = {}
     for entry in entries:
@@ -574,7 +585,7 @@ def _commit_each(entries: list[Entry]) -> None:
         written += noted
 
 
-def _rename(error: LockLostError | StorageError, entries: list[Entry]) -> None:
+def _rename(error: LockLostError | StorageError, entries: Iterable[Entry]) -> None:
     """Let an error of a commit speak of the keys as users know them."""
     by_place = {entry.hold.key: entry for entry in entries}
     if error.key in by_place:
