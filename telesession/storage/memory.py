@@ -28,15 +28,17 @@ class MemoryStorage(Storage):
     object with the store, rollback is free, and a million sessions are not a million objects
     for the garbage collector.
 
-    Keep one instance for as long as the bot runs. Any thread may use it: every touch of the
-    store happens under one mutex, because cachetools' caches change even when they are read.
+    Keep one instance for as long as the bot runs. Any thread may use it. A dict is read and written
+    in single steps of the interpreter while no record has a lifetime; any other use of the store is
+    under one mutex, because cachetools' caches change even when they are read.
 
     Args:
         store: A mutable mapping of `str` to `bytes`, a new `dict` by default. It belongs to the
             storage from now on. A cache of cachetools bounds memory: by age with
             `TTLCache(10_000, 3600, timer=lambda: time.monotonic())`, by bytes with
             `LRUCache(64 * 2**20, getsizeof=len)`. What a cache evicts starts anew.
-        codec: How records become bytes; whatever pickle can keep, by default.
+        codec: How records become bytes; by default a `PickleCodec`. Without a store, it does not
+            pickle plain data and adds no checksum, because no other program reads these bytes.
     """
 
     # A slot in the place of the property, which asks the system for the number of the process.
