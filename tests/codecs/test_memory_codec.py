@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -23,6 +23,9 @@ from telesession import (
     ttl_left,
 )
 from telesession.memory_codec import MemoryCodec
+
+if TYPE_CHECKING:
+    from freezegun.api import FrozenDateTimeFactory
 
 CODEC = MemoryCodec()
 SECRET = "hunter2"
@@ -210,30 +213,35 @@ class TestAnUnchangedRecord:
         assert is_encoded == bool(written)
 
 
-def test_a_change_inside_after_a_save_is_saved() -> None:
-    """A list that `save` has put into a record of scalars is watched as any other list."""
-    sessions = Sessions(initial={"counter": 0}, storage=MemoryStorage())
-    with sessions.open(1):
-        pass
-    with sessions.open(1) as session:
-        session.log = ttl(["a"], 300)
-        save(session)
-        session.log.append("b")
-    stored = sessions.peek(1)
-    assert stored is not None
-    assert ["a", "b"] == stored.log
+class TestSavedInTheMiddle:
+    """A list that `save` puts into a record of scalars."""
 
+    @pytest.fixture
+    def sessions(self) -> Sessions[Session]:
+        sessions = Sessions(initial={"counter": 0}, storage=MemoryStorage())
+        with sessions.open(1):
+            pass
+        return sessions
 
-def test_a_change_inside_after_a_save_renews_the_lifetime(clock: Any) -> None:
-    """Its lifetime begins anew with that change, as if there had been no `save`."""
-    sessions = Sessions(initial={"counter": 0}, storage=MemoryStorage())
-    with sessions.open(1):
-        pass
-    with sessions.open(1) as session:
-        session.log = ttl(["a"], 300)
-        save(session)
-        clock.tick(100)
-        session.log.append("b")
-    with sessions.open(1) as session:
-        left = ttl_left(session, "log")
-    assert 300 == left
+    def test_a_later_change_inside_is_saved(self, sessions: Sessions[Session]) -> None:
+        """It is watched as any other list."""
+        with sessions.open(1) as session:
+            session.log = ttl(["a"], 300)
+            save(session)
+            session.log.append("b")
+        stored = sessions.peek(1)
+        assert stored is not None
+        assert ["a", "b"] == stored.log
+
+    def test_a_later_change_inside_renews_its_lifetime(
+        self, sessions: Sessions[Session], clock: FrozenDateTimeFactory
+    ) -> None:
+        """Its lifetime begins anew with that change, as if there had been no `save`."""
+        with sessions.open(1) as session:
+            session.log = ttl(["a"], 300)
+            save(session)
+            clock.tick(100)
+            session.log.append("b")
+        with sessions.open(1) as session:
+            left = ttl_left(session, "log")
+        assert 300 == left
