@@ -37,7 +37,9 @@ WITHOUT_RESET = "MemoryStorage._begin_anew = lambda self: None"
 
 def run(body: str, fork: str, control: str = "", **parts: str) -> list[str]:
     program = (BEGIN + body).format(fork=FORKS[fork], control=control, **parts)
-    code, printed, complaints = run_program([sys.executable, "-c", program])
+    # Python 3.12 and later warn of a fork beside a thread, even if that has just been joined.
+    quiet = "ignore:This process:DeprecationWarning"
+    code, printed, complaints = run_program([sys.executable, "-W", quiet, "-c", program])
     assert (0, "") == (code, complaints)
     return printed.splitlines()
 
