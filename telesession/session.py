@@ -224,13 +224,14 @@ _ABSENT: Any = object()
 _NO_MARKS: Any = MappingProxyType({})
 
 
-class _Attributes(dict[str, Any]):
-    """A dict whose instances have attributes of their own, which win over its methods."""
+class _Unguarded(dict[str, Any]):
+    """A session before its class is `Session`: its own attributes win over the methods of dict."""
 
-    __slots__ = ("__dict__",)
+    __slots__ = ("__dict__", "_state")
+    _state: State
 
 
-class Session(_Attributes):
+class Session(_Unguarded):
     """
     The fields of one sender: attributes and mapping items at once.
 
@@ -252,8 +253,7 @@ class Session(_Attributes):
     # Reading is left to dict, and to the attributes of the object, which hold the same values. A
     # session in which fields have a lifetime is an _ExpiringSession.
 
-    __slots__ = ("_state",)
-    _state: State
+    __slots__ = ()
 
     _telesession_refusal = "a session itself; store as_dict(session)"
 
@@ -286,7 +286,8 @@ class Session(_Attributes):
 
     def __setattr__(self, name: str, value: Any) -> None:
         state = self._state
-        if name[:1] == "_":
+        # Without a slice, which costs as much as the assignment.
+        if name and name[0] == "_":
             raise _not_public(name)
         if state.depth and type(value) is not Marked and state.views is None:
             # As in `_set_field`, without a call: most handlers come here.
@@ -495,12 +496,11 @@ def _field_or_method_keys(session: Session, frame: FrameType) -> Any:
 CORE = "_telesession_core"
 
 # What the methods above need without going through __getattribute__ and __setattr__.
-_new_session = dict.__new__
-_dict_get, _dict_set, _dict_update = dict.get, dict.__setitem__, dict.update
+_dict_get, _dict_set = dict.get, dict.__setitem__
 _get_attribute = object.__getattribute__
-state_of: Callable[[Session], State] = vars(Session)["_state"].__get__
-_set_state: Callable[[Session, State], None] = vars(Session)["_state"].__set__
-_set_attributes: Callable[[Session, dict[str, Any]], None] = vars(_Attributes)["__dict__"].__set__
+state_of: Callable[[Session], State] = vars(_Unguarded)["_state"].__get__
+_set_state: Callable[[Session, State], None] = vars(_Unguarded)["_state"].__set__
+_set_attributes: Callable[[Session, dict[str, Any]], None] = vars(_Unguarded)["__dict__"].__set__
 
 
 def open_session(fields: dict[str, Any], marks: dict[str, Mark], state: State) -> Session:
@@ -517,24 +517,26 @@ def open_session(fields: dict[str, Any], marks: dict[str, Mark], state: State) -
         if any(name[:1] == "_" for name in fields):
             _mind_attributes(session)
         return session
-    session = _new_session(_ExpiringSession)
     state.marks = marks
     state.attributes = {}
-    _set_state(session, state)
-    _set_attributes(session, state.attributes)
-    _dict_update(session, fields)
-    return session
+    return _guarded(fields, state, _ExpiringSession)
 
 
 def open_public(fields: dict[str, Any], state: State) -> Session:
     """The same for fields without lifetimes, all of which can be attributes."""
-    session = _new_session(Session)
     state.marks = _NO_MARKS
     state.attributes = fields
-    _set_state(session, state)
-    _set_attributes(session, fields)
-    _dict_update(session, fields)
-    return session
+    return _guarded(fields, state, Session)
+
+
+def _guarded(fields: dict[str, Any], state: State, kind: type[Session]) -> Session:
+    """Make a session of a state and give it its class, without a constructor written in Python."""
+    session: Any = _Unguarded(fields)
+    session._state = state
+    session.__dict__ = state.attributes
+    session.__class__ = kind
+    made: Session = session
+    return made
 
 
 def live_fields(session: Session) -> dict[str, Any]:

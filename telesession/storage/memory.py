@@ -317,9 +317,9 @@ class MemoryHold(Hold):
             self._payload = self.storage.get(self.key)
         return self._payload
 
-    def __exit__(self, kind: object, *_: object) -> None:
+    def __exit__(self, kind: object, error: object = None, trace: object = None) -> None:
         if self.note is not None:
-            super().__exit__(kind)
+            super().__exit__(kind, error, trace)
         elif self._process is self.storage._process:
             self._process.locks.release(self.key)
 
