@@ -298,7 +298,7 @@ class Hold:
         self._process.locks.acquire(self.key, self._timeout)
         return self
 
-    def __exit__(self, kind: object, *_: object) -> None:
+    def __exit__(self, kind: object, error: object = None, trace: object = None) -> None:
         if self.is_inherited():
             return
         if kind is not None:
