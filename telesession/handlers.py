@@ -64,8 +64,8 @@ class CallForm:
 
         It is -1 where they are not simply the next arguments by position.
         """
-        if len(forms) == 1:
-            return forms[0].session_position
+        if len(forms) == 1 or forms[-1].session_position == -1:
+            return forms[-1].session_position
         names = [form.name for form in forms]
         parameters = list(inspect.signature(handler).parameters.values())
         first = next(n for n, parameter in enumerate(parameters) if parameter.name == names[0])

@@ -236,7 +236,9 @@ class Kind:
             )
         fields = self.initial.make(entry.key, update)
         session = open_session({}, {}, entry)
+        entry.depth += 1
         session.update(self.records.copy(fields, entry.key))
+        entry.depth -= 1
         return session
 
     def encode(self, entry: Entry, session: Session) -> None:
@@ -287,7 +289,8 @@ class Kind:
             if payload is not None:
                 return payload, entry.marks
         hold = entry.hold
-        if entry.flat and entry.marks:
+        # An expired field is no reason to write, so it takes a look at the record.
+        if entry.flat and entry.marks and entry.marks.keys() <= fields.keys():
             return self.records.dump_anew(session, fields, hold.key, hold.now)
         return self.records.dump(session, fields, hold.key, entry.payload, hold.now)
 

@@ -53,7 +53,9 @@ class MemoryCodec(PickleCodec):
         if packed is None:
             raise foreign(payload, key, "MemoryStorage")
         fields, ttl = (packed, None) if isinstance(packed, dict) else packed
-        return {"fields": fields} if ttl is None else {"fields": fields, "ttl": ttl}
+        if ttl is None:
+            return {"fields": fields}
+        return {"fields": fields, "ttl": {name: list(pair) for name, pair in ttl.items()}}
 
     @staticmethod
     def write_packed(  # noqa: C901 -- each update passes here, and calls cost

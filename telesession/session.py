@@ -565,9 +565,8 @@ def settle_defaults(session: Session) -> None:
     views = state.views
     if views is None or not state.depth:
         return
-    for typed, _, shown in views:
-        # By identity where values are the same objects, so it costs little if nothing differs.
-        if not state.marks and session != shown:
+    if not state.marks:
+        for typed, _, shown in views:
             _take_over(session, shown, typed.direct)
     if not state.defaults:
         return
@@ -581,13 +580,21 @@ def settle_defaults(session: Session) -> None:
 
 def _take_over(session: Session, shown: dict[str, Any], names: Iterable[str]) -> None:
     """Set and delete the fields that differ from those in the `__dict__` of a view."""
-    # A copy, because a field that gets a lifetime empties the original.
-    shown = dict(shown)
+    changes: dict[str, Any] | None = None
     for name in names:
         value, current = shown.get(name, _ABSENT), _dict_get(session, name, _ABSENT)
-        if value is _ABSENT and current is not _ABSENT:
+        # By identity, because 1 and True are equal.
+        if value is not current:
+            changes = changes or {}
+            changes[name] = value
+            # For now: to set a field with a lifetime looks for such changes, too.
+            shown[name] = current
+            if current is _ABSENT:
+                del shown[name]
+    for name, value in (changes or {}).items():
+        if value is _ABSENT:
             _delete_field(session, name)
-        elif value is not current:
+        else:
             session[name] = value
 
 
@@ -666,6 +673,8 @@ def _set_field(session: Session, name: str, value: Any) -> None:
         refuse_closed(session, f"set field {name!r}")
     state.changed = True
     if type(value) is Marked:
+        # The instances get another class, and what they have in their __dict__ leaves it.
+        settle_defaults(session)
         value = _mark(state, name, value)
         _mind_class(session)
     elif name in state.marks:

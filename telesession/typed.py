@@ -87,16 +87,20 @@ class Typed:
         state = state_of(session)
         views = state.views
         instance: Any
+        is_fitted = False
         if views is not None:
             for typed, reference, _ in views:
-                if typed.cls is self.cls and (instance := reference()) is not None:
-                    return instance
+                if typed.cls is self.cls:
+                    if (instance := reference()) is not None:
+                        return instance
+                    # Its fields are the handler's by now, and no longer those of the record.
+                    is_fitted = True
             # An instance that is no longer in use shows nothing.
             views = tuple(view for view in views if view[0].cls is not self.cls)
         else:
             state.fitted = state.defaults = None
         fields = live_fields(session) if state.marks else _copy(session)
-        if unsure := self.unsure(fields):
+        if not is_fitted and (unsure := self.unsure(fields)):
             self._show_fitted(session, unsure)
             fields = live_fields(session)
         if self.direct and not state.marks:
@@ -379,6 +383,8 @@ def _make_class(cls: type, direct: frozenset[str]) -> Any:
         **{name: _make_comparison(cls, name) for name in _COMPARISONS},
         "__hash__": cls.__hash__,
         "_telesession_dataclass": cls,
+        # The dataclass may count its subclasses, and the second class below is none of its own.
+        "__init_subclass__": classmethod(lambda _cls: None),
         **{field.name: _Default(field) for field in dataclasses.fields(cls)},
     }
     return _named_like(cls, (_Shown, cls), body)
@@ -390,9 +396,10 @@ def _make_class_of_lifetimes(cls: type, shown_class: Any) -> Any:
     methods = {"__setattr__": _Shown.__setattr__, "__delattr__": cls.__delattr__}
     body = {"__slots__": (), "__hash__": cls.__hash__, **methods, **fields}
     made = _named_like(cls, (shown_class,), body)
+    # Another __dict__ would hide the fields that are set later.
     shown_class._telesession_settable = frozenset(
         name for name in dir(made) if hasattr(getattr_static(made, name, None), "__set__")
-    )
+    ) - {"__dict__"}
     return made
 
 

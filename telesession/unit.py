@@ -191,8 +191,8 @@ class Entry(State):
         return fresh
 
 
-# thread or greenlet -> its innermost unit, while it has one
-_units: dict[threading.Thread, Unit] = {}
+# identifier of a thread or greenlet -> its innermost unit, while it has one
+_units: dict[int, Unit] = {}
 
 
 def enter(wanted: Sequence[Wanted], update: object = None, use: Use = USUAL) -> Unit | Block:
@@ -213,9 +213,10 @@ def enter(wanted: Sequence[Wanted], update: object = None, use: Use = USUAL) -> 
         LockTimeoutError: A session stayed busy. No block is entered.
         SessionError: A session could not be read or made. No block is entered.
     """
-    # Not its identifier, which a later thread may have.
-    thread = threading.current_thread()
+    thread = threading.get_ident()
     unit = _units.get(thread)
+    if unit is not None and not unit.is_of_this_thread():
+        unit = None
     if unit is not None and not use.independent and not unit.is_inherited():
         return Block(unit, wanted, update, use)
     unit = _units[thread] = Unit.of(thread, unit)
@@ -248,24 +249,35 @@ class Unit:
         is_large: Whether it was logged that there are many sessions.
     """
 
-    __slots__ = ("_outer", "_thread", "blocks", "calls", "entries", "is_large", "sessions")
+    __slots__ = (
+        "_outer",
+        "_owner",
+        "_thread",
+        "blocks",
+        "calls",
+        "entries",
+        "is_large",
+        "sessions",
+    )
 
     sessions: list[Any]
     entries: dict[tuple[Storage, str], Entry]
     calls: Sequence[Callable[[], object]]
     blocks: tuple[Block, ...]
     is_large: bool
-    _thread: threading.Thread
+    _thread: int
+    _owner: threading.Thread
     _outer: Unit | None
 
     @staticmethod
-    def of(thread: threading.Thread, outer: Unit | None) -> Unit:
+    def of(thread: int, outer: Unit | None) -> Unit:
         """Begin a unit of a thread, inside another one perhaps."""
         unit = Unit()
         unit.sessions, unit.entries = [], {}
         unit.calls = unit.blocks = ()
         unit.is_large = False
         unit._thread = thread
+        unit._owner = threading.current_thread()
         unit._outer = outer
         return unit
 
@@ -311,7 +323,6 @@ class Unit:
         """Lock, load and open a session, as far as it is not, and give it as handlers get it."""
         entry = self.lock(kind, key)
         session = entry.session
-        entry.depth += 1
         try:
             if session is None:
                 # Its options apply, not those of a block that was undone, or that only locked.
@@ -320,11 +331,11 @@ class Unit:
             elif entry.views is not None:
                 settle_defaults(session)
             shown = session if kind.initial.is_mapping else kind.show(session, update)
-        except BaseException as error:
-            entry.depth -= 1
-            if isinstance(error, SessionError):
-                kind.rename(error, key)
+        except SessionError as error:
+            kind.rename(error, key)
             raise
+        # Not before: `initial` may delete the session, and nobody has it open then.
+        entry.depth += 1
         if use.renew:
             entry.renews = True
         return shown
@@ -344,10 +355,15 @@ class Unit:
 
     def is_inherited(self) -> bool:
         """Whether this process was forked while its parent had the unit."""
-        # One is like all: in a forked child, no block joins the unit of its parent.
-        for entry in self.entries.values():
-            return entry.hold.is_inherited()
+        # Not any(): its generator would cost more than the question.
+        for entry in self.entries.values():  # noqa: SIM110
+            if entry.hold.is_inherited():
+                return True
         return False
+
+    def is_of_this_thread(self) -> bool:
+        """False for a unit of an ended thread, whose identifier this thread has now."""
+        return self._owner is threading.current_thread()
 
     def leave(self, error: BaseException | None) -> None:
         """
@@ -408,7 +424,8 @@ class Unit:
 
 def _unit_of_thread() -> Unit | None:
     """The innermost unit of this thread or greenlet."""
-    return _units.get(threading.current_thread())
+    unit = _units.get(threading.get_ident())
+    return unit if unit is not None and unit.is_of_this_thread() else None
 
 
 class _Before(NamedTuple):
@@ -532,10 +549,9 @@ def _commit(entries: Collection[Entry]) -> bool:  # noqa: C901 -- each update pa
     is_noted = False
     for entry in entries:
         hold = entry.hold
+        if hold.is_inherited():
+            return False
         if not holds:
-            # One session is like all: in the child, no block joins the unit of the parent.
-            if hold.is_inherited():
-                return False
             storage = hold.storage
         elif hold.storage is not storage:
             storage = None

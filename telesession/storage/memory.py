@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from math import inf
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from telesession.codecs import Codec, PickleCodec
 from telesession.errors import LockLostError, StorageError
@@ -55,16 +55,19 @@ class MemoryStorage(Storage):
             codec = MemoryCodec() if store is None else PickleCodec()
         self.codec = codec
         self._store: MutableMapping[str, bytes] = {} if store is None else _checked_store(store)
-        # A dict stores each payload, and does so in one step of the interpreter. So it needs no
-        # mutex until a record has a lifetime, which must change together with the payload.
+        # A dict keeps every payload that it is given; any other mapping may refuse one.
         self._is_dict = type(self._store) is dict
+        self._expiry = Expiry(self._store)
+        # While it is an object, threads may read and write a single record without the mutex,
+        # because a dict does so in one step of the interpreter. Each operation of more steps takes
+        # it away, and gives a new one. So a thread that has written sees whether one came between.
+        self._pass: object | None = None
         self._begin_anew()
         call_in_forked_child(self._begin_anew)
-        self._expiry = Expiry(self._store)
 
     def get(self, key: str) -> bytes | None:
         """See `Storage.get`."""
-        if self._is_dict and not self._expiry.deadlines:
+        if self._pass is not None:
             payload = self._store.get(key)
         else:
             with self._mutex:
@@ -80,23 +83,31 @@ class MemoryStorage(Storage):
 
     def set(self, key: str, payload: bytes, lifetime: float | None = None) -> None:
         """See `Storage.set`. Some records whose lifetime is over leave the store on the way."""
-        if lifetime is None and self._is_dict and self._expiry.due == inf:
+        granted = self._pass
+        if granted is not None and lifetime is None:
             self._store[key] = payload
-            # Another thread may have given the first record a lifetime meanwhile.
-            if self._expiry.due == inf:
+            if self._pass is granted:
                 return
         with self._mutex:
+            self._pass = None
             self._set(key, payload, lifetime)
+            self._let_pass()
 
     def delete(self, key: str) -> bool:
         """See `Storage.delete`."""
         with self._mutex:
-            return self._delete(key)
+            self._pass = None
+            deleted = self._delete(key)
+            self._let_pass()
+            return deleted
 
     def touch(self, key: str, lifetime: float | None) -> bool:
         """See `Storage.touch`. A cache's own age limit counts from the last write all the same."""
         with self._mutex:
-            return self._touch(key, lifetime)
+            self._pass = None
+            touched = self._touch(key, lifetime)
+            self._let_pass()
+            return touched
 
     def commit(self, holds: Sequence[Hold], also: Sequence[Change] = ()) -> None:
         """See `Storage.commit`. All writes happen under the mutex, or none if one of them fails."""
@@ -111,17 +122,17 @@ class MemoryStorage(Storage):
                 hold.flush()
             return
         with self._mutex:
+            self._pass = None
             for change in also:
                 if self._live(change.key) != change.expected:
                     raise LockLostError(change.key)
-            if self._is_dict:
-                self._write_at_once(list(_writes(holds, also)))
-            else:
-                self._write_or_undo(_writes(holds, also))
+            self._write_together(_writes(holds, also))
+            self._let_pass()
 
     def add(self, records: Mapping[str, bytes], lifetime: float | None = None) -> list[str]:
         """See `Storage.add`. It happens under the mutex."""
         with self._mutex:
+            self._pass = None
             added = [key for key in records if self._live(key) is None]
             done = []
             try:
@@ -132,6 +143,7 @@ class MemoryStorage(Storage):
                 for key in done:
                     self._restore(key, None, None)
                 raise
+            self._let_pass()
             return added
 
     def hold(self, key: str, timeout: float | None = None) -> Hold:
@@ -171,6 +183,7 @@ class MemoryStorage(Storage):
 
     def _begin_anew(self) -> None:
         """Begin with no locks, in a new storage and in each forked child."""
+        self._let_pass()
         self._process = self._make_state()  # pyright: ignore[reportIncompatibleMethodOverride]
         # It may be older than a patch of threading by gevent, and is then a lock of threads.
         # Nobody waits for it long: what it guards neither blocks nor switches to a greenlet.
@@ -187,25 +200,17 @@ class MemoryStorage(Storage):
         elif note.action == "set" or not self._touch(key, note.lifetime):
             self._set(key, note.payload, note.lifetime)
 
-    def _write_at_once(self, writes: list[tuple[str, Note]]) -> None:
-        """Write to a dict. Threads that read without the mutex see all the writes or none."""
-        store: dict[str, bytes | None] = cast("Any", self._store)
-        # `get` takes None for a missing record.
-        store.update([(key, note.payload) for key, note in writes])
-        for key, note in writes:
-            if note.payload is None:
-                del store[key]
-            if note.lifetime is not None or self._expiry.due != inf:
-                self._expiry.schedule(key, note.lifetime)
-        # Not before: another of the records may have been about to be removed.
-        self._expiry.remove_some()
+    def _let_pass(self) -> None:
+        """Let threads do without the mutex again, unless a record has a lifetime."""
+        if self._is_dict and self._expiry.due == inf:
+            self._pass = object()
 
-    def _write_or_undo(self, writes: Iterable[tuple[str, Note]]) -> None:
-        """Write to a mapping that may refuse a write, and then gets back what it had before."""
+    def _write_together(self, writes: Iterable[tuple[str, Note]]) -> None:
         undo: list[tuple[str, bytes | None, float | None]] = []
         try:
             for key, write in writes:
-                undo.append((key, self._read(key, "read"), self._expiry.deadlines.get(key)))
+                if not self._is_dict:
+                    undo.append((key, self._read(key, "read"), self._expiry.deadlines.get(key)))
                 self._write(key, write)
         except StorageError:
             for before in reversed(undo):

@@ -213,6 +213,21 @@ class TestAnUnchangedRecord:
         assert is_encoded == bool(written)
 
 
+def test_an_equal_value_beside_an_expired_field_is_not_written(
+    clock: FrozenDateTimeFactory,
+) -> None:
+    """An expired field is no reason to write: it leaves the record with the next change."""
+    storage = MemoryStorage()
+    sessions = Sessions(initial={"counter": 0, "code": ttl("1234", 300)}, storage=storage)
+    with sessions.open(1):
+        pass
+    before = storage.get("1")
+    clock.tick(301)
+    with sessions.open(1) as session:
+        session.counter = 0
+    assert before == storage.get("1")
+
+
 class TestSavedInTheMiddle:
     """A list that `save` puts into a record of scalars."""
 

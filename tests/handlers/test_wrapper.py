@@ -14,6 +14,8 @@ from support.updates import said
 from telesession import MemoryStorage, Session, Sessions, with_session
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from telebot import types
 
 
@@ -204,3 +206,27 @@ def test_a_session_of_the_caller_is_refused(
         sessions.with_session(handler)(*args, session=Session(), **kwargs)
 
     assert ([], True) == (list(storage.keys()), is_free(storage, KEY))
+
+
+@pytest.mark.parametrize(
+    "order", ["message, first, second, inner", "message, inner, second, first"]
+)
+def test_stacked_sessions_pass_a_wrapper_that_takes_keywords(
+    order: str, storage: MemoryStorage
+) -> None:
+    """Sessions of decorators above another wrapper come by name, as the wrapper passes them on."""
+    scope: dict[str, Any] = {}
+    exec(f"def handle({order}): return first.n, second.n, inner.n", scope)
+
+    def other(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def wrapper(message: Any, **kwargs: Any) -> Any:
+            return function(message, **kwargs)
+
+        return wrapper
+
+    def named(name: str, n: int) -> Callable[..., Any]:
+        return with_session(name=name, initial={"n": n}, storage=storage)
+
+    handle = named("first", 1)(named("second", 2)(other(named("inner", 3)(scope["handle"]))))
+    assert (1, 2, 3) == handle(said("hi").message)

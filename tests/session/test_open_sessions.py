@@ -48,12 +48,12 @@ def test_a_session_leaves_the_list_with_its_handler(
     handle: Callable[[Any], object],
     error: type[BaseException] | None,
 ) -> None:
-    """However a handler ends, a later handler of its thread finds no session of it."""
+    """However a handler ends, a later thread with the same number finds no session of it."""
     storage = MemoryStorage(store)
     raised = None
     try:
         with Sessions(storage=storage, **options).open(1) as session:
-            assert [threading.current_thread()] == list(unit._units)
+            assert [threading.get_ident()] == list(unit._units)
             handle(session)
     except BaseException as exception:
         raised = type(exception)

@@ -971,20 +971,71 @@ class TestThreads:
 
         assert "1" == caught.value.key
 
-    def test_a_block_that_an_ended_thread_left_open_is_joined_by_no_other(self) -> None:
-        """Not even by a thread to which the system gives the identifier of the ended one."""
+    def test_threads_that_are_equal_have_a_unit_each(self, coins: Sessions[Session]) -> None:
+        """A subclass of `Thread` that compares by its job joins no other thread's unit."""
+        impatient = coins_in(coins._kind.storage, lock_timeout=0)
+        refused = []
+
+        class Job(threading.Thread):
+            def __eq__(self, other: object) -> bool:
+                return isinstance(other, Job)
+
+            def __hash__(self) -> int:
+                return 1
+
+            def run(self) -> None:
+                try:
+                    with impatient.open(1):
+                        refused.append(None)
+                except LockTimeoutError as error:
+                    refused.append(error.key)
+
+        class First(Job):
+            def run(self) -> None:
+                with impatient.open(1):
+                    Job.start(second)
+                    Job.join(second)
+
+        first, second = First(), Job()
+        first.start()
+        first.join()
+
+        assert ["1"] == refused
+
+    def test_a_thread_with_the_identifier_of_an_ended_one_has_a_unit_of_its_own(self) -> None:
+        """A block that an ended thread left open is not joined by a thread with its identifier."""
         sessions = coins_in(MemoryStorage())
         left_open = sessions.open(1)
         in_thread(left_open.__enter__)
-        ((ended, _),) = unit._units.items()
-        later = threading.Thread(target=give_to, args=(sessions, 2, 1))
-        later.start()
-        later.join()
-        # Whether the system has done so or not: two threads are never equal.
-        assert ended != later
+        # The system gives identifiers of ended threads to new ones.
+        ((_, abandoned),) = unit._units.items()
+        unit._units.clear()
+        unit._units[threading.get_ident()] = abandoned
+
+        give_to(sessions, 2, 1)
         left_open.__exit__(None, None, None)
 
         assert ({"1": 10, "2": 11}, {}) == (coins_of(sessions), unit._units)
+
+
+class TestInitial:
+    """`initial` runs in the unit, before the session is open."""
+
+    def test_initial_may_delete_the_session_that_it_makes(self) -> None:
+        """The deletion is of what was stored before: the changes of the handler are saved."""
+        storage = MemoryStorage()
+
+        def begin() -> dict[str, int]:
+            sessions.delete(1)
+            return {"coins": 1}
+
+        sessions: Sessions[Session] = Sessions(initial=begin, storage=storage)
+        with sessions.open(1) as session:
+            session.coins = 5
+
+        stored = sessions.peek(1)
+        assert stored is not None
+        assert 5 == stored.coins
 
 
 class TestGenerators:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -90,8 +91,30 @@ os._exit(0)
 """
 
 
+TWO_STORAGES = """
+from telesession import SQLiteStorage
+
+memory, durable = Sessions(storage=MemoryStorage()), Sessions(storage=SQLiteStorage({path!r}))
+with memory.open(1) as mine, durable.open(1) as theirs:
+    theirs.n = 1
+    if not fork():
+        role = "child"
+        with memory.open(2) as other:
+            other.n = 2
+        say(list(memory.keys()))
+say("leaves")
+os._exit(0)
+"""
+
+
 class TestLeaving:
     """A child that leaves a block of its parent."""
+
+    @pytest.mark.parametrize("fork", FORKS)
+    def test_a_session_in_memory_does_not_hide_the_others(self, fork: str, tmp_path: Path) -> None:
+        """Memory does not see a fork in C. A session in a file does, and speaks for the unit."""
+        printed = run(TWO_STORAGES, fork, path=str(tmp_path / "bot.db"))
+        assert ["child ['2']", "child leaves", "parent leaves"] == printed
 
     @pytest.mark.parametrize("fork", FORKS)
     @pytest.mark.parametrize("end", ENDS)

@@ -16,6 +16,7 @@ from cachetools import FIFOCache, LFUCache, LRUCache, RRCache, TLRUCache, TTLCac
 from support.clocks import PATIENCE, monotonic
 from support.threads import in_thread, in_threads
 from telesession import MemoryStorage, Sessions, Storage, StorageError
+from telesession.storage.base import Change
 from telesession.testing.storage_suite import FOR_AGES, try_hold
 
 if TYPE_CHECKING:
@@ -561,13 +562,14 @@ class OneByOne(MemoryStorage):
     commit = Storage.commit
 
 
-def seen_during_a_commit(storage: Storage, write: Callable[[Any, Any], object]) -> set[Any]:
-    """The pairs of records that a thread without a lock may read, line by line of the commit."""
+def seen_during_a_commit(storage: MemoryStorage, write: Callable[[Any, Any], object]) -> set[Any]:
+    """The pairs of records that a thread may read without waiting, line by line of the commit."""
     storage.set("a", b"old")
     seen = set()
 
     def look(*_: object) -> Any:
-        seen.add((storage.get("a"), storage.get("b")))
+        if storage._pass is not None:
+            seen.add((storage.get("a"), storage.get("b")))
         return look
 
     with storage.hold("a") as a, storage.hold("b") as b:
@@ -592,7 +594,7 @@ WRITES: dict[str, tuple[Callable[[Any, Any], object], tuple[bytes | None, bytes 
 def test_a_thread_without_a_lock_sees_a_whole_commit(
     write: Callable[[Any, Any], object], after: tuple[bytes | None, bytes | None]
 ) -> None:
-    """A dict is read without the mutex, and all the writes of a commit are seen at once."""
+    """No thread reads a dict without the mutex between two writes of one commit."""
     assert {(b"old", None), after} == seen_during_a_commit(MemoryStorage(), write)
 
 
@@ -626,23 +628,7 @@ def outcomes_of_a_race(
     outcomes = set()
     for line in range(1, 12):
         storage = make()
-        lines = iter(range(line))
-
-        def meddle(
-            frame: Any, event: str, _: object, storage: Any = storage, lines: Any = lines
-        ) -> Any:
-            if event == "line" and next(lines, None) is None:
-                sys.settrace(None)
-                frame.f_trace = None
-                storage.set("key", b"theirs", 10)
-            return meddle
-
-        before = sys.gettrace()
-        sys.settrace(meddle)
-        try:
-            storage.set("key", b"mine")
-        finally:
-            sys.settrace(before)
+        meddle_at(line, storage.set, storage.set, "key", b"theirs", 10)("key", b"mine")
         payload = storage.get("key")
         clock.tick(10)
         outcomes.add((payload, storage.get("key")))
@@ -665,3 +651,84 @@ def test_control_a_write_that_does_not_look_again_takes_the_lifetime(
 ) -> None:
     """The control: one of the lines lets the record of one write have the lifetime of another."""
     assert (b"mine", None) in outcomes_of_a_race(ForgetsToLookAgain, clock)
+
+
+STEPS: dict[str, Callable[[MemoryStorage], object]] = {
+    "set": lambda storage: storage.set("new", b"payload", 10),
+    "touch": lambda storage: storage.touch("old", 10),
+    "delete": lambda storage: storage.delete("old"),
+    "add": lambda storage: storage.add({"new": b"payload", "newer": b"payload"}),
+    "commit": lambda storage: storage.commit([], [Change("old", b"payload", b"other")]),
+}
+
+
+def states_seen_during(storage: MemoryStorage, act: Callable[[MemoryStorage], object]) -> list[Any]:
+    """The states of the store between its first and its last one, as threads without mutex see."""
+    storage.set("old", b"payload")
+    states = [dict(storage._store)]
+
+    def look(*_: object) -> Any:
+        if storage._pass is not None:
+            states.append(dict(storage._store))
+        return look
+
+    before = sys.gettrace()
+    sys.settrace(look)
+    try:
+        act(storage)
+    finally:
+        sys.settrace(before)
+    ends = states[0], dict(storage._store)
+    return [state for state in states if state not in ends]
+
+
+@pytest.mark.parametrize("act", STEPS.values(), ids=STEPS)
+def test_an_operation_of_several_steps_has_the_store_alone(
+    act: Callable[[MemoryStorage], object],
+) -> None:
+    """While it has the mutex, no other thread reads or writes a record without it."""
+    assert [] == states_seen_during(MemoryStorage(), act)
+
+
+class LetsAllPass(MemoryStorage):
+    """A storage whose operations of several steps let other threads do without the mutex."""
+
+    _pass = property(lambda _: True, lambda _, __: None)  # type: ignore[assignment]
+
+
+def test_control_the_steps_of_an_operation_are_seen() -> None:
+    """The control: threads without the mutex see a part of the records that are added."""
+    assert [] != states_seen_during(LetsAllPass(), STEPS["add"])
+
+
+def test_a_write_without_the_mutex_is_not_overwritten_by_an_addition() -> None:
+    """`add` stores records whose keys have none, and a record that is written meanwhile stays."""
+    for line in range(1, 12):
+        storage = MemoryStorage()
+        meddle_at(line, storage.set, storage.add, {"key": b"theirs"})("key", b"mine")
+        assert (line, b"mine") == (line, storage.get("key"))
+
+
+def meddle_at(
+    line: int, act: Callable[..., Any], meddle: Callable[..., Any], *args: Any
+) -> Callable[..., None]:
+    """A call of `act` that another call comes between, at one of its lines."""
+
+    def call(*own: Any) -> None:
+        lines = iter(range(line))
+
+        def trace(frame: Any, event: str, _: object) -> Any:
+            if event == "line" and next(lines, None) is None:
+                sys.settrace(None)
+                frame.f_trace = None
+                meddle(*args)
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            act(*own)
+        finally:
+            sys.settrace(before)
+
+    return call

@@ -127,12 +127,13 @@ def make_bots() -> dict[str, TeleBot]:
 
 if os.environ.get("WEB_BOT_CONTROL") == "greenlets":
     # The control: the function of before gevent's patch, which gives all greenlets one number.
+    import threading
     from types import SimpleNamespace
 
     from telesession import unit
 
     unit.threading = SimpleNamespace(  # type: ignore[assignment]
-        current_thread=lambda: None
+        get_ident=threading.get_ident, current_thread=lambda: None
     )
 
 BOTS = make_bots()

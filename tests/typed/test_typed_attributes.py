@@ -16,7 +16,16 @@ from support.sessions import Cart, stored_untyped, typed_sessions
 from support.storages import SpyStore
 from support.updates import ANNA, message_of
 from support.values import Item
-from telesession import MemoryStorage, Session, Sessions, save, ttl, ttl_left, with_session
+from telesession import (
+    EncodeError,
+    MemoryStorage,
+    Session,
+    Sessions,
+    save,
+    ttl,
+    ttl_left,
+    with_session,
+)
 
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
@@ -281,3 +290,103 @@ def test_an_instance_that_was_kept_can_be_read(storage: MemoryStorage) -> None:
 
     kept = visit(message_of(ANNA))
     assert (2, 1, {}) == (visit(message_of(ANNA)).count, kept.count, kept.names)
+
+
+@dataclass
+class Strict:
+    """A session whose fields do not take any value."""
+
+    number: int = 0
+    pair: tuple[int, ...] = ()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("number", "5"), ("pair", [1, 2])], ids=["text", "a list for a tuple"]
+)
+def test_a_value_that_does_not_fit_is_refused_after_another_block(name: str, value: Any) -> None:
+    """A second block does not take the values of the first for those of the record."""
+    sessions = typed_sessions(Strict, MemoryStorage())
+
+    def handle() -> None:
+        with sessions.open(1):
+            with sessions.open(2) as session:
+                setattr(session, name, value)
+            del session
+            with sessions.open(2):
+                pass
+
+    with pytest.raises(EncodeError) as caught:
+        handle()
+    assert name == caught.value.path
+
+
+def test_a_value_can_be_repaired_in_another_block() -> None:
+    """A second block gets the value that the first has set, and may set another one."""
+    sessions = typed_sessions(Strict, MemoryStorage())
+    with sessions.open(1):
+        with sessions.open(2) as session:
+            session.number = "5"  # type: ignore[assignment]
+        del session
+        with sessions.open(2) as session:
+            session.number = int(session.number)
+    stored = sessions.peek(2)
+    assert stored is not None
+    assert 5 == stored.number
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(1, True), (0.0, -0.0)], ids=["a bool", "minus zero"]
+)
+def test_an_equal_value_of_another_kind_that_was_set_past_setattr_is_saved(
+    before: Any, after: Any
+) -> None:
+    """A value set by `object.__setattr__` is saved, though it is equal to the old one."""
+
+    @dataclass
+    class Loose:
+        value: Any = None
+
+    sessions = typed_sessions(Loose, MemoryStorage())
+    with sessions.open(1) as session:
+        session.value = before
+    with sessions.open(1) as session:
+        object.__setattr__(session, "value", after)
+    stored = sessions.peek(1)
+    assert stored is not None
+    assert repr(after) == repr(stored.value)
+
+
+def test_a_field_that_was_set_past_setattr_outlives_a_lifetime() -> None:
+    """A mark that comes in the same handler takes nothing away."""
+    sessions = typed_sessions(Visits, MemoryStorage())
+    with sessions.open(1) as session:
+        object.__setattr__(session, "count", 7)
+        session.note = ttl("hello", 300)
+    stored = sessions.peek(1)
+    assert stored is not None
+    assert (7, "hello") == (stored.count, stored.note)
+
+
+def test_an_instance_gets_no_other_dict() -> None:
+    """Another `__dict__` would hide the fields that are set later, so it is refused."""
+    sessions = typed_sessions(Visits, MemoryStorage())
+    with sessions.open(1) as session:
+        with pytest.raises(AttributeError, match="declares no field '__dict__'"):
+            session.__dict__ = {"count": 9}
+        session.count = 1
+        assert 1 == session.count
+
+
+def test_a_dataclass_is_subclassed_once() -> None:
+    """A dataclass that refuses two subclasses of one name can be declared."""
+    names = []
+
+    @dataclass
+    class Registered:
+        count: int = 0
+
+        def __init_subclass__(cls) -> None:
+            names.append(cls.__name__)
+
+    typed_sessions(Registered, MemoryStorage())
+    assert ["Registered"] == names
