@@ -234,11 +234,13 @@ class Kind:
                 f"there is no session {entry.key!r}, and create=False makes none; open it without "
                 "create=False to make one from initial"
             )
-        fields = self.initial.make(entry.key, update)
+        fields = self.records.copy(self.initial.make(entry.key, update), entry.key)
         session = open_session({}, {}, entry)
         entry.depth += 1
-        session.update(self.records.copy(fields, entry.key))
-        entry.depth -= 1
+        try:
+            session.update(fields)
+        finally:
+            entry.depth -= 1
         return session
 
     def encode(self, entry: Entry, session: Session) -> None:

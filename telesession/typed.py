@@ -175,14 +175,13 @@ class Typed:
     def unsure(self, fields: dict[str, Any]) -> list[str] | None:
         """The names of the fields that need a closer look; `None` without any."""
         unsure: list[str] | None = None
-        scalars = self._scalars
+        scalars_of = self._scalars.get
         for name, value in fields.items():
-            if (
-                name in scalars
-                and type(value) not in scalars[name]
-                and not self._surely_fits[name](value)
-            ):
-                unsure = [*unsure, name] if unsure else [name]
+            scalars = scalars_of(name)
+            # Undeclared fields have none, and are as they are.
+            if scalars is None or type(value) in scalars or self._surely_fits[name](value):
+                continue
+            unsure = [*unsure, name] if unsure else [name]
         return unsure
 
     def _show_fitted(self, session: Session, names: list[str]) -> None:
