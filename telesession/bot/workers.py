@@ -30,6 +30,7 @@ def use_sequential_workers(
     get_key: GetKey = by_sender,
     limit: int | None = None,
     when_full: WhenFull = "block",
+    total_limit: int | None = None,
 ) -> SequentialWorkers:
     """
     Let a bot handle the updates of one sender in order, one at a time, and others meanwhile.
@@ -60,10 +61,13 @@ def use_sequential_workers(
         limit: How many updates of one key may wait for their turn; `None` is any number.
             Updates without a key are not limited, and telebot's several tasks for one update, such
             as a reply handler and a message handler, are not torn apart.
-        when_full: What becomes of an update that exceeds the limit. `"block"` lets whoever
+        when_full: What becomes of an update that exceeds a limit. `"block"` lets whoever
             delivers it wait for room: polling stands still, for all users, and a webhook does not
             answer. A handler that delivers updates in its own thread never waits. `"drop"` drops
             it, and logs a record.
+        total_limit: How many updates may wait together, those without a key too; `None` is any
+            number. An update takes about 6 kB. telebot's several tasks for one update count one
+            each.
 
     Returns:
         The new pool, which is `bot.worker_pool` from now on.
@@ -75,7 +79,9 @@ def use_sequential_workers(
     _refuse_bot(bot)
     former: Any = bot.worker_pool
     threads = former.num_threads if num_threads is None else num_threads
-    pool = SequentialWorkers(bot, threads, get_key, limit, when_full)
+    pool = SequentialWorkers(
+        bot, threads, get_key=get_key, limit=limit, when_full=when_full, total_limit=total_limit
+    )
     place: Any = bot
     place.worker_pool = pool
     # Marked on the bot: somebody else's process_new_updates may hide this one by now.
@@ -104,9 +110,10 @@ class SequentialWorkers:
     Args:
         telebot: The bot whose `exception_handler` is asked first.
         num_threads: How many workers there are. They are daemons, as telebot's.
-        get_key: See `use_sequential_workers`; so are the next two.
+        get_key: See `use_sequential_workers`; so are the next three.
         limit: How many updates of one key may wait.
         when_full: Whether one more blocks or is dropped.
+        total_limit: How many updates may wait together.
 
     Attributes:
         closed: Whether the pool was closed and takes no more updates.
@@ -118,11 +125,13 @@ class SequentialWorkers:
         self,
         telebot: TeleBot,
         num_threads: int,
+        *,
         get_key: GetKey = by_sender,
         limit: int | None = None,
         when_full: WhenFull = "block",
+        total_limit: int | None = None,
     ) -> None:
-        _refuse_limit(limit, when_full)
+        _refuse_limits(limit, when_full, total_limit)
         self.num_threads = _checked_count(num_threads)
         self.exception_event = threading.Event()
         self.exception_info: Exception | None = None
@@ -130,6 +139,7 @@ class SequentialWorkers:
         self._get_key = checked_key_function(get_key, "get_key")
         self._limit = limit
         self._when_full: WhenFull = when_full
+        self._total_limit = total_limit
         self.closed = False
         self._crews: PerProcess[_Crew] = PerProcess()
 
@@ -197,7 +207,7 @@ class SequentialWorkers:
         caller, crew = threading.current_thread(), self._crew
         with crew.mutex:
             self.closed = True
-            dropped = crew.count_waiting()
+            dropped, crew.waiting = crew.waiting, 0
             crew.lines, crew.ready = {}, deque()
             crew.work.notify_all()
             crew.room.notify_all()
@@ -216,7 +226,12 @@ class SequentialWorkers:
     def renew(self) -> SequentialWorkers:
         """A new pool with the same settings, for a bot that polls again after it was stopped."""
         return SequentialWorkers(
-            self._telebot, self.num_threads, self._get_key, self._limit, self._when_full
+            self._telebot,
+            self.num_threads,
+            get_key=self._get_key,
+            limit=self._limit,
+            when_full=self._when_full,
+            total_limit=self._total_limit,
         )
 
     @property
@@ -224,7 +239,7 @@ class SequentialWorkers:
         """How many updates wait for their turn or for a worker."""
         crew = self._crew
         with crew.mutex:
-            return crew.count_waiting()
+            return crew.waiting
 
     def __repr__(self) -> str:
         return (
@@ -252,19 +267,19 @@ class SequentialWorkers:
             if len(crew.workers) < self.num_threads:
                 self._start_workers(crew)
             line = crew.lines.get(key)
+            is_half = line is not None and bool(line.tasks) and update is line.latest
+            # The other half of an update that waits already is never refused.
+            if not is_half and (fault := self._full(crew, key, line)):
+                return fault
             if line is None:
                 line = crew.lines[key] = _Line()
                 crew.ready.append(key)
                 crew.work.notify()
-            elif line.tasks and update is line.latest:
-                # The other half of what waits already.
-                line.tasks.append(task)
-                return None
-            elif self._when_full == "drop" and self._is_full(line):
-                return f"{self._limit} updates of {key!r} wait already, which is the limit"
             line.latest = update
             line.tasks.append(task)
-            self._wait_for_room(crew, line)
+            crew.waiting += 1
+            if not is_half:
+                self._wait_for_room(crew, line)
             return None
 
     def _start_workers(self, crew: _Crew) -> None:
@@ -275,17 +290,27 @@ class SequentialWorkers:
             worker.start()
             crew.workers.append(worker)
 
-    def _is_full(self, line: _Line) -> bool:
-        return self._limit is not None and len(line.tasks) >= self._limit
+    def _full(self, crew: _Crew, key: object, line: _Line | None) -> str | None:
+        """Say why an update is dropped, if it is."""
+        if self._when_full != "drop":
+            return None
+        if line is not None and self._limit is not None and len(line.tasks) >= self._limit:
+            return f"{self._limit} updates of {key!r} wait already, which is the limit"
+        if self._total_limit is not None and crew.waiting >= self._total_limit:
+            return f"{self._total_limit} updates wait already, which is the total limit"
+        return None
 
     def _wait_for_room(self, crew: _Crew, line: _Line) -> None:
-        """Hold back whoever put the last task of a line, until that is within the limit."""
-        limit = self._limit
+        """Hold back the caller that put the last task of a line, until it is within the limits."""
+        limit, total = self._limit, self._total_limit
         # A handler that waited for its own worker would wait for ever.
-        if limit is None or threading.current_thread() in crew.workers:
+        if threading.current_thread() in crew.workers:
             return
         place = line.taken + len(line.tasks)
-        crew.room.wait_for(lambda: self.closed or place - line.taken <= limit)
+        if limit is not None:
+            crew.room.wait_for(lambda: self.closed or place - line.taken <= limit)
+        if total is not None:
+            crew.room.wait_for(lambda: self.closed or crew.waiting <= total)
 
     def _run_all(self, crew: _Crew) -> None:
         while self._run_next(crew):
@@ -300,6 +325,7 @@ class SequentialWorkers:
                 return False
             key = crew.ready.popleft()
             task = crew.lines[key].take()
+            crew.waiting -= 1
             crew.room.notify_all()
         try:
             self._run(task)
@@ -334,6 +360,7 @@ class _Crew:
         room: Notified when a task leaves its line, or the pool is closed.
         lines: key -> its tasks, while one of them runs or waits.
         ready: The keys that have tasks, none of which runs.
+        waiting: The number of tasks that wait.
         closing: The threads that close the pool just now.
     """
 
@@ -344,11 +371,8 @@ class _Crew:
         self.room = threading.Condition(self.mutex)
         self.lines: dict[object, _Line] = {}
         self.ready: deque[object] = deque()
+        self.waiting = 0
         self.closing: set[threading.Thread] = set()
-
-    def count_waiting(self) -> int:
-        """Count the tasks that wait; with the mutex."""
-        return sum(len(line.tasks) for line in self.lines.values())
 
     def give_back(self, key: object) -> None:
         """Let a key queue up again if more of it waits, or else forget it."""
@@ -454,14 +478,15 @@ def _checked_count(num_threads: Any) -> int:
     return num_threads
 
 
-def _refuse_limit(limit: Any, when_full: Any) -> None:
-    if limit is not None and type(limit) is not int:
-        raise TypeError(f"limit must be an int or None, not {type(limit).__name__}")
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit must be 1 or more, not {limit}; None lets any number wait")
+def _refuse_limits(limit: Any, when_full: Any, total_limit: Any) -> None:
+    for what, number in (("limit", limit), ("total_limit", total_limit)):
+        if number is not None and type(number) is not int:
+            raise TypeError(f"{what} must be an int or None, not {type(number).__name__}")
+        if number is not None and number < 1:
+            raise ValueError(f"{what} must be 1 or more, not {number}; None lets any number wait")
     if when_full not in ("block", "drop"):
         raise ValueError(f"when_full must be 'block' or 'drop', not {when_full!r}")
-    if limit is None and when_full == "drop":
+    if limit is None and total_limit is None and when_full == "drop":
         raise ValueError("when_full='drop' drops nothing without a limit; pass a limit, too")
 
 

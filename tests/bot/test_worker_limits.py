@@ -10,7 +10,7 @@ from telebot import types
 from support.bots import MakeBot, close_pool, messages_in, poll_update
 from support.clocks import PATIENCE
 from support.threads import Log, start, wait_for
-from support.updates import ANNA, BORIS, message, private, said, update
+from support.updates import ANNA, BORIS, CLARA, message, private, said, update
 
 if TYPE_CHECKING:
     import pytest
@@ -222,6 +222,112 @@ def test_updates_without_a_key_know_no_limit(
 
     assert ["0", "1", "2", "3", "4"] == log.wait_for(5)
     assert [] == messages_in(caplog)
+
+
+class TestTotalLimit:
+    """The limit of all updates that wait, of every user and of none."""
+
+    def test_it_drops_the_newest_of_any_user(
+        self, make_sequential: MakeBot, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """With `"drop"` one update more is dropped and logged, the first of its user too."""
+        bot = make_sequential(1, workers={"total_limit": 2, "when_full": "drop"})
+        begun, release = Log(), threading.Event()
+
+        @bot.message_handler()
+        def handle(message: types.Message) -> None:
+            begun.add(message.text)
+            wait_for(release)
+
+        bot.process_new_updates([said("1")])
+        begun.wait_for(1)
+        bot.process_new_updates([said("2"), said("Boris", BORIS), said("secret", CLARA)])
+        waiting = bot.worker_pool.waiting
+        release.set()
+
+        assert {"1", "2", "Boris"} == set(begun.wait_for(3))
+        told = "dropped a Message: 2 updates wait already, which is the total limit"
+        assert (2, [told]) == (waiting, messages_in(caplog))
+
+    def test_it_counts_updates_without_a_key(
+        self, make_sequential: MakeBot, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Polls wait for nothing, but take their place among all."""
+        bot = make_sequential(1, workers={"total_limit": 1, "when_full": "drop"})
+        begun, release = threading.Event(), threading.Event()
+
+        @bot.poll_handler(func=lambda _: True)
+        def handle(poll: types.Poll) -> None:
+            begun.set()
+            wait_for(release)
+
+        bot.process_new_updates([poll_update(0)])
+        wait_for(begun)
+        bot.process_new_updates([poll_update(number) for number in range(1, 4)])
+        waiting = bot.worker_pool.waiting
+        release.set()
+
+        assert (1, 2) == (waiting, len(messages_in(caplog)))
+
+    def test_it_blocks_the_delivery_until_there_is_room(self, make_sequential: MakeBot) -> None:
+        """With `"block"` the caller waits in the middle of a batch, and nothing is lost."""
+        bot, log = make_sequential(1, workers={"total_limit": 1}), Log()
+        begun, release = threading.Event(), threading.Event()
+        is_blocked = watch_room(bot.worker_pool)
+
+        @bot.message_handler()
+        def handle(message: types.Message) -> None:
+            begun.set()
+            wait_for(release)
+            log.add(message.text)
+
+        bot.process_new_updates([said("1")])
+        wait_for(begun)
+        deliverer = start(bot.process_new_updates, [said("2"), said("3", BORIS), said("4", CLARA)])
+        wait_for(is_blocked)
+        waiting = bot.worker_pool.waiting
+        release.set()
+        entries = log.wait_for(4)
+        deliverer.join(PATIENCE)
+
+        assert (2, {"1", "2", "3", "4"}) == (waiting, set(entries))
+        assert (0, False) == (bot.worker_pool.waiting, deliverer.is_alive())
+
+    def test_a_handler_is_not_blocked(self, make_sequential: MakeBot) -> None:
+        """A handler that delivers more than the limit in its own thread does not wait."""
+        bot, log = make_sequential(1, workers={"total_limit": 1}), Log()
+
+        @bot.message_handler()
+        def handle(message: types.Message) -> None:
+            if message.text == "0":
+                bot.process_new_updates([said("1"), said("2", BORIS), said("3", CLARA)])
+            log.add(message.text)
+
+        bot.process_new_updates([said("0")])
+
+        assert {"0", "1", "2", "3"} == set(log.wait_for(4))
+
+    def test_a_pool_that_was_closed_holds_nothing(self, make_sequential: MakeBot) -> None:
+        """Updates that were dropped by a close do not count any more."""
+        bot, begun, release = (
+            make_sequential(1, workers={"total_limit": 9}),
+            Log(),
+            threading.Event(),
+        )
+
+        @bot.message_handler()
+        def handle(message: types.Message) -> None:
+            begun.add(message.text)
+            wait_for(release)
+
+        bot.process_new_updates([said(text) for text in "123"])
+        begun.wait_for(1)
+        before = bot.worker_pool.waiting
+        closing = start(bot.worker_pool.close)
+        release.set()
+        closing.join(PATIENCE)
+
+        assert (2, 0) == (before, bot.worker_pool.waiting)
 
 
 class WatchedBatch(list[types.Update]):

@@ -81,6 +81,7 @@ def attach(bot: TeleBot, not_blocking: AsyncTeleBot) -> None:
 def order(bot: TeleBot, not_blocking: AsyncTeleBot) -> None:
     assert_type(use_sequential_workers(bot), SequentialWorkers)
     use_sequential_workers(bot, num_threads=4, get_key=by_chat, limit=100, when_full="drop")
+    use_sequential_workers(bot, total_limit=100_000)
     use_sequential_workers(bot, get_key=lambda message: message.chat.id)
     use_sequential_workers(bot, when_full="wait")  # E: mypy, pyright
     use_sequential_workers(bot, 4)  # E: mypy, pyright
