@@ -281,8 +281,9 @@ class Session(_Unguarded):
             raise _not_public(name)
         raise AttributeError(_unreadable(self, name), name=name, obj=self)
 
-    # The dict behind the attributes is not for others: a change of it would not be saved.
-    __dict__ = property()
+    if not TYPE_CHECKING:
+        # The dict behind the attributes is not for others: a change of it would not be saved.
+        __dict__ = property()
 
     def __setattr__(self, name: str, value: Any) -> None:
         state = self._state

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from math import inf
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from telesession.codecs import Codec, PickleCodec
 from telesession.errors import LockLostError, StorageError
@@ -312,7 +312,13 @@ class MemoryHold(Hold):
     """
 
     __slots__ = ()
-    __init__ = object.__init__
+
+    if TYPE_CHECKING:
+
+        def __init__(self) -> None: ...
+
+    else:
+        __init__ = object.__init__
 
     def get(self) -> bytes | None:
         """See `Hold.get`."""
