@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ class CallForm:
         name: The name of its parameter for the session.
 
     Raises:
-        TypeError: It is no blocking function, or lacks one of the two parameters.
+        TypeError: It is no blocking function, lacks one of the two parameters, or another decorator
+            hides the one for the session.
 
     Attributes:
         published: The signature without the session, for telebot to call by.
@@ -56,6 +58,25 @@ class CallForm:
         self._positional = [p for p in parameters if p.kind in POSITIONAL and not is_decorated]
         self._update_name = takes_update[is_method].name
         self._handler_name = _name_of(handler)
+        self._refuse_hiding(handler)
+
+    def _refuse_hiding(self, handler: Callable[..., Any]) -> None:
+        """See that the inner function of another decorator takes the session."""
+        if not (inspect.isfunction(handler) and hasattr(handler, "__wrapped__")):
+            return
+        # A copy without the attributes by which it pretends to be the handler.
+        own = FunctionType(handler.__code__, {}, "", handler.__defaults__, handler.__closure__)
+        own.__kwdefaults__ = handler.__kwdefaults__
+        kwargs: dict[str, Any] = {}
+        placed = self.place(None, (None,) * (self.update_position + 1), kwargs)
+        try:
+            inspect.signature(own).bind_partial(*placed, **kwargs)
+        except TypeError as error:
+            raise TypeError(
+                f"{self._handler_name} has the parameter {self.name!r}, but another decorator "
+                f"around it does not take it ({error}); let the inner function of that decorator "
+                "take *args and **kwargs and pass them on"
+            ) from None
 
     @staticmethod
     def position_of(handler: Callable[..., Any], forms: Sequence[CallForm]) -> int:

@@ -7,11 +7,13 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from telebot import TeleBot
 
 from support.handlers import KEY, Cart, Handler, keep, note, signature_text
 from support.storages import is_free
-from support.updates import said
+from support.updates import TOKEN, said
 from telesession import MemoryStorage, Session, Sessions, with_session
+from telesession.attachment import Attachment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -230,3 +232,76 @@ def test_stacked_sessions_pass_a_wrapper_that_takes_keywords(
 
     handle = named("first", 1)(named("second", 2)(other(named("inner", 3)(scope["handle"]))))
     assert (1, 2, 3) == handle(said("hi").message)
+
+
+def passing_all(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+def passing_more(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapper(message: Any, *rest: Any) -> Any:
+        return function(message, *rest)
+
+    return wrapper
+
+
+def passing_the_message(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapper(message: Any) -> Any:
+        return function(message)
+
+    return wrapper
+
+
+def count_by_position(message: Any, session: Any) -> int:
+    session.n += 1
+    return int(session.n)
+
+
+def count_by_name(message: Any, *, session: Any) -> int:
+    return count_by_position(message, session)
+
+
+@pytest.mark.parametrize(
+    ("around", "handle"),
+    [
+        (passing_all, count_by_position),
+        (passing_all, count_by_name),
+        (passing_more, count_by_position),
+    ],
+)
+def test_a_decorator_that_passes_the_session_on_is_taken(
+    around: Callable[..., Any], handle: Callable[..., Any], storage: MemoryStorage
+) -> None:
+    """Another decorator may be below `with_session` if its inner function takes the session."""
+    wrapped = with_session(initial={"n": 0}, storage=storage)(around(handle))
+    assert 1 == wrapped(said("hi").message)
+
+
+@pytest.mark.parametrize(
+    ("around", "handle"),
+    [
+        (passing_the_message, count_by_position),
+        (passing_the_message, count_by_name),
+        (passing_more, count_by_name),
+    ],
+)
+def test_a_decorator_that_hides_the_session_is_refused_at_once(
+    around: Callable[..., Any], handle: Callable[..., Any]
+) -> None:
+    """A handler that could not get its session is a `TypeError`, before its first update."""
+    text = (
+        f"{handle.__name__} has the parameter 'session', but another decorator around it does not"
+    )
+    with pytest.raises(TypeError, match=text):
+        with_session(around(handle))
+    bot = TeleBot(TOKEN, threaded=False)
+    bot.register_message_handler(around(handle))
+    with pytest.raises(TypeError, match=text):
+        Sessions().attach(bot)
+    assert None is Attachment.of(bot)
