@@ -25,7 +25,7 @@ _unpack = msgspec.msgpack.Decoder(Packed).decode
 
 class MemoryCodec(PickleCodec):
     """
-    Keeps what `PickleCodec` keeps, in a third of the time for a packed record.
+    Keeps the same values as `PickleCodec`, in a third of the time if the record can be packed.
 
     A packed record is MessagePack. Its fields are scalars or, if none has a lifetime, short lists
     and dicts of scalars as well, each of which occurs once. Any other record is a pickle. There is

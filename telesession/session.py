@@ -506,7 +506,7 @@ _set_attributes: Callable[[Session, dict[str, Any]], None] = vars(_Unguarded)["_
 
 def open_session(fields: dict[str, Any], marks: dict[str, Mark], state: State) -> Session:
     """
-    Make a session of what was stored, without treating it as changes.
+    Make a session of stored fields, which do not count as changes.
 
     Args:
         fields: The fields, in a dict that belongs to the session from now on.
@@ -674,7 +674,7 @@ def _set_field(session: Session, name: str, value: Any) -> None:
         refuse_closed(session, f"set field {name!r}")
     state.changed = True
     if type(value) is Marked:
-        # The instances get another class, and what they have in their __dict__ leaves it.
+        # The instances get another class, and their __dict__ is emptied.
         settle_defaults(session)
         value = _mark(state, name, value)
         _mind_class(session)

@@ -104,7 +104,7 @@ class Typed:
             self._show_fitted(session, unsure)
             fields = live_fields(session)
         if self.direct and not state.marks:
-            # A dict of its own, because it gets what a cached property keeps, too.
+            # A dict of its own, because the results of cached properties go there, too.
             shown = fields
             if not self.direct.issuperset(shown):
                 shown = {name: fields[name] for name in self.direct if name in fields}
@@ -185,7 +185,7 @@ class Typed:
         return unsure
 
     def _show_fitted(self, session: Session, names: list[str]) -> None:
-        """Show instead of those of the fields that are plain data what the annotations say."""
+        """Show fields that are plain data as objects of the types that the annotations name."""
         state, fields, fitted = state_of(session), live_fields(session), {}
         for name in names:
             try:

@@ -334,7 +334,7 @@ class Unit:
         except SessionError as error:
             kind.rename(error, key)
             raise
-        # Not before: `initial` may delete the session, and nobody has it open then.
+        # Not before: `initial` may delete the session, which is not open yet.
         entry.depth += 1
         if use.renew:
             entry.renews = True

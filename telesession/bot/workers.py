@@ -61,7 +61,7 @@ def use_sequential_workers(
         limit: How many updates of one key may wait for their turn; `None` is any number.
             Updates without a key are not limited, and telebot's several tasks for one update, such
             as a reply handler and a message handler, are not torn apart.
-        when_full: What becomes of an update that exceeds a limit. `"block"` lets whoever
+        when_full: The treatment of an update that exceeds a limit. `"block"` lets the thread that
             delivers it wait for room: polling stands still, for all users, and a webhook does not
             answer. A handler that delivers updates in its own thread never waits. `"drop"` drops
             it, and logs a record.
