@@ -11,7 +11,6 @@ The loop over the keys, and an update in another thread meanwhile, are in second
 from __future__ import annotations
 
 import gc
-import json
 import multiprocessing
 import random
 import statistics
@@ -21,11 +20,14 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from telebot import types
+from bench_update import message_from
 
 from telesession import MemoryStorage, Sessions
+
+if TYPE_CHECKING:
+    from telebot import types
 
 COUNTS = (1_000, 100_000, 1_000_000, 10_000_000)
 LIFETIMES = (None, 86_400.0)
@@ -100,14 +102,6 @@ class Bot:
             elif size != sys.getsizeof(self.store):
                 size, growing = sys.getsizeof(self.store), max(growing, seconds)
         return longest, growing
-
-
-def message_from(user_id: int) -> types.Message:
-    user = {"id": user_id, "is_bot": False, "first_name": "Ann"}
-    chat = {"id": user_id, "type": "private", "first_name": "Ann"}
-    message = {"message_id": 1, "from": user, "chat": chat, "date": 1_700_000_000, "text": "hi"}
-    update = types.Update.de_json(json.dumps({"update_id": 1, "message": message}))
-    return update.message
 
 
 def resident_bytes() -> int:

@@ -165,8 +165,13 @@ def _make_quick_check(hint: Any) -> Callable[[Any], bool]:
         names, items = parts
         return lambda value: (
             type(value) is dict
-            and (not value or names.issuperset(map(type, value)))
-            and (not value or items.issuperset(map(type, value.values())))
+            and (
+                not value
+                or (
+                    names.issuperset(map(type, value))
+                    and items.issuperset(map(type, value.values()))
+                )
+            )
         )
     return lambda _value: False
 

@@ -291,12 +291,12 @@ class Session(_Unguarded):
         if name and name[0] == "_":
             raise _not_public(name)
         if state.depth and type(value) is not Marked and state.views is None:
-            # As in `_set_field`, without a call: most handlers come here.
+            # As in `set_field`, without a call: most handlers come here.
             state.changed = True
             _dict_set(self, name, value)
             state.attributes[name] = value
         else:
-            _set_field(self, name, value)
+            set_field(self, name, value)
 
     def __delattr__(self, name: str) -> None:
         try:
@@ -310,7 +310,7 @@ class Session(_Unguarded):
         raise KeyError(_unreadable(self, name))
 
     def __setitem__(self, name: str, value: Any) -> None:
-        _set_field(self, name if type(name) is str else _plain_str(name), value)
+        set_field(self, name if type(name) is str else _plain_str(name), value)
 
     def __delitem__(self, name: str) -> None:
         if field_of(self, name, _ABSENT) is _ABSENT:
@@ -400,7 +400,7 @@ class _ExpiringSession(Session):
     def __setattr__(self, name: str, value: Any) -> None:
         if name[:1] == "_":
             raise _not_public(name)
-        _set_field(self, name, value)
+        set_field(self, name, value)
 
     def __getitem__(self, name: str) -> Any:
         _sweep(self)
@@ -668,7 +668,8 @@ def _mind_attributes(session: Session) -> None:
         typed.refill(instance(), shown, session)
 
 
-def _set_field(session: Session, name: str, value: Any) -> None:
+def set_field(session: Session, name: str, value: Any) -> None:
+    """Set a field by a name that is exactly a `str`, not an instance of a subclass."""
     state = state_of(session)
     if not state.depth:
         refuse_closed(session, f"set field {name!r}")
@@ -696,10 +697,6 @@ def _show_in_views(state: State, name: str, value: Any) -> None:
         for typed, _, shown in state.views or ():
             if name in typed.direct:
                 shown[name] = value
-
-
-# For callers whose names are surely exact strings.
-set_field = _set_field
 
 
 def _delete_field(session: Session, name: str) -> None:

@@ -114,10 +114,10 @@ class MemoryStorage(Storage):
         if len(holds) == 1 and not also:
             (hold,) = holds
             note = hold.note
-            if note is not None and note.action == "set":
+            if note is not None and note.payload is not None and note.action == "set":
                 # As in `Hold.flush`, without a call: most updates come here.
                 hold.note = None
-                self.set(hold.key, note.payload, note.lifetime)  # type: ignore[arg-type]
+                self.set(hold.key, note.payload, note.lifetime)
             else:
                 hold.flush()
             return
@@ -319,14 +319,6 @@ class MemoryHold(Hold):
 
     else:
         __init__ = object.__init__
-
-    def get(self) -> bytes | None:
-        """See `Hold.get`."""
-        if self.note is not None:
-            return self.note.payload
-        if self._payload is UNREAD:
-            self._payload = self.storage.get(self.key)
-        return self._payload
 
     def __exit__(self, kind: object, error: object = None, trace: object = None) -> None:
         if self.note is not None:

@@ -14,6 +14,7 @@ from support.updates import ANNA, BORIS, CLARA, message, private, said, update
 
 if TYPE_CHECKING:
     import pytest
+    from telebot import TeleBot
 
 
 class WatchedRoom(threading.Condition):
@@ -35,6 +36,22 @@ def watch_room(pool: Any) -> threading.Event:
     crew.room = WatchedRoom(crew.mutex)
     is_awaited: threading.Event = crew.room.is_awaited
     return is_awaited
+
+
+def let_polls_wait(bot: TeleBot, count: int) -> tuple[Log, threading.Event]:
+    """Deliver polls, which have no key, behind one that runs until the event is set."""
+    log, begun, release = Log(), threading.Event(), threading.Event()
+
+    @bot.poll_handler(func=lambda _: True)
+    def handle(poll: types.Poll) -> None:
+        begun.set()
+        wait_for(release)
+        log.add(poll.id)
+
+    bot.process_new_updates([poll_update(0)])
+    wait_for(begun)
+    bot.process_new_updates([poll_update(number) for number in range(1, count + 1)])
+    return log, release
 
 
 def test_a_full_line_blocks_whoever_delivers(make_sequential: MakeBot) -> None:
@@ -206,18 +223,8 @@ def test_updates_without_a_key_know_no_limit(
     make_sequential: MakeBot, caplog: pytest.LogCaptureFixture
 ) -> None:
     """However many polls wait, none of them is dropped."""
-    bot, log = make_sequential(1, workers={"limit": 1, "when_full": "drop"}), Log()
-    begun, release = threading.Event(), threading.Event()
-
-    @bot.poll_handler(func=lambda _: True)
-    def handle(poll: types.Poll) -> None:
-        begun.set()
-        wait_for(release)
-        log.add(poll.id)
-
-    bot.process_new_updates([poll_update(0)])
-    wait_for(begun)
-    bot.process_new_updates([poll_update(number) for number in range(1, 5)])
+    bot = make_sequential(1, workers={"limit": 1, "when_full": "drop"})
+    log, release = let_polls_wait(bot, 4)
     release.set()
 
     assert ["0", "1", "2", "3", "4"] == log.wait_for(5)
@@ -254,16 +261,7 @@ class TestTotalLimit:
     ) -> None:
         """Polls wait for nothing, but take their place among all."""
         bot = make_sequential(1, workers={"total_limit": 1, "when_full": "drop"})
-        begun, release = threading.Event(), threading.Event()
-
-        @bot.poll_handler(func=lambda _: True)
-        def handle(poll: types.Poll) -> None:
-            begun.set()
-            wait_for(release)
-
-        bot.process_new_updates([poll_update(0)])
-        wait_for(begun)
-        bot.process_new_updates([poll_update(number) for number in range(1, 4)])
+        _, release = let_polls_wait(bot, 3)
         waiting = bot.worker_pool.waiting
         release.set()
 

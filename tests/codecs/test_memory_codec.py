@@ -171,7 +171,7 @@ def test_a_stored_field_with_an_underscore_is_no_attribute() -> None:
 
 
 class TestAnUnchangedRecord:
-    """What a handler costs that changes nothing."""
+    """The cost of a handler that changes nothing."""
 
     @pytest.fixture
     def written(self, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:

@@ -77,7 +77,7 @@ VALUES: dict[str, Any] = {
 
 @pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
 def test_a_value_comes_back_with_its_types(value: Any) -> None:
-    """What was saved is what comes back, down to the types of the items."""
+    """A session comes back as it was saved, down to the types of the items."""
     fields = {"value": value, "other": 1, "_hidden": 2}
     assert shape(fields) == shape(saved(fields))
 

@@ -727,7 +727,7 @@ def test_any_sequence_of_handlers_agrees_with_the_model_on_every_storage(
     make_counting: Callable[[], Any],
     clock: FrozenDateTimeFactory,
 ) -> None:
-    """Whatever handlers do, sessions in a dict of the process, a file and a server are the same."""
+    """Sessions in a dict of the process, in a file and on a server agree after any sequence."""
 
     def make() -> Machine:
         storage = make_counting()
