@@ -260,7 +260,7 @@ class Kind:
                 entry.payload = None
             return
         payload, marks = previous, entry.marks
-        # If it is flat, only expired fields can be gone, and they are no reason to write.
+        # Without an assignment, a flat record lacks expired fields only: no reason to write.
         if payload is None or entry.changed or not entry.flat:
             payload = self.write_packed(fields) if is_plain else None
             if payload is None:

@@ -146,9 +146,9 @@ class Records:
         self, session: Session, fields: dict[str, Any], key: str, now: Callable[[], float]
     ) -> tuple[bytes, dict[str, Mark]]:
         """
-        Like `dump`, for a session with marks whose record was flat.
+        Like `dump`, for a session with marks whose record had only scalars.
 
-        It needs no look at the record, because no value that was loaded can have changed inside.
+        It needs no look at the record, because a scalar cannot change inside.
         """
         offset = self._clock_offset(now)
         stored: dict[str, Mark] = {}
@@ -312,15 +312,17 @@ def _migrated(
 
 
 def _checked_ttl(ttl: Any, key: str) -> dict[str, tuple[float, float]]:
-    checked: dict[str, tuple[float, float]] = ttl
     try:
-        for name, (lifetime, deadline) in checked.items():
-            if not (type(name) is str and lifetime > 0):
-                break
-            if not (math.isfinite(lifetime) and math.isfinite(deadline)):
-                break
-        else:
-            return checked
+        sound = all(
+            type(name) is str
+            and lifetime > 0
+            and math.isfinite(lifetime)
+            and math.isfinite(deadline)
+            for name, (lifetime, deadline) in ttl.items()
+        )
     except (AttributeError, OverflowError, TypeError, ValueError):
-        pass
-    raise DecodeError(key, "the deadlines in it are damaged")
+        sound = False
+    if not sound:
+        raise DecodeError(key, "the deadlines in it are damaged")
+    checked: dict[str, tuple[float, float]] = ttl
+    return checked

@@ -144,7 +144,8 @@ class Entry(State):
         manager: The context manager that gave the hold, and frees it.
         session: The session object; `None` while only the lock is needed.
         payload: The record as it was loaded, or saved since.
-        flat: Whether the payload is that of a flat record, as it was loaded; see `MemoryCodec`.
+        flat: Whether the record was loaded with nothing but scalars, which cannot change inside,
+            and was not saved since.
         renews: Whether the commit renews the lifetime of a session without changes.
     """
 
