@@ -199,9 +199,13 @@ class Attachment:
 
     def follow(self, updates: Iterable[Any]) -> None:
         """Let sessions go with groups that became supergroups, before a handler looks for them."""
+        self.follow_messages(update.message for update in updates)
+
+    def follow_messages(self, messages: Iterable[Any]) -> None:
+        """See `follow`. Messages of other kinds, and `None`, tell of no group."""
         if not self._followers:
             return
-        for keys in filter(None, (migrated_keys(update.message) for update in updates)):
+        for keys in filter(None, map(migrated_keys, messages)):
             for sessions in self._followers:
                 try:
                     sessions._follow(*keys)

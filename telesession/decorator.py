@@ -62,6 +62,13 @@ def decorate(handler: Callable[..., Any], kind: Kind, name: str) -> Callable[...
     return wrapper
 
 
+def is_decorated(function: Any) -> bool:
+    """Whether a function, or one that it wraps, gets a session from a decorator."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return hasattr(function, "__telesession__")
+
+
 def _wrapper(
     function: Callable[..., Any], kinds: list[Kind], forms: list[CallForm]
 ) -> Callable[..., Any]:

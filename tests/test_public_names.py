@@ -52,8 +52,10 @@ LAYERS = [
     {"kind"},
     {"decorator"},
     {"sessions"},
-    {"bot", "bot.filters", "bot.plain_pickle", "bot.questions", "bot.states", "bot.workers"},
-    {"bot.importers"},
+    {"bot", "bot.lines", "bot.turns"},
+    {"bot.filters", "bot.plain_pickle", "bot.pool", "bot.questions", "bot.states"},
+    {"bot.arrivals", "bot.importers"},
+    {"bot.workers"},
     {"__init__"},
     {"cli"},
 ]
@@ -67,6 +69,7 @@ MUTABLE = {
     "locks": {"_waits": "PerProcess"},
     "moves": {"_moves": "WeakKeyDictionary", "_mutex": "lock"},
     "unit": {"_units": "dict"},
+    "bot.turns": {"_turns": "dict"},
 }
 STORAGES_IMPORT = {"errors", "forks", "locks", "codecs", "memory_codec"}
 IMPORT_STORAGES = {"sessions", "__init__"}

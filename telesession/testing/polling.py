@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, Self
 from telebot import util
 
 from telesession.testing.bot_api import BotAPI
-from telesession.testing.pool import CountingPool, Reporting, make_pool
+from telesession.testing.pool import Reporting, watch_pool
 
 if TYPE_CHECKING:
     from telebot import TeleBot
+
+    from telesession.testing.pool import CountingPool, WatchedWorkers
 
 _JOIN_SECONDS = 0.05
 
@@ -75,7 +77,7 @@ class Polling:
         self._api = api
         self._timeout = timeout
         self._unhandled = _Unhandled(bot.exception_handler)
-        self._pool: CountingPool | None = None
+        self._pool: CountingPool | WatchedWorkers | None = None
         self._polls_before = 0
         self._stopping = False
         self._ended = False
@@ -132,8 +134,7 @@ class Polling:
         bot.last_update_id = 0
         bot.exception_handler = self._unhandled
         if bot.threaded:
-            self._pool = CountingPool(make_pool(bot), self._unhandled.handle, self._api.notify)
-            bot.worker_pool = self._pool
+            self._pool = watch_pool(bot, self._unhandled.handle, self._api.notify)
         self._polls_before = self._polls
         self._thread.start()
 

@@ -1,4 +1,4 @@
-"""A worker pool of telebot that knows how many of its tasks are unfinished."""
+"""Worker pools that know how much of their work is unfinished."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import functools
 import threading
 from typing import TYPE_CHECKING, Any
 
-from telesession.bot.workers import SequentialWorkers, is_telebots, stop_workers
+from telesession.bot.pool import SequentialWorkers
+from telesession.bot.workers import is_telebots, stop_workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +45,10 @@ class CountingPool:
         """How many tasks wait or run."""
         return self._unfinished
 
+    def watch(self, bot: Any) -> None:
+        """Take the place of the bot's pool."""
+        bot.worker_pool = self
+
     def put(self, task: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Let the pool run a task."""
 
@@ -76,29 +81,80 @@ class CountingPool:
         workers, caller = getattr(self.pool, "workers", []), threading.current_thread()
         if is_telebots(self.pool):
             stop_workers(self.pool)
-            ending = [worker for worker in workers if worker is not caller]
-        elif caller in workers:
-            # A handler stops its bot: only the pool knows that this worker cannot end yet.
-            self.pool.close()
-            ending = []
+            _join([worker for worker in workers if worker is not caller], workers, timeout)
         else:
-            ending = [threading.Thread(target=self.pool.close, daemon=True)]
-            ending[0].start()
-        for thread in ending:
-            thread.join(timeout)
-        if any(thread.is_alive() for thread in ending):
-            running = sum(worker.is_alive() for worker in workers) or "some"
-            raise RuntimeError(
-                f"could not stop the bot: {running} of its handlers still run after {timeout:g} s; "
-                "let them return before the `with` block ends"
-            )
+            _close(self.pool, timeout)
 
     def _count(self, change: int) -> None:
         with self._lock:
             self._unfinished += change
 
 
-def make_pool(bot: Any) -> Any:
+class WatchedWorkers:
+    """
+    Sequential workers, which count their updates themselves.
+
+    Args:
+        pool: The workers.
+        on_done: Called after each update, in its worker.
+    """
+
+    def __init__(self, pool: SequentialWorkers, on_done: Callable[[], object]) -> None:
+        self.pool = pool
+        pool.notify(on_done)
+
+    @property
+    def unfinished(self) -> int:
+        """How many updates wait or are being handled."""
+        return self.pool.unfinished
+
+    def watch(self, bot: Any) -> None:
+        """Give the bot the workers, which may be new ones."""
+        bot.worker_pool = self.pool
+
+    def close(self, timeout: float = 10) -> None:
+        """End the workers as `bot.stop_bot()` does; otherwise see `CountingPool.close`."""
+        _close(self.pool, timeout)
+
+
+def watch_pool(
+    bot: Any, report: Callable[[Exception], object], on_done: Callable[[], object]
+) -> CountingPool | WatchedWorkers:
+    """Let a bot have a pool that counts: its own, or a new one like it if that was closed."""
+    pool = _open_pool(bot)
+    watched: CountingPool | WatchedWorkers
+    if isinstance(pool, SequentialWorkers):
+        watched = WatchedWorkers(pool, on_done)
+    else:
+        watched = CountingPool(pool, report, on_done)
+    watched.watch(bot)
+    return watched
+
+
+def _close(pool: Any, timeout: float) -> None:
+    """Close a pool that ends its workers itself, and wait for them."""
+    workers = getattr(pool, "workers", [])
+    if threading.current_thread() in workers:
+        # A handler stops its bot: only the pool knows that this worker cannot end yet.
+        pool.close()
+        return
+    closing = threading.Thread(target=pool.close, daemon=True)
+    closing.start()
+    _join([closing, *workers], workers, timeout)
+
+
+def _join(threads: list[threading.Thread], workers: list[threading.Thread], timeout: float) -> None:
+    for thread in threads:
+        thread.join(timeout)
+    if any(thread.is_alive() for thread in threads):
+        running = sum(worker.is_alive() for worker in workers) or "some"
+        raise RuntimeError(
+            f"could not stop the bot: {running} of its handlers still run after {timeout:g} s; "
+            "let them return before the `with` block ends"
+        )
+
+
+def _open_pool(bot: Any) -> Any:
     """The worker pool of a bot, or a new one like it if that was closed by `stop_bot`."""
     pool = bot.worker_pool
     if isinstance(pool, SequentialWorkers):

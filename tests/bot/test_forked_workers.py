@@ -44,7 +44,7 @@ if {used}:
     assert handled.wait(60)
     handled.clear()
 # No other thread is to have the mutex now: the control would wait for it, and not for a thread.
-crew = bot.worker_pool._crew
+crew = bot.worker_pool._lines.crew
 with crew.mutex:
     child = {fork}
 if child:

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
-import pytest
 from telebot import TeleBot, apihelper, types
 
-from support.threads import Log, wait_for
+from support.bots import DarknessError
+from support.threads import Log
 from support.updates import ANNA, BORIS, said, update
-from telesession import use_sequential_workers
+from telesession import MemoryStorage, Session, use_sequential_workers, with_session
+from telesession.testing import RecordingExceptionHandler
 
 if TYPE_CHECKING:
+    import pytest
+
     from support.bots import MakeBot
 
 
 def handle_kinds(bot: TeleBot) -> list[str]:
     """In which order one worker handles a batch in which kinds alternate."""
     log = Log()
+
+    @with_session(storage=MemoryStorage())
+    def press_with_session(update: types.CallbackQuery, session: Session) -> None:
+        log.add(update.data)
+
     bot.message_handler()(lambda update: log.add(update.text))
     bot.edited_message_handler()(lambda update: log.add(update.text))
-    bot.callback_query_handler(func=lambda _: True)(lambda update: log.add(update.data))
+    bot.callback_query_handler(func=lambda _: True)(press_with_session)
     press = {"id": "1", "from": ANNA, "chat_instance": "1", "data": "3. pressed"}
     bot.process_new_updates(
         [
@@ -107,44 +114,41 @@ def test_whatever_processed_updates_before_still_does(make_bot: MakeBot) -> None
     assert [1, 1] == batches
 
 
-@pytest.fixture
-def refuse_the_second(monkeypatch: pytest.MonkeyPatch) -> Callable[[TeleBot], list[str]]:
-    """What is handled of a batch whose second update a middleware refuses, until it is over."""
-    monkeypatch.setattr(apihelper, "ENABLE_MIDDLEWARE", True)
+def refuse_the_second(bot: TeleBot) -> tuple[list[str], list[type[Exception]]]:
+    """The updates of a batch that are handled, and the exceptions, if a middleware refuses one."""
+    log, handler = Log(), RecordingExceptionHandler()
+    bot.exception_handler = handler
 
-    def run(bot: TeleBot) -> list[str]:
-        log, over = Log(), threading.Event()
-        refusals = [OSError("the database is on fire")]
+    @bot.middleware_handler(update_types=["message"])
+    def refuse(bot: TeleBot, message: types.Message) -> None:
+        if message.text == "2":
+            raise DarknessError
 
-        @bot.middleware_handler(update_types=["message"])
-        def refuse(bot: TeleBot, message: types.Message) -> None:
-            if message.text == "2" and refusals:
-                raise refusals.pop()
+    @bot.message_handler()
+    def handle(message: types.Message) -> None:
+        log.add(message.text)
 
-        @bot.message_handler()
-        def handle(message: types.Message) -> None:
-            log.add(message.text)
-            if message.text == "4":
-                over.set()
-
-        updates = [said("1"), said("2"), said("3"), said("4")]
-        with pytest.raises(OSError, match="on fire"):
-            bot.process_new_updates(updates)
-        next_poll = [update for update in updates if update.update_id > bot.last_update_id]
-        bot.process_new_updates(next_poll)
-        wait_for(over)
-        return log.entries
-
-    return run
+    updates = [said("1"), said("2"), said("3"), said("4")]
+    with suppress(DarknessError):
+        bot.process_new_updates(updates)
+    bot.process_new_updates([said("last")])
+    while "last" not in log.wait_for(1):
+        log.wait_for(len(log.entries) + 1)
+    return log.entries, [type(error) for error in handler.exceptions]
 
 
-def test_telebot_loses_what_came_before_a_refused_update(
-    refuse_the_second: Any, make_bot: MakeBot
+def test_telebot_loses_a_batch_that_a_middleware_refuses(
+    make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Control: telebot alone never handles the updates before one that a middleware refused."""
-    assert ["2", "3", "4"] == refuse_the_second(make_bot(1))
+    """Control: telebot alone handles nothing of a batch if a function middleware raises."""
+    monkeypatch.setattr(apihelper, "ENABLE_MIDDLEWARE", True)
+    assert (["last"], []) == refuse_the_second(make_bot(1))
 
 
-def test_a_refused_update_comes_again(refuse_the_second: Any, make_sequential: MakeBot) -> None:
-    """When a middleware raises, what came before is handled, and the rest with the next poll."""
-    assert ["1", "2", "3", "4"] == refuse_the_second(make_sequential(1))
+def test_a_middleware_that_raises_costs_its_own_update(
+    make_sequential: MakeBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If a function middleware raises, the bot is told, and the other updates are handled."""
+    monkeypatch.setattr(apihelper, "ENABLE_MIDDLEWARE", True)
+    expected = ["1", "3", "4", "last"], [DarknessError]
+    assert expected == refuse_the_second(make_sequential(1))

@@ -32,7 +32,7 @@ class WatchedRoom(threading.Condition):
 
 def watch_room(pool: Any) -> threading.Event:
     """An event that is set when somebody waits for room in a pool that is idle now."""
-    crew = pool._crew
+    crew = pool._lines.crew
     crew.room = WatchedRoom(crew.mutex)
     is_awaited: threading.Event = crew.room.is_awaited
     return is_awaited
@@ -103,7 +103,7 @@ def test_without_a_limit_nothing_blocks(make_sequential: MakeBot) -> None:
 
 
 def test_closing_wakes_whoever_is_blocked(make_sequential: MakeBot) -> None:
-    """Closing the pool ends the wait for room, and what waited for it is not handled."""
+    """Closing the pool ends the wait for room, and the rest of the batch stays with Telegram."""
     delivered, begun = Log(), Log()
 
     def get_key(update: Any) -> str:
@@ -121,12 +121,13 @@ def test_closing_wakes_whoever_is_blocked(make_sequential: MakeBot) -> None:
 
     bot.process_new_updates([said("1")])
     begun.wait_for(1)
-    deliverer = start(bot.process_new_updates, [said(text) for text in "234"])
+    updates = [said(text) for text in "234"]
+    deliverer = start(bot.process_new_updates, updates)
     deliverer.join(PATIENCE)
     close_pool(bot.worker_pool)
 
     assert (False, ["1", "2", "3", "4"]) == (deliverer.is_alive(), delivered.entries)
-    assert ["1"] == begun.entries
+    assert (["1", "2", "3"], updates[1].update_id) == (begun.entries, bot.last_update_id)
 
 
 def test_a_handler_is_never_blocked(make_sequential: MakeBot) -> None:
@@ -166,7 +167,7 @@ def test_a_handler_delivers_while_a_batch_is_blocked(make_sequential: MakeBot) -
 
 
 def test_both_halves_of_an_update_have_one_place(make_sequential: MakeBot) -> None:
-    """What goes to a reply handler and to a message handler waits, or is dropped, as one."""
+    """An update for a reply handler and a message handler counts once, and is dropped as one."""
     bot = make_sequential(1, workers={"limit": 1, "when_full": "drop"})
     log, release = Log(), threading.Event()
 
@@ -177,11 +178,11 @@ def test_both_halves_of_an_update_have_one_place(make_sequential: MakeBot) -> No
             wait_for(release)
 
     def answer(text: str) -> types.Update:
-        bot.register_for_reply_by_message_id(77, lambda message: log.add(f"to {message.text}"))
         reply = message(private(ANNA), ANNA, text=text)
         question = message(private(ANNA), text="?") | {"message_id": 77}
         return update("message", reply | {"reply_to_message": question})
 
+    bot.register_for_reply_by_message_id(77, lambda message: log.add(f"to {message.text}"))
     bot.process_new_updates([said("busy")])
     log.wait_for(1)
     for text in ("kept", "dropped"):
@@ -191,7 +192,7 @@ def test_both_halves_of_an_update_have_one_place(make_sequential: MakeBot) -> No
     log.wait_for(3)
     bot.process_new_updates([said("last", BORIS)])
 
-    assert 2 == waiting
+    assert 1 == waiting
     assert ["busy", "to kept", "kept", "last"] == log.wait_for(4)
 
 

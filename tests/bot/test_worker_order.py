@@ -281,25 +281,16 @@ def test_get_key_may_say_that_there_is_no_key(make_sequential: MakeBot) -> None:
     assert 3 == meet(bot, [said(str(number)) for number in range(3)])
 
 
-def test_update_listeners_run_freely(make_sequential: MakeBot) -> None:
-    """A listener waits for no handler, and `get_key` is not asked for its list."""
-    asked_for, log, heard = Log(), Log(), threading.Event()
+def test_update_listeners_are_part_of_the_turn(make_sequential: MakeBot) -> None:
+    """A listener gets a message after those before were handled, and `get_key` no list of it."""
+    asked_for, log = Log(), Log()
     bot = make_sequential(2, workers={"get_key": lambda update: asked_for.add(update) or "key"})
+    bot.message_handler()(lambda message: log.add(message.text))
+    bot.set_update_listener(lambda messages: log.add([message.text for message in messages]))
 
-    @bot.message_handler()
-    def handle(message: types.Message) -> None:
-        wait_for(heard)
-        log.add("handled")
-
-    def listen(messages: list[types.Message]) -> None:
-        log.add([message.text for message in messages])
-        if len(log.entries) == 2:
-            heard.set()
-
-    bot.set_update_listener(listen)
     bot.process_new_updates([said("1"), said("2")])
 
-    assert [["1"], ["2"], "handled", "handled"] == log.wait_for(4)
+    assert [["1"], "1", ["2"], "2"] == log.wait_for(4)
     assert [types.Message] * 2 == [type(update) for update in asked_for.entries]
 
 

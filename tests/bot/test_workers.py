@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import inspect
-import logging
 import re
 import threading
 import weakref
@@ -63,6 +62,10 @@ REFUSED = [
     pytest.param({"when_full": "drop"}, ValueError, "without a limit", id="drop-what"),
     pytest.param({"get_key": "id"}, TypeError, "get_key must be a function", id="key"),
     pytest.param({"get_key": None}, TypeError, "get_key must be a function", id="no-key"),
+    pytest.param({"on_error": "x"}, TypeError, "on_error must be a function", id="error"),
+    pytest.param({"on_error": lambda e: e}, TypeError, "must take two arguments", id="one"),
+    pytest.param({"drain": -1}, ValueError, "drain must be finite and not negative", id="drain"),
+    pytest.param({"drain": "8"}, TypeError, "drain must be seconds or a timedelta", id="text"),
 ]
 
 
@@ -139,48 +142,6 @@ def test_the_former_workers_end(make_bot: MakeBot) -> None:
     assert [True] * 5 == [worker.is_alive() and worker.daemon for worker in pool.workers]
 
 
-class Setting(logging.Handler):
-    """Sets an event as soon as something is logged."""
-
-    def __init__(self, event: threading.Event) -> None:
-        super().__init__()
-        self.event = event
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.event.set()
-
-
-@pytest.fixture
-def logged() -> Iterator[threading.Event]:
-    """An event that is set when telesession logs something."""
-    handler, logger = Setting(threading.Event()), logging.getLogger("telesession")
-    logger.addHandler(handler)
-    yield handler.event
-    logger.removeHandler(handler)
-
-
-def test_stop_bot_closes_the_pool(
-    make_sequential: MakeBot, logged: threading.Event, caplog: pytest.LogCaptureFixture
-) -> None:
-    """`stop_bot` lets handlers finish, and one record says how many updates are not handled."""
-    bot, begun, ended = make_sequential(), Log(), Log()
-
-    @bot.message_handler()
-    def handle(message: types.Message) -> None:
-        begun.add(message.text)
-        wait_for(logged)
-        ended.add(message.text)
-
-    bot.process_new_updates([said("1"), said("2"), said("3")])
-    begun.wait_for(1)
-    in_thread(bot.stop_bot)
-    in_thread(bot.stop_bot)
-
-    assert (["1"], ["1"]) == (begun.entries, ended.entries)
-    assert [False, False] == [worker.is_alive() for worker in bot.worker_pool.workers]
-    assert ["closed the worker pool: 2 updates that waited are dropped"] == messages_in(caplog)
-
-
 def test_closing_may_be_repeated(
     make_sequential: MakeBot, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -200,18 +161,34 @@ def test_a_pool_without_an_update_has_nothing_to_close(make_sequential: MakeBot)
     assert ([], True, False) == (pool.workers, pool.closed, pool.put(int))
 
 
-def test_an_update_after_the_end_is_dropped(
+def test_updates_after_the_end_stay_with_telegram(
     make_sequential: MakeBot, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What is delivered to a bot that was stopped is dropped, and a record says so."""
+    """A bot that was stopped takes no update, confirms none, and one record says so."""
     bot, log = make_sequential(), Log()
     bot.message_handler()(lambda message: log.add(message.text))
     in_thread(bot.stop_bot)
 
-    bot.process_new_updates([said("secret")])
+    first = said("secret")
+    bot.process_new_updates([first, said("secret")])
 
-    assert [[], False] == [log.entries, bot.worker_pool.put(log.add)]
-    assert ["dropped a Message: the worker pool is closed"] == messages_in(caplog)[:1]
+    assert ([], first.update_id - 1) == (log.entries, bot.last_update_id)
+    told = (
+        "did not take 2 updates: the worker pool is closed; a bot that polls gets them again when "
+        "it is started"
+    )
+    assert [told] == messages_in(caplog)
+
+
+def test_a_task_after_the_end_is_dropped(
+    make_sequential: MakeBot, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A task that is put into a closed pool is dropped, and a record says so."""
+    bot, log = make_sequential(), Log()
+    in_thread(bot.stop_bot)
+
+    assert (False, []) == (bot.worker_pool.put(log.add, "secret"), log.entries)
+    assert ["dropped a str: the worker pool is closed"] == messages_in(caplog)
 
 
 def test_a_handler_stops_the_bot(bot_api: BotAPI, make_sequential: MakeBot) -> None:

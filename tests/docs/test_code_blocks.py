@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import runpy
 import shutil
+import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -115,9 +116,12 @@ def prepared(name: str) -> Iterator[dict[str, Any]]:
     if name == "docs/bot/states.md":
         # The file that the page imports, with one state.
         StatePickleStorage(file_path=".state-save/states.pkl").set_state(1, 1, "name")
+    # A page shows how a bot ends on SIGTERM.
+    ended_by = signal.getsignal(signal.SIGTERM)
     try:
         yield names
     finally:
+        signal.signal(signal.SIGTERM, ended_by)
         bot.stop_bot()
         end(names)
 
