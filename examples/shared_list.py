@@ -28,11 +28,13 @@ from telebot import TeleBot
 from telebot.handler_backends import BaseMiddleware
 from telebot.types import Message
 
-from telesession import Session, Sessions, by_chat
+from telesession import Session, Sessions, by_chat, use_sequential_workers
 
 TOKEN = os.environ.get("BOT_TOKEN")
 HELP = "/add milk, /list, /bought, /mine"
 bot = TeleBot(TOKEN or "1:offline", use_class_middlewares=True)
+
+use_sequential_workers(bot, get_key=by_chat)
 
 lists = Sessions(initial=lambda: {"wanted": []}, name="shopping", get_storage_key=by_chat)
 people = Sessions(initial={"added": 0}, name="person")

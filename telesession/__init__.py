@@ -4,6 +4,7 @@ import importlib
 import types
 import typing
 
+import telesession.bot  # noqa: F401 -- registers the workers that attach gives
 from telesession.codecs import EncryptedCodec, JSONCodec, PickleCodec
 from telesession.errors import (
     DeadlockError,

@@ -6,7 +6,8 @@ import inspect
 import logging
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
+from weakref import WeakValueDictionary
 
 from telesession.errors import SessionError
 from telesession.handlers import VARIADIC, is_async
@@ -34,10 +35,28 @@ class Bot(Protocol):
         ...
 
 
+class GiveWorkers(Protocol):
+    """Gives a bot workers that handle the updates of one key in order, unless it has some."""
+
+    def __call__(self, bot: Any, get_key: Callable[[Any], Any], **options: Any) -> bool:
+        """
+        Give them, and say whether the bot had none before.
+
+        Args:
+            bot: The bot.
+            get_key: The key function of the sessions.
+            options: Options of `use_sequential_workers` that the user gave to `attach`.
+        """
+        ...
+
+
 class Attachable(Protocol):
     """What can be attached: sessions, which decorate handlers."""
 
     _name: str
+
+    @property
+    def _get_key(self) -> Callable[[Any], Any]: ...
 
     def with_session(self, handler: Callable[..., Any], /) -> Callable[..., Any]:
         """See `Sessions.with_session`."""
@@ -60,7 +79,12 @@ class Attachment:
     rest of a batch in which a handler raised, although the next poll confirms it.
 
     It lives from the first `attach` to the last `detach`. Attach before the bot is started.
+
+    Attributes:
+        give_workers: Given by the package, because this module imports no telebot.
     """
+
+    give_workers: ClassVar[GiveWorkers]
 
     def __init__(self, bot: Any) -> None:
         self._bot = bot
@@ -74,9 +98,11 @@ class Attachment:
         # Those of it that are looked at for every batch of updates.
         self._backends: list[Any] = []
         self._mutex = threading.Lock()
-        # By id, the messages that are handed over now, and whose groups were followed before.
-        self._followed: dict[int, Any] = {}
+        # By id, the messages whose groups were followed: each passes several methods.
+        self._followed: WeakValueDictionary[int, Any] = WeakValueDictionary()
         self._undo: list[Callable[[], None]] = []
+        # The key function of the workers that attach gave the bot, if it did.
+        self._key_of_workers: Callable[[Any], Any] | None = None
 
     @classmethod
     def of(cls, bot: Any) -> Self | None:
@@ -95,9 +121,10 @@ class Attachment:
         """The sessions that were attached before all others."""
         return self._attached[0]
 
-    def add(self, sessions: Attachable, *, follow_migrations: bool) -> None:
-        """Attach sessions; once more makes no difference."""
-        if sessions not in self._attached:
+    def add(self, sessions: Attachable, *, follow_migrations: bool) -> bool:
+        """Attach sessions, and say whether they were not; once more makes no difference."""
+        is_new = sessions not in self._attached
+        if is_new:
             for other in self._attached:
                 if other._name == sessions._name:
                     raise ValueError(
@@ -110,6 +137,20 @@ class Attachment:
                 self._stand_at_the_gates()
         if follow_migrations and sessions not in self._followers:
             self._followers.append(sessions)
+        return is_new
+
+    def use_workers(self, sessions: Attachable, **options: Any) -> None:
+        """Give the bot workers, which it keeps, with the key function of the first sessions."""
+        key, get_key = self._key_of_workers, sessions._get_key
+        if type(self).give_workers(self._bot, get_key, **options):
+            self._key_of_workers = get_key
+        elif key is not None and key is not get_key:
+            _log.warning(
+                "sessions with the key function %s are attached to a bot whose workers keep the "
+                "order by %s, so several updates of one such session wait for it in a worker each; "
+                "use_sequential_workers(bot, get_key=...) before attach chooses another key",
+                *(getattr(function, "__qualname__", function) for function in (get_key, key)),
+            )
 
     def remove(self, sessions: Attachable) -> None:
         """Detach sessions; with the last ones the bot is again what it was."""
@@ -182,15 +223,11 @@ class Attachment:
             process(batch)
             return
         self._stand_at_the_backends()
-        followed = self._follow(messages)
-        try:
-            if len(batch) > 1 and not getattr(self._bot, "threaded", True):
-                _one_by_one(self._bot, process, batch)
-            else:
-                process(batch)
-        finally:
-            for message in followed:
-                self._followed.pop(id(message), None)
+        self.follow(messages)
+        if len(batch) > 1 and not getattr(self._bot, "threaded", True):
+            _one_by_one(self._bot, process, batch)
+        else:
+            process(batch)
 
     def _stand_at_the_backends(self) -> None:
         # Not only once: bot.enable_save_next_step_handlers() makes a new one.
@@ -229,30 +266,22 @@ class Attachment:
 
         return type(handler)(call, *handler["args"], **handler["kwargs"])
 
-    def follow(self, updates: Iterable[Any]) -> None:
-        """Let sessions go with groups that became supergroups, before a handler looks for them."""
-        self.follow_messages(update.message for update in updates)
+    def follow(self, messages: Iterable[Any]) -> None:
+        """
+        Let sessions go with groups that became supergroups, before a handler looks for them.
 
-    def follow_messages(self, messages: Iterable[Any]) -> None:
-        """See `follow`. Updates of other kinds, and `None`, tell of no group."""
-        for message in self._follow(messages):
-            self._followed.pop(id(message), None)
-
-    def _follow(self, messages: Iterable[Any]) -> list[Any]:
-        """Follow the groups of messages, and return those messages, which are noted until then."""
-        followed: list[Any] = []
+        Args:
+            messages: Messages. Updates of other kinds, and `None`, tell of no group.
+        """
         if not self._followers:
-            return followed
+            return
         for message in messages:
             keys = migrated_keys(message)
-            # `process_new_updates` calls `process_new_messages` with the same messages.
-            if keys is None or id(message) in self._followed:
+            if keys is None or self._followed.get(id(message)) is message:
                 continue
             self._followed[id(message)] = message
-            followed.append(message)
             for sessions in self._followers:
                 _follow(sessions, keys)
-        return followed
 
     def _replace(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
         before = vars(owner).get(name)
@@ -261,6 +290,11 @@ class Attachment:
         self._replaced.append((owner, name, now, before))
 
     def _leave(self) -> None:
+        if self._key_of_workers is not None:
+            _log.warning(
+                "detached the sessions; the bot keeps the workers that attach gave it, which "
+                "handle the updates of a user in order"
+            )
         for undo in self._undo:
             undo()
         for owner, name, now, before in reversed(self._replaced):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import keyword
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from telesession.handlers import is_async
@@ -25,6 +26,11 @@ MakesFields = (
     Mapping[str, Any] | Callable[[], Mapping[str, Any]] | Callable[[Any], Mapping[str, Any]]
 )
 MakesInstance = Callable[[], Instance] | Callable[[Any], Instance]
+
+
+OnError = Callable[[Any, Exception], object]
+# The options of `use_sequential_workers` that `attach` takes, too, with their defaults.
+WORKERS: Mapping[str, Any] = MappingProxyType({"total_limit": None, "on_error": None, "drain": 8})
 
 
 class Options(TypedDict, total=False):

@@ -26,8 +26,10 @@ from telesession.keys import by_chat, by_sender
 from telesession.kind import Kind
 from telesession.moves import note_move, target_is_taken
 from telesession.options import (
+    WORKERS,
     MakesFields,
     MakesInstance,
+    OnError,
     Options,
     checked_key_function,
     checked_lifetime,
@@ -346,7 +348,16 @@ class Sessions(Generic[S]):
                 raise target_is_taken(old_key, new_key)
             return moved
 
-    def attach(self, bot: Bot, *, follow_migrations: bool = False) -> None:
+    def attach(
+        self,
+        bot: Bot,
+        *,
+        follow_migrations: bool = False,
+        sequential: bool = True,
+        total_limit: int | None = None,
+        on_error: OnError | None = None,
+        drain: float | timedelta | None = 8,
+    ) -> None:
         """
         Give all handlers of a bot that have the session parameter their session, undecorated.
 
@@ -355,6 +366,9 @@ class Sessions(Generic[S]):
         they are, and a decorated one keeps the session of its decorator. Attaching once more
         makes no difference; several `Sessions` can be attached under several names.
 
+        A bot with threads gets the workers of `use_sequential_workers`, with the key function of
+        these sessions, if it has none yet.
+
         Args:
             bot: A `TeleBot`, before it is started.
             follow_migrations: Whether the session of a group that becomes a supergroup moves
@@ -362,23 +376,46 @@ class Sessions(Generic[S]):
                 What still comes from the old chat gets it, too, until the process ends. Only for
                 `get_storage_key=by_chat`; what is kept for single members, topics, questions and
                 telebot's states stays under the old id.
+            sequential: Whether a bot with threads gets workers.
+            total_limit: See `use_sequential_workers`; so are the next two.
+            on_error: Gets the exceptions of handlers.
+            drain: Seconds or a `timedelta` for the waiting updates when the bot stops.
 
         Raises:
-            TypeError: It is no `TeleBot`, or one of its handlers cannot have a session. Nothing
-                was attached then.
-            ValueError: The parameter's name is that of other sessions that are attached, or
-                `follow_migrations` is for sessions of something else than chats.
+            TypeError: It is no `TeleBot`, one of its handlers cannot have a session, or an option
+                of the workers is of the wrong type. Nothing was attached then.
+            ValueError: The parameter's name is that of other sessions that are attached,
+                `follow_migrations` is for sessions of something else than chats, or there are
+                options for workers that the bot does not get. Nothing was attached then.
         """
         if follow_migrations and self._kind.get_storage_key is not by_chat:
             raise ValueError(
                 "attach(follow_migrations=True) moves the sessions of chats: these need "
                 "get_storage_key=by_chat"
             )
-        Attachment.make(bot).add(self, follow_migrations=follow_migrations)
+        given = {"total_limit": total_limit, "on_error": on_error, "drain": drain}
+        options = {name: value for name, value in given.items() if value != WORKERS[name]}
+        if options and not sequential:
+            raise ValueError(
+                f"attach(sequential=False) gives the bot no workers, so it has no use for "
+                f"{', '.join(options)}"
+            )
+        attachment = Attachment.make(bot)
+        is_new = attachment.add(self, follow_migrations=follow_migrations)
+        if not sequential:
+            return
+        try:
+            attachment.use_workers(self, **options)
+        except BaseException:
+            if is_new:
+                attachment.remove(self)
+            raise
 
     def detach(self, bot: Bot) -> None:
         """
         Undo `attach`: the bot is what it was, but for handlers that run just now.
+
+        It keeps the workers that `attach` gave it, which the logger `telesession` tells.
 
         Raises:
             ValueError: These sessions are not attached to the bot.
@@ -465,6 +502,10 @@ class Sessions(Generic[S]):
         sessions._kind.room = room
         sessions._kind.older = older
         return sessions
+
+    @property
+    def _get_key(self) -> Callable[[Any], str | int | None]:
+        return self._kind.get_storage_key
 
     def _wanted(self, keys: Iterable[str | int]) -> list[Wanted]:
         kind = self._kind

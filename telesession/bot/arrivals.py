@@ -79,7 +79,7 @@ class Arrivals:
         with self._order(updates):
             # Sessions that follow a group have to know of all the batch before its first handler.
             if (attachment := Attachment.of(self._bot)) is not None:
-                attachment.follow(updates)
+                attachment.follow(update.message for update in updates)
             self._hand_over(updates)
 
     def _order(self, updates: Sequence[Any]) -> AbstractContextManager[object]:
@@ -130,15 +130,15 @@ class Arrivals:
         if turn is not None and turn.is_choosing:
             return method(list(contents))
         if (attachment := Attachment.of(self._bot)) is not None:
-            attachment.follow_messages(contents)
+            attachment.follow(contents)
         for content in contents:
             self._put("", content, partial(method, [content]))
         return None
 
     def _put(self, kind: str, content: Any, choose: Callable[[], object]) -> bool:
         pool = self._bot.worker_pool
-        if not isinstance(pool, SequentialWorkers):
-            # The bot got other workers since.
+        if not isinstance(pool, SequentialWorkers) or not self._bot.threaded:
+            # The bot got other workers since, or gave up its threads.
             choose()
             return True
         is_urgent = kind in _URGENT and not self._keeps_its_place(kind)

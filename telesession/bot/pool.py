@@ -7,14 +7,16 @@ import functools
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from telesession.bot.lines import Limits, Lines
 from telesession.bot.turns import Turn
 from telesession.keys import key_fault
 
+if TYPE_CHECKING:
+    from telesession.options import OnError
+
 GetKey = Callable[[Any], str | int | None]
-OnError = Callable[[Any, Exception], object]
 
 _log = logging.getLogger("telesession")
 

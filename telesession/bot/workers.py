@@ -10,11 +10,16 @@ from telebot import TeleBot, util
 
 from telesession.bot.arrivals import Arrivals
 from telesession.bot.lines import Limits, WhenFull
-from telesession.bot.pool import GetKey, OnError, SequentialWorkers
+from telesession.bot.pool import GetKey, SequentialWorkers
 from telesession.handlers import is_async
 from telesession.keys import by_sender
-from telesession.options import checked_key_function
+from telesession.options import OnError, checked_key_function
 from telesession.session import seconds
+
+_UNTHREADED = (
+    "was made with threaded=False and has no workers: it handles one update after the other; make "
+    "it with threaded=True to use workers"
+)
 
 
 def use_sequential_workers(
@@ -98,6 +103,31 @@ def use_sequential_workers(
     return pool
 
 
+def give_workers(bot: Any, get_key: GetKey, **options: Any) -> bool:
+    """
+    Give a bot workers for sessions that are attached to it, unless it has some.
+
+    A bot without threads, and one with a pool of another kind, stay as they are.
+
+    Returns:
+        Whether it got them.
+
+    Raises:
+        TypeError: An option is of the wrong type.
+        ValueError: There are options, and the bot gets no workers.
+    """
+    pool = bot.worker_pool if getattr(bot, "threaded", False) else None
+    if is_telebots(pool):
+        use_sequential_workers(bot, get_key=get_key, **options)
+        return True
+    if options:
+        raise ValueError(
+            f"attach has no use for {', '.join(options)}: the bot "
+            + ("has workers already; give them to use_sequential_workers" if pool else _UNTHREADED)
+        )
+    return False
+
+
 def is_telebots(pool: Any) -> bool:
     """Whether a worker pool is telebot's own."""
     return isinstance(pool, util.ThreadPool)
@@ -123,10 +153,7 @@ def _refuse_bot(bot: Any) -> None:
             f"an object of type {type(bot).__name__}"
         )
     if not bot.threaded:
-        raise ValueError(
-            "the bot was made with threaded=False and has no workers: it handles one update after "
-            "the other; make it with threaded=True to use workers"
-        )
+        raise ValueError(f"the bot {_UNTHREADED}")
 
 
 def _checked_count(num_threads: Any) -> int:

@@ -35,7 +35,7 @@ def test_detach_restores_the_bot(count: int, host: Host, spy_storage: SpyStorage
     before = state_of_bot(bot)
 
     for sessions in all_of_them:
-        sessions.attach(bot)
+        sessions.attach(bot, sequential=False)
         host.deliver(said("one"))
     attached = state_of_bot(bot)
     for sessions in [*all_of_them[1:], all_of_them[0]]:

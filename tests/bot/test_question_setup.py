@@ -156,7 +156,7 @@ class TestSettingUp:
         """
         desk = Desk(host, listens=False)
         before = state_of(host.bot)
-        desk.sessions.attach(host.bot)
+        desk.sessions.attach(host.bot, sequential=False)
         host.deliver(said_in_group("ask me"))
         listening = state_of(host.bot)
         desk.sessions.detach(host.bot)

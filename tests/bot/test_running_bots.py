@@ -90,7 +90,7 @@ def test_messages_of_one_user_lose_nothing_in_many_threads(
     """Eight workers, and a hundred messages of one user in one go: all of them are counted."""
     waits = Waits.watch(monkeypatch)
     bot = TeleBot(OFFLINE_TOKEN, num_threads=8)
-    sessions.attach(bot)
+    sessions.attach(bot, sequential=False)
 
     @bot.message_handler()
     def count(message, session):
@@ -112,7 +112,7 @@ def test_without_locks_messages_are_lost(bot_api: BotAPI) -> None:
     """The control: where locks do nothing, two handlers meet and one of them is lost."""
     sessions = Sessions(storage=UnlockedStorage())
     bot = TeleBot(OFFLINE_TOKEN, num_threads=2)
-    sessions.attach(bot)
+    sessions.attach(bot, sequential=False)
     both_are_in = threading.Barrier(2, timeout=PATIENCE)
 
     @bot.message_handler()

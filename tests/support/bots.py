@@ -41,7 +41,7 @@ from telesession import (
     sessions as sessions_module,
     use_questions,
 )
-from telesession.bot.workers import stop_workers
+from telesession.bot.workers import is_telebots, stop_workers
 from telesession.testing import (
     OFFLINE_TOKEN,
     BotAPI,
@@ -110,7 +110,10 @@ class Host:
 
 def end_workers(bot: TeleBot) -> None:
     """End the workers of a bot, without the half second that an idle one takes to notice."""
-    stop_workers(bot.worker_pool)
+    if is_telebots(bot.worker_pool):
+        stop_workers(bot.worker_pool)
+    else:
+        bot.worker_pool.close()
     for worker in bot.worker_pool.workers:
         worker.join(PATIENCE)
     assert [] == [worker.name for worker in bot.worker_pool.workers if worker.is_alive()]
