@@ -154,20 +154,25 @@ def test_a_killed_process_is_seen_as_dead(place: str, observer: Storage) -> None
         assert ("busy", True) == (before, is_free_in_time(observer, place))
 
 
-def test_a_living_process_keeps_its_lease(server: Server, admin: redis.Redis) -> None:
-    """A lease that is renewed lasts for longer than a lease, and no look gets the key."""
+@pytest.mark.parametrize(
+    ("lease", "leases"), [(3.0, 0.5), pytest.param(LEASE, 10.0, marks=pytest.mark.long)]
+)
+def test_a_living_process_keeps_its_lease(
+    server: Server, admin: redis.Redis, lease: float, leases: float
+) -> None:
+    """A process renews its lease again and again, and no look gets its key meanwhile."""
     name = f"{{telesession:{KEY}}}:lock"
 
     def end_of_lease() -> float:
         seconds, microseconds = admin.time()
         return seconds + microseconds / 1e6 + admin.pttl(name) / 1000
 
-    with owner_of(patient_url(server), LEASE), open_storage(patient_url(server)) as observer:
+    with owner_of(patient_url(server), lease), open_storage(patient_url(server)) as observer:
         first, seen = end_of_lease(), []
 
         def is_renewed() -> bool:
             seen.append(try_hold(observer, KEY))
-            return end_of_lease() > first + 2 * LEASE
+            return end_of_lease() > first + leases * lease
 
         wait_until(is_renewed)
 
