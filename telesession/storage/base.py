@@ -6,12 +6,14 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from heapq import nsmallest
 from typing import Any, Literal, NamedTuple, Self
 
 from telesession.codecs import Codec, JSONCodec
 from telesession.errors import LockLostError, StorageError
 from telesession.forks import PerProcess
 from telesession.locks import LockTable
+from telesession.storage.bitmaps import Bitmap, by_page, key_of
 
 
 class ProcessState:
@@ -58,12 +60,16 @@ class Change(NamedTuple):
         expected: The payload that the record must have; `None` if there must be no record.
         payload: The new payload; `None` deletes the record.
         lifetime: Seconds that the record lives from the write on; `None` is for ever.
+        index: The index of the record, with which the key begins; `None` if it has none. A change
+            that sets the record adds the key to the index, and a deletion removes it. All changes
+            of a record name the same index. See `Storage.listed`.
     """
 
     key: str
     expected: bytes | None
     payload: bytes | None
     lifetime: float | None = None
+    index: str | None = None  # type: ignore[assignment]
 
 
 class Storage(ABC):
@@ -199,36 +205,73 @@ class Storage(ABC):
             error.written = tuple(written)
             raise
 
-    def add(self, records: Mapping[str, bytes], lifetime: float | None = None) -> list[str]:
+    def listed(self, prefix: str, after: str = "", limit: int = 100) -> list[str]:
         """
-        Store those of many records whose keys have none yet, together or not at all.
+        The live keys of an index, in the order of their characters.
 
-        Here it is one record after the other, each under the lock of its key. A storage whose
-        backend has transactions overrides this.
+        An index has the records that a `Change` with this `index`, or `add_once`, has stored. Store
+        and delete all records whose keys begin with the prefix in these ways, because `set` and
+        `delete` may leave an index as it is. Here the keys come from `keys`. A storage with a
+        faster way overrides this, so that a call costs the number of keys in the index.
 
         Args:
-            records: Payloads by key.
-            lifetime: Seconds that each record lives; `None` is for ever.
-
-        Returns:
-            The keys that were stored, in the order of the records.
+            prefix: The name of the index, with which its keys begin.
+            after: Only greater keys are listed; pass the last key of a page to get the next one.
+            limit: The largest number of keys that are listed. Fewer keys are the last page.
 
         Raises:
-            StorageError: The backend failed. The attribute `written` has the keys that were
-                stored before.
+            StorageError: The backend failed.
         """
-        added: list[str] = []
+        return nsmallest(limit, (key for key in self.keys(prefix) if key > after))
+
+    def add_once(
+        self, prefix: str, payloads: Mapping[int, bytes], *, pages: str, memory: float
+    ) -> list[int]:
+        """
+        Store the records of new numbers, and remember the numbers.
+
+        A number is new if it was not added during the last `memory` seconds. Of several calls
+        with the same number, one stores its record, and the others leave it out. A number is
+        remembered for longer than its record exists.
+
+        The key of a record is the prefix and the 16 digits of its number, and the prefix is its
+        index: see `listed`. The storage remembers numbers in pages of 4,096, one bit for each. The
+        key of a page is `pages` and the number divided by 4,096. Each write to a page renews the
+        lifetime of the whole page.
+
+        Here each page is read and written under its lock, after the records of its new numbers
+        have been stored one by one. A storage whose backend has transactions overrides this.
+
+        Args:
+            prefix: Begins the key of each record.
+            payloads: Payloads by number; numbers are from 0 to 2**52 - 1.
+            pages: Begins the key of each page. No other key begins with it.
+            memory: Seconds that a number is remembered at least.
+
+        Returns:
+            The numbers that were new, in the order of the payloads.
+
+        Raises:
+            StorageError: The backend failed. The attribute `written` has the keys of the records
+                that were stored before. The last of them may be stored again by the next call.
+            ValueError: A number is out of range.
+        """
+        added: list[int] = []
         try:
-            for key, payload in records.items():
-                with self.hold(key) as held:
-                    if held.get() is None:
-                        held.set(payload, lifetime)
-                        held.flush()
-                        added.append(key)
+            for page, numbers in by_page(payloads).items():
+                with self.hold(f"{pages}{page}") as held:
+                    bitmap = Bitmap(held.get())
+                    new = [number for number in numbers if bitmap.add(number)]
+                    for number in new:
+                        self.set(key_of(prefix, number), payloads[number])
+                        added.append(number)
+                    if new:
+                        held.set(bitmap.payload, memory)
         except StorageError as error:
-            error.written = tuple(added)
+            error.written = tuple(key_of(prefix, number) for number in added)
             raise
-        return added
+        new_numbers = set(added)
+        return [number for number in payloads if number in new_numbers]
 
     def now(self) -> float:
         """

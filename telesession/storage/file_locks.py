@@ -188,6 +188,15 @@ def open_lock_file(path: str, mode: int = 0o600, owner: tuple[int, int] = (-1, -
         return opened.by_identity.setdefault(file.identity, file)
 
 
+def close_inherited_files() -> None:
+    """
+    Close the lock files that this process has of its parent, if C code forked it.
+
+    An open file would keep the locks of the parent after its end.
+    """
+    _open_files.get(_OpenFiles)
+
+
 def _open(path: str, mode: int, owner: tuple[int, int]) -> int:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)

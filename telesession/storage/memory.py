@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING, Any, Literal
@@ -128,23 +128,6 @@ class MemoryStorage(Storage):
                     raise LockLostError(change.key)
             self._write_together(_writes(holds, also))
             self._let_pass()
-
-    def add(self, records: Mapping[str, bytes], lifetime: float | None = None) -> list[str]:
-        """See `Storage.add`. It happens under the mutex."""
-        with self._mutex:
-            self._pass = None
-            added = [key for key in records if self._live(key) is None]
-            done = []
-            try:
-                for key in added:
-                    done.append(key)
-                    self._set(key, records[key], lifetime)
-            except StorageError:
-                for key in done:
-                    self._restore(key, None, None)
-                raise
-            self._let_pass()
-            return added
 
     def hold(self, key: str, timeout: float | None = None) -> Hold:
         """See `Storage.hold`."""

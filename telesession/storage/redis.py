@@ -13,6 +13,7 @@ from telesession.errors import LockLostError, StorageError
 from telesession.storage.base import Change, Hold, Storage, deletes
 from telesession.storage.redis_client import checked_client
 from telesession.storage.redis_hold import RedisHold, write_together
+from telesession.storage.redis_indexes import add_once, listed
 from telesession.storage.redis_scripts import milliseconds
 from telesession.storage.redis_server import RedisServer, decode, encode, escape, unescape
 from telesession.storage.renewal import checked_lease
@@ -164,15 +165,36 @@ class RedisStorage(Storage):
                 write_together(self._server, [hold])
                 written += [hold.key] * is_changed
             for change in also:
-                write_together(self._server, (), [change])
+                # The index would be in another slot.
+                write_together(self._server, (), [change._replace(index=None)])
                 written.append(change.key)
         except (LockLostError, StorageError) as error:
             error.written = tuple(written)
             raise
 
-    def add(self, records: Mapping[str, bytes], lifetime: float | None = None) -> list[str]:
-        """See `Storage.add`. It is one script; in a cluster it is one for each record."""
-        return self._server.add(records, lifetime)
+    def listed(self, prefix: str, after: str = "", limit: int = 100) -> list[str]:
+        """
+        See `Storage.listed`. The server has a sorted set for each index.
+
+        In a cluster there is none, because it would be in another slot than the records, so all
+        keys of the cluster are looked at.
+        """
+        if self._server.is_cluster:
+            return super().listed(prefix, after, limit)
+        return listed(self._server, prefix, after, limit)
+
+    def add_once(
+        self, prefix: str, payloads: Mapping[int, bytes], *, pages: str, memory: float
+    ) -> list[int]:
+        """
+        See `Storage.add_once`. It is one script.
+
+        In a cluster the records are stored one by one while their page is locked, because they are
+        in different slots.
+        """
+        if self._server.is_cluster:
+            return super().add_once(prefix, payloads, pages=pages, memory=memory)
+        return add_once(self._server, prefix, payloads, pages, memory)
 
     def now(self) -> float:
         """See `Storage.now`; on the clock of the server."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self, cast
 from telesession.errors import LockLostError, LockTimeoutError, StorageError
 from telesession.storage.base import Hold
 from telesession.storage.redis_scripts import ACQUIRE, COMMIT, KEPT, milliseconds
+from telesession.storage.redis_server import encode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -235,17 +236,26 @@ def _arguments(
     server: RedisServer, holds: Sequence[RedisHold], unlock: bool, also: Sequence[Change] = ()
 ) -> list[object]:
     """The number of names, the names, and the arguments of `COMMIT`."""
-    owner = server.owner
+    owner, number = server.owner, server.owner.next_number()
     names = [name for hold in holds for name in hold.names]
     names += [server.record(change.key) for change in also]
+    # index -> its position among the names
+    indexes: dict[str, int] = {}
+    for change in also:
+        if change.index is not None and change.index not in indexes:
+            names.append(server.index(change.index))
+            indexes[change.index] = len(names)
+    if not holds:
+        names.append(server.note(also[0].key, number))
     is_first = all(hold.is_first for hold in holds)
-    arguments: list[object] = [len(names), *names, owner.name, owner.next_number(), server.lease]
+    arguments: list[object] = [len(names), *names, owner.name, number, server.lease]
     arguments += ["first" if is_first else "", "unlock" if unlock else "", len(holds)]
     for hold in holds:
         arguments += hold.take_write(unlock=unlock)
     for change in also:
         expected = ("", b"") if change.expected is None else ("expected", change.expected)
         arguments += (*expected, *_write("set", change.payload, change.lifetime))
+        arguments += "" if change.index is None else indexes[change.index], encode(change.key)
     return arguments
 
 

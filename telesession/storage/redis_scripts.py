@@ -8,6 +8,12 @@ The record of a session is one key. While the session is in use there are others
     calls    a call for the longest listener, answered by taking over the reservation
     done     by owner, the number of its last write; ends half a minute after the last one
 
+The other keys have no session:
+
+    index    the keys of the records of an index, all with score 0, so in the order of their bytes
+    done:N   the result of a script without a lock, whose owner and number are N; ends after half a
+             minute. The script that is sent again finds it.
+
 An owner is a storage in one process, with a random name. A token is `owner.number.lease`. The
 numbers of an owner only rise, so the server can tell an old lock of the same owner, which an
 outage left behind, from a newer one. A reservation is `~` before the token of the last holder.
@@ -85,14 +91,17 @@ return {1, payload, redis.call('PTTL', record), now[1], now[2]}
 # renews the leases or unlocks. Nothing is written unless all locks are there and all other keys are
 # as expected, because a script that fails in the middle keeps its first writes. The first commit
 # of a hold that also unlocks cannot have been done while the lock is there, so it need not read
-# `done`. If a waiter is in a queue, the lock is reserved and the longest listener is called. Gives
+# `done`. Without a hold there is no lock, so the commit has a key of its own to note that it is
+# done. If a waiter is in a queue, the lock is reserved and the longest listener is called. Gives
 # 0, or the number of the first lock that was lost or key that was not as expected. Only the first
 # write may fail for want of memory, and then nothing is written.
+#
+# The keys are those of the holds, those of the changes, their indexes, and the note.
 COMMIT = Script(
     """
 local owner, number, lease = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local is_first, unlock, holds = ARGV[4], ARGV[5], tonumber(ARGV[6])
-local changes, lost = #KEYS - 5 * holds, 0
+local changes, lost = (#ARGV - 6 - 4 * holds) / 7, 0
 for i = 1, holds do
     if lost == 0 and redis.call('GET', KEYS[5 * i - 3]) ~= ARGV[4 * i + 3] then lost = i end
 end
@@ -102,11 +111,13 @@ if holds > 0 and (lost > 0 or is_first == '' or unlock == '') then
     end
 end
 if lost > 0 then return lost end
+if holds == 0 and redis.call('GET', KEYS[#KEYS]) then return 0 end
 for i = 1, changes do
-    local value, at = redis.call('GET', KEYS[5 * holds + i]), 4 * holds + 5 * i + 2
+    local value, at = redis.call('GET', KEYS[5 * holds + i]), 4 * holds + 7 * i
     if (value == false) ~= (ARGV[at] == '') or (value and value ~= ARGV[at + 1]) then
         return holds + i
     end
+    if ARGV[at + 5] ~= '' then redis.call('ZCOUNT', KEYS[tonumber(ARGV[at + 5])], 0, 0) end
 end
 local function write(record, action, lifetime, payload)
     if action == '' then return
@@ -127,9 +138,14 @@ for i = 1, holds do
     is_write = is_write or ARGV[at + 1] ~= ''
 end
 for i = 1, changes do
-    local at = 4 * holds + 5 * i + 2
+    local at = 4 * holds + 7 * i
+    local index, member = KEYS[tonumber(ARGV[at + 5])], ARGV[at + 6]
     write(KEYS[5 * holds + i], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4])
+    if index and ARGV[at + 2] == 'delete' then redis.call('ZREM', index, member)
+    elseif index then redis.call('ZADD', index, 0, member)
+    end
 end
+if holds == 0 then redis.call('SET', KEYS[#KEYS], '', 'PX', KEPT) end
 for i = 1, holds do
     local lock, queue, calls, done = KEYS[5 * i - 3], KEYS[5 * i - 2], KEYS[5 * i - 1], KEYS[5 * i]
     if is_write then
@@ -158,15 +174,48 @@ return 0
 """.replace("KEPT", f"{KEPT}").replace("RESERVATION", f"{RESERVATION}")
 )
 
-# Stores those of many records whose keys have none, and gives their numbers.
-ADD = Script("""
-local added = {}
-for i, record in ipairs(KEYS) do
-    local args = {record, ARGV[i + 1], 'NX'}
-    if ARGV[1] ~= '' then args = {record, ARGV[i + 1], 'NX', 'PX', ARGV[1]} end
-    if redis.call('SET', unpack(args)) then table.insert(added, i) end
+# Stores the records of those numbers that are not in their pages, adds the numbers to the pages and
+# the records to their index, and renews the lifetimes of these pages. Gives the positions of the
+# numbers. Other kinds of keys are found before the first write. The keys are the note, the index,
+# the records and the pages.
+ADD_ONCE = Script(
+    """
+local note, index, lifetime = KEYS[1], KEYS[2], ARGV[1]
+local done = redis.call('GET', note)
+if done then return done end
+redis.call('ZCOUNT', index, 0, 0)
+local new = {}
+for i = 1, (#ARGV - 1) / 4 do
+    if redis.call('GETBIT', KEYS[tonumber(ARGV[4 * i - 2])], ARGV[4 * i - 1]) == 0 then
+        redis.call('GET', KEYS[i + 2])
+        new[#new + 1] = i
+    end
 end
-return added
+local changed = {}
+for _, i in ipairs(new) do
+    local page = KEYS[tonumber(ARGV[4 * i - 2])]
+    redis.call('SETBIT', page, ARGV[4 * i - 1], 1)
+    redis.call('SET', KEYS[i + 2], ARGV[4 * i])
+    redis.call('ZADD', index, 0, ARGV[4 * i + 1])
+    changed[page] = true
+end
+for page in pairs(changed) do redis.call('PEXPIRE', page, lifetime) end
+local result = table.concat(new, ' ')
+if result ~= '' then redis.call('SET', note, result, 'PX', KEPT) end
+return result
+""".replace("KEPT", f"{KEPT}")
+)
+
+# Gives the positions of those records of an index that exist, and removes the others from it. The
+# keys are the index and the records, the arguments the keys as they are in the index.
+FIND_LIVE = Script("""
+local live = {}
+for i, member in ipairs(ARGV) do
+    if redis.call('EXISTS', KEYS[i + 1]) == 1 then live[#live + 1] = i
+    else redis.call('ZREM', KEYS[1], member)
+    end
+end
+return live
 """)
 
 # Renews the leases of those locks whose holders still have them.

@@ -6,7 +6,7 @@ import itertools
 import math
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -23,12 +23,10 @@ from telesession.storage.redis_errors import (
     without_values,
 )
 from telesession.storage.redis_scripts import (
-    ADD,
     COMMIT,
     RENEW,
     RESERVATION,
     Script,
-    milliseconds,
 )
 from telesession.storage.renewal import Renewal
 
@@ -204,6 +202,14 @@ class RedisServer:
             record, beside + b"lock", beside + b"queue", beside + b"calls", beside + b"done"
         )
 
+    def index(self, prefix: str) -> bytes:
+        """The name of the index of the records whose keys begin with a prefix."""
+        return b"{%b}:index" % self.record(prefix)
+
+    def note(self, key: str, number: int) -> bytes:
+        """The name by which a script without a lock notes that it is done, in the slot of a key."""
+        return b"%b:%b.%d" % (self.names(key).done, self.owner.name, number)
+
     def nodes(self) -> Iterator[Client]:
         """The clients of the servers that have the records: of a cluster one for each primary."""
         client: Any = self.client
@@ -280,19 +286,6 @@ class RedisServer:
         return self._attempt(
             lambda: self._evaluate(script, args), action, key, is_write=True, is_commit=True
         )
-
-    def add(self, records: Mapping[str, bytes], lifetime: float | None) -> list[str]:
-        """Store those of many records whose keys have none, and give their keys."""
-        expiry = "" if lifetime is None else milliseconds(lifetime)
-        items = list(records.items())
-        added: list[str] = []
-        for group in [[item] for item in items] if self.is_cluster else [items]:
-            names = [self.record(key) for key, _ in group]
-            payloads = [payload for _, payload in group]
-            args = (len(names), *names, expiry, *payloads)
-            numbers = self.run_commit(ADD, "write", group[0][0], *args) if group else ()
-            added += [group[number - 1][0] for number in numbers]
-        return added
 
     def close(self) -> None:
         """End the renewal, and close the client if the storage made it."""

@@ -165,9 +165,15 @@ class SQLiteStorage(Storage):
         else:
             write_together(self._records, holds, also)
 
-    def add(self, records: Mapping[str, bytes], lifetime: float | None = None) -> list[str]:
-        """See `Storage.add`. It is one transaction."""
-        return self._records.add(records, lifetime)
+    def listed(self, prefix: str, after: str = "", limit: int = 100) -> list[str]:
+        """See `Storage.listed`. It reads only the keys that it lists, and expired ones."""
+        return self._records.listed(prefix, after, limit)
+
+    def add_once(
+        self, prefix: str, payloads: Mapping[int, bytes], *, pages: str, memory: float
+    ) -> list[int]:
+        """See `Storage.add_once`. It is one transaction."""
+        return self._records.add_once(prefix, payloads, pages, memory)
 
     def close(self) -> None:
         """

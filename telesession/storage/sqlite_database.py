@@ -16,6 +16,7 @@ from telesession.errors import LockTimeoutError, StorageError
 from telesession.forks import PerProcess, call_around_forks
 from telesession.locks import LockTable
 from telesession.storage.byte_locks import share_bytes
+from telesession.storage.file_locks import close_inherited_files
 from telesession.storage.sqlite_schema import UnusableError, is_backup, prepare
 from telesession.storage.waits import Wait
 from telesession.storage.watched_files import Identity, WatchedFiles, identity_of
@@ -535,11 +536,12 @@ def _all_databases() -> list[Database]:
 
 def _close_inherited() -> None:
     """
-    Close the connections that this process has of its parent, before it makes its own.
+    Close the connections and lock files of the parent, before this process makes its own.
 
     SQLite keeps its locks of a file by process, in memory: a child would believe to have those of
     its parent.
     """
+    close_inherited_files()
     with _processes.get(_Process).mutex:
         inherited = [each for each in _all_databases() if each._pid != os.getpid()]
         unusable = {database._identity for database in inherited if database._calling}

@@ -7,10 +7,13 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from functools import partial
+from heapq import merge
+from itertools import islice
 from sqlite3 import Cursor
 from typing import TYPE_CHECKING
 
 from telesession.errors import StorageError
+from telesession.storage.bitmaps import Bitmap, by_page, key_of
 
 if TYPE_CHECKING:
     from telesession.storage.sqlite_database import Database
@@ -152,26 +155,34 @@ class Records:
 
         return self.database.write("touch", key, touch)
 
-    def add(self, records: Mapping[str, bytes], lifetime: float | None) -> list[str]:
-        """Write those of many records whose keys have none, and return their keys."""
-        expires = expiry_after(lifetime)
+    def add_once(
+        self, prefix: str, payloads: Mapping[int, bytes], pages: str, memory: float
+    ) -> list[int]:
+        """Write the records of new numbers, remember the numbers, and return them."""
+        groups, expires = by_page(payloads), expiry_after(memory)
 
-        def add(cursor: Cursor) -> list[str]:
-            added = []
-            for key, payload in records.items():
-                bound = bind_key(key)
-                if not is_live(checked(read_row(cursor, bound), key, "read")):
-                    self.write(cursor, bound, payload, expires)
-                    added.append(key)
+        def add(cursor: Cursor) -> list[int]:
+            added: set[int] = set()
+            for page, numbers in groups.items():
+                added.update(self._remember(cursor, f"{pages}{page}", numbers, expires))
+            new = [number for number in payloads if number in added]
+            rows = [row_of(key_of(prefix, each), payloads[each], None) for each in new]
+            cursor.executemany(WRITE, rows)
             self.drop_expired(cursor)
-            return added
+            return new
 
         return self.database.write("write", None, add)
+
+    def listed(self, prefix: str, after: str, limit: int) -> list[str]:
+        """The first live keys with a prefix that are greater than another one."""
+        start = _as_blob(prefix), _as_blob(after)
+        kinds = [self._keys_from(*start, kind, limit) for kind in ("TEXT", "BLOB")]
+        return list(islice(merge(*kinds), limit))
 
     def keys(self, prefix: str) -> Iterator[str]:
         """The live keys with a prefix, some hundred at a time, in the order of their bytes."""
         for kind in ("TEXT", "BLOB"):
-            yield from self._keys_from(_as_blob(prefix), kind)
+            yield from self._keys_from(_as_blob(prefix), None, kind, _PAGE)
 
     def purge(self) -> int:
         """Remove all expired records in batches, and return how many there were."""
@@ -210,13 +221,37 @@ class Records:
         if self.are_due():
             self._remove_expired(cursor, _FEW)
 
-    def _keys_from(self, prefix: bytes, kind: str) -> Iterator[str]:
-        """The live keys with a prefix, of those that are stored as text or as a blob."""
+    def _remember(
+        self, cursor: Cursor, key: str, numbers: list[int], expires: float | None
+    ) -> list[int]:
+        """Add numbers to their page, and return those that are new."""
+        bound = bind_key(key)
+        record = checked(read_row(cursor, bound), key, "read")
+        bitmap = Bitmap(record[0] if is_live(record) else None)
+        new = [number for number in numbers if bitmap.add(number)]
+        if new:
+            self.write(cursor, bound, bitmap.payload, expires)
+        return new
+
+    def _keys_from(self, prefix: bytes, after: bytes | None, kind: str, size: int) -> Iterator[str]:
+        """
+        The live keys with a prefix, of those that are stored as text or as a blob.
+
+        Args:
+            prefix: The prefix.
+            after: Only greater keys are given.
+            kind: The type of the keys in the file.
+            size: How many keys are read at a time.
+        """
         start, comparison = prefix, ">="
+        if after is not None and after >= prefix:
+            start, comparison = after, ">"
         while True:
             query = _PAGE_OF_KEYS.format(comparison, kind)
             page = self.database.read(
-                "list the keys", None, partial(_read_page, query=query, start=start)
+                "list the keys",
+                None,
+                partial(_read_page, query=query, parameters=(start, size)),
             )
             now = time.time()
             for key, is_of_kind, expires in page:
@@ -230,7 +265,7 @@ class Records:
                 except UnicodeDecodeError:
                     path = self.database.path
                     _log.error("%s has a row with a damaged key: x'%s'", path, key.hex())
-            if len(page) < _PAGE:
+            if len(page) < size:
                 return
             start, comparison = page[-1][0], ">"
 
@@ -261,8 +296,10 @@ def has_expired(row: Row) -> bool:
     return isinstance(row[1], float | int) and time.time() >= row[1]
 
 
-def _read_page(cursor: Cursor, query: str, start: bytes) -> list[tuple[bytes, int, object]]:
-    return cursor.execute(query, (start, _PAGE)).fetchall()
+def _read_page(
+    cursor: Cursor, query: str, parameters: tuple[bytes, int]
+) -> list[tuple[bytes, int, object]]:
+    return cursor.execute(query, parameters).fetchall()
 
 
 def _as_blob(key: str) -> bytes:

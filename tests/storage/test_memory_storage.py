@@ -6,7 +6,7 @@ import sys
 import threading
 from collections import UserDict
 from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from cachetools import FIFOCache, LFUCache, LRUCache, RRCache, TLRUCache, TTLCac
 
 from support.clocks import PATIENCE, monotonic
 from support.threads import in_thread, in_threads
-from telesession import MemoryStorage, Sessions, Storage, StorageError
+from telesession import LockLostError, MemoryStorage, Sessions, Storage, StorageError
 from telesession.storage.base import Change
 from telesession.testing.storage_suite import FOR_AGES, try_hold
 
@@ -657,8 +657,10 @@ STEPS: dict[str, Callable[[MemoryStorage], object]] = {
     "set": lambda storage: storage.set("new", b"payload", 10),
     "touch": lambda storage: storage.touch("old", 10),
     "delete": lambda storage: storage.delete("old"),
-    "add": lambda storage: storage.add({"new": b"payload", "newer": b"payload"}),
     "commit": lambda storage: storage.commit([], [Change("old", b"payload", b"other")]),
+    "commit two": lambda storage: storage.commit(
+        [], [Change("new", None, b"payload"), Change("newer", None, b"payload")]
+    ),
 }
 
 
@@ -697,15 +699,20 @@ class LetsAllPass(MemoryStorage):
 
 
 def test_control_the_steps_of_an_operation_are_seen() -> None:
-    """The control: threads without the mutex see a part of the records that are added."""
-    assert [] != states_seen_during(LetsAllPass(), STEPS["add"])
+    """The control: threads without the mutex see a part of the records that are committed."""
+    assert [] != states_seen_during(LetsAllPass(), STEPS["commit two"])
 
 
-def test_a_write_without_the_mutex_is_not_overwritten_by_an_addition() -> None:
-    """`add` stores records whose keys have none, and a record that is written meanwhile stays."""
+def test_a_write_without_the_mutex_is_not_overwritten_by_a_new_record() -> None:
+    """A commit that expects no record leaves a record that is written meanwhile."""
     for line in range(1, 12):
         storage = MemoryStorage()
-        meddle_at(line, storage.set, storage.add, {"key": b"theirs"})("key", b"mine")
+
+        def commit(storage: MemoryStorage = storage) -> None:
+            with suppress(LockLostError):
+                storage.commit([], [Change("key", None, b"theirs")])
+
+        meddle_at(line, storage.set, commit)("key", b"mine")
         assert (line, b"mine") == (line, storage.get("key"))
 
 

@@ -11,6 +11,7 @@ import support.redis_storages
 from support.clocks import DAY
 from support.redis_storages import (
     CALLS,
+    COMMITS,
     brisk,
     failure,
     read_patiently,
@@ -33,9 +34,12 @@ admin = support.redis_storages.admin
 
 # As documented.
 KEYS = ["~telesession:*", "~{telesession:*"]
-CALLED = ["get", "set", "getdel", "getex", "scan", "time", "eval", "evalsha", "blpop"]
+CALLED = [
+    *["get", "set", "getdel", "getex", "scan", "time", "eval", "evalsha", "blpop"],
+    "zrangebylex",
+]
 IN_SCRIPTS = [
-    *["del", "exists", "pttl", "pexpire", "persist", "rpush"],
+    *["del", "exists", "pttl", "pexpire", "persist", "rpush", "getbit", "setbit"],
     *["zadd", "zrem", "zcount", "hget", "hset", "hlen", "hkeys", "hdel"],
 ]
 CONNECTING = ["auth", "hello", "select", "client|setinfo"]
@@ -64,7 +68,7 @@ def test_the_documented_rights_are_enough(
 ) -> None:
     """Every call, a wait, a hand-over, a renewal and a repeated commit need no other right."""
     admin.script_flush()
-    for call in CALLS.values():
+    for call in [*COMMITS.values(), *CALLS.values()]:
         call(joe)
     with joe.hold("42") as held:
         held.set(b"payload", 60)

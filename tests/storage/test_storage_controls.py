@@ -370,45 +370,118 @@ class TakesNothingForEmpty(FiveMethods):
         )
 
 
-class AddsInTheirPlace(FiveMethods):
-    def add(self, records: Mapping[str, bytes], lifetime: float | None = None) -> list[str]:
-        added = super().add(records, lifetime)
-        for key, payload in records.items():
-            self.set(key, payload, lifetime)
+class ListsInTheOrderOfWrites(FiveMethods):
+    def listed(self, prefix: str, after: str = "", limit: int = 100) -> list[str]:
+        return [key for key in self.keys(prefix) if key > after][:limit]
+
+
+class ListsTheStartAgain(FiveMethods):
+    def listed(self, prefix: str, after: str = "", limit: int = 100) -> list[str]:
+        return sorted(key for key in self.keys(prefix) if key >= after)[:limit]
+
+
+class ListsAllThatFollow(FiveMethods):
+    def listed(self, prefix: str, after: str = "", limit: int = 100) -> list[str]:
+        return sorted(key for key in self.keys() if key > max(prefix, after))[:limit]
+
+
+class ListsMoreThanTheLimit(FiveMethods):
+    def listed(self, prefix: str, after: str = "", limit: int = 1_000) -> list[str]:
+        return super().listed(prefix, after, limit)
+
+
+class ListsVanishedRecords(FiveMethods):
+    def __init__(self) -> None:
+        super().__init__()
+        self.index: set[str] = set()
+
+    def commit(self, holds: Sequence[Hold], also: Sequence[Change] = ()) -> None:
+        super().commit(holds, also)
+        self.index |= {change.key for change in also}
+        self.index -= {change.key for change in also if change.payload is None}
+
+    def listed(self, prefix: str, after: str = "", limit: int = 100) -> list[str]:
+        return sorted(key for key in self.index if key > after)[:limit]
+
+
+class ListsFewerForVanishedRecords(ListsVanishedRecords):
+    def listed(self, prefix: str, after: str = "", limit: int = 100) -> list[str]:
+        return [key for key in super().listed(prefix, after, limit) if self.has(key)]
+
+
+class AddsByRecords(FiveMethods):
+    def add_once(
+        self, prefix: str, payloads: Mapping[int, bytes], *, pages: str, memory: float
+    ) -> list[int]:
+        keys = {number: f"{prefix}{number:016}" for number in payloads}
+        added = [number for number in payloads if not self.has(keys[number])]
+        for number in added:
+            self.set(keys[number], payloads[number])
         return added
 
 
-class AddsWhereNothingExpired(FiveMethods):
-    def add(self, records: Mapping[str, bytes], lifetime: float | None = None) -> list[str]:
-        return super().add({k: v for k, v in records.items() if k not in self.records}, lifetime)
-
-
-class AddsForEver(FiveMethods):
-    def add(self, records: Mapping[str, bytes], lifetime: float | None = None) -> list[str]:
-        return super().add(records)
+class AddsEveryTime(FiveMethods):
+    def add_once(
+        self, prefix: str, payloads: Mapping[int, bytes], *, pages: str, memory: float
+    ) -> list[int]:
+        added = super().add_once(prefix, payloads, pages=pages, memory=memory)
+        for number, payload in payloads.items():
+            self.set(f"{prefix}{number:016}", payload)
+        return added
 
 
 class AddsInAnyOrder(FiveMethods):
-    def add(self, records: Mapping[str, bytes], lifetime: float | None = None) -> list[str]:
-        return sorted(super().add(records, lifetime))
+    def add_once(
+        self, prefix: str, payloads: Mapping[int, bytes], *, pages: str, memory: float
+    ) -> list[int]:
+        return sorted(super().add_once(prefix, payloads, pages=pages, memory=memory))
 
 
 class AddsAThousand(FiveMethods):
-    def add(self, records: Mapping[str, bytes], lifetime: float | None = None) -> list[str]:
-        return super().add(dict(list(records.items())[:1_000]), lifetime)
+    def add_once(
+        self, prefix: str, payloads: Mapping[int, bytes], *, pages: str, memory: float
+    ) -> list[int]:
+        some = dict(list(payloads.items())[:1_000])
+        return super().add_once(prefix, some, pages=pages, memory=memory)
+
+
+class AddsWithoutMemory(FiveMethods):
+    def add_once(
+        self, prefix: str, payloads: Mapping[int, bytes], *, pages: str, memory: float
+    ) -> list[int]:
+        return super().add_once(prefix, payloads, pages=pages, memory=0)
+
+
+class RemembersForEver(FiveMethods):
+    def add_once(
+        self, prefix: str, payloads: Mapping[int, bytes], *, pages: str, memory: float
+    ) -> list[int]:
+        return super().add_once(prefix, payloads, pages=pages, memory=1e9)
+
+
+class AddsAnyNumber(FiveMethods):
+    def add_once(
+        self, prefix: str, payloads: Mapping[int, bytes], *, pages: str, memory: float
+    ) -> list[int]:
+        some = {abs(number) % 2**52: payload for number, payload in payloads.items()}
+        return super().add_once(prefix, some, pages=pages, memory=memory)
 
 
 class AddsWithoutALock(FiveMethods):
     def __init__(self) -> None:
         super().__init__()
-        self.all_have_looked = threading.Barrier(4, timeout=PATIENCE)
+        self.all_have_read = threading.Barrier(4, timeout=PATIENCE)
 
-    def add(self, records: Mapping[str, bytes], lifetime: float | None = None) -> list[str]:
-        added = [key for key in records if not self.has(key)]
-        self.all_have_looked.wait()
-        for key in added:
-            self.set(key, records[key], lifetime)
-        return added
+    @contextmanager
+    def hold(self, key: str, timeout: float | None = None) -> Iterator[Any]:
+        yield UnlockedHold(self, key, timeout)
+
+    def get(self, key: str) -> bytes | None:
+        payload = super().get(key)
+        # Each thread reads the page before any of them has written it.
+        if payload is None:
+            self.all_have_read.wait()
+        return payload
 
 
 class WrittenAnyway(Hold):
@@ -479,12 +552,20 @@ CAUGHT: list[tuple[str, type[FiveMethods], type[BaseException]]] = [
     ("test_a_change_of_another_record_writes_nothing", ExpectsLast, AssertionError),
     ("test_a_change_of_another_record_writes_nothing", ExpectsOneByOne, AssertionError),
     ("test_a_change_of_another_record_writes_nothing", TakesNothingForEmpty, Failed),
-    ("test_add_stores_records_that_are_not_there", AddsInTheirPlace, AssertionError),
-    ("test_add_stores_records_that_are_not_there", AddsWhereNothingExpired, AssertionError),
-    ("test_records_that_were_added_have_a_lifetime", AddsForEver, AssertionError),
-    ("test_add_takes_many_records", AddsAThousand, AssertionError),
-    ("test_add_takes_many_records", AddsInAnyOrder, AssertionError),
-    ("test_threads_add_each_record_once", AddsWithoutALock, AssertionError),
+    ("test_listed_gives_an_index_in_pages", ListsInTheOrderOfWrites, AssertionError),
+    ("test_listed_gives_an_index_in_pages", ListsTheStartAgain, AssertionError),
+    ("test_listed_gives_an_index_in_pages", ListsAllThatFollow, AssertionError),
+    ("test_listed_gives_a_hundred_keys", ListsMoreThanTheLimit, AssertionError),
+    ("test_listed_gives_live_keys_only", ListsVanishedRecords, AssertionError),
+    ("test_listed_gives_live_keys_only", ListsFewerForVanishedRecords, AssertionError),
+    ("test_add_once_stores_new_numbers", AddsInAnyOrder, AssertionError),
+    ("test_add_once_remembers_deleted_records", AddsByRecords, AssertionError),
+    ("test_add_once_remembers_deleted_records", AddsEveryTime, AssertionError),
+    ("test_add_once_forgets_numbers_with_time", AddsWithoutMemory, AssertionError),
+    ("test_add_once_forgets_numbers_with_time", RemembersForEver, AssertionError),
+    ("test_add_once_takes_many_numbers", AddsAThousand, AssertionError),
+    ("test_add_once_refuses_other_numbers", AddsAnyNumber, Failed),
+    ("test_threads_add_each_number_once", AddsWithoutALock, AssertionError),
     ("test_close_may_be_repeated", ClosesOnce, AttributeError),
     ("test_close_may_be_repeated", EntersAsSomethingElse, AssertionError),
 ]

