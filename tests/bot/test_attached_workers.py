@@ -55,7 +55,7 @@ def test_another_key_is_logged(bot: TeleBot, caplog: pytest.LogCaptureFixture) -
     (told,) = messages_in(caplog)
     assert (
         "key function by_chat are attached to a bot whose workers keep the order by by_sender"
-        in (told)
+        in told
     )
 
 
@@ -125,7 +125,7 @@ def test_options_without_workers_are_refused(
     bot_without_use: TeleBot, sessions: Sessions[Session]
 ) -> None:
     """Options for a bot without threads, or with workers already, are refused with the reason."""
-    with pytest.raises(ValueError, match="no use for total_limit: the bot (has workers|was made)"):
+    with pytest.raises(ValueError, match=r"no use for total_limit: the bot (has workers|was made)"):
         sessions.attach(bot_without_use, total_limit=5)
     with pytest.raises(ValueError, match="not attached"):
         sessions.detach(bot_without_use)

@@ -137,7 +137,7 @@ def handle(message):
     begun.set()
     confirmed.wait()
     # In one write: the main thread writes a line, too.
-    os.write(1, f"{message.text}\n".encode())
+    os.write(1, f"{message.text}\\n".encode())
 
 with BotAPI() as api:
     for number in range(20):
@@ -153,7 +153,7 @@ with BotAPI() as api:
 
     with api.short_polls():
         bot.infinity_polling(logger_level=None)
-    os.write(1, b"stopped\n")
+    os.write(1, b"stopped\\n")
 """
 
 
