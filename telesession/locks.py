@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from typing import NamedTuple
 
 from telesession.errors import DeadlockError, LockTimeoutError
 from telesession.forks import PerProcess
+
+_log = logging.getLogger("telesession")
+
+# Seconds that a handler on telebot's own pool waits before the missing line is logged.
+_HINT_AFTER = 1.0
 
 
 class LockTable:
@@ -94,7 +100,7 @@ class LockTable:
             if timeout != 0:
                 waits.begin(thread, self, key, turn)
             seconds = -1 if timeout is None else min(timeout, threading.TIMEOUT_MAX)
-            granted = turn.lock.acquire(timeout=seconds)
+            granted = _acquire(turn.lock, seconds, waits)
         except BaseException:
             # A KeyboardInterrupt in the wait must neither stay in the queue nor keep the lock.
             if not self._withdraw(key, turn):
@@ -131,6 +137,23 @@ class LockTable:
             return True
 
 
+def _acquire(lock: threading.Lock, seconds: float, waits: _Waits) -> bool:
+    """Wait for a lock for some seconds; -1 waits for ever. Log a hint on the way, if one is due."""
+    if (seconds < 0 or seconds > _HINT_AFTER) and not waits.is_hinted and _is_in_telebots_pool():
+        if lock.acquire(timeout=_HINT_AFTER):
+            return True
+        waits.hint()
+        seconds = seconds if seconds < 0 else seconds - _HINT_AFTER
+    return lock.acquire(timeout=seconds)
+
+
+def _is_in_telebots_pool() -> bool:
+    """Whether this thread is a worker of telebot's own pool; its poll thread is none."""
+    thread = threading.current_thread()
+    # By name, because this module does not import telebot. The names are those of telebot 4.37.1.
+    return type(thread).__module__ == "telebot.util" and thread.name != "PollingThread"
+
+
 #: The identifier of a thread. Each lock that it takes has an object of its own.
 _Holder = tuple[int]
 
@@ -162,9 +185,13 @@ class _Waits:
     A circle of waits closes with its last wait, so each new wait looks along the chain of
     holders. New waits need the mutex of this table, and waits end without it. So an entry can be
     older than the hand-over of its key, and a chain can change during the look.
+
+    Attributes:
+        is_hinted: Whether this process has logged which line its bot lacks.
     """
 
     def __init__(self) -> None:
+        self.is_hinted = False
         self._mutex = threading.Lock()
         # identifier of a waiting thread -> where it waits
         self._waits: dict[int, _Wait] = {}
@@ -201,6 +228,18 @@ class _Waits:
     def end(self, thread: int) -> None:
         """Note that a thread waits no more."""
         self._waits.pop(thread, None)
+
+    def hint(self) -> None:
+        """Log once which line lets updates wait without a thread."""
+        with self._mutex:
+            is_first, self.is_hinted = not self.is_hinted, True
+        if is_first:
+            _log.warning(
+                "a handler has waited for more than %g s for a session that another handler has; "
+                "on telebot's own pool it occupies a thread meanwhile, so other users wait, too; "
+                "write use_sequential_workers(bot) before the bot starts",
+                _HINT_AFTER,
+            )
 
 
 # Made anew after a fork: another thread of the parent may have had the mutex, and none of its
