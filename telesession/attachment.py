@@ -29,6 +29,10 @@ class Bot(Protocol):
         """Hand updates to the handlers."""
         ...
 
+    def process_new_messages(self, messages: list[Any], /) -> None:
+        """Hand messages to the handlers."""
+        ...
+
 
 class Attachable(Protocol):
     """What can be attached: sessions, which decorate handlers."""
@@ -46,10 +50,14 @@ class Attachment:
     """
     What one bot has attached: the sessions that its handlers get by the names of parameters.
 
-    Every handler of telebot (4.37.1) passes one of a few public gates, replaced on the bot's
+    Every handler of telebot (4.37.1) passes one of a few public methods, replaced on the bot's
     instance: `add_*_handler`, through which decorators and `register_*` go; `get_handlers` of the
     backends, which hands out callbacks of next steps and replies when their message is there, be
-    they registered here or loaded from a file; and `process_new_updates`, the way of all updates.
+    they registered here or loaded from a file; `process_new_updates`, the way of all updates; and
+    `process_new_messages`, which a program may call by itself, as telebot's webhook example does.
+
+    A bot with `threaded=False` gets the updates of a batch one by one. By itself telebot drops the
+    rest of a batch in which a handler raised, although the next poll confirms it.
 
     It lives from the first `attach` to the last `detach`. Attach before the bot is started.
     """
@@ -66,6 +74,8 @@ class Attachment:
         # Those of it that are looked at for every batch of updates.
         self._backends: list[Any] = []
         self._mutex = threading.Lock()
+        # By id, the messages that are handed over now, and whose groups were followed before.
+        self._followed: dict[int, Any] = {}
         self._undo: list[Callable[[], None]] = []
 
     @classmethod
@@ -141,6 +151,7 @@ class Attachment:
         for kind in _kinds(bot):
             self._replace(bot, _adder(kind), self._adding)
         self._replace(bot, "process_new_updates", self._processing)
+        self._replace(bot, "process_new_messages", self._processing_messages)
         self._stand_at_the_backends()
 
     def _adding(self, add: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -153,12 +164,33 @@ class Attachment:
 
     def _processing(self, process: Callable[[Any], None]) -> Callable[[Any], None]:
         def process_new_updates(updates: Any) -> None:
-            if self._attached:
-                self._stand_at_the_backends()
-            self.follow(updates)
-            process(updates)
+            self._hand_over(process, updates, (update.message for update in updates))
 
         return process_new_updates
+
+    def _processing_messages(self, process: Callable[[Any], None]) -> Callable[[Any], None]:
+        def process_new_messages(messages: Any) -> None:
+            self._hand_over(process, messages, messages)
+
+        return process_new_messages
+
+    def _hand_over(
+        self, process: Callable[[Any], None], batch: Any, messages: Iterable[Any]
+    ) -> None:
+        """Hand over updates or messages, once the sessions know of all the messages among them."""
+        if not self._attached:
+            process(batch)
+            return
+        self._stand_at_the_backends()
+        followed = self._follow(messages)
+        try:
+            if len(batch) > 1 and not getattr(self._bot, "threaded", True):
+                _one_by_one(self._bot, process, batch)
+            else:
+                process(batch)
+        finally:
+            for message in followed:
+                self._followed.pop(id(message), None)
 
     def _stand_at_the_backends(self) -> None:
         # Not only once: bot.enable_save_next_step_handlers() makes a new one.
@@ -199,16 +231,24 @@ class Attachment:
 
     def follow(self, updates: Iterable[Any]) -> None:
         """Let sessions go with groups that became supergroups, before a handler looks for them."""
+        for message in self._follow(update.message for update in updates):
+            self._followed.pop(id(message), None)
+
+    def _follow(self, messages: Iterable[Any]) -> list[Any]:
+        """Follow the groups of messages, and return those messages, which are noted until then."""
+        followed: list[Any] = []
         if not self._followers:
-            return
-        for keys in filter(None, (migrated_keys(update.message) for update in updates)):
+            return followed
+        for message in messages:
+            keys = migrated_keys(message)
+            # `process_new_updates` calls `process_new_messages` with the same messages.
+            if keys is None or id(message) in self._followed:
+                continue
+            self._followed[id(message)] = message
+            followed.append(message)
             for sessions in self._followers:
-                try:
-                    sessions._follow(*keys)
-                except Exception as error:  # noqa: BLE001 -- no reason to lose the updates
-                    # Only errors of our own are known to show no values.
-                    fault = error if isinstance(error, SessionError) else type(error).__name__
-                    _log.warning("a supergroup gets its session when it is next used: %s", fault)
+                _follow(sessions, keys)
+        return followed
 
     def _replace(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
         before = vars(owner).get(name)
@@ -227,6 +267,53 @@ class Attachment:
                 else:
                     setattr(owner, name, before)
         delattr(self._bot, _ATTACHMENT)
+
+
+def _follow(sessions: Attachable, keys: tuple[str, str]) -> None:
+    """Let the session of a group go on under another key."""
+    try:
+        sessions._follow(*keys)
+    except Exception as error:  # noqa: BLE001 -- no reason to lose the updates
+        # Only errors of our own are known to show no values.
+        fault = error if isinstance(error, SessionError) else type(error).__name__
+        _log.warning("a supergroup gets its session when it is next used: %s", fault)
+
+
+def _one_by_one(bot: Any, process: Callable[[Any], None], batch: list[Any]) -> None:
+    """
+    Hand over each update of a batch by itself, and raise the first exception after the last one.
+
+    telebot has asked the bot's `exception_handler` about each exception of a handler before it
+    raises it, so further ones are only logged.
+    """
+    first: Exception | None = None
+    for update in batch:
+        try:
+            process([update])
+        except Exception as error:  # noqa: BLE001 -- the others are handled all the same
+            if first is None:
+                first = error
+            else:
+                _log.exception("a handler raised, as another one did before it in the same batch")
+            if _comes_again(bot, update):
+                break
+    try:
+        if first is not None:
+            raise first
+    finally:
+        # It refers to this frame.
+        del first
+
+
+def _comes_again(bot: Any, update: Any) -> bool:
+    """
+    Whether the next poll brings an update again, because a function middleware raised.
+
+    telebot (4.37.1) notes the number of an update after the middlewares. To go on with later
+    updates would confirm this one, which no handler has seen.
+    """
+    number: int | None = getattr(update, "update_id", None)
+    return number is not None and number > bot.last_update_id
 
 
 def decorated(function: Callable[..., Any], attached: Iterable[Attachable]) -> Callable[..., Any]:
@@ -263,7 +350,7 @@ def _adder(kind: str) -> str:
 
 
 def _refuse_unfit(bot: Any) -> None:
-    needed = ("process_new_updates", "message_handlers", *_BACKENDS)
+    needed = ("process_new_updates", "process_new_messages", "message_handlers", *_BACKENDS)
     lacking = [name for name in needed if not hasattr(bot, name)]
     if isinstance(bot, type) or lacking or is_async(bot.process_new_updates):
         kind = f"the class {bot.__name__}" if isinstance(bot, type) else f"a {type(bot).__name__}"

@@ -85,14 +85,15 @@ def test_every_list_of_handlers_of_telebot_is_of_a_known_kind() -> None:
 
 
 def test_an_attached_bot_has_every_add_method_replaced(sessions: Sessions[Session]) -> None:
-    """What stands on the bot itself is a gate for each kind, one for all updates, and no more."""
+    """The bot has an `add` method of its own for each kind, and the two ways of updates."""
     bot = TeleBot(TOKEN, threaded=False)
     before = set(vars(bot))
 
     sessions.attach(bot)
 
     gates = {name for name in vars(bot).keys() - before if not name.startswith("_")}
-    assert {f"add_{name}" for name in HANDLER_NAMES} | {"process_new_updates"} == gates
+    ways = {"process_new_updates", "process_new_messages"}
+    assert {f"add_{name}" for name in HANDLER_NAMES} | ways == gates
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)

@@ -88,6 +88,7 @@ def test_others_cannot_be_detached_from_an_attached_bot(sessions: Sessions[Sessi
 
 GATES: dict[str, Callable[[TeleBot], tuple[Any, str]]] = {
     "process_new_updates": lambda bot: (bot, "process_new_updates"),
+    "process_new_messages": lambda bot: (bot, "process_new_messages"),
     "add_message_handler": lambda bot: (bot, "add_message_handler"),
     "next_step_backend": lambda bot: (bot.next_step_backend, "get_handlers"),
 }
