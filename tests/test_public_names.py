@@ -52,6 +52,7 @@ LAYERS = [
     {"kind"},
     {"decorator"},
     {"sessions"},
+    {"bot.turns"},
     {"bot", "bot.filters", "bot.plain_pickle", "bot.questions", "bot.states", "bot.workers"},
     {"bot.importers"},
     {"__init__"},
@@ -67,6 +68,7 @@ MUTABLE = {
     "locks": {"_waits": "PerProcess"},
     "moves": {"_moves": "WeakKeyDictionary", "_mutex": "lock"},
     "unit": {"_units": "dict"},
+    "bot.turns": {"_turns": "dict"},
 }
 STORAGES_IMPORT = {"errors", "forks", "locks", "codecs", "memory_codec"}
 IMPORT_STORAGES = {"sessions", "__init__"}

@@ -6,7 +6,7 @@ import inspect
 import logging
 import threading
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import timedelta
 from typing import Any, NamedTuple, Self
 from weakref import WeakValueDictionary
@@ -15,13 +15,14 @@ from telebot import TeleBot, types, util
 from telebot.handler_backends import ContinueHandling
 
 from telesession.attachment import Attachment, decorated
+from telesession.bot.turns import Turn, use_in_turn
 from telesession.errors import SessionError
 from telesession.handlers import is_async
 from telesession.keys import by_sender_in_chat, message_of, room_of
 from telesession.options import checked_lifetime
 from telesession.session import Session, ttl, ttl_left
 from telesession.sessions import Sessions
-from telesession.unit import forget
+from telesession.unit import Block, Unit, enter, forget, noted
 
 _log = logging.getLogger("telesession")
 
@@ -104,6 +105,11 @@ def ask(
     left, unless another handler has asked another one meanwhile; if the process dies in the step,
     the question is over. It does not follow a group that becomes a supergroup.
 
+    The question is written at once. With `use_sequential_workers`, a question to the sender of the
+    update is saved with the sessions of the handler, and none waits if the handler raises. The end
+    of a question is saved with the step that gets the answer: if the process dies in the step, the
+    question waits on.
+
     Call `use_questions` when the bot starts. One that has sessions attached can do without. Then
     it forgets with a restart which step an answer is for, and may miss an answer that it was given
     already when it asked for the first time.
@@ -167,8 +173,9 @@ class _Questions:
     """
     The questions of one bot, and the message handler that finds their answers.
 
-    A question is a session of its own. Its lock is held only to put it or to take it, never while
-    a step runs: so any handler can ask, whatever sessions it has.
+    A question is a session of its own. On telebot's own pool its lock is held only to put it or to
+    take it, never while a step runs. With sequential workers it is part of the unit of a handler
+    or a step of its sender, whose other updates wait for this one.
 
     It lives as long as the bot, unless its sessions were attached and are detached again.
     """
@@ -262,9 +269,7 @@ class _Questions:
 
     def put(self, key: str, pending: _Pending) -> None:
         """Let the next message of a sender in a chat go to a step."""
-        with self._waiting_for(pending.left).open(key, independent=True) as question:
-            # With ttl(..., 0) for ever: a bare name would keep the mark of the question before.
-            question.step = ttl(pending.step, pending.left or 0)
+        self._write(key, pending, self._waiting_for(pending.left))
         if (asked := self._asked.get(threading.get_ident())) is not None:
             asked.add(key)
 
@@ -273,7 +278,7 @@ class _Questions:
         key = by_sender_in_chat(message)
         if key is None:
             return None
-        with self._waiting.open(key, independent=True) as question:
+        with self._open(key, self._waiting) as question:
             # In this order: a name that is still there then had some time left.
             left = ttl_left(question, "step")
             name = question.get("step")
@@ -285,12 +290,35 @@ class _Questions:
         was_ended = self._commands.pop(id(message), None) is not None
         return self.take(message) is not None or was_ended
 
-    def _waiting_for(self, timeout: float | timedelta | None) -> Sessions[Session]:
+    def _write(self, key: str, pending: _Pending, sessions: Sessions[Session]) -> None:
+        with self._open(key, sessions) as question:
+            # With ttl(..., 0) for ever: a bare name would keep the mark of the question before.
+            question.step = ttl(pending.step, pending.left or 0)
+
+    def _open(self, key: str, sessions: Sessions[Session]) -> AbstractContextManager[Session]:
+        """A question, which is saved with the handler or, where the user may answer, at once."""
+        kind = sessions._kind
+        place = kind.place_of(key)
+        use = use_in_turn(kind.storage, place, is_of_sender=self._is_of_sender(key))
+        return noted((kind, place), use)
+
+    def _is_of_sender(self, key: str | None) -> bool:
+        """Whether a question is to the sender, in the chat, of the update whose turn it is."""
+        turn = Turn.of_thread()
+        if turn is None or not turn.is_in_order or turn.bot is not self._bot:
+            return False
+        return key is not None and by_sender_in_chat(turn.update) == key
+
+    def _waiting_for(
+        self, timeout: float | timedelta | None, *, commit_on_error: bool = False
+    ) -> Sessions[Session]:
         # The whole record goes when the question is over, and not only its field.
         kind = self._sessions._kind
         # The private chats of two bots with one user have the same id.
         room = room_of(f"questions-{self._bot.bot_id}") + kind.room
-        return Sessions._in_room(room, storage=kind.storage, lifetime=timeout)
+        return Sessions._in_room(
+            room, storage=kind.storage, lifetime=timeout, commit_on_error=commit_on_error
+        )
 
     def _may_answer(self, message: Any) -> bool:
         if message.content_type is None or message.content_type in _SERVICE:
@@ -299,19 +327,12 @@ class _Questions:
         return key is not None and "step" in (self._waiting.peek(key) or {})
 
     def _answer(self, message: Any) -> Any:
+        """Handle a message that may be an answer."""
+        if self._is_of_sender(by_sender_in_chat(message)):
+            return self._answer_in_turn(message)
         pending = self.take(message)
-        if pending is None:
-            return ContinueHandling()
-        if util.is_command(message.text):
-            self._commands[id(message)] = message
-            return ContinueHandling()
-        step = self._steps.get(pending.step) if isinstance(pending.step, str) else None
-        if step is None:
-            _log.error(
-                "an answer is there for a step that is not listed, %.100r, so it went to the "
-                "handlers; list the steps of questions: use_questions(bot, sessions, steps=[...])",
-                pending.step,
-            )
+        step = self._step_for(message, pending)
+        if pending is None or step is None:
             return ContinueHandling()
         thread, asked = threading.get_ident(), set[str]()
         # A step may deliver an update itself, whose step then runs inside of it.
@@ -328,6 +349,57 @@ class _Questions:
             else:
                 # A later thread may get the same number.
                 del self._asked[thread]
+
+    def _answer_in_turn(self, message: Any) -> Any:
+        """Handle it while the sender's other updates wait: one unit ends question and step."""
+        unit = enter(())
+        pending = None
+        try:
+            try:
+                pending = self.take(message)
+                step = self._step_for(message, pending)
+                result = ContinueHandling() if step is None else self._with_sessions(step)(message)
+            except BaseException as error:
+                self._undo(unit, message, pending, error)
+                raise
+            unit.leave(None)
+        except BaseException:
+            # A KeyboardInterrupt may have come before the unit was left.
+            unit.abandon()
+            raise
+        return result
+
+    def _undo(
+        self, unit: Unit | Block, message: Any, pending: _Pending | None, error: BaseException
+    ) -> None:
+        """Leave the unit of a step that raised. Its question waits on, for the time it had left."""
+        try:
+            try:
+                if pending is not None and pending.left is not None:
+                    # The only part of the unit that is saved. The time of the step does not count.
+                    kept = self._waiting_for(pending.left, commit_on_error=True)
+                    self._write(_key_of(self._bot, message), pending, kept)
+            finally:
+                unit.leave(error)
+        except SessionError as failure:
+            # What the step raised is what the bot has to know.
+            _log.error("a step failed, and its question lost some of its time: %s", failure)
+
+    def _step_for(self, message: Any, pending: _Pending | None) -> Step | None:
+        """The step that gets a message, if the message is an answer to a question."""
+        if pending is None:
+            return None
+        if util.is_command(message.text):
+            self._commands[id(message)] = message
+            return None
+        step = self._steps.get(pending.step) if isinstance(pending.step, str) else None
+        if step is None:
+            _log.error(
+                "an answer is there for a step that is not listed, %.100r, so it went to the "
+                "handlers; list the steps of questions: use_questions(bot, sessions, steps=[...])",
+                pending.step,
+            )
+        return step
 
     def _put_back(self, message: Any, pending: _Pending, asked: set[str]) -> None:
         """Undo that a question was answered, unless another than its step has asked since."""

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from telebot import TeleBot, util
 
 from telesession.attachment import Attachment
+from telesession.bot.turns import Turn
 from telesession.forks import PerProcess
 from telesession.keys import by_sender, key_fault
 from telesession.options import checked_key_function
@@ -258,7 +259,7 @@ class SequentialWorkers:
                 self.on_exception(threading.current_thread(), error)
         return object() if key is None else key
 
-    def _queue_up(self, key: object, update: object, task: Callable[[], Any]) -> str | None:
+    def _queue_up(self, key: object, update: object, task: functools.partial[Any]) -> str | None:
         """Put a task at the end of the line of its key, or say why not."""
         crew = self._crew
         with crew.mutex:
@@ -327,9 +328,13 @@ class SequentialWorkers:
             task = crew.lines[key].take()
             crew.waiting -= 1
             crew.room.notify_all()
+        update = task.args[0] if task.args else None
+        turn = Turn(self._telebot, update, is_in_order=isinstance(key, str))
+        turn.begin()
         try:
             self._run(task)
         finally:
+            turn.end()
             # A child that the handler forked ends here: the queue that it has is its parent's.
             is_parent = crew is self._crew
             if is_parent:
@@ -395,10 +400,10 @@ class _Line:
     def __init__(self) -> None:
         # The update that the last task is about.
         self.latest: object = None
-        self.tasks: deque[Callable[[], Any]] = deque()
+        self.tasks: deque[functools.partial[Any]] = deque()
         self.taken = 0
 
-    def take(self) -> Callable[[], Any]:
+    def take(self) -> functools.partial[Any]:
         self.taken += 1
         return self.tasks.popleft()
 
