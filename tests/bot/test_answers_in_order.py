@@ -117,9 +117,11 @@ def test_its_end_and_the_session_are_one_commit(ordered_host: Host) -> None:
 
 
 @pytest.mark.parametrize("timeout", [None, 60])
-def test_a_step_that_raises_changes_nothing(timeout: float | None, ordered_host: Host) -> None:
+def test_a_step_that_raises_changes_nothing(
+    timeout: float | None, ordered_host: Host, storage: Storage
+) -> None:
     """Its session, its states and its next question are undone, and its question waits again."""
-    interview = Interview(ordered_host, timeout=timeout)
+    interview = Interview(ordered_host, storage, timeout=timeout)
     bot, called = interview.bot, []
     interview.ask()
 

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.bots import CHAT, pressed, waiting_questions
+from support.bots import CHAT, poll_update, pressed, waiting_questions
+from support.clocks import PATIENCE
 from support.counters import QUESTION, USER, Counter, Undone, step
 from support.storages import SpyStorage, is_free, is_held
 from support.threads import in_thread
 from support.updates import ANNA, BORIS, private, said
-from telesession import EncodeError, JSONCodec, MemoryStorage, Session, ask, cancel, on_commit
+from telesession import (
+    DeadlockError,
+    EncodeError,
+    JSONCodec,
+    MemoryStorage,
+    Session,
+    Storage,
+    ask,
+    cancel,
+    on_commit,
+)
 
 if TYPE_CHECKING:
     from support.bots import Host
@@ -41,8 +53,11 @@ class TestStates:
         assert (None, None if raises else "here") == (seen, bot.get_state(USER))
 
     @returns_and_raises
-    def test_data_and_deletions_are_too(self, counter: Counter, raises: bool) -> None:
-        """Data in every way, and the end of a state, are undone by a raise."""
+    def test_data_and_deletions_are_too(
+        self, ordered_host: Host, bot_api: BotAPI, storage: Storage, raises: bool
+    ) -> None:
+        """Data in every way, and the end of a state, are undone by a raise, in every storage."""
+        counter = Counter(ordered_host, storage)
         bot = counter.bot
         bot.set_state(USER, "here")
         bot.add_data(USER, old=0)
@@ -218,6 +233,25 @@ class TestStates:
             bot.get_state(USER),
             sessions.peek("other"),
         )
+
+    def test_handlers_that_set_the_states_of_each_other(self, counter: Counter) -> None:
+        """Two handlers that wait for each other are a circle: one is undone, and one is saved."""
+        bot, both = counter.bot, threading.Barrier(2, timeout=PATIENCE)
+
+        @bot.message_handler()
+        @counter.sessions.with_session
+        def handle(message: Any, session: Session) -> None:
+            me, opponent = message.from_user.id, {USER: OTHER, OTHER: USER}[message.from_user.id]
+            bot.set_state(me, f"set by {me}")
+            both.wait()
+            bot.set_state(opponent, f"set by {me}")
+
+        bot.process_new_updates([said("hi"), said("hi", BORIS)])
+        # No handler takes it, so both workers have ended when it was delivered.
+        counter.host.deliver(poll_update(1))
+
+        assert [DeadlockError] == [type(error) for error in counter.host.raised]
+        assert 1 == len({bot.get_state(USER), bot.get_state(OTHER)})
 
     def test_the_next_update_sees_it(self, counter: Counter) -> None:
         """Messages of one batch: a handler that is chosen by the state gets the second one."""
