@@ -305,9 +305,8 @@ class Unit:
 
     @staticmethod
     def innermost() -> Unit | None:
-        """The innermost unit of this thread; `None` without one, and in a forked child."""
-        unit = _unit_of_thread()
-        return None if unit is None or unit.is_inherited() else unit
+        """The innermost unit of this thread; `None` without one."""
+        return _unit_of_thread()
 
     def lock_in_order(self, wanted: Sequence[Wanted]) -> None:
         """Lock several keys in one order, the same for all handlers."""

@@ -83,8 +83,11 @@ class TestStates:
         bot, seen = counter.bot, []
 
         def look() -> None:
-            with bot.retrieve_data(USER) as data:
-                seen.append((bot.get_state(USER), dict(data)))
+            state = bot.get_state(USER)
+            data = counter.states.get_data(USER, USER, bot_id=bot.bot_id)
+            with bot.retrieve_data(USER) as retrieved:
+                assert data == retrieved
+            seen.append((state, data))
 
         def act(message: Any) -> None:
             for change in (
