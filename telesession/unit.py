@@ -121,11 +121,13 @@ class Use(NamedTuple):
         create: Whether a session without a record is made; if not, it is a `KeyError`.
         renew: Whether the use renews the lifetime of a session without changes.
         independent: Whether the block is a unit of its own.
+        unit: The unit of this thread that the block joins; the innermost one by default.
     """
 
     create: bool = True
     renew: bool = True
     independent: bool = False
+    unit: Unit | None = None
 
 
 USUAL = Use()
@@ -219,7 +221,7 @@ def enter(wanted: Sequence[Wanted], update: object = None, use: Use = USUAL) -> 
     if unit is not None and not unit.is_of_this_thread():
         unit = None
     if unit is not None and not use.independent and not unit.is_inherited():
-        return Block(unit, wanted, update, use)
+        return Block(use.unit or unit, wanted, update, use)
     unit = _units[thread] = Unit.of(thread, unit)
     try:
         if len(wanted) > 1:
@@ -292,6 +294,19 @@ class Unit:
                 return entry.session
             unit = unit._outer
         return None
+
+    @staticmethod
+    def holding(storage: Storage, key: str) -> Unit | None:
+        """The unit of this thread that has a key locked; `None` without one."""
+        unit = _unit_of_thread()
+        while unit is not None and ((storage, key) not in unit.entries or unit.is_inherited()):
+            unit = unit._outer
+        return unit
+
+    @staticmethod
+    def innermost() -> Unit | None:
+        """The innermost unit of this thread; `None` without one."""
+        return _unit_of_thread()
 
     def lock_in_order(self, wanted: Sequence[Wanted]) -> None:
         """Lock several keys in one order, the same for all handlers."""
@@ -754,6 +769,37 @@ def locked(*wanted: Wanted, use: Use = USUAL) -> Iterator[list[Entry]]:
         block.leave(error)
         raise
     block.leave(None)
+
+
+@contextmanager
+def noted(wanted: Wanted, use: Use) -> Iterator[Any]:
+    """
+    A block of one session whose changes are encoded when the block is left.
+
+    Inside a unit they are noted then, and the session object is dropped. So the next block of the
+    session makes a new one from the noted record, and is undone by itself if it raises. No other
+    block may have the session open.
+
+    Raises:
+        EncodeError: A field would not come back. The block is undone.
+    """
+    block = enter((wanted,), None, use)
+    try:
+        try:
+            yield block.sessions[0]
+            if isinstance(block, Block):
+                kind, key = wanted
+                entry = block.unit.entries[kind.storage, key]
+                if entry.session is not None:
+                    block.unit.set_down(entry, entry.session)
+        except BaseException as error:
+            block.leave(error)
+            raise
+        block.leave(None)
+    except BaseException:
+        # A KeyboardInterrupt may have come before the block was left.
+        block.abandon()
+        raise
 
 
 class Opening(Generic[T]):

@@ -101,7 +101,7 @@ class SequentialWorkers:
             The reason if it was refused.
         """
         key = self._key_of(update)
-        turn = Turn(update, choose, is_in_order=key is not None)
+        turn = Turn(self._telebot, update, choose, is_in_order=key is not None and not place)
         return self._lines.add(key if key is None or not place else (place, key), turn)
 
     def put(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> bool:

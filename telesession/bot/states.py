@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from telebot.storage import StateStorageBase
 
-from telesession.keys import room_of
+from telesession.bot.turns import Turn, use_in_turn
+from telesession.keys import by_sender, message_of, room_of
 from telesession.options import checked_room
 from telesession.session import Session, as_dict
 from telesession.sessions import Sessions
-from telesession.unit import INDEPENDENT, Unit
+from telesession.unit import Unit, Use, noted
 
 if TYPE_CHECKING:
     from telesession.storage.base import Storage
@@ -30,6 +31,10 @@ class SessionStateStorage(StateStorageBase):
     with the fields `state` and `data`. Methods do what those of telebot's `StateMemoryStorage` do,
     but for these: whatever changes something waits for whoever has the record, nobody sees half a
     change, and what a caller gets is a copy. Reading waits for nobody.
+
+    Changes are written at once. With `use_sequential_workers`, those of the sender in the chat of
+    the update are saved with the sessions of the handler: its next update waits until then, and
+    if the handler raises they are undone. Calls in the same handler see them before.
 
     Keep one instance for as long as the bot runs. Any thread may use it; bots may share it, too,
     for a record says whose it is.
@@ -118,7 +123,7 @@ class SessionStateStorage(StateStorageBase):
         retrieved = self._retrieved(key)
         if retrieved is None:
             kind = self._sessions._kind
-            return kind.delete(kind.place_of(key), INDEPENDENT)
+            return kind.delete(kind.place_of(key), self._use_of(key))
         # Not forget(), which would delete a state that the block goes on to set, too.
         existed = "state" in retrieved
         retrieved.clear()
@@ -255,18 +260,29 @@ class SessionStateStorage(StateStorageBase):
         if retrieved is not None:
             return as_dict(retrieved)
         kind = self._sessions._kind
-        return kind.peek(kind.place_of(key)) or {}
+        place = kind.place_of(key)
+        unit = Unit.holding(kind.storage, place)
+        if unit is None:
+            return kind.peek(place) or {}
+        # The unit may have noted changes, which no other thread sees.
+        with noted((kind, place), Use(renew=False, unit=unit)) as session:
+            return as_dict(session)
 
     @contextmanager
     def _open(self, key: str) -> Iterator[Session]:
-        """The record that this thread has retrieved, or else one that is written at once."""
+        """The record that this thread has retrieved, or else one that is saved after the block."""
         retrieved = self._retrieved(key)
         if retrieved is not None:
             yield retrieved
             return
-        # Not with the handler's sessions, because its user may answer before it ends.
-        with self._sessions.open(key, independent=True) as session:
+        kind = self._sessions._kind
+        with noted((kind, kind.place_of(key)), self._use_of(key)) as session:
             yield session
+
+    def _use_of(self, key: str) -> Use:
+        """With the handler's sessions if the record is of the sender whose turn it is."""
+        kind = self._sessions._kind
+        return use_in_turn(kind.storage, kind.place_of(key), is_of_sender=_is_of_sender(key))
 
     def _retrieved(self, key: str) -> Session | None:
         """The record that this thread has retrieved and not yet given back."""
@@ -290,6 +306,26 @@ def place_key(
     """
     parts = (bot_id or "", business_connection_id or "", message_thread_id or "", chat_id, user_id)
     return ":".join(str(part).replace("%", "%25").replace(":", "%3A") for part in parts)
+
+
+def _is_of_sender(key: str) -> bool:
+    """
+    Whether a record is of the sender, in the chat and the topic, of the update whose turn it is.
+
+    Not in a chat that a guest bot was summoned to, which may share its id with another one. Not
+    of a made-up user, whose id several senders share. Not of another bot, which has other workers.
+    """
+    turn = Turn.of_thread()
+    if turn is None or not turn.is_in_order:
+        return False
+    sender, message = by_sender(turn.update), message_of(turn.update)
+    chat = getattr(message, "chat", None)
+    if sender is None or chat is None or getattr(message, "guest_query_id", None):
+        return False
+    connection = getattr(message, "business_connection_id", None)
+    topics = {None, getattr(message, "message_thread_id", None)}
+    bot_id = turn.bot.bot_id
+    return key in {place_key(chat.id, sender, connection, topic, bot_id) for topic in topics}
 
 
 def _join(session: Session, data: dict[Any, Any]) -> None:

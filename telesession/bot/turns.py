@@ -5,7 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
+
+from telesession.unit import INDEPENDENT, Unit, Use
+
+if TYPE_CHECKING:
+    from telesession.storage.base import Storage
 
 #: Gets the update as handlers get it, and an exception that was raised for it.
 Fail = Callable[[Any, Exception], object]
@@ -13,7 +18,7 @@ Task = Callable[[], object]
 
 _log = logging.getLogger("telesession")
 
-# identifier of a thread -> the turn that it has
+# identifier of a thread or greenlet -> the turn that it has
 _turns: dict[int, Turn] = {}
 
 
@@ -24,38 +29,64 @@ class Turn:
     telebot chooses when the turn has come and not when the update arrives. So next steps, reply
     handlers and function middlewares see the effects of the user's update before.
 
-    It lives from the arrival of the update to the end of its last task.
+    States and questions of the sender may be written with the handler's sessions, if the sender's
+    next update waits until the turn is over. Without a turn, as on telebot's own pool, they are
+    written at once, because the user may answer before the handler ends.
+
+    It lives from the arrival of the update to the end of its last task. `begin` and `end` are
+    called in the thread of the worker.
 
     Args:
+        bot: The bot that got the update.
         update: The update as handlers get it, such as a `Message`; `None` if there is none.
         choose: Lets telebot choose the tasks, which it puts into the worker pool.
         is_in_order: Whether the other updates of its key wait for it.
     """
 
-    __slots__ = ("_choose", "_tasks", "is_failing", "is_in_order", "update")
+    __slots__ = (
+        "_choose",
+        "_outer",
+        "_owner",
+        "_tasks",
+        "bot",
+        "is_failing",
+        "is_in_order",
+        "update",
+    )
 
-    def __init__(self, update: Any, choose: Task, *, is_in_order: bool) -> None:
+    def __init__(
+        self, bot: Any, update: Any, choose: Task | None = None, *, is_in_order: bool
+    ) -> None:
+        self.bot = bot
         self.update = update
         self.is_in_order = is_in_order
+        self._outer: Turn | None = None
+        self._owner: threading.Thread | None = None
         #: Whether an exception is just being told.
         self.is_failing = False
         self._choose = choose
         # The tasks while telebot chooses, and `None` before and after.
         self._tasks: list[Task] | None = None
 
-    @classmethod
-    def of_thread(cls) -> Turn | None:
-        """The turn that this thread has, if it is a worker that handles an update."""
-        return _turns.get(threading.get_ident())
+    @staticmethod
+    def of_thread() -> Turn | None:
+        """The turn of this thread or greenlet; the innermost one if there are several."""
+        turn = _turns.get(threading.get_ident())
+        # A forked child has the turns of its parent's threads, and may use their identifiers anew.
+        return turn if turn is not None and turn._owner is threading.current_thread() else None
 
-    def begin(self) -> Self:
-        """Let this thread have the turn."""
+    def begin(self) -> None:
+        """Be the turn of this thread."""
+        self._outer = Turn.of_thread()
+        self._owner = threading.current_thread()
         _turns[threading.get_ident()] = self
-        return self
 
     def end(self) -> None:
-        """End the turn of this thread."""
-        del _turns[threading.get_ident()]
+        """Be the turn of this thread no more, and bring back the one around this one."""
+        if self._outer is None:
+            _turns.pop(threading.get_ident(), None)
+        else:
+            _turns[threading.get_ident()] = self._outer
 
     @property
     def is_choosing(self) -> bool:
@@ -93,7 +124,8 @@ class Turn:
         """The tasks that telebot chose; also those before a failure."""
         tasks = self._tasks = []
         try:
-            self._attempt(self._choose, fail)
+            if self._choose is not None:
+                self._attempt(self._choose, fail)
         finally:
             self._tasks = None
         return tasks
@@ -106,3 +138,19 @@ class Turn:
                 self.tell(fail, error)
         except BaseException as error:  # noqa: BLE001 -- telebot's own pool would lose the worker
             _log.warning("a handler raised %s; its worker goes on", type(error).__name__)
+
+
+def use_in_turn(storage: Storage, place: str, *, is_of_sender: bool) -> Use:
+    """
+    How a state or a question is opened: in a unit of this thread, or else written at once.
+
+    Args:
+        storage: The storage of the record.
+        place: Its key there.
+        is_of_sender: Whether only updates that wait for the turn of this thread can need it.
+    """
+    # A lock that the thread has already cannot be taken by another unit.
+    unit = Unit.holding(storage, place)
+    if unit is None and is_of_sender:
+        unit = Unit.innermost()
+    return INDEPENDENT if unit is None else Use(unit=unit)

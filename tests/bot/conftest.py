@@ -21,6 +21,7 @@ from telesession import (
     Storage,
     use_sequential_workers,
 )
+from telesession.bot.workers import stop_workers
 
 
 @pytest.fixture
@@ -98,3 +99,13 @@ def pickle_path(tmp_path: Path) -> Path:
     """Where a file of telebot's will be."""
     (tmp_path / ".state-save").mkdir()
     return tmp_path / ".state-save" / "states.pkl"
+
+
+@pytest.fixture
+def ordered_host() -> Iterator[Host]:
+    """A bot whose workers keep the order."""
+    host = Host(threaded=True)
+    stop_workers(host.bot.worker_pool)
+    pool = use_sequential_workers(host.bot)
+    yield host
+    pool.close()

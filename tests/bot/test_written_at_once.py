@@ -1,4 +1,4 @@
-"""States and questions of a handler: written at once, under locks of their own."""
+"""States and questions of a handler on telebot's own pool: written at once, under own locks."""
 
 from __future__ import annotations
 
@@ -7,71 +7,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.bots import Host, waiting_questions
+from support.counters import QUESTION, USER, Counter, Undone, step
 from support.storages import is_free
-from support.threads import in_thread
-from support.updates import ANNA, said
-from telesession import (
-    MemoryStorage,
-    Session,
-    Sessions,
-    SessionStateStorage,
-    ask,
-    cancel,
-    use_questions,
-)
+from support.updates import said
+from telesession import MemoryStorage, Session, Sessions, ask, cancel, use_questions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from telesession.testing import BotAPI
-
-USER = ANNA["id"]
-QUESTION = f"sender_in_chat:{USER}:{USER}"
-
-
-class Undone(Exception):
-    """Raised by handlers in the end."""
-
-
-def step(message: Any) -> None:
-    """Gets an answer."""
-
-
-class Counter:
-    """
-    A bot that counts in a session, does something else, looks around, and returns or raises.
-
-    Attributes:
-        sessions: Its sessions, in the storage of its states and questions.
-        states: Its states.
-        seen: The result of `look`, which another thread calls inside the handler.
-    """
-
-    def __init__(self, host: Host) -> None:
-        self.storage = MemoryStorage()
-        self.sessions = Sessions(storage=self.storage, initial={"counter": 0})
-        self.states = SessionStateStorage(self.storage)
-        self.host = host
-        use_questions(host.bot, self.sessions, steps=[step])
-
-    def handle(self, act: Callable[[Any], object], look: Callable[[], Any], raises: bool) -> Any:
-        """The result of `look` in another thread, while the handler has its session."""
-        seen: list[Any] = []
-
-        @self.sessions.with_session
-        def handler(message: Any, session: Session) -> None:
-            session.counter += 1
-            act(message)
-            seen.append(in_thread(look))
-            if raises:
-                raise Undone
-
-        self.host.bot.register_message_handler(handler)
-        self.host.deliver(said("hi"))
-        assert [Undone] * raises == list(map(type, self.host.raised))
-        counted = self.sessions.peek(USER)
-        assert raises == (counted is None)
-        return seen[0]
 
 
 @pytest.fixture
