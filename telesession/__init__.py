@@ -26,6 +26,7 @@ from telesession.storage.sqlite import SQLiteStorage
 from telesession.unit import forget, on_commit, save
 
 if typing.TYPE_CHECKING:
+    from telesession.bot.arrivals import receive
     from telesession.bot.filters import session_filter
     from telesession.bot.importers import import_telebot_pickle, import_telebot_redis
     from telesession.bot.questions import ask, cancel, use_questions
@@ -64,6 +65,7 @@ __all__ = [
     "import_telebot_pickle",
     "import_telebot_redis",
     "on_commit",
+    "receive",
     "save",
     "session_filter",
     "session_key",
@@ -83,6 +85,7 @@ _IMPORTED_WHEN_USED = types.MappingProxyType(
         "cancel": "telesession.bot.questions",
         "import_telebot_pickle": "telesession.bot.importers",
         "import_telebot_redis": "telesession.bot.importers",
+        "receive": "telesession.bot.arrivals",
         "session_filter": "telesession.bot.filters",
         "use_questions": "telesession.bot.questions",
         "use_sequential_workers": "telesession.bot.workers",

@@ -259,12 +259,8 @@ class Attachment:
         callback = handler["callback"]
         if not any(_takes(callback, sessions._name) for sessions in self._attached):
             return handler
-
-        def call(message: Any, /, *args: Any, **kwargs: Any) -> Any:
-            # Decorated in the worker: what cannot have a session must not stop the poller.
-            return self.decorate(callback)(message, *args, **kwargs)
-
-        return type(handler)(call, *handler["args"], **handler["kwargs"])
+        step = LateStep(self.decorate, callback)
+        return type(handler)(step, *handler["args"], **handler["kwargs"])
 
     def follow(self, messages: Iterable[Any]) -> None:
         """
@@ -305,6 +301,32 @@ class Attachment:
                 else:
                     setattr(owner, name, before)
         delattr(self._bot, _ATTACHMENT)
+
+
+class LateStep:
+    """
+    A next step or a reply handler that gets its sessions when it is called.
+
+    It is decorated in the worker: a function that cannot have a session must not stop the poller.
+
+    Args:
+        decorate: Gives a function its sessions.
+        callback: The function that was registered.
+    """
+
+    def __init__(
+        self, decorate: Callable[[Callable[..., Any]], Callable[..., Any]], callback: Any
+    ) -> None:
+        self._decorate = decorate
+        self._callback = callback
+
+    def decorated(self) -> Callable[..., Any]:
+        """The function with its sessions."""
+        return self._decorate(self._callback)
+
+    def __call__(self, message: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Call the function with its sessions."""
+        return self.decorated()(message, *args, **kwargs)
 
 
 def _follow(sessions: Attachable, keys: tuple[str, str]) -> None:

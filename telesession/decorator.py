@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from telesession.endings import ending_for
 from telesession.handlers import CallForm
-from telesession.unit import enter
+from telesession.unit import Unit, enter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +70,7 @@ def is_decorated(function: Any) -> bool:
     return hasattr(function, "__telesession__")
 
 
-def _wrapper(
+def _wrapper(  # noqa: C901 -- each update passes here
     function: Callable[..., Any], kinds: list[Kind], forms: list[CallForm]
 ) -> Callable[..., Any]:
     """A function that calls a handler with the sessions of several kinds in one block."""
@@ -81,11 +82,14 @@ def _wrapper(
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         given = len(args)
         update = args[update_position] if given > update_position else form.update_of(kwargs)
+        ending = ending_for(wrapper)
         if is_single:
             block = enter(((kind, kind.key_of(update)),), update)
         else:
             block = enter([(each, each.key_of(update)) for each in kinds], update)
         try:
+            if ending is not None and isinstance(block, Unit):
+                block.ending = ending
             try:
                 if is_usual and given == 1 and not kwargs:
                     # As below, in half the time.
@@ -98,6 +102,8 @@ def _wrapper(
             except BaseException as error:
                 block.leave(error)
                 raise
+            if ending is not None:
+                ending.returned(result)
             block.leave(None)
         except BaseException:
             # A KeyboardInterrupt may have come before the block was left.

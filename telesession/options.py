@@ -30,7 +30,9 @@ MakesInstance = Callable[[], Instance] | Callable[[Any], Instance]
 
 OnError = Callable[[Any, Exception], object]
 # The options of `use_sequential_workers` that `attach` takes, too, with their defaults.
-WORKERS: Mapping[str, Any] = MappingProxyType({"total_limit": None, "on_error": None, "drain": 8})
+WORKERS: Mapping[str, Any] = MappingProxyType(
+    {"total_limit": None, "on_error": None, "drain": 8, "inbox": None}
+)
 
 
 class Options(TypedDict, total=False):

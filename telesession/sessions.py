@@ -357,6 +357,7 @@ class Sessions(Generic[S]):
         total_limit: int | None = None,
         on_error: OnError | None = None,
         drain: float | timedelta | None = 8,
+        inbox: Storage | None = None,
     ) -> None:
         """
         Give all handlers of a bot that have the session parameter their session, undecorated.
@@ -377,9 +378,10 @@ class Sessions(Generic[S]):
                 `get_storage_key=by_chat`; what is kept for single members, topics, questions and
                 telebot's states stays under the old id.
             sequential: Whether a bot with threads gets workers.
-            total_limit: See `use_sequential_workers`; so are the next two.
+            total_limit: See `use_sequential_workers`; so are the next three.
             on_error: Gets the exceptions of handlers.
             drain: Seconds or a `timedelta` for the waiting updates when the bot stops.
+            inbox: The storage in which updates are stored until they were handled.
 
         Raises:
             TypeError: It is no `TeleBot`, one of its handlers cannot have a session, or an option
@@ -393,8 +395,8 @@ class Sessions(Generic[S]):
                 "attach(follow_migrations=True) moves the sessions of chats: these need "
                 "get_storage_key=by_chat"
             )
-        given = {"total_limit": total_limit, "on_error": on_error, "drain": drain}
-        options = {name: value for name, value in given.items() if value != WORKERS[name]}
+        given = {"total_limit": total_limit, "on_error": on_error, "drain": drain, "inbox": inbox}
+        options = {name: value for name, value in given.items() if value is not WORKERS[name]}
         if options and not sequential:
             raise ValueError(
                 f"attach(sequential=False) gives the bot no workers, so it has no use for "

@@ -48,6 +48,7 @@ from telesession.session import (
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from telesession.endings import Ending
     from telesession.storage.base import Hold, Note, Storage
 
 P = ParamSpec("P")
@@ -248,6 +249,7 @@ class Unit:
         sessions: The sessions of the outermost block, as handlers get them.
         entries: All sessions by storage and key, in the order in which they were locked.
         calls: The calls of `on_commit`.
+        ending: Writes that belong to the commit; `None` without any.
         blocks: The blocks inside that were not left yet, the innermost one last.
         is_large: Whether it was logged that there are many sessions.
     """
@@ -258,6 +260,7 @@ class Unit:
         "_thread",
         "blocks",
         "calls",
+        "ending",
         "entries",
         "is_large",
         "sessions",
@@ -266,6 +269,7 @@ class Unit:
     sessions: list[Any]
     entries: dict[tuple[Storage, str], Entry]
     calls: Sequence[Callable[[], object]]
+    ending: Ending | None
     blocks: tuple[Block, ...]
     is_large: bool
     _thread: int
@@ -279,6 +283,7 @@ class Unit:
         unit.sessions, unit.entries = [], {}
         unit.calls = unit.blocks = ()
         unit.is_large = False
+        unit.ending = None
         unit._thread = thread
         unit._owner = threading.current_thread()
         unit._outer = outer
@@ -394,8 +399,8 @@ class Unit:
         calls: Sequence[Callable[[], object]] = ()
         try:
             if error is not None:
-                _commit(_kept(self.entries.values(), error))
-            elif _commit(self.entries.values()):
+                _commit(_kept(self.entries.values(), error), self.ending)
+            elif _commit(self.entries.values(), self.ending):
                 calls = self.calls
         finally:
             self.abandon()
@@ -553,7 +558,9 @@ def _kept(entries: Iterable[Entry], error: BaseException | None) -> list[Entry]:
     return [entry for entry in entries if entry.kind.commit_on_error]
 
 
-def _commit(entries: Collection[Entry]) -> bool:  # noqa: C901 -- each update passes here
+def _commit(  # noqa: C901 -- each update passes here
+    entries: Collection[Entry], ending: Ending | None
+) -> bool:
     """
     Encode all sessions first, so that an `EncodeError` leaves all records; then write them.
 
@@ -583,24 +590,38 @@ def _commit(entries: Collection[Entry]) -> bool:  # noqa: C901 -- each update pa
     if not is_noted:
         return True
     if storage is None:
-        _commit_each(entries)
+        _commit_each(entries, ending)
         return True
     try:
-        storage.commit(holds)
+        if ending is None:
+            storage.commit(holds)
+        else:
+            _commit_with(ending, storage, holds)
     except (LockLostError, StorageError) as error:
         _rename(error, entries)
         raise
     return True
 
 
-def _commit_each(entries: Iterable[Entry]) -> None:
+def _commit_with(ending: Ending | None, storage: Storage, holds: Sequence[Hold]) -> None:
+    """Write the sessions of one storage, and what belongs to the commit if it lies there, too."""
+    if ending is None or ending.storage is not storage:
+        storage.commit(holds)
+    else:
+        storage.commit(holds, ending.changes())
+        ending.done()
+
+
+def _commit_each(entries: Iterable[Entry], ending: Ending | None) -> None:
     """Write the sessions of one storage after the other."""
     groups: dict[Storage, list[Entry]] = {}
     for entry in entries:
         groups.setdefault(entry.hold.storage, []).append(entry)
     written: list[Entry] = []
-    # Memory fails least, so it is written last.
-    for storage in sorted(groups, key=_is_memory):
+    # Memory fails least, so it is written last. Before it comes the storage with the end of the
+    # update: if another one fails, the update has not ended.
+    last = None if ending is None else ending.storage
+    for storage in sorted(groups, key=lambda each: (not each.persistent, each is last)):
         holds, noted = [], []
         for entry in groups[storage]:
             holds.append(entry.hold)
@@ -609,7 +630,7 @@ def _commit_each(entries: Iterable[Entry]) -> None:
         if not noted:
             continue
         try:
-            storage.commit(holds)
+            _commit_with(ending, storage, holds)
         except (LockLostError, StorageError) as error:
             _rename(error, groups[storage])
             error.written = (*(entry.key for entry in written), *error.written)
@@ -622,11 +643,7 @@ def _rename(error: LockLostError | StorageError, entries: Iterable[Entry]) -> No
     by_place = {entry.hold.key: entry for entry in entries}
     if error.key in by_place:
         by_place[error.key].kind.rename(error)
-    error.written = tuple(by_place[place].key for place in error.written)
-
-
-def _is_memory(storage: Storage) -> bool:
-    return not storage.persistent
+    error.written = tuple(by_place[place].key for place in error.written if place in by_place)
 
 
 def _call(calls: Sequence[Callable[[], object]]) -> None:

@@ -33,7 +33,7 @@ PROMISED = {
     "SQLiteStorage", "Session", "SessionClosedError", "SessionError", "Sessions", "Storage",
     "StorageError", "as_dict",
     "by_chat", "by_sender", "by_sender_in_chat", "by_topic", "forget", "on_commit", "save",
-    "session_key", "ttl", "ttl_left", "with_session",
+    "receive", "session_key", "ttl", "ttl_left", "with_session",
     "SessionStateStorage", "ask", "cancel", "import_telebot_pickle", "import_telebot_redis",
     "session_filter", "use_questions", "use_sequential_workers",
 }  # fmt: skip
@@ -47,14 +47,17 @@ LAYERS = [
     {"typed"},
     {"record"},
     {"storage", "storage.base", "storage.memory", "storage.redis", "storage.sqlite"},
-    {"handlers", "unit", "moves"},
+    {"endings", "handlers"},
+    {"unit", "moves"},
     {"initial", "attachment", "declared", "options"},
     {"kind"},
     {"decorator"},
     {"sessions"},
     {"bot.turns"},
-    {"bot", "bot.answers", "bot.lines"},
-    {"bot.filters", "bot.plain_pickle", "bot.pool", "bot.questions", "bot.states"},
+    {"bot", "bot.answers", "bot.inbox", "bot.lines"},
+    {"bot.filters", "bot.owners", "bot.plain_pickle", "bot.questions", "bot.states"},
+    {"bot.intake", "bot.stored_turns"},
+    {"bot.pool"},
     {"bot.arrivals", "bot.importers"},
     {"bot.workers"},
     {"__init__"},
@@ -69,6 +72,7 @@ MUTABLE = {
     "storage.sqlite_database": {"_processes": "PerProcess", "_databases": "WeakValueDictionary"},
     "locks": {"_waits": "PerProcess"},
     "moves": {"_moves": "WeakKeyDictionary", "_mutex": "lock"},
+    "endings": {"_expected": "dict"},
     "unit": {"_units": "dict"},
     "bot.turns": {"_turns": "dict"},
 }
@@ -86,6 +90,8 @@ THIRD_PARTY = {
     "storage.redis_connections": {"redis"},
     "storage.redis_server": {"redis"},
     "bot.answers": {"telebot"},
+    "bot.arrivals": {"telebot"},
+    "bot.stored_turns": {"telebot"},
     "bot.filters": {"telebot"},
     "bot.plain_pickle": {"telebot"},
     "bot.questions": {"telebot"},
@@ -94,7 +100,8 @@ THIRD_PARTY = {
 }
 LOADED_WHEN_USED = {
     "RedisStorage", "SessionStateStorage", "ask", "cancel", "import_telebot_pickle",
-    "import_telebot_redis", "session_filter", "use_questions", "use_sequential_workers",
+    "import_telebot_redis", "receive", "session_filter", "use_questions",
+    "use_sequential_workers",
 }  # fmt: skip
 ONLY_FOR_TYPES = {"_typeshed"}
 

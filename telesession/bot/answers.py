@@ -16,6 +16,7 @@ from telebot.handler_backends import ContinueHandling
 
 from telesession.attachment import Attachment, decorated
 from telesession.bot.turns import Turn, use_in_turn
+from telesession.endings import ending_for
 from telesession.errors import SessionError
 from telesession.handlers import is_async
 from telesession.keys import by_sender_in_chat, room_of
@@ -243,16 +244,24 @@ class Questions:
 
     def _answer_in_turn(self, message: Any, key: str) -> Any:
         """Handle it while the sender's other updates wait: one unit ends question and step."""
+        ending = ending_for(Questions._answer)
         unit = enter(())
         pending = None
         try:
+            if ending is not None and isinstance(unit, Unit):
+                unit.ending = ending
             try:
                 pending = self.take(message)
                 step = self._step_for(message, pending)
                 result = ContinueHandling() if step is None else self._with_sessions(step)(message)
             except BaseException as error:
+                if isinstance(unit, Unit):
+                    # The update ends later, after the bot was told.
+                    unit.ending = None
                 self._undo(unit, key, pending, error)
                 raise
+            if ending is not None:
+                ending.returned(result)
             unit.leave(None)
         except BaseException:
             # A KeyboardInterrupt may have come before the unit was left.

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import functools
+import inspect
+import json
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from telebot import TeleBot, apihelper, types
 
 from telesession.attachment import Attachment
 from telesession.bot.filters import SessionFilter
+from telesession.bot.intake import number_of, raw_of
 from telesession.bot.pool import SequentialWorkers
 from telesession.bot.turns import Turn
 from telesession.decorator import is_decorated
 from telesession.forks import PerProcess
+
+if TYPE_CHECKING:
+    from telesession.bot.inbox import Stored
+    from telesession.bot.intake import Intake
 
 _log = logging.getLogger("telesession")
 
@@ -35,6 +44,9 @@ _URGENT = MappingProxyType(
 # telebot's methods that take updates of one kind, and all kinds.
 _METHOD, _ALL = "process_new_", "process_new_updates"
 _ARRIVALS = "_telesession_arrivals"
+_parse: Any = types.Update.de_json
+# The attribute of an update that has it as Telegram sent it.
+_RAW = "_telesession_raw"
 
 
 class Arrivals:
@@ -55,23 +67,32 @@ class Arrivals:
     def __init__(self, bot: Any) -> None:
         self._bot = bot
         self._process = bot.process_new_updates
+        self._has_logged = False
         # Made in each process when it is used, because threads wait for it: see `Lines`.
         self._batches: PerProcess[Any] = PerProcess()
 
-    @classmethod
-    def of(cls, bot: Any) -> None:
-        """Put the methods on a bot, unless it has them."""
+    @staticmethod
+    def of(bot: Any) -> Arrivals | None:
+        """The arrivals of a bot that got them."""
         # Marked on the bot: another process_new_updates may hide this one by now.
-        if not hasattr(bot, _ARRIVALS):
-            setattr(bot, _ARRIVALS, cls(bot)._install())
+        found: Arrivals | None = vars(bot).get(_ARRIVALS)
+        return found
 
-    def _install(self) -> Arrivals:
+    @classmethod
+    def install(cls, bot: Any) -> None:
+        """Put the methods on a bot, unless it has them."""
+        if cls.of(bot) is None:
+            setattr(bot, _ARRIVALS, cls(bot)._replaced())
+
+    def _replaced(self) -> Arrivals:
         bot = self._bot
         for name in dir(bot):
             if name.startswith(_METHOD) and name != _ALL:
                 method = getattr(bot, name)
                 _replace(bot, name, partial(self._take_contents, method))
         _replace(bot, _ALL, self._take_batch)
+        self._get_updates = bot.get_updates
+        _replace(bot, "get_updates", self._poll)
         return self
 
     def _take_batch(self, updates: Sequence[Any]) -> None:
@@ -80,7 +101,83 @@ class Arrivals:
             # Sessions that follow a group have to know of all the batch before its first handler.
             if (attachment := Attachment.of(self._bot)) is not None:
                 attachment.follow(update.message for update in updates)
-            self._hand_over(updates)
+            self._hand_over(updates, self._store(updates))
+
+    def receive(self, update: types.Update, raw: str) -> None:
+        """Store an update of a webhook, and put it into the pool; see `receive`."""
+        intake = self._intake
+        if intake is None:
+            self._bot.process_new_updates([update])
+            return
+        intake.open(self._feed, polls=False)
+        stored = intake.add(update.update_id, raw)
+        if stored is not None:
+            if (attachment := Attachment.of(self._bot)) is not None:
+                attachment.follow([update.message])
+            self._take(update, stored)
+
+    @property
+    def _intake(self) -> Intake | None:
+        pool = self._bot.worker_pool
+        return pool.intake if isinstance(pool, SequentialWorkers) and self._bot.threaded else None
+
+    def _poll(self, *args: Any, **kwargs: Any) -> list[types.Update]:
+        """
+        Get updates, and keep them as Telegram sent them.
+
+        They are stored later, in `process_new_updates`: telebot (4.37.1) gets the latest update
+        once more and forgets it, if it is told to skip the pending ones.
+        """
+        intake = self._intake
+        if intake is None:
+            found: list[types.Update] = self._get_updates(*args, **kwargs)
+            return found
+        intake.open(self._feed, polls=True)
+        call = inspect.signature(self._get_updates).bind(*args, **kwargs)
+        call.apply_defaults()
+        get_updates: Any = apihelper.get_updates
+        sent = get_updates(self._bot.token, **call.arguments)
+        intake.confirm(call.arguments["offset"])
+        return [_with_raw(each) for each in sent]
+
+    def _store(self, updates: Sequence[Any]) -> Mapping[int, Stored] | None:
+        """Store the updates of a batch that are as Telegram sent them; `None` without an inbox."""
+        intake = self._intake
+        if intake is None:
+            return None
+        raws = {update.update_id: vars(update).get(_RAW) for update in updates}
+        if None in raws.values() and not self._has_logged:
+            self._has_logged = True
+            _log.warning(
+                "an update that was made by hand is handled without the inbox; give the body of a "
+                "webhook to telesession.receive(bot, body)"
+            )
+        batch = {number: raw_of(raw) for number, raw in raws.items() if raw is not None}
+        return intake.store_batch(batch) if batch else {}
+
+    def _feed(self, leftovers: Sequence[Stored]) -> None:
+        """Put updates into the pool that another process has left."""
+        for stored in leftovers:
+            try:
+                update = _parse(stored.raw)
+            except Exception as error:  # noqa: BLE001 -- whatever telebot raises
+                self._set_aside(stored, error)
+                continue
+            # telebot polls from the highest number that it has seen, and this one may be of
+            # another week: then Telegram's numbers begin anew.
+            update.update_id = _Past(stored.number)
+            if (attachment := Attachment.of(self._bot)) is not None:
+                attachment.follow([update.message])
+            self._take(update, stored)
+
+    def _set_aside(self, stored: Stored, error: Exception) -> None:
+        """Put an update aside that telebot cannot read."""
+        intake = self._intake
+        if intake is not None and stored.payload is not None:
+            intake.inbox.write(intake.inbox.setting_aside(stored.key, stored.payload))
+        _log.error(
+            "set update %d aside: telebot cannot read it, %s", stored.number, type(error).__name__
+        )
 
     def _order(self, updates: Sequence[Any]) -> AbstractContextManager[object]:
         """
@@ -98,14 +195,20 @@ class Arrivals:
         with batches:
             return nullcontext()
 
-    def _hand_over(self, updates: Sequence[Any]) -> None:
+    def _hand_over(self, updates: Sequence[Any], stored: Mapping[int, Stored] | None) -> None:
         bot = self._bot
         # As telebot does it: a poll meanwhile must not ask for this batch once more.
         before = bot.last_update_id
         bot.last_update_id = max([before, *(update.update_id for update in updates)])
         for number, update in enumerate(updates):
+            found = None
+            if stored is not None and _RAW in vars(update):
+                found = stored.get(update.update_id)
+                if found is None:
+                    # It came before.
+                    continue
             try:
-                is_taken = self._take(update)
+                is_taken = self._take(update, found)
             except BaseException:
                 bot.last_update_id = update.update_id - 1
                 raise
@@ -119,10 +222,14 @@ class Arrivals:
                 )
                 return
 
-    def _take(self, update: Any) -> bool:
+    def _take(self, update: Any, stored: Stored | None) -> bool:
         """Put an update into the pool, and say whether the pool takes updates."""
         kind, content = _content_of(update)
-        return self._put(kind, content, partial(self._process, [update]))
+        is_taken = self._put(kind, content, partial(self._process, [update]), stored)
+        intake = self._intake
+        if is_taken and stored is not None and intake is not None:
+            intake.handed_over(stored)
+        return is_taken
 
     def _take_contents(self, method: Callable[[list[Any]], object], contents: Sequence[Any]) -> Any:
         """Take updates of one kind that come without an `Update`, or let telebot choose for one."""
@@ -132,17 +239,19 @@ class Arrivals:
         if (attachment := Attachment.of(self._bot)) is not None:
             attachment.follow(contents)
         for content in contents:
-            self._put("", content, partial(method, [content]))
+            self._put("", content, partial(method, [content]), None)
         return None
 
-    def _put(self, kind: str, content: Any, choose: Callable[[], object]) -> bool:
+    def _put(
+        self, kind: str, content: Any, choose: Callable[[], object], stored: Stored | None
+    ) -> bool:
         pool = self._bot.worker_pool
         if not isinstance(pool, SequentialWorkers) or not self._bot.threaded:
             # The bot got other workers since, or gave up its threads.
             choose()
             return True
         is_urgent = kind in _URGENT and not self._keeps_its_place(kind)
-        refusal = pool.take(content, choose, kind if is_urgent else "")
+        refusal = pool.take(content, choose, kind if is_urgent else "", stored)
         if refusal is not None and not pool.closed:
             _log.warning("dropped a %s: %s", type(content).__name__, refusal)
         return refusal is None or not pool.closed
@@ -162,12 +271,62 @@ class Arrivals:
         )
 
 
-def _replace(bot: Any, name: str, take: Callable[[Any], object]) -> None:
-    @functools.wraps(getattr(bot, name))
-    def process(updates: Any) -> Any:
-        return take(updates)
+def receive(bot: TeleBot, body: str | bytes) -> None:
+    """
+    Take an update of a webhook: store it in the inbox of the bot, and hand it to the workers.
 
-    setattr(bot, name, process)
+    It returns as soon as the update is stored, and the view answers 200. So a slow handler makes
+    neither Telegram repeat the update nor the web server kill its process. An update that was
+    received before, or has ended, is not handled again. Without an inbox the workers get the
+    update at once, and without workers its handlers are called.
+
+    Args:
+        bot: The bot.
+        body: The body of the request, JSON of an
+            [Update](https://core.telegram.org/bots/api#update).
+
+    Raises:
+        SessionError: The update could not be stored. Let the view answer 500, so that Telegram
+            delivers it again.
+        ValueError: The body is no update.
+    """
+    try:
+        raw = body.decode() if isinstance(body, bytes) else body
+        number_of(json.loads(raw))
+        update = _parse(raw)
+    except (ValueError, AttributeError):
+        # Nothing of the body: it may be a user's message.
+        raise ValueError(
+            "could not receive an update: the body is not the JSON of an update of Telegram"
+        ) from None
+    arrivals = Arrivals.of(bot)
+    if arrivals is None:
+        bot.process_new_updates([update])
+    else:
+        arrivals.receive(update, raw)
+
+
+class _Past(int):
+    """The number of an update from before, which telebot takes for no newer one."""
+
+    __slots__ = ()
+
+    def __gt__(self, other: object) -> bool:
+        return False
+
+
+def _with_raw(sent: dict[str, Any]) -> types.Update:
+    update: types.Update = _parse(sent)
+    vars(update)[_RAW] = sent
+    return update
+
+
+def _replace(bot: Any, name: str, method: Callable[..., object]) -> None:
+    @functools.wraps(getattr(bot, name))
+    def replacement(*args: Any, **kwargs: Any) -> Any:
+        return method(*args, **kwargs)
+
+    setattr(bot, name, replacement)
 
 
 def _content_of(update: Any) -> tuple[str, Any]:

@@ -9,11 +9,15 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from telesession.bot.intake import Intake
 from telesession.bot.lines import Limits, Lines
+from telesession.bot.stored_turns import StoredTurn
 from telesession.bot.turns import Turn
+from telesession.forks import PerProcess
 from telesession.keys import key_fault
 
 if TYPE_CHECKING:
+    from telesession.bot.inbox import Inbox, Stored
     from telesession.options import OnError
 
 GetKey = Callable[[Any], str | int | None]
@@ -37,6 +41,8 @@ class SequentialWorkers:
         on_error: Gets the exceptions of handlers.
         drain: Seconds for which `close` lets workers handle the waiting updates; `None` is any
             time.
+        inbox: Where updates are stored until they were handled, if they are.
+        attempts: See `Intake`.
 
     Attributes:
         exception_event: Never set: polling goes on, whatever a handler raises.
@@ -54,12 +60,17 @@ class SequentialWorkers:
         limits: Limits,
         on_error: OnError | None,
         drain: float | None,
+        inbox: Inbox | None,
+        attempts: int,
     ) -> None:
         self.exception_event = threading.Event()
         self.get_key = get_key
         self._telebot = telebot
         self._on_error = on_error
         self._drain = drain
+        self._inbox = inbox
+        self._attempts = attempts
+        self._intakes: PerProcess[Intake] = PerProcess()
         self._lines: Lines[Turn] = Lines(self._handle, num_threads, limits)
         self._lines.on_start = self._start
 
@@ -88,7 +99,21 @@ class SequentialWorkers:
         """How many updates wait or are being handled."""
         return self._lines.crew.unfinished
 
-    def take(self, update: Any, choose: Callable[[], object], place: str = "") -> str | None:
+    @property
+    def intake(self) -> Intake | None:
+        """The way into the inbox in this process; `None` without an inbox."""
+        inbox = self._inbox
+        if inbox is None:
+            return None
+        return self._intakes.get(lambda: Intake(inbox, self._attempts))
+
+    def take(
+        self,
+        update: Any,
+        choose: Callable[[], object],
+        place: str = "",
+        stored: Stored | None = None,
+    ) -> str | None:
         """
         Let a worker handle an update, after those of the same key that came before.
 
@@ -96,13 +121,24 @@ class SequentialWorkers:
             update: The update as handlers get it, such as a `Message`.
             choose: Lets telebot choose the tasks for the update.
             place: The name of a line beside the one of the key; empty for the line of the key.
+            stored: The update in the inbox, if it is there.
 
         Returns:
             The reason if it was refused.
         """
         key = self._key_of(update)
-        turn = Turn(self._telebot, update, choose, is_in_order=key is not None and not place)
-        return self._lines.add(key if key is None or not place else (place, key), turn)
+        is_in_order = key is not None and not place
+        line = (place, key) if place and key is not None else key
+        if stored is None or self._inbox is None:
+            turn = Turn(self._telebot, update, choose, is_in_order=is_in_order)
+            return self._lines.add(line, turn)
+        kept = StoredTurn(
+            self._inbox, stored, self._telebot, update, choose, is_in_order=is_in_order
+        )
+        refusal = self._lines.add(line, kept)
+        if refusal is not None and not self.closed:
+            kept.drop()
+        return refusal
 
     def put(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> bool:
         """
@@ -178,10 +214,19 @@ class SequentialWorkers:
         """
         atexit.unregister(self.close)
         left, running = self._lines.close(self._drain), self._lines.crew.running
-        if left:
-            _log.warning("closed the worker pool: %d updates that waited are dropped", len(left))
-        if running and threading.current_thread() not in self.workers:
+        stored = sum(isinstance(turn, StoredTurn) for turn in left)
+        if stored:
+            _log.warning("closed the worker pool: %d updates stay in the inbox", stored)
+        if len(left) > stored:
+            _log.warning(
+                "closed the worker pool: %d updates that waited are dropped", len(left) - stored
+            )
+        if threading.current_thread() in self.workers:
+            return
+        if running:
             _log.warning("closed the worker pool: %d handlers are still running", running)
+        elif (intake := self.intake) is not None:
+            intake.close()
 
     def renew(self) -> SequentialWorkers:
         """A new pool with the same settings, for a bot that polls again after it was stopped."""
@@ -192,6 +237,8 @@ class SequentialWorkers:
             limits=self._lines.limits,
             on_error=self._on_error,
             drain=self._drain,
+            inbox=self._inbox,
+            attempts=self._attempts,
         )
 
     def __repr__(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from telesession.unit import INDEPENDENT, Unit, Use
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
 
 #: Gets the update as handlers get it, and an exception that was raised for it.
 Fail = Callable[[Any, Exception], object]
-Task = Callable[[], object]
+Choose = Callable[[], object]
+Task = partial[Any]
 
 _log = logging.getLogger("telesession")
 
@@ -55,7 +57,7 @@ class Turn:
     )
 
     def __init__(
-        self, bot: Any, update: Any, choose: Task | None = None, *, is_in_order: bool
+        self, bot: Any, update: Any, choose: Choose | None = None, *, is_in_order: bool
     ) -> None:
         self.bot = bot
         self.update = update
@@ -130,7 +132,7 @@ class Turn:
             self._tasks = None
         return tasks
 
-    def _attempt(self, task: Task, fail: Fail) -> None:
+    def _attempt(self, task: Callable[[], object], fail: Fail) -> None:
         try:
             try:
                 task()

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import inspect
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from telebot import TeleBot, util
 
 from telesession.bot.arrivals import Arrivals
+from telesession.bot.inbox import Inbox
 from telesession.bot.lines import Limits, WhenFull
 from telesession.bot.pool import GetKey, SequentialWorkers
 from telesession.handlers import is_async
 from telesession.keys import by_sender
-from telesession.options import OnError, checked_key_function
+from telesession.options import OnError, checked_key_function, checked_storage
 from telesession.session import seconds
+
+if TYPE_CHECKING:
+    from telesession.storage.base import Storage
 
 _UNTHREADED = (
     "was made with threaded=False and has no workers: it handles one update after the other; make "
@@ -32,6 +36,8 @@ def use_sequential_workers(
     total_limit: int | None = None,
     on_error: OnError | None = None,
     drain: float | timedelta | None = 8,
+    inbox: Storage | None = None,
+    attempts: int = 3,
 ) -> SequentialWorkers:
     """
     Let a bot handle the updates of one sender in order, one at a time, and others meanwhile.
@@ -76,27 +82,37 @@ def use_sequential_workers(
         drain: Seconds or a `timedelta` for which the workers handle the waiting updates when the
             bot is stopped, and when the program ends, as by Ctrl-C; `None` is any time, 0 drops
             them at once. The rest is logged. 8 s by default, because `docker stop` kills after 10.
+        inbox: The storage in which updates are stored until they were handled. Then each update
+            has its effect on the sessions of this storage exactly once, also if the process is
+            killed or Telegram delivers the update again. The sessions must have the same storage
+            object.
+        attempts: The number of processes that may be killed while a handler of the same stored
+            update runs. Then the update is set aside in a room of its own, and logged. An update
+            that no process has left behind does not count its first process.
 
     Returns:
         The new pool, which is `bot.worker_pool` from now on.
 
     Raises:
         TypeError: It is no `TeleBot`, or an option is of the wrong type.
-        ValueError: The bot has no threads, or an option has a value that makes no sense.
+        ValueError: The bot has no threads, an option has a value that makes no sense, or the bot
+            has a `get_updates` of its own, beside which an inbox cannot be.
     """
     _refuse_bot(bot)
     former: Any = bot.worker_pool
     pool = SequentialWorkers(
         bot,
-        _checked_count(former.num_threads if num_threads is None else num_threads),
+        _checked_count(former.num_threads if num_threads is None else num_threads, "num_threads"),
         get_key=checked_key_function(get_key, "get_key"),
         limits=_checked_limits(limit, when_full, total_limit),
         on_error=_checked_on_error(on_error),
         drain=None if drain is None else seconds(drain, "drain"),
+        inbox=None if inbox is None else _inbox_of(bot, inbox),
+        attempts=_checked_count(attempts, "attempts"),
     )
     place: Any = bot
     place.worker_pool = pool
-    Arrivals.of(bot)
+    Arrivals.install(bot)
     if is_telebots(former):
         stop_workers(former)
     former.close()
@@ -156,12 +172,21 @@ def _refuse_bot(bot: Any) -> None:
         raise ValueError(f"the bot {_UNTHREADED}")
 
 
-def _checked_count(num_threads: Any) -> int:
-    if type(num_threads) is not int:
-        raise TypeError(f"num_threads must be an int, not {type(num_threads).__name__}")
-    if num_threads < 1:
-        raise ValueError(f"num_threads must be 1 or more, not {num_threads}")
-    return num_threads
+def _checked_count(count: Any, option: str) -> int:
+    if type(count) is not int:
+        raise TypeError(f"{option} must be an int, not {type(count).__name__}")
+    if count < 1:
+        raise ValueError(f"{option} must be 1 or more, not {count}")
+    return count
+
+
+def _inbox_of(bot: Any, storage: Any) -> Inbox:
+    if type(bot).get_updates is not TeleBot.get_updates:
+        raise ValueError(
+            f"a {type(bot).__name__} has a get_updates of its own, and an inbox needs that of "
+            "telebot, to store updates as Telegram sent them; leave one of the two out"
+        )
+    return Inbox(checked_storage(storage), bot.bot_id)
 
 
 def _checked_limits(limit: Any, when_full: Any, total_limit: Any) -> Limits:

@@ -87,12 +87,14 @@ class Storage(ABC):
 
     Attributes:
         codec: How records become bytes. The storage only carries it, and never calls it.
+        lease: Seconds after which the lock of a process that died is free at the latest.
         persistent: Whether records outlive the process or are read by others, so that their
             deadlines must be written in wall-clock time. Only a storage that lives and dies
             with its process may say no.
     """
 
     codec: Codec = JSONCodec()
+    lease: float = 30.0
     persistent: bool = True
 
     _states: PerProcess[ProcessState]

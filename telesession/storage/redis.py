@@ -78,11 +78,12 @@ class RedisStorage(Storage):
             )
         self.codec = JSONCodec() if codec is None else codec
         prefix = _checked_prefix(prefix)
+        self.lease = checked_lease(lease, "RedisStorage")
         self._server = RedisServer(
             checked_client(client_or_url),
             is_mine=isinstance(client_or_url, str),
             prefix=prefix,
-            lease=milliseconds(checked_lease(lease, "RedisStorage")),
+            lease=milliseconds(self.lease),
         )
 
     def get(self, key: str) -> bytes | None:

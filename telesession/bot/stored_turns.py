@@ -1,0 +1,236 @@
+"""Turns of stored updates: each handler's commit notes or ends the update in the inbox."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from telebot.handler_backends import ContinueHandling
+
+from telesession.attachment import LateStep
+from telesession.bot.turns import Fail, Task, Turn
+from telesession.endings import expect, withdraw
+from telesession.errors import LockLostError, SessionError
+
+if TYPE_CHECKING:
+    from telesession.bot.inbox import Inbox, Stored
+    from telesession.storage.base import Change
+
+Handler = Mapping[str, Any]
+
+_log = logging.getLogger("telesession")
+
+
+class StoredTurn(Turn):
+    """
+    The turn of an update that is stored in an inbox.
+
+    The commit of a handler that telebot calls is the place where its effect becomes final. So it
+    also notes in the record that the handler is done, and the commit of the last one deletes the
+    record. If no commit has ended the update, a write does it at the end of the turn, before the
+    next update of the key.
+
+    Args:
+        inbox: The inbox.
+        stored: The update in it.
+        turn: The arguments of a `Turn`.
+    """
+
+    __slots__ = ("inbox", "is_lost", "stored")
+
+    def __init__(self, inbox: Inbox, stored: Stored, *turn: Any, is_in_order: bool) -> None:
+        super().__init__(*turn, is_in_order=is_in_order)
+        self.stored = stored
+        #: Whether another process handles the update by now.
+        self.is_lost = False
+        self.inbox = inbox
+
+    def run(self, fail: Fail) -> None:
+        """See `Turn.run`. A leftover notes first that its handlers begin once more."""
+        if self.stored.is_leftover:
+            self.stored.begun += 1
+            self._write("begin", self.inbox.changing(self.stored))
+        if not self.is_lost:
+            super().run(fail)
+
+    def end(self) -> None:
+        """End the update, unless a commit has."""
+        if not self.is_lost and self.stored.payload is not None:
+            self._write("end", self.inbox.ending(self.stored))
+        super().end()
+
+    def drop(self) -> None:
+        """End the update without handling it."""
+        self._write("end", self.inbox.ending(self.stored))
+
+    def tell(self, fail: Fail, error: Exception) -> None:
+        """See `Turn.tell`. That another process handles the update is no failure of a handler."""
+        if isinstance(error, LockLostError) and error.key == self.stored.key:
+            self._lose()
+        else:
+            super().tell(fail, error)
+
+    def _lose(self) -> None:
+        self.is_lost = True
+        _log.warning(
+            "update %d is handled by another process now, so nothing of it was saved here",
+            self.stored.number,
+        )
+
+    def _write(self, verb: str, change: Change) -> None:
+        try:
+            self.inbox.write([change])
+        except LockLostError:
+            self._lose()
+        except SessionError as error:
+            _log.error(
+                "could not %s update %d, so it may be handled again after a restart: %s",
+                verb,
+                self.stored.number,
+                error,
+            )
+        else:
+            self.stored.payload = change.payload
+
+    def _chosen(self, fail: Fail) -> list[Task]:
+        """See `Turn._chosen`. The tasks note what they have done."""
+        tasks = super()._chosen(fail)
+        last = len(tasks) - 1
+        return [
+            functools.partial(self._run_task, task, is_last=number == last)
+            for number, task in enumerate(tasks)
+        ]
+
+    def _run_task(self, task: functools.partial[Any], *, is_last: bool) -> None:
+        if self.is_lost:
+            return
+        handlers = task.keywords.get("handlers")
+        if handlers is None:
+            self._run_step(task, is_last=is_last)
+            return
+        kind = task.keywords["update_type"]
+        guarded = _Handlers(self, handlers, kind, is_last=is_last)
+        task.func(*task.args, **{**task.keywords, "handlers": guarded})
+
+    def _run_step(self, task: functools.partial[Any], *, is_last: bool) -> None:
+        """Call a next step, a reply handler or a listener."""
+        function: Any = task.func
+        if isinstance(function, LateStep):
+            function = function.decorated()
+        name = _name_of(function, "step")
+        if name not in self.stored.done:
+            ending = _TaskEnding(self, lambda: name, is_last=is_last)
+            call_with(ending, function, *task.args, **task.keywords)
+
+
+def call_with(ending: _TaskEnding, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call a function, whose unit has an ending if the function is a decorated one."""
+    expect(function, ending)
+    try:
+        return function(*args, **kwargs)
+    finally:
+        withdraw()
+
+
+class _TaskEnding:
+    """
+    The writes for the commit of one handler: its name in the record, or the end of the update.
+
+    Args:
+        turn: The turn of the update.
+        name: Gives the name of the handler.
+        is_last: Whether telebot chose nothing behind the handlers of this task.
+    """
+
+    def __init__(self, turn: StoredTurn, name: Callable[[], str], *, is_last: bool) -> None:
+        self.storage = turn.inbox.storage
+        self._turn = turn
+        self._name = name
+        self._is_last = is_last
+        self._done: list[str] = []
+        self._payload: bytes | None = None
+
+    def returned(self, result: object) -> None:
+        """See `Ending.returned`. After `ContinueHandling` telebot goes on to the next handler."""
+        if isinstance(result, ContinueHandling):
+            self._is_last = False
+
+    def changes(self) -> Sequence[Change]:
+        """See `Ending.changes`."""
+        inbox, stored = self._turn.inbox, self._turn.stored
+        if self._is_last:
+            return (inbox.ending(stored),)
+        self._done = [*stored.done, self._name()]
+        change = inbox.changing(stored, self._done)
+        self._payload = change.payload
+        return (change,)
+
+    def done(self) -> None:
+        """See `Ending.done`."""
+        self._turn.stored.payload, self._turn.stored.done = self._payload, self._done
+
+
+class _Handlers:
+    """
+    The handlers that telebot goes through for one update, as far as they have not committed.
+
+    telebot (4.37.1, `_run_middlewares_and_handler`) calls the first one whose filters fit, and
+    goes on if that returns `ContinueHandling`. Handlers up to the last one that has committed are
+    left out: with its effects their filters might fit now.
+
+    Args:
+        turn: The turn of the update.
+        handlers: telebot's handlers.
+        kind: The kind of the update.
+        is_last: Whether telebot chose no task behind this one.
+    """
+
+    def __init__(
+        self, turn: StoredTurn, handlers: Sequence[Handler], kind: str, *, is_last: bool
+    ) -> None:
+        self._turn = turn
+        self._kind = kind
+        self._is_last = is_last
+        self._handlers = handlers
+        self._start = 0
+        if done := turn.stored.done:
+            places = [place for place, name in enumerate(self._names()) if name in done]
+            self._start = max(places, default=-1) + 1
+
+    def __len__(self) -> int:
+        return len(self._handlers) - self._start
+
+    def __iter__(self) -> Iterator[Handler]:
+        for place in range(self._start, len(self._handlers)):
+            handler = self._handlers[place]
+            yield {**handler, "function": self._guarded(handler["function"], place)}
+
+    def _guarded(self, function: Callable[..., Any], place: int) -> Callable[..., Any]:
+        turn, is_last = self._turn, self._is_last
+
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            ending = _TaskEnding(turn, lambda: self._names()[place], is_last=is_last)
+            return call_with(ending, function, *args, **kwargs)
+
+        if turn.bot.use_class_middlewares:
+            # telebot decides by it which values to pass.
+            guarded: Any = call
+            guarded.__signature__ = inspect.signature(function)
+        return call
+
+    def _names(self) -> list[str]:
+        """The names of the handlers in a record; equal ones are counted."""
+        names: list[str] = []
+        for handler in self._handlers:
+            base = _name_of(handler["function"], self._kind)
+            names.append(f"{base}#{sum(each.startswith(f'{base}#') for each in names)}")
+        return names
+
+
+def _name_of(function: Any, kind: str) -> str:
+    module = getattr(function, "__module__", "")
+    return f"{kind}:{module}.{getattr(function, '__qualname__', type(function).__name__)}"

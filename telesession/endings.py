@@ -1,0 +1,58 @@
+"""Endings: writes to other keys in the commit of one handler, such as the end of its update."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from telesession.storage.base import Change, Storage
+
+
+class Ending(Protocol):
+    """
+    Writes for the commit of the unit of one function.
+
+    They are part of the commit if the unit writes sessions of the same storage.
+    """
+
+    storage: Storage
+
+    def returned(self, result: object) -> None:
+        """Learn the result of the function before the commit."""
+        ...
+
+    def changes(self) -> Sequence[Change]:
+        """The writes for the commit."""
+        ...
+
+    def done(self) -> None:
+        """Learn that the commit was done, with the changes."""
+        ...
+
+
+# identifier of a thread -> the function that the thread calls next, and the ending of its unit
+_expected: dict[int, tuple[Any, Ending]] = {}
+
+
+def expect(function: Any, ending: Ending) -> None:
+    """Let the unit of a function have an ending, if this thread calls the function next."""
+    _expected[threading.get_ident()] = getattr(function, "__func__", function), ending
+
+
+def withdraw() -> None:
+    """Let the next unit of this thread have no ending."""
+    _expected.pop(threading.get_ident(), None)
+
+
+def ending_for(function: Any) -> Ending | None:
+    """The ending for the unit of a function that begins now, once; `None` without one."""
+    if not _expected:
+        # Without an inbox there is never one.
+        return None
+    found = _expected.get(threading.get_ident())
+    if found is None or found[0] is not function:
+        return None
+    withdraw()
+    return found[1]
