@@ -142,7 +142,7 @@ class TestEveryExample:
         with at_work(name) as bot:
             assert SequentialWorkers is type(bot.worker_pool)
 
-    @pytest.mark.parametrize("name", POLLING)
+    @pytest.mark.parametrize("name", NAMES)
     def test_a_handler_that_raises_is_told_and_logged(
         self, name: str, bot_api: BotAPI, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -154,7 +154,7 @@ class TestEveryExample:
             (logged,) = [record for record in caplog.records if record.exc_info]
             assert ("TeleBot", [ApiTelegramException]) == (logged.name, exceptions_in(caplog))
 
-    @pytest.mark.parametrize("name", POLLING)
+    @pytest.mark.parametrize("name", NAMES)
     def test_a_user_who_blocked_the_bot_stops_nobody(
         self, name: str, bot_api: BotAPI, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -170,15 +170,6 @@ class TestEveryExample:
         """It polls only after the line that lets SIGTERM end it as Ctrl-C does."""
         ended_by = "signal.signal(signal.SIGTERM, signal.default_int_handler)"
         assert [ended_by, "bot.infinity_polling()"] == statements_of_polling(name)
-
-    def test_a_webhook_lets_telegram_try_again(self, bot_api: BotAPI) -> None:
-        """Under a webhook the user is told, too, and the exception goes on to the server."""
-        with at_work("webhook") as bot:
-            bot_api.fail_next("sendMessage", 500)
-            with pytest.raises(ApiTelegramException):
-                say(bot, bot_api, "hi")
-            texts = [message.text for message in bot_api.messages]
-            assert ["sorry, that went wrong, and nothing was saved"] == texts
 
     def test_in_production_none_needs_the_tools_for_tests(self, tmp_path: Path) -> None:
         """With a token, every example polls or serves without a module of telesession.testing."""
