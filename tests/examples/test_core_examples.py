@@ -489,3 +489,18 @@ class TestSharedList:
         assert ["the list is empty"] == stage.say(1, "/bought")
         assert ["nothing is wanted"] == stage.say(1, "/list")
         assert ["/add milk, /list, /bought, /mine"] == stage.say(1, "hello")
+
+
+class TestErrors:
+    example = "errors"
+
+    def test_numbers_are_added(self, stage: Stage) -> None:
+        """Each user has a sum of whole numbers and fractions."""
+        replies = [stage.say(*turn) for turn in [(1, "7"), (2, "3"), (1, "1/8")]]
+        assert [["the sum is 7"], ["the sum is 3"], ["the sum is 57/8"]] == replies
+
+    def test_a_handler_that_raises_is_told_and_undone(self, stage: Stage) -> None:
+        """The user is told, the sum stays as it was, and another user is answered."""
+        replies = [stage.say(*turn) for turn in [(1, "7"), (1, "1/0"), (2, "3"), (1, "1")]]
+        sorry = "sorry, that went wrong, and nothing was saved"
+        assert [["the sum is 7"], [sorry], ["the sum is 3"], ["the sum is 8"]] == replies
