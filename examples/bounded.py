@@ -22,17 +22,15 @@ used least recently go (LRUCache).
 
 # mypy: allow-untyped-decorators, allow-untyped-calls
 
-import logging
 import os
+import signal
 import time
-from contextlib import suppress
 
 from cachetools import LRUCache, TTLCache
-from telebot import TeleBot
-from telebot.handler_backends import BaseMiddleware
+from telebot import TeleBot, logger
 from telebot.types import Message
 
-from telesession import MemoryStorage, Session, Sessions
+from telesession import MemoryStorage, Session, Sessions, use_sequential_workers
 
 # A cache binds its timer when it is made; only through the lambda can tests freeze the clock.
 scratch_pads = MemoryStorage(TTLCache(10_000, ttl=600, timer=lambda: time.monotonic()))  # noqa: PLW0108
@@ -40,7 +38,16 @@ notebooks = MemoryStorage(LRUCache(64 * 2**20, getsizeof=len))
 
 TOKEN = os.environ.get("BOT_TOKEN")
 HELP = "write some lines; /keep keeps them, /notes shows what you kept"
-bot = TeleBot(TOKEN or "1:offline", use_class_middlewares=True)
+bot = TeleBot(TOKEN or "1:offline")
+
+
+def apologise(message: Message, error: Exception) -> None:
+    """Log the exception of a handler, and tell the user."""
+    logger.error("a handler raised", exc_info=error)
+    bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
+
+
+use_sequential_workers(bot, on_error=apologise)
 pads = Sessions(initial=lambda: {"lines": []}, name="pad", storage=scratch_pads)
 notes = Sessions(initial=lambda: {"lines": []}, name="notebook", storage=notebooks)
 
@@ -72,25 +79,9 @@ def write_down(message: Message, pad: Session) -> None:
     bot.reply_to(message, f"{len(pad.lines)} on the scratch pad")
 
 
-class Apology(BaseMiddleware):
-    """Logs the exception of a handler and tells the user; telebot polls on."""
-
-    update_types = ("message",)
-
-    def pre_process(self, message: Message, data: object) -> None:
-        pass
-
-    def post_process(self, message: Message, data: object, exception: Exception | None) -> None:
-        if exception:
-            logging.getLogger("TeleBot").error("a handler raised", exc_info=exception)
-            with suppress(Exception):  # The user may have blocked the bot.
-                bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
-
-
-bot.setup_middleware(Apology())
-
 if __name__ == "__main__":
     if TOKEN:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         bot.infinity_polling()
     else:  # In the terminal, without a network.
         from telesession.testing import chat

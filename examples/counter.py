@@ -14,18 +14,24 @@ Try `hi`, `hi` and `/as 42`, which makes you another user.
 
 # mypy: allow-untyped-decorators, allow-untyped-calls
 
-import logging
 import os
-from contextlib import suppress
+import signal
 
-from telebot import TeleBot, types
-from telebot.handler_backends import BaseMiddleware
+from telebot import TeleBot, logger, types
 
 from telesession import Session, use_sequential_workers, with_session
 
 TOKEN = os.environ.get("BOT_TOKEN")
-bot = TeleBot(TOKEN or "1:offline", use_class_middlewares=True)
-use_sequential_workers(bot)
+bot = TeleBot(TOKEN or "1:offline")
+
+
+def apologise(message: types.Message, error: Exception) -> None:
+    """Log the exception of a handler, and tell the user."""
+    logger.error("a handler raised", exc_info=error)
+    bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
+
+
+use_sequential_workers(bot, on_error=apologise)
 
 
 @bot.message_handler()
@@ -35,27 +41,9 @@ def count(message: types.Message, session: Session) -> None:
     bot.reply_to(message, f"you called the bot {session.counter} times!")
 
 
-class Apology(BaseMiddleware):
-    """Logs the exception of a handler and tells the user; telebot polls on."""
-
-    update_types = ("message",)
-
-    def pre_process(self, message: types.Message, data: object) -> None:
-        pass
-
-    def post_process(
-        self, message: types.Message, data: object, exception: Exception | None
-    ) -> None:
-        if exception:
-            logging.getLogger("TeleBot").error("a handler raised", exc_info=exception)
-            with suppress(Exception):  # The user may have blocked the bot.
-                bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
-
-
-bot.setup_middleware(Apology())
-
 if __name__ == "__main__":
     if TOKEN:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         bot.infinity_polling()
     else:  # In the terminal, without a network.
         from telesession.testing import chat

@@ -16,8 +16,8 @@ Stop the bot and start it again in the same directory: the list is still there.
 
 # mypy: allow-untyped-decorators, allow-untyped-calls
 
-import logging
 import os
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -26,11 +26,10 @@ from hashlib import sha256
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from telebot import TeleBot
-from telebot.handler_backends import BaseMiddleware
+from telebot import TeleBot, logger
 from telebot.types import Message
 
-from telesession import Session, Sessions, Storage, StorageError
+from telesession import Session, Sessions, Storage, StorageError, use_sequential_workers
 
 
 class FileStorage(Storage):
@@ -121,7 +120,16 @@ def failing(action: str, key: str | None) -> Iterator[None]:
 
 TOKEN = os.environ.get("BOT_TOKEN")
 HELP = "write what there is to do, such as milk; /done 1 crosses it off"
-bot = TeleBot(TOKEN or "1:offline", use_class_middlewares=True)
+bot = TeleBot(TOKEN or "1:offline")
+
+
+def apologise(message: Message, error: Exception) -> None:
+    """Log the exception of a handler, and tell the user."""
+    logger.error("a handler raised", exc_info=error)
+    bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
+
+
+use_sequential_workers(bot, on_error=apologise)
 sessions = Sessions(
     initial=lambda: {"tasks": []}, storage=FileStorage("sessions"), lifetime=30 * 24 * 3600
 )
@@ -153,25 +161,9 @@ def show(message: Message, session: Session) -> None:
     bot.reply_to(message, "\n".join(lines) or "nothing to do")
 
 
-class Apology(BaseMiddleware):
-    """Logs the exception of a handler and tells the user; telebot polls on."""
-
-    update_types = ("message",)
-
-    def pre_process(self, message: Message, data: object) -> None:
-        pass
-
-    def post_process(self, message: Message, data: object, exception: Exception | None) -> None:
-        if exception:
-            logging.getLogger("TeleBot").error("a handler raised", exc_info=exception)
-            with suppress(Exception):  # The user may have blocked the bot.
-                bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
-
-
-bot.setup_middleware(Apology())
-
 if __name__ == "__main__":
     if TOKEN:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         bot.infinity_polling()
     else:  # In the terminal, without a network.
         from telesession.testing import chat

@@ -24,20 +24,26 @@ without waiting for it and without making one.
 
 # mypy: allow-untyped-decorators, allow-untyped-calls
 
-import logging
 import os
-from contextlib import suppress
+import signal
 
-from telebot import TeleBot
-from telebot.handler_backends import BaseMiddleware
+from telebot import TeleBot, logger
 from telebot.types import Message
 
 from telesession import Session, Sessions, forget, session_filter
 
 TOKEN = os.environ.get("BOT_TOKEN")
-bot = TeleBot(TOKEN or "1:offline", use_class_middlewares=True)
+bot = TeleBot(TOKEN or "1:offline")
+
+
+def apologise(message: Message, error: Exception) -> None:
+    """Log the exception of a handler, and tell the user."""
+    logger.error("a handler raised", exc_info=error)
+    bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
+
+
 sessions = Sessions()
-sessions.attach(bot)
+sessions.attach(bot, on_error=apologise)
 bot.add_custom_filter(session_filter(sessions))
 can_leave = session_filter(sessions, lambda fields: fields["has_lamp"] and fields["has_key"])
 
@@ -82,25 +88,9 @@ def explain(message: Message) -> None:
     bot.send_message(message.chat.id, "open, or take something?")
 
 
-class Apology(BaseMiddleware):
-    """Logs the exception of a handler and tells the user; telebot polls on."""
-
-    update_types = ("message",)
-
-    def pre_process(self, message: Message, data: object) -> None:
-        pass
-
-    def post_process(self, message: Message, data: object, exception: Exception | None) -> None:
-        if exception:
-            logging.getLogger("TeleBot").error("a handler raised", exc_info=exception)
-            with suppress(Exception):  # The user may have blocked the bot.
-                bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
-
-
-bot.setup_middleware(Apology())
-
 if __name__ == "__main__":
     if TOKEN:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         bot.infinity_polling()
     else:  # In the terminal, without a network.
         from telesession.testing import chat

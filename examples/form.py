@@ -20,17 +20,15 @@ the handler of `/cancel` like any function: both have the same session.
 
 # mypy: allow-untyped-decorators, allow-untyped-calls
 
-import logging
 import os
+import signal
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 
-from telebot import TeleBot
-from telebot.handler_backends import BaseMiddleware
+from telebot import TeleBot, logger
 from telebot.types import Message
 
-from telesession import Sessions, forget
+from telesession import Sessions, forget, use_sequential_workers
 
 SEATS = 12
 
@@ -43,7 +41,16 @@ class Booking:
 
 TOKEN = os.environ.get("BOT_TOKEN")
 HELP = "send /book to book a table, or /cancel to drop what you began"
-bot = TeleBot(TOKEN or "1:offline", use_class_middlewares=True)
+bot = TeleBot(TOKEN or "1:offline")
+
+
+def apologise(message: Message, error: Exception) -> None:
+    """Log the exception of a handler, and tell the user."""
+    logger.error("a handler raised", exc_info=error)
+    bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
+
+
+use_sequential_workers(bot, on_error=apologise)
 bookings = Sessions(initial=Booking, name="booking", lifetime=3600)
 
 
@@ -98,36 +105,13 @@ def explain(message: Message) -> None:
 
 
 def ask(message: Message, question: str, step: Callable[[Message], None]) -> None:
-    bot.register_next_step_handler(message, take_answer, step)
+    bot.register_next_step_handler(message, step)
     bot.send_message(message.chat.id, question)
 
 
-def take_answer(message: Message, step: Callable[[Message], None]) -> None:
-    try:
-        step(message)
-    except Exception as error:  # noqa: BLE001 -- a next step passes no middleware
-        Apology().post_process(message, None, error)
-
-
-class Apology(BaseMiddleware):
-    """Logs the exception of a handler and tells the user; telebot polls on."""
-
-    update_types = ("message",)
-
-    def pre_process(self, message: Message, data: object) -> None:
-        pass
-
-    def post_process(self, message: Message, data: object, exception: Exception | None) -> None:
-        if exception:
-            logging.getLogger("TeleBot").error("a handler raised", exc_info=exception)
-            with suppress(Exception):  # The user may have blocked the bot.
-                bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
-
-
-bot.setup_middleware(Apology())
-
 if __name__ == "__main__":
     if TOKEN:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         bot.infinity_polling()
     else:  # In the terminal, without a network.
         from telesession.testing import chat

@@ -19,17 +19,15 @@ Everybody in a group plays for the same number. Wins belong to the player, in wh
 
 # mypy: allow-untyped-decorators, allow-untyped-calls
 
-import logging
 import os
 import random
-from contextlib import suppress
+import signal
 from dataclasses import dataclass, field
 
-from telebot import TeleBot
-from telebot.handler_backends import BaseMiddleware
+from telebot import TeleBot, logger
 from telebot.types import Message
 
-from telesession import Sessions, by_chat
+from telesession import Sessions, by_chat, use_sequential_workers
 
 GROUPS = ["group", "supergroup"]
 
@@ -52,7 +50,16 @@ class Player:
 
 TOKEN = os.environ.get("BOT_TOKEN")
 HELP = "add me to a group, and guess my number from 1 to 100; /score shows the score"
-bot = TeleBot(TOKEN or "1:offline", use_class_middlewares=True)
+bot = TeleBot(TOKEN or "1:offline")
+
+
+def apologise(message: Message, error: Exception) -> None:
+    """Log the exception of a handler, and tell the user."""
+    logger.error("a handler raised", exc_info=error)
+    bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
+
+
+use_sequential_workers(bot, get_key=by_chat, on_error=apologise)
 games = Sessions(initial=Game, name="game", get_storage_key=by_chat)
 players = Sessions(initial=Player, name="player")
 
@@ -88,25 +95,9 @@ def explain(message: Message) -> None:
     bot.reply_to(message, HELP)
 
 
-class Apology(BaseMiddleware):
-    """Logs the exception of a handler and tells the user; telebot polls on."""
-
-    update_types = ("message",)
-
-    def pre_process(self, message: Message, data: object) -> None:
-        pass
-
-    def post_process(self, message: Message, data: object, exception: Exception | None) -> None:
-        if exception:
-            logging.getLogger("TeleBot").error("a handler raised", exc_info=exception)
-            with suppress(Exception):  # The user may have blocked the bot.
-                bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
-
-
-bot.setup_middleware(Apology())
-
 if __name__ == "__main__":
     if TOKEN:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         bot.infinity_polling()
     else:  # In the terminal, without a network.
         from telesession.testing import chat

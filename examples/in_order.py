@@ -18,22 +18,28 @@ worker away from other users.
 
 # mypy: allow-untyped-decorators, allow-untyped-calls
 
-import logging
 import os
 import random
+import signal
 import time
-from contextlib import suppress
 
-from telebot import TeleBot
-from telebot.handler_backends import BaseMiddleware
+from telebot import TeleBot, logger
 from telebot.types import Message
 
 from telesession import Session, Sessions, use_sequential_workers
 
 TOKEN = os.environ.get("BOT_TOKEN")
 HELP = "dictate line by line; /text shows the whole text"
-bot = TeleBot(TOKEN or "1:offline", use_class_middlewares=True)
-use_sequential_workers(bot, num_threads=8)
+bot = TeleBot(TOKEN or "1:offline")
+
+
+def apologise(message: Message, error: Exception) -> None:
+    """Log the exception of a handler, and tell the user."""
+    logger.error("a handler raised", exc_info=error)
+    bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
+
+
+use_sequential_workers(bot, num_threads=8, on_error=apologise)
 sessions = Sessions(initial=lambda: {"lines": []})
 
 
@@ -61,25 +67,9 @@ def write_down(message: Message, session: Session) -> None:
     bot.reply_to(message, f"{len(session.lines)}. {session.lines[-1]}")
 
 
-class Apology(BaseMiddleware):
-    """Logs the exception of a handler and tells the user; telebot polls on."""
-
-    update_types = ("message",)
-
-    def pre_process(self, message: Message, data: object) -> None:
-        pass
-
-    def post_process(self, message: Message, data: object, exception: Exception | None) -> None:
-        if exception:
-            logging.getLogger("TeleBot").error("a handler raised", exc_info=exception)
-            with suppress(Exception):  # The user may have blocked the bot.
-                bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
-
-
-bot.setup_middleware(Apology())
-
 if __name__ == "__main__":
     if TOKEN:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         bot.infinity_polling()
     else:  # In the terminal, without a network.
         from telesession.testing import chat

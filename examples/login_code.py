@@ -16,23 +16,30 @@ it: they change another field. A real bot would send the code elsewhere, say by 
 
 # mypy: allow-untyped-decorators, allow-untyped-calls
 
-import logging
 import os
 import secrets
-from contextlib import suppress
+import signal
 
-from telebot import TeleBot
-from telebot.handler_backends import BaseMiddleware
+from telebot import TeleBot, logger
 from telebot.types import Message
 
-from telesession import Session, Sessions, ttl, ttl_left
+from telesession import Session, Sessions, ttl, ttl_left, use_sequential_workers
 
 CODE_LIFETIME = 120
 GUESSES = 3
 
 TOKEN = os.environ.get("BOT_TOKEN")
 HELP = "send /login to get a code, and then the code"
-bot = TeleBot(TOKEN or "1:offline", use_class_middlewares=True)
+bot = TeleBot(TOKEN or "1:offline")
+
+
+def apologise(message: Message, error: Exception) -> None:
+    """Log the exception of a handler, and tell the user."""
+    logger.error("a handler raised", exc_info=error)
+    bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
+
+
+use_sequential_workers(bot, on_error=apologise)
 sessions = Sessions(initial=lambda: {"logins": 0})
 
 
@@ -72,25 +79,9 @@ def guess(session: Session, text: str | None) -> str:
     return "that is not your code either; send /login to get another"
 
 
-class Apology(BaseMiddleware):
-    """Logs the exception of a handler and tells the user; telebot polls on."""
-
-    update_types = ("message",)
-
-    def pre_process(self, message: Message, data: object) -> None:
-        pass
-
-    def post_process(self, message: Message, data: object, exception: Exception | None) -> None:
-        if exception:
-            logging.getLogger("TeleBot").error("a handler raised", exc_info=exception)
-            with suppress(Exception):  # The user may have blocked the bot.
-                bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
-
-
-bot.setup_middleware(Apology())
-
 if __name__ == "__main__":
     if TOKEN:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         bot.infinity_polling()
     else:  # In the terminal, without a network.
         from telesession.testing import chat

@@ -36,16 +36,14 @@ command ends a question, whichever it is.
 
 # mypy: allow-untyped-decorators, allow-untyped-calls
 
-import logging
 import os
-from contextlib import suppress
+import signal
 from dataclasses import dataclass
 
-from telebot import TeleBot
-from telebot.handler_backends import BaseMiddleware
+from telebot import TeleBot, logger
 from telebot.types import Message
 
-from telesession import Sessions, SQLiteStorage, ask, cancel, use_questions
+from telesession import Sessions, SQLiteStorage, ask, cancel, use_questions, use_sequential_workers
 
 DISTANCES = ("5", "10", "21")
 WAIT_SECONDS = 600
@@ -59,7 +57,16 @@ class Entry:
 
 TOKEN = os.environ.get("BOT_TOKEN")
 HELP = "send /join to run, /me to see your entry, /cancel to end a question"
-bot = TeleBot(TOKEN or "1:offline", use_class_middlewares=True)
+bot = TeleBot(TOKEN or "1:offline")
+
+
+def apologise(message: Message, error: Exception) -> None:
+    """Log the exception of a handler, and tell the user."""
+    logger.error("a handler raised", exc_info=error)
+    bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
+
+
+use_sequential_workers(bot, on_error=apologise)
 storage = SQLiteStorage(os.environ.get("BOT_DATABASE") or "run.db")
 entries = Sessions(initial=Entry, name="entry", storage=storage)
 
@@ -104,25 +111,9 @@ def explain(message: Message) -> None:
 use_questions(bot, entries, steps=[take_name, take_distance])
 
 
-class Apology(BaseMiddleware):
-    """Logs the exception of a handler and tells the user; telebot polls on."""
-
-    update_types = ("message",)
-
-    def pre_process(self, message: Message, data: object) -> None:
-        pass
-
-    def post_process(self, message: Message, data: object, exception: Exception | None) -> None:
-        if exception:
-            logging.getLogger("TeleBot").error("a handler raised", exc_info=exception)
-            with suppress(Exception):  # The user may have blocked the bot.
-                bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
-
-
-bot.setup_middleware(Apology())
-
 if __name__ == "__main__":
     if TOKEN:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         bot.infinity_polling()
     else:  # In the terminal, without a network.
         from telesession.testing import chat

@@ -20,22 +20,26 @@ another id. How much somebody has added belongs to that person, in whatever chat
 
 # mypy: allow-untyped-decorators, allow-untyped-calls
 
-import logging
 import os
-from contextlib import suppress
+import signal
 
-from telebot import TeleBot
-from telebot.handler_backends import BaseMiddleware
+from telebot import TeleBot, logger
 from telebot.types import Message
 
 from telesession import Session, Sessions, by_chat, use_sequential_workers
 
 TOKEN = os.environ.get("BOT_TOKEN")
 HELP = "/add milk, /list, /bought, /mine"
-bot = TeleBot(TOKEN or "1:offline", use_class_middlewares=True)
+bot = TeleBot(TOKEN or "1:offline")
 
-use_sequential_workers(bot, get_key=by_chat)
 
+def apologise(message: Message, error: Exception) -> None:
+    """Log the exception of a handler, and tell the user."""
+    logger.error("a handler raised", exc_info=error)
+    bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
+
+
+use_sequential_workers(bot, get_key=by_chat, on_error=apologise)
 lists = Sessions(initial=lambda: {"wanted": []}, name="shopping", get_storage_key=by_chat)
 people = Sessions(initial={"added": 0}, name="person")
 lists.attach(bot, follow_migrations=True)
@@ -74,25 +78,9 @@ def explain(message: Message) -> None:
     bot.reply_to(message, HELP)
 
 
-class Apology(BaseMiddleware):
-    """Logs the exception of a handler and tells the user; telebot polls on."""
-
-    update_types = ("message",)
-
-    def pre_process(self, message: Message, data: object) -> None:
-        pass
-
-    def post_process(self, message: Message, data: object, exception: Exception | None) -> None:
-        if exception:
-            logging.getLogger("TeleBot").error("a handler raised", exc_info=exception)
-            with suppress(Exception):  # The user may have blocked the bot.
-                bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
-
-
-bot.setup_middleware(Apology())
-
 if __name__ == "__main__":
     if TOKEN:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         bot.infinity_polling()
     else:  # In the terminal, without a network.
         from telesession.testing import chat

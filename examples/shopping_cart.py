@@ -23,16 +23,14 @@ handler raises, and the cart stays as it was.
 
 # mypy: allow-untyped-decorators, allow-untyped-calls
 
-import logging
 import os
-from contextlib import suppress
+import signal
 from dataclasses import dataclass, field
 
-from telebot import TeleBot
-from telebot.handler_backends import BaseMiddleware
+from telebot import TeleBot, logger
 from telebot.types import CallbackQuery, InlineKeyboardButton, InlineKeyboardMarkup, Message
 
-from telesession import Sessions, forget
+from telesession import Sessions, forget, use_sequential_workers
 
 CENTS = {"tea": 350, "cake": 480}
 
@@ -54,7 +52,17 @@ class Cart:
 
 TOKEN = os.environ.get("BOT_TOKEN")
 HELP = "send /shop to fill your cart"
-bot = TeleBot(TOKEN or "1:offline", use_class_middlewares=True)
+bot = TeleBot(TOKEN or "1:offline")
+
+
+def apologise(update: Message | CallbackQuery, error: Exception) -> None:
+    """Log the exception of a handler, and tell the user."""
+    logger.error("a handler raised", exc_info=error)
+    if update.from_user:
+        bot.send_message(update.from_user.id, "sorry, that went wrong, and nothing was saved")
+
+
+use_sequential_workers(bot, on_error=apologise)
 carts = Sessions(initial=Cart, name="cart")
 
 
@@ -116,29 +124,9 @@ def price(cents: int) -> str:
     return f"{cents / 100:.2f}"
 
 
-class Apology(BaseMiddleware):
-    """Logs the exception of a handler and tells the user; telebot polls on."""
-
-    update_types = ("message", "callback_query")
-
-    def pre_process(self, message: Message | CallbackQuery, data: object) -> None:
-        pass
-
-    def post_process(
-        self, message: Message | CallbackQuery, data: object, exception: Exception | None
-    ) -> None:
-        if exception and message.from_user:
-            logging.getLogger("TeleBot").error("a handler raised", exc_info=exception)
-            with suppress(Exception):  # The user may have blocked the bot.
-                bot.send_message(
-                    message.from_user.id, "sorry, that went wrong, and nothing was saved"
-                )
-
-
-bot.setup_middleware(Apology())
-
 if __name__ == "__main__":
     if TOKEN:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         bot.infinity_polling()
     else:  # In the terminal, without a network.
         from telesession.testing import chat

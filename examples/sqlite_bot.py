@@ -21,18 +21,16 @@ is `spending.db` unless the environment variable `BOT_DATABASE` names another.
 
 # mypy: allow-untyped-decorators, allow-untyped-calls
 
-import logging
 import os
 import re
-from contextlib import suppress
+import signal
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from telebot import TeleBot
-from telebot.handler_backends import BaseMiddleware
+from telebot import TeleBot, logger
 from telebot.types import Message
 
-from telesession import Sessions, SQLiteStorage, ttl
+from telesession import Sessions, SQLiteStorage, ttl, use_sequential_workers
 
 UNDO_SECONDS = 600
 EXPENSE = r"^(\d{1,6}(?:\.\d{1,2})?) (\w+)$"
@@ -50,7 +48,16 @@ class Book:
 
 TOKEN = os.environ.get("BOT_TOKEN")
 HELP = "write an amount and its purpose, such as 3.50 tea; /undo takes it back"
-bot = TeleBot(TOKEN or "1:offline", use_class_middlewares=True)
+bot = TeleBot(TOKEN or "1:offline")
+
+
+def apologise(message: Message, error: Exception) -> None:
+    """Log the exception of a handler, and tell the user."""
+    logger.error("a handler raised", exc_info=error)
+    bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
+
+
+use_sequential_workers(bot, on_error=apologise)
 storage = SQLiteStorage(os.environ.get("BOT_DATABASE") or "spending.db")
 books = Sessions(initial=Book, name="book", storage=storage)
 
@@ -80,25 +87,9 @@ def explain(message: Message) -> None:
     bot.reply_to(message, HELP)
 
 
-class Apology(BaseMiddleware):
-    """Logs the exception of a handler and tells the user; telebot polls on."""
-
-    update_types = ("message",)
-
-    def pre_process(self, message: Message, data: object) -> None:
-        pass
-
-    def post_process(self, message: Message, data: object, exception: Exception | None) -> None:
-        if exception:
-            logging.getLogger("TeleBot").error("a handler raised", exc_info=exception)
-            with suppress(Exception):  # The user may have blocked the bot.
-                bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
-
-
-bot.setup_middleware(Apology())
-
 if __name__ == "__main__":
     if TOKEN:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         bot.infinity_polling()
     else:  # In the terminal, without a network.
         from telesession.testing import chat

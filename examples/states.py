@@ -27,18 +27,16 @@ it again in the same directory: it waits for the next one.
 # mypy: allow-untyped-decorators, allow-untyped-calls, disable-error-code="attr-defined"
 # pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
 
-import logging
 import os
-from contextlib import suppress
+import signal
 
-from telebot import TeleBot
+from telebot import TeleBot, logger
 from telebot.custom_filters import IsDigitFilter, StateFilter
-from telebot.handler_backends import BaseMiddleware
 from telebot.states import State, StatesGroup
 from telebot.states.sync import StateContext, StateMiddleware
 from telebot.types import Message
 
-from telesession import SessionStateStorage, SQLiteStorage
+from telesession import SessionStateStorage, SQLiteStorage, use_sequential_workers
 
 TOKEN = os.environ.get("BOT_TOKEN")
 HELP = "send /order to order, or /cancel to drop an order"
@@ -57,6 +55,15 @@ bot = TeleBot(
     state_storage=SessionStateStorage(storage, lifetime=24 * 3600),
     use_class_middlewares=True,
 )
+
+
+def apologise(message: Message, error: Exception) -> None:
+    """Log the exception of a handler, and tell the user."""
+    logger.error("a handler raised", exc_info=error)
+    bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
+
+
+use_sequential_workers(bot, on_error=apologise)
 bot.add_custom_filter(StateFilter(bot))
 bot.add_custom_filter(IsDigitFilter())
 bot.setup_middleware(StateMiddleware(bot))
@@ -115,25 +122,9 @@ def explain(message: Message) -> None:
     bot.send_message(message.chat.id, HELP)
 
 
-class Apology(BaseMiddleware):
-    """Logs the exception of a handler and tells the user; telebot polls on."""
-
-    update_types = ("message",)
-
-    def pre_process(self, message: Message, data: object) -> None:
-        pass
-
-    def post_process(self, message: Message, data: object, exception: Exception | None) -> None:
-        if exception:
-            logging.getLogger("TeleBot").error("a handler raised", exc_info=exception)
-            with suppress(Exception):  # The user may have blocked the bot.
-                bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
-
-
-bot.setup_middleware(Apology())
-
 if __name__ == "__main__":
     if TOKEN:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         bot.infinity_polling()
     else:  # In the terminal, without a network.
         from telesession.testing import chat

@@ -19,21 +19,27 @@ number that the bot does not know. `on_commit` sends the reply once everything i
 
 # mypy: allow-untyped-decorators, allow-untyped-calls
 
-import logging
 import os
-from contextlib import suppress
+import signal
 from dataclasses import dataclass, field
 
-from telebot import TeleBot
-from telebot.handler_backends import BaseMiddleware
+from telebot import TeleBot, logger
 from telebot.types import Message
 
 from telesession import Sessions, on_commit, use_sequential_workers
 
 TOKEN = os.environ.get("BOT_TOKEN")
 HELP = "/buy buys a ticket, and /tickets lists yours"
-bot = TeleBot(TOKEN or "1:offline", use_class_middlewares=True)
-use_sequential_workers(bot)
+bot = TeleBot(TOKEN or "1:offline")
+
+
+def apologise(message: Message, error: Exception) -> None:
+    """Log the exception of a handler, and tell the user."""
+    logger.error("a handler raised", exc_info=error)
+    bot.send_message(message.chat.id, "sorry, that went wrong; /tickets lists your tickets")
+
+
+use_sequential_workers(bot, on_error=apologise)
 
 
 @dataclass
@@ -71,25 +77,9 @@ def explain(message: Message) -> None:
     bot.reply_to(message, HELP)
 
 
-class Apology(BaseMiddleware):
-    """Logs the exception of a handler and tells the user; telebot polls on."""
-
-    update_types = ("message",)
-
-    def pre_process(self, message: Message, data: object) -> None:
-        pass
-
-    def post_process(self, message: Message, data: object, exception: Exception | None) -> None:
-        if exception:
-            logging.getLogger("TeleBot").error("a handler raised", exc_info=exception)
-            with suppress(Exception):  # The user may have blocked the bot.
-                bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
-
-
-bot.setup_middleware(Apology())
-
 if __name__ == "__main__":
     if TOKEN:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         bot.infinity_polling()
     else:  # In the terminal, without a network.
         from telesession.testing import chat

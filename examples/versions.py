@@ -23,18 +23,16 @@ what a later one has stored, and leaves it as it is.
 
 # mypy: allow-untyped-decorators, allow-untyped-calls
 
-import logging
 import os
-from contextlib import suppress
+import signal
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from telebot import TeleBot
-from telebot.handler_backends import BaseMiddleware
+from telebot import TeleBot, logger
 from telebot.types import Message
 
-from telesession import JSONCodec, MemoryStorage, Session, Sessions
+from telesession import JSONCodec, MemoryStorage, Session, Sessions, use_sequential_workers
 
 
 @dataclass
@@ -55,7 +53,16 @@ def make_birthday_a_date(fields: dict[str, Any]) -> None:
 
 TOKEN = os.environ.get("BOT_TOKEN")
 HELP = "send /before Ada Lovelace 1815-12-10, and then /me"
-bot = TeleBot(TOKEN or "1:offline", use_class_middlewares=True)
+bot = TeleBot(TOKEN or "1:offline")
+
+
+def apologise(message: Message, error: Exception) -> None:
+    """Log the exception of a handler, and tell the user."""
+    logger.error("a handler raised", exc_info=error)
+    bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
+
+
+use_sequential_workers(bot, on_error=apologise)
 # For the show, which one run has to fit in; a bot that is changed has a file or a server.
 storage = MemoryStorage(codec=JSONCodec())
 before = Sessions(storage=storage)
@@ -97,25 +104,9 @@ def explain(message: Message) -> None:
     bot.reply_to(message, HELP)
 
 
-class Apology(BaseMiddleware):
-    """Logs the exception of a handler and tells the user; telebot polls on."""
-
-    update_types = ("message",)
-
-    def pre_process(self, message: Message, data: object) -> None:
-        pass
-
-    def post_process(self, message: Message, data: object, exception: Exception | None) -> None:
-        if exception:
-            logging.getLogger("TeleBot").error("a handler raised", exc_info=exception)
-            with suppress(Exception):  # The user may have blocked the bot.
-                bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
-
-
-bot.setup_middleware(Apology())
-
 if __name__ == "__main__":
     if TOKEN:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         bot.infinity_polling()
     else:  # In the terminal, without a network.
         from telesession.testing import chat

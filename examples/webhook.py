@@ -3,8 +3,11 @@ Counts messages under a webhook that several processes serve: Flask, and session
 
 Try `hi` and `/as 42`, which makes you another user.
 
-Processes that get updates of one user at the same time take turns. Where a handler raises, Flask
-answers 500 and the session is as it was, so Telegram may send the update again.
+`receive` stores an update and hands it to the workers of its process, and Flask answers at once. So
+a slow handler does not make Telegram send the update again, and an update that comes again is not
+handled again. If the process is killed, another one handles the stored updates. Processes that have
+updates of one user at the same time take turns. If the server cannot store an update, `receive`
+raises, Flask answers 500, and Telegram sends the update again later.
 
 It needs `pip install flask`. Without a token it is a bot like the others, in one process. With
 `BOT_TOKEN` it also needs `pip install redis`, `REDIS_URL`, the address of a Redis or Valkey server,
@@ -26,23 +29,26 @@ such as gunicorn: `gunicorn --chdir examples --workers 4 webhook:app`.
 import hashlib
 import hmac
 import os
-from collections.abc import Callable
-from contextlib import suppress
-from functools import wraps
 
 from flask import Flask, abort, request
-from telebot import TeleBot
-from telebot.types import Message, Update
+from telebot import TeleBot, logger
+from telebot.types import Message
 
-from telesession import MemoryStorage, RedisStorage, Session, Sessions
+from telesession import (
+    MemoryStorage,
+    RedisStorage,
+    Session,
+    Sessions,
+    receive,
+    use_sequential_workers,
+)
 
 TOKEN = os.environ.get("BOT_TOKEN") or "1:offline"
 REDIS_URL = os.environ.get("REDIS_URL")
 # What only Telegram and the processes of this bot know.
 SECRET = hashlib.sha256(TOKEN.encode()).hexdigest()
 
-# A handler has to end before its update is answered: the server has threads, the bot has none.
-bot = TeleBot(TOKEN, threaded=False)
+bot = TeleBot(TOKEN)
 if os.environ.get("BOT_TOKEN") and not REDIS_URL:
     raise SystemExit("REDIS_URL is not set, and sessions in memory are each process's own")
 storage = RedisStorage(REDIS_URL) if REDIS_URL else MemoryStorage()
@@ -50,35 +56,25 @@ sessions = Sessions(initial=lambda: {"messages": 0}, storage=storage)
 app = Flask(__name__)
 
 
+def apologise(message: Message, error: Exception) -> None:
+    """Log the exception of a handler, and tell the user."""
+    logger.error("a handler raised", exc_info=error)
+    bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
+
+
+use_sequential_workers(bot, inbox=storage, on_error=apologise)
+
+
 @app.post("/")
-def receive() -> str:
+def take_update() -> str:
     secret = request.headers.get("X-Telegram-Bot-Api-Secret-Token", "")
     if not hmac.compare_digest(secret.encode(), SECRET.encode()):
         abort(403)
-    update = Update.de_json(request.get_json())
-    if update is None:
-        abort(400)
-    bot.process_new_updates([update])
+    receive(bot, request.get_data())
     return ""
 
 
-def apologizing(handler: Callable[[Message], None]) -> Callable[[Message], None]:
-    """Tell the user that a handler raised; Flask logs it, and Telegram tries again."""
-
-    @wraps(handler)
-    def wrapper(message: Message) -> None:
-        try:
-            handler(message)
-        except Exception:
-            with suppress(Exception):  # The user may have blocked the bot.
-                bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
-            raise
-
-    return wrapper
-
-
 @bot.message_handler()
-@apologizing
 @sessions.with_session
 def count(message: Message, session: Session) -> None:
     session.messages += 1

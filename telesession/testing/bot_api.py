@@ -12,6 +12,7 @@ from telebot import apihelper
 from telesession.testing.call import JSON, Call, RefusedError
 from telesession.testing.history import History, SentMessage
 from telesession.testing.methods import Methods
+from telesession.testing.payments import Payments
 from telesession.testing.server import Server
 from telesession.testing.updates import Updates
 from telesession.testing.users import Group, User
@@ -57,7 +58,8 @@ class BotAPI:
         self._history = History()
         self._updates = Updates(self._changed)
         self._webhook = Webhook(self._updates, self._changed)
-        self._methods = Methods(self._history, self._updates, self._webhook)
+        self._payments = Payments(self._history, self._updates)
+        self._methods = Methods(self._history, self._updates, self._webhook, self._payments)
         self._calls: list[Call] = []
         self._failures: dict[str, deque[RefusedError]] = {}
         self._server: Server | None = None
@@ -170,6 +172,19 @@ class BotAPI:
             pushed = self._updates.push(update)
             self._history.remember_update(pushed)
             return pushed
+
+    def begin_payment(self, payer: JSON, message: JSON) -> JSON:
+        """
+        Give the `pre_checkout_query` of a user who pays an invoice to the bot; see `User.press`.
+
+        Once the bot has answered that it agrees, the message with the `successful_payment` follows.
+
+        Args:
+            payer: The user.
+            message: The message with the invoice.
+        """
+        with self._changed:
+            return self._updates.push(self._payments.begin(payer, message))
 
     def next_message_id(self, chat_id: int) -> int:
         """A number for a new message in a chat: one more than the latest there, from 1."""

@@ -183,7 +183,7 @@ class _Screen(BotAPI):
             marks.append("(edited)")
         kind = call.method.removeprefix("send").lower()
         text = message.get("text") or message.get("caption") or f"({kind})"
-        markup = call.json("reply_markup") or {}
+        markup = call.json("reply_markup") or message.get("reply_markup") or {}
         self.write(" ".join([*marks, text]), *(f"  {row}" for row in draw_markup(markup)))
         self._remember(message, markup)
 

@@ -11,6 +11,7 @@ from telesession.testing.history import History, SentMessage
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from telesession.testing.payments import Payments
     from telesession.testing.updates import Updates
     from telesession.testing.webhook import Webhook
 
@@ -18,8 +19,8 @@ _MAX_TEXT = 4096
 
 #: Methods that send a message whose content is ignored here, but for its caption.
 _MEDIA = (
-    "Animation Audio Contact Dice Document Game Invoice Location Photo Poll Sticker Venue Video "
-    "VideoNote Voice"
+    "Animation Audio Contact Dice Document Game Location Photo Poll Sticker Venue Video VideoNote "
+    "Voice"
 )
 
 
@@ -31,10 +32,14 @@ class Methods:
         history: Where messages are kept.
         updates: The queue that `getUpdates` reads.
         webhook: What `setWebhook` and its like switch.
+        payments: The invoices, and the users who pay them.
     """
 
-    def __init__(self, history: History, updates: Updates, webhook: Webhook) -> None:
+    def __init__(
+        self, history: History, updates: Updates, webhook: Webhook, payments: Payments
+    ) -> None:
         self._history = history
+        self._payments = payments
         self._table: dict[str, Callable[[Call], Any]] = {
             "getUpdates": updates.poll,
             "setWebhook": webhook.set,
@@ -45,6 +50,8 @@ class Methods:
             "editMessageText": self._edit_text,
             "editMessageReplyMarkup": self._edit_markup,
             "deleteMessage": self._delete_message,
+            "sendInvoice": self._send_invoice,
+            "answerPreCheckoutQuery": payments.answer,
             **{f"send{kind}": self._send_media for kind in _MEDIA.split()},
         }
 
@@ -67,6 +74,16 @@ class Methods:
     def _send_media(self, call: Call) -> JSON:
         caption = call.params.get("caption")
         return self._send(call, **({"caption": caption} if caption else {}))
+
+    def _send_invoice(self, call: Call) -> JSON:
+        invoice = self._payments.invoice_of(call)
+        if not call.params.get("reply_markup"):
+            label = f"Pay {invoice['total_amount']} {invoice['currency']}"
+            markup = {"inline_keyboard": [[{"text": label, "pay": True}]]}
+            call = Call(call.method, {**call.params, "reply_markup": markup}, call.token)
+        message = self._send(call, invoice=invoice)
+        self._payments.add_invoice(message, str(call.params.get("payload", "")))
+        return message
 
     def _send(self, call: Call, **content: Any) -> JSON:
         chat = self._history.chat(_require(call, "chat_id"))

@@ -106,6 +106,9 @@ class User:
         """
         Press an inline button under a message.
 
+        The button of an invoice begins a payment: a `pre_checkout_query` is pushed. Once the bot
+        has agreed, the message with the `successful_payment` follows.
+
         Args:
             message: A `SentMessage` or telebot's `Message`; the buttons are those it has now.
             data: The `callback_data` of the button, or its label.
@@ -114,6 +117,8 @@ class User:
         """
         shown = self._find(message)
         buttons = inline_buttons(shown.get("reply_markup"))
+        if "invoice" in shown and any(b.get("pay") and b["text"] == data for b in buttons):
+            return self._api.begin_payment(self.json, shown)
         query = {
             "id": _query_id(),
             "from": self.json,

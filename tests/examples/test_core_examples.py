@@ -6,8 +6,9 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from telebot.apihelper import ApiTelegramException
 
-from support.bots import Stage, Terminal
+from support.bots import Stage, Terminal, exceptions_in
 from support.clocks import MICROSECOND, PATIENCE
 from telesession import StorageError
 
@@ -200,15 +201,17 @@ class TestShoppingCart:
         stage.polling.wait_idle(PATIENCE)
         assert ["10 x tea\ntotal: 35.00"] == stage.say(1, "/shop")
 
-    def test_a_refused_edit_leaves_the_cart(self, stage: Stage) -> None:
-        """A handler that raises after it changed a nested value changes nothing."""
+    def test_a_refused_edit_leaves_the_cart(
+        self, stage: Stage, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A handler of a press that raises changes no nested value, and its user is told."""
         stage.say(1, "/shop")
         stage.press(1, "tea")
         stage.api.fail_next("editMessageText", 400)
-        stage.press(1, "tea")
-        raised = [type(error).__name__ for error in stage.polling.exceptions]
-        stage.polling.exceptions.clear()
-        assert ["ApiTelegramException"] == raised
+        stage.user(1).press(stage.latest(1), "tea")
+        stage.polling.wait_idle(PATIENCE)
+        assert "sorry, that went wrong, and nothing was saved" == stage.latest(1).text
+        assert [ApiTelegramException] == exceptions_in(caplog)
         assert ["1 x tea\ntotal: 3.50"] == stage.say(1, "/shop")
 
     def test_a_press_without_a_message_counts(self, stage: Stage) -> None:
@@ -231,7 +234,7 @@ class TestForm:
         assert [stage.module.HELP] == stage.say(1, "yes")
 
     def test_a_step_that_fails_is_told(self, stage: Stage) -> None:
-        """A next step passes no middleware, and its user is told all the same; nothing is kept."""
+        """The user of a next step that raises is told, and nothing is kept."""
         stage.say(1, "/book")
         stage.api.fail_next("sendMessage", 500)
         assert ["sorry, that went wrong, and nothing was saved"] == stage.say(1, "Ada")
@@ -353,7 +356,7 @@ class TestTickets:
         )
 
     def test_a_number_is_told_only_after_it_is_saved(
-        self, stage: Stage, monkeypatch: pytest.MonkeyPatch
+        self, stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         """A save that fails sells no ticket and tells no number."""
 
@@ -363,10 +366,17 @@ class TestTickets:
         storage = stage.module.raffles._kind.storage
         with monkeypatch.context() as patch:
             patch.setattr(storage, "commit", fail)
-            assert ["sorry, that went wrong, and nothing was saved"] == stage.say(1, "/buy")
-            assert ["StorageError"] == [type(e).__name__ for e in stage.polling.exceptions]
-            stage.polling.exceptions.clear()
+            sorry = "sorry, that went wrong; /tickets lists your tickets"
+            assert [sorry] == stage.say(1, "/buy")
+            assert [StorageError] == exceptions_in(caplog)
         assert ["your ticket is number 1"] == stage.say(1, "/buy")
+        assert ["your tickets: 1"] == stage.say(1, "/tickets")
+
+    def test_a_number_that_cannot_be_told_is_in_the_list(self, stage: Stage) -> None:
+        """If only the reply fails, the ticket is saved, and the apology says where it is."""
+        stage.api.fail_next("sendMessage", 500)
+        sorry = "sorry, that went wrong; /tickets lists your tickets"
+        assert [sorry] == stage.say(1, "/buy")
         assert ["your tickets: 1"] == stage.say(1, "/tickets")
 
 
@@ -479,3 +489,18 @@ class TestSharedList:
         assert ["the list is empty"] == stage.say(1, "/bought")
         assert ["nothing is wanted"] == stage.say(1, "/list")
         assert ["/add milk, /list, /bought, /mine"] == stage.say(1, "hello")
+
+
+class TestErrors:
+    example = "errors"
+
+    def test_numbers_are_added(self, stage: Stage) -> None:
+        """Each user has a sum of whole numbers and fractions."""
+        replies = [stage.say(*turn) for turn in [(1, "7"), (2, "3"), (1, "1/8")]]
+        assert [["the sum is 7"], ["the sum is 3"], ["the sum is 57/8"]] == replies
+
+    def test_a_handler_that_raises_is_told_and_undone(self, stage: Stage) -> None:
+        """The user is told, the sum stays as it was, and another user is answered."""
+        replies = [stage.say(*turn) for turn in [(1, "7"), (1, "1/0"), (2, "3"), (1, "1")]]
+        sorry = "sorry, that went wrong, and nothing was saved"
+        assert [["the sum is 7"], [sorry], ["the sum is 3"], ["the sum is 8"]] == replies

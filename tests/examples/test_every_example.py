@@ -21,7 +21,7 @@ from telebot.apihelper import ApiTelegramException
 from telebot.types import Update
 
 import telesession.testing
-from support.bots import ROOT, end_workers, forget_sessions, load
+from support.bots import ROOT, end_workers, exceptions_in, forget_sessions, load
 from support.clocks import PATIENCE
 from telesession import Storage
 from telesession.bot.workers import SequentialWorkers
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 NAMES = [path.stem for path in EXAMPLES]
+POLLING = [path.stem for path in EXAMPLES if "infinity_polling" in path.read_text()]
 
 pytestmark = pytest.mark.usefixtures("fresh_process")
 
@@ -52,13 +53,21 @@ def docstring_of(name: str) -> str:
     return ast.get_docstring(ast.parse(source)) or ""
 
 
+def statements_of_polling(name: str) -> list[str]:
+    """The statements of the block in which an example polls."""
+    tree = ast.parse((ROOT / "examples" / f"{name}.py").read_text())
+    branches = [node.body for node in ast.walk(tree) if isinstance(node, ast.If)]
+    blocks = [[ast.unparse(statement) for statement in branch] for branch in branches]
+    (polling,) = [block for block in blocks if block[-1] == "bot.infinity_polling()"]
+    return polling
+
+
 @contextmanager
 def at_work(name: str) -> Iterator[Any]:
-    """The bot of an example, which handles updates in the thread that delivers them."""
+    """The bot of an example as it runs: with its workers, if it has some."""
     forget_sessions()
     module = load(name)
     try:
-        module.bot.threaded = False
         yield module.bot
     finally:
         close(vars(module))
@@ -67,10 +76,7 @@ def at_work(name: str) -> Iterator[Any]:
 
 def close(names: dict[str, Any]) -> None:
     """Close what a module has opened."""
-    pool = getattr(names["bot"], "worker_pool", None)
-    if isinstance(pool, SequentialWorkers):
-        pool.close()
-    elif pool is not None:
+    if names["bot"].threaded:
         end_workers(names["bot"])
     for storage in names.values():
         if isinstance(storage, Storage):
@@ -78,9 +84,13 @@ def close(names: dict[str, Any]) -> None:
 
 
 def say(bot: Any, api: BotAPI, text: str) -> list[str]:
-    """Deliver a message as telebot would without threads, and return the answers."""
+    """Deliver a message, let the bot handle it, and return the answers."""
     sent = len(api.messages)
+    if bot.threaded:
+        bot.worker_pool.notify(api.notify)
     bot.process_new_updates([Update.de_json(api.user(1).send(text))])
+    if bot.threaded:
+        api.wait_for(lambda: not bot.worker_pool.unfinished, PATIENCE)
     return [message.text for message in api.messages[sent:]]
 
 
@@ -126,33 +136,40 @@ class TestEveryExample:
         with at_work(name) as bot:
             assert 1 == len(say(bot, bot_api, text))
 
-    @pytest.mark.parametrize("name", [name for name in NAMES if name != "webhook"])
+    @pytest.mark.parametrize("name", POLLING)
+    def test_it_has_its_users_in_order(self, name: str) -> None:
+        """The bot has the workers of this library."""
+        with at_work(name) as bot:
+            assert SequentialWorkers is type(bot.worker_pool)
+
+    @pytest.mark.parametrize("name", NAMES)
     def test_a_handler_that_raises_is_told_and_logged(
         self, name: str, bot_api: BotAPI, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """The user hears of it, the log has the traceback, and telebot's poll loop gets nothing."""
+        """The user hears of it, and the example itself logs the traceback."""
         with at_work(name) as bot:
             bot_api.fail_next("sendMessage", 500)
-            assert ["sorry, that went wrong, and nothing was saved"] == say(bot, bot_api, "hi")
-            (logged,) = [record.exc_info[1] for record in caplog.records if record.exc_info]
-            assert ApiTelegramException is type(logged)
+            (apology,) = say(bot, bot_api, "hi")
+            assert "sorry, that went wrong" == apology[:22]
+            (logged,) = [record for record in caplog.records if record.exc_info]
+            assert ("TeleBot", [ApiTelegramException]) == (logged.name, exceptions_in(caplog))
 
-    @pytest.mark.parametrize("name", [name for name in NAMES if name != "webhook"])
-    def test_a_user_who_blocked_the_bot_stops_nobody(self, name: str, bot_api: BotAPI) -> None:
-        """If the apology cannot be sent either, telebot's poll loop gets nothing."""
+    @pytest.mark.parametrize("name", NAMES)
+    def test_a_user_who_blocked_the_bot_stops_nobody(
+        self, name: str, bot_api: BotAPI, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """If the apology cannot be sent either, both exceptions are logged, and the bot goes on."""
         with at_work(name) as bot:
             bot_api.fail_next("sendMessage", 403, times=2)
             assert [] == say(bot, bot_api, "hi")
+            assert [ApiTelegramException] * 2 == exceptions_in(caplog)
             assert 1 == len(say(bot, bot_api, "/start"))
 
-    def test_a_webhook_lets_telegram_try_again(self, bot_api: BotAPI) -> None:
-        """Under a webhook the user is told, too, and the exception goes on to the server."""
-        with at_work("webhook") as bot:
-            bot_api.fail_next("sendMessage", 500)
-            with pytest.raises(ApiTelegramException):
-                say(bot, bot_api, "hi")
-            texts = [message.text for message in bot_api.messages]
-            assert ["sorry, that went wrong, and nothing was saved"] == texts
+    @pytest.mark.parametrize("name", POLLING)
+    def test_it_stops_on_sigterm(self, name: str) -> None:
+        """It polls only after the line that lets SIGTERM end it as Ctrl-C does."""
+        ended_by = "signal.signal(signal.SIGTERM, signal.default_int_handler)"
+        assert [ended_by, "bot.infinity_polling()"] == statements_of_polling(name)
 
     def test_in_production_none_needs_the_tools_for_tests(self, tmp_path: Path) -> None:
         """With a token, every example polls or serves without a module of telesession.testing."""

@@ -21,10 +21,10 @@ import test_core_examples
 from telebot import TeleBot
 
 import telesession
-from support.bots import ROOT, Stage, Terminal, on_stage
+from support.bots import ROOT, Stage, Terminal, exceptions_in, load, on_stage
 from support.clocks import PATIENCE
 from support.servers import Server, patient_url
-from telesession import DecodeError, RedisStorage, Sessions, as_dict
+from telesession import DecodeError, RedisStorage, Sessions, as_dict, receive
 from telesession.testing import BotAPI
 
 if TYPE_CHECKING:
@@ -145,8 +145,7 @@ class TestSQLiteBot:
         """An expense that the bot could not confirm is not in the file."""
         stage.say(1, "1 tea")
         stage.api.fail_next("sendMessage", 403)
-        stage.say(1, "2 tea")
-        stage.polling.exceptions.clear()
+        assert [SORRY] == stage.say(1, "2 tea")
         assert ["tea: 2, all: 2"] == stage.say(1, "1 tea")
 
 
@@ -172,30 +171,98 @@ class TestVersions:
             session.update(first_name="Ada", last_name="King", birthday="1815-12-10")
         assert ["Ada, of the family King, born in 1815; visits: 1"] == stage.say(1, "/me")
 
-    def test_a_newer_record_stays_as_it_is(self, stage: Stage) -> None:
+    def test_a_newer_record_stays_as_it_is(
+        self, stage: Stage, caplog: pytest.LogCaptureFixture
+    ) -> None:
         """The bot as it was refuses a newer record, and does not touch it."""
         stage.say(1, self.birthday)
         stage.say(1, "/me")
         stored = stage.module.storage.get("1")
         assert [SORRY] == stage.say(1, self.birthday)
-        assert [DecodeError] == [type(error) for error in stage.polling.exceptions]
-        stage.polling.exceptions.clear()
+        assert [DecodeError] == exceptions_in(caplog)
         assert stored == stage.module.storage.get("1")
 
-    def test_a_step_that_fails_leaves_the_record(self, stage: Stage) -> None:
+    def test_a_step_that_fails_leaves_the_record(
+        self, stage: Stage, caplog: pytest.LogCaptureFixture
+    ) -> None:
         """What no step can bring up to date stays as it is, and the bot goes on."""
         with stage.module.before.open(1) as session:
             session.update(name="Ada Lovelace", birthday="long ago")
         stored = stage.module.storage.get("1")
         assert [SORRY] == stage.say(1, "/me")
-        assert [DecodeError] == [type(error) for error in stage.polling.exceptions]
-        stage.polling.exceptions.clear()
+        assert [DecodeError] == exceptions_in(caplog)
         assert stored == stage.module.storage.get("1")
 
     def test_strangers_are_strangers(self, stage: Stage) -> None:
         """A new user has neither an old record nor a new one."""
         expected = "we have not met; write: /before Ada Lovelace 1815-12-10"
         assert [expected] == stage.say(1, "/me")
+
+
+class TestPayments:
+    example = "payments"
+
+    def pay(self, stage: Stage, user: int) -> list[str]:
+        """Order a coffee and pay it, and return the answers."""
+        stage.say(user, "/buy")
+        sent = len(stage.api.messages)
+        stage.user(user).press(stage.latest(user), "Pay 5 XTR")
+        stage.polling.wait_idle(PATIENCE)
+        return [message.text for message in stage.api.messages[sent:]]
+
+    def test_each_payment_is_counted(self, stage: Stage) -> None:
+        """Two payments of one user count two, those of another user by themselves."""
+        replies = [self.pay(stage, user) for user in (1, 2, 1)]
+        assert [[f"thank you! you have paid for {n}"] for n in (1, 1, 2)] == replies
+        assert ["you have paid for 2"] == stage.say(1, "/coffees")
+
+    def test_an_order_is_no_payment(self, stage: Stage) -> None:
+        """An invoice that nobody has paid counts nothing."""
+        stage.say(1, "/buy")
+        assert ["you have paid for 0"] == stage.say(1, "/coffees")
+
+    def test_an_unknown_order_is_refused(self, stage: Stage) -> None:
+        """A purchase with the payload of another invoice is not agreed to."""
+        stage.module.COFFEE = "tea"
+        stage.say(1, "/buy")
+        stage.module.COFFEE = "coffee"
+        stage.user(1).press(stage.latest(1), "Pay 5 XTR")
+        stage.polling.wait_idle(PATIENCE)
+        (answer,) = stage.api.calls_of("answerPreCheckoutQuery")
+        assert (False, "this is sold no more") == (
+            answer.flag("ok"),
+            answer.params["error_message"],
+        )
+
+    def test_it_survives_a_restart(self, bot_api: BotAPI) -> None:
+        """A bot that starts anew knows the payments."""
+        with on_stage("payments", bot_api) as stage:
+            self.pay(stage, 1)
+        with on_stage("payments", bot_api) as stage:
+            assert ["thank you! you have paid for 2"] == self.pay(stage, 1)
+
+    def test_a_payment_that_telegram_repeats_counts_once(self, bot_api: BotAPI) -> None:
+        """A payment that arrives three times is counted and confirmed to the user once."""
+        paid = {"currency": "XTR", "total_amount": 5, "invoice_payload": "coffee"}
+        charges = {"telegram_payment_charge_id": "a", "provider_payment_charge_id": "b"}
+        question = bot_api.user(1).send("/coffees")
+        message = {
+            **question["message"],
+            "message_id": 2,
+            "successful_payment": {**paid, **charges},
+        }
+        del message["text"], message["entities"]
+        payment = {"update_id": 2, "message": message}
+        module = load("payments")
+        try:
+            for update in [payment, payment, payment, question]:
+                receive(module.bot, json.dumps(update).encode())
+            texts = [sent.text for sent in bot_api.wait_for_messages(2, PATIENCE)]
+            assert ["thank you! you have paid for 1", "you have paid for 1"] == texts
+        finally:
+            module.bot.worker_pool.close()
+            module.storage.close()
+            del sys.modules[module.__name__]
 
 
 RUN = """
@@ -267,6 +334,9 @@ class Workers:
         connection.close()
         return status
 
+    def wait_for_replies(self, user: int, count: int) -> None:
+        self.api.wait_for(lambda: len(self.replies(user)) >= count, PATIENCE, what="replies")
+
     def replies(self, user: int) -> list[str]:
         return [message.text for message in self.api.messages if message.chat_id == user]
 
@@ -292,10 +362,12 @@ class TestWebhook:
     def test_alternating_processes_count_on(self, workers: Workers) -> None:
         """What one process counted, the other one goes on from."""
         user = workers.api.user(1)
-        for number in (0, 1, 0, 1, 1, 0):
+        for count, number in enumerate((0, 1, 0, 1, 1, 0), start=1):
             workers.deliver_to(number)
             user.send("hi")
             workers.api.wait_until_confirmed(PATIENCE)
+            # The process answers before its workers have handled the update.
+            workers.wait_for_replies(1, count)
         workers.hold_back()
         assert [f"message {n}" for n in range(1, 7)] == workers.replies(1)
 
@@ -313,17 +385,30 @@ class TestWebhook:
         with ThreadPoolExecutor(8) as pool:
             statuses = [status for some in pool.map(post_some, range(8)) for status in some]
         assert [200] * 60 == statuses
+        for user in users:
+            workers.wait_for_replies(user, 30)
         expected = sorted(f"message {n}" for n in range(1, 31))
         assert [expected] * 2 == [sorted(workers.replies(user)) for user in users]
         sessions = Sessions(storage=workers.storage)
         assert [{"messages": 30}] * 2 == [sessions.peek(user) for user in users]
 
-    def test_an_update_that_failed_is_counted_once(self, workers: Workers) -> None:
-        """A handler that raised has changed nothing, and the other process may have its turn."""
-        update = workers.api.user(21).send("hi")
+    def test_a_handler_that_raised_has_changed_nothing(self, workers: Workers) -> None:
+        """The user is told, and the next update finds the session as it was."""
         workers.api.fail_next("sendMessage", 500)
-        assert [500, 200] == [workers.post(number, update) for number in (0, 1)]
+        assert [200] == [workers.post(0, workers.api.user(21).send("hi"))]
+        workers.wait_for_replies(21, 1)
+        assert [200] == [workers.post(1, workers.api.user(21).send("hi"))]
+        workers.wait_for_replies(21, 2)
         assert [SORRY, "message 1"] == workers.replies(21)
+
+    def test_a_repeated_update_counts_once(self, workers: Workers) -> None:
+        """An update that Telegram sends to both processes again and again is counted once."""
+        update, later = (workers.api.user(22).send("hi") for _ in range(2))
+        assert [200] * 4 == [workers.post(number, update) for number in (0, 1, 0, 1)]
+        workers.wait_for_replies(22, 1)
+        assert 200 == workers.post(0, later)
+        workers.wait_for_replies(22, 2)
+        assert ["message 1", "message 2"] == workers.replies(22)
 
     @pytest.mark.parametrize("secret", ["", "guess", "\xe9"], ids=["none", "wrong", "latin"])
     def test_strangers_are_turned_away(self, workers: Workers, secret: str) -> None:

@@ -376,6 +376,11 @@ def messages_in(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in records]
 
 
+def exceptions_in(caplog: pytest.LogCaptureFixture) -> list[type[BaseException] | None]:
+    """The types of the exceptions that were logged with their tracebacks."""
+    return [record.exc_info[0] for record in caplog.records if record.exc_info]
+
+
 CHAT, USER = -100, 42
 
 

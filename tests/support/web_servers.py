@@ -39,7 +39,8 @@ class WebServer:
         options: Of Python: the program, its application, and its options.
         together: How many updates it handles at the same time, at least.
         url: Of the server for bots with a `RedisStorage`.
-        control: "greenlets" for the control in which greenlets have the number of their thread.
+        control: "greenlets" for the control in which greenlets have the number of their thread;
+            for `support.effect_web` any text is the control without an inbox.
     """
 
     def __init__(self, options: Iterable[str], together: int, url: str, control: str = "") -> None:
@@ -82,7 +83,7 @@ class WebServer:
         chat = {"id": 1, "type": "private", "first_name": "Ann"}
         message = {"message_id": number, "from": user, "chat": chat, "date": 1, "text": "hi"}
         connection = HTTPConnection("localhost")
-        connection.sock = self._connect()
+        connection.sock = self.connect()
         try:
             update = json.dumps({"update_id": number, "message": message})
             connection.request("POST", f"/{name}", update)
@@ -90,7 +91,7 @@ class WebServer:
         finally:
             connection.close()
 
-    def _connect(self) -> socket.socket:
+    def connect(self) -> socket.socket:
         """Connect to the server as soon as it listens, unless it has ended."""
         pause = threading.Event()
         for _ in range(PATIENCE * 200):
