@@ -35,9 +35,10 @@ def run_polling(bot: TeleBot, api: BotAPI | None = None, *, timeout: float = 10)
     are not waited for, see `Polling.wait_idle`. Like a new process, the bot starts with the
     oldest update that was not confirmed.
 
-    What a handler or the polling itself raises, and the bot's own `exception_handler` (if any)
-    does not handle, is raised at the end of the block: one exception as it is, several as an
-    `ExceptionGroup`. If the block itself raises, they are added to that exception as notes.
+    An exception of a handler or of the polling is raised at the end of the block, unless the
+    `on_error` of the bot's workers or its `exception_handler` handles it: one exception as it is,
+    several as an `ExceptionGroup`. If the block itself raises, they are added to that exception as
+    notes.
 
     Args:
         bot: The bot, with or without threads.
