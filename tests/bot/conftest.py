@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,6 @@ from telesession import (
     use_sequential_workers,
 )
 from telesession.bot.workers import stop_workers
-
-# The tests of the inbox wait for it.
-if "inbox" not in inspect.signature(use_sequential_workers).parameters:
-    collect_ignore = ["test_exactly_once.py"]
 
 
 @pytest.fixture

@@ -132,12 +132,15 @@ class Complaints:
     """
     Reports each exception that no handler has raised on purpose.
 
-    Telegram's refusal of a poll while another process polls is none of these.
+    That another process polls is expected: Telegram may refuse the poll, or the inbox the batch.
     """
 
     def handle(self, exception: Exception) -> bool:
         """Take an exception as an `exception_handler` does."""
-        is_conflict = getattr(exception, "error_code", None) == HTTPStatus.CONFLICT
+        is_conflict = (
+            getattr(exception, "error_code", None) == HTTPStatus.CONFLICT
+            or "another process polls" in str(exception)
+        )
         if not isinstance(exception, Refusal) and not is_conflict:
             lines = textwrap.indent("".join(traceback.format_exception(exception)), "  ")
             sys.stderr.write(f"{COMPLAINT}{exception!r}\n{lines}")
@@ -170,6 +173,8 @@ def make_bot(settings: Settings, storage: Storage, on_begin: Callable[[], object
         options: dict[str, Any] = {"on_error": complaints.on_error}
         if settings.mode != "workers":
             options["inbox"] = storage
+            # Many random kills hit one update again and again.
+            options["attempts"] = 1_000
         if settings.drain is not None:
             options["drain"] = settings.drain
         use_sequential_workers(bot, **options)
