@@ -146,14 +146,18 @@ class Arrivals:
         if intake is None:
             return None
         raws = {update.update_id: vars(update).get(_RAW) for update in updates}
-        if None in raws.values() and not self._has_logged:
+        if None in raws.values():
+            self._tell_that_nothing_is_stored()
+        batch = {number: raw_of(raw) for number, raw in raws.items() if raw is not None}
+        return intake.store_batch(batch) if batch else {}
+
+    def _tell_that_nothing_is_stored(self) -> None:
+        if not self._has_logged:
             self._has_logged = True
             _log.warning(
                 "an update that was made by hand is handled without the inbox; give the body of a "
                 "webhook to telesession.receive(bot, body)"
             )
-        batch = {number: raw_of(raw) for number, raw in raws.items() if raw is not None}
-        return intake.store_batch(batch) if batch else {}
 
     def _feed(self, leftovers: Sequence[Stored]) -> None:
         """Put updates into the pool that another process has left."""
@@ -238,6 +242,8 @@ class Arrivals:
             return method(list(contents))
         if (attachment := Attachment.of(self._bot)) is not None:
             attachment.follow(contents)
+        if contents and self._intake is not None:
+            self._tell_that_nothing_is_stored()
         for content in contents:
             self._put("", content, partial(method, [content]), None)
         return None
