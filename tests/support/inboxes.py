@@ -26,12 +26,12 @@ from telesession import (
 from telesession.bot.inbox import Inbox
 from telesession.bot.intake import raw_of
 from telesession.keys import room_of
+from telesession.testing import BotAPI
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from telesession.storage.base import Change, Hold
-    from telesession.testing import BotAPI
 
 BOT_ID = 1
 TOKEN = f"{BOT_ID}:inbox"
@@ -54,13 +54,20 @@ class Life:
         storage: The storage of its inbox.
         num_threads: The number of its workers.
         workers: Options of `use_sequential_workers`.
+        token: The token of the bot.
         options: Options of `TeleBot`.
     """
 
     def __init__(
-        self, storage: Storage, num_threads: int = 1, *, workers: Any = None, **options: Any
+        self,
+        storage: Storage,
+        num_threads: int = 1,
+        *,
+        workers: Any = None,
+        token: str = TOKEN,
+        **options: Any,
     ) -> None:
-        self.bot = TeleBot(TOKEN, num_threads=num_threads, **options)
+        self.bot = TeleBot(token, num_threads=num_threads, **options)
         #: The exceptions that handlers raised.
         self.errors: list[Exception] = []
         given = {"on_error": lambda _, error: self.errors.append(error), **(workers or {})}
@@ -71,7 +78,8 @@ class Life:
     def poll(self, offset: int | None = None) -> None:
         """Poll once, as `infinity_polling` does; an offset of 0 lets Telegram repeat updates."""
         offset = self.bot.last_update_id + 1 if offset is None else offset
-        updates = self.bot.get_updates(offset=offset, timeout=PATIENCE, long_polling_timeout=0)
+        with BotAPI.running().short_polls():
+            updates = self.bot.get_updates(offset=offset)
         self.bot.process_new_updates(updates)
 
     def receive(self, *updates: dict[str, Any]) -> None:
@@ -263,3 +271,28 @@ def states_with(life: Life, storage: Storage, api: BotAPI) -> list[tuple[list[st
     send(api, "tea")
     life.run()
     return journal.states
+
+
+def fail_stores(storage: Storage, *, times: int) -> None:
+    """Let a storage refuse the next writes that store updates."""
+    commit, add_once, left = storage.commit, storage.add_once, itertools.count(times, -1)
+
+    def commit_or_fail(holds: Sequence[Hold], also: Sequence[Change] = ()) -> None:
+        if any(change.expected is None for change in also) and next(left) > 0:
+            raise StorageError("write", "1", "the disk is full")
+        commit(holds, also)
+
+    def add_or_fail(*args: Any, **options: Any) -> list[int]:
+        if next(left) > 0:
+            raise StorageError("write", "1", "the disk is full")
+        return add_once(*args, **options)
+
+    storage.commit = commit_or_fail  # type: ignore[method-assign]
+    storage.add_once = add_or_fail  # type: ignore[method-assign]
+
+
+def numbers_to_come(storage: Storage) -> list[int]:
+    """The numbers that Telegram may deliver again, as the record of the poll says."""
+    inbox = Inbox(storage, BOT_ID)
+    payload = storage.get(inbox.poll_key)
+    return [] if payload is None else list(inbox.fields_of(inbox.poll_key, payload)["numbers"])
