@@ -5,8 +5,6 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from support.bots import messages_in
 from support.inboxes import MakeLife, add_notes, effects, records, send, texts_in
 from support.threads import in_thread, wait_for
@@ -15,6 +13,8 @@ from telesession import MemoryStorage, Session, Sessions, Storage
 from telesession.testing import run_polling
 
 if TYPE_CHECKING:
+    import pytest
+
     from telesession.testing import BotAPI
 
 
