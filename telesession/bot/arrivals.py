@@ -294,22 +294,35 @@ def receive(bot: TeleBot, body: str | bytes) -> None:
     Raises:
         SessionError: The update could not be stored. Let the view answer 500, so that Telegram
             delivers it again.
+        TypeError: The body is neither text nor bytes.
         ValueError: The body is no update.
     """
-    try:
-        raw = body.decode() if isinstance(body, bytes) else body
-        number_of(json.loads(raw))
-        update = _parse(raw)
-    except (ValueError, AttributeError):
-        # Nothing of the body: it may be a user's message.
+    if not isinstance(body, str | bytes):
+        raise TypeError(
+            f"receive takes the body of a request as str or bytes, not {type(body).__name__}"
+        )
+    found = _read(body)
+    if found is None:
         raise ValueError(
             "could not receive an update: the body is not the JSON of an update of Telegram"
-        ) from None
+        )
+    update, raw = found
     arrivals = Arrivals.of(bot)
     if arrivals is None:
         bot.process_new_updates([update])
     else:
         arrivals.receive(update, raw)
+
+
+def _read(body: str | bytes) -> tuple[types.Update, str] | None:
+    """The update in the body of a request, and its JSON; `None` if it is no update."""
+    try:
+        raw = body.decode() if isinstance(body, bytes) else body
+        number_of(json.loads(raw))
+        return _parse(raw), raw
+    except Exception:  # noqa: BLE001 -- whatever telebot raises
+        # Not raised from here: the exception has the body, which may be a user's message.
+        return None
 
 
 class _Past(int):
