@@ -229,10 +229,18 @@ class Arrivals:
     def _take(self, update: Any, stored: Stored | None) -> bool:
         """Put an update into the pool, and say whether the pool takes updates."""
         kind, content = _content_of(update)
-        is_taken = self._put(kind, content, partial(self._process, [update]), stored)
+        choose = partial(self._process, [update])
         intake = self._intake
-        if is_taken and stored is not None and intake is not None:
-            intake.handed_over(stored)
+        if stored is None or intake is None:
+            return self._put(kind, content, choose, None)
+        # First: while it waits for room, Telegram may deliver it again.
+        intake.hands_over(stored)
+        is_taken = False
+        try:
+            is_taken = self._put(kind, content, choose, stored)
+        finally:
+            if not is_taken:
+                intake.takes_back(stored)
         return is_taken
 
     def _take_contents(self, method: Callable[[list[Any]], object], contents: Sequence[Any]) -> Any:

@@ -147,9 +147,13 @@ class Intake:
         found.is_leftover = False
         return found
 
-    def handed_over(self, stored: Stored) -> None:
-        """Learn that the workers have an update."""
+    def hands_over(self, stored: Stored) -> None:
+        """Learn that an update is handed to the workers."""
         self._owner.know(stored.number)
+
+    def takes_back(self, stored: Stored) -> None:
+        """Learn that the workers did not take an update, which may come again."""
+        self._owner.forget(stored.number)
 
     def _is_repeated(self, number: int) -> bool:
         if self._owner.knows(number):
