@@ -12,15 +12,19 @@ from support.inboxes import (
     Journal,
     Life,
     MakeLife,
+    Snapshot,
     add_notes,
     effects,
     fail_commits,
+    leave,
     note_commits,
     noting,
     records,
     send,
     states_with,
+    text_update,
 )
+from support.storages import FiveMethods, SpyOfFiveMethods
 from telesession import (
     MemoryStorage,
     Session,
@@ -28,6 +32,7 @@ from telesession import (
     SQLiteStorage,
     Storage,
     StorageError,
+    on_commit,
     save,
 )
 
@@ -177,3 +182,69 @@ class TestTwoStorages:
 
             assert ([], []) == (effects(inbox), effects(other, name="cart"))
             assert [StorageError] == [type(error) for error in life.errors]
+
+
+def test_calls_of_on_commit_are_made_at_most_once(
+    local_storage: Storage, snapshot: Snapshot, make_life: MakeLife, bot_api: BotAPI
+) -> None:
+    """After a kill between the commit and a call of `on_commit`, the call is not made."""
+    calls: list[str] = []
+
+    def add(life: Life, storage: Storage, name: str) -> None:
+        sessions: Sessions[Any] = Sessions(storage=storage)
+
+        @life.bot.message_handler()
+        @sessions.with_session
+        def handle(message: Any, session: Session) -> None:
+            noting(session, message.text)
+            on_commit(snapshot.take if name == "former" else lambda: calls.append(name))
+
+    life = make_life(local_storage)
+    add(life, local_storage, "former")
+    send(bot_api, "tea")
+    life.run()
+    with snapshot.open() as left:
+        later = make_life(left)
+        add(later, left, "later")
+        later.run()
+
+        assert (["tea"], []) == (effects(left), calls)
+
+
+class TestFiveMethods:
+    """A storage of the base class alone, which writes one record after the other."""
+
+    @pytest.mark.parametrize("way", ["poll", "receive"])
+    def test_without_kills_each_effect_is_there_once(
+        self, way: str, make_life: MakeLife, bot_api: BotAPI
+    ) -> None:
+        """Leftovers, new updates and repetitions have their effects once."""
+        storage = FiveMethods()
+        leave(storage, text_update("old", update_id=10**6))
+        life = make_life(storage)
+        add_notes(life, storage)
+        send(bot_api, "1", "2")
+        for _ in range(2):
+            if way == "poll":
+                life.poll(offset=0)
+            else:
+                life.receive(*bot_api.unconfirmed)
+        life.wait()
+
+        assert (["old", "1", "2"], []) == (effects(storage), records(storage))
+
+    def test_a_failure_between_the_writes_is_told(
+        self, make_life: MakeLife, bot_api: BotAPI
+    ) -> None:
+        """If the session is saved and the end of the update fails, the error says so."""
+        storage = SpyOfFiveMethods()
+        life = make_life(storage)
+        add_notes(life, storage)
+        life.run()
+        storage.failures["delete"] = 1
+        send(bot_api, "tea")
+        life.run()
+
+        (error,) = life.errors
+        assert isinstance(error, StorageError)
+        assert (["tea"], [], ("412587349",)) == (effects(storage), records(storage), error.written)

@@ -125,6 +125,30 @@ def test_control_without_the_check_both_processes_save(
     assert ["tea", "tea"] == found
 
 
+def test_a_waiting_leftover_that_was_taken_over_is_not_begun(
+    storage: Storage, make_life: MakeLife, bot_api: BotAPI
+) -> None:
+    """No handler of the former process is called for a leftover that another one has by now."""
+    leave(storage, text_update("1"), text_update("2"))
+    former, later = make_life(storage), make_life(storage)
+    begun, release, calls = threading.Event(), threading.Event(), list[str]()
+
+    @former.bot.message_handler()
+    def handle(message: Any) -> None:
+        calls.append(message.text)
+        begun.set()
+        wait_for(release)
+
+    add_notes(later, storage)
+    former.poll()
+    wait_for(begun)
+    later.run()
+    release.set()
+    former.wait()
+
+    assert (["1"], ["1", "2"], []) == (calls, effects(storage), records(storage))
+
+
 class TestTwoThatPoll:
     """Two processes that poll for one bot."""
 

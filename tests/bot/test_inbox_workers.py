@@ -6,8 +6,8 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from support.bots import messages_in
-from support.inboxes import MakeLife, add_notes, effects, records, send, texts_in
-from support.threads import in_thread, wait_for
+from support.inboxes import MakeLife, add_notes, effects, records, send, text_update, texts_in
+from support.threads import in_thread, start, wait_for
 from support.updates import ANNA
 from telesession import MemoryStorage, Session, Sessions, Storage
 from telesession.testing import run_polling
@@ -70,6 +70,28 @@ class TestWorkers:
 
         assert (["1", "2"], ["1", "2"], []) == (left, effects(storage), records(storage))
         assert 1 == len(messages_in(caplog))
+
+    def test_a_webhook_that_waits_for_room_is_known(self, make_life: MakeLife) -> None:
+        """An update that is repeated while its first delivery waits for room is handled once."""
+        storage, calls, release = MemoryStorage(), list[str](), threading.Event()
+        life = make_life(storage, workers={"limit": 1})
+        updates = [text_update(text) for text in "123"]
+
+        @life.bot.message_handler()
+        def handle(message: Any) -> None:
+            calls.append(message.text)
+            wait_for(release)
+
+        life.receive(*updates[:2])
+        waiting = start(life.receive, updates[2])
+        while life.pool.waiting < 2:
+            waiting.join(0.001)
+        in_thread(life.receive, updates[2])
+        release.set()
+        waiting.join()
+        life.wait()
+
+        assert ([*"123"], []) == (calls, records(storage))
 
     def test_a_closed_pool_leaves_updates_in_the_inbox(
         self, storage: Storage, make_life: MakeLife, bot_api: BotAPI
