@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from telesession.bot.inbox import MEMORY, Stored
 from telesession.bot.owners import Owner
 from telesession.errors import DecodeError, LockLostError, SessionError
 from telesession.storage.base import Change
+from telesession.text import encode
 
 if TYPE_CHECKING:
     from telesession.bot.inbox import Inbox
@@ -168,7 +170,7 @@ class Intake:
         payload = self._poll_record(unconfirmed)
         # The numbers last: a storage that writes one after the other may stop in between.
         changes = [self.inbox.adding(stored) for stored in missing.values()]
-        poll = Change(self.inbox.poll_key, self._poll, payload, lifetime=MEMORY)
+        poll = Change(self.inbox.poll_key, self._poll, payload)
         try:
             self.inbox.write([*changes, poll])
         except LockLostError as error:
@@ -177,7 +179,7 @@ class Intake:
         return None
 
     def _poll_record(self, unconfirmed: list[int]) -> bytes:
-        fields = {"owner": self._owner.name, "numbers": unconfirmed}
+        fields = {"owner": self._owner.name, "numbers": unconfirmed, "time": int(time.time())}
         return self.inbox.encode(self.inbox.poll_key, fields)
 
     def _find(self, key: str, missing: dict[int, Stored], stored: dict[int, Stored]) -> None:
@@ -207,7 +209,7 @@ class Intake:
             self._learn_unconfirmed(before)
             payload = self._poll_record(self._unconfirmed)
             try:
-                inbox.write([Change(inbox.poll_key, before, payload, lifetime=MEMORY)])
+                inbox.write([Change(inbox.poll_key, before, payload)])
             except LockLostError:
                 continue
             self._poll = payload
@@ -217,13 +219,16 @@ class Intake:
         """Remember the numbers that the process that polled before may get again."""
         if payload is None:
             return
-        numbers = self.inbox.fields_of(self.inbox.poll_key, payload).get("numbers", [])
-        self._unconfirmed = list(numbers)
-        for number in numbers:
+        fields = self.inbox.fields_of(self.inbox.poll_key, payload)
+        if time.time() - fields.get("time", 0) > MEMORY:
+            # By now Telegram has forgotten them, and its numbers may have begun anew.
+            return
+        self._unconfirmed = list(fields.get("numbers", ()))
+        for number in self._unconfirmed:
             self._owner.know(number)
 
     def _poll_again(self) -> None:
-        """Go on after another process has polled, or the record of the poll has expired."""
+        """Go on after another process has polled, or the record of the poll was lost."""
         payload = self.inbox.storage.get(self.inbox.poll_key)
         if payload is not None:
             owner = self.inbox.fields_of(self.inbox.poll_key, payload).get("owner")
@@ -308,7 +313,11 @@ def number_of(update: Mapping[str, Any]) -> int:
 
 def raw_of(update: Mapping[str, Any]) -> str:
     """An update as JSON."""
-    return json.dumps(update, ensure_ascii=False, separators=(",", ":"))
+    try:
+        return encode(update).decode()
+    except (OverflowError, ValueError):
+        # Half of a surrogate pair, or a number beyond 64 bits.
+        return json.dumps(update)
 
 
 def _log_repetition(number: int) -> None:

@@ -6,6 +6,7 @@ import atexit
 import functools
 import logging
 import threading
+import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -184,12 +185,7 @@ class SequentialWorkers:
             if failure is not error:
                 failure.__context__ = failure.__context__ or error
             error = failure
-        _log.error(
-            "a handler of a %s raised %s",
-            type(update).__name__,
-            type(error).__name__,
-            exc_info=error,
-        )
+        _log_failure(update, error, self._telebot.token)
 
     def on_exception(self, _worker: threading.Thread, exc_info: Exception) -> None:
         """Tell the bot of an exception that belongs to no update."""
@@ -306,6 +302,25 @@ def _users_handler(bot: Any) -> Any:
     """The exception handler that the user gave to the bot."""
     handler = bot.exception_handler
     return handler.former if isinstance(handler, _Reporter) else handler
+
+
+def _log_failure(update: Any, error: Exception, token: str) -> None:
+    """Log an exception with its traceback, in which the token of the bot is hidden."""
+    place, line, function, stack = _log.findCaller(stacklevel=2)
+    record = _log.makeRecord(
+        _log.name,
+        logging.ERROR,
+        place,
+        line,
+        "a handler of a %s raised %s",
+        (type(update).__name__, type(error).__name__),
+        (type(error), error, error.__traceback__),
+        function,
+        sinfo=stack,
+    )
+    # The URL of a call to Telegram that failed has the token. A formatter takes this text.
+    record.exc_text = "".join(traceback.format_exception(error)).rstrip().replace(token, "<token>")
+    _log.handle(record)
 
 
 def _checked_key(key: Any, update: object) -> str | None:

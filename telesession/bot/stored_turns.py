@@ -215,14 +215,13 @@ class _Handlers:
     def _guarded(self, function: Callable[..., Any], place: int) -> Callable[..., Any]:
         turn, is_last = self._turn, self._is_last
 
-        @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
             ending = _TaskEnding(turn, lambda: self._names()[place], is_last=is_last)
             return call_with(ending, function, *args, **kwargs)
 
         if turn.bot.use_class_middlewares:
             # telebot decides by it which values to pass.
-            guarded: Any = call
+            guarded: Any = functools.wraps(function)(call)
             guarded.__signature__ = inspect.signature(function)
         return call
 

@@ -20,6 +20,14 @@ from telesession.session import seconds
 if TYPE_CHECKING:
     from telesession.storage.base import Storage
 
+__all__ = [
+    "SequentialWorkers",
+    "give_workers",
+    "is_telebots",
+    "stop_workers",
+    "use_sequential_workers",
+]
+
 _UNTHREADED = (
     "was made with threaded=False and has no workers: it handles one update after the other; make "
     "it with threaded=True to use workers"

@@ -70,6 +70,26 @@ def test_an_unhandled_exception_is_logged_once(
     assert (logging.ERROR, DarknessError) == (record.levelno, record.exc_info[0])
 
 
+def test_the_log_does_not_show_the_token(
+    make_sequential: MakeBot, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The traceback of a call to Telegram that failed has the URL without the token."""
+    bot, log = make_sequential(1), Log()
+
+    @bot.message_handler()
+    def handle(message: types.Message) -> None:
+        log.add(message.text)
+        if message.text == "1":
+            raise OSError(f"no connection to /bot{bot.token}/sendMessage")
+
+    bot.process_new_updates([said("1"), said("2")])
+    log.wait_for(2)
+
+    (record,) = caplog.records
+    shown = logging.Formatter().format(record)
+    assert (False, True) == (bot.token in shown, "no connection to /bot<token>/send" in shown)
+
+
 def test_telebots_poll_loop_ends_with_an_exception(bot_api: BotAPI, make_bot: MakeBot) -> None:
     """Control: with telebot's pool an exception that nobody handles leaves `bot.polling()`."""
     bot, log, ended = make_bot(), Log(), Log()

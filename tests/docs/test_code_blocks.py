@@ -110,7 +110,7 @@ def prepared(name: str) -> Iterator[dict[str, Any]]:
     """The names that the blocks of a page may use without an import."""
     names: dict[str, Any] = {name: getattr(telesession, name) for name in telesession.__all__}
     # Threads take half a second to end; only workers need them.
-    bot = TeleBot(OFFLINE_TOKEN, threaded=name == "docs/bot/workers.md")
+    bot = TeleBot(OFFLINE_TOKEN, threaded=name in {"docs/bot/workers.md", "docs/bot/inbox.md"})
     session = telesession.Session()
     names.update(bot=bot, session=session, TOKEN=OFFLINE_TOKEN, Message=types.Message)
     if name == "docs/bot/states.md":

@@ -137,10 +137,9 @@ class Complaints:
 
     def handle(self, exception: Exception) -> bool:
         """Take an exception as an `exception_handler` does."""
-        is_conflict = (
-            getattr(exception, "error_code", None) == HTTPStatus.CONFLICT
-            or "another process polls" in str(exception)
-        )
+        is_conflict = getattr(
+            exception, "error_code", None
+        ) == HTTPStatus.CONFLICT or "another process polls" in str(exception)
         if not isinstance(exception, Refusal) and not is_conflict:
             lines = textwrap.indent("".join(traceback.format_exception(exception)), "  ")
             sys.stderr.write(f"{COMPLAINT}{exception!r}\n{lines}")
