@@ -10,6 +10,7 @@ import pytest
 from telebot import TeleBot, types
 
 from support.bots import messages_in
+from support.clocks import DAY
 from support.inboxes import (
     BOT_ID,
     Journal,
@@ -36,12 +37,12 @@ from telesession import (
     use_sequential_workers,
 )
 from telesession.bot.inbox import Inbox
-from telesession.testing import OFFLINE_TOKEN, run_polling
+from telesession.testing import OFFLINE_TOKEN, BotAPI, run_polling
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from telesession.testing import BotAPI
+    from freezegun.api import FrozenDateTimeFactory
 
 
 def test_a_batch_is_stored_by_one_write(
@@ -61,7 +62,13 @@ def test_a_batch_is_stored_by_one_write(
     assert ["1", "2", "3"] == stored
 
 
-def test_an_update_is_stored_as_telegram_sent_it(make_life: MakeLife, bot_api: BotAPI) -> None:
+TEXTS = {"emoji": "\N{HOT BEVERAGE}", "half-a-pair": "\ud83d", "controls": "\0\u2028'\"\\"}
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_an_update_is_stored_as_telegram_sent_it(
+    text: str, make_life: MakeLife, bot_api: BotAPI
+) -> None:
     """The record has fields of an update that the installed telebot does not know."""
     storage, release = MemoryStorage(), threading.Event()
     life = make_life(storage)
@@ -232,6 +239,27 @@ class TestAgain:
 
         assert [[1, 2], [3], [4]] == seen
 
+    @pytest.mark.parametrize(("age", "expected"), [(DAY, 1), (DAY + 1, 2)])
+    def test_numbers_of_a_poll_are_remembered_for_a_day(
+        self,
+        age: int,
+        expected: int,
+        make_life: MakeLife,
+        clock: FrozenDateTimeFactory,
+    ) -> None:
+        """After a day without updates, a number that Telegram gives anew is that of a new one."""
+        storage = MemoryStorage()
+        for wait in (0, age):
+            clock.tick(wait)
+            with BotAPI() as api:
+                life = make_life(storage)
+                add_notes(life, storage)
+                send(api, "tea")
+                life.run()
+                life.die()
+
+        assert expected == len(effects(storage))
+
 
 def test_leftovers_never_set_last_update_id(
     storage: Storage, make_life: MakeLife, bot_api: BotAPI
@@ -340,10 +368,10 @@ def test_two_bots_share_a_storage(make_life: MakeLife, bot_api: BotAPI) -> None:
     assert (["of bot 2"], ["of bot 1"]) == (effects(storage), texts_in(storage))
 
 
-def test_a_record_of_the_poll_that_expired_is_made_anew(
+def test_a_record_of_the_poll_that_was_lost_is_made_anew(
     storage: Storage, make_life: MakeLife, bot_api: BotAPI
 ) -> None:
-    """After a day without updates the next batch is stored, and handled once."""
+    """If the record of the polling process is gone, the next batch is stored and handled once."""
     life = make_life(storage)
     add_notes(life, storage)
     send(bot_api, "1")
