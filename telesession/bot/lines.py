@@ -68,13 +68,14 @@ class Lines(Generic[T]):
         """The threads of this process."""
         return self._crews.get(_Crew)
 
-    def add(self, key: object, item: T) -> str | None:
+    def add(self, key: object, item: T, *, is_welcome: bool = False) -> str | None:
         """
         Put an item at the end of the line of its key, and say why not if it is refused.
 
         Args:
             key: The key; `None` for an item that waits for no other.
             item: The item.
+            is_welcome: Whether it waits for room where another one is refused.
 
         Raises:
             RuntimeError: The system starts no thread.
@@ -86,7 +87,7 @@ class Lines(Generic[T]):
             self._start_threads(crew)
             place = object() if key is None else key
             line = crew.lines.get(place)
-            if fault := self._fault(crew, place, line):
+            if not is_welcome and (fault := self._fault(crew, place, line)):
                 return fault
             if line is None:
                 line = crew.lines[place] = _Line()

@@ -136,7 +136,8 @@ class SequentialWorkers:
         kept = StoredTurn(
             self._inbox, stored, self._telebot, update, choose, is_in_order=is_in_order
         )
-        refusal = self._lines.add(line, kept)
+        # A leftover was within the limits of the process that has stored it.
+        refusal = self._lines.add(line, kept, is_welcome=stored.is_leftover)
         if refusal is not None and not self.closed:
             kept.drop()
         return refusal
