@@ -82,6 +82,34 @@ def test_they_are_parsed_as_they_came(make_life: MakeLife, bot_api: BotAPI) -> N
     assert ([("Boris", "\N{HOT BEVERAGE}")], []) == (seen, records(storage))
 
 
+@pytest.mark.parametrize("limits", [{"limit": 1}, {"total_limit": 1}], ids=["limit", "total"])
+def test_they_are_never_dropped(
+    limits: dict[str, int], make_life: MakeLife, bot_api: BotAPI, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With `when_full="drop"` leftovers wait for room, because the former process took them."""
+    storage = MemoryStorage()
+    leave(storage, *[text_update(text) for text in "12345"])
+    life = make_life(storage, workers={**limits, "when_full": "drop"})
+    add_notes(life, storage)
+    life.run()
+
+    assert ([*"12345"], [], []) == (effects(storage), records(storage), caplog.records)
+
+
+def test_records_of_the_inbox_are_no_sessions(make_life: MakeLife, bot_api: BotAPI) -> None:
+    """Neither `keys` nor `clear` of the sessions reaches the inbox of their storage."""
+    storage = MemoryStorage()
+    leave(storage, text_update("tea"))
+    sessions: Sessions[Any] = Sessions(storage=storage)
+    keys = list(sessions.keys())
+    sessions.clear()
+    life = make_life(storage)
+    add_notes(life, storage)
+    life.run()
+
+    assert ([], ["tea"]) == (keys, effects(storage))
+
+
 class TestAttempts:
     """The number of killed processes in which a handler of a leftover had begun."""
 

@@ -79,10 +79,10 @@ def test_a_record_names_its_process(storage: Storage, make_life: MakeLife, bot_a
 
 
 def take_over_from_a_living_process(
-    storage: Storage, make_life: MakeLife, api: BotAPI
+    storage: Storage, make_life: MakeLife, api: BotAPI, **options: Any
 ) -> tuple[Life, list[str]]:
     """The former process, and the effects, if the next one polls while a handler runs."""
-    former, later = make_life(storage), make_life(storage)
+    former, later = make_life(storage, **options), make_life(storage, **options)
     slow = Slow(former, storage)
     add_notes(later, storage)
     send(api, "tea")
@@ -95,11 +95,18 @@ def take_over_from_a_living_process(
     return former, effects(storage)
 
 
+@pytest.mark.parametrize("middlewares", [False, True], ids=["no-middlewares", "class-middlewares"])
 def test_a_process_that_polls_takes_over_everything(
-    storage: Storage, make_life: MakeLife, bot_api: BotAPI, caplog: pytest.LogCaptureFixture
+    middlewares: bool,
+    storage: Storage,
+    make_life: MakeLife,
+    bot_api: BotAPI,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The former process's commit then writes nothing, which is logged and no error of a bot."""
-    former, found = take_over_from_a_living_process(storage, make_life, bot_api)
+    former, found = take_over_from_a_living_process(
+        storage, make_life, bot_api, use_class_middlewares=middlewares
+    )
 
     assert (["tea"], [], []) == (found, records(storage), former.errors)
     assert (
