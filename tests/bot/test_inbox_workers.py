@@ -6,8 +6,18 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from support.bots import messages_in
-from support.inboxes import MakeLife, add_notes, effects, records, send, text_update, texts_in
-from support.threads import in_thread, start, wait_for
+from support.clocks import PATIENCE
+from support.inboxes import (
+    MakeLife,
+    add_notes,
+    effects,
+    noting,
+    records,
+    send,
+    text_update,
+    texts_in,
+)
+from support.threads import Log, in_thread, start, wait_for
 from support.updates import ANNA
 from telesession import MemoryStorage, Session, Sessions, Storage
 from telesession.testing import run_polling
@@ -152,3 +162,33 @@ def test_a_bot_can_be_stopped_and_started_again(
 
     expected = ["1", "between 1", "2", "between 2", "3", "between 3"]
     assert (expected, []) == (effects(local_storage), records(local_storage))
+
+
+def test_a_bot_can_be_started_again_while_a_handler_still_runs(
+    storage: Storage, make_life: MakeLife, bot_api: BotAPI, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The new workers take over the update of that handler, which then saves nothing."""
+    life, begun, release = make_life(storage, workers={"drain": 0}), Log(), threading.Event()
+    sessions: Sessions[Any] = Sessions(storage=storage, lock_timeout=None)
+
+    @life.bot.message_handler()
+    @sessions.with_session
+    def handle(message: Any, session: Session) -> None:
+        begun.add(message.text)
+        wait_for(release)
+        noting(session, message.text)
+
+    send(bot_api, "1", "2")
+    life.poll()
+    begun.wait_for(1)
+    life.bot.stop_bot()
+    former = life.pool
+    life.begin_again()
+    life.poll(offset=0)
+    release.set()
+    life.wait()
+    for worker in former.workers:
+        worker.join(PATIENCE)
+
+    assert (["1", "2"], [], []) == (effects(storage), records(storage), life.errors)
+    assert ["1", "1", "2"] == begun.entries

@@ -97,6 +97,12 @@ class Life:
         self.poll()
         self.wait()
 
+    def begin_again(self) -> None:
+        """Give the bot new workers after it was stopped."""
+        bot: Any = self.bot
+        bot.worker_pool = self.pool = self.pool.renew()
+        self.pool.notify(self._note)
+
     def die(self) -> None:
         """Leave the lock of the process, as the end of a killed one does."""
         intake = self.pool.intake
