@@ -205,9 +205,12 @@ class TestTasks:
         life, counts = make_life(storage), []
         question = bot_api.user(ANNA["id"]).send("question")
         life.run()
-        life.bot.register_for_reply_by_message_id(
-            question["message"]["message_id"], handler_of(sessions, "reply")
-        )
+
+        @sessions.with_session
+        def take(message: Any, session: Session) -> None:
+            noting(session, "reply")
+
+        life.bot.register_for_reply_by_message_id(question["message"]["message_id"], take)
         life.bot.register_message_handler(
             handler_of(sessions, "handler", lambda: counts.append(len(records(storage))))
         )

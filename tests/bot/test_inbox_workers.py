@@ -114,10 +114,10 @@ class TestWorkers:
         in_thread(former.pool.close)
         send(bot_api, "1", "2")
         former.poll()
-        left = texts_in(storage), effects(storage)
+        left = texts_in(storage), effects(storage), former.bot.last_update_id
         later.run()
 
-        assert (["1", "2"], []) == left
+        assert (["1", "2"], [], 0) == left
         assert (["1", "2"], []) == (effects(storage), records(storage))
 
     def test_waiting_updates_stay_in_the_inbox(
