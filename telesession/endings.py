@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Sequence
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ _expected: dict[int, tuple[Any, Ending]] = {}
 
 def expect(function: Any, ending: Ending) -> None:
     """Let the unit of a function have an ending, if this thread calls the function next."""
-    _expected[threading.get_ident()] = getattr(function, "__func__", function), ending
+    _expected[threading.get_ident()] = _called_by(function), ending
 
 
 def withdraw() -> None:
@@ -56,3 +58,17 @@ def ending_for(function: Any) -> Ending | None:
         return None
     withdraw()
     return found[1]
+
+
+def _called_by(function: Any) -> Any:
+    """The plain function that a bound method, a partial or a callable object calls."""
+    while not isinstance(function, FunctionType):
+        if isinstance(function, functools.partial):
+            function = function.func
+        elif hasattr(function, "__func__"):
+            function = function.__func__
+        elif isinstance(call := type(function).__call__, FunctionType):
+            return call
+        else:
+            break
+    return function

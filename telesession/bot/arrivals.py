@@ -146,14 +146,18 @@ class Arrivals:
         if intake is None:
             return None
         raws = {update.update_id: vars(update).get(_RAW) for update in updates}
-        if None in raws.values() and not self._has_logged:
+        if None in raws.values():
+            self._tell_that_nothing_is_stored()
+        batch = {number: raw_of(raw) for number, raw in raws.items() if raw is not None}
+        return intake.store_batch(batch) if batch else {}
+
+    def _tell_that_nothing_is_stored(self) -> None:
+        if not self._has_logged:
             self._has_logged = True
             _log.warning(
                 "an update that was made by hand is handled without the inbox; give the body of a "
                 "webhook to telesession.receive(bot, body)"
             )
-        batch = {number: raw_of(raw) for number, raw in raws.items() if raw is not None}
-        return intake.store_batch(batch) if batch else {}
 
     def _feed(self, leftovers: Sequence[Stored]) -> None:
         """Put updates into the pool that another process has left."""
@@ -225,10 +229,18 @@ class Arrivals:
     def _take(self, update: Any, stored: Stored | None) -> bool:
         """Put an update into the pool, and say whether the pool takes updates."""
         kind, content = _content_of(update)
-        is_taken = self._put(kind, content, partial(self._process, [update]), stored)
+        choose = partial(self._process, [update])
         intake = self._intake
-        if is_taken and stored is not None and intake is not None:
-            intake.handed_over(stored)
+        if stored is None or intake is None:
+            return self._put(kind, content, choose, None)
+        # First: while it waits for room, Telegram may deliver it again.
+        intake.hands_over(stored)
+        is_taken = False
+        try:
+            is_taken = self._put(kind, content, choose, stored)
+        finally:
+            if not is_taken:
+                intake.takes_back(stored)
         return is_taken
 
     def _take_contents(self, method: Callable[[list[Any]], object], contents: Sequence[Any]) -> Any:
@@ -238,6 +250,8 @@ class Arrivals:
             return method(list(contents))
         if (attachment := Attachment.of(self._bot)) is not None:
             attachment.follow(contents)
+        if contents and self._intake is not None:
+            self._tell_that_nothing_is_stored()
         for content in contents:
             self._put("", content, partial(method, [content]), None)
         return None
@@ -288,22 +302,35 @@ def receive(bot: TeleBot, body: str | bytes) -> None:
     Raises:
         SessionError: The update could not be stored. Let the view answer 500, so that Telegram
             delivers it again.
+        TypeError: The body is neither text nor bytes.
         ValueError: The body is no update.
     """
-    try:
-        raw = body.decode() if isinstance(body, bytes) else body
-        number_of(json.loads(raw))
-        update = _parse(raw)
-    except (ValueError, AttributeError):
-        # Nothing of the body: it may be a user's message.
+    if not isinstance(body, str | bytes):
+        raise TypeError(
+            f"receive takes the body of a request as str or bytes, not {type(body).__name__}"
+        )
+    found = _read(body)
+    if found is None:
         raise ValueError(
             "could not receive an update: the body is not the JSON of an update of Telegram"
-        ) from None
+        )
+    update, raw = found
     arrivals = Arrivals.of(bot)
     if arrivals is None:
         bot.process_new_updates([update])
     else:
         arrivals.receive(update, raw)
+
+
+def _read(body: str | bytes) -> tuple[types.Update, str] | None:
+    """The update in the body of a request, and its JSON; `None` if it is no update."""
+    try:
+        raw = body.decode() if isinstance(body, bytes) else body
+        number_of(json.loads(raw))
+        return _parse(raw), raw
+    except Exception:  # noqa: BLE001 -- whatever telebot raises
+        # Not raised from here: the exception has the body, which may be a user's message.
+        return None
 
 
 class _Past(int):

@@ -18,6 +18,9 @@ from telesession.text import encode
 if TYPE_CHECKING:
     from telesession.bot.inbox import Inbox
 
+# Larger numbers have no place in the pages of `Storage.add_once`.
+_NUMBERS = 2**52
+
 _log = logging.getLogger("telesession")
 
 #: Hands stored updates to the workers.
@@ -65,7 +68,8 @@ class Intake:
             polls: Whether this process polls.
         """
         with self._mutex:
-            if self._is_open:
+            # A closed pool handles nothing, so other processes must take over what is left.
+            if self._is_open or self._end.is_set():
                 return
             self._owner.begin()
             try:
@@ -145,9 +149,13 @@ class Intake:
         found.is_leftover = False
         return found
 
-    def handed_over(self, stored: Stored) -> None:
-        """Learn that the workers have an update."""
+    def hands_over(self, stored: Stored) -> None:
+        """Learn that an update is handed to the workers."""
         self._owner.know(stored.number)
+
+    def takes_back(self, stored: Stored) -> None:
+        """Learn that the workers did not take an update, which may come again."""
+        self._owner.forget(stored.number)
 
     def _is_repeated(self, number: int) -> bool:
         if self._owner.knows(number):
@@ -298,8 +306,8 @@ class Intake:
 def number_of(update: Mapping[str, Any]) -> int:
     """The number of an update as Telegram sent it."""
     number = update.get("update_id")
-    if type(number) is not int:
-        raise ValueError("an update of Telegram has an update_id, which is a number")
+    if type(number) is not int or not 0 <= number < _NUMBERS:
+        raise ValueError("an update of Telegram has an update_id, which is a positive number")
     return number
 
 

@@ -82,3 +82,7 @@ class Owner:
         if len(self._known) > _KNOWN:
             # Another thread may be faster.
             self._known.pop(next(iter(self._known)), None)
+
+    def forget(self, number: int) -> None:
+        """Do not remember the number of an update any more."""
+        self._known.pop(number, None)

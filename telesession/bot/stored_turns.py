@@ -39,7 +39,7 @@ class StoredTurn(Turn):
         turn: The arguments of a `Turn`.
     """
 
-    __slots__ = ("inbox", "is_lost", "stored")
+    __slots__ = ("_steps", "inbox", "is_lost", "stored")
 
     def __init__(self, inbox: Inbox, stored: Stored, *turn: Any, is_in_order: bool) -> None:
         super().__init__(*turn, is_in_order=is_in_order)
@@ -47,6 +47,8 @@ class StoredTurn(Turn):
         #: Whether another process handles the update by now.
         self.is_lost = False
         self.inbox = inbox
+        # The names of the steps so far; a function may be registered several times.
+        self._steps: list[str] = []
 
     def run(self, fail: Fail) -> None:
         """See `Turn.run`. A leftover notes first that its handlers begin once more."""
@@ -107,11 +109,11 @@ class StoredTurn(Turn):
     def _run_task(self, task: functools.partial[Any], *, is_last: bool) -> None:
         if self.is_lost:
             return
-        handlers = task.keywords.get("handlers")
-        if handlers is None:
+        # A step may have been registered with one of these as an argument of its own.
+        if not task.keywords.keys() >= {"handlers", "middlewares", "update_type"}:
             self._run_step(task, is_last=is_last)
             return
-        kind = task.keywords["update_type"]
+        handlers, kind = task.keywords["handlers"], task.keywords["update_type"]
         guarded = _Handlers(self, handlers, kind, is_last=is_last)
         task.func(*task.args, **{**task.keywords, "handlers": guarded})
 
@@ -120,7 +122,9 @@ class StoredTurn(Turn):
         function: Any = task.func
         if isinstance(function, LateStep):
             function = function.decorated()
-        name = _name_of(function, "step")
+        base = _name_of(function, "step")
+        name = f"{base}#{self._steps.count(base)}"
+        self._steps.append(base)
         if name not in self.stored.done:
             ending = _TaskEnding(self, lambda: name, is_last=is_last)
             call_with(ending, function, *task.args, **task.keywords)

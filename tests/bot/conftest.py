@@ -10,6 +10,7 @@ import pytest
 from telebot import TeleBot
 
 from support.bots import Host, MakeBot, close_pool, make_host
+from support.inboxes import Life, MakeLife, Snapshot
 from support.storages import SpyStorage
 from support.updates import TOKEN
 from telesession import (
@@ -18,6 +19,7 @@ from telesession import (
     Session,
     Sessions,
     SessionStateStorage,
+    SQLiteStorage,
     Storage,
     use_sequential_workers,
 )
@@ -109,3 +111,31 @@ def ordered_host() -> Iterator[Host]:
     pool = use_sequential_workers(host.bot)
     yield host
     pool.close()
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def local_storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
+    """An empty storage that needs no server."""
+    made = MemoryStorage() if request.param == "memory" else SQLiteStorage(tmp_path / "bot.db")
+    with made as storage:
+        yield storage
+
+
+@pytest.fixture
+def snapshot(local_storage: Storage, tmp_path: Path) -> Snapshot:
+    """A snapshot of that storage."""
+    return Snapshot(local_storage, tmp_path)
+
+
+@pytest.fixture
+def make_life() -> Iterator[MakeLife]:
+    """Makes bots with an inbox, whose workers end with the test."""
+    lives: list[Life] = []
+
+    def make(*args: Any, **options: Any) -> Life:
+        lives.append(Life(*args, **options))
+        return lives[-1]
+
+    yield make
+    for life in lives:
+        life.close()

@@ -9,6 +9,7 @@ import pytest
 from support.effect_bot import Settings
 from support.effect_runs import run_kills, run_restarts, run_stops
 from support.effect_webhooks import run_webhooks
+from support.effects import ANY_ORDER
 from support.servers import Server, patient_url
 
 
@@ -72,6 +73,7 @@ def test_killed_webhook_workers_lose_and_double_nothing(
 
 def test_control_a_record_that_ends_after_the_commit_doubles_effects(place: str) -> None:
     """Killed between the commit of the sessions and that of its record, an update comes again."""
-    report = run_kills(Settings(place, "gap", gap=3), updates=150, ends=2)
+    # A doubled update of a state goes to another handler, whose effect counts as strange.
+    report = run_kills(Settings(place, "gap", gap=3), updates=150, ends=2, kinds=ANY_ORDER)
 
     assert (2, [], True) == (report.ends, report.lost, len(report.twice) > 0)

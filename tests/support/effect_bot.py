@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 WORK, SLOWNESS = 0.002, 0.02
 # Begins the line of an exception that no handler raises on purpose.
 COMPLAINT = "complaint: "
+# Texts of exceptions that no handler has raised, and that are no fault.
+EXPECTED = ("another process polls", "the storage is closed")
 
 
 @dataclass
@@ -132,15 +134,15 @@ class Complaints:
     """
     Reports each exception that no handler has raised on purpose.
 
-    That another process polls is expected: Telegram may refuse the poll, or the inbox the batch.
+    Three more are expected: Telegram may refuse the poll of one of two processes, or the inbox its
+    batch, and the storage is closed for handlers that still run when the process ends.
     """
 
     def handle(self, exception: Exception) -> bool:
         """Take an exception as an `exception_handler` does."""
-        is_conflict = getattr(
-            exception, "error_code", None
-        ) == HTTPStatus.CONFLICT or "another process polls" in str(exception)
-        if not isinstance(exception, Refusal) and not is_conflict:
+        is_conflict = getattr(exception, "error_code", None) == HTTPStatus.CONFLICT
+        is_told = any(text in str(exception) for text in EXPECTED)
+        if not (isinstance(exception, Refusal) or is_conflict or is_told):
             lines = textwrap.indent("".join(traceback.format_exception(exception)), "  ")
             sys.stderr.write(f"{COMPLAINT}{exception!r}\n{lines}")
             sys.stderr.flush()

@@ -118,7 +118,7 @@ class Spy:
     def commit(self, holds: Sequence[Hold], also: Sequence[Change] = ()) -> None:
         noted = [hold.note.action for hold in holds if hold.note is not None]
         if len(noted) + len(also) > 1:
-            self._note("commit", holds[0].key)
+            self._note("commit", holds[0].key if holds else also[0].key)
             if isinstance(self, MemoryStorage):
                 self.writes += noted
         super().commit(holds, also)
