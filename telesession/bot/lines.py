@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -11,6 +12,9 @@ from typing import Generic, Literal, NamedTuple, TypeVar
 from telesession.forks import PerProcess
 
 T = TypeVar("T")
+
+_log = logging.getLogger("telesession")
+
 WhenFull = Literal["block", "drop"]
 
 
@@ -42,7 +46,7 @@ class Lines(Generic[T]):
     threads and no items. Any thread may use it.
 
     Args:
-        work: Does the work of one item, and raises nothing.
+        work: Does the work of one item. An exception of it is logged.
         num_threads: The number of threads, which are daemons.
         limits: How much may wait.
 
@@ -68,14 +72,14 @@ class Lines(Generic[T]):
         """The threads of this process."""
         return self._crews.get(_Crew)
 
-    def add(self, key: object, item: T, *, is_welcome: bool = False) -> str | None:
+    def add(self, key: object, item: T, *, is_refusable: bool = True) -> str | None:
         """
         Put an item at the end of the line of its key, and say why not if it is refused.
 
         Args:
             key: The key; `None` for an item that waits for no other.
             item: The item.
-            is_welcome: Whether it waits for room where another one is refused.
+            is_refusable: Whether the limits may refuse it; closed lines refuse each item.
 
         Raises:
             RuntimeError: The system starts no thread.
@@ -87,7 +91,7 @@ class Lines(Generic[T]):
             self._start_threads(crew)
             place = object() if key is None else key
             line = crew.lines.get(place)
-            if not is_welcome and (fault := self._fault(crew, place, line)):
+            if is_refusable and (fault := self._fault(crew, place, line)):
                 return fault
             if line is None:
                 line = crew.lines[place] = _Line()
@@ -98,7 +102,7 @@ class Lines(Generic[T]):
             self._wait_for_room(crew, line)
             return None
 
-    def close(self, drain: float | None) -> list[T]:
+    def close(self, drain: float | None, *, only_running: bool = False) -> list[T]:
         """
         Take no more items, let the threads work off the rest for some time, and end them.
 
@@ -108,6 +112,7 @@ class Lines(Generic[T]):
 
         Args:
             drain: Seconds; `None` is any time.
+            only_running: Whether the items that wait are given up at once.
 
         Returns:
             The items that nobody works off any more.
@@ -117,6 +122,7 @@ class Lines(Generic[T]):
             if not self.closed:
                 self.closed = True
                 crew.deadline = None if drain is None else time.monotonic() + drain
+            crew.only_running |= only_running
             crew.work.notify_all()
             crew.room.notify_all()
             threads = set(crew.workers)
@@ -176,7 +182,7 @@ class Lines(Generic[T]):
         # The item lives in this call alone: an idle worker must not keep the update it had.
         with crew.mutex:
             crew.work.wait_for(lambda: crew.ready or self.closed)
-            if self.closed and (not crew.ready or crew.time_left() == 0):
+            if self.closed and (not crew.ready or crew.only_running or crew.time_left() == 0):
                 return False
             key = crew.ready.popleft()
             item = crew.lines[key].take()
@@ -185,6 +191,8 @@ class Lines(Generic[T]):
             crew.room.notify_all()
         try:
             self._work(item)
+        except Exception:  # noqa: BLE001 -- the worker goes on
+            _log.exception("a worker goes on after an exception of its own")
         finally:
             # A child that the handler forked ends here: the queue that it has is its parent's.
             is_parent = crew is self.crew
@@ -211,6 +219,7 @@ class _Crew(Generic[T]):
         waiting: The number of items that wait.
         running: The number of items that are worked on.
         deadline: When closed lines end, items or not; monotonic seconds, `None` is any time.
+        only_running: Whether closed lines end after the items that are worked on.
         closing: The threads that close the lines just now.
     """
 
@@ -224,6 +233,7 @@ class _Crew(Generic[T]):
         self.waiting = 0
         self.running = 0
         self.deadline: float | None = None
+        self.only_running = False
         self.closing: set[threading.Thread] = set()
 
     @property

@@ -74,6 +74,8 @@ class SequentialWorkers:
         self._intakes: PerProcess[Intake] = PerProcess()
         self._lines: Lines[Turn] = Lines(self._handle, num_threads, limits)
         self._lines.on_start = self._start
+        self._lines.on_done = self._done
+        self._notify: Callable[[], object] = _nothing
 
     @property
     def num_threads(self) -> int:
@@ -99,6 +101,10 @@ class SequentialWorkers:
     def unfinished(self) -> int:
         """How many updates wait or are being handled."""
         return self._lines.crew.unfinished
+
+    def stores_in(self, storage: object) -> bool:
+        """Whether the pool has an inbox in a storage."""
+        return self._inbox is not None and self._inbox.storage is storage
 
     @property
     def intake(self) -> Intake | None:
@@ -136,8 +142,8 @@ class SequentialWorkers:
         kept = StoredTurn(
             self._inbox, stored, self._telebot, update, choose, is_in_order=is_in_order
         )
-        # A leftover was within the limits of the process that has stored it.
-        refusal = self._lines.add(line, kept, is_welcome=stored.is_leftover)
+        # A leftover was accepted by the process that stored it.
+        refusal = self._lines.add(line, kept, is_refusable=not stored.is_leftover)
         if refusal is not None and not self.closed:
             kept.drop()
         return refusal
@@ -194,7 +200,7 @@ class SequentialWorkers:
 
     def notify(self, function: Callable[[], object]) -> None:
         """Call a function after each update, in its worker."""
-        self._lines.on_done = function
+        self._notify = function
 
     def raise_exceptions(self) -> None:
         """Do nothing: telebot's poll loop would stop for all users."""
@@ -207,10 +213,17 @@ class SequentialWorkers:
         Take no more updates, and end the workers when all are handled or `drain` is over.
 
         The rest is logged. May be repeated. A handler may call it, as `bot.stop_bot()` does: its
-        own worker goes on when that handler returns.
+        own worker goes on when that handler returns, and the end of the program waits for it.
         """
-        atexit.unregister(self.close)
-        left, running = self._lines.close(self._drain), self._lines.crew.running
+        self._close()
+
+    def _close(self, *, only_running: bool = False) -> None:
+        left = self._lines.close(self._drain, only_running=only_running)
+        if threading.current_thread() in self.workers:
+            return
+        # Not before: the interpreter may end while another thread closes the pool.
+        atexit.unregister(self._close_at_exit)
+        running = self._lines.crew.running
         stored = sum(isinstance(turn, StoredTurn) for turn in left)
         if stored:
             _log.warning("closed the worker pool: %d updates stay in the inbox", stored)
@@ -218,11 +231,14 @@ class SequentialWorkers:
             _log.warning(
                 "closed the worker pool: %d updates that waited are dropped", len(left) - stored
             )
-        if threading.current_thread() in self.workers:
-            return
         if running:
             _log.warning("closed the worker pool: %d handlers are still running", running)
-        elif (intake := self.intake) is not None:
+        self._leave_inbox()
+
+    def _leave_inbox(self) -> None:
+        """Leave the stored updates to other processes, once no handler runs any more."""
+        intake = self.intake
+        if intake is not None and not self._lines.crew.running:
             intake.close()
 
     def renew(self) -> SequentialWorkers:
@@ -246,7 +262,18 @@ class SequentialWorkers:
 
     def _start(self) -> None:
         """Close the pool before the interpreter ends the threads. Ctrl-C closes nothing."""
-        atexit.register(self.close)
+        atexit.register(self._close_at_exit)
+
+    def _close_at_exit(self) -> None:
+        # By now Python may start no threads, so handlers may fail that would not otherwise. With
+        # an inbox the next process handles the updates that wait.
+        self._close(only_running=self._inbox is not None)
+
+    def _done(self) -> None:
+        """End an update: its turn is over."""
+        if self.closed and not self.unfinished:
+            self._leave_inbox()
+        self._notify()
 
     def _handle(self, turn: Turn) -> None:
         """Let a turn be run by this thread."""
@@ -297,6 +324,10 @@ class _Reporter:
             return bool(self.former is not None and self.former.handle(exception))
         turn.tell(self.pool.fail, exception)
         return True
+
+
+def _nothing() -> None:
+    pass
 
 
 def _users_handler(bot: Any) -> Any:

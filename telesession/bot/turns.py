@@ -50,6 +50,7 @@ class Turn:
         "_outer",
         "_owner",
         "_tasks",
+        "_told",
         "bot",
         "is_failing",
         "is_in_order",
@@ -62,6 +63,7 @@ class Turn:
         self.bot = bot
         self.update = update
         self.is_in_order = is_in_order
+        self._told: Exception | None = None
         self._outer: Turn | None = None
         self._owner: threading.Thread | None = None
         #: Whether an exception is just being told.
@@ -115,7 +117,11 @@ class Turn:
             self.end()
 
     def tell(self, fail: Fail, error: Exception) -> None:
-        """Tell of an exception that a task raised."""
+        """Tell of an exception that a task raised, once."""
+        # A class middleware may raise it again after telebot has told of it.
+        if error is self._told:
+            return
+        self._told = error
         self.is_failing = True
         try:
             fail(self.update, error)

@@ -144,6 +144,8 @@ def give_workers(bot: Any, get_key: GetKey, **options: Any) -> bool:
     if is_telebots(pool):
         use_sequential_workers(bot, get_key=get_key, **options)
         return True
+    if isinstance(pool, SequentialWorkers) and pool.stores_in(options.get("inbox")):
+        del options["inbox"]
     if options:
         raise ValueError(
             f"attach has no use for {', '.join(options)}: the bot "
@@ -189,10 +191,16 @@ def _checked_count(count: Any, option: str) -> int:
 
 
 def _inbox_of(bot: Any, storage: Any) -> Inbox:
-    if type(bot).get_updates is not TeleBot.get_updates:
+    is_own = "get_updates" in vars(bot) and Arrivals.of(bot) is None
+    if is_own or type(bot).get_updates is not TeleBot.get_updates:
         raise ValueError(
             f"a {type(bot).__name__} has a get_updates of its own, and an inbox needs that of "
             "telebot, to store updates as Telegram sent them; leave one of the two out"
+        )
+    if bot.bot_id is None:
+        raise ValueError(
+            "the token of the bot has no number before its colon, by which an inbox tells bots "
+            "apart; pass the token that BotFather gave"
         )
     return Inbox(checked_storage(storage), bot.bot_id)
 

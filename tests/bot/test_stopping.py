@@ -136,6 +136,10 @@ begun, confirmed = threading.Event(), threading.Event()
 def handle(message):
     begun.set()
     confirmed.wait()
+    if message.text == "0" and sys.argv[2] == "handler":
+        bot.stop_bot()
+    if message.text == "0" and sys.argv[2] == "thread":
+        threading.Thread(target=bot.stop_bot, daemon=True).start()
     # In one write: the main thread writes a line, too.
     os.write(1, f"{message.text}\\n".encode())
 
@@ -149,7 +153,8 @@ with BotAPI() as api:
 
     def end():
         confirmed.set()
-        signal.raise_signal(signal.SIGTERM)
+        if sys.argv[2] == "signal":
+            signal.raise_signal(signal.SIGTERM)
 
     with api.short_polls():
         bot.infinity_polling(logger_level=None)
@@ -157,10 +162,15 @@ with BotAPI() as api:
 """
 
 
+@pytest.mark.parametrize("way", ["signal", "handler", "thread"])
 @pytest.mark.parametrize("pool", ["sequential", "telebot"])
-def test_sigterm_ends_a_polling_bot_as_the_manual_says(pool: str) -> None:
-    """SIGTERM ends polling, and 20 confirmed updates are handled; telebot's pool loses some."""
-    code, printed, _ = run_program([sys.executable, "-c", PROGRAM, pool])
+def test_a_program_that_ends_handles_the_waiting_updates(pool: str, way: str) -> None:
+    """
+    After SIGTERM, or `stop_bot` in a handler or a daemon thread, 20 confirmed updates are handled.
+
+    As a control, telebot's pool loses some.
+    """
+    code, printed, _ = run_program([sys.executable, "-c", PROGRAM, pool, way])
     handled = [line for line in printed.splitlines() if line != "stopped"]
 
     assert 0 == code
