@@ -29,6 +29,10 @@ class Ending(Protocol):
         """The writes for the commit."""
         ...
 
+    def happened(self) -> bool:
+        """Whether a commit was done whose outcome is unknown."""
+        ...
+
     def done(self) -> None:
         """Learn that the commit was done, with the changes."""
         ...

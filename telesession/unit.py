@@ -608,7 +608,12 @@ def _commit_with(ending: Ending | None, storage: Storage, holds: Sequence[Hold])
     if ending is None or ending.storage is not storage:
         storage.commit(holds)
     else:
-        storage.commit(holds, ending.changes())
+        changes = ending.changes()
+        try:
+            storage.commit(holds, changes)
+        except StorageError as error:
+            if error.outcome is None or not ending.happened():
+                raise
         ending.done()
 
 

@@ -7,7 +7,7 @@ import inspect
 import json
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from types import MappingProxyType
@@ -21,6 +21,7 @@ from telesession.bot.intake import number_of, raw_of
 from telesession.bot.pool import SequentialWorkers
 from telesession.bot.turns import Turn
 from telesession.decorator import is_decorated
+from telesession.errors import SessionError
 from telesession.forks import PerProcess
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class Arrivals:
         self._bot = bot
         self._process = bot.process_new_updates
         self._has_logged = False
+        self._closed_pool: Any = None
         # Made in each process when it is used, because threads wait for it: see `Lines`.
         self._batches: PerProcess[Any] = PerProcess()
 
@@ -86,10 +88,11 @@ class Arrivals:
 
     def _replaced(self) -> Arrivals:
         bot = self._bot
-        for name in dir(bot):
+        # Not of the bot: a subclass may have methods of its own with such a name.
+        for name in dir(TeleBot):
             if name.startswith(_METHOD) and name != _ALL:
-                method = getattr(bot, name)
-                _replace(bot, name, partial(self._take_contents, method))
+                kind, method = name.removeprefix(_METHOD), getattr(bot, name)
+                _replace(bot, name, partial(self._take_contents, kind, method))
         _replace(bot, _ALL, self._take_batch)
         self._get_updates = bot.get_updates
         _replace(bot, "get_updates", self._poll)
@@ -99,22 +102,31 @@ class Arrivals:
         """Put each of many updates into the pool, in their order."""
         with self._order(updates):
             # Sessions that follow a group have to know of all the batch before its first handler.
-            if (attachment := Attachment.of(self._bot)) is not None:
-                attachment.follow(update.message for update in updates)
+            self._follow(update.message for update in updates)
             self._hand_over(updates, self._store(updates))
 
     def receive(self, update: types.Update, raw: str) -> None:
         """Store an update of a webhook, and put it into the pool; see `receive`."""
-        intake = self._intake
+        intake, pool = self._intake, self._bot.worker_pool
         if intake is None:
+            if self._bot.threaded and getattr(pool, "closed", False):
+                raise SessionError(
+                    "could not take an update of a webhook: the bot was stopped; let the view "
+                    "answer 500, so that Telegram delivers it again"
+                )
             self._bot.process_new_updates([update])
             return
-        intake.open(self._feed, polls=False)
+        is_worker = threading.current_thread() in pool.workers
+        intake.open(self._feed, polls=False, waits=not is_worker)
         stored = intake.add(update.update_id, raw)
         if stored is not None:
-            if (attachment := Attachment.of(self._bot)) is not None:
-                attachment.follow([update.message])
+            self._follow([update.message])
             self._take(update, stored)
+
+    def _follow(self, messages: Iterable[Any]) -> None:
+        """Let sessions go with groups that became supergroups."""
+        if (attachment := Attachment.of(self._bot)) is not None:
+            attachment.follow(messages)
 
     @property
     def _intake(self) -> Intake | None:
@@ -128,16 +140,27 @@ class Arrivals:
         They are stored later, in `process_new_updates`: telebot (4.37.1) gets the latest update
         once more and forgets it, if it is told to skip the pending ones.
         """
+        pool = self._bot.worker_pool
+        if isinstance(pool, SequentialWorkers) and pool.closed:
+            if pool is not self._closed_pool:
+                # telebot may have begun the poll before the bot was stopped.
+                self._closed_pool = pool
+                return []
+            raise RuntimeError(
+                "could not poll: the bot was stopped, and its worker pool is closed; write "
+                "bot.worker_pool = bot.worker_pool.renew() before it polls again"
+            )
         intake = self._intake
-        if intake is None:
+        call = inspect.signature(self._get_updates).bind(*args, **kwargs)
+        call.apply_defaults()
+        offset = call.arguments["offset"]
+        if intake is None or (offset is not None and offset < 0):
             found: list[types.Update] = self._get_updates(*args, **kwargs)
             return found
         intake.open(self._feed, polls=True)
-        call = inspect.signature(self._get_updates).bind(*args, **kwargs)
-        call.apply_defaults()
         get_updates: Any = apihelper.get_updates
         sent = get_updates(self._bot.token, **call.arguments)
-        intake.confirm(call.arguments["offset"])
+        intake.confirm(offset)
         return [_with_raw(each) for each in sent]
 
     def _store(self, updates: Sequence[Any]) -> Mapping[int, Stored] | None:
@@ -161,18 +184,32 @@ class Arrivals:
 
     def _feed(self, leftovers: Sequence[Stored]) -> None:
         """Put updates into the pool that another process has left."""
-        for stored in leftovers:
-            try:
-                update = _parse(stored.raw)
-            except Exception as error:  # noqa: BLE001 -- whatever telebot raises
-                self._set_aside(stored, error)
-                continue
-            # telebot polls from the highest number that it has seen, and this one may be of
-            # another week: then Telegram's numbers begin anew.
-            update.update_id = _Past(stored.number)
-            if (attachment := Attachment.of(self._bot)) is not None:
-                attachment.follow([update.message])
-            self._take(update, stored)
+        left = list(reversed(leftovers))
+        try:
+            while left:
+                self._feed_one(left[-1])
+                left.pop()
+        finally:
+            self._give_back(left)
+
+    def _feed_one(self, stored: Stored) -> None:
+        try:
+            update = _parse(stored.raw)
+        except Exception as error:  # noqa: BLE001 -- whatever telebot raises
+            self._set_aside(stored, error)
+            return
+        # telebot polls from the highest number that it has seen, and this one may be of another
+        # week: then Telegram's numbers begin anew.
+        update.update_id = _Past(stored.number)
+        update.update_id.bot = self._bot
+        self._follow([update.message])
+        self._take(update, stored)
+
+    def _give_back(self, stored: Iterable[Stored]) -> None:
+        """Let updates come again that the pool did not get."""
+        if (intake := self._intake) is not None:
+            for each in stored:
+                intake.give_back(each)
 
     def _set_aside(self, stored: Stored, error: Exception) -> None:
         """Put an update aside that telebot cannot read."""
@@ -211,11 +248,16 @@ class Arrivals:
                 if found is None:
                     # It came before.
                     continue
+            is_taken = False
             try:
                 is_taken = self._take(update, found)
             except BaseException:
                 bot.last_update_id = update.update_id - 1
                 raise
+            finally:
+                if stored is not None and not is_taken:
+                    later = [stored.get(each.update_id) for each in updates[number:]]
+                    self._give_back(filter(None, later))
             if not is_taken:
                 # Telegram keeps them for the next poll, perhaps of the next process.
                 bot.last_update_id = max(before, update.update_id - 1)
@@ -229,31 +271,26 @@ class Arrivals:
     def _take(self, update: Any, stored: Stored | None) -> bool:
         """Put an update into the pool, and say whether the pool takes updates."""
         kind, content = _content_of(update)
-        choose = partial(self._process, [update])
-        intake = self._intake
-        if stored is None or intake is None:
-            return self._put(kind, content, choose, None)
-        # First: while it waits for room, Telegram may deliver it again.
-        intake.hands_over(stored)
         is_taken = False
         try:
-            is_taken = self._put(kind, content, choose, stored)
+            is_taken = self._put(kind, content, partial(self._process, [update]), stored)
         finally:
-            if not is_taken:
-                intake.takes_back(stored)
+            if stored is not None and not is_taken:
+                self._give_back([stored])
         return is_taken
 
-    def _take_contents(self, method: Callable[[list[Any]], object], contents: Sequence[Any]) -> Any:
+    def _take_contents(
+        self, kind: str, method: Callable[[list[Any]], object], contents: Sequence[Any]
+    ) -> Any:
         """Take updates of one kind that come without an `Update`, or let telebot choose for one."""
         turn = Turn.of_thread()
         if turn is not None and turn.is_choosing:
             return method(list(contents))
-        if (attachment := Attachment.of(self._bot)) is not None:
-            attachment.follow(contents)
+        self._follow(contents)
         if contents and self._intake is not None:
             self._tell_that_nothing_is_stored()
         for content in contents:
-            self._put("", content, partial(method, [content]), None)
+            self._put(kind, content, partial(method, [content]), None)
         return None
 
     def _put(
@@ -334,12 +371,12 @@ def _read(body: str | bytes) -> tuple[types.Update, str] | None:
 
 
 class _Past(int):
-    """The number of an update from before, which telebot takes for no newer one."""
+    """The number of an update from before, which is not greater than the bot's latest number."""
 
-    __slots__ = ()
+    bot: Any
 
-    def __gt__(self, other: object) -> bool:
-        return False
+    def __gt__(self, other: Any) -> bool:
+        return other != self.bot.last_update_id and super().__gt__(other)
 
 
 def _with_raw(sent: dict[str, Any]) -> types.Update:

@@ -32,12 +32,23 @@ class Stored:
         raw: The update as Telegram sent it, as JSON.
         owner: The name of the process that handles it.
         done: The handlers that have committed.
-        begun: The number of killed processes in which a handler of it had begun.
+        has_begun: Whether a handler of it began after another process had left it.
+        kills: The number of processes that were killed then.
         is_leftover: Whether another process has stored it, or an earlier pool.
         payload: The record as it is stored, or as it will be; `None` once the update has ended.
     """
 
-    __slots__ = ("begun", "done", "is_leftover", "key", "number", "owner", "payload", "raw")
+    __slots__ = (
+        "done",
+        "has_begun",
+        "is_leftover",
+        "key",
+        "kills",
+        "number",
+        "owner",
+        "payload",
+        "raw",
+    )
 
     def __init__(self, number: int, key: str, raw: str, owner: str) -> None:
         self.number = number
@@ -45,7 +56,8 @@ class Stored:
         self.raw = raw
         self.owner = owner
         self.done: list[str] = []
-        self.begun = 0
+        self.has_begun = False
+        self.kills = 0
         self.is_leftover = False
         self.payload: bytes | None = None
 
@@ -86,6 +98,10 @@ class Inbox:
         """The key of the record of an update, as `Storage.add_once` makes it."""
         return f"{self.room}{number:016d}"
 
+    def number_of(self, key: str) -> int:
+        """The number of the update of a key."""
+        return int(key[len(self.room) :])
+
     def make(self, number: int, raw: str, owner: str) -> tuple[Stored, bytes]:
         """An update that is not stored yet, and the payload for its record."""
         stored = Stored(number, self.key_of(number), raw, owner)
@@ -103,9 +119,10 @@ class Inbox:
         raw, owner = fields.get("raw"), fields.get("owner")
         if not isinstance(raw, str) or not isinstance(owner, str):
             raise DecodeError(key, "it is not the record of an update")
-        stored = Stored(int(key[len(self.room) :]), key, raw, owner)
+        stored = Stored(self.number_of(key), key, raw, owner)
         stored.done = list(fields.get("done", ()))
-        stored.begun = fields.get("begun", 0)
+        stored.has_begun = fields.get("has_begun", False)
+        stored.kills = fields.get("kills", 0)
         stored.is_leftover = True
         stored.payload = payload
         return stored
@@ -163,6 +180,8 @@ class Inbox:
         fields: dict[str, Any] = {"raw": stored.raw, "owner": stored.owner}
         if done:
             fields["done"] = list(done)
-        if stored.begun:
-            fields["begun"] = stored.begun
+        if stored.has_begun:
+            fields["has_begun"] = True
+        if stored.kills:
+            fields["kills"] = stored.kills
         return self.encode(stored.key, fields)

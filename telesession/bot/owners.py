@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from typing import TYPE_CHECKING
 
+from telesession.bot.inbox import MEMORY
 from telesession.errors import LockLostError, LockTimeoutError
 
 if TYPE_CHECKING:
@@ -13,8 +15,8 @@ if TYPE_CHECKING:
     from telesession.bot.inbox import Inbox
     from telesession.storage.base import Hold
 
-# Numbers of updates that a process remembers.
-_KNOWN = 10_000
+# The record of a process that was stopped, and not killed.
+_STOPPED = b"stopped"
 
 
 class Owner:
@@ -22,7 +24,7 @@ class Owner:
     The process, as the owner of records in an inbox.
 
     It locks a key of its own from `begin` to `end`. A process that died has no lock: a lock of
-    SQLite is free at once, and one on a server after its lease.
+    SQLite is free at once, and one on a server after its lease. Any thread may use it.
 
     Args:
         inbox: The inbox.
@@ -36,31 +38,37 @@ class Owner:
         self._inbox = inbox
         self._manager: AbstractContextManager[Hold] | None = None
         self._hold: Hold | None = None
-        # Ordered: the numbers of the updates that were handed to the workers, or have ended.
-        self._known: dict[int, None] = {}
+        self._has_ended = False
+        # Reentrant: the handler of a signal may end the owner in the thread that begins it.
+        self._mutex = threading.RLock()
 
     def begin(self) -> None:
-        """Take the lock."""
-        self._manager = self._inbox.storage.hold(self._inbox.owner_key(self.name), None)
-        self._hold = self._manager.__enter__()
+        """Take the lock, unless it is taken or the owner has ended."""
+        with self._mutex:
+            if self._manager is None and not self._has_ended:
+                manager = self._inbox.storage.hold(self._inbox.owner_key(self.name), None)
+                self._hold = manager.__enter__()
+                self._manager = manager
 
     def renew(self) -> None:
         """Take the lock again if it was lost, as after an outage of the server."""
-        if self._hold is None:
-            return
-        try:
-            # A write is the only way to learn whether the lock is there.
-            self._hold.set(b"", self._inbox.storage.lease)
-            self._hold.flush()
-        except LockLostError:
-            self.end()
+        with self._mutex:
+            if self._hold is not None:
+                try:
+                    # A write is the only way to learn whether the lock is there.
+                    self._hold.set(b"", self._inbox.storage.lease)
+                    self._hold.flush()
+                except LockLostError:
+                    self._leave()
             self.begin()
 
     def end(self) -> None:
-        """Leave the lock, so that other processes take the records over."""
-        manager, self._manager, self._hold = self._manager, None, None
-        if manager is not None:
-            manager.__exit__(None, None, None)
+        """Leave the lock for good, so that other processes take the records over."""
+        with self._mutex:
+            self._has_ended = True
+            if self._hold is not None:
+                self._hold.set(_STOPPED, MEMORY)
+            self._leave()
 
     def lives(self, name: str) -> bool:
         """Whether the process of a name lives, as far as its lock tells."""
@@ -72,17 +80,11 @@ class Owner:
         except LockTimeoutError:
             return True
 
-    def knows(self, number: int) -> bool:
-        """Whether an update was handed to the workers of this process, or has ended."""
-        return number in self._known
+    def was_killed(self, name: str) -> bool:
+        """Whether a process that does not live was killed, and not stopped."""
+        return self._inbox.storage.get(self._inbox.owner_key(name)) != _STOPPED
 
-    def know(self, number: int) -> None:
-        """Remember the number of an update, and forget the oldest one of many."""
-        self._known[number] = None
-        if len(self._known) > _KNOWN:
-            # Another thread may be faster.
-            self._known.pop(next(iter(self._known)), None)
-
-    def forget(self, number: int) -> None:
-        """Do not remember the number of an update any more."""
-        self._known.pop(number, None)
+    def _leave(self) -> None:
+        manager, self._manager, self._hold = self._manager, None, None
+        if manager is not None:
+            manager.__exit__(None, None, None)

@@ -136,12 +136,11 @@ class SequentialWorkers:
         key = self._key_of(update)
         is_in_order = key is not None and not place
         line = (place, key) if place and key is not None else key
-        if stored is None or self._inbox is None:
+        intake = self.intake
+        if stored is None or intake is None:
             turn = Turn(self._telebot, update, choose, is_in_order=is_in_order)
             return self._lines.add(line, turn)
-        kept = StoredTurn(
-            self._inbox, stored, self._telebot, update, choose, is_in_order=is_in_order
-        )
+        kept = StoredTurn(intake, stored, self._telebot, update, choose, is_in_order=is_in_order)
         # A leftover was accepted by the process that stored it.
         refusal = self._lines.add(line, kept, is_refusable=not stored.is_leftover)
         if refusal is not None and not self.closed:

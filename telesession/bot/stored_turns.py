@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,8 @@ from telesession.endings import expect, withdraw
 from telesession.errors import LockLostError, SessionError
 
 if TYPE_CHECKING:
-    from telesession.bot.inbox import Inbox, Stored
+    from telesession.bot.inbox import Stored
+    from telesession.bot.intake import Intake
     from telesession.storage.base import Change
 
 Handler = Mapping[str, Any]
@@ -34,39 +34,48 @@ class StoredTurn(Turn):
     next update of the key.
 
     Args:
-        inbox: The inbox.
+        intake: The way into the inbox.
         stored: The update in it.
         turn: The arguments of a `Turn`.
     """
 
-    __slots__ = ("_steps", "inbox", "is_lost", "stored")
+    __slots__ = ("_steps", "inbox", "intake", "is_lost", "stored")
 
-    def __init__(self, inbox: Inbox, stored: Stored, *turn: Any, is_in_order: bool) -> None:
+    def __init__(self, intake: Intake, stored: Stored, *turn: Any, is_in_order: bool) -> None:
         super().__init__(*turn, is_in_order=is_in_order)
         self.stored = stored
         #: Whether another process handles the update by now.
         self.is_lost = False
-        self.inbox = inbox
+        self.intake = intake
+        self.inbox = intake.inbox
         # The names of the steps so far; a function may be registered several times.
         self._steps: list[str] = []
 
     def run(self, fail: Fail) -> None:
         """See `Turn.run`. A leftover notes first that its handlers begin once more."""
         if self.stored.is_leftover:
-            self.stored.begun += 1
-            self._write("begin", self.inbox.changing(self.stored))
-        if not self.is_lost:
+            self.stored.has_begun = True
+            self._write("begin", self.inbox.changing)
+        if self.is_lost or self.stored.payload is None:
+            self.intake.has_ended(self.stored)
+        else:
             super().run(fail)
 
     def end(self) -> None:
         """End the update, unless a commit has."""
-        if not self.is_lost and self.stored.payload is not None:
-            self._write("end", self.inbox.ending(self.stored))
-        super().end()
+        try:
+            self.drop()
+        finally:
+            super().end()
 
     def drop(self) -> None:
-        """End the update without handling it."""
-        self._write("end", self.inbox.ending(self.stored))
+        """End the update if it has not ended."""
+        if not self.is_lost and self.stored.payload is not None:
+            self._write("end", self.inbox.ending)
+        if self.is_lost or self.stored.payload is None:
+            self.intake.has_ended(self.stored)
+        else:
+            self.intake.end_later(self.stored)
 
     def tell(self, fail: Fail, error: Exception) -> None:
         """See `Turn.tell`. That another process handles the update is no failure of a handler."""
@@ -82,17 +91,20 @@ class StoredTurn(Turn):
             self.stored.number,
         )
 
-    def _write(self, verb: str, change: Change) -> None:
+    def _write(self, verb: str, make_change: Callable[[Stored], Change]) -> None:
+        change = make_change(self.stored)
         try:
             self.inbox.write([change])
         except LockLostError:
             self._lose()
-        except SessionError as error:
+        except Exception as error:  # noqa: BLE001 -- the worker goes on
+            # Only errors of our own are known to show no values.
+            fault = error if isinstance(error, SessionError) else type(error).__name__
             _log.error(
-                "could not %s update %d, so it may be handled again after a restart: %s",
+                "could not %s update %d in the inbox, and tries again later: %s",
                 verb,
                 self.stored.number,
-                error,
+                fault,
             )
         else:
             self.stored.payload = change.payload
@@ -166,11 +178,20 @@ class _TaskEnding:
         """See `Ending.changes`."""
         inbox, stored = self._turn.inbox, self._turn.stored
         if self._is_last:
+            self._payload = None
             return (inbox.ending(stored),)
         self._done = [*stored.done, self._name()]
         change = inbox.changing(stored, self._done)
         self._payload = change.payload
         return (change,)
+
+    def happened(self) -> bool:
+        """See `Ending.happened`."""
+        stored = self._turn.stored
+        try:
+            return self.storage.get(stored.key) == self._payload != stored.payload
+        except SessionError:
+            return False
 
     def done(self) -> None:
         """See `Ending.done`."""
@@ -220,9 +241,9 @@ class _Handlers:
             return call_with(ending, function, *args, **kwargs)
 
         if turn.bot.use_class_middlewares:
-            # telebot decides by it which values to pass.
-            guarded: Any = functools.wraps(function)(call)
-            guarded.__signature__ = inspect.signature(function)
+            # telebot decides by the signature which values to pass.
+            guarded: Any = call
+            guarded.__wrapped__ = function
         return call
 
     def _names(self) -> list[str]:

@@ -239,5 +239,5 @@ def test_an_end_that_fails_is_logged(
 
     (told,) = [record.getMessage() for record in caplog.records]
     assert ["secret"] == texts_in(storage)
-    assert told.startswith("could not end update 1, so it may be handled again after a restart")
+    assert told.startswith("could not end update 1 in the inbox, and tries again later")
     assert "secret" not in caplog.text

@@ -63,7 +63,7 @@ def test_they_are_handled_also_by_a_bot_that_skips_pending_updates(
     life = make_life(storage)
     add_notes(life, storage)
     life.poll(offset=-1)
-    life.wait()
+    life.run()
 
     assert ["1"] == effects(storage)
 
@@ -111,16 +111,37 @@ def test_records_of_the_inbox_are_no_sessions(make_life: MakeLife, bot_api: BotA
 
 
 class TestAttempts:
-    """The number of killed processes in which a handler of a leftover had begun."""
+    """The number of processes that were killed while a handler of a leftover ran."""
 
-    @pytest.mark.parametrize("begun", [0, 1, 2])
+    @pytest.mark.parametrize("kills", [0, 1, 2])
     def test_a_leftover_notes_that_its_handler_begins(
-        self, begun: int, storage: Storage, make_life: MakeLife, bot_api: BotAPI
+        self, kills: int, storage: Storage, make_life: MakeLife, bot_api: BotAPI
     ) -> None:
-        """While the handler of a leftover runs, its record counts one process more."""
-        leave(storage, text_update("1"), begun=begun)
+        """While the handler of a leftover runs, its record says so, beside the kills before."""
+        leave(storage, text_update("1"), kills=kills)
 
-        assert [begun + 1] == begun_in_handlers(make_life(storage), storage)
+        assert [(True, kills)] == begun_in_handlers(make_life(storage), storage)
+
+    def test_a_kill_in_the_handler_counts(
+        self, storage: Storage, make_life: MakeLife, bot_api: BotAPI
+    ) -> None:
+        """A process that takes over an update counts the kill of the former one in its handler."""
+        leave(storage, text_update("1"), has_begun=True, kills=1)
+
+        assert [(True, 2)] == begun_in_handlers(make_life(storage), storage)
+
+    def test_a_stop_does_not_count(self, make_life: MakeLife, bot_api: BotAPI) -> None:
+        """A process that was stopped while the handler ran has not been killed."""
+        storage = MemoryStorage()
+        former = make_life(storage)
+        former.run()
+        intake = former.pool.intake
+        assert intake is not None
+        former.close()
+        name = intake._owner.name
+        leave(storage, text_update("1"), owner=name, has_begun=True, kills=2)
+
+        assert [(True, 2)] == begun_in_handlers(make_life(storage), storage)
 
     def test_a_new_update_notes_nothing(
         self, storage: Storage, make_life: MakeLife, bot_api: BotAPI
@@ -128,29 +149,29 @@ class TestAttempts:
         """An update that this process has stored needs no write before its handler."""
         send(bot_api, "1")
 
-        assert [None] == begun_in_handlers(make_life(storage), storage)
+        assert [(False, 0)] == begun_in_handlers(make_life(storage), storage)
 
-    @pytest.mark.parametrize(("attempts", "begun"), [(3, 3), (1, 1), (5, 7)])
+    @pytest.mark.parametrize(("attempts", "kills"), [(3, 3), (1, 1), (5, 7)])
     def test_too_many_set_it_aside(
         self,
         attempts: int,
-        begun: int,
+        kills: int,
         make_life: MakeLife,
         bot_api: BotAPI,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        """A leftover that had begun in so many processes is set aside, and the others go on."""
+        """A leftover in whose handler so many were killed is set aside, and the others go on."""
         storage = MemoryStorage()
-        leave(storage, text_update("hunter2", update_id=7), begun=begun)
-        leave(storage, text_update("good", update_id=8), begun=attempts - 1)
+        leave(storage, text_update("hunter2", update_id=7), has_begun=True, kills=kills - 1)
+        leave(storage, text_update("good", update_id=8), has_begun=attempts > 1, kills=0)
         life = make_life(storage, workers={} if attempts == 3 else {"attempts": attempts})
         add_notes(life, storage)
         life.run()
 
         assert (["good"], [], [7]) == (effects(storage), records(storage), numbers_aside(storage))
-        assert [
-            f"set update 7 aside: its handler had begun in {begun} processes that were killed"
-        ] == [record.getMessage() for record in caplog.records]
+        assert [f"set update 7 aside: {kills} processes were killed while its handler ran"] == [
+            record.getMessage() for record in caplog.records
+        ]
 
     @pytest.mark.parametrize("attempts", [0, -1, 1.5, True, None])
     def test_other_numbers_are_refused(self, attempts: Any, make_life: MakeLife) -> None:
@@ -160,12 +181,14 @@ class TestAttempts:
 
 
 def begun_in_handlers(life: Life, storage: Storage) -> list[Any]:
-    """The counts in the records while the handlers of their updates run."""
+    """Whether records say that a handler runs, and the kills, while the handlers run."""
     counts: list[Any] = []
 
     @life.bot.message_handler()
     def look(message: Any) -> None:
-        counts.extend(fields.get("begun") for fields in records(storage))
+        counts.extend(
+            (fields.get("has_begun", False), fields.get("kills", 0)) for fields in records(storage)
+        )
 
     life.run()
     return counts
@@ -257,7 +280,7 @@ def test_the_order_of_a_key_holds_over_several_kills(
         for number in range(1, 9)
         for person in [ANNA if number % 2 else BORIS]
     ]
-    leave(local_storage, *updates[:4], begun=1)
+    leave(local_storage, *updates[:4], has_begun=True, kills=1)
     leave(local_storage, *updates[4:], owner="dead, too")
     life = make_life(local_storage, num_threads=4)
     sessions: Sessions[Any] = Sessions(storage=local_storage)

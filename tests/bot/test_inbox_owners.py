@@ -37,6 +37,7 @@ from telesession import (
     StorageError,
 )
 from telesession.bot.inbox import Inbox
+from telesession.bot.known import KnownNumbers
 from telesession.bot.owners import Owner
 
 if TYPE_CHECKING:
@@ -189,6 +190,8 @@ class TestTwoThatPoll:
         later.run()
         later.die()
         send(bot_api, "2")
+        with pytest.raises(SessionError, match="has died"):
+            former.poll()
         former.run()
 
         assert (["1", "2"], []) == (effects(storage), records(storage))
@@ -327,9 +330,13 @@ class TestLives:
 
 
 def test_a_process_knows_the_latest_numbers() -> None:
-    """A process forgets the oldest numbers of many, and so needs bounded memory."""
-    owner = Owner(Inbox(MemoryStorage(), BOT_ID))
+    """A process forgets the oldest of many ended numbers, and none that its workers have."""
+    known = KnownNumbers()
+    known.take(20_000)
+    known.end_elsewhere([30_000])
     for number in range(10_001):
-        owner.know(number)
+        known.take(number)
+        known.end(number)
 
-    assert (False, True, True) == (owner.knows(0), owner.knows(1), owner.knows(10_000))
+    found = [number in known for number in (0, 1, 10_000, 20_000, 30_000)]
+    assert [False, True, True, True, True] == found

@@ -111,9 +111,11 @@ class TestWorkers:
         for life in (former, later):
             add_notes(life, storage)
         former.poll()
-        in_thread(former.pool.close)
         send(bot_api, "1", "2")
-        former.poll()
+        with bot_api.short_polls():
+            updates = former.bot.get_updates(offset=1)
+        in_thread(former.pool.close)
+        former.bot.process_new_updates(updates)
         left = texts_in(storage), effects(storage), former.bot.last_update_id
         later.run()
 

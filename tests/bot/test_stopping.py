@@ -17,6 +17,8 @@ from support.updates import BORIS, said
 if TYPE_CHECKING:
     from telebot import TeleBot, types
 
+    from telesession.testing import BotAPI
+
 
 def stop_with_a_backlog(bot: TeleBot, count: int = 50) -> list[str]:
     """The updates that are handled if the bot is stopped while its first handler runs."""
@@ -175,3 +177,19 @@ def test_a_program_that_ends_handles_the_waiting_updates(pool: str, way: str) ->
 
     assert 0 == code
     assert (pool == "sequential") == ([str(number) for number in range(20)] == handled)
+
+
+def test_a_stopped_bot_does_not_poll_again_without_new_workers(
+    bot_api: BotAPI, make_sequential: MakeBot
+) -> None:
+    """A poll that was begun before the stop brings nothing, and the next one is an error."""
+    bot = make_sequential()
+    in_thread(bot.stop_bot)
+    bot_api.user(1).send("hi")
+
+    assert [] == bot.get_updates(offset=1)
+    with pytest.raises(RuntimeError, match=r"bot was stopped, .* bot\.worker_pool\.renew"):
+        bot.get_updates(offset=1)
+    bot.worker_pool = bot.worker_pool.renew()
+    with bot_api.short_polls():
+        assert 1 == len(bot.get_updates(offset=1))

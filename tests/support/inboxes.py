@@ -107,7 +107,9 @@ class Life:
         """Leave the lock of the process, as the end of a killed one does."""
         intake = self.pool.intake
         assert intake is not None
-        intake._owner.end()
+        # Not end(), which notes that the process was stopped.
+        intake._owner._leave()
+        intake._owner._has_ended = True
 
     def close(self) -> None:
         """End the workers."""
@@ -125,7 +127,7 @@ def text_update(text: str, person: dict[str, Any] = ANNA, **fields: Any) -> dict
 
 
 def leave(storage: Storage, *updates: dict[str, Any], owner: str = DEAD, **fields: Any) -> None:
-    """Store updates as a killed process has left them, with `done` or `begun` perhaps."""
+    """Store updates as a killed process has left them, with other fields of `Stored` perhaps."""
     inbox = Inbox(storage, BOT_ID)
     for update in updates:
         stored = inbox.make(update["update_id"], raw_of(update), owner)[0]
