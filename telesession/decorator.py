@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from telesession.kind import Kind
+    from telesession.storage.base import Storage
 
 
 class _Decorated(NamedTuple):
@@ -68,6 +69,12 @@ def is_decorated(function: Any) -> bool:
     while isinstance(function, functools.partial):
         function = function.func
     return hasattr(function, "__telesession__")
+
+
+def storages_of(function: Any) -> list[Storage]:
+    """The storages of the sessions that a function gets from decorators."""
+    mark = getattr(function, "__telesession__", None)
+    return [kind.storage for kind in mark.kinds] if isinstance(mark, _Decorated) else []
 
 
 def _wrapper(  # noqa: C901 -- each update passes here

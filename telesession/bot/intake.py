@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from telesession.bot.inbox import MEMORY, Stored
 from telesession.bot.known import KnownNumbers
 from telesession.bot.owners import Owner
-from telesession.bot.polls import OtherPollError, PollRecord
+from telesession.bot.polls import PollRecord
 from telesession.bot.takeover import Takeover
+from telesession.decorator import storages_of
 from telesession.errors import LockLostError, SessionError
 from telesession.locks import LockTable
 from telesession.text import encode
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 # Larger numbers have no place in the pages of `Storage.add_once`.
 _NUMBERS = 2**52
+
+# Handlers that are remembered.
+_NOTICED = 10_000
 
 _log = logging.getLogger("telesession")
 
@@ -62,6 +66,8 @@ class Intake:
         self._is_watched = False
         # Updates whose end could not be written.
         self._unended: list[Stored] = []
+        # The ids of the handlers whose storages were looked at.
+        self._noticed: set[int] = set()
 
     def open(self, feed: Feed, *, polls: bool, waits: bool = True) -> None:
         """
@@ -108,6 +114,11 @@ class Intake:
             self._end_again()
             self._owner.end()
 
+    def will_end(self) -> None:
+        """Note that this process is being stopped, while handlers of it still run."""
+        with suppress(SessionError):
+            self._owner.stop()
+
     def confirm(self, offset: int | None) -> None:
         """Learn that Telegram will not deliver the updates below an offset again."""
         if offset is not None and offset > 0:
@@ -135,10 +146,10 @@ class Intake:
             }
             try:
                 self._store(stored, list(batch))
-            except BaseException as error:
+            except BaseException:
                 for number in new:
                     self._known.give_back(number)
-                if isinstance(error, OtherPollError) and not error.lives:
+                if self._poll.is_over:
                     self._become("new")
                 raise
             return stored
@@ -175,6 +186,22 @@ class Intake:
             self._known.end(number)
             _log_repetition(number)
         return found
+
+    def notice(self, function: Any) -> None:
+        """Log once for a handler that its sessions lie in another storage than the inbox."""
+        if id(function) in self._noticed:
+            return
+        if len(self._noticed) > _NOTICED:
+            # Of handlers that come and go.
+            self._noticed.clear()
+        self._noticed.add(id(function))
+        storage = self.inbox.storage
+        if any(each is not storage and each.persistent for each in storages_of(function)):
+            _log.warning(
+                "sessions of the handler %s lie in another storage than the inbox, so after a kill "
+                "they may be changed twice for one update; give both the same storage object",
+                getattr(function, "__qualname__", type(function).__name__),
+            )
 
     def give_back(self, stored: Stored) -> None:
         """Learn that the workers did not get an update, which may come again."""

@@ -79,7 +79,8 @@ class Lines(Generic[T]):
         Args:
             key: The key; `None` for an item that waits for no other.
             item: The item.
-            is_refusable: Whether the limits may refuse it; closed lines refuse each item.
+            is_refusable: Whether the limits may refuse it. If not, it only waits until it is
+                within the total limit. Closed lines refuse each item.
 
         Raises:
             RuntimeError: The system starts no thread.
@@ -99,7 +100,7 @@ class Lines(Generic[T]):
                 crew.work.notify()
             line.items.append(item)
             crew.waiting += 1
-            self._wait_for_room(crew, line)
+            self._wait_for_room(crew, line if is_refusable else None)
             return None
 
     def close(self, drain: float | None, *, only_running: bool = False) -> list[T]:
@@ -161,14 +162,14 @@ class Lines(Generic[T]):
             return f"{limits.total} updates wait already, which is the total limit"
         return None
 
-    def _wait_for_room(self, crew: _Crew[T], line: _Line[T]) -> None:
+    def _wait_for_room(self, crew: _Crew[T], line: _Line[T] | None) -> None:
         """Hold back the caller that put the last item of a line, until it is within the limits."""
         each, total, _ = self.limits
         # A worker that waited for itself would wait for ever.
         if threading.current_thread() in crew.workers:
             return
-        place = line.taken + len(line.items)
-        if each is not None:
+        if each is not None and line is not None:
+            place = line.taken + len(line.items)
             crew.room.wait_for(lambda: self.closed or place - line.taken <= each)
         if total is not None:
             crew.room.wait_for(lambda: self.closed or crew.waiting <= total)

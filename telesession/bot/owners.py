@@ -39,6 +39,7 @@ class Owner:
         self._manager: AbstractContextManager[Hold] | None = None
         self._hold: Hold | None = None
         self._has_ended = False
+        self._record = b""
         # Reentrant: the handler of a signal may end the owner in the thread that begins it.
         self._mutex = threading.RLock()
 
@@ -56,19 +57,25 @@ class Owner:
             if self._hold is not None:
                 try:
                     # A write is the only way to learn whether the lock is there.
-                    self._hold.set(b"", self._inbox.storage.lease)
-                    self._hold.flush()
+                    self._write(self._record)
                 except LockLostError:
                     self._leave()
             self.begin()
+
+    def stop(self) -> None:
+        """Note that the process is stopped and not killed, and keep the lock for its handlers."""
+        with self._mutex:
+            self._record = _STOPPED
+            self._write(_STOPPED)
 
     def end(self) -> None:
         """Leave the lock for good, so that other processes take the records over."""
         with self._mutex:
             self._has_ended = True
-            if self._hold is not None:
-                self._hold.set(_STOPPED, MEMORY)
-            self._leave()
+            try:
+                self.stop()
+            finally:
+                self._leave()
 
     def lives(self, name: str) -> bool:
         """Whether the process of a name lives, as far as its lock tells."""
@@ -83,6 +90,11 @@ class Owner:
     def was_killed(self, name: str) -> bool:
         """Whether a process that does not live was killed, and not stopped."""
         return self._inbox.storage.get(self._inbox.owner_key(name)) != _STOPPED
+
+    def _write(self, record: bytes) -> None:
+        if self._hold is not None:
+            self._hold.set(record, MEMORY if record else self._inbox.storage.lease)
+            self._hold.flush()
 
     def _leave(self) -> None:
         manager, self._manager, self._hold = self._manager, None, None

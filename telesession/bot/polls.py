@@ -36,10 +36,12 @@ class PollRecord:
 
     Attributes:
         offset: The offset of the latest poll, which has confirmed all lower numbers.
+        is_over: Whether another process has polled since, and has died: `begin` is due again.
     """
 
     def __init__(self, inbox: Inbox, owner: Owner, known: KnownNumbers) -> None:
         self.offset = 0
+        self.is_over = False
         self._inbox = inbox
         self._owner = owner
         self._known = known
@@ -57,6 +59,7 @@ class PollRecord:
                 # Another process was faster.
                 continue
             self._payload = payload
+            self.is_over = False
             return
 
     def learn(self) -> bytes | None:
@@ -102,9 +105,15 @@ class PollRecord:
         """Go on if the record was lost, or written by this process without an answer."""
         payload = self._inbox.storage.get(self._inbox.poll_key)
         owner = self._fields_of(payload).get("owner", self._owner.name)
-        if owner != self._owner.name:
-            raise OtherPollError(lives=self._owner.lives(owner))
-        self._payload = payload
+        if owner == self._owner.name:
+            self._payload = payload
+            return
+        self.is_over = not self._owner.lives(owner)
+        raise SessionError(
+            "could not store the updates of this poll: another process polls for the same bot by "
+            "now, and handles them; "
+            + ("it has died, so the next poll goes on" if self.is_over else "end one of the two")
+        )
 
     def _encode(self, unconfirmed: list[int]) -> bytes:
         fields = {"owner": self._owner.name, "numbers": unconfirmed, "time": int(time.time())}
@@ -118,27 +127,3 @@ class PollRecord:
         except DecodeError as error:
             _log.error("updates that were handled before may be handled again: %s", error)
             return {}
-
-
-class OtherPollError(SessionError):
-    """
-    Another process has polled for the same bot, and has taken the updates over.
-
-    Args:
-        lives: Whether that process lives.
-    """
-
-    def __init__(self, *, lives: bool) -> None:
-        super().__init__(lives)
-        self.lives = lives
-
-    def __str__(self) -> str:
-        if self.lives:
-            return (
-                "could not store the updates of this poll: another process polls for the same bot "
-                "by now and handles them; end one of the two"
-            )
-        return (
-            "could not store the updates of this poll: another process has polled for the same bot "
-            "since, and has died; this one takes the updates over with its next poll"
-        )

@@ -232,6 +232,8 @@ class SequentialWorkers:
             )
         if running:
             _log.warning("closed the worker pool: %d handlers are still running", running)
+            if (intake := self.intake) is not None:
+                intake.will_end()
         self._leave_inbox()
 
     def _leave_inbox(self) -> None:

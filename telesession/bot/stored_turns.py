@@ -138,6 +138,7 @@ class StoredTurn(Turn):
         name = f"{base}#{self._steps.count(base)}"
         self._steps.append(base)
         if name not in self.stored.done:
+            self.intake.notice(function)
             ending = _TaskEnding(self, lambda: name, is_last=is_last)
             call_with(ending, function, *task.args, **task.keywords)
 
@@ -237,6 +238,7 @@ class _Handlers:
         turn, is_last = self._turn, self._is_last
 
         def call(*args: Any, **kwargs: Any) -> Any:
+            turn.intake.notice(function)
             ending = _TaskEnding(turn, lambda: self._names()[place], is_last=is_last)
             return call_with(ending, function, *args, **kwargs)
 

@@ -81,7 +81,8 @@ def use_sequential_workers(
             answer. A handler that delivers updates in its own thread never waits. `"drop"` drops
             it, and logs a record.
         total_limit: How many updates may wait together, those without a key too; `None` is any
-            number. An update takes about 6 kB.
+            number. An update takes about 7 kB, and 9 kB
+            with an inbox.
         on_error: Called as `on_error(update, error)` with each exception of a handler, a
             middleware or `get_key`, in the worker; `update` is the object that handlers get. So the
             bot can ask the user to repeat. Without it the bot's `exception_handler` gets the

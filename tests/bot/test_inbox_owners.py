@@ -190,7 +190,7 @@ class TestTwoThatPoll:
         later.run()
         later.die()
         send(bot_api, "2")
-        with pytest.raises(SessionError, match="has died"):
+        with pytest.raises(SessionError, match="it has died"):
             former.poll()
         former.run()
 
