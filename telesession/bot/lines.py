@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from telesession.forks import PerProcess
 
@@ -175,32 +175,53 @@ class Lines(Generic[T]):
             crew.room.wait_for(lambda: self.closed or crew.waiting <= total)
 
     def _run_all(self, crew: _Crew[T]) -> None:
-        while self._run_next(crew):
-            pass
+        found: _Found[T] | None = None
+        while found := found or self._wait(crew):
+            # An idle worker must not keep the update that it had.
+            key, found = self._run(found), None
+            # A child that the handler forked ends here: the queue that it has is its parent's.
+            if crew is not self.crew:
+                return
+            found = self._next(crew, key)
+            self.on_done()
 
-    def _run_next(self, crew: _Crew[T]) -> bool:
-        """Wait for an item and work it off; false if it was the last one of this thread."""
-        # The item lives in this call alone: an idle worker must not keep the update it had.
-        with crew.mutex:
-            crew.work.wait_for(lambda: crew.ready or self.closed)
-            if self.closed and (not crew.ready or crew.only_running or crew.time_left() == 0):
-                return False
-            key = crew.ready.popleft()
-            item = crew.lines[key].take()
-            crew.waiting -= 1
-            crew.running += 1
-            crew.room.notify_all()
+    def _run(self, found: _Found[T]) -> object:
+        """Work off an item, and return its key."""
         try:
-            self._work(item)
+            self._work(found.item)
         except Exception:  # noqa: BLE001 -- the worker goes on
             _log.exception("a worker goes on after an exception of its own")
-        finally:
-            # A child that the handler forked ends here: the queue that it has is its parent's.
-            is_parent = crew is self.crew
-            if is_parent:
-                crew.give_back(key)
-                self.on_done()
-        return is_parent
+        return found.key
+
+    def _wait(self, crew: _Crew[T]) -> _Found[T] | None:
+        """Wait for an item and take it; `None` if this thread has had its last one."""
+        with crew.mutex:
+            crew.work.wait_for(lambda: crew.ready or self.closed)
+            return self._take(crew)
+
+    def _next(self, crew: _Crew[T], key: object) -> _Found[T] | None:
+        """Give back the key of an item that is done, and take another one if there is one."""
+        # In one step: each look for work costs a lock for which all threads queue up.
+        with crew.mutex:
+            crew.give_back(key)
+            return self._take(crew)
+
+    def _take(self, crew: _Crew[T]) -> _Found[T] | None:
+        if not crew.ready or (self.closed and (crew.only_running or crew.time_left() == 0)):
+            return None
+        key = crew.ready.popleft()
+        item = crew.lines[key].take()
+        crew.waiting -= 1
+        crew.running += 1
+        crew.room.notify_all()
+        return _Found(key, item)
+
+
+class _Found(NamedTuple, Generic[T]):
+    """An item that a worker has taken, and its key."""
+
+    key: object
+    item: T
 
 
 class _Crew(Generic[T]):
@@ -226,9 +247,11 @@ class _Crew(Generic[T]):
 
     def __init__(self) -> None:
         self.workers: list[threading.Thread] = []
-        self.mutex = threading.Lock()
-        self.work = threading.Condition(self.mutex)
-        self.room = threading.Condition(self.mutex)
+        self.mutex = _ShortLock()
+        # A condition needs no more of a lock than these two methods.
+        lock: Any = self.mutex
+        self.work = threading.Condition(lock)
+        self.room = threading.Condition(lock)
         self.lines: dict[object, _Line[T]] = {}
         self.ready: deque[object] = deque()
         self.waiting = 0
@@ -248,17 +271,16 @@ class _Crew(Generic[T]):
         return None if self.deadline is None else max(self.deadline - time.monotonic(), 0)
 
     def give_back(self, key: object) -> None:
-        """Let a key queue up again if more of it waits, or else forget it."""
-        with self.mutex:
-            self.running -= 1
-            line = self.lines.get(key)
-            if line is None:
-                return
-            if line.items:
-                # No worker needs to be woken for it: this one is about to look.
-                self.ready.append(key)
-            else:
-                del self.lines[key]
+        """Let a key queue up again if more of it waits, or else forget it; with the mutex."""
+        self.running -= 1
+        line = self.lines.get(key)
+        if line is None:
+            return
+        if line.items:
+            # No worker needs to be woken for it: this one is about to look.
+            self.ready.append(key)
+        else:
+            del self.lines[key]
 
     def give_up(self) -> list[T]:
         """Forget all items that wait, and return them."""
@@ -267,6 +289,35 @@ class _Crew(Generic[T]):
             self.lines, self.ready, self.waiting = {}, deque(), 0
             self.room.notify_all()
         return items
+
+
+class _ShortLock:
+    """
+    A lock for steps that wait for nothing, for which no thread queues up.
+
+    A thread that queues up for a `threading.Lock` gets it while it still waits for the GIL. The
+    running thread then finds the lock taken, queues up as well, and so on: each step costs two
+    switches of threads. Here a thread asks again after others have run.
+    """
+
+    __slots__ = ("_lock", "release")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.release = self._lock.release
+
+    def acquire(self, blocking: bool = True) -> bool:
+        """Take the lock, and say whether it was taken."""
+        while not (is_taken := self._lock.acquire(blocking=False)) and blocking:
+            time.sleep(0)
+        return is_taken
+
+    def __enter__(self) -> None:
+        while not self._lock.acquire(blocking=False):
+            time.sleep(0)
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
 
 
 class _Line(Generic[T]):
