@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 from telesession.forks import PerProcess
 
@@ -86,7 +86,12 @@ class Lines(Generic[T]):
             RuntimeError: The system starts no thread.
         """
         crew = self.crew
-        with crew.mutex:
+        # Not queueing up: a thread gets a lock that it queues up for while it still waits for the
+        # GIL. A worker would then find it taken and queue up as well, and so on, with two switches
+        # of threads for each update.
+        while not crew.mutex.acquire(blocking=False):
+            time.sleep(0)
+        try:
             if self.closed:
                 return "the worker pool is closed"
             self._start_threads(crew)
@@ -102,6 +107,8 @@ class Lines(Generic[T]):
             crew.waiting += 1
             self._wait_for_room(crew, line if is_refusable else None)
             return None
+        finally:
+            crew.mutex.release()
 
     def close(self, drain: float | None, *, only_running: bool = False) -> list[T]:
         """
@@ -247,11 +254,9 @@ class _Crew(Generic[T]):
 
     def __init__(self) -> None:
         self.workers: list[threading.Thread] = []
-        self.mutex = _ShortLock()
-        # A condition needs no more of a lock than these two methods.
-        lock: Any = self.mutex
-        self.work = threading.Condition(lock)
-        self.room = threading.Condition(lock)
+        self.mutex = threading.Lock()
+        self.work = threading.Condition(self.mutex)
+        self.room = threading.Condition(self.mutex)
         self.lines: dict[object, _Line[T]] = {}
         self.ready: deque[object] = deque()
         self.waiting = 0
@@ -289,35 +294,6 @@ class _Crew(Generic[T]):
             self.lines, self.ready, self.waiting = {}, deque(), 0
             self.room.notify_all()
         return items
-
-
-class _ShortLock:
-    """
-    A lock for steps that wait for nothing, for which no thread queues up.
-
-    A thread that queues up for a `threading.Lock` gets it while it still waits for the GIL. The
-    running thread then finds the lock taken, queues up as well, and so on: each step costs two
-    switches of threads. Here a thread asks again after others have run.
-    """
-
-    __slots__ = ("_lock", "release")
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.release = self._lock.release
-
-    def acquire(self, blocking: bool = True) -> bool:
-        """Take the lock, and say whether it was taken."""
-        while not (is_taken := self._lock.acquire(blocking=False)) and blocking:
-            time.sleep(0)
-        return is_taken
-
-    def __enter__(self) -> None:
-        while not self._lock.acquire(blocking=False):
-            time.sleep(0)
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
 
 
 class _Line(Generic[T]):

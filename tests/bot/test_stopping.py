@@ -123,7 +123,7 @@ def test_closing_it_again_gives_no_more_time(make_sequential: MakeBot) -> None:
 
 
 PROGRAM = """
-import os, signal, sys, threading
+import os, signal, sys, threading, time
 from telebot import TeleBot, types
 from telesession import use_sequential_workers
 from telesession.testing import BotAPI, OFFLINE_TOKEN
@@ -142,6 +142,8 @@ def handle(message):
         bot.stop_bot()
     if message.text == "0" and sys.argv[2] == "thread":
         threading.Thread(target=bot.stop_bot, daemon=True).start()
+    # As long as a call to Telegram takes, in which the control's program ends.
+    time.sleep(0.05)
     # In one write: the main thread writes a line, too.
     os.write(1, f"{message.text}\\n".encode())
 
