@@ -290,7 +290,8 @@ class Arrivals:
         if contents and self._intake is not None:
             self._tell_that_nothing_is_stored()
         for content in contents:
-            self._put(kind, content, partial(method, [content]), None)
+            if not self._put(kind, content, partial(method, [content]), None):
+                _log.warning("dropped a %s: the worker pool is closed", type(content).__name__)
         return None
 
     def _put(
