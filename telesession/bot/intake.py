@@ -270,19 +270,20 @@ class Intake:
 
     def _end_again(self) -> None:
         """End updates whose end could not be written before."""
-        unended, self._unended = self._unended, []
-        while unended:
-            stored = unended.pop()
+        while self._unended:
+            stored = self._unended[0]
             try:
                 self.inbox.write([self.inbox.ending(stored)])
             except LockLostError:
                 # Another process handles it.
                 pass
             except SessionError as error:
-                self._unended += [stored, *unended]
                 _log.warning("could not end update %d: %s", stored.number, error)
                 return
             self.has_ended(stored)
+            # Another thread may do the same.
+            with suppress(ValueError):
+                self._unended.remove(stored)
 
 
 def number_of(update: Mapping[str, Any]) -> int:
