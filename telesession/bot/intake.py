@@ -196,10 +196,11 @@ class Intake:
             self._noticed.clear()
         self._noticed.add(id(function))
         storage = self.inbox.storage
-        if any(each is not storage and each.persistent for each in storages_of(function)):
+        if any(each is not storage for each in storages_of(function)):
             _log.warning(
                 "sessions of the handler %s lie in another storage than the inbox, so after a kill "
-                "they may be changed twice for one update; give both the same storage object",
+                "an update may change them twice, or not at all in memory; give both the same "
+                "storage object",
                 getattr(function, "__qualname__", type(function).__name__),
             )
 
@@ -304,4 +305,4 @@ def raw_of(update: Mapping[str, Any]) -> str:
 
 
 def _log_repetition(number: int) -> None:
-    _log.warning("update %d was delivered again; it is handled once", number)
+    _log.warning("update %d was delivered again, and is not handled a second time", number)

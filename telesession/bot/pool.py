@@ -225,13 +225,15 @@ class SequentialWorkers:
         running = self._lines.crew.running
         stored = sum(isinstance(turn, StoredTurn) for turn in left)
         if stored:
-            _log.warning("closed the worker pool: %d updates stay in the inbox", stored)
+            _log.warning(
+                "closed the worker pool: %d updates stay in the inbox for the next start", stored
+            )
         if len(left) > stored:
             _log.warning(
                 "closed the worker pool: %d updates that waited are dropped", len(left) - stored
             )
         if running:
-            _log.warning("closed the worker pool: %d handlers are still running", running)
+            _log.warning("closed the worker pool: handlers that are still running: %d", running)
             if (intake := self.intake) is not None:
                 intake.will_end()
         self._leave_inbox()

@@ -50,13 +50,17 @@ class BotAPI:
 
     `url` is for bots in other processes: what to assign to their `apihelper.API_URL`. It is empty
     before `start`.
+
+    Args:
+        last_update_id: The number before the first update. A bot with an inbox recognises updates
+            by their numbers, also those of an earlier `BotAPI`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, last_update_id: int = 0) -> None:
         self.url = ""
         self._changed = threading.Condition()
         self._history = History()
-        self._updates = Updates(self._changed)
+        self._updates = Updates(self._changed, last_update_id)
         self._webhook = Webhook(self._updates, self._changed)
         self._payments = Payments(self._history, self._updates)
         self._methods = Methods(self._history, self._updates, self._webhook, self._payments)

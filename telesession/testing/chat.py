@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 import telebot
@@ -139,7 +140,8 @@ class _Screen(BotAPI):
     """A `BotAPI` that prints what the bot sends."""
 
     def __init__(self, stdout: TextIO) -> None:
-        super().__init__()
+        # A bot with an inbox must not take the updates of this chat for those of an earlier one.
+        super().__init__(last_update_id=time.time_ns() // 1_000_000)
         self.chat_id = 0
         # How many lines were written; tells whether the bot has said anything.
         self.count = 0

@@ -24,12 +24,13 @@ class Updates:
     Args:
         changed: The condition of the `BotAPI`; held while a method runs, notified on a change.
             `threading.Condition` waits in real time even while freezegun has frozen the clock.
+        last_id: The number before the first update.
     """
 
-    def __init__(self, changed: threading.Condition) -> None:
+    def __init__(self, changed: threading.Condition, last_id: int = 0) -> None:
         self.pending: list[JSON] = []
         self.paused = False
-        self.last_id = 0
+        self.last_id = last_id
         self._changed = changed
         self._allowed: frozenset[str] | None = None
         self._short = 0

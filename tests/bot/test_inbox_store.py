@@ -184,7 +184,9 @@ class TestAgain:
         life.wait()
 
         assert (["1"], []) == (effects(storage), records(storage))
-        assert ["update 1 was delivered again; it is handled once"] == messages_in(caplog)
+        assert ["update 1 was delivered again, and is not handled a second time"] == messages_in(
+            caplog
+        )
 
     def test_in_the_next_process(
         self,
@@ -204,7 +206,9 @@ class TestAgain:
         later.run()
 
         assert (["1", "2"], []) == (effects(storage), records(storage))
-        assert ["update 1 was delivered again; it is handled once"] == messages_in(caplog)
+        assert ["update 1 was delivered again, and is not handled a second time"] == messages_in(
+            caplog
+        )
 
     def test_of_two_poll_threads(
         self, storage: Storage, make_life: MakeLife, bot_api: BotAPI

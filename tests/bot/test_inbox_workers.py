@@ -143,8 +143,8 @@ class TestWorkers:
 
         assert ["2", "3"] == texts_in(storage)
         assert [
-            "closed the worker pool: 2 updates stay in the inbox",
-            "closed the worker pool: 1 handlers are still running",
+            "closed the worker pool: 2 updates stay in the inbox for the next start",
+            "closed the worker pool: handlers that are still running: 1",
         ] == messages_in(caplog)
 
 

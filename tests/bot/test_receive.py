@@ -182,7 +182,9 @@ class TestAgain:
         other.wait()
 
         assert (["tea"], []) == (effects(storage), records(storage))
-        assert ["update 7 was delivered again; it is handled once"] * 2 == messages_in(caplog)
+        assert [
+            "update 7 was delivered again, and is not handled a second time"
+        ] * 2 == messages_in(caplog)
 
     def test_after_it_has_ended(
         self, storage: Storage, make_life: MakeLife, caplog: pytest.LogCaptureFixture
@@ -201,7 +203,9 @@ class TestAgain:
         later.wait()
 
         assert (["tea"], []) == (effects(storage), records(storage))
-        assert ["update 7 was delivered again; it is handled once"] * 2 == messages_in(caplog)
+        assert [
+            "update 7 was delivered again, and is not handled a second time"
+        ] * 2 == messages_in(caplog)
 
     def test_from_several_threads(self, storage: Storage, make_life: MakeLife) -> None:
         """Of repetitions that arrive at the same time, one has its effect."""

@@ -85,7 +85,7 @@ def test_without_time_nothing_more_is_handled(
     assert ["1"] == log.entries
     assert [
         "closed the worker pool: 2 updates that waited are dropped",
-        "closed the worker pool: 1 handlers are still running",
+        "closed the worker pool: handlers that are still running: 1",
     ] == told
 
 

@@ -14,7 +14,7 @@ import pytest
 import telebot
 from telebot import TeleBot, apihelper, types, util
 
-from telesession import MemoryStorage, Session, with_session
+from telesession import MemoryStorage, Session, Sessions, SQLiteStorage, with_session
 from telesession.testing import OFFLINE_TOKEN, RecordingExceptionHandler, chat, run
 from telesession.testing.keyboards import draw_markup, labels
 
@@ -510,3 +510,25 @@ class TestDrawMarkup:
         """No keyboard, and one without buttons, are no lines."""
         empty: list[dict[str, Any]] = [{}, {"keyboard": []}, {"keyboard": [[]]}]
         assert [[], [], []] == [list(draw_markup(markup)) for markup in empty]
+
+
+def count_in(path: Path) -> str:
+    """The answer to a message in a chat with a bot that has an inbox in a file."""
+    with SQLiteStorage(path) as storage:
+        bot = TeleBot(OFFLINE_TOKEN)
+        Sessions(initial={"count": 0}, storage=storage).attach(bot, inbox=storage)
+
+        @bot.message_handler()
+        def count(message: types.Message, session: Session) -> None:
+            session.count += 1
+            bot.reply_to(message, str(session.count))
+
+        screen = io.StringIO()
+        chat(bot, stdin=io.StringIO("hi\n"), stdout=screen)
+        bot.stop_bot()
+    return screen.getvalue().strip()
+
+
+def test_a_bot_with_an_inbox_chats_again(tmp_path: Path) -> None:
+    """The second chat of a bot with an inbox is answered, because its updates have new numbers."""
+    assert ["1", "2"] == [count_in(tmp_path / "bot.db") for _ in range(2)]
