@@ -28,6 +28,9 @@ __all__ = [
     "use_sequential_workers",
 ]
 
+_HAS_WORKERS = (
+    "has workers already; give these options to the first attach, or to use_sequential_workers"
+)
 _UNTHREADED = (
     "was made with threaded=False and has no workers: it handles one update after the other; make "
     "it with threaded=True to use workers"
@@ -150,7 +153,7 @@ def give_workers(bot: Any, get_key: GetKey, **options: Any) -> bool:
     if options:
         raise ValueError(
             f"attach has no use for {', '.join(options)}: the bot "
-            + ("has workers already; give them to use_sequential_workers" if pool else _UNTHREADED)
+            + (_HAS_WORKERS if pool else _UNTHREADED)
         )
     return False
 
