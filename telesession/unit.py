@@ -609,12 +609,22 @@ def _commit_with(ending: Ending | None, storage: Storage, holds: Sequence[Hold])
         storage.commit(holds)
     else:
         changes = ending.changes()
+        # Before: a hold does not keep its note.
+        notes = [(hold.key, hold.note) for hold in holds if hold.note is not None]
         try:
             storage.commit(holds, changes)
         except StorageError as error:
-            if error.outcome is None or not ending.happened():
+            if error.outcome is None or not (ending.happened() and _are_written(storage, notes)):
                 raise
         ending.done()
+
+
+def _are_written(storage: Storage, notes: Iterable[tuple[str, Note]]) -> bool:
+    """Whether a commit was done whose outcome is unknown, as far as the records tell."""
+    try:
+        return all(storage.get(key) == note.payload for key, note in notes)
+    except StorageError:
+        return False
 
 
 def _commit_each(entries: Iterable[Entry], ending: Ending | None) -> None:

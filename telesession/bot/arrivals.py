@@ -216,6 +216,7 @@ class Arrivals:
         intake = self._intake
         if intake is not None and stored.payload is not None:
             intake.inbox.write(intake.inbox.setting_aside(stored.key, stored.payload))
+            intake.has_ended(stored)
         _log.error(
             "set update %d aside: telebot cannot read it, %s", stored.number, type(error).__name__
         )

@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from telesession.bot.inbox import MEMORY, Stored
@@ -50,10 +51,14 @@ class Intake:
         inbox: The inbox.
         attempts: The number of processes that may be killed while handlers of an update run before
             it is set aside.
+
+    Attributes:
+        is_superseded: Whether another process has taken updates over from this one, which lives.
     """
 
     def __init__(self, inbox: Inbox, attempts: int) -> None:
         self.inbox = inbox
+        self.is_superseded = False
         self._attempts = attempts
         self._known = KnownNumbers()
         self._owner = Owner(inbox)
@@ -85,7 +90,8 @@ class Intake:
         with self._state:
             while self._phase == "opening" and waits:
                 self._state.wait()
-            if self._phase != "new":
+            is_open = self._phase == "open" and (self._poll.has_begun or not polls)
+            if is_open or self._phase in {"opening", "closed"}:
                 return
             self._phase = "opening"
         try:
@@ -96,13 +102,14 @@ class Intake:
                 self._poll.learn()
             for leftovers in self._left(everything=polls):
                 feed(leftovers)
+            if not self._is_watched:
+                watch = partial(self._watch, feed)
+                threading.Thread(target=watch, name="Inbox", daemon=True).start()
+                self._is_watched = True
         except BaseException:
             self._become("new")
             raise
         self._become("open")
-        if not self._is_watched:
-            self._is_watched = True
-            threading.Thread(target=self._watch, args=(feed,), name="Inbox", daemon=True).start()
 
     def close(self) -> None:
         """Leave the updates that are still stored to other processes."""
@@ -139,16 +146,18 @@ class Intake:
             SessionError: Another process polls, or the storage failed. Nothing is confirmed.
         """
         with self._batches:
-            new = [number for number in batch if self._take(number)]
-            stored = {
-                number: self.inbox.make(number, batch[number], self._owner.name)[0]
-                for number in new
-            }
+            new: list[int] = []
             try:
+                new += (number for number in batch if self._take(number))
+                stored = {
+                    number: self.inbox.make(number, batch[number], self._owner.name)[0]
+                    for number in new
+                }
                 self._store(stored, list(batch))
             except BaseException:
                 for number in new:
                     self._known.give_back(number)
+                self.is_superseded |= self._poll.is_taken
                 if self._poll.is_over:
                     self._become("new")
                 raise
@@ -173,8 +182,8 @@ class Intake:
 
     def _add(self, number: int, raw: str) -> Stored | None:
         inbox = self.inbox
-        stored, payload = inbox.make(number, raw, self._owner.name)
         try:
+            stored, payload = inbox.make(number, raw, self._owner.name)
             payloads = {number: payload}
             if inbox.storage.add_once(inbox.room, payloads, pages=inbox.pages, memory=MEMORY):
                 return stored
@@ -207,6 +216,15 @@ class Intake:
     def give_back(self, stored: Stored) -> None:
         """Learn that the workers did not get an update, which may come again."""
         self._known.give_back(stored.number)
+
+    def owns(self, payload: bytes | None, stored: Stored) -> bool:
+        """Whether a record of an update says that this process handles it."""
+        if payload is None:
+            return False
+        try:
+            return self.inbox.load(stored.key, payload).owner == self._owner.name
+        except SessionError:
+            return False
 
     def has_ended(self, stored: Stored) -> None:
         """Learn that an update has ended, or that another process handles it."""

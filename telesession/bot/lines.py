@@ -54,17 +54,19 @@ class Lines(Generic[T]):
         closed: Whether `close` was called.
         on_start: Called in each process before its threads start.
         on_done: Called after each item, in its thread.
+        on_end: Called by the last thread that ends after the lines were closed.
     """
 
     on_start: Callable[[], object]
     on_done: Callable[[], object]
+    on_end: Callable[[], object]
 
     def __init__(self, work: Callable[[T], object], num_threads: int, limits: Limits) -> None:
         self.num_threads = num_threads
         self.limits = limits
         self.closed = False
         self._work = work
-        self.on_start = self.on_done = _nothing
+        self.on_start = self.on_done = self.on_end = _nothing
         self._crews: PerProcess[_Crew[T]] = PerProcess()
 
     @property
@@ -91,6 +93,7 @@ class Lines(Generic[T]):
         # of threads for each update.
         while not crew.mutex.acquire(blocking=False):
             time.sleep(0)
+        crew.adding = threading.get_ident()
         try:
             if self.closed:
                 return "the worker pool is closed"
@@ -108,9 +111,10 @@ class Lines(Generic[T]):
             self._wait_for_room(crew, line if is_refusable else None)
             return None
         finally:
+            crew.adding = None
             crew.mutex.release()
 
-    def close(self, drain: float | None, *, only_running: bool = False) -> list[T]:
+    def close(self, drain: float | None, *, only_running: bool = False) -> None:
         """
         Take no more items, let the threads work off the rest for some time, and end them.
 
@@ -120,14 +124,16 @@ class Lines(Generic[T]):
 
         Args:
             drain: Seconds; `None` is any time.
-            only_running: Whether the items that wait are given up at once.
-
-        Returns:
-            The items that nobody works off any more.
+            only_running: Whether the items that wait are left at once.
         """
         caller, crew = threading.current_thread(), self.crew
+        if crew.adding == threading.get_ident():
+            # The handler of a signal closes in the thread that adds, and has the mutex. The end of
+            # the program closes once more.
+            self.closed = True
+            return
         with crew.mutex:
-            if not self.closed:
+            if not self.closed or crew.deadline is None:
                 self.closed = True
                 crew.deadline = None if drain is None else time.monotonic() + drain
             crew.only_running |= only_running
@@ -145,8 +151,6 @@ class Lines(Generic[T]):
         finally:
             with crew.mutex:
                 crew.closing.discard(caller)
-        # The line of a worker goes on when the item is done that it works on.
-        return [] if is_worker else crew.give_up()
 
     def _start_threads(self, crew: _Crew[T]) -> None:
         """Start the missing threads, while the mutex keeps them from looking for work."""
@@ -175,6 +179,10 @@ class Lines(Generic[T]):
         # A worker that waited for itself would wait for ever.
         if threading.current_thread() in crew.workers:
             return
+        if each is None and total is None:
+            return
+        # The waits below give up the mutex.
+        crew.adding = None
         if each is not None and line is not None:
             place = line.taken + len(line.items)
             crew.room.wait_for(lambda: self.closed or place - line.taken <= each)
@@ -191,6 +199,11 @@ class Lines(Generic[T]):
                 return
             found = self._next(crew, key)
             self.on_done()
+        with crew.mutex:
+            crew.ended += 1
+            is_last = crew.ended == len(crew.workers)
+        if is_last:
+            self.on_end()
 
     def _run(self, found: _Found[T]) -> object:
         """Work off an item, and return its key."""
@@ -249,6 +262,8 @@ class _Crew(Generic[T]):
         running: The number of items that are worked on.
         deadline: When closed lines end, items or not; monotonic seconds, `None` is any time.
         only_running: Whether closed lines end after the items that are worked on.
+        ended: The number of threads that have ended.
+        adding: The identifier of the thread that adds an item just now.
         closing: The threads that close the lines just now.
     """
 
@@ -263,6 +278,8 @@ class _Crew(Generic[T]):
         self.running = 0
         self.deadline: float | None = None
         self.only_running = False
+        self.ended = 0
+        self.adding: int | None = None
         self.closing: set[threading.Thread] = set()
 
     @property

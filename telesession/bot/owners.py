@@ -50,6 +50,7 @@ class Owner:
                 manager = self._inbox.storage.hold(self._inbox.owner_key(self.name), None)
                 self._hold = manager.__enter__()
                 self._manager = manager
+                self._leave_if_ended()
 
     def renew(self) -> None:
         """Take the lock again if it was lost, as after an outage of the server."""
@@ -95,6 +96,11 @@ class Owner:
         if self._hold is not None:
             self._hold.set(record, MEMORY if record else self._inbox.storage.lease)
             self._hold.flush()
+
+    def _leave_if_ended(self) -> None:
+        """Leave the lock if the handler of a signal has ended the owner meanwhile."""
+        if self._has_ended:
+            self._leave()
 
     def _leave(self) -> None:
         manager, self._manager, self._hold = self._manager, None, None

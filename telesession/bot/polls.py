@@ -36,11 +36,15 @@ class PollRecord:
 
     Attributes:
         offset: The offset of the latest poll, which has confirmed all lower numbers.
+        has_begun: Whether this process has been the one that polls.
+        is_taken: Whether another process has polled since.
         is_over: Whether another process has polled since, and has died: `begin` is due again.
     """
 
     def __init__(self, inbox: Inbox, owner: Owner, known: KnownNumbers) -> None:
         self.offset = 0
+        self.has_begun = False
+        self.is_taken = False
         self.is_over = False
         self._inbox = inbox
         self._owner = owner
@@ -59,7 +63,7 @@ class PollRecord:
                 # Another process was faster.
                 continue
             self._payload = payload
-            self.is_over = False
+            self.has_begun, self.is_taken, self.is_over = True, False, False
             return
 
     def learn(self) -> bytes | None:
@@ -108,7 +112,7 @@ class PollRecord:
         if owner == self._owner.name:
             self._payload = payload
             return
-        self.is_over = not self._owner.lives(owner)
+        self.is_taken, self.is_over = True, not self._owner.lives(owner)
         raise SessionError(
             "could not store the updates of this poll: another process polls for the same bot by "
             "now, and handles them; "

@@ -74,8 +74,7 @@ class SequentialWorkers:
         self._intakes: PerProcess[Intake] = PerProcess()
         self._lines: Lines[Turn] = Lines(self._handle, num_threads, limits)
         self._lines.on_start = self._start
-        self._lines.on_done = self._done
-        self._notify: Callable[[], object] = _nothing
+        self._lines.on_end = self._finish
 
     @property
     def num_threads(self) -> int:
@@ -199,7 +198,7 @@ class SequentialWorkers:
 
     def notify(self, function: Callable[[], object]) -> None:
         """Call a function after each update, in its worker."""
-        self._notify = function
+        self._lines.on_done = function
 
     def raise_exceptions(self) -> None:
         """Do nothing: telebot's poll loop would stop for all users."""
@@ -217,12 +216,15 @@ class SequentialWorkers:
         self._close()
 
     def _close(self, *, only_running: bool = False) -> None:
-        left = self._lines.close(self._drain, only_running=only_running)
-        if threading.current_thread() in self.workers:
-            return
-        # Not before: the interpreter may end while another thread closes the pool.
-        atexit.unregister(self._close_at_exit)
-        running = self._lines.crew.running
+        self._lines.close(self._drain, only_running=only_running)
+        if threading.current_thread() not in self.workers:
+            # Not before: the interpreter may end while another thread closes the pool.
+            atexit.unregister(self._close_at_exit)
+            self._finish()
+
+    def _finish(self) -> None:
+        """Tell of the updates that are left, and leave the inbox."""
+        left, running = self._lines.crew.give_up(), self._lines.crew.running
         stored = sum(isinstance(turn, StoredTurn) for turn in left)
         if stored:
             _log.warning(
@@ -271,12 +273,6 @@ class SequentialWorkers:
         # By now Python may start no threads, so handlers may fail that would not otherwise. With
         # an inbox the next process handles the updates that wait.
         self._close(only_running=self._inbox is not None)
-
-    def _done(self) -> None:
-        """End an update: its turn is over."""
-        if self.closed and not self.unfinished:
-            self._leave_inbox()
-        self._notify()
 
     def _handle(self, turn: Turn) -> None:
         """Let a turn be run by this thread."""
@@ -327,10 +323,6 @@ class _Reporter:
             return bool(self.former is not None and self.former.handle(exception))
         turn.tell(self.pool.fail, exception)
         return True
-
-
-def _nothing() -> None:
-    pass
 
 
 def _users_handler(bot: Any) -> Any:

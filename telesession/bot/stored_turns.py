@@ -12,7 +12,7 @@ from telebot.handler_backends import ContinueHandling
 from telesession.attachment import LateStep
 from telesession.bot.turns import Fail, Task, Turn
 from telesession.endings import expect, withdraw
-from telesession.errors import LockLostError, SessionError
+from telesession.errors import LockLostError, SessionError, StorageError
 
 if TYPE_CHECKING:
     from telesession.bot.inbox import Stored
@@ -53,7 +53,9 @@ class StoredTurn(Turn):
 
     def run(self, fail: Fail) -> None:
         """See `Turn.run`. A leftover notes first that its handlers begin once more."""
-        if self.stored.is_leftover:
+        if self.intake.is_superseded and not self._is_own():
+            self._lose()
+        elif self.stored.is_leftover:
             self.stored.has_begun = True
             self._write("begin", self.inbox.changing)
         if self.is_lost or self.stored.payload is None:
@@ -79,13 +81,27 @@ class StoredTurn(Turn):
 
     def tell(self, fail: Fail, error: Exception) -> None:
         """See `Turn.tell`. That another process handles the update is no failure of a handler."""
-        if isinstance(error, LockLostError) and error.key == self.stored.key:
+        is_of_record = isinstance(error, LockLostError) and error.key == self.stored.key
+        if is_of_record and not self._is_own():
             self._lose()
         else:
             super().tell(fail, error)
 
+    def _is_own(self) -> bool:
+        """Look whether this process still handles the update, and learn its record."""
+        try:
+            payload = self.inbox.storage.get(self.stored.key)
+        except SessionError:
+            # The next write tells.
+            return True
+        if self.intake.owns(payload, self.stored):
+            # It may be of a write of this process whose answer was lost.
+            self.stored.payload = payload
+            return True
+        return False
+
     def _lose(self) -> None:
-        self.is_lost = True
+        self.is_lost = self.intake.is_superseded = True
         _log.warning(
             "update %d is handled by another process now, so nothing of it was saved here",
             self.stored.number,
@@ -94,7 +110,7 @@ class StoredTurn(Turn):
     def _write(self, verb: str, make_change: Callable[[Stored], Change]) -> None:
         change = make_change(self.stored)
         try:
-            self.inbox.write([change])
+            self._write_change(change, make_change)
         except LockLostError:
             self._lose()
         except Exception as error:  # noqa: BLE001 -- the worker goes on
@@ -106,8 +122,19 @@ class StoredTurn(Turn):
                 self.stored.number,
                 fault,
             )
-        else:
-            self.stored.payload = change.payload
+
+    def _write_change(self, change: Change, make_change: Callable[[Stored], Change]) -> None:
+        try:
+            self.inbox.write([change])
+        except LockLostError:
+            if not self._is_own():
+                raise
+            change = make_change(self.stored)
+            self.inbox.write([change])
+        except StorageError as error:
+            if error.outcome is None or self.inbox.storage.get(change.key) != change.payload:
+                raise
+        self.stored.payload = change.payload
 
     def _chosen(self, fail: Fail) -> list[Task]:
         """See `Turn._chosen`. The tasks note what they have done."""

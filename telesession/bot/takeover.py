@@ -106,9 +106,11 @@ class Takeover:
 
     def _count_kill(self, stored: Stored) -> None:
         """Count that a process was killed while a handler of the update ran."""
+        owner = stored.owner
         if stored.has_begun:
             stored.has_begun = False
-            stored.kills += _remembered(self._was_killed, stored.owner, self._owner.was_killed)
+            if not _remembered(self._lives, owner, self._owner.lives):
+                stored.kills += _remembered(self._was_killed, owner, self._owner.was_killed)
 
 
 def _remembered(answers: dict[str, bool], name: str, ask: Callable[[str], bool]) -> bool:
