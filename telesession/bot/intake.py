@@ -187,7 +187,7 @@ class Intake:
             payloads = {number: payload}
             if inbox.storage.add_once(inbox.room, payloads, pages=inbox.pages, memory=MEMORY):
                 return stored
-            found = self._own(stored.key)
+            found = self.own(stored.key)
         except BaseException:
             self._known.give_back(number)
             raise
@@ -217,14 +217,14 @@ class Intake:
         """Learn that the workers did not get an update, which may come again."""
         self._known.give_back(stored.number)
 
-    def owns(self, payload: bytes | None, stored: Stored) -> bool:
-        """Whether a record of an update says that this process handles it."""
+    def own(self, key: str) -> Stored | None:
+        """The update of a key as it is stored, if this process has it."""
+        payload = self.inbox.storage.get(key)
         if payload is None:
-            return False
-        try:
-            return self.inbox.load(stored.key, payload).owner == self._owner.name
-        except SessionError:
-            return False
+            return None
+        found = self.inbox.load(key, payload)
+        found.is_leftover = False
+        return found if found.owner == self._owner.name else None
 
     def has_ended(self, stored: Stored) -> None:
         """Learn that an update has ended, or that another process handles it."""
@@ -254,22 +254,13 @@ class Intake:
             # The record of this key was there already, and nothing was stored.
             number = self.inbox.number_of(key)
             del missing[number]
-            found = self._own(key)
+            found = self.own(key)
             if found is None:
                 del stored[number]
                 self._known.end(number)
                 _log_repetition(number)
             else:
                 stored[number] = found
-
-    def _own(self, key: str) -> Stored | None:
-        """The update of a key that this process has stored, and could not hand over."""
-        payload = self.inbox.storage.get(key)
-        if payload is None:
-            return None
-        found = self.inbox.load(key, payload)
-        found.is_leftover = False
-        return found if found.owner == self._owner.name else None
 
     def _left(self, *, everything: bool) -> Takeover:
         return Takeover(self.inbox, self._owner, self._known, self._attempts, everything=everything)

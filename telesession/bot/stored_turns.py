@@ -90,15 +90,15 @@ class StoredTurn(Turn):
     def _is_own(self) -> bool:
         """Look whether this process still handles the update, and learn its record."""
         try:
-            payload = self.inbox.storage.get(self.stored.key)
+            found = self.intake.own(self.stored.key)
         except SessionError:
             # The next write tells.
             return True
-        if self.intake.owns(payload, self.stored):
-            # It may be of a write of this process whose answer was lost.
-            self.stored.payload = payload
-            return True
-        return False
+        if found is None:
+            return False
+        # It may be of a write of this process whose answer was lost.
+        self.stored.payload, self.stored.done = found.payload, found.done
+        return True
 
     def _lose(self) -> None:
         self.is_lost = self.intake.is_superseded = True
