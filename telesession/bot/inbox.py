@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from telesession.errors import DecodeError
+from telesession.errors import DecodeError, SessionError
 from telesession.keys import room_of
 from telesession.storage.base import Change
 
@@ -153,9 +153,14 @@ class Inbox:
 
     def setting_aside(self, key: str, payload: bytes) -> list[Change]:
         """The writes that move a record to a room in which no process looks for updates."""
-        number = key[len(self.room) :]
+        aside = self._aside + key[len(self.room) :]
+        try:
+            # An encrypted record is bound to its key.
+            moved = self.encode(aside, self.fields_of(key, payload))
+        except SessionError:
+            moved = payload
         return [
-            Change(self._aside + number, self.storage.get(self._aside + number), payload),
+            Change(aside, self.storage.get(aside), moved),
             Change(key, payload, None, index=self.room),
         ]
 

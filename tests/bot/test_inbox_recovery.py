@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography.fernet import Fernet
 
 from support.bots import messages_in
 from support.inboxes import (
@@ -20,7 +21,16 @@ from support.inboxes import (
 )
 from support.threads import Log, start, wait_for
 from support.updates import BORIS
-from telesession import JSONCodec, MemoryStorage, Sessions, SQLiteStorage, Storage, StorageError
+from telesession import (
+    EncryptedCodec,
+    JSONCodec,
+    MemoryStorage,
+    Sessions,
+    SQLiteStorage,
+    Storage,
+    StorageError,
+)
+from telesession.bot.inbox import Inbox
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -327,3 +337,15 @@ def test_the_last_worker_leaves_the_inbox(make_life: MakeLife) -> None:
 
     assert left == len(effects(storage))
     assert [] == records(storage)
+
+
+def test_an_update_that_was_set_aside_can_be_read(make_life: MakeLife, bot_api: BotAPI) -> None:
+    """An encrypted record is encrypted anew for the room in which it is set aside."""
+    storage = MemoryStorage(codec=EncryptedCodec(JSONCodec(), [Fernet.generate_key()]))
+    leave(storage, text_update("tea", update_id=7), has_begun=True, kills=2)
+    make_life(storage).run()
+    (key,) = storage.keys("@inbox-1-aside:")
+    payload = storage.get(key)
+    assert payload is not None
+
+    assert "tea" in Inbox(storage, 1).fields_of(key, payload)["raw"]
