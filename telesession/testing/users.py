@@ -193,12 +193,7 @@ def _find_data(buttons: list[dict[str, Any]], data: str) -> str:
         for button in buttons:
             if button.get(name) == data and "callback_data" in button:
                 return str(button["callback_data"])
-    labels = [
-        f"{button['text']} ({button['callback_data']})"
-        if "callback_data" in button
-        else button["text"]
-        for button in buttons
-    ]
+    labels = [f"{button['text']} ({button.get('callback_data')})" for button in buttons]
     raise ValueError(
         f"there is no button {data!r} to press: the message has {', '.join(labels) or 'none'}"
     )
