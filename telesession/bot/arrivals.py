@@ -151,12 +151,15 @@ class Arrivals:
                 "bot.worker_pool = bot.worker_pool.renew() before it polls again"
             )
         intake = self._intake
+        if intake is None:
+            found: list[types.Update] = self._get_updates(*args, **kwargs)
+            return found
         call = inspect.signature(self._get_updates).bind(*args, **kwargs)
         call.apply_defaults()
         offset = call.arguments["offset"]
-        if intake is None or (offset is not None and offset < 0):
-            found: list[types.Update] = self._get_updates(*args, **kwargs)
-            return found
+        if offset is not None and offset < 0:
+            skipped: list[types.Update] = self._get_updates(*args, **kwargs)
+            return skipped
         intake.open(self._feed, polls=True)
         get_updates: Any = apihelper.get_updates
         sent = get_updates(self._bot.token, **call.arguments)
@@ -257,7 +260,7 @@ class Arrivals:
                 raise
             finally:
                 if stored is not None and not is_taken:
-                    later = [stored.get(each.update_id) for each in updates[number:]]
+                    later = [stored.get(each.update_id) for each in updates[number + 1 :]]
                     self._give_back(filter(None, later))
             if not is_taken:
                 # Telegram keeps them for the next poll, perhaps of the next process.

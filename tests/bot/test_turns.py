@@ -12,7 +12,14 @@ from telebot.custom_filters import StateFilter
 from support.bots import MakeBot, pressed
 from support.threads import Log, wait_for
 from support.updates import ANNA, BORIS, IRREGULAR_HANDLERS, private, said, update
-from telesession import MemoryStorage, Session, Sessions, session_filter, with_session
+from telesession import (
+    MemoryStorage,
+    Session,
+    Sessions,
+    session_filter,
+    use_sequential_workers,
+    with_session,
+)
 
 if TYPE_CHECKING:
     from telebot import TeleBot, types
@@ -260,3 +267,19 @@ def test_presses_of_one_user_are_handled_in_order(make_sequential: MakeBot) -> N
     bot.process_new_updates([*presses, said("Boris", BORIS)])
 
     assert ["1", "2", "3"] == log.wait_for(3)
+
+
+def test_a_bot_may_have_a_get_updates_of_its_own(make_bot: MakeBot) -> None:
+    """Without an inbox, a `get_updates` with other parameters is called as it was."""
+    calls: list[Any] = []
+
+    def get_updates(*args: Any, **options: Any) -> list[types.Update]:
+        calls.append((args, options))
+        return []
+
+    bot: Any = make_bot()
+    bot.get_updates = get_updates
+    use_sequential_workers(bot)
+
+    assert [] == bot.get_updates(5, timeout=1)
+    assert [((5,), {"timeout": 1})] == calls
