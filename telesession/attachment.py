@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Protocol, Self
 from weakref import WeakValueDictionary
 
-from telesession.errors import SessionError
+from telesession.errors import fault_of
 from telesession.handlers import VARIADIC, is_async
 from telesession.keys import migrated_keys
 
@@ -334,9 +334,7 @@ def _follow(sessions: Attachable, keys: tuple[str, str]) -> None:
     try:
         sessions._follow(*keys)
     except Exception as error:  # noqa: BLE001 -- no reason to lose the updates
-        # Only errors of our own are known to show no values.
-        fault = error if isinstance(error, SessionError) else type(error).__name__
-        _log.warning("a supergroup gets its session when it is next used: %s", fault)
+        _log.warning("a supergroup gets its session when it is next used: %s", fault_of(error))
 
 
 def _one_by_one(bot: Any, process: Callable[[Any], None], batch: list[Any]) -> None:

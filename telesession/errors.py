@@ -246,6 +246,11 @@ class StorageError(SessionError):
         return f"could not {self.action}{record}: {self.reason}{statement}; {self.remedy}"
 
 
+def fault_of(error: Exception) -> str:
+    """The text of an error for the log, or only its class: others than ours may show values."""
+    return str(error) if isinstance(error, SessionError) else type(error).__name__
+
+
 def _without_keys(path: str) -> str:
     """A path with the types of the keys of dicts in the place of the keys."""
     return _QUOTED_KEY.sub("[<str>]", path)

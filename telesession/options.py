@@ -70,18 +70,27 @@ def checked_room(prefix: Any, name: str) -> str:
 
 def checked_key_function(function: Any, option: str) -> Any:
     """See that a function from updates to keys can be called with an update."""
+    role, arguments = "from the update to its key", "one argument, the update"
+    return _checked_function(function, option, role, arguments, 1)
+
+
+def checked_on_error(function: Any) -> Any:
+    """See that a function can be called with an update and an exception."""
+    both = "the update and the exception"
+    return _checked_function(function, "on_error", f"of {both}", f"two arguments, {both}", 2)
+
+
+def _checked_function(function: Any, option: str, role: str, arguments: str, count: int) -> Any:
     if not callable(function):
-        raise TypeError(
-            f"{option} must be a function from the update to its key, not {type(function).__name__}"
-        )
+        raise TypeError(f"{option} must be a function {role}, not {type(function).__name__}")
     if is_async(function):
         raise TypeError(f"{option} must not be async; write it with def")
     try:
-        inspect.signature(function).bind(None)
+        inspect.signature(function).bind(*[None] * count)
     except TypeError as error:
-        raise TypeError(f"{option} must take one argument, the update: {error}") from None
+        raise TypeError(f"{option} must take {arguments}: {error}") from None
     except ValueError:
-        pass  # What is written in C does not always tell what it takes.
+        pass  # A function written in C may not tell its parameters.
     return function
 
 

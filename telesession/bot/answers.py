@@ -282,7 +282,7 @@ class Questions:
             finally:
                 unit.leave(error)
         except SessionError as failure:
-            # What the step raised is what the bot has to know.
+            # The bot has to learn of the step's own exception, so this one is only logged.
             _log.error("a step failed, and its question lost some of its time: %s", failure)
 
     def _step_for(self, message: Any, pending: Pending | None) -> Step | None:
@@ -308,12 +308,12 @@ class Questions:
                 suppress(_NewerError),
                 self._waiting_for(pending.left).open(key, independent=True) as question,
             ):
-                # What waits by now is of the step itself, or of another handler, which goes on.
+                # The waiting question is of the step, or of another handler, whose question stays.
                 if "step" in question and key not in asked:
                     raise _NewerError
                 question.step = ttl(pending.step, pending.left or 0)
         except SessionError as error:
-            # What the step raised is what the bot has to know.
+            # The bot has to learn of the step's own exception, so this one is only logged.
             _log.error("a question is over although its step failed: %s", error)
 
     def _with_sessions(self, step: Step) -> Step:

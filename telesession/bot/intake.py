@@ -16,7 +16,7 @@ from telesession.bot.owners import Owner
 from telesession.bot.polls import PollRecord
 from telesession.bot.takeover import Takeover
 from telesession.decorator import storages_of
-from telesession.errors import LockLostError, SessionError
+from telesession.errors import LockLostError, SessionError, fault_of
 from telesession.locks import LockTable
 from telesession.text import encode
 
@@ -274,9 +274,7 @@ class Intake:
                 for leftovers in self._left(everything=False):
                     feed(leftovers)
             except Exception as error:  # noqa: BLE001 -- it looks again
-                # Only errors of our own are known to show no values.
-                fault = error if isinstance(error, SessionError) else type(error).__name__
-                _log.warning("looks for updates of dead processes again later: %s", fault)
+                _log.warning("looks for updates of dead processes again later: %s", fault_of(error))
 
     def _end_again(self) -> None:
         """End updates whose end could not be written before."""

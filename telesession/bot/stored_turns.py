@@ -12,7 +12,7 @@ from telebot.handler_backends import ContinueHandling
 from telesession.attachment import LateStep
 from telesession.bot.turns import Fail, Task, Turn
 from telesession.endings import expect, withdraw
-from telesession.errors import LockLostError, SessionError, StorageError
+from telesession.errors import LockLostError, SessionError, StorageError, fault_of
 
 if TYPE_CHECKING:
     from telesession.bot.inbox import Stored
@@ -114,13 +114,11 @@ class StoredTurn(Turn):
         except LockLostError:
             self._lose()
         except Exception as error:  # noqa: BLE001 -- the worker goes on
-            # Only errors of our own are known to show no values.
-            fault = error if isinstance(error, SessionError) else type(error).__name__
             _log.error(
                 "could not %s update %d in the inbox, and tries again later: %s",
                 verb,
                 self.stored.number,
-                fault,
+                fault_of(error),
             )
 
     def _write_change(self, change: Change, make_change: Callable[[Stored], Change]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +11,13 @@ from telesession.bot.arrivals import Arrivals
 from telesession.bot.inbox import Inbox
 from telesession.bot.lines import Limits, WhenFull
 from telesession.bot.pool import GetKey, SequentialWorkers
-from telesession.handlers import is_async
 from telesession.keys import by_sender
-from telesession.options import OnError, checked_key_function, checked_storage
+from telesession.options import (
+    OnError,
+    checked_key_function,
+    checked_on_error,
+    checked_storage,
+)
 from telesession.session import seconds
 
 if TYPE_CHECKING:
@@ -84,8 +87,7 @@ def use_sequential_workers(
             answer. A handler that delivers updates in its own thread never waits. `"drop"` drops
             it, and logs a record.
         total_limit: How many updates may wait together, those without a key too; `None` is any
-            number. An update takes about 7 kB, and 9 kB
-            with an inbox.
+            number. An update takes about 7 kB, and 9 kB with an inbox.
         on_error: Called as `on_error(update, error)` with each exception of a handler, a
             middleware or `get_key`, in the worker; `update` is the object that handlers get. So the
             bot can ask the user to repeat. Without it the bot's `exception_handler` gets the
@@ -117,7 +119,7 @@ def use_sequential_workers(
         _checked_count(former.num_threads if num_threads is None else num_threads, "num_threads"),
         get_key=checked_key_function(get_key, "get_key"),
         limits=_checked_limits(limit, when_full, total_limit),
-        on_error=_checked_on_error(on_error),
+        on_error=None if on_error is None else checked_on_error(on_error),
         drain=None if drain is None else seconds(drain, "drain"),
         inbox=None if inbox is None else _inbox_of(bot, inbox),
         attempts=_checked_count(attempts, "attempts"),
@@ -220,25 +222,3 @@ def _checked_limits(limit: Any, when_full: Any, total_limit: Any) -> Limits:
     if limit is None and total_limit is None and when_full == "drop":
         raise ValueError("when_full='drop' drops nothing without a limit; pass a limit, too")
     return Limits(limit, total_limit, when_full)
-
-
-def _checked_on_error(on_error: Any) -> OnError | None:
-    if on_error is None:
-        return None
-    if not callable(on_error):
-        raise TypeError(
-            "on_error must be a function of the update and the exception, not "
-            f"{type(on_error).__name__}"
-        )
-    if is_async(on_error):
-        raise TypeError("on_error must not be async; write it with def")
-    try:
-        inspect.signature(on_error).bind(None, None)
-    except TypeError as error:
-        raise TypeError(
-            f"on_error must take two arguments, the update and the exception: {error}"
-        ) from None
-    except ValueError:
-        pass  # A function written in C may not tell its parameters.
-    checked: OnError = on_error
-    return checked

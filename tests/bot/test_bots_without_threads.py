@@ -177,7 +177,7 @@ class Refusing(BaseMiddleware):
 
 
 def test_a_class_middleware_that_raises_stops_no_other() -> None:
-    """What it raises counts as the exception of a handler."""
+    """Its exception counts as that of a handler."""
     bot = Raising(use_class_middlewares=True)
     bot.bot.setup_middleware(Refusing("2"))
 
