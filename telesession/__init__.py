@@ -29,6 +29,7 @@ if typing.TYPE_CHECKING:
     from telesession.bot.arrivals import receive
     from telesession.bot.filters import session_filter
     from telesession.bot.importers import import_telebot_pickle, import_telebot_redis
+    from telesession.bot.place import Place
     from telesession.bot.questions import ask, cancel, use_questions
     from telesession.bot.states import SessionStateStorage
     from telesession.bot.workers import use_sequential_workers
@@ -45,6 +46,7 @@ __all__ = [
     "MemoryStorage",
     "NoSessionKeyError",
     "PickleCodec",
+    "Place",
     "RedisStorage",
     "SQLiteStorage",
     "Session",
@@ -79,6 +81,7 @@ __all__ = [
 # Only who uses one of these waits for the import of telebot or of the package redis.
 _IMPORTED_WHEN_USED = types.MappingProxyType(
     {
+        "Place": "telesession.bot.place",
         "RedisStorage": "telesession.storage.redis",
         "SessionStateStorage": "telesession.bot.states",
         "ask": "telesession.bot.questions",

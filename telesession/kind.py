@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from telesession.errors import DeadlockError, DecodeError, NoSessionKeyError, SessionError
 from telesession.keys import ROOM, key_fault
@@ -203,6 +204,12 @@ class Kind:
     def settle(self, place: str) -> None:
         """Do a pending move to a key, before the key is locked; see `Moves.settle`."""
         self.moves.settle(place, self.storage, self.records, self.lifetime, self.lock_timeout)
+
+    def living(self, lifetime: float | None) -> Self:
+        """The same kind with another lifetime: seconds after the last use, `None` for ever."""
+        other = copy.copy(self)
+        other.lifetime = lifetime
+        return other
 
     def load(self, entry: Entry, update: object, use: Use) -> Session:
         """

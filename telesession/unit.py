@@ -32,6 +32,7 @@ from typing import (
     NoReturn,
     ParamSpec,
     Protocol,
+    Self,
     TypeVar,
 )
 
@@ -96,6 +97,10 @@ class Opener(Protocol):
         """Do a pending move to a key, before the key is locked."""
         ...
 
+    def living(self, lifetime: float | None) -> Self:
+        """The same kind with another lifetime: seconds after the last use, `None` for ever."""
+        ...
+
     def load(self, entry: Entry, update: object, use: Use) -> Session:
         """Make a session object of the record of an entry, or of `initial`."""
         ...
@@ -133,6 +138,32 @@ class Use(NamedTuple):
 
 USUAL = Use()
 INDEPENDENT = Use(independent=True)
+
+
+class LateChange(Protocol):
+    """Changes a session at the commit."""
+
+    def __call__(self, session: Session, /) -> float | None:
+        """Change it, and return the seconds that it lives from now; `None` is for ever."""
+        ...
+
+
+class Deferred(NamedTuple):
+    """
+    A change of one session that is made at the commit of its unit.
+
+    The lock is taken only then, after those of all other sessions of the unit, and is never
+    waited for in the middle of a handler. So a handler that has it waits for no other lock.
+
+    Args:
+        kind: The kind of session.
+        key: Its key in the storage.
+        change: Makes the change. It must call no code of users.
+    """
+
+    kind: Opener
+    key: str
+    change: LateChange
 
 
 class Entry(State):
@@ -249,6 +280,7 @@ class Unit:
         sessions: The sessions of the outermost block, as handlers get them.
         entries: All sessions by storage and key, in the order in which they were locked.
         calls: The calls of `on_commit`.
+        deferred: The changes that are made at the commit, in their order.
         ending: Writes that belong to the commit; `None` without any.
         blocks: The blocks inside that were not left yet, the innermost one last.
         is_large: Whether it was logged that there are many sessions.
@@ -260,6 +292,7 @@ class Unit:
         "_thread",
         "blocks",
         "calls",
+        "deferred",
         "ending",
         "entries",
         "is_large",
@@ -269,6 +302,7 @@ class Unit:
     sessions: list[Any]
     entries: dict[tuple[Storage, str], Entry]
     calls: Sequence[Callable[[], object]]
+    deferred: Sequence[Deferred]
     ending: Ending | None
     blocks: tuple[Block, ...]
     is_large: bool
@@ -281,7 +315,7 @@ class Unit:
         """Begin a unit of a thread, inside another one perhaps."""
         unit = Unit()
         unit.sessions, unit.entries = [], {}
-        unit.calls = unit.blocks = ()
+        unit.calls = unit.blocks = unit.deferred = ()
         unit.is_large = False
         unit.ending = None
         unit._thread = thread
@@ -361,6 +395,21 @@ class Unit:
             entry.renews = True
         return shown
 
+    def defer(self, kind: Opener, key: str, change: LateChange) -> None:
+        """Change a session at the commit; see `Deferred`. A block that raises drops the change."""
+        self.deferred = [*self.deferred, Deferred(kind, key, change)]
+
+    def _make_deferred(self) -> None:
+        """Lock the sessions of all deferred changes, in one order, and change them."""
+        self.lock_in_order([(kind, key) for kind, key, _ in self.deferred])
+        for kind, key, change in self.deferred:
+            session = self.open(kind, key, None, USUAL)
+            entry = self.entries[kind.storage, key]
+            try:
+                entry.kind = kind.living(change(session))
+            finally:
+                entry.depth -= 1
+
     def set_down(self, entry: Entry, session: Session) -> Entry:
         """Note the changes of a closed session, and go on without the session object."""
         before = entry.payload, entry.marks
@@ -400,8 +449,11 @@ class Unit:
         try:
             if error is not None:
                 _commit(_kept(self.entries.values(), error), self.ending)
-            elif _commit(self.entries.values(), self.ending):
-                calls = self.calls
+            else:
+                if self.deferred and not self.is_inherited():
+                    self._make_deferred()
+                if _commit(self.entries.values(), self.ending):
+                    calls = self.calls
         finally:
             self.abandon()
         if calls:
@@ -466,7 +518,7 @@ class Block:
         sessions: The sessions of the block, as handlers get them.
     """
 
-    __slots__ = ("_before", "_calls", "_shown", "sessions", "unit")
+    __slots__ = ("_before", "_calls", "_deferred", "_shown", "sessions", "unit")
 
     def __init__(self, unit: Unit, wanted: Sequence[Wanted], update: object, use: Use) -> None:
         self.unit = unit
@@ -477,6 +529,7 @@ class Block:
         # storage and key, as they were before.
         self._before: dict[tuple[Storage, str], _Before] = {}
         self._calls = len(unit.calls)
+        self._deferred = len(unit.deferred)
         unit.blocks += (self,)
         try:
             unit.lock_in_order(wanted)
@@ -547,6 +600,7 @@ class Block:
                 fresh.session = before.session
             entries[place] = fresh
         self.unit.calls = self.unit.calls[: self._calls]
+        self.unit.deferred = self.unit.deferred[: self._deferred]
 
 
 def _kept(entries: Iterable[Entry], error: BaseException | None) -> list[Entry]:

@@ -34,8 +34,8 @@ PROMISED = {
     "StorageError", "as_dict",
     "by_chat", "by_sender", "by_sender_in_chat", "by_topic", "forget", "on_commit", "save",
     "receive", "session_key", "ttl", "ttl_left", "with_session",
-    "SessionStateStorage", "ask", "cancel", "import_telebot_pickle", "import_telebot_redis",
-    "session_filter", "use_questions", "use_sequential_workers",
+    "Place", "SessionStateStorage", "ask", "cancel", "import_telebot_pickle",
+    "import_telebot_redis", "session_filter", "use_questions", "use_sequential_workers",
 }  # fmt: skip
 
 # Imports go one way: each module may import those of the rows above it, and no others.
@@ -53,7 +53,7 @@ LAYERS = [
     {"kind"},
     {"decorator"},
     {"sessions"},
-    {"bot.turns"},
+    {"bot.albums", "bot.place", "bot.question", "bot.steps", "bot.turns", "bot.verdicts"},
     {"bot", "bot.answers", "bot.inbox", "bot.lines"},
     {"bot.filters", "bot.known", "bot.owners", "bot.plain_pickle", "bot.questions", "bot.states"},
     {"bot.polls", "bot.takeover"},
@@ -95,13 +95,14 @@ THIRD_PARTY = {
     "bot.arrivals": {"telebot"},
     "bot.stored_turns": {"telebot"},
     "bot.filters": {"telebot"},
+    "bot.place": {"telebot"},
     "bot.plain_pickle": {"telebot"},
     "bot.questions": {"telebot"},
     "bot.states": {"telebot"},
     "bot.workers": {"telebot"},
 }
 LOADED_WHEN_USED = {
-    "RedisStorage", "SessionStateStorage", "ask", "cancel", "import_telebot_pickle",
+    "Place", "RedisStorage", "SessionStateStorage", "ask", "cancel", "import_telebot_pickle",
     "import_telebot_redis", "receive", "session_filter", "use_questions",
     "use_sequential_workers",
 }  # fmt: skip

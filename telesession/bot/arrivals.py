@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from telebot import TeleBot, apihelper, types
 
 from telesession.attachment import Attachment
+from telesession.bot.albums import Albums, messages_of
 from telesession.bot.filters import SessionFilter
 from telesession.bot.intake import number_of, raw_of
 from telesession.bot.pool import SequentialWorkers
@@ -102,7 +103,7 @@ class Arrivals:
         """Put each of many updates into the pool, in their order."""
         with self._order(updates):
             # Sessions that follow a group have to know of all the batch before its first handler.
-            self._follow(update.message for update in updates)
+            self._notice(each for update in updates for each in messages_of(update))
             self._hand_over(updates, self._store(updates))
 
     def receive(self, update: types.Update, raw: str) -> None:
@@ -120,13 +121,15 @@ class Arrivals:
         intake.open(self._feed, polls=False, waits=not is_worker)
         stored = intake.add(update.update_id, raw)
         if stored is not None:
-            self._follow([update.message])
+            self._notice(messages_of(update))
             self._take(update, stored)
 
-    def _follow(self, messages: Iterable[Any]) -> None:
-        """Let sessions go with groups that became supergroups."""
+    def _notice(self, contents: Iterable[Any]) -> None:
+        """Let sessions go with groups that became supergroups, and albums know their messages."""
+        contents = list(contents)
         if (attachment := Attachment.of(self._bot)) is not None:
-            attachment.follow(messages)
+            attachment.follow(contents)
+        Albums.notice(self._bot, contents)
 
     @property
     def _intake(self) -> Intake | None:
@@ -205,7 +208,7 @@ class Arrivals:
         # week: then Telegram's numbers begin anew.
         update.update_id = _Past(stored.number)
         update.update_id.bot = self._bot
-        self._follow([update.message])
+        self._notice(messages_of(update))
         self._take(update, stored)
 
     def _give_back(self, stored: Iterable[Stored]) -> None:
@@ -290,7 +293,7 @@ class Arrivals:
         turn = Turn.of_thread()
         if turn is not None and turn.is_choosing:
             return method(list(contents))
-        self._follow(contents)
+        self._notice(contents)
         if contents and self._intake is not None:
             self._tell_that_nothing_is_stored()
         for content in contents:

@@ -1,40 +1,65 @@
-"""Questions: a handler asks, and a step gets the answer of the same sender in the same chat."""
+"""Questions: a handler asks a person in a chat, and a step gets the answer."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from telebot import TeleBot, types
 
 from telesession.attachment import Attachment
-from telesession.bot.answers import Pending, Questions, Step
+from telesession.bot.answers import Questions
+from telesession.bot.place import Target, checked_address, number_of, options_of
+from telesession.bot.question import Question
 from telesession.errors import SessionError
-from telesession.keys import by_sender_in_chat, message_of
 from telesession.options import checked_lifetime
 from telesession.sessions import Sessions
 
+if TYPE_CHECKING:
+    from telesession.bot.steps import Step, Steps
 
-def use_questions(bot: TeleBot, sessions: Sessions[Any], *, steps: Iterable[Step] = ()) -> None:
+# The options of `send_message` that `ask` takes from its target.
+_MOVING = (
+    "chat_id",
+    "message_thread_id",
+    "direct_messages_topic_id",
+    "business_connection_id",
+    "receiver_user_id",
+    "callback_query_id",
+)
+
+
+def use_questions(
+    bot: TeleBot,
+    sessions: Sessions[Any],
+    *,
+    steps: Iterable[Step] = (),
+    unless: Iterable[Callable[[types.Message], object]] = (),
+) -> None:
     """
     Let a bot listen for answers to what `ask` asks, and asked before a restart.
 
-    The questions are kept in the storage of the sessions, each as a session of its own, in a room
-    of the bot: `keys()` and `items()` of the sessions do not meet them. From now on the bot looks
-    there for every message and channel post before its other handlers have their turn: one read,
-    without a lock. May be called again with more steps.
+    The questions are kept in the storage of the sessions, in a room of the bot: `keys()` and
+    `items()` of the sessions do not meet them. From now on the bot looks there for every message,
+    channel post and press of a button before its other handlers have their turn: one read, without
+    a lock. May be called again with more functions.
 
     Args:
         bot: A `TeleBot`, before it is started.
         sessions: Whose storage is used, and what steps get that have the session parameter.
-        steps: The functions that get answers: `step(message)` or `step(message, session)`. Their
-            names are stored, and only what is listed here can be called for a question from
-            before a restart: the storage does not choose what is run.
+        steps: The functions that get answers. Their names are stored, and only what is listed
+            here can be called for a question from before a restart: the storage does not choose
+            what is run.
+        unless: The predicates that are given to `unless` of `ask`, listed for the same reason.
 
     Raises:
-        TypeError: The bot, the sessions or a step is something else.
-        ValueError: Two steps have the same name, one has none, or the bot keeps its questions
+        TypeError: The bot or the sessions are something else, or a function could not be called:
+            it is `async` or a generator, or has no parameter for the message.
+        ValueError: Two functions have the same name, one has none, or the bot keeps its questions
             with other sessions.
     """
     if not isinstance(bot, TeleBot):
@@ -46,85 +71,128 @@ def use_questions(bot: TeleBot, sessions: Sessions[Any], *, steps: Iterable[Step
         raise TypeError(f"use_questions takes a bot and Sessions, not {type(sessions).__name__}")
     questions = Questions.of(bot) or Questions.make(bot, sessions)
     questions.refuse_others(sessions)
-    if callable(steps):
-        name = getattr(steps, "__qualname__", "step")
-        raise TypeError(f"steps must be a list of functions, such as [{name}]")
+    listed: dict[str, Any] = {"steps": steps, "unless": unless}
+    for name, functions in listed.items():
+        if not isinstance(functions, Iterable):
+            found = getattr(functions, "__qualname__", "function")
+            raise TypeError(f"{name} must be a list of functions, such as [{found}]")
     for step in steps:
-        questions.list_step(step)
+        questions.steps.add(step)
+    for predicate in unless:
+        questions.steps.add_predicate(predicate)
 
 
 def ask(
     bot: TeleBot,
-    message: types.Message | types.CallbackQuery,
+    to: Target,
     text: str,
     step: Step,
     *,
     timeout: float | timedelta | None = None,
+    on_timeout: Step | None = None,
+    reply_only: bool | None = None,
+    unless: str | Iterable[str] | Callable[[types.Message], object] | None = None,
+    data: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> types.Message:
     """
-    Send a question, and let a step get the answer: the sender's next message in the same chat.
+    Send a question to a person in a chat, and let a step get the answer.
 
-    telebot's own next steps take the next message of the chat, whoever wrote it, forget all with
-    a restart unless saved by pickle, and skip messages that come in one batch
-    (`TeleBot._notify_next_handlers` of 4.37.1). Here the question waits in the storage, one for
-    each sender in each chat; the next question takes its place. A command is never an answer: it
-    ends the question and goes to its own handler. A service message, such as a new title of the
-    group, is none either. If the step raises, the question waits again for the time that it had
-    left, unless another handler has asked another one meanwhile; if the process dies in the step,
-    the question is over. It does not follow a group that becomes a supergroup.
+    The question waits in the storage, at the place where it is sent: for this person, chat, topic
+    and business connection. The next question there takes its place. telebot's own next steps take
+    the next message of the chat, whoever wrote it, forget all with a restart unless saved by
+    pickle, and skip messages that come in one batch (`TeleBot._notify_next_handlers` of 4.37.1).
 
-    The question is written at once. With `use_sequential_workers`, a question to the sender of the
-    update is saved with the sessions of the handler, and none waits if the handler raises. The end
-    of a question is saved with the step that gets the answer: if the process dies in the step, the
-    question waits on.
+    The answer is the next message that the person sends there, of any content: text, media, a
+    contact, a location, shared users or chats, data of a web app. An album is the answer with all
+    its messages, if the first parameter of the step is annotated as a list. A press on an inline
+    button of the question is an answer, too: the step gets the callback query, and should call
+    `bot.answer_callback_query`. Service messages and presses on other messages go to their
+    handlers.
 
-    Call `use_questions` when the bot starts. One that has sessions attached can do without. Then
+    A command to this bot (an entity `bot_command` at the beginning, see
+    https://core.telegram.org/bots/api#messageentity) ends the question and goes to its own handler.
+
+    If the step raises, the question waits again for the time that it had left. No other update is
+    the answer while the step runs. The end of the question is saved with the sessions of the step
+    if they lie in one storage. So after the process was killed in the step, the question waits on.
+
+    On telebot's own pool, and for another person than the sender, the question is written at once,
+    so a quick answer finds it. With `use_sequential_workers` a question to the sender of the update
+    is saved with the sessions of the handler, and none waits if the handler raises.
+
+    Call `use_questions` when the bot starts. A bot that has sessions attached can do without. Then
     it forgets with a restart which step an answer is for, and may miss an answer that it was given
     already when it asked for the first time.
 
     Args:
         bot: The bot that asks.
-        message: The message, or the callback query, of whoever is asked.
-        text: The question. It goes to the same chat and topic. If it cannot be sent, no question
-            waits.
-        step: Gets the answer: `step(message)` or `step(message, session)`. What it returns goes
-            to telebot, as from any handler.
+        to: A message, a callback query or a join request of the person, or a `Place`. After an
+            ephemeral message or press, the question is ephemeral, too.
+        text: The question. If it cannot be sent, the question before it waits on.
+        step: Gets the answer, as a handler does: `step(message)`, with the parameters of its
+            sessions, `bot`, values of class middlewares, and `data`. Its result goes to telebot.
         timeout: Seconds or a `timedelta` after which the question is over; `None` waits for ever.
-        **options: Passed on to `bot.send_message`, such as `reply_markup`.
+        on_timeout: A step for the first answer after the time-out. No code runs at the deadline by
+            itself.
+        reply_only: Whether only a reply to the question is an answer, or a press on one of its
+            buttons. By default in a group, if the `reply_markup` forces a reply.
+        unless: Texts, such as the menu of a reply keyboard, or a predicate of messages. Such a
+            message ends the question and goes to its own handler, as a command does.
+        data: Keyword arguments for the step. They are stored as JSON.
+        options: Further options of `bot.send_message`, such as `reply_markup`.
 
     Returns:
         The message that was sent.
 
     Raises:
-        SessionError: The bot has no sessions to keep questions in, or there is nobody to ask.
-        TypeError: The step is `async` or a generator, or the timeout is neither seconds nor a
-            `timedelta`.
-        ValueError: The step has no name, or that of another one; the timeout is not above 0.
+        SessionError: The bot has no sessions to keep questions in, there is nobody to ask, or
+            the bot cannot send messages there, for example as a guest.
+        TypeError: A step could not be called with the answer and `data`, the timeout is neither
+            seconds nor a `timedelta`, or `data` is no JSON.
+        ValueError: A step has no name, or that of another one; the timeout is not above 0; or an
+            option would send the question to another place.
     """
+    _refuse_moving(options)
     left = checked_lifetime(timeout, "the timeout of a question", "None waits for ever")
-    key = _key_of(bot, message)
+    address, place = checked_address(bot, to), options_of(to)
     questions = _questions_of(bot)
-    questions.put(key, Pending(questions.name_of(step), left))
-    try:
-        return bot.send_message(text=text, **{**_place(message), **options})
-    except BaseException:
-        questions.take(message)
-        raise
+    steps, checked_data = questions.steps, _checked_data(data or {})
+    if on_timeout is not None and left is None:
+        raise ValueError("on_timeout is for late answers; give a timeout, too")
+    if reply_only is None:
+        reply_only = place["chat_id"] < 0 and _forces_reply(options.get("reply_markup"))
+    question = Question(
+        id=uuid4().hex,
+        step=_name_of(steps, step, checked_data),
+        reply_only=reply_only,
+        unless=_checked_unless(steps, unless),
+        on_timeout=None if on_timeout is None else _name_of(steps, on_timeout, checked_data),
+        data=checked_data,
+    )
+    send = partial(bot.send_message, text=text, **_options(place, options, address.user_id))
+    if questions.is_in_line(address):
+        sent = send()
+        questions.put(address, question._replace(message=_number_of_sent(sent)), left)
+        return sent
+    with questions.sending(address, question, left) as numbers:
+        sent = send()
+        numbers.append(_number_of_sent(sent))
+    return sent
 
 
-def cancel(bot: TeleBot, message: types.Message | types.CallbackQuery) -> bool:
+def cancel(bot: TeleBot, to: Target) -> bool:
     """
-    End the question that waits for the sender of a message in its chat.
+    End the question that waits for the sender of an update, at its place, or at a `Place`.
 
     Returns:
-        Whether there was one. In the handler of a command, that is also one that this very
-        command has ended.
+        Whether one waited. In the handler of a command, or of a message that is in `unless`, that
+        is also the one that this very message has ended.
 
     Raises:
         SessionError: The bot has no sessions to keep questions in.
     """
-    return _questions_of(bot).cancel(message)
+    return _questions_of(bot).cancel(to)
 
 
 def _questions_of(bot: Any) -> Questions:
@@ -140,41 +208,84 @@ def _questions_of(bot: Any) -> Questions:
     return questions
 
 
-def _key_of(bot: Any, update: Any) -> str:
-    """The key of whoever is asked."""
-    key = by_sender_in_chat(update)
-    if key is None:
-        raise SessionError(
-            f"could not ask: this {type(update).__name__} has no sender, or no chat; pass the "
-            "message or the callback query of the user to ask"
+def _refuse_moving(options: Mapping[str, Any]) -> None:
+    for name in options:
+        if name in _MOVING:
+            raise ValueError(
+                f"ask sends the question to the place of its second argument, where it waits; "
+                f"leave {name} out, and pass a Place(chat_id=..., user_id=...) to ask elsewhere"
+            )
+        if "inline_message" in name:
+            raise ValueError(_inline_only(name))
+
+
+def _inline_only(name: str) -> str:
+    return (
+        f"could not ask with {name}: presses of the question would bring an inline_message_id and "
+        "no message, so nothing tells which question they answer; send it without that"
+    )
+
+
+def _options(place: Mapping[str, Any], options: Mapping[str, Any], user_id: int) -> dict[str, Any]:
+    """The options of `send_message`: those of the place, and those of the user."""
+    ephemeral = options.get("ephemeral_message_parameters")
+    receiver = user_id if ephemeral is None else getattr(ephemeral, "receiver_user_id", None)
+    if receiver != user_id:
+        raise ValueError(
+            "ask sends the question to the person who is to answer; leave the "
+            "ephemeral_message_parameters out, or give them the receiver_user_id of that person"
         )
-    if _is_own(bot, update):
-        raise SessionError(
-            "could not ask: the bot would wait for itself; pass the callback query, and not "
-            "its message, which is the bot's own"
-        )
-    if getattr(message_of(update), "guest_query_id", None):
-        raise SessionError(
-            "could not ask: the bot is only a guest in this chat and cannot send messages to it; "
-            "answer with answer_guest_query"
-        )
-    return key
+    return {**place, **options}
 
 
-def _is_own(bot: Any, update: Any) -> bool:
-    """Whether the bot itself has sent it, be it in the name of a business account."""
-    sender = getattr(update, "sender_business_bot", None) or getattr(update, "from_user", None)
-    return sender is not None and sender.is_bot and sender.id == bot.bot_id
+def _number_of_sent(sent: types.Message) -> int | str:
+    if (sent.json or {}).get("inline_message_id"):
+        raise SessionError(_inline_only("inline_message_id"))
+    return number_of(sent)
 
 
-def _place(update: Any) -> dict[str, Any]:
-    """Where to send a message so that it is seen where an update came from."""
-    message = message_of(update)
-    place = {"chat_id": message.chat.id}
-    if getattr(message, "is_topic_message", None):
-        place["message_thread_id"] = message.message_thread_id
-    if direct := getattr(message, "direct_messages_topic", None):
-        place["direct_messages_topic_id"] = direct.topic_id
-    if connection := getattr(message, "business_connection_id", None):
-        place["business_connection_id"] = connection
-    return place
+def _name_of(steps: Steps, step: Step, data: Mapping[str, Any]) -> str:
+    name = steps.name_of(step)
+    steps.check_data(step, data)
+    return name
+
+
+def _forces_reply(markup: object) -> bool:
+    # An inline keyboard may force a reply, too.
+    return bool(getattr(markup, "force_reply", None))
+
+
+def _checked_unless(
+    steps: Steps, unless: str | Iterable[str] | Callable[[types.Message], object] | None
+) -> list[str] | str | None:
+    """The texts that end a question, or the name of the predicate."""
+    if unless is None:
+        return None
+    if callable(unless):
+        return steps.name_of(unless, is_predicate=True)
+    texts = [unless] if isinstance(unless, str) else list(unless)
+    for text in texts:
+        if not isinstance(text, str):
+            raise TypeError(
+                "unless must be texts or a predicate of messages; there is an object of type "
+                f"{type(text).__name__} in it"
+            )
+    return texts
+
+
+def _checked_data(data: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(data, Mapping):
+        raise TypeError(f"data must be a dict of keyword arguments, not {type(data).__name__}")
+    for name, value in data.items():
+        if not isinstance(name, str) or not name.isidentifier():
+            raise TypeError("the keys of data must be names of parameters of the step")
+        try:
+            is_same = json.loads(json.dumps(value, allow_nan=False)) == value
+        except (TypeError, ValueError, RecursionError):
+            is_same = False
+        if not is_same:
+            raise TypeError(
+                f"data[{name!r}] of ask would not come back from JSON; give text, numbers, bools, "
+                "None, or lists and dicts with text keys of them"
+            )
+    return dict(data)

@@ -262,7 +262,7 @@ class TestWhoseAnswer:
             (
                 "callback_query",
                 button_press(ANNA, inline_message_id="BAAAAHk"),
-                "this CallbackQuery has no sender, or no chat",
+                "the pressed button brings an inline_message_id",
             ),
             (
                 "guest_message",
@@ -357,7 +357,6 @@ class TestCommands:
                     "provider_payment_charge_id": "1",
                 }
             },
-            {"web_app_data": {"data": "tea", "button_text": "Choose"}},
             {
                 "refunded_payment": {
                     "currency": "XTR",

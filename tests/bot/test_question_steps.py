@@ -297,7 +297,7 @@ class TestAStepThatRaises:
             storage.failures["get"] = 1
             raise Refusal
 
-        ask(simple_host.bot, said_in_group("hi").message, "well?", take)
+        ask(simple_host.bot, said_in_group("hi").message, "well?", take, timeout=60)
         simple_host.deliver(said_in_group("secret"))
         assert [Refusal] == [type(error) for error in simple_host.raised]
         assert (1, True, False) == (
@@ -404,7 +404,7 @@ class TestAtTheSameTime:
         Control: without locks the step gets all six.
         """
         storage = UnlockedMeetingStorage(ANSWERS)
-        heard = answer_at_once(storage, simple_host, rounds=2)
+        heard = answer_at_once(storage, simple_host, rounds=3)
         assert (["step"] * ANSWERS, []) == (heard, simple_host.raised)
 
     def test_no_lock_is_held_while_a_step_runs(self, simple_host: Host) -> None:

@@ -99,13 +99,30 @@ class TestWhatIsSent:
             call.params.get("direct_messages_topic_id") for call in bot_api.calls_of("sendMessage")
         ]
 
-    def test_an_option_wins_over_the_place(self, simple_host: Host, bot_api: BotAPI) -> None:
+    @pytest.mark.parametrize(
+        "option",
+        [
+            "chat_id",
+            "message_thread_id",
+            "direct_messages_topic_id",
+            "business_connection_id",
+            "receiver_user_id",
+            "callback_query_id",
+        ],
+    )
+    def test_an_option_that_would_move_it_is_refused(
+        self, option: str, simple_host: Host, bot_api: BotAPI
+    ) -> None:
         """
-        Who says where to send it decides.
+        A question is sent to the place where it waits, and to no other one.
         """
-        Desk(simple_host, message_thread_id=77)
-        simple_host.deliver(said_in_group("ask me", chat=FORUM, **in_topic(FORUM, 31)))
-        assert ["77"] == [c.params["message_thread_id"] for c in bot_api.calls_of("sendMessage")]
+        desk = Desk(simple_host)
+        with pytest.raises(ValueError, match=f"leave {option} out, and pass a Place"):
+            ask(simple_host.bot, said_in_group("hi").message, "well?", desk.step, **{option: 7})
+        assert ([], []) == (
+            bot_api.calls_of("sendMessage"),
+            waiting_questions(desk.sessions._kind.storage),
+        )
 
     def test_what_was_not_sent_waits_for_nobody(self, host: Host, bot_api: BotAPI) -> None:
         """
@@ -303,7 +320,7 @@ class TestCancel:
         """
         Desk(simple_host)
         simple_host.deliver(said_in_group("ask me"), said_in_group("/help"))
-        later = said_in_group("x", BORIS), said_in_group("x", ANNA)
+        later = said_in_group("x", BORIS), said_in_group("x", ANNA, message_id=5128)
         assert [False, False] == [cancel(simple_host.bot, each.message) for each in later]
 
     def test_a_button_cancels(self, simple_host: Host) -> None:

@@ -308,7 +308,12 @@ class Desk:
 
 def waiting_questions(storage: Storage) -> list[str]:
     """The senders and chats that questions wait for."""
-    return sorted(Sessions._in_room(f"@questions-{BOT['id']}:", storage=storage).keys())
+    records = Sessions._in_room(f"@questions-{BOT['id']}:", storage=storage)
+    return sorted(
+        key
+        for key, record in records.items()
+        if any(name.startswith("question:") for name in record)
+    )
 
 
 class Refusal(Exception):

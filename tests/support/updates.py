@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -980,7 +981,15 @@ def said(
 ) -> types.Update:
     """A message, in the private chat with its sender unless `chat` says otherwise."""
     chat = fields.pop("chat", private(person))
-    return update(kind, {**message(chat, person, **fields), "text": text})
+    return update(kind, {**message(chat, person, **fields), "text": text, **entities(text)})
+
+
+def entities(text: str) -> dict[str, Any]:
+    """The entities of a text that begins with a command, and of no other text."""
+    if not re.match(r"/\w", text):
+        return {}
+    command = {"type": "bot_command", "offset": 0, "length": len(text.split(maxsplit=1)[0])}
+    return {"entities": [command]}
 
 
 def said_in_group(text: str, person: dict[str, Any] = ANNA, **fields: Any) -> types.Update:

@@ -1,0 +1,197 @@
+"""Steps: the functions that get answers, known by their names, and how they are called."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import typing
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from telesession.attachment import Attachment, decorated
+from telesession.handlers import POSITIONAL, VARIADIC, is_async
+
+if typing.TYPE_CHECKING:
+    from telesession.sessions import Sessions
+
+_log = logging.getLogger("telesession")
+
+Step = Callable[..., Any]
+
+
+class Steps:
+    """
+    The steps and predicates of one bot by their names, which is all that a storage has of them.
+
+    Keep one for as long as the questions of the bot. Any thread may use it.
+
+    Args:
+        bot: The bot.
+        sessions: The sessions that steps get, beside those that are attached to the bot.
+    """
+
+    def __init__(self, bot: Any, sessions: Sessions[Any]) -> None:
+        self._bot = bot
+        self._sessions = sessions
+        self._known: dict[str, Step] = {}
+
+    def add(self, step: Step) -> str:
+        """
+        Make a step known, and return its name.
+
+        Raises:
+            TypeError: It cannot be called with an answer.
+            ValueError: It has no name, or that of another one.
+        """
+        name = self._add(step, "step")
+        _refuse_uncallable(step, name)
+        # An unfit place for a session is refused here, and not with each answer.
+        self._dressed(step)
+        return name
+
+    def add_predicate(self, predicate: Step) -> str:
+        """Make a predicate of `unless` known, and return its name; the errors are as of `add`."""
+        name = self._add(predicate, "predicate")
+        _refuse_uncallable(predicate, name)
+        return name
+
+    def name_of(self, step: Step, *, is_predicate: bool = False) -> str:
+        """The name of a function, which need not be listed; the errors are those of `add`."""
+        is_listed = getattr(step, "__qualname__", None) in self._known
+        name = self.add_predicate(step) if is_predicate else self.add(step)
+        if not is_listed and self._sessions._kind.storage.persistent:
+            kind = "unless" if is_predicate else "steps"
+            _log.warning(
+                "after a restart nobody will know the %s %s of a question; list it: "
+                "use_questions(bot, sessions, %s=[%s])",
+                "predicate" if is_predicate else "step",
+                name,
+                kind,
+                name,
+            )
+        return name
+
+    def find(self, name: str) -> Step | None:
+        """The function of a name; `None` if it was not listed."""
+        return self._known.get(name) if isinstance(name, str) else None
+
+    def check_data(self, step: Step, data: Mapping[str, Any]) -> None:
+        """
+        See that a step can be called with the keyword arguments of a question.
+
+        Raises:
+            TypeError: It does not take one of them, or needs another one.
+        """
+        name = step.__qualname__
+        parameters = list(inspect.signature(self._dressed(step)).parameters.values())
+        takes = {each.name for each in parameters[1:] if each.kind not in VARIADIC}
+        is_open = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters)
+        unknown = sorted(data.keys() - takes) if not is_open else []
+        if unknown:
+            raise TypeError(
+                f"the step {name} does not take {', '.join(unknown)}, which data=... of ask gives; "
+                "add a parameter of that name"
+            )
+        if self._bot.use_class_middlewares:
+            # Middlewares may give further values.
+            return
+        given = {*data, "bot", "data"}
+        lacking = [
+            each.name
+            for each in parameters[1:]
+            if each.default is each.empty and each.kind not in VARIADIC and each.name not in given
+        ]
+        if lacking:
+            raise TypeError(
+                f"the step {name} needs {', '.join(lacking)}, and no one gives it; pass "
+                f"data={{{lacking[0]!r}: ...}} to ask, or attach sessions of that name"
+            )
+
+    def call(
+        self, step: Step, answer: Any, data: Mapping[str, Any], values: Mapping[str, Any] | None
+    ) -> Any:
+        """
+        Call a step.
+
+        Args:
+            step: The step.
+            answer: A message, a callback query or an album.
+            data: The keyword arguments of the question.
+            values: The values of class middlewares; `None` without those.
+        """
+        dressed = self._dressed(step)
+        parameters = list(inspect.signature(dressed).parameters.values())[1:]
+        given = {**(values or {}), "data": values or {}, "bot": self._bot, **data}
+        wanted = {each.name for each in parameters if each.kind not in VARIADIC} & given.keys()
+        if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters):
+            wanted |= data.keys()
+        return dressed(answer, **{name: given[name] for name in wanted})
+
+    def _add(self, function: Step, noun: str) -> str:
+        name = getattr(function, "__qualname__", "")
+        if not name or "<lambda>" in name:
+            raise ValueError(
+                f"a {noun} must be a function with a name, by which it can be stored; define it "
+                "with def, outside of the handler"
+            )
+        if is_async(function) or inspect.isgeneratorfunction(function):
+            raise TypeError(
+                f"the {noun} {name} is async or a generator, and calling it would do nothing; "
+                "write it with def, without async and yield"
+            )
+        if self._known.setdefault(name, function) != function:
+            raise ValueError(
+                f"there are two steps named {name!r}; rename one of them, or, if it is a function "
+                "that is made anew for each question, define it outside of the handler"
+            )
+        return name
+
+    def _dressed(self, step: Step) -> Step:
+        """A step that gets its sessions."""
+        attachment = Attachment.of(self._bot)
+        dressed = step if attachment is None else attachment.decorate(step)
+        return decorated(dressed, [self._sessions])
+
+
+def takes_list(step: Step) -> bool:
+    """Whether a step wants an album as one list: its first parameter is annotated so."""
+    original = inspect.unwrap(step)
+    first = next(iter(_parameters_of_update(original)), None)
+    if first is None or first.annotation is first.empty:
+        return False
+    try:
+        annotation = typing.get_type_hints(original).get(first.name)
+    except Exception:  # noqa: BLE001 -- a name that is imported for type checkers only
+        return "list[" in str(first.annotation) or "Sequence[" in str(first.annotation)
+    found = (annotation, *typing.get_args(annotation))
+    return any((typing.get_origin(each) or each) in (list, Sequence) for each in found)
+
+
+def _parameters_of_update(step: Step) -> Collection[inspect.Parameter]:
+    return [p for p in inspect.signature(step).parameters.values() if p.name != "self"]
+
+
+def _refuse_uncallable(step: Step, name: str) -> None:
+    """See that a function can be called with an answer, and with names for all the rest."""
+    parameters = list(inspect.signature(step).parameters.values())
+    takes = (*POSITIONAL, inspect.Parameter.VAR_POSITIONAL)
+    if not parameters or parameters[0].kind not in takes:
+        raise TypeError(
+            f"{name} could not be called: it has no parameter for the message; write "
+            f"def {step.__name__}(message)"
+        )
+    if parameters[0].name in ("self", "cls") and parameters[0].kind in POSITIONAL:
+        raise TypeError(
+            f"{name} could not be called: it is a method without its object; pass the method of "
+            "an object, or a function"
+        )
+    unnamed = [
+        each.name
+        for each in parameters[1:]
+        if each.kind is inspect.Parameter.POSITIONAL_ONLY and each.default is each.empty
+    ]
+    if unnamed:
+        raise TypeError(
+            f"{name} could not be called: its parameter {unnamed[0]!r} takes no keyword; leave "
+            "out the / behind it"
+        )

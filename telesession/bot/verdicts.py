@@ -1,0 +1,74 @@
+"""Verdicts: what a message means for a question that waits for its sender."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+#: The contents of messages that a person sends on purpose, as the fields of
+#: https://core.telegram.org/bots/api#message. All others are of service messages.
+_CONTENTS = frozenset(
+    (
+        "animation",
+        "audio",
+        "chat_shared",
+        "checklist",
+        "contact",
+        "dice",
+        "document",
+        "game",
+        "giveaway",
+        "invoice",
+        "live_photo",
+        "location",
+        "paid_media",
+        "photo",
+        "poll",
+        "rich_message",
+        "sticker",
+        "story",
+        "text",
+        "users_shared",
+        "venue",
+        "video",
+        "video_note",
+        "voice",
+        "web_app_data",
+    )
+)
+
+# telebot 4.37.1 gives these content types to messages that have one of the contents, too: `None`
+# to checklists and paid media, the other one to posts that are suggested to a channel.
+_HIDING = (None, "suggested_post_info")
+
+
+#: `answer`: a message is the answer to a question. `end`: it ends the question, and goes to its own
+#: handler. `part`: it belongs to an album that a step has got.
+Verdict = Literal["answer", "end", "part"]
+
+
+def is_sent_on_purpose(message: Any) -> bool:
+    """Whether a person has sent a message: no service message, and nothing automatic."""
+    kind = message.content_type
+    is_hidden = kind in _HIDING and not _CONTENTS.isdisjoint(message.json or ())
+    if kind not in _CONTENTS and not is_hidden:
+        return False
+    # An away message of a business account, and a post that a channel passes on to its group.
+    automatic = ("is_from_offline", "is_automatic_forward")
+    return not any(getattr(message, name, None) for name in automatic)
+
+
+def command_of(message: Any) -> str | None:
+    """The command that a message begins with, such as `/help@some_bot`, by Telegram's entities."""
+    for entity in message.entities or ():
+        if entity.type == "bot_command" and entity.offset == 0:
+            # Commands are ASCII, so Telegram's UTF-16 units are letters.
+            command: str = message.text[: entity.length]
+            return command
+    return None
+
+
+def is_for(bot: Any, command: str) -> bool:
+    """Whether a command is for a bot: it names the bot, or none."""
+    name = command.partition("@")[2]
+    # telebot asks Telegram once for the name, and keeps it.
+    return not name or name.lower() == (bot.user.username or "").lower()
