@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from telebot import TeleBot
 
     from telesession.testing.call import JSON, Call
+    from telesession.testing.chats import Group
     from telesession.testing.history import SentMessage
-    from telesession.testing.users import Group
 
 OFFLINE_TOKEN = "1:offline"  # noqa: S105
 """A token of the right form, for a bot that never talks to the real Telegram."""
