@@ -11,8 +11,9 @@ from telesession.testing.call import Call, File, RefusedError
 from telesession.testing.chat import OFFLINE_TOKEN, chat, run
 from telesession.testing.chats import BusinessChat, Chat, DirectMessages, Group
 from telesession.testing.history import SentMessage
+from telesession.testing.outbox import Where
 from telesession.testing.polling import Polling, RecordingExceptionHandler, run_polling
-from telesession.testing.users import User, Where
+from telesession.testing.users import User
 
 __all__ = [
     "OFFLINE_TOKEN",

@@ -94,6 +94,13 @@ class BusinessChat(Chat):
         return {**super().fields(sender, topic), "business_connection_id": self.connection_id}
 
 
+def private_chat_of(person: JSON) -> Chat:
+    """The private chat of a user with the bot."""
+    names = ("first_name", "last_name", "username")
+    known = {name: person[name] for name in names if name in person}
+    return Chat(person["id"], {"id": person["id"], **known, "type": "private"})
+
+
 def chat_of(message: JSON) -> Chat:
     """The chat that a message is in."""
     chat = message["chat"]

@@ -4,46 +4,20 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self, Unpack
 from uuid import uuid4
 
 from telesession.testing import content
-from telesession.testing.buttons import content_of, find_data, reply_buttons
-from telesession.testing.chats import Chat, DirectMessages, Group, chat_of
-from telesession.testing.history import Address, SentMessage, inline_buttons, topic_of
+from telesession.testing.buttons import content_of, find_data, find_reply_button
+from telesession.testing.chats import Chat, DirectMessages, Group, private_chat_of
+from telesession.testing.history import inline_buttons
 from telesession.testing.methods import without
+from telesession.testing.outbox import Outbox, Where
 
 if TYPE_CHECKING:
     from telesession.testing.bot_api import BotAPI
     from telesession.testing.call import JSON
-
-_ANONYMOUS_ADMIN = {
-    "id": 1087968824,
-    "is_bot": True,
-    "first_name": "Group",
-    "username": "GroupAnonymousBot",
-}
-
-
-class Where(TypedDict, total=False):
-    """
-    The place that a message is sent to, as options of the methods of `User`.
-
-    Args:
-        chat: A `Group`, `DirectMessages` or `BusinessChat`; by default the private chat with the
-            bot.
-        topic: A topic of the forum or of the private chat. In the direct messages of a channel it
-            is by default the user's own.
-        reply_to: The message it answers: a `SentMessage`, an update that such a method returned,
-            or telebot's `Message`.
-        ephemeral: Whether only the bot sees it, as a command of a group that is declared so.
-    """
-
-    chat: Chat | None
-    topic: int | None
-    reply_to: Any
-    ephemeral: bool
 
 
 class User:
@@ -62,9 +36,9 @@ class User:
 
     def __init__(self, api: BotAPI, user_id: int, **profile: Any) -> None:
         self._api = api
-        self._anonymous_in: int | None = None
         self.id = user_id
         self.json = {"id": user_id, "is_bot": False, "first_name": f"User {user_id}", **profile}
+        self._outbox = Outbox(api, self.json)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(id={self.id})"
@@ -72,7 +46,7 @@ class User:
     @property
     def private_chat(self) -> Chat:
         """The private chat of this user with the bot."""
-        return Chat(self.id, {**without(self.json, "is_bot", "language_code"), "type": "private"})
+        return private_chat_of(self.json)
 
     def anonymous_in(self, group: Group) -> Self:
         """
@@ -82,7 +56,7 @@ class User:
         chats written to, under the real id.
         """
         admin = copy.copy(self)
-        admin._anonymous_in = group.id
+        admin._outbox = Outbox(self._api, self.json, anonymous_in=group.id)
         return admin
 
     def send(self, text: str, **where: Unpack[Where]) -> JSON:
@@ -102,7 +76,7 @@ class User:
         album = {"media_group_id": str(uuid4().int >> 65)}
         photos = [{**content.photo(), **album} for _ in range(count)]
         photos[0].update(content.caption(caption))
-        return self._send(photos, where)
+        return self._outbox.push(photos, **where)
 
     def document(
         self, caption: str = "", *, name: str = "notes.txt", **where: Unpack[Where]
@@ -201,7 +175,7 @@ class User:
                 `{"dice": {"emoji": "🎲", "value": 4}}`.
             where: As for every message.
         """
-        [update] = self._send([dict(message)], where)
+        [update] = self._outbox.push([dict(message)], **where)
         return update
 
     def summon(self, text: str, chat: Chat, *, reply_to: Any = None) -> JSON:
@@ -214,8 +188,7 @@ class User:
             reply_to: The message it answers.
         """
         summons = {**content.text(text), "guest_query_id": _query_id()}
-        message = self._make(summons, chat, reply_to=reply_to)
-        [update] = self._api.push_messages("guest_message", [message])
+        [update] = self._outbox.push([summons], chat, reply_to=reply_to, kind="guest_message")
         return update
 
     def request_to_join(self, group: Group, *, bio: str | None = None) -> JSON:
@@ -256,7 +229,7 @@ class User:
 
     def edit(self, message: Any, text: str) -> JSON:
         """Edit a message that this user sent; `message` is the update that `send` returned."""
-        former = without(self._find(message), "entities")
+        former = without(self._outbox.find(message), "entities")
         edited = {**former, "edit_date": int(time.time()), **content.text(text)}
         kind = "business_message" if "business_connection_id" in former else "message"
         return self._api.push({f"edited_{kind}": edited})
@@ -276,18 +249,17 @@ class User:
             message: A `SentMessage` or telebot's `Message`; the buttons are those it has now.
             data: The `callback_data` of the button, or its label.
 
-        Raises `ValueError` if there is no such button, or if it is an inline one that has no
-        `callback_data`.
+        Raises `ValueError` if there is no such button, if it is an inline one that has no
+        `callback_data`, or if it requests something else.
         """
-        shown = self._find(message)
+        shown = self._outbox.find(message)
         markup = self._api.markup_of(shown)
         if "invoice" in shown and any(
             button.get("pay") and button["text"] == data for button in inline_buttons(markup)
         ):
             return self._api.begin_payment(self.json, shown)
-        for button in reply_buttons(markup):
-            if button["text"] == data:
-                return self._press_reply(content_of(button, self.json), shown)
+        if button := find_reply_button(markup, data):
+            return self._outbox.push_near(shown, content_of(button, self.json))
         query = {
             "id": _query_id(),
             "from": self.json,
@@ -299,8 +271,8 @@ class User:
 
     def react(self, message: Any, emoji: str) -> JSON:
         """Put an emoji under a message, in place of this user's former ones."""
-        shown = self._find(message)
-        is_anonymous = shown["chat"]["id"] == self._anonymous_in
+        shown = self._outbox.find(message)
+        is_anonymous = shown["chat"]["id"] == self._outbox.anonymous_in
         reaction = {
             "chat": shown["chat"],
             "message_id": shown["message_id"],
@@ -315,75 +287,6 @@ class User:
         """Type an inline query after the bot's name, in some chat."""
         payload = {"id": _query_id(), "from": self.json, "query": query, "offset": ""}
         return self._api.push({"inline_query": {**payload, "chat_type": "sender"}})
-
-    def _send(self, contents: Iterable[JSON], where: Where) -> list[JSON]:
-        chat = where.get("chat") or self.private_chat
-        messages = [
-            self._make(one, chat, topic=where.get("topic"), reply_to=where.get("reply_to"))
-            for one in contents
-        ]
-        ephemeral = where.get("ephemeral", False)
-        return self._api.push_messages(chat.kind, messages, ephemeral=ephemeral)
-
-    def _make(
-        self, message: JSON, chat: Chat, *, topic: int | None = None, reply_to: Any = None
-    ) -> JSON:
-        """A message of this user that has no number yet."""
-        sender = self._sender_in(chat)
-        made = {
-            **sender,
-            "chat": dict(chat.json),
-            "date": int(time.time()),
-            **message,
-            **chat.fields(sender["from"], topic),
-        }
-        if reply_to is not None:
-            made["reply_to_message"] = without(self._find(reply_to), "reply_to_message")
-        return made
-
-    def _sender_in(self, chat: Chat) -> JSON:
-        if chat.id == self._anonymous_in:
-            return {"from": _ANONYMOUS_ADMIN, "sender_chat": dict(chat.json)}
-        return {"from": self.json}
-
-    def _press_reply(self, message: JSON, shown: JSON) -> JSON:
-        """Send the content of a button of a reply keyboard to where the keyboard is."""
-        chat = chat_of(shown)
-        # Telegram's apps reply to the message of the keyboard, but for private chats.
-        reply_to = None if shown["chat"]["type"] == "private" else shown
-        made = self._make(message, chat, topic=topic_of(shown), reply_to=reply_to)
-        [update] = self._api.push_messages(chat.kind, [made])
-        return update
-
-    def _find(self, message: Any) -> JSON:
-        address = _address(message)
-        found = self._api.find(address)
-        if found is None:
-            raise ValueError(
-                f"there is no message {address.ephemeral_id or address.message_id} in chat "
-                f"{address.chat_id} to act on: it was deleted, or it belongs to another BotAPI"
-            )
-        reader = found.get("receiver_user") or found.get("from", {})
-        if address.ephemeral_id is not None and reader["id"] != self.id:
-            raise ValueError(
-                f"user {self.id} cannot act on ephemeral message {address.ephemeral_id} in chat "
-                f"{address.chat_id}: only user {reader['id']} sees it"
-            )
-        return found
-
-
-def _address(message: Any) -> Address:
-    """The address of a message in any of its forms."""
-    if isinstance(message, Mapping):
-        if "message_id" not in message:
-            message = next(payload for payload in message.values() if isinstance(payload, Mapping))
-        return Address.of(message)
-    return Address(
-        message.chat_id if isinstance(message, SentMessage) else message.chat.id,
-        message.message_id,
-        getattr(message, "business_connection_id", None),
-        getattr(message, "ephemeral_message_id", None),
-    )
 
 
 def _query_id() -> str:
