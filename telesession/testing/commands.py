@@ -179,7 +179,9 @@ class Commands:
         message = next(self._screen.shown(), None)
         if message is None:
             raise ValueError("there is no message of the bot in this chat to reply to")
-        self._user.send(text, chat=self._group, topic=self._topic, reply_to=message)
+        where = self._where()
+        where["reply_to"] = message
+        self._user.send(text, **where)
 
     def _request(self, chat_id: str) -> None:
         self._user.request_to_join(self._find_group(chat_id, "/request -100"))
