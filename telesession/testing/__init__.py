@@ -9,14 +9,19 @@ from __future__ import annotations
 from telesession.testing.bot_api import BotAPI
 from telesession.testing.call import Call, File, RefusedError
 from telesession.testing.chat import OFFLINE_TOKEN, chat, run
+from telesession.testing.chats import BusinessChat, Chat, DirectMessages, Group
 from telesession.testing.history import SentMessage
+from telesession.testing.outbox import Where
 from telesession.testing.polling import Polling, RecordingExceptionHandler, run_polling
-from telesession.testing.users import Group, User
+from telesession.testing.users import User
 
 __all__ = [
     "OFFLINE_TOKEN",
     "BotAPI",
+    "BusinessChat",
     "Call",
+    "Chat",
+    "DirectMessages",
     "File",
     "Group",
     "Polling",
@@ -24,6 +29,7 @@ __all__ = [
     "RefusedError",
     "SentMessage",
     "User",
+    "Where",
     "chat",
     "run",
     "run_polling",

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Self
 from telebot import apihelper
 
 from telesession.testing.call import JSON, Call, RefusedError
-from telesession.testing.history import History, SentMessage
+from telesession.testing.chats import BusinessChat, DirectMessages, Group
+from telesession.testing.history import Address, History, SentMessage
 from telesession.testing.methods import Methods
 from telesession.testing.payments import Payments
 from telesession.testing.server import Server
 from telesession.testing.updates import Updates
-from telesession.testing.users import Group, User
+from telesession.testing.users import User
 from telesession.testing.webhook import Webhook
 
 if TYPE_CHECKING:
@@ -143,8 +144,11 @@ class BotAPI:
             return list(self._updates.pending)
 
     def user(self, user_id: int, **profile: Any) -> User:
-        """Somebody who writes to the bot, see `User`."""
-        return User(self, user_id, **profile)
+        """A person who writes to the bot, see `User`."""
+        user = User(self, user_id, **profile)
+        with self._changed:
+            self._history.add_user(user.json)
+        return user
 
     def group(self, chat_id: int, *, title: str | None = None, forum: bool = False) -> Group:
         """
@@ -164,6 +168,38 @@ class BotAPI:
             self._history.add_chat(chat)
         return Group(chat_id, chat)
 
+    def direct_messages(self, chat_id: int, *, title: str = "News") -> DirectMessages:
+        """
+        The direct messages of a channel that the bot administers.
+
+        Args:
+            chat_id: The id of the chat with them, which differs from that of the channel.
+            title: The title of the channel.
+        """
+        chat = {"id": chat_id, "type": "supergroup", "title": title, "is_direct_messages": True}
+        with self._changed:
+            self._history.add_chat(chat)
+        return DirectMessages(chat_id, chat)
+
+    def business_chat(
+        self, customer: User, *, owner: User | None = None, connection_id: str = "business-1"
+    ) -> BusinessChat:
+        """
+        The chat of a customer with a business account that the bot answers for.
+
+        Both write in it with `chat=`, and the bot gets `business_message` updates.
+
+        Args:
+            customer: The user who writes to the business account.
+            owner: The owner of the account, by default a made-up one.
+            connection_id: The id of the business connection, one for each account.
+        """
+        with self._changed:
+            if owner is not None:
+                self._history.add_owner(connection_id, owner.json)
+            known = self._history.owner(connection_id)
+        return BusinessChat(customer.id, customer.private_chat.json, connection_id, known)
+
     def push(self, update: JSON) -> JSON:
         """
         Give an update to the bot, and return it with its `update_id`.
@@ -176,6 +212,21 @@ class BotAPI:
             pushed = self._updates.push(update)
             self._history.remember_update(pushed)
             return pushed
+
+    def push_messages(
+        self, kind: str, messages: list[JSON], *, ephemeral: bool = False
+    ) -> list[JSON]:
+        """
+        Give new messages to the bot, with the next numbers of their chat, and return the updates.
+
+        Args:
+            kind: The kind of the updates, such as `message` or `business_message`.
+            messages: The messages, without a `message_id`.
+            ephemeral: Whether only the bot sees them. Their `message_id` is 0.
+        """
+        with self._changed:
+            numbered = [self._history.number(one, ephemeral=ephemeral) for one in messages]
+            return [self.push({kind: message}) for message in numbered]
 
     def begin_payment(self, payer: JSON, message: JSON) -> JSON:
         """
@@ -195,10 +246,34 @@ class BotAPI:
         with self._changed:
             return self._history.next_message_id(chat_id)
 
-    def find_message(self, chat_id: int, message_id: int) -> JSON | None:
+    def find_message(
+        self,
+        chat_id: int,
+        message_id: int,
+        *,
+        business_connection_id: str | None = None,
+        ephemeral_message_id: int | None = None,
+    ) -> JSON | None:
+        """
+        A message as its chat shows it now, or `None` if it is unknown or was deleted.
+
+        Args:
+            chat_id: The chat that it is in.
+            message_id: Its number there; 0 for an ephemeral message.
+            business_connection_id: The connection of a chat with a business account.
+            ephemeral_message_id: The number of an ephemeral message.
+        """
+        return self.find(Address(chat_id, message_id, business_connection_id, ephemeral_message_id))
+
+    def find(self, address: Address) -> JSON | None:
         """A message as its chat shows it now, or `None` if it is unknown or was deleted."""
         with self._changed:
-            return self._history.find(chat_id, message_id)
+            return self._history.find(address)
+
+    def markup_of(self, message: JSON) -> JSON:
+        """The keyboard of any kind that a message has now; empty if it has none."""
+        with self._changed:
+            return self._history.markup(Address.of(message))
 
     def fail_next(
         self,

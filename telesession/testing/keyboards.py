@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from typing import TYPE_CHECKING
 
+from telesession.testing.buttons import reply_buttons, requested_by
 from telesession.testing.history import inline_buttons
 
 if TYPE_CHECKING:
@@ -21,26 +22,25 @@ def draw_markup(markup: JSON) -> Iterator[str]:
     The lines to print under a message for its `reply_markup`.
 
     An inline keyboard is rows of buttons with numbers. A reply keyboard is rows in a frame,
-    because its buttons are pressed by typing their labels.
+    because its buttons are pressed by typing their labels; below it is what they send, where that
+    is not the label.
     """
     if markup.get("remove_keyboard"):
         yield "(keyboard removed)"
     if markup.get("force_reply"):
         yield "(your next line is a reply to this)"
     yield from _inline_rows(markup)
-    rows = [_labels(row) for row in markup.get("keyboard", [])]
+    rows = [labels({"keyboard": [row]}) for row in markup.get("keyboard", [])]
     if any(rows):
         yield from _frame(rows)
+    for button in reply_buttons(markup):
+        if thing := requested_by(button):
+            yield f"({button['text']} sends {thing})"
 
 
 def labels(markup: JSON) -> list[str]:
     """The labels of a reply keyboard; none if it is of another kind."""
-    return [label for row in markup.get("keyboard", []) for label in _labels(row)]
-
-
-def _labels(row: Iterable[JSON | str]) -> list[str]:
-    # The Bot API takes a bare text for a button that has nothing else.
-    return [button if isinstance(button, str) else str(button["text"]) for button in row]
+    return [str(button["text"]) for button in reply_buttons(markup)]
 
 
 def _inline_rows(markup: JSON) -> Iterator[str]:

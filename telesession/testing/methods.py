@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from telesession.testing.call import JSON, Call, RefusedError
-from telesession.testing.history import History, SentMessage
+from telesession.testing.history import Address, History, SentMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +50,9 @@ class Methods:
             "editMessageText": self._edit_text,
             "editMessageReplyMarkup": self._edit_markup,
             "deleteMessage": self._delete_message,
+            "editEphemeralMessageText": self._edit_text,
+            "editEphemeralMessageReplyMarkup": self._edit_markup,
+            "deleteEphemeralMessage": self._delete_message,
             "sendInvoice": self._send_invoice,
             "answerPreCheckoutQuery": payments.answer,
             **{f"send{kind}": self._send_media for kind in _MEDIA.split()},
@@ -87,18 +90,36 @@ class Methods:
 
     def _send(self, call: Call, **content: Any) -> JSON:
         chat = self._history.chat(_require(call, "chat_id"))
+        place = self._place(call, chat)
         message: JSON = {
-            "message_id": self._history.next_message_id(chat["id"]),
             "from": _bot_user(call.token),
             "chat": chat,
             "date": int(time.time()),
             **content,
+            **place,
         }
-        if topic := call.integer("message_thread_id"):
-            message.update(message_thread_id=topic, is_topic_message=True)
-        if replied := self._history.find(chat["id"], _replied_id(call)):
+        if replied := self._history.find(_replied(call, chat["id"])):
             message["reply_to_message"] = without(replied, "reply_to_message")
+        message = self._history.number(message, ephemeral="receiver_user" in place)
         return self._publish(call, message)
+
+    def _place(self, call: Call, chat: JSON) -> JSON:
+        """The fields of a message that say where in its chat, and to whom, the bot sends it."""
+        place: JSON = {}
+        if topic := call.integer("message_thread_id"):
+            place.update(message_thread_id=topic, is_topic_message=True)
+        if direct := call.integer("direct_messages_topic_id"):
+            user = self._history.user(direct)
+            place["direct_messages_topic"] = {"topic_id": direct, "user": user}
+        elif chat.get("is_direct_messages") and not call.params.get("reply_parameters"):
+            raise RefusedError(400, "Bad Request: direct_messages_topic_id is empty")
+        if connection_id := call.params.get("business_connection_id"):
+            place["business_connection_id"] = connection_id
+            place["from"] = self._history.owner(connection_id)
+            place["sender_business_bot"] = _bot_user(call.token)
+        if parameters := call.json("ephemeral_message_parameters"):
+            place["receiver_user"] = self._history.user(parameters["receiver_user_id"])
+        return place
 
     def _edit_text(self, call: Call) -> JSON | bool:
         return self._edit(call, text=_text(call))
@@ -118,17 +139,25 @@ class Methods:
                 "Bad Request: message is not modified: specified new message content and reply "
                 "markup are exactly the same as a current content and reply markup of the message",
             )
-        return self._publish(call, {**message, "edit_date": int(time.time())})
+        edited = self._publish(call, {**message, "edit_date": int(time.time())})
+        return True if "receiver_user" in edited else edited
 
     def _delete_message(self, call: Call) -> bool:
         message = self._find(call, "delete")
-        self._history.forget(message["chat"]["id"], message["message_id"])
+        self._history.forget(message)
         return True
 
     def _find(self, call: Call, action: str) -> JSON:
         chat = self._history.chat(_require(call, "chat_id"))
-        message = self._history.find(chat["id"], call.integer("message_id"))
-        if message is None:
+        address = Address(
+            chat["id"],
+            call.integer("message_id") or 0,
+            call.params.get("business_connection_id"),
+            call.integer("ephemeral_message_id"),
+        )
+        message = self._history.find(address)
+        receiver = (message or {}).get("receiver_user", {}).get("id")
+        if message is None or receiver != call.integer("receiver_user_id"):
             raise RefusedError(400, f"Bad Request: message to {action} not found")
         return message
 
@@ -180,6 +209,9 @@ def _text(call: Call) -> str:
     return text
 
 
-def _replied_id(call: Call) -> int | None:
+def _replied(call: Call, chat_id: int) -> Address:
+    """The address of the message that a call replies to; 0 if it replies to none."""
     parameters = call.json("reply_parameters") or {}
-    return parameters.get("message_id") or call.integer("reply_to_message_id")
+    message_id = parameters.get("message_id") or call.integer("reply_to_message_id") or 0
+    connection_id = call.params.get("business_connection_id")
+    return Address(chat_id, message_id, connection_id, parameters.get("ephemeral_message_id"))

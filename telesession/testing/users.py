@@ -1,40 +1,31 @@
-"""People who write to the bot, and the groups they meet it in."""
+"""People who write to the bot."""
 
 from __future__ import annotations
 
-import re
+import copy
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self, Unpack
 from uuid import uuid4
 
-from telesession.testing.history import SentMessage, inline_buttons
+from telesession.testing import content
+from telesession.testing.buttons import content_of, find_data, find_reply_button
+from telesession.testing.chats import Chat, DirectMessages, Group, private_chat_of
+from telesession.testing.history import inline_buttons
 from telesession.testing.methods import without
+from telesession.testing.outbox import Outbox, Where
 
 if TYPE_CHECKING:
     from telesession.testing.bot_api import BotAPI
-
-_COMMAND = re.compile(r"(?<!\S)/\w{1,32}(?:@\w+)?")
-
-
-@dataclass(frozen=True)
-class Group:
-    """
-    A group that the bot is in, made by `BotAPI.group`.
-
-    Args:
-        id: Its chat id, a negative number.
-        json: The `Chat` as Telegram would send it.
-    """
-
-    id: int
-    json: Mapping[str, Any] = field(repr=False)
+    from telesession.testing.call import JSON
 
 
 class User:
     """
     A Telegram user who acts on the bot: each method is one update, pushed and returned.
+
+    Methods that send a message take the options `chat`, `topic`, `reply_to` and `ephemeral`; see
+    `Where`.
 
     Args:
         api: The server whose bot gets the updates.
@@ -47,34 +38,178 @@ class User:
         self._api = api
         self.id = user_id
         self.json = {"id": user_id, "is_bot": False, "first_name": f"User {user_id}", **profile}
+        self._outbox = Outbox(api, self.json)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(id={self.id})"
 
-    def send(
+    @property
+    def private_chat(self) -> Chat:
+        """The private chat of this user with the bot."""
+        return private_chat_of(self.json)
+
+    def anonymous_in(self, group: Group) -> Self:
+        """
+        The same person as an anonymous administrator of a group; no update is pushed.
+
+        There, messages and reactions are those of the group. Buttons are pressed, and other
+        chats written to, under the real id.
+        """
+        admin = copy.copy(self)
+        admin._outbox = Outbox(self._api, self.json, anonymous_in=group.id)
+        return admin
+
+    def send(self, text: str, **where: Unpack[Where]) -> JSON:
+        """Send a text message; commands in it are marked, as Telegram does."""
+        return self.send_content(content.text(text), **where)
+
+    def photo(self, caption: str = "", **where: Unpack[Where]) -> JSON:
+        """Send a photo."""
+        return self.send_content({**content.photo(), **content.caption(caption)}, **where)
+
+    def album(self, count: int = 2, caption: str = "", **where: Unpack[Where]) -> list[JSON]:
+        """
+        Send photos as one album: a message for each, with one `media_group_id`, in a row.
+
+        The first one has the caption.
+        """
+        album = {"media_group_id": str(uuid4().int >> 65)}
+        photos = [{**content.photo(), **album} for _ in range(count)]
+        photos[0].update(content.caption(caption))
+        return self._outbox.push(photos, **where)
+
+    def document(
+        self, caption: str = "", *, name: str = "notes.txt", **where: Unpack[Where]
+    ) -> JSON:
+        """Send a file with a name."""
+        return self.send_content({**content.document(name), **content.caption(caption)}, **where)
+
+    def voice(self, seconds: int = 3, **where: Unpack[Where]) -> JSON:
+        """Send a voice message."""
+        return self.send_content(content.voice(seconds), **where)
+
+    def contact(
+        self, phone_number: str = "15550100", *, person: User | None = None, **where: Unpack[Where]
+    ) -> JSON:
+        """Send a contact: the user's own, or that of another person."""
+        return self.send_content(content.contact((person or self).json, phone_number), **where)
+
+    def location(
+        self, latitude: float = 52.52, longitude: float = 13.405, **where: Unpack[Where]
+    ) -> JSON:
+        """Send a place on the map, in degrees."""
+        return self.send_content(content.location(latitude, longitude), **where)
+
+    def checklist(self, title: str, *tasks: str, **where: Unpack[Where]) -> JSON:
+        """Send a checklist; telebot 4.37.1 gives it no `content_type`."""
+        return self.send_content(content.checklist(title, tasks), **where)
+
+    def paid_media(self, stars: int = 5, caption: str = "", **where: Unpack[Where]) -> JSON:
+        """Send a photo that costs stars; telebot 4.37.1 gives it no `content_type`."""
+        paid = {**content.paid_media(stars), **content.caption(caption)}
+        return self.send_content(paid, **where)
+
+    def suggest(
         self,
         text: str,
         *,
-        chat: Group | None = None,
-        reply_to: Any = None,
+        photo: bool = False,
+        stars: int | None = None,
+        chat: DirectMessages,
         topic: int | None = None,
-    ) -> dict[str, Any]:
+        reply_to: Any = None,
+    ) -> JSON:
         """
-        Send a text message; a command is one that starts with `/`.
+        Suggest a post to a channel: a text, or a photo with the text as its caption.
+
+        telebot 4.37.1 gives it the `content_type` `"suggested_post_info"`.
 
         Args:
-            text: What the user typed.
-            chat: The group to send it to, by default the private chat with the bot.
-            reply_to: The message it answers: a `SentMessage`, an update that `send` returned, or
-                telebot's `Message`.
-            topic: The topic of a forum to send it to.
+            text: The text of the post.
+            photo: Whether it is a photo.
+            stars: The price that the user offers, if any.
+            chat: The direct messages of the channel.
+            topic: The topic there, by default the user's own.
+            reply_to: The message it answers.
         """
-        message = self._make_message(text, self._chat(chat))
-        if topic is not None:
-            message.update(message_thread_id=topic, is_topic_message=True)
-        if reply_to is not None:
-            message["reply_to_message"] = without(self._find(reply_to), "reply_to_message")
-        return self._api.push({"message": message})
+        post = {**content.photo(), **content.caption(text)} if photo else content.text(text)
+        post.update(content.suggested_post(stars))
+        return self.send_content(post, chat=chat, topic=topic, reply_to=reply_to)
+
+    def share_users(
+        self, *people: User, request_id: int = 1, names: bool = False, **where: Unpack[Where]
+    ) -> JSON:
+        """
+        Choose users, as after a press on a button that requests them (`users_shared`).
+
+        Args:
+            people: The chosen users.
+            request_id: The id of the request, from the button.
+            names: Whether the bot gets their names too, which the button can ask for.
+            where: As for every message.
+        """
+        shared = content.users_shared([p.json for p in people], request_id, names=names)
+        return self.send_content(shared, **where)
+
+    def share_chat(
+        self, shared: Chat, *, request_id: int = 1, names: bool = False, **where: Unpack[Where]
+    ) -> JSON:
+        """
+        Choose a chat, as after a press on a button that requests one (`chat_shared`).
+
+        The options are those of `share_users`; the names are the title and the username.
+        """
+        chosen = content.chat_shared(shared.json, request_id, names=names)
+        return self.send_content(chosen, **where)
+
+    def web_app_data(self, data: str, *, button_text: str = "Open", **where: Unpack[Where]) -> JSON:
+        """Send data from a web app that a button of a reply keyboard has opened."""
+        return self.send_content(content.web_app_data(data, button_text), **where)
+
+    def send_content(self, message: Mapping[str, Any], **where: Unpack[Where]) -> JSON:
+        """
+        Send a message of a kind that this class has no method for.
+
+        Args:
+            message: The fields of its content, such as
+                `{"dice": {"emoji": "🎲", "value": 4}}`.
+            where: As for every message.
+        """
+        [update] = self._outbox.push([dict(message)], **where)
+        return update
+
+    def summon(self, text: str, chat: Chat, *, reply_to: Any = None) -> JSON:
+        """
+        Mention the bot in a chat that it is no member of (`guest_message`).
+
+        Args:
+            text: The text.
+            chat: The chat: a group, or the `private_chat` of another user.
+            reply_to: The message it answers.
+        """
+        summons = {**content.text(text), "guest_query_id": _query_id()}
+        [update] = self._outbox.push([summons], chat, reply_to=reply_to, kind="guest_message")
+        return update
+
+    def request_to_join(self, group: Group, *, bio: str | None = None) -> JSON:
+        """Ask to become a member of a group, which the bot may decide on (`chat_join_request`)."""
+        request = {
+            "chat": dict(group.json),
+            "from": self.json,
+            "user_chat_id": self.id,
+            "date": int(time.time()),
+            **({} if bio is None else {"bio": bio}),
+        }
+        return self._api.push({"chat_join_request": request})
+
+    def invite(self, group: Group, *people: User) -> JSON:
+        """
+        Add members to a group; without `people` the user joins it (`new_chat_members`).
+
+        Telegram's message about it is from the user who added them.
+        """
+        members = [person.json for person in people or (self,)]
+        return self.send_content({"new_chat_members": members}, chat=group)
 
     def upgrade(self, group: Group, chat_id: int) -> Group:
         """
@@ -88,125 +223,72 @@ class User:
             chat_id: The id of the supergroup; supergroups start with `-100`.
         """
         supergroup = self._api.group(chat_id, title=group.json.get("title"))
-        for chat, told in (
-            (group, {"migrate_to_chat_id": chat_id}),
-            (supergroup, {"migrate_from_chat_id": group.id}),
-        ):
-            service = without(self._make_message("", chat.json), "text")
-            self._api.push({"message": {**service, **told}})
+        self.send_content({"migrate_to_chat_id": chat_id}, chat=group)
+        self.send_content({"migrate_from_chat_id": group.id}, chat=supergroup)
         return supergroup
 
-    def edit(self, message: Any, text: str) -> dict[str, Any]:
+    def edit(self, message: Any, text: str) -> JSON:
         """Edit a message that this user sent; `message` is the update that `send` returned."""
-        former = without(self._find(message), "entities")
-        edited = {**former, "text": text, "edit_date": int(time.time()), **_entities(text)}
-        return self._api.push({"edited_message": edited})
+        former = without(self._outbox.find(message), "entities")
+        edited = {**former, "edit_date": int(time.time()), **content.text(text)}
+        kind = "business_message" if "business_connection_id" in former else "message"
+        return self._api.push({f"edited_{kind}": edited})
 
-    def press(self, message: Any, data: str) -> dict[str, Any]:
+    def press(self, message: Any, data: str) -> JSON:
         """
-        Press an inline button under a message.
+        Press a button of a message: an inline one under it, or one of its reply keyboard.
 
         The button of an invoice begins a payment: a `pre_checkout_query` is pushed. Once the bot
         has agreed, the message with the `successful_payment` follows.
+
+        A button of a reply keyboard sends its label, or what it requests: the user's contact, a
+        location, a made-up user or chat, or the data `{}` of a web app. `share_users`,
+        `share_chat` and `web_app_data` send others.
 
         Args:
             message: A `SentMessage` or telebot's `Message`; the buttons are those it has now.
             data: The `callback_data` of the button, or its label.
 
-        Raises `ValueError` if there is no such button, or it has no `callback_data`.
+        Raises `ValueError` if there is no such button, if it is an inline one that has no
+        `callback_data`, or if it requests something else.
         """
-        shown = self._find(message)
-        buttons = inline_buttons(shown.get("reply_markup"))
-        if "invoice" in shown and any(b.get("pay") and b["text"] == data for b in buttons):
+        shown = self._outbox.find(message)
+        markup = self._api.markup_of(shown)
+        if "invoice" in shown and any(
+            button.get("pay") and button["text"] == data for button in inline_buttons(markup)
+        ):
             return self._api.begin_payment(self.json, shown)
+        if button := find_reply_button(markup, data):
+            return self._outbox.push_near(shown, content_of(button, self.json))
         query = {
             "id": _query_id(),
             "from": self.json,
             "message": shown,
             "chat_instance": str(shown["chat"]["id"]),
-            "data": _find_data(buttons, data),
+            "data": find_data(markup, data),
         }
         return self._api.push({"callback_query": query})
 
-    def react(self, message: Any, emoji: str) -> dict[str, Any]:
+    def react(self, message: Any, emoji: str) -> JSON:
         """Put an emoji under a message, in place of this user's former ones."""
-        shown = self._find(message)
+        shown = self._outbox.find(message)
+        is_anonymous = shown["chat"]["id"] == self._outbox.anonymous_in
         reaction = {
             "chat": shown["chat"],
             "message_id": shown["message_id"],
-            "user": self.json,
+            **({"actor_chat": shown["chat"]} if is_anonymous else {"user": self.json}),
             "date": int(time.time()),
             "old_reaction": [],
             "new_reaction": [{"type": "emoji", "emoji": emoji}],
         }
         return self._api.push({"message_reaction": reaction})
 
-    def inline(self, query: str) -> dict[str, Any]:
+    def inline(self, query: str) -> JSON:
         """Type an inline query after the bot's name, in some chat."""
         payload = {"id": _query_id(), "from": self.json, "query": query, "offset": ""}
         return self._api.push({"inline_query": {**payload, "chat_type": "sender"}})
-
-    def _chat(self, group: Group | None) -> Mapping[str, Any]:
-        if group is not None:
-            return group.json
-        return {**without(self.json, "is_bot", "language_code"), "type": "private"}
-
-    def _make_message(self, text: str, chat: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            "message_id": self._api.next_message_id(chat["id"]),
-            "from": self.json,
-            "chat": dict(chat),
-            "date": int(time.time()),
-            "text": text,
-            **_entities(text),
-        }
-
-    def _find(self, message: Any) -> dict[str, Any]:
-        chat_id, message_id = _place(message)
-        found = self._api.find_message(chat_id, message_id)
-        if found is None:
-            raise ValueError(
-                f"there is no message {message_id} in chat {chat_id} to act on: it was deleted, "
-                "or it belongs to another BotAPI"
-            )
-        return found
-
-
-def _place(message: Any) -> tuple[int, int]:
-    """The chat id and the message id of a message in any of its forms."""
-    if isinstance(message, SentMessage):
-        return message.chat_id, message.message_id
-    if isinstance(message, Mapping):
-        if "message_id" not in message:
-            message = next(payload for payload in message.values() if isinstance(payload, Mapping))
-        return message["chat"]["id"], message["message_id"]
-    return message.chat.id, message.message_id
 
 
 def _query_id() -> str:
     # Not from the clock: it may be frozen.
     return str(uuid4().int >> 65)
-
-
-def _find_data(buttons: list[dict[str, Any]], data: str) -> str:
-    for name in ("callback_data", "text"):
-        for button in buttons:
-            if button.get(name) == data and "callback_data" in button:
-                return str(button["callback_data"])
-    labels = [f"{button['text']} ({button.get('callback_data')})" for button in buttons]
-    raise ValueError(
-        f"there is no button {data!r} to press: the message has {', '.join(labels) or 'none'}"
-    )
-
-
-def _entities(text: str) -> dict[str, Any]:
-    """The `entities` of a text: its commands; offsets and lengths count UTF-16 code units."""
-    entities = [
-        {"type": "bot_command", "offset": _utf16(text[: found.start()]), "length": len(found[0])}
-        for found in _COMMAND.finditer(text)
-    ]
-    return {"entities": entities} if entities else {}
-
-
-def _utf16(text: str) -> int:
-    return len(text.encode("utf-16-le")) // 2

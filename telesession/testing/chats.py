@@ -1,0 +1,111 @@
+"""The chats that users meet the bot in, and the fields that these give to a message."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from telesession.testing.call import JSON
+
+
+@dataclass(frozen=True)
+class Chat:
+    """
+    A chat that users write in: the private chat of a user, or one of the classes below it.
+
+    Args:
+        id: Its chat id.
+        json: The `Chat` as Telegram would send it.
+    """
+
+    id: int
+    json: Mapping[str, Any] = field(repr=False)
+
+    #: The kind of update that a message in this chat is.
+    kind: ClassVar[str] = "message"
+
+    def fields(self, sender: JSON, topic: int | None) -> JSON:  # noqa: ARG002 -- of subclasses
+        """The fields of a user's message that say where in this chat it is."""
+        if topic is None:
+            return {}
+        return {"message_thread_id": topic, "is_topic_message": True}
+
+
+@dataclass(frozen=True)
+class Group(Chat):
+    """A group that the bot is in, made by `BotAPI.group`; its id is a negative number."""
+
+    def fields(self, sender: JSON, topic: int | None) -> JSON:
+        """A topic is that of a forum."""
+        fields = super().fields(sender, topic)
+        if topic is None:
+            return fields
+        # Telegram shows a message of a topic as a reply to the message that created the topic.
+        created = {
+            "message_id": topic,
+            "from": sender,
+            "chat": dict(self.json),
+            "date": int(time.time()),
+            **fields,
+            "forum_topic_created": {"name": f"Topic {topic}", "icon_color": 7322096},
+        }
+        return {**fields, "reply_to_message": created}
+
+
+@dataclass(frozen=True)
+class DirectMessages(Chat):
+    """
+    The direct messages of a channel, made by `BotAPI.direct_messages`.
+
+    Each user has a topic of their own, with the id of the user. An administrator of the channel
+    writes in it with `topic=user.id`.
+    """
+
+    def fields(self, sender: JSON, topic: int | None) -> JSON:
+        """A topic is the one with the id of a user."""
+        if topic is None or topic == sender["id"]:
+            return {"direct_messages_topic": {"topic_id": sender["id"], "user": sender}}
+        user = {"id": topic, "is_bot": False, "first_name": f"User {topic}"}
+        return {"direct_messages_topic": {"topic_id": topic, "user": user}}
+
+
+@dataclass(frozen=True)
+class BusinessChat(Chat):
+    """
+    The chat of a customer with a business account that the bot answers for.
+
+    Made by `BotAPI.business_chat`. Its id is that of the customer. Customer and owner write in it.
+
+    Args:
+        connection_id: The id of the business connection.
+        owner: The `User` of the business account as Telegram would send it.
+    """
+
+    kind: ClassVar[str] = "business_message"
+
+    connection_id: str
+    owner: Mapping[str, Any] = field(repr=False)
+
+    def fields(self, sender: JSON, topic: int | None) -> JSON:
+        """A topic is that of a private chat."""
+        return {**super().fields(sender, topic), "business_connection_id": self.connection_id}
+
+
+def private_chat_of(person: JSON) -> Chat:
+    """The private chat of a user with the bot."""
+    names = ("first_name", "last_name", "username")
+    known = {name: person[name] for name in names if name in person}
+    return Chat(person["id"], {"id": person["id"], **known, "type": "private"})
+
+
+def chat_of(message: JSON) -> Chat:
+    """The chat that a message is in."""
+    chat = message["chat"]
+    if connection_id := message.get("business_connection_id"):
+        return BusinessChat(chat["id"], chat, connection_id, message["from"])
+    if chat.get("is_direct_messages"):
+        return DirectMessages(chat["id"], chat)
+    return (Chat if chat["type"] == "private" else Group)(chat["id"], chat)

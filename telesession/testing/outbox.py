@@ -1,0 +1,137 @@
+"""The messages of one user, on their way to the bot."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from telesession.testing.chats import Chat, chat_of, private_chat_of
+from telesession.testing.history import Address, SentMessage, topic_of
+from telesession.testing.methods import without
+
+if TYPE_CHECKING:
+    from telesession.testing.bot_api import BotAPI
+    from telesession.testing.call import JSON
+
+_ANONYMOUS_ADMIN = {
+    "id": 1087968824,
+    "is_bot": True,
+    "first_name": "Group",
+    "username": "GroupAnonymousBot",
+}
+
+
+class Where(TypedDict, total=False):
+    """
+    The place that a message is sent to, as options of the methods of `User`.
+
+    Args:
+        chat: A `Group`, `DirectMessages` or `BusinessChat`; by default the private chat with the
+            bot.
+        topic: A topic of the forum or of the private chat. In the direct messages of a channel it
+            is by default the user's own.
+        reply_to: The message it answers: a `SentMessage`, an update that such a method returned,
+            or telebot's `Message`.
+        ephemeral: Whether only the bot sees it, as a command of a group that is declared so.
+    """
+
+    chat: Chat | None
+    topic: int | None
+    reply_to: Any
+    ephemeral: bool
+
+
+class Outbox:
+    """
+    Makes the messages of one user and gives them to the bot.
+
+    Args:
+        api: The server whose bot gets them.
+        person: The `User` who sends them, as Telegram would send it.
+        anonymous_in: The id of the group in which the user is an anonymous administrator.
+    """
+
+    def __init__(self, api: BotAPI, person: JSON, anonymous_in: int | None = None) -> None:
+        self.anonymous_in = anonymous_in
+        self._api = api
+        self._person = person
+
+    def push(  # noqa: PLR0917 -- the options of Where
+        self,
+        contents: Iterable[JSON],
+        chat: Chat | None = None,
+        topic: int | None = None,
+        reply_to: Any = None,
+        ephemeral: bool = False,
+        kind: str | None = None,
+    ) -> list[JSON]:
+        """
+        Give the bot a message for each content, and return the updates.
+
+        Args:
+            contents: The fields of each message that are no matter of its place.
+            chat: See `Where`, as for the next three.
+            topic: See `Where`.
+            reply_to: See `Where`.
+            ephemeral: See `Where`.
+            kind: The kind of the updates, by default that of the chat.
+        """
+        chat = chat or private_chat_of(self._person)
+        answered = {} if reply_to is None else self._answer_to(reply_to)
+        messages = [{**self._envelope(chat, topic), **one, **answered} for one in contents]
+        return self._api.push_messages(kind or chat.kind, messages, ephemeral=ephemeral)
+
+    def push_near(self, shown: JSON, content: JSON) -> JSON:
+        """Give the bot a message that a reply keyboard makes, in the place of the keyboard."""
+        # Telegram's apps reply to the message of the keyboard, but for private chats.
+        reply_to = None if shown["chat"]["type"] == "private" else shown
+        [update] = self.push([content], chat_of(shown), topic_of(shown), reply_to)
+        return update
+
+    def find(self, message: Any) -> JSON:
+        """
+        A message that the user acts on, as its chat shows it now.
+
+        Raises `ValueError` if the server does not know it, or if the user does not see it.
+        """
+        address = _address(message)
+        found = self._api.find(address)
+        if found is None:
+            raise ValueError(
+                f"there is no message {address.ephemeral_id or address.message_id} in chat "
+                f"{address.chat_id} to act on: it was deleted, or it belongs to another BotAPI"
+            )
+        reader = found.get("receiver_user") or found.get("from", {})
+        if address.ephemeral_id is not None and reader["id"] != self._person["id"]:
+            raise ValueError(
+                f"user {self._person['id']} cannot act on ephemeral message "
+                f"{address.ephemeral_id} in chat {address.chat_id}: only user {reader['id']} "
+                "sees it"
+            )
+        return found
+
+    def _envelope(self, chat: Chat, topic: int | None) -> JSON:
+        """The fields of a message beside its number and its content."""
+        sender = {"from": self._person}
+        if chat.id == self.anonymous_in:
+            sender = {"from": _ANONYMOUS_ADMIN, "sender_chat": dict(chat.json)}
+        place = chat.fields(sender["from"], topic)
+        return {**sender, "chat": dict(chat.json), "date": int(time.time()), **place}
+
+    def _answer_to(self, message: Any) -> JSON:
+        return {"reply_to_message": without(self.find(message), "reply_to_message")}
+
+
+def _address(message: Any) -> Address:
+    """The address of a message in any of its forms."""
+    if isinstance(message, Mapping):
+        if "message_id" not in message:
+            message = next(payload for payload in message.values() if isinstance(payload, Mapping))
+        return Address.of(message)
+    return Address(
+        message.chat_id if isinstance(message, SentMessage) else message.chat.id,
+        message.message_id,
+        getattr(message, "business_connection_id", None),
+        getattr(message, "ephemeral_message_id", None),
+    )

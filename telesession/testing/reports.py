@@ -1,0 +1,58 @@
+"""The exceptions of a bot's handlers, kept for the terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import telebot
+
+if TYPE_CHECKING:
+    import logging
+
+    from telebot import TeleBot
+
+
+class Reports:
+    """
+    Keeps the exceptions of a bot's handlers for the screen, whether the bot handles them or not.
+
+    From entering to leaving it stands before the bot's `exception_handler`, and takes the
+    exceptions that telebot's logger would print.
+    """
+
+    def __init__(self, bot: TeleBot) -> None:
+        self.exceptions: list[Exception] = []
+        self._bot: Any = bot
+        self._former: Any = bot.exception_handler
+
+    def handle(self, exception: Exception) -> bool:
+        """Keep an exception and ask the bot's own handler; called by telebot."""
+        try:
+            if self._former is not None:
+                self._former.handle(exception)
+        except Exception as error:  # noqa: BLE001 -- shown, with the first one as its context
+            exception = error
+        self._keep(exception)
+        return True
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep the exception of a record, which then is not logged; called by `logging`."""
+        error = record.exc_info and record.exc_info[1]
+        if not isinstance(error, Exception):
+            return True
+        self._keep(error)
+        return False
+
+    def _keep(self, error: Exception) -> None:
+        # An exception handler logs what it was given.
+        if not any(error is kept for kept in self.exceptions):
+            self.exceptions.append(error)
+
+    def __enter__(self) -> Self:
+        self._bot.exception_handler = self
+        telebot.logger.addFilter(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bot.exception_handler = self._former
+        telebot.logger.removeFilter(self)

@@ -1,0 +1,49 @@
+"""What the server keeps of a message that the bot sends, and refuses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from telebot import apihelper, types
+
+if TYPE_CHECKING:
+    from telesession.testing import BotAPI
+
+
+@pytest.mark.parametrize("method", ["send_message", "send_photo"])
+@pytest.mark.parametrize("chat_id", [1, -1001])
+def test_a_topic_is_kept(api: BotAPI, bot: Any, method: str, chat_id: int) -> None:
+    """A message of any kind is in the topic that it was sent to, in private chats too."""
+    sent = getattr(bot, method)(chat_id, "hi", message_thread_id=7)
+    assert (7, True, 7) == (sent.message_thread_id, sent.is_topic_message, api.messages[0].topic)
+
+
+def test_a_forced_reply_is_kept(api: BotAPI, bot: Any) -> None:
+    """The messages of the bot tell which of them ask for a reply."""
+    bot.send_message(1, "name?", reply_markup=types.ForceReply(selective=True))
+    bot.send_message(1, "hi")
+    bot.send_message(1, "pick", reply_markup=types.ReplyKeyboardRemove())
+    assert [True, False, False] == [message.force_reply for message in api.messages]
+
+
+def test_direct_messages_need_a_topic(api: BotAPI, bot: Any) -> None:
+    """In the direct messages of a channel a message needs a topic, or one that it answers."""
+    news = api.direct_messages(-1002)
+    with pytest.raises(apihelper.ApiTelegramException, match="direct_messages_topic_id is empty"):
+        bot.send_message(news.id, "hi")
+    update = api.user(1).send("hi", chat=news)
+    number = update["message"]["message_id"]
+    sent = bot.send_message(news.id, "hi", reply_parameters=types.ReplyParameters(number))
+    assert "hi" == sent.reply_to_message.text
+
+
+def test_messages_pushed_together_have_numbers_in_a_row(api: BotAPI) -> None:
+    """Raw messages get the next numbers of their chat, and one update each."""
+    chat = {"id": -5, "type": "channel", "title": "News"}
+    posts = [{"chat": chat, "date": 1, "text": text} for text in "ab"]
+    updates = api.push_messages("channel_post", posts)
+    assert [(1, 1, "a"), (2, 2, "b")] == [
+        (update["update_id"], update["channel_post"]["message_id"], update["channel_post"]["text"])
+        for update in updates
+    ]
