@@ -138,6 +138,8 @@ class Use(NamedTuple):
 
 USUAL = Use()
 INDEPENDENT = Use(independent=True)
+# Without a change nothing is written.
+_QUIET = Use(renew=False)
 
 
 class LateChange(Protocol):
@@ -403,7 +405,7 @@ class Unit:
         """Lock the sessions of all deferred changes, in one order, and change them."""
         self.lock_in_order([(kind, key) for kind, key, _ in self.deferred])
         for kind, key, change in self.deferred:
-            session = self.open(kind, key, None, USUAL)
+            session = self.open(kind, key, None, _QUIET)
             entry = self.entries[kind.storage, key]
             try:
                 entry.kind = kind.living(change(session))

@@ -54,6 +54,7 @@ LAYERS = [
     {"decorator"},
     {"sessions"},
     {"bot.albums", "bot.place", "bot.question", "bot.steps", "bot.turns", "bot.verdicts"},
+    {"bot.question_store"},
     {"bot", "bot.answers", "bot.inbox", "bot.lines"},
     {"bot.filters", "bot.known", "bot.owners", "bot.plain_pickle", "bot.questions", "bot.states"},
     {"bot.polls", "bot.takeover"},

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import logging
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, NamedTuple, Self
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from telebot.handler_backends import ContinueHandling
 
@@ -16,27 +13,22 @@ from telesession.bot.place import Address, address_of, ephemeral_id, number_of
 from telesession.bot.question import (
     Change,
     End,
-    Number,
     Pending,
-    Put,
     Question,
     Remove,
-    Restore,
     album_of,
     find,
     find_asked_by,
-    was_ended_by,
 )
-from telesession.bot.steps import Steps, takes_list
-from telesession.bot.turns import Turn
+from telesession.bot.question_store import QuestionStore, unit_of
+from telesession.bot.steps import Steps
 from telesession.bot.verdicts import Verdict, command_of, is_for, is_sent_on_purpose
 from telesession.endings import ending_for
-from telesession.errors import LockTimeoutError, SessionError, fault_of
-from telesession.forks import PerProcess
-from telesession.keys import room_of
 from telesession.session import Session
-from telesession.sessions import Sessions
-from telesession.unit import INDEPENDENT, Block, Unit, enter
+from telesession.unit import Unit, enter
+
+if TYPE_CHECKING:
+    from telesession.sessions import Sessions
 
 _log = logging.getLogger("telesession")
 
@@ -44,9 +36,6 @@ _log = logging.getLogger("telesession")
 _QUESTIONS = "_telesession_questions"
 _MESSAGES = ("message_handlers", "business_message_handlers", "channel_post_handlers")
 _PRESSES = "callback_query_handlers"
-
-# Seconds that a press or a reply waits for the number of a message that is just being sent.
-_SENDING = 10
 
 
 class _Found(NamedTuple):
@@ -61,35 +50,18 @@ class Questions:
     """
     The questions of one bot, and the handlers that find their answers.
 
-    The questions of a person in a chat are one record. Its lock is held for the moment of a write,
-    never while a handler or a step runs. The writes of a step, and with sequential workers those
-    of a handler about its sender, are part of the commit of its unit: the lock is taken there,
-    after all others, so it closes no circle.
-
-    The update that is the answer has a second lock, of the question alone, while its step runs. So
-    no other update is the answer, and it is free at once when the process dies.
-
     It lives as long as the bot, unless its sessions were attached and are detached again.
 
     Attributes:
         steps: The functions that get answers.
+        store: The records of the questions.
     """
 
     def __init__(self, bot: Any, sessions: Sessions[Any]) -> None:
         self._bot = bot
         self._sessions = sessions
         self.steps = Steps(bot, sessions)
-        kind = sessions._kind
-        # The private chats of two bots with one user have the same id.
-        room = room_of(f"questions-{bot.bot_id}") + kind.room
-        self._records: Sessions[Session] = Sessions._in_room(room, storage=kind.storage)
-        # The ids of the questions whose steps run in this process.
-        self._answered: PerProcess[set[str]] = PerProcess()
-        # By `threading.get_ident()`, for each step that the thread runs, the addresses and ids of
-        # the questions that it has asked. Not a threading.local: see `ProcessState`.
-        self._asked: dict[int, list[set[tuple[Address, str]]]] = {}
-        # By its id, the thread that is sending a question, and the event of its end.
-        self._sending: dict[str, tuple[int, threading.Event]] = {}
+        self.store = QuestionStore(bot, sessions)
         self._albums = Albums()
         self._handlers = {
             kind: {
@@ -140,105 +112,6 @@ class Questions:
                 "with one and the same Sessions everywhere, and before the bot starts"
             )
 
-    def is_in_line(self, address: Address) -> bool:
-        """Whether an answer there waits until the turn of this thread is over."""
-        turn = Turn.of_thread()
-        if turn is None or not turn.is_in_order or turn.bot is not self._bot:
-            return False
-        return address_of(turn.update) == address
-
-    def put(self, address: Address, question: Question, timeout: float | None) -> None:
-        """Let a question wait that was sent: from the commit of the unit, if there is one."""
-        self._write(address.key, Put(address.topic, question, timeout), Unit.innermost())
-
-    @contextmanager
-    def sending(
-        self, address: Address, question: Question, timeout: float | None
-    ) -> Iterator[list[int | str]]:
-        """
-        A block that sends a question, which waits already, and puts its number into the target.
-
-        If the block raises, the question that waited before waits again.
-        """
-        before, since = find(self._read(address.key), address.topic), time.monotonic()
-        sent = threading.Event()
-        self._sending[question.id] = threading.get_ident(), sent
-        numbers: list[int | str] = []
-        try:
-            self._write(address.key, Put(address.topic, question, timeout))
-            self._note(address, question.id)
-            try:
-                yield numbers
-            except BaseException:
-                change: Change = Remove(address.topic, question.id)
-                if before is not None:
-                    change = Restore(before, {question.id}, is_over=before.has_expired(since))
-                self._write(address.key, change)
-                raise
-            self._write(address.key, Number(address.topic, question.id, numbers[0]))
-        finally:
-            del self._sending[question.id]
-            sent.set()
-
-    def cancel(self, target: Any) -> bool:
-        """See `cancel`."""
-        address = address_of(target)
-        if address is None:
-            return False
-        unit = Unit.innermost()
-        record = self._read(address.key)
-        found = self._in_unit(unit, address, find(record, address.topic))
-        message = getattr(target, "message_id", None) and number_of(target)
-        was_ended = message is not None and was_ended_by(record, address.topic, message)
-        if found is None and not was_ended:
-            return False
-        self._write(address.key, Remove(address.topic), unit if self.is_in_line(address) else None)
-        return was_ended or (found is not None and not found.is_late)
-
-    def _read(self, key: str) -> Session:
-        """A record, only to be read, and without a lock."""
-        return self._records.peek(key) or Session()
-
-    def _write(self, key: str, change: Change, unit: Unit | None = None) -> None:
-        """Change a record: with the commit of a unit, or at once."""
-        kind = self._records._kind
-        place = kind.place_of(key)
-        if unit is not None:
-            unit.defer(kind, place, change)
-            return
-        own = enter((), use=INDEPENDENT)
-        try:
-            _unit_of(own).defer(kind, place, change)
-            own.leave(None)
-        except BaseException:
-            own.abandon()
-            raise
-
-    def _in_unit(
-        self, unit: Unit | None, address: Address, pending: Pending | None
-    ) -> Pending | None:
-        """The question that waits for a handler, which sees the changes of its own unit."""
-        changes = self._changes_in(unit, address)
-        for change in reversed(changes):
-            if isinstance(change, Put):
-                return Pending(change.question, address.topic, change.timeout)
-            if isinstance(change, Remove) and change.id is not None:
-                if pending is not None and pending.question.id == change.id:
-                    return None
-            elif isinstance(change, Remove | End):
-                return None
-        return pending
-
-    def _changes_in(self, unit: Unit | None, address: Address) -> list[Change]:
-        kind = self._records._kind
-        place = kind.place_of(address.key)
-        changes: Any = () if unit is None else unit.deferred
-        return [
-            each.change
-            for each in changes
-            if (each.kind, each.key) == (kind, place) and each.change.topic == address.topic
-        ]
-
     def _may_answer(self, message: Any) -> bool:
         return self._look_at(message) is not None
 
@@ -250,7 +123,10 @@ class Questions:
         address = address_of(message) if is_sent_on_purpose(message) else None
         if address is None:
             return None
-        record = self._read(address.key)
+        record = self.store.read(address.key)
+        if record is None and not message.media_group_id:
+            return None
+        record = record or Session()
         pending = find(record, address.topic)
         if message.media_group_id:
             is_part = self._is_part(message, album_of(record, address.topic))
@@ -266,10 +142,12 @@ class Questions:
         address = None if query.message is None else address_of(query)
         if address is None:
             return None
-        number, record = number_of(query.message), self._read(address.key)
+        number, record = number_of(query.message), self.store.read(address.key)
+        if record is None:
+            return None
         pending = find_asked_by(record, number)
         if pending is None and self._was_just_sent(record):
-            pending = find_asked_by(self._read(address.key), number)
+            pending = find_asked_by(self.store.read(address.key) or Session(), number)
         if pending is None:
             return None
         return _Found("answer", Address(address.key, pending.topic), pending)
@@ -313,9 +191,9 @@ class Questions:
 
     def _is_reply(self, message: Any, question: Question) -> bool:
         number = question.message
-        if number is None and self._wait_for(question):
+        if number is None and self.store.wait_until_sent(question):
             address = address_of(message)
-            found = address and find(self._read(address.key), address.topic)
+            found = address and self.store.find(address)
             number = found.question.message if found else None
         replied = message.reply_to_message
         if replied is None:
@@ -327,15 +205,10 @@ class Questions:
         """Wait for the numbers of the questions of a record that this process is sending."""
         topics = [name.removeprefix("question:") for name in record]
         found = [pending.question for topic in topics if (pending := find(record, topic))]
-        waits = [self._wait_for(question) for question in found if question.message is None]
+        waits = [
+            self.store.wait_until_sent(question) for question in found if question.message is None
+        ]
         return any(waits)
-
-    def _wait_for(self, question: Question) -> bool:
-        """Wait until another thread has sent a question, and say whether one did."""
-        sender, sent = self._sending.get(question.id, (None, None))
-        if sent is None or sender == threading.get_ident():
-            return False
-        return sent.wait(_SENDING)
 
     def _answer(self, update: Any, data: Mapping[str, Any] | None = None) -> Any:
         """
@@ -354,40 +227,10 @@ class Questions:
             return None
         if verdict == "end":
             return self._in_one_unit(address, End(address.topic, number_of(update)))
-        with self._exclusively(address, pending.question) as current:
+        with self.store.exclusively(address, pending.question) as current:
             if current is None:
                 return ContinueHandling()
             return self._give(update, address, current, data)
-
-    @contextmanager
-    def _exclusively(self, address: Address, question: Question) -> Iterator[Pending | None]:
-        """
-        A block in which no other update is the answer to a question, in any process.
-
-        Its target is the question as it waits then; `None` if it does not, or not for this update.
-        """
-        kind = self._records._kind
-        key = f"{kind.place_of(address.key)}#{question.id}"
-        answered = self._answered.get(set)
-        hold = kind.storage.hold(key, 0)
-        try:
-            hold.__enter__()
-        except LockTimeoutError:
-            # The step runs in a thread of this process, or in another process, which may be dead
-            # and have left a lock with a lease.
-            hold = kind.storage.hold(key, 0 if question.id in answered else kind.lock_timeout)
-            try:
-                hold.__enter__()
-            except LockTimeoutError:
-                yield None
-                return
-        answered.add(question.id)
-        try:
-            current = find(self._read(address.key), address.topic)
-            yield current if current and current.question.id == question.id else None
-        finally:
-            answered.discard(question.id)
-            hold.__exit__(None, None, None)
 
     def _give(
         self, update: Any, address: Address, pending: Pending, data: Mapping[str, Any] | None
@@ -403,18 +246,18 @@ class Questions:
                 pending.step,
             )
             return self._in_one_unit(address, end)
-        answer = update
+        answer, takes_list = update, self.steps.takes_list(pending.step)
         if getattr(update, "media_group_id", None):
             album = self._albums.of(update)
-            answer = album.gather(update) if takes_list(step) else album.give_only(update)
+            answer = album.gather(update) if takes_list else album.give_only(update)
             end = end._replace(album=album.note)
-        elif takes_list(step) and hasattr(update, "message_id"):
+        elif takes_list and hasattr(update, "message_id"):
             answer = Album([update])
 
         def call() -> Any:
             return self.steps.call(step, answer, question.data or {}, data)
 
-        with self._restoring(address, pending):
+        with self.store.restoring(address, pending):
             return self._in_one_unit(address, end, call)
 
     def _in_one_unit(
@@ -427,7 +270,7 @@ class Questions:
             if ending is not None and isinstance(unit, Unit):
                 unit.ending = ending
             try:
-                self._write(address.key, change, _unit_of(unit))
+                self.store.write(address.key, change, unit_of(unit))
                 result = call()
             except BaseException as error:
                 if isinstance(unit, Unit):
@@ -443,45 +286,3 @@ class Questions:
             unit.abandon()
             raise
         return result
-
-    @contextmanager
-    def _restoring(self, address: Address, pending: Pending) -> Iterator[None]:
-        """
-        A block of a step. If it raises, its question waits again, for the time it had left.
-
-        The unit has left the question as it was. But its time went on, and a question that was
-        written at once may have taken its place.
-        """
-        asked: set[tuple[Address, str]] = set()
-        # A step may deliver an update itself, whose step then runs inside of it.
-        stack = self._asked.setdefault(threading.get_ident(), [])
-        stack.append(asked)
-        since = time.monotonic()
-        try:
-            yield
-        except BaseException:
-            here = {question_id for where, question_id in asked if where == address}
-            if here or (pending.left and not pending.is_late):
-                self._restore(address, Restore(pending, here, pending.has_expired(since)))
-            raise
-        finally:
-            stack.pop()
-            if not stack:
-                # A later thread may get the same number.
-                self._asked.pop(threading.get_ident(), None)
-
-    def _restore(self, address: Address, change: Restore) -> None:
-        try:
-            self._write(address.key, change)
-        except SessionError as error:
-            # The bot has to learn of the step's own exception, so this one is only logged.
-            _log.error("a step failed, and its question may be over: %s", fault_of(error))
-
-    def _note(self, address: Address, question_id: str) -> None:
-        """Remember what a step has asked, until it returns."""
-        for asked in self._asked.get(threading.get_ident(), ()):
-            asked.add((address, question_id))
-
-
-def _unit_of(block: Unit | Block) -> Unit:
-    return block if isinstance(block, Unit) else block.unit

@@ -171,11 +171,11 @@ def ask(
         data=checked_data,
     )
     send = partial(bot.send_message, text=text, **_options(place, options, address.user_id))
-    if questions.is_in_line(address):
+    if questions.store.is_in_line(address):
         sent = send()
-        questions.put(address, question._replace(message=_number_of_sent(sent)), left)
+        questions.store.put(address, question._replace(message=_number_of_sent(sent)), left)
         return sent
-    with questions.sending(address, question, left) as numbers:
+    with questions.store.sending(address, question, left) as numbers:
         sent = send()
         numbers.append(_number_of_sent(sent))
     return sent
@@ -192,7 +192,7 @@ def cancel(bot: TeleBot, to: Target) -> bool:
     Raises:
         SessionError: The bot has no sessions to keep questions in.
     """
-    return _questions_of(bot).cancel(to)
+    return _questions_of(bot).store.cancel(to)
 
 
 def _questions_of(bot: Any) -> Questions:

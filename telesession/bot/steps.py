@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import typing
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from telesession.attachment import Attachment, decorated
@@ -34,6 +34,8 @@ class Steps:
         self._bot = bot
         self._sessions = sessions
         self._known: dict[str, Step] = {}
+        # The names of the steps that want an album as one list.
+        self._of_albums: set[str] = set()
 
     def add(self, step: Step) -> str:
         """
@@ -47,6 +49,8 @@ class Steps:
         _refuse_uncallable(step, name)
         # An unfit place for a session is refused here, and not with each answer.
         self._dressed(step)
+        if _takes_list(step):
+            self._of_albums.add(name)
         return name
 
     def add_predicate(self, predicate: Step) -> str:
@@ -74,6 +78,10 @@ class Steps:
     def find(self, name: str) -> Step | None:
         """The function of a name; `None` if it was not listed."""
         return self._known.get(name) if isinstance(name, str) else None
+
+    def takes_list(self, name: str) -> bool:
+        """Whether a step wants an album as one list: its first parameter is annotated so."""
+        return name in self._of_albums
 
     def check_data(self, step: Step, data: Mapping[str, Any]) -> None:
         """
@@ -153,10 +161,10 @@ class Steps:
         return decorated(dressed, [self._sessions])
 
 
-def takes_list(step: Step) -> bool:
-    """Whether a step wants an album as one list: its first parameter is annotated so."""
+def _takes_list(step: Step) -> bool:
     original = inspect.unwrap(step)
-    first = next(iter(_parameters_of_update(original)), None)
+    parameters = inspect.signature(original).parameters.values()
+    first = next((each for each in parameters if each.name != "self"), None)
     if first is None or first.annotation is first.empty:
         return False
     try:
@@ -165,10 +173,6 @@ def takes_list(step: Step) -> bool:
         return "list[" in str(first.annotation) or "Sequence[" in str(first.annotation)
     found = (annotation, *typing.get_args(annotation))
     return any((typing.get_origin(each) or each) in (list, Sequence) for each in found)
-
-
-def _parameters_of_update(step: Step) -> Collection[inspect.Parameter]:
-    return [p for p in inspect.signature(step).parameters.values() if p.name != "self"]
 
 
 def _refuse_uncallable(step: Step, name: str) -> None:

@@ -41,6 +41,10 @@ _CONTENTS = frozenset(
 _HIDING = (None, "suggested_post_info")
 
 
+# Away messages of a business account, the bot's own messages in its name, and posts that a channel
+# passes on to its group.
+_AUTOMATIC = ("is_from_offline", "sender_business_bot", "is_automatic_forward")
+
 #: `answer`: a message is the answer to a question. `end`: it ends the question, and goes to its own
 #: handler. `part`: it belongs to an album that a step has got.
 Verdict = Literal["answer", "end", "part"]
@@ -52,9 +56,7 @@ def is_sent_on_purpose(message: Any) -> bool:
     is_hidden = kind in _HIDING and not _CONTENTS.isdisjoint(message.json or ())
     if kind not in _CONTENTS and not is_hidden:
         return False
-    # An away message of a business account, and a post that a channel passes on to its group.
-    automatic = ("is_from_offline", "is_automatic_forward")
-    return not any(getattr(message, name, None) for name in automatic)
+    return not any(getattr(message, name, None) for name in _AUTOMATIC)
 
 
 def command_of(message: Any) -> str | None:

@@ -1,0 +1,248 @@
+"""The store of a bot's questions: how they are read, written, sent and taken."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from telesession.bot.place import Address, address_of, number_of
+from telesession.bot.question import (
+    Change,
+    Number,
+    Pending,
+    Put,
+    Question,
+    Remove,
+    Restore,
+    find,
+    was_ended_by,
+)
+from telesession.bot.turns import Turn
+from telesession.errors import LockTimeoutError, SessionError, fault_of
+from telesession.forks import PerProcess
+from telesession.keys import room_of
+from telesession.session import Session
+from telesession.sessions import Sessions
+from telesession.unit import INDEPENDENT, Block, Unit, enter
+
+_log = logging.getLogger("telesession")
+
+# Seconds that a press or a reply waits for the number of a message that is just being sent.
+_SENDING = 10
+
+
+class QuestionStore:
+    """
+    The records of a bot's questions: one for each person in a chat, in a room of the bot.
+
+    The lock of a record is held for the moment of a write, never while a handler or a step runs.
+    The writes of a step, and with sequential workers those of a handler about its sender, are part
+    of the commit of its unit: the lock is taken there, after all others, so it closes no circle.
+
+    The update that is the answer has a second lock, of the question alone, while its step runs. So
+    no other update is the answer, and the question is free again when the process has died.
+
+    Keep one for as long as the bot. Any thread may use it.
+
+    Args:
+        bot: The bot.
+        sessions: The sessions whose storage is used.
+    """
+
+    def __init__(self, bot: Any, sessions: Sessions[Any]) -> None:
+        self._bot = bot
+        kind = sessions._kind
+        # The private chats of two bots with one user have the same id.
+        room = room_of(f"questions-{bot.bot_id}") + kind.room
+        self._records: Sessions[Session] = Sessions._in_room(room, storage=kind.storage)
+        self._kind = self._records._kind
+        # The ids of the questions whose steps run in this process.
+        self._claims: PerProcess[dict[str, object]] = PerProcess()
+        # By `threading.get_ident()`, for each step that the thread runs, the addresses and ids of
+        # the questions that it has asked. Not a threading.local: see `ProcessState`.
+        self._asked: dict[int, list[set[tuple[Address, str]]]] = {}
+        # By its id, the thread that is sending a question, and the event of its end.
+        self._sending: dict[str, tuple[int, threading.Event]] = {}
+
+    def read(self, key: str) -> Session | None:
+        """The record of a person in a chat, only to be read; `None` if there is none."""
+        return self._records.peek(key)
+
+    def find(self, address: Address) -> Pending | None:
+        """The question that waits at an address; `None` if none does."""
+        record = self.read(address.key)
+        return None if record is None else find(record, address.topic)
+
+    def write(self, key: str, change: Change, unit: Unit | None = None) -> None:
+        """Change a record: with the commit of a unit, or at once."""
+        place = self._kind.place_of(key)
+        if unit is not None:
+            unit.defer(self._kind, place, change)
+            return
+        with at_once() as own:
+            own.defer(self._kind, place, change)
+
+    def is_in_line(self, address: Address) -> bool:
+        """Whether an answer there waits until the turn of this thread is over."""
+        turn = Turn.of_thread()
+        if turn is None or not turn.is_in_order or turn.bot is not self._bot:
+            return False
+        return address_of(turn.update) == address
+
+    def put(self, address: Address, question: Question, timeout: float | None) -> None:
+        """Let a question wait that was sent: from the commit of the unit, if there is one."""
+        self.write(address.key, Put(address.topic, question, timeout), Unit.innermost())
+
+    @contextmanager
+    def sending(
+        self, address: Address, question: Question, timeout: float | None
+    ) -> Iterator[list[int | str]]:
+        """
+        A block that sends a question, which waits already, and puts its number into the target.
+
+        If the block raises, the question that waited before waits again.
+        """
+        before, since = self.find(address), time.monotonic()
+        sent = threading.Event()
+        self._sending[question.id] = threading.get_ident(), sent
+        numbers: list[int | str] = []
+        try:
+            self.write(address.key, Put(address.topic, question, timeout))
+            self._note(address, question.id)
+            try:
+                yield numbers
+            except BaseException:
+                change: Change = Remove(address.topic, question.id)
+                if before is not None:
+                    change = Restore(before, {question.id}, is_over=before.has_expired(since))
+                self.write(address.key, change)
+                raise
+            self.write(address.key, Number(address.topic, question.id, numbers[0]))
+        finally:
+            del self._sending[question.id]
+            sent.set()
+
+    def cancel(self, target: Any) -> bool:
+        """See `telesession.cancel`."""
+        address = address_of(target)
+        record = None if address is None else self.read(address.key)
+        unit = Unit.innermost()
+        if address is None or (record is None and unit is None):
+            return False
+        record = record or Session()
+        found, was_ended = find(record, address.topic), False
+        if getattr(target, "message_id", None):
+            was_ended = was_ended_by(record, address.topic, number_of(target))
+        # The handler sees the changes of its own unit.
+        for change in self._changes_in(unit, address):
+            if isinstance(change, Put):
+                found = Pending(change.question, address.topic, change.timeout)
+            elif isinstance(change, Remove) and change.id is None:
+                found, was_ended = None, False
+            elif isinstance(change, Remove) and found and found.question.id == change.id:
+                found = None
+        if found is None and not was_ended:
+            return False
+        self.write(address.key, Remove(address.topic), unit if self.is_in_line(address) else None)
+        return was_ended or (found is not None and not found.is_late)
+
+    def _changes_in(self, unit: Unit | None, address: Address) -> list[Change]:
+        """The changes that a unit makes at its commit."""
+        place = self._kind.place_of(address.key)
+        changes: Any = () if unit is None else unit.deferred
+        return [
+            each.change
+            for each in changes
+            if (each.kind, each.key) == (self._kind, place) and each.change.topic == address.topic
+        ]
+
+    def wait_until_sent(self, question: Question) -> bool:
+        """Wait until another thread has sent a question, and say whether one did."""
+        sender, sent = self._sending.get(question.id, (None, None))
+        if sent is None or sender == threading.get_ident():
+            return False
+        return sent.wait(_SENDING)
+
+    @contextmanager
+    def exclusively(self, address: Address, question: Question) -> Iterator[Pending | None]:
+        """
+        A block in which no other update is the answer to a question, in any process.
+
+        Its target is the question as it waits then; `None` if it does not, or not for this update.
+        """
+        claims, claim = self._claims.get(dict), object()
+        if claims.setdefault(question.id, claim) is not claim:
+            # Its step runs in another thread of this process.
+            yield None
+            return
+        key = f"{self._kind.place_of(address.key)}#{question.id}"
+        try:
+            with ExitStack() as stack:
+                try:
+                    # Another process may have it, or have left a lock with a lease when it died.
+                    stack.enter_context(self._kind.storage.hold(key, self._kind.lock_timeout))
+                    current = self.find(address)
+                except LockTimeoutError:
+                    current = None
+                yield current if current and current.question.id == question.id else None
+        finally:
+            del claims[question.id]
+
+    @contextmanager
+    def restoring(self, address: Address, pending: Pending) -> Iterator[None]:
+        """
+        A block of a step. If it raises, its question waits again, for the time it had left.
+
+        The unit has left the question as it was. But its time went on, and a question that was
+        written at once may have taken its place.
+        """
+        asked: set[tuple[Address, str]] = set()
+        # A step may deliver an update itself, whose step then runs inside of it.
+        stack = self._asked.setdefault(threading.get_ident(), [])
+        stack.append(asked)
+        since = time.monotonic()
+        try:
+            yield
+        except BaseException:
+            here = {question_id for where, question_id in asked if where == address}
+            if here or (pending.left and not pending.is_late):
+                self._restore(address, Restore(pending, here, pending.has_expired(since)))
+            raise
+        finally:
+            stack.pop()
+            if not stack:
+                # A later thread may get the same number.
+                self._asked.pop(threading.get_ident(), None)
+
+    def _restore(self, address: Address, change: Restore) -> None:
+        try:
+            self.write(address.key, change)
+        except SessionError as error:
+            # The bot has to learn of the step's own exception, so this one is only logged.
+            _log.error("a step failed, and its question may be over: %s", fault_of(error))
+
+    def _note(self, address: Address, question_id: str) -> None:
+        """Remember what a step has asked, until it returns."""
+        for asked in self._asked.get(threading.get_ident(), ()):
+            asked.add((address, question_id))
+
+
+@contextmanager
+def at_once() -> Iterator[Unit]:
+    """A block whose changes are made when it is left, in a unit of its own."""
+    own = enter((), use=INDEPENDENT)
+    try:
+        yield unit_of(own)
+        own.leave(None)
+    except BaseException:
+        own.abandon()
+        raise
+
+
+def unit_of(block: Unit | Block) -> Unit:
+    """The unit of a block, which may be the block itself."""
+    return block if isinstance(block, Unit) else block.unit
