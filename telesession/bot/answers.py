@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -63,6 +64,9 @@ class Questions:
         self.steps = Steps(bot, sessions)
         self.store = QuestionStore(bot, sessions)
         self._albums = Albums()
+        # By `threading.get_ident()`, what was found for the update that telebot gives to `_answer`
+        # next. A second look would read the record once more.
+        self._found: dict[int, _Found] = {}
         self._handlers = {
             kind: {
                 "function": self._answer,
@@ -113,10 +117,15 @@ class Questions:
             )
 
     def _may_answer(self, message: Any) -> bool:
-        return self._look_at(message) is not None
+        return self._keep(self._look_at(message))
 
     def _may_press(self, query: Any) -> bool:
-        return self._look_at_press(query) is not None
+        return self._keep(self._look_at_press(query))
+
+    def _keep(self, found: _Found | None) -> bool:
+        if found is not None:
+            self._found[threading.get_ident()] = found
+        return found is not None
 
     def _look_at(self, message: Any) -> _Found | None:
         """What a message means for the question that waits for its sender, if it means anything."""
@@ -218,12 +227,8 @@ class Questions:
             update: The message or the callback query.
             data: The values of class middlewares, which telebot gives by this name.
         """
-        is_press = not hasattr(update, "message_id")
-        found = self._look_at_press(update) if is_press else self._look_at(update)
-        if found is None:
-            return ContinueHandling()
-        verdict, address, pending = found
-        if pending is None or verdict == "part":
+        verdict, address, pending = self._found.pop(threading.get_ident())
+        if verdict == "part" or pending is None:
             return None
         if verdict == "end":
             return self._in_one_unit(address, End(address.topic, number_of(update)))

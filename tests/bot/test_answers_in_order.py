@@ -8,14 +8,15 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from telebot.util import quick_markup
 
 from support.bots import Refusal, waiting_questions
 from support.clocks import MICROSECOND
 from support.counters import QUESTION, USER
 from support.processes import run_program
 from support.storages import SpyStorage, is_held
-from support.threads import in_thread
-from support.updates import ANNA, BORIS, said
+from support.threads import Log, in_thread, wait_for
+from support.updates import ANNA, BORIS, button_press, said, update
 from telesession import (
     MemoryStorage,
     Session,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
 
     from support.bots import Host
+    from telesession.testing import BotAPI
 
 # The bot sends its questions.
 pytestmark = pytest.mark.usefixtures("bot_api")
@@ -329,3 +331,31 @@ def test_a_process_that_is_killed_in_the_step(workers: str, tmp_path: Path) -> N
     with SQLiteStorage(path) as storage:
         questions = list(Sessions._in_room(ROOM.format(1), storage=storage).keys())
         assert (["sender_in_chat:42:42"], None) == (questions, Sessions(storage=storage).peek(42))
+
+
+def test_a_press_waits_for_the_handler_that_asks(ordered_host: Host, bot_api: BotAPI) -> None:
+    """A quick press on the question's button finds it, although presses overtake messages."""
+    bot, heard = ordered_host.bot, Log()
+    sessions = Sessions(storage=MemoryStorage())
+    pressed, asked = threading.Event(), threading.Event()
+
+    def take(query: Any) -> None:
+        heard.add("step")
+
+    @bot.message_handler()
+    @sessions.with_session
+    def begin(message: Any, session: Session) -> None:
+        ask(bot, message, "well?", take, reply_markup=quick_markup({"yes": {"callback_data": "y"}}))
+        asked.set()
+        wait_for(pressed)
+
+    use_questions(bot, sessions, steps=[take])
+    bot.register_callback_query_handler(lambda query: heard.add("handler"), func=lambda _: True)
+    bot.process_new_updates([said("hi")])
+    wait_for(asked)
+    (question,) = bot_api.messages
+    press = update("callback_query", button_press(ANNA, message=question.json, data="y"))
+    bot.process_new_updates([press])
+    pressed.set()
+
+    assert ["step"] == heard.wait_for(1)

@@ -229,7 +229,7 @@ class TestWhatItCosts:
     def test_a_question_and_its_answer(self, simple_host: Host) -> None:
         """
         To ask is one read, and two writes with a lock each, because the number of the message is
-        only known once it was sent. The answer is four reads, two locks and a delete.
+        only known once it was sent. The answer is three reads, two locks and a delete.
         """
         storage = SpyStorage()
         desk = Desk(simple_host, storage)
@@ -237,7 +237,7 @@ class TestWhatItCosts:
         assert {"hold": 2, "get": 3, "set": 2} == storage.calls
         storage.calls.clear()
         simple_host.deliver(said_in_group("Ada"))
-        assert {"hold": 2, "get": 4, "delete": 1} == storage.calls
+        assert {"hold": 2, "get": 3, "delete": 1} == storage.calls
 
 
 class TestAFailedRead:
