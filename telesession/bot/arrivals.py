@@ -17,6 +17,7 @@ from telebot import TeleBot, apihelper, types
 
 from telesession.attachment import Attachment
 from telesession.bot.albums import Albums, messages_of
+from telesession.bot.answers import Questions
 from telesession.bot.filters import SessionFilter
 from telesession.bot.intake import number_of, raw_of
 from telesession.bot.pool import SequentialWorkers
@@ -317,6 +318,9 @@ class Arrivals:
 
     def _keeps_its_place(self, kind: str) -> bool:
         """Whether a handler of a kind needs the effects of the user's updates before."""
+        if kind == "callback_query" and Questions.of(self._bot) is not None:
+            # It may be the answer to a question of a handler that has not returned.
+            return True
         handlers = getattr(self._bot, _URGENT[kind])
         return any(self._needs_order(handler) for handler in handlers)
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.bots import Refusal, waiting_questions
+from support.bots import Refusal, pressed, waiting_questions
 from support.clocks import MICROSECOND
 from support.counters import QUESTION, USER
 from support.processes import run_program
 from support.storages import SpyStorage, is_held
-from support.threads import in_thread
-from support.updates import ANNA, BORIS, said
+from support.threads import Log, in_thread, wait_for
+from support.updates import ANNA, BORIS, private, said
 from telesession import (
     MemoryStorage,
     Session,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from freezegun.api import FrozenDateTimeFactory
+    from telebot.types import CallbackQuery, Message
 
     from support.bots import Host
 
@@ -329,3 +330,31 @@ def test_a_process_that_is_killed_in_the_step(workers: str, tmp_path: Path) -> N
     with SQLiteStorage(path) as storage:
         questions = list(Sessions._in_room(ROOM.format(1), storage=storage).keys())
         assert (["sender_in_chat:42:42"], None) == (questions, Sessions(storage=storage).peek(42))
+
+
+def test_a_press_waits_for_the_handler_that_asks(ordered_host: Host) -> None:
+    """A button that is pressed before the handler returns is an answer, as a message is."""
+    bot, heard, sent, release = ordered_host.bot, Log(), threading.Event(), threading.Event()
+    sessions = Sessions(storage=MemoryStorage())
+
+    def take(press: CallbackQuery) -> None:
+        heard.add(f"step {press.data}")
+
+    @bot.message_handler()
+    def begin(message: Message) -> None:
+        if message.from_user.id == BORIS["id"]:
+            heard.add("Boris")
+            release.set()
+            return
+        ask(bot, message, "well?", take)
+        sent.set()
+        wait_for(release)
+
+    bot.register_callback_query_handler(lambda press: heard.add("stray"), func=lambda _: True)
+    use_questions(bot, sessions, steps=[take])
+    bot.process_new_updates([said("hi")])
+    wait_for(sent)
+    press = pressed(private(ANNA), message_id=1)
+    bot.process_new_updates([press, said("go on", BORIS)])
+
+    assert ["Boris", "step brew:sencha"] == heard.wait_for(2)
