@@ -26,7 +26,7 @@ from telesession.bot.steps import Steps
 from telesession.bot.verdicts import Verdict, command_of, is_for, is_sent_on_purpose
 from telesession.endings import ending_for
 from telesession.session import Session
-from telesession.unit import Unit, enter
+from telesession.unit import Unit, enter, on_commit
 
 if TYPE_CHECKING:
     from telesession.sessions import Sessions
@@ -259,10 +259,12 @@ class Questions:
         elif takes_list and hasattr(update, "message_id"):
             answer = Album([update])
 
-        def call() -> Any:
-            return self.steps.call(step, answer, question.data or {}, data)
+        with self.store.restoring(address, pending) as saved:
 
-        with self.store.restoring(address, pending):
+            def call() -> Any:
+                on_commit(saved)
+                return self.steps.call(step, answer, question.data or {}, data)
+
             return self._in_one_unit(address, end, call)
 
     def _in_one_unit(

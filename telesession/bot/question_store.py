@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -193,23 +193,26 @@ class QuestionStore:
             del claims[question.id]
 
     @contextmanager
-    def restoring(self, address: Address, pending: Pending) -> Iterator[None]:
+    def restoring(self, address: Address, pending: Pending) -> Iterator[Callable[[], object]]:
         """
         A block of a step. If it raises, its question waits again, for the time it had left.
 
         The unit has left the question as it was. But its time went on, and a question that was
         written at once may have taken its place.
+
+        Its target is a function to call once the end of the question was saved. Later failures,
+        as of the calls of `on_commit`, bring no question back.
         """
         asked: set[tuple[Address, str]] = set()
         # A step may deliver an update itself, whose step then runs inside of it.
         stack = self._asked.setdefault(threading.get_ident(), [])
         stack.append(asked)
-        since = time.monotonic()
+        since, saved = time.monotonic(), threading.Event()
         try:
-            yield
+            yield saved.set
         except BaseException:
             here = {question_id for where, question_id in asked if where == address}
-            if here or (pending.left and not pending.is_late):
+            if not saved.is_set() and (here or (pending.left and not pending.is_late)):
                 self._restore(address, Restore(pending, here, pending.has_expired(since)))
             raise
         finally:

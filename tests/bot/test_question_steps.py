@@ -22,6 +22,7 @@ from telesession import (
     by_chat,
     by_sender_in_chat,
     cancel,
+    on_commit,
     use_questions,
 )
 
@@ -322,6 +323,29 @@ class TestAStepThatRaises:
         bot_api.fail_next("sendMessage", 400)
         simple_host.deliver(said_in_group("one"), said_in_group("two"), said_in_group("three"))
         assert [("take", "one"), ("take", "two"), ("step", "three")] == desk.heard
+
+    @pytest.mark.parametrize("timeout", [None, 60])
+    def test_a_call_after_the_commit_that_raises(
+        self, timeout: float | None, simple_host: Host
+    ) -> None:
+        """
+        If a call of `on_commit` raises, the step is saved: the question that it asked waits, and
+        not its own.
+        """
+        desk = Desk(simple_host, timeout=timeout)
+
+        def fail() -> None:
+            raise Refusal
+
+        def take(message: Any) -> None:
+            desk.heard.append(("take", message.text))
+            ask(simple_host.bot, message, "next?", desk.step)
+            on_commit(fail)
+
+        ask(simple_host.bot, said_in_group("hi").message, "well?", take, timeout=timeout)
+        simple_host.deliver(said_in_group("one"), said_in_group("two"), said_in_group("three"))
+        assert [("take", "one"), ("step", "two"), ("handler", "three")] == desk.heard
+        assert [Refusal] == [type(error) for error in simple_host.raised]
 
     def test_a_step_that_delivers_the_answer_of_another(self, simple_host: Host) -> None:
         """

@@ -17,6 +17,7 @@ from telesession import (
     Session,
     Sessions,
     session_filter,
+    use_questions,
     use_sequential_workers,
     with_session,
 )
@@ -241,6 +242,13 @@ def test_urgent_updates_with_such_a_filter_keep_their_place(
     order = order_of(bot, pressed(private(ANNA)), note)
 
     assert ["Boris", "slow", "urgent"] == order
+
+
+def test_presses_keep_their_place_if_there_are_questions(make_sequential: MakeBot) -> None:
+    """In a bot that uses questions, a press waits: it may be the answer to one of the message."""
+    bot = make_sequential(2)
+    use_questions(bot, Sessions(storage=MemoryStorage()))
+    assert ["Boris", "slow", "urgent"] == order_of(bot, pressed(private(ANNA)), note)
 
 
 def test_other_kinds_keep_their_place(make_sequential: MakeBot) -> None:
