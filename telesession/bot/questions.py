@@ -160,12 +160,11 @@ def ask(
     steps, checked_data = questions.steps, _checked_data(data or {})
     if on_timeout is not None and left is None:
         raise ValueError("on_timeout is for late answers; give a timeout, too")
-    if reply_only is None:
-        reply_only = place["chat_id"] < 0 and _forces_reply(options.get("reply_markup"))
+    forces_reply = place["chat_id"] < 0 and _forces_reply(options.get("reply_markup"))
     question = Question(
         id=uuid4().hex,
         step=_name_of(steps, step, checked_data),
-        reply_only=reply_only,
+        reply_only=forces_reply if reply_only is None else reply_only,
         unless=_checked_unless(steps, unless),
         on_timeout=None if on_timeout is None else _name_of(steps, on_timeout, checked_data),
         data=checked_data,
