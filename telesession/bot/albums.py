@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Literal
 
 from telesession.forks import PerProcess
 
@@ -44,9 +44,12 @@ class Album(list[Any]):
         return getattr(self[0], name)
 
 
-class _Arrived:
+class Arrived:
     """
-    The messages of one album that have arrived.
+    The messages of one album that have arrived, and the decision of what becomes of them.
+
+    The first of them that is handled decides for all: they are an answer, or they go to the
+    handlers. Threads that handle others meanwhile wait for the decision.
 
     Attributes:
         note: The id of the album, and the numbers of the messages that a step got.
@@ -57,7 +60,7 @@ class _Arrived:
         # number -> message
         self._messages: dict[int, Any] = {}
         self._changed = threading.Condition()
-        self._is_gathering = self._was_given = False
+        self._state: Literal["new", "deciding", "gathering", "decided"] = "new"
 
     def add(self, message: Any) -> None:
         """Learn of a message."""
@@ -66,31 +69,49 @@ class _Arrived:
                 self._changed.notify_all()
 
     def is_given(self, message: Any) -> bool | None:
-        """Whether a step gets a message with the album, or got it; `None` before any step."""
+        """Whether a step gets a message with the album, or got it; `None` before a decision."""
         with self._changed:
-            if self._was_given:
+            if self._state == "decided":
                 return message.message_id in self.note[1]
-            return True if self._is_gathering else None
+            return True if self._state == "gathering" else None
+
+    def begin(self) -> bool:
+        """Whether this thread decides; if another one does, it waits for the decision."""
+        with self._changed:
+            while self._state == "deciding":
+                self._changed.wait()
+            if self._state != "new":
+                return False
+            self._state = "deciding"
+            return True
+
+    def leave(self) -> None:
+        """Leave all messages to the handlers, unless a step gets some."""
+        with self._changed:
+            if self._state in ("new", "deciding"):
+                self._decide([])
+
+    def give_only(self, message: Any) -> Any:
+        """Give one message to a step, and leave the others to the handlers."""
+        with self._changed:
+            self._decide([message.message_id])
+        return message
 
     def gather(self, message: Any) -> Album:
         """Wait until the album is complete, and give it to a step."""
         self.add(message)
         with self._changed:
-            self._is_gathering = True
+            self._state = "gathering"
+            self._changed.notify_all()
             while len(self._messages) < _FULL and self._changed.wait(_QUIET):
                 pass
-            self._give(sorted(self._messages))
+            self._decide(sorted(self._messages))
             return Album(self._messages[number] for number in self.note[1])
 
-    def give_only(self, message: Any) -> Any:
-        """Give one message to a step, and leave the others to the handlers."""
-        with self._changed:
-            self._give([message.message_id])
-        return message
-
-    def _give(self, numbers: list[int]) -> None:
+    def _decide(self, numbers: list[int]) -> None:
         self.note[1] = numbers
-        self._was_given = True
+        self._state = "decided"
+        self._changed.notify_all()
 
 
 class Albums:
@@ -102,7 +123,7 @@ class Albums:
 
     def __init__(self) -> None:
         # id -> its messages; made anew in a forked process, whose locks may be taken.
-        self._arrived: PerProcess[dict[str, _Arrived]] = PerProcess()
+        self._arrived: PerProcess[dict[str, Arrived]] = PerProcess()
         # The methods that were replaced on the bot, and what is there now.
         self._replaced: dict[str, Any] = {}
 
@@ -133,12 +154,12 @@ class Albums:
         if albums is not None:
             albums._add(contents)
 
-    def of(self, message: Any) -> _Arrived:
+    def of(self, message: Any) -> Arrived:
         """The album of a message."""
         arrived, group_id = self._arrived.get(dict), message.media_group_id
         found = arrived.get(group_id)
         if found is None:
-            found = arrived.setdefault(group_id, _Arrived(group_id))
+            found = arrived.setdefault(group_id, Arrived(group_id))
             while len(arrived) > _REMEMBERED:
                 # Another thread may be doing the same.
                 arrived.pop(next(iter(arrived), ""), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import threading
 from collections.abc import Callable, Mapping
@@ -9,13 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from telebot.handler_backends import ContinueHandling
 
-from telesession.bot.albums import Album, Albums
-from telesession.bot.place import Address, address_of, ephemeral_id, number_of
+from telesession.bot.albums import Album, Albums, Arrived
+from telesession.bot.place import Address, address_of, number_of
 from telesession.bot.question import (
     Change,
     End,
     Pending,
-    Question,
     Remove,
     album_of,
     find,
@@ -23,7 +23,7 @@ from telesession.bot.question import (
 )
 from telesession.bot.question_store import QuestionStore, unit_of
 from telesession.bot.steps import Steps
-from telesession.bot.verdicts import Verdict, command_of, is_for, is_sent_on_purpose
+from telesession.bot.verdicts import Verdict, is_sent_on_purpose, judge
 from telesession.endings import ending_for
 from telesession.session import Session
 from telesession.unit import Unit, enter, on_commit
@@ -56,6 +56,7 @@ class Questions:
     Attributes:
         steps: The functions that get answers.
         store: The records of the questions.
+        is_kept: Whether they outlive the sessions that are attached to the bot.
     """
 
     def __init__(self, bot: Any, sessions: Sessions[Any]) -> None:
@@ -63,6 +64,7 @@ class Questions:
         self._sessions = sessions
         self.steps = Steps(bot, sessions)
         self.store = QuestionStore(bot, sessions)
+        self.is_kept = False
         self._albums = Albums()
         # By `threading.get_ident()`, what was found for the update that telebot gives to `_answer`
         # next. A second look would read the record once more.
@@ -101,7 +103,9 @@ class Questions:
             setattr(self._bot, kind, [handler, *getattr(self._bot, kind)])
 
     def leave(self) -> None:
-        """Let the bot be as it was before `make`."""
+        """Let the bot be as it was before `make`, unless its questions are kept."""
+        if self.is_kept:
+            return
         vars(self._bot).pop(_QUESTIONS, None)
         self._albums.uninstall(self._bot)
         for kind, handler in self._handlers.items():
@@ -132,18 +136,22 @@ class Questions:
         address = address_of(message) if is_sent_on_purpose(message) else None
         if address is None:
             return None
+        self.store.wait_until_sent(address.key)
         record = self.store.read(address.key)
         if record is None and not message.media_group_id:
             return None
         record = record or Session()
         pending = find(record, address.topic)
         if message.media_group_id:
-            is_part = self._is_part(message, album_of(record, address.topic))
-            if is_part is not None:
-                return _Found("part", address, pending) if is_part else None
-        if pending is None:
-            return None
-        verdict = self._judge(message, pending.question)
+            is_given = self._is_given(message, album_of(record, address.topic))
+            if is_given is not None:
+                return _Found("part", address, pending) if is_given else None
+        verdict = None
+        if pending is not None:
+            verdict = judge(self._bot, self.steps, pending.question, message)
+        if message.media_group_id and verdict != "answer":
+            # A question that a handler asks of one part is not answered by the next one.
+            self._albums.of(message).leave()
         return None if verdict is None else _Found(verdict, address, pending)
 
     def _look_at_press(self, query: Any) -> _Found | None:
@@ -151,17 +159,14 @@ class Questions:
         address = None if query.message is None else address_of(query)
         if address is None:
             return None
-        number, record = number_of(query.message), self.store.read(address.key)
-        if record is None:
-            return None
-        pending = find_asked_by(record, number)
-        if pending is None and self._was_just_sent(record):
-            pending = find_asked_by(self.store.read(address.key) or Session(), number)
+        self.store.wait_until_sent(address.key)
+        record = self.store.read(address.key)
+        pending = None if record is None else find_asked_by(record, number_of(query.message))
         if pending is None:
             return None
         return _Found("answer", Address(address.key, pending.topic), pending)
 
-    def _is_part(self, message: Any, album: list[Any]) -> bool | None:
+    def _is_given(self, message: Any, album: list[Any]) -> bool | None:
         """
         Whether a step has got a message as a part of an album; `None` if no step got any part.
 
@@ -174,50 +179,6 @@ class Questions:
             # Given by another process, or by this bot before a restart.
             return message.message_id in album[1]
         return is_given
-
-    def _judge(self, message: Any, question: Question) -> Verdict | None:
-        command = command_of(message)
-        if command is not None:
-            return "end" if is_for(self._bot, command) else None
-        if self._is_exit(message, question.unless):
-            return "end"
-        if question.reply_only and not self._is_reply(message, question):
-            return None
-        return "answer"
-
-    def _is_exit(self, message: Any, unless: list[str] | str | None) -> bool:
-        if unless is None or isinstance(unless, list):
-            return message.text is not None and message.text in (unless or ())
-        predicate = self.steps.find(unless)
-        if predicate is None:
-            _log.error(
-                "a question waits with the predicate %.100r, which is not listed, so it is left "
-                "out; list it: use_questions(bot, sessions, unless=[...])",
-                unless,
-            )
-            return False
-        return bool(predicate(message))
-
-    def _is_reply(self, message: Any, question: Question) -> bool:
-        number = question.message
-        if number is None and self.store.wait_until_sent(question):
-            address = address_of(message)
-            found = address and self.store.find(address)
-            number = found.question.message if found else None
-        replied = message.reply_to_message
-        if replied is None:
-            # Telegram may leave it out in replies to ephemeral messages.
-            return isinstance(number, str) and ephemeral_id(message) is not None
-        return number_of(replied) == number
-
-    def _was_just_sent(self, record: Session) -> bool:
-        """Wait for the numbers of the questions of a record that this process is sending."""
-        topics = [name.removeprefix("question:") for name in record]
-        found = [pending.question for topic in topics if (pending := find(record, topic))]
-        waits = [
-            self.store.wait_until_sent(question) for question in found if question.message is None
-        ]
-        return any(waits)
 
     def _answer(self, update: Any, data: Mapping[str, Any] | None = None) -> Any:
         """
@@ -232,13 +193,27 @@ class Questions:
             return None
         if verdict == "end":
             return self._in_one_unit(address, End(address.topic, number_of(update)))
-        with self.store.exclusively(address, pending.question) as current:
-            if current is None:
-                return ContinueHandling()
-            return self._give(update, address, current, data)
+        album = None
+        if getattr(update, "media_group_id", None):
+            album = self._albums.of(update)
+            if not album.begin():
+                return None if album.is_given(update) else ContinueHandling()
+        try:
+            with self.store.exclusively(address, pending.question) as current:
+                if current is None:
+                    return ContinueHandling()
+                return self._give(update, album, address, current, data)
+        finally:
+            if album is not None:
+                album.leave()
 
     def _give(
-        self, update: Any, address: Address, pending: Pending, data: Mapping[str, Any] | None
+        self,
+        update: Any,
+        album: Arrived | None,
+        address: Address,
+        pending: Pending,
+        data: Mapping[str, Any] | None,
     ) -> Any:
         """Give an answer to its step, in one unit with the end of the question."""
         question = pending.question
@@ -252,8 +227,7 @@ class Questions:
             )
             return self._in_one_unit(address, end)
         answer, takes_list = update, self.steps.takes_list(pending.step)
-        if getattr(update, "media_group_id", None):
-            album = self._albums.of(update)
+        if album is not None:
             answer = album.gather(update) if takes_list else album.give_only(update)
             end = end._replace(album=album.note)
         elif takes_list and hasattr(update, "message_id"):
@@ -263,7 +237,9 @@ class Questions:
 
             def call() -> Any:
                 on_commit(saved)
-                return self.steps.call(step, answer, question.data or {}, data)
+                # A copy: the step may change it, and raise.
+                given = copy.deepcopy(dict(question.data or {}))
+                return self.steps.call(step, answer, given, data)
 
             return self._in_one_unit(address, end, call)
 

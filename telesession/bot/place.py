@@ -83,10 +83,13 @@ class Address(NamedTuple):
 def address_of(target: Any) -> Address | None:
     """Where a question to a target waits; `None` if the target names no person or no chat."""
     place = _private_place(target)
-    if place is not None:
-        return _address_of_place(place)
-    key = by_sender_in_chat(target)
-    return None if key is None else Address(key, topic_label(message_of(target)) or GENERAL)
+    return message_address_of(target) if place is None else _address_of_place(place)
+
+
+def message_address_of(update: Any) -> Address | None:
+    """The address of the person, the chat and the topic that an update has itself."""
+    key = by_sender_in_chat(update)
+    return None if key is None else Address(key, topic_label(message_of(update)) or GENERAL)
 
 
 def checked_address(bot: Any, target: Any) -> Address:

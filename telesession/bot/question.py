@@ -12,6 +12,8 @@ from telesession.session import Session, ttl, ttl_left
 # answer. The updates may come again after an outage.
 _REMEMBERED = 3600
 
+_NEEDED = frozenset(("id", "step", "message"))
+
 
 class Question(NamedTuple):
     """
@@ -20,7 +22,7 @@ class Question(NamedTuple):
     Args:
         id: Made for each question, and the same as long as it waits.
         step: The name of the function that gets the answer.
-        message: The number of the message in its chat; `None` until it was sent.
+        message: The number of the message in its chat.
         reply_only: Whether only a reply to that message is an answer.
         unless: Texts that end the question, or the name of a predicate of such messages.
         on_timeout: The name of the function that gets an answer after the time-out.
@@ -29,7 +31,7 @@ class Question(NamedTuple):
 
     id: str
     step: str
-    message: int | str | None = None
+    message: int | str
     reply_only: bool = False
     unless: list[str] | str | None = None
     on_timeout: str | None = None
@@ -38,7 +40,7 @@ class Question(NamedTuple):
     @classmethod
     def read(cls, field: object) -> Self | None:
         """The question in a field of a record; `None` if there is none."""
-        if not isinstance(field, dict) or not {"id", "step"} <= field.keys() <= {*cls._fields}:
+        if not isinstance(field, dict) or not _NEEDED <= field.keys() <= {*cls._fields}:
             return None
         return cls(**field)
 
@@ -127,22 +129,6 @@ class Put(NamedTuple):
         return _lifetime_of(record)
 
 
-class Number(NamedTuple):
-    """Note the number of the message that was sent for a question, if that still waits."""
-
-    topic: str
-    id: str
-    message: int | str
-
-    def __call__(self, record: Session) -> float | None:
-        """See `telesession.unit.LateChange`."""
-        found = find(record, self.topic)
-        if found is not None and found.question.id == self.id:
-            question = found.question._replace(message=self.message)
-            Put(self.topic, question, found.left)(record)
-        return _lifetime_of(record)
-
-
 class Remove(NamedTuple):
     """
     Let a question wait no more, if it is the one that is meant.
@@ -186,11 +172,11 @@ class End(NamedTuple):
 
 class Restore(NamedTuple):
     """
-    Let the question of a step that raised wait again, unless another handler has changed it.
+    Let the question of a step that raised wait again, unless another handler has ended it.
 
     Args:
         pending: The question, with the time that it had left when the step began.
-        asked: The ids of the questions that the step has asked in its topic.
+        asked: The ids of the questions that the step has asked at once in its topic.
         is_over: Whether the question has expired since.
     """
 
@@ -208,7 +194,7 @@ class Restore(NamedTuple):
         question, topic, left = self.pending
         now = find(record, topic)
         if now is None:
-            is_of_step = bool(self.asked) or (self.is_over and f"ended:{topic}" not in record)
+            is_of_step = self.is_over and not self.asked and f"ended:{topic}" not in record
         else:
             is_of_step = now.question.id in {question.id, *self.asked}
         if is_of_step:
@@ -216,7 +202,7 @@ class Restore(NamedTuple):
         return _lifetime_of(record)
 
 
-Change = Put | Number | Remove | End | Restore
+Change = Put | Remove | End | Restore
 
 
 def _drop(record: MutableMapping[str, Any], topic: str) -> None:

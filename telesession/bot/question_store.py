@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from telesession.bot.place import Address, address_of, number_of
+from telesession.bot.place import Address, address_of, message_address_of, number_of
 from telesession.bot.question import (
     Change,
-    Number,
     Pending,
     Put,
     Question,
@@ -24,14 +23,14 @@ from telesession.bot.question import (
 from telesession.bot.turns import Turn
 from telesession.errors import LockTimeoutError, SessionError, fault_of
 from telesession.forks import PerProcess
-from telesession.keys import room_of
+from telesession.keys import by_sender, room_of
 from telesession.session import Session
 from telesession.sessions import Sessions
 from telesession.unit import INDEPENDENT, Block, Unit, enter
 
 _log = logging.getLogger("telesession")
 
-# Seconds that a press or a reply waits for the number of a message that is just being sent.
+# Seconds that an answer waits for a question that is just being sent.
 _SENDING = 10
 
 
@@ -65,8 +64,9 @@ class QuestionStore:
         # By `threading.get_ident()`, for each step that the thread runs, the addresses and ids of
         # the questions that it has asked. Not a threading.local: see `ProcessState`.
         self._asked: dict[int, list[set[tuple[Address, str]]]] = {}
-        # By its id, the thread that is sending a question, and the event of its end.
-        self._sending: dict[str, tuple[int, threading.Event]] = {}
+        # For each question that is being sent: the event of its end, the identifier of the thread,
+        # and the key of the person in the chat.
+        self._sending: PerProcess[dict[threading.Event, tuple[int, str]]] = PerProcess()
 
     def read(self, key: str) -> Session | None:
         """The record of a person in a chat, only to be read; `None` if there is none."""
@@ -91,40 +91,43 @@ class QuestionStore:
         turn = Turn.of_thread()
         if turn is None or not turn.is_in_order or turn.bot is not self._bot:
             return False
-        return address_of(turn.update) == address
-
-    def put(self, address: Address, question: Question, timeout: float | None) -> None:
-        """Let a question wait that was sent: from the commit of the unit, if there is one."""
-        self.write(address.key, Put(address.topic, question, timeout), Unit.innermost())
+        if self._bot.worker_pool.get_key is by_sender:
+            is_same: bool = by_sender(turn.update) == str(address.user_id)
+            return is_same
+        return message_address_of(turn.update) == address
 
     @contextmanager
-    def sending(
-        self, address: Address, question: Question, timeout: float | None
-    ) -> Iterator[list[int | str]]:
+    def sending(self, address: Address) -> Iterator[Callable[[Question, float | None], None]]:
         """
-        A block that sends a question, which waits already, and puts its number into the target.
+        A block that sends a question, and then calls its target with it and its time-out.
 
-        If the block raises, the question that waited before waits again.
+        Nothing is written before, so a question that cannot be sent changes nothing. A quick
+        answer that another thread gets meanwhile waits for the end of the block.
         """
-        before, since = self.find(address), time.monotonic()
-        sent = threading.Event()
-        self._sending[question.id] = threading.get_ident(), sent
-        numbers: list[int | str] = []
+        sent, sending = threading.Event(), self._sending.get(dict)
+        sending[sent] = threading.get_ident(), address.key
+        unit = Unit.innermost() if self.is_in_line(address) else None
+
+        def put(question: Question, timeout: float | None) -> None:
+            self.write(address.key, Put(address.topic, question, timeout), unit)
+            if unit is None:
+                for asked in self._asked.get(threading.get_ident(), ()):
+                    asked.add((address, question.id))
+
         try:
-            self.write(address.key, Put(address.topic, question, timeout))
-            self._note(address, question.id)
-            try:
-                yield numbers
-            except BaseException:
-                change: Change = Remove(address.topic, question.id)
-                if before is not None:
-                    change = Restore(before, {question.id}, is_over=before.has_expired(since))
-                self.write(address.key, change)
-                raise
-            self.write(address.key, Number(address.topic, question.id, numbers[0]))
+            yield put
         finally:
-            del self._sending[question.id]
+            del sending[sent]
             sent.set()
+
+    def wait_until_sent(self, key: str) -> None:
+        """Wait while other threads of this process send questions to a person in a chat."""
+        sending = self._sending.get(dict)
+        if not sending:
+            return
+        for sent, (sender, their_key) in list(sending.items()):
+            if their_key == key and sender != threading.get_ident():
+                sent.wait(_SENDING)
 
     def cancel(self, target: Any) -> bool:
         """See `telesession.cancel`."""
@@ -160,13 +163,6 @@ class QuestionStore:
             if (each.kind, each.key) == (self._kind, place) and each.change.topic == address.topic
         ]
 
-    def wait_until_sent(self, question: Question) -> bool:
-        """Wait until another thread has sent a question, and say whether one did."""
-        sender, sent = self._sending.get(question.id, (None, None))
-        if sent is None or sender == threading.get_ident():
-            return False
-        return sent.wait(_SENDING)
-
     @contextmanager
     def exclusively(self, address: Address, question: Question) -> Iterator[Pending | None]:
         """
@@ -184,7 +180,8 @@ class QuestionStore:
             with ExitStack() as stack:
                 try:
                     # Another process may have it, or have left a lock with a lease when it died.
-                    stack.enter_context(self._kind.storage.hold(key, self._kind.lock_timeout))
+                    storage = self._kind.storage
+                    stack.enter_context(storage.hold(key, storage.lease))
                     current = self.find(address)
                 except LockTimeoutError:
                     current = None
@@ -227,11 +224,6 @@ class QuestionStore:
         except SessionError as error:
             # The bot has to learn of the step's own exception, so this one is only logged.
             _log.error("a step failed, and its question may be over: %s", fault_of(error))
-
-    def _note(self, address: Address, question_id: str) -> None:
-        """Remember what a step has asked, until it returns."""
-        for asked in self._asked.get(threading.get_ident(), ()):
-            asked.add((address, question_id))
 
 
 @contextmanager

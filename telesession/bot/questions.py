@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -71,6 +70,7 @@ def use_questions(
         raise TypeError(f"use_questions takes a bot and Sessions, not {type(sessions).__name__}")
     questions = Questions.of(bot) or Questions.make(bot, sessions)
     questions.refuse_others(sessions)
+    questions.is_kept = True
     listed: dict[str, Any] = {"steps": steps, "unless": unless}
     for name, functions in listed.items():
         if not isinstance(functions, Iterable):
@@ -161,22 +161,21 @@ def ask(
     if on_timeout is not None and left is None:
         raise ValueError("on_timeout is for late answers; give a timeout, too")
     forces_reply = place["chat_id"] < 0 and _forces_reply(options.get("reply_markup"))
-    question = Question(
-        id=uuid4().hex,
-        step=_name_of(steps, step, checked_data),
-        reply_only=forces_reply if reply_only is None else reply_only,
-        unless=_checked_unless(steps, unless),
-        on_timeout=None if on_timeout is None else _name_of(steps, on_timeout, checked_data),
-        data=checked_data,
-    )
-    send = partial(bot.send_message, text=text, **_options(place, options, address.user_id))
-    if questions.store.is_in_line(address):
-        sent = send()
-        questions.store.put(address, question._replace(message=_number_of_sent(sent)), left)
-        return sent
-    with questions.store.sending(address, question, left) as numbers:
-        sent = send()
-        numbers.append(_number_of_sent(sent))
+    name, texts = _name_of(steps, step, checked_data), _checked_unless(steps, unless)
+    late = None if on_timeout is None else _name_of(steps, on_timeout, checked_data)
+    all_options = _options(place, options, address.user_id)
+    with questions.store.sending(address) as put:
+        sent = bot.send_message(text=text, **all_options)
+        question = Question(
+            id=uuid4().hex,
+            step=name,
+            message=_number_of_sent(sent),
+            reply_only=forces_reply if reply_only is None else reply_only,
+            unless=texts,
+            on_timeout=late,
+            data=checked_data,
+        )
+        put(question, left)
     return sent
 
 
@@ -273,18 +272,22 @@ def _checked_unless(
 
 
 def _checked_data(data: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of the keyword arguments for a step, as JSON gives them back."""
     if not isinstance(data, Mapping):
         raise TypeError(f"data must be a dict of keyword arguments, not {type(data).__name__}")
+    checked = {}
     for name, value in data.items():
         if not isinstance(name, str) or not name.isidentifier():
             raise TypeError("the keys of data must be names of parameters of the step")
         try:
-            is_same = json.loads(json.dumps(value, allow_nan=False)) == value
+            checked[name] = json.loads(json.dumps(value, allow_nan=False))
         except (TypeError, ValueError, RecursionError):
             is_same = False
+        else:
+            is_same = checked[name] == value
         if not is_same:
             raise TypeError(
                 f"data[{name!r}] of ask would not come back from JSON; give text, numbers, bools, "
                 "None, or lists and dicts with text keys of them"
-            )
-    return dict(data)
+            ) from None
+    return checked

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from types import SimpleNamespace, UnionType
 from typing import Any
 
 from telesession.attachment import Attachment, decorated
@@ -17,6 +19,10 @@ if typing.TYPE_CHECKING:
 _log = logging.getLogger("telesession")
 
 Step = Callable[..., Any]
+
+_LISTS = (list, Sequence, Collection, Iterable)
+# The parameters of a step that telebot gives.
+_TELEBOT = ("bot", "data")
 
 
 class Steps:
@@ -94,6 +100,12 @@ class Steps:
         parameters = list(inspect.signature(self._dressed(step)).parameters.values())
         takes = {each.name for each in parameters[1:] if each.kind not in VARIADIC}
         is_open = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters)
+        for taken in (parameters[0].name, *_TELEBOT, *self._names_of_sessions(step)):
+            if taken in data:
+                raise TypeError(
+                    f"the step {name} gets its {taken!r} otherwise, so data=... of ask cannot give "
+                    "it; choose another name"
+                )
         unknown = sorted(data.keys() - takes) if not is_open else []
         if unknown:
             raise TypeError(
@@ -103,7 +115,7 @@ class Steps:
         if self._bot.use_class_middlewares:
             # Middlewares may give further values.
             return
-        given = {*data, "bot", "data"}
+        given = {*data, *_TELEBOT}
         lacking = [
             each.name
             for each in parameters[1:]
@@ -154,6 +166,11 @@ class Steps:
             )
         return name
 
+    def _names_of_sessions(self, step: Step) -> set[str]:
+        """The parameters of a step that receive sessions."""
+        names = inspect.signature(inspect.unwrap(step)).parameters.keys()
+        return names - inspect.signature(self._dressed(step)).parameters.keys()
+
     def _dressed(self, step: Step) -> Step:
         """A step that gets its sessions."""
         attachment = Attachment.of(self._bot)
@@ -167,12 +184,16 @@ def _takes_list(step: Step) -> bool:
     first = next((each for each in parameters if each.name != "self"), None)
     if first is None or first.annotation is first.empty:
         return False
+    # Of this parameter alone: names of others may only be imported for type checkers.
+    alone = SimpleNamespace(__annotations__={first.name: first.annotation})
+    names = getattr(original, "__globals__", None)
     try:
-        annotation = typing.get_type_hints(original).get(first.name)
-    except Exception:  # noqa: BLE001 -- a name that is imported for type checkers only
-        return "list[" in str(first.annotation) or "Sequence[" in str(first.annotation)
-    found = (annotation, *typing.get_args(annotation))
-    return any((typing.get_origin(each) or each) in (list, Sequence) for each in found)
+        annotation = typing.get_type_hints(alone, names)[first.name]
+    except Exception:  # noqa: BLE001 -- a name that does not exist when the program runs
+        return re.match(r"(typing\.)?(list|List|Sequence)\[", str(first.annotation)) is not None
+    is_union = typing.get_origin(annotation) in (typing.Union, UnionType)
+    found = typing.get_args(annotation) if is_union else (annotation,)
+    return any((typing.get_origin(each) or each) in _LISTS for each in found)
 
 
 def _refuse_uncallable(step: Step, name: str) -> None:

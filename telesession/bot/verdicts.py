@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import logging
+from typing import TYPE_CHECKING, Any, Literal
+
+from telesession.bot.place import ephemeral_id, number_of
+
+if TYPE_CHECKING:
+    from telesession.bot.question import Question
+    from telesession.bot.steps import Steps
+
+_log = logging.getLogger("telesession")
 
 #: The contents of messages that a person sends on purpose, as the fields of
 #: https://core.telegram.org/bots/api#message. All others are of service messages.
@@ -59,7 +68,19 @@ def is_sent_on_purpose(message: Any) -> bool:
     return not any(getattr(message, name, None) for name in _AUTOMATIC)
 
 
-def command_of(message: Any) -> str | None:
+def judge(bot: Any, steps: Steps, question: Question, message: Any) -> Verdict | None:
+    """What a message that was sent on purpose means for a question; `None` if nothing."""
+    command = _command_of(message)
+    if command is not None:
+        return "end" if _is_for(bot, command) else None
+    if _is_exit(steps, question.unless, message):
+        return "end"
+    if question.reply_only and not _is_reply(question.message, message):
+        return None
+    return "answer"
+
+
+def _command_of(message: Any) -> str | None:
     """The command that a message begins with, such as `/help@some_bot`, by Telegram's entities."""
     for entity in message.entities or ():
         if entity.type == "bot_command" and entity.offset == 0:
@@ -69,8 +90,32 @@ def command_of(message: Any) -> str | None:
     return None
 
 
-def is_for(bot: Any, command: str) -> bool:
+def _is_for(bot: Any, command: str) -> bool:
     """Whether a command is for a bot: it names the bot, or none."""
     name = command.partition("@")[2]
     # telebot asks Telegram once for the name, and keeps it.
     return not name or name.lower() == (bot.user.username or "").lower()
+
+
+def _is_exit(steps: Steps, unless: list[str] | str | None, message: Any) -> bool:
+    """Whether a message ends a question by its `unless`."""
+    if unless is None or isinstance(unless, list):
+        return message.text is not None and message.text in (unless or ())
+    predicate = steps.find(unless)
+    if predicate is None:
+        _log.error(
+            "a question waits with the predicate %.100r, which is not listed, so it is left out; "
+            "list it: use_questions(bot, sessions, unless=[...])",
+            unless,
+        )
+        return False
+    return bool(predicate(message))
+
+
+def _is_reply(number: int | str, message: Any) -> bool:
+    """Whether a message is a reply to the message with a number."""
+    replied = message.reply_to_message
+    if replied is None:
+        # Telegram may leave it out in replies to ephemeral messages.
+        return isinstance(number, str) and ephemeral_id(message) is not None
+    return number_of(replied) == number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,8 @@ from telebot import types
 from telebot.apihelper import ApiTelegramException
 
 from support.bots import ANNA_IN_GROUP, Desk, Host, make_host, on_stage, pressed, waiting_questions
-from support.clocks import MICROSECOND
+from support.clocks import MICROSECOND, PATIENCE
+from support.threads import start, wait_for
 from support.updates import (
     ANNA,
     BORIS,
@@ -25,6 +27,7 @@ from support.updates import (
     update,
 )
 from telesession import Sessions, SQLiteStorage, Storage, ask, cancel
+from telesession.bot.answers import Questions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,19 +138,29 @@ class TestWhatIsSent:
         assert [("handler", "what?")] == desk.heard
         assert [] == waiting_questions(desk.sessions._kind.storage)
 
-    def test_it_waits_before_it_is_sent(self, simple_host: Host, bot_api: BotAPI) -> None:
+    def test_it_waits_while_it_is_sent(self, simple_host: Host, bot_api: BotAPI) -> None:
         """
-        The quickest of users, who answers while the question is still being sent, is heard.
+        The quickest of users, whose answer is handled while the question is still being sent, is
+        heard.
         """
-        desk = Desk(simple_host)
-        send, answer = simple_host.bot.send_message, said_in_group("quick")
+        desk, bot = Desk(simple_host), simple_host.bot
+        send, answer, threads = bot.send_message, said_in_group("quick"), []
+        store: Any = Questions.of(bot).store
+        wait, is_there = store.wait_until_sent, threading.Event()
+
+        def wait_until_sent(key: str) -> None:
+            is_there.set()
+            wait(key)
 
         def send_slowly(*args: Any, **kwargs: Any) -> types.Message:
-            simple_host.bot.process_new_updates([answer])
+            store.wait_until_sent = wait_until_sent
+            threads.append(start(bot.process_new_updates, [answer]))
+            wait_for(is_there)
             return send(*args, **kwargs)
 
-        simple_host.bot.send_message = send_slowly
+        bot.send_message = send_slowly
         simple_host.deliver(said_in_group("ask me"))
+        threads[0].join(PATIENCE)
         assert [("step", "quick")] == desk.heard
 
 
