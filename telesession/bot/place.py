@@ -178,8 +178,6 @@ def _address_of_place(place: Place) -> Address:
 
 def _is_own(bot: Any, target: Any) -> bool:
     """Whether a target is the bot itself, also in the name of a business account."""
-    if isinstance(target, Place):
-        return bool(target.user_id == bot.bot_id)
     sender = getattr(target, "sender_business_bot", None) or getattr(target, "from_user", None)
     return sender is not None and sender.is_bot and sender.id == bot.bot_id
 
