@@ -17,7 +17,13 @@ from telesession.errors import (
     SessionError,
     StorageError,
 )
-from telesession.keys import by_chat, by_sender, by_sender_in_chat, by_topic
+from telesession.keys import (
+    by_chat,
+    by_sender,
+    by_sender_in_chat,
+    by_sender_in_topic,
+    by_topic,
+)
 from telesession.session import Session, as_dict, session_key, ttl, ttl_left
 from telesession.sessions import Sessions, with_session
 from telesession.storage.base import Storage
@@ -59,6 +65,7 @@ __all__ = [
     "by_chat",
     "by_sender",
     "by_sender_in_chat",
+    "by_sender_in_topic",
     "by_topic",
     "cancel",
     "forget",

@@ -81,6 +81,21 @@ def by_topic(update: Any, /) -> str | None:
     return None if chat is None or topic is None else f"topic:{chat}:{topic}"
 
 
+def by_sender_in_topic(update: Any, /) -> str | None:
+    """
+    `sender_in_topic:<chat>:<topic>:<sender>`: one session for each person in each topic.
+
+    The topics are those of `by_topic`. A private chat has topics, too.
+
+    Returns `None` where `by_sender` or `by_topic` would.
+    """
+    chat, topic = _chat_label(update), _topic_label(message_of(update))
+    sender = by_sender(update)
+    if chat is None or topic is None or sender is None:
+        return None
+    return f"sender_in_topic:{chat}:{topic}:{sender}"
+
+
 def migrated_keys(message: Any) -> tuple[str, str] | None:
     """
     What `by_chat` gave before and gives from now on, if a message tells that a group has become a

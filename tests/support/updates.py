@@ -41,6 +41,7 @@ class UpdateCase:
         chat: The key `by_chat` must give.
         sender_in_chat: The key `by_sender_in_chat` must give.
         topic: The key `by_topic` must give.
+        sender_in_topic: The key `by_sender_in_topic` must give.
     """
 
     name: str
@@ -50,6 +51,7 @@ class UpdateCase:
     chat: str | None
     sender_in_chat: str | None
     topic: str | None
+    sender_in_topic: str | None
 
     def parse(self) -> types.Update:
         """The update as telebot reads it off the wire."""
@@ -97,10 +99,11 @@ def case(
     chat: str | None = None,
     sender_in_chat: str | None = None,
     topic: str | None = None,
+    sender_in_topic: str | None = None,
 ) -> UpdateCase:
     """A row of the table, its payload wrapped into an update with the next id."""
     update = {"update_id": next(UPDATE_IDS), kind: payload}
-    return UpdateCase(name, kind, update, sender, chat, sender_in_chat, topic)
+    return UpdateCase(name, kind, update, sender, chat, sender_in_chat, topic, sender_in_topic)
 
 
 def user(user_id: int, first_name: str, **fields: Any) -> dict[str, Any]:
@@ -237,6 +240,7 @@ MESSAGES = (
         chat="chat:412587349",
         sender_in_chat="sender_in_chat:412587349:412587349",
         topic="topic:412587349:general",
+        sender_in_topic="sender_in_topic:412587349:general:412587349",
     ),
     case(
         "photo in a private chat",
@@ -259,6 +263,7 @@ MESSAGES = (
         chat="chat:5837261904",
         sender_in_chat="sender_in_chat:5837261904:5837261904",
         topic="topic:5837261904:general",
+        sender_in_topic="sender_in_topic:5837261904:general:5837261904",
     ),
     case(
         "message in a topic of a private chat",
@@ -268,6 +273,7 @@ MESSAGES = (
         chat="chat:412587349",
         sender_in_chat="sender_in_chat:412587349:412587349",
         topic="topic:412587349:48213",
+        sender_in_topic="sender_in_topic:412587349:48213:412587349",
     ),
     case(
         "message in a basic group",
@@ -277,6 +283,7 @@ MESSAGES = (
         chat="chat:-4127385096",
         sender_in_chat="sender_in_chat:-4127385096:1738502946",
         topic="topic:-4127385096:general",
+        sender_in_topic="sender_in_topic:-4127385096:general:1738502946",
     ),
     case(
         "message in a supergroup",
@@ -286,6 +293,7 @@ MESSAGES = (
         chat="chat:-1001472583690",
         sender_in_chat="sender_in_chat:-1001472583690:412587349",
         topic="topic:-1001472583690:general",
+        sender_in_topic="sender_in_topic:-1001472583690:general:412587349",
     ),
     case(
         "member added by another",
@@ -301,6 +309,7 @@ MESSAGES = (
         chat="chat:-1001472583690",
         sender_in_chat="sender_in_chat:-1001472583690:1738502946",
         topic="topic:-1001472583690:general",
+        sender_in_topic="sender_in_topic:-1001472583690:general:1738502946",
     ),
     case(
         "anonymous admin",
@@ -310,6 +319,7 @@ MESSAGES = (
         chat="chat:-1001472583690",
         sender_in_chat="sender_in_chat:-1001472583690:-1001472583690",
         topic="topic:-1001472583690:general",
+        sender_in_topic="sender_in_topic:-1001472583690:general:-1001472583690",
     ),
     case(
         "anonymous admin of another group",
@@ -319,6 +329,7 @@ MESSAGES = (
         chat="chat:-1002096318475",
         sender_in_chat="sender_in_chat:-1002096318475:-1002096318475",
         topic="topic:-1002096318475:general",
+        sender_in_topic="sender_in_topic:-1002096318475:general:-1002096318475",
     ),
     case(
         "channel writing in a group",
@@ -328,6 +339,7 @@ MESSAGES = (
         chat="chat:-1001472583690",
         sender_in_chat="sender_in_chat:-1001472583690:-1001365920471",
         topic="topic:-1001472583690:general",
+        sender_in_topic="sender_in_topic:-1001472583690:general:-1001365920471",
     ),
     case(
         "another channel writing in the group",
@@ -337,6 +349,7 @@ MESSAGES = (
         chat="chat:-1001472583690",
         sender_in_chat="sender_in_chat:-1001472583690:-1001780246935",
         topic="topic:-1001472583690:general",
+        sender_in_topic="sender_in_topic:-1001472583690:general:-1001780246935",
     ),
     case(
         "automatic forward from the linked channel",
@@ -346,6 +359,7 @@ MESSAGES = (
         chat="chat:-1001472583690",
         sender_in_chat="sender_in_chat:-1001472583690:-1001365920471",
         topic="topic:-1001472583690:general",
+        sender_in_topic="sender_in_topic:-1001472583690:general:-1001365920471",
     ),
     case(
         "automatic forward from another channel",
@@ -355,6 +369,7 @@ MESSAGES = (
         chat="chat:-1002096318475",
         sender_in_chat="sender_in_chat:-1002096318475:-1001780246935",
         topic="topic:-1002096318475:general",
+        sender_in_topic="sender_in_topic:-1002096318475:general:-1001780246935",
     ),
     case(
         "message in a forum topic",
@@ -364,6 +379,7 @@ MESSAGES = (
         chat="chat:-1001958302746",
         sender_in_chat="sender_in_chat:-1001958302746:412587349",
         topic="topic:-1001958302746:217",
+        sender_in_topic="sender_in_topic:-1001958302746:217:412587349",
     ),
     case(
         "anonymous admin in a forum topic",
@@ -373,6 +389,7 @@ MESSAGES = (
         chat="chat:-1001958302746",
         sender_in_chat="sender_in_chat:-1001958302746:-1001958302746",
         topic="topic:-1001958302746:348",
+        sender_in_topic="sender_in_topic:-1001958302746:348:-1001958302746",
     ),
     case(
         "message in the General topic",
@@ -382,6 +399,7 @@ MESSAGES = (
         chat="chat:-1001958302746",
         sender_in_chat="sender_in_chat:-1001958302746:412587349",
         topic="topic:-1001958302746:general",
+        sender_in_topic="sender_in_topic:-1001958302746:general:412587349",
     ),
     case(
         "reply in the General topic",
@@ -396,6 +414,7 @@ MESSAGES = (
         chat="chat:-1001958302746",
         sender_in_chat="sender_in_chat:-1001958302746:1738502946",
         topic="topic:-1001958302746:general",
+        sender_in_topic="sender_in_topic:-1001958302746:general:1738502946",
     ),
     case(
         "reply in a supergroup without topics",
@@ -410,6 +429,7 @@ MESSAGES = (
         chat="chat:-1001472583690",
         sender_in_chat="sender_in_chat:-1001472583690:1738502946",
         topic="topic:-1001472583690:general",
+        sender_in_topic="sender_in_topic:-1001472583690:general:1738502946",
     ),
     case(
         "direct message to a channel",
@@ -423,6 +443,7 @@ MESSAGES = (
         chat="chat:-1002739401586",
         sender_in_chat="sender_in_chat:-1002739401586:412587349",
         topic="topic:-1002739401586:direct-412587349",
+        sender_in_topic="sender_in_topic:-1002739401586:direct-412587349:412587349",
     ),
     case(
         "channel's answer to a direct message",
@@ -437,6 +458,7 @@ MESSAGES = (
         chat="chat:-1002739401586",
         sender_in_chat="sender_in_chat:-1002739401586:-1001365920471",
         topic="topic:-1002739401586:direct-412587349",
+        sender_in_topic="sender_in_topic:-1002739401586:direct-412587349:-1001365920471",
     ),
     case(
         "edited private message",
@@ -446,6 +468,7 @@ MESSAGES = (
         chat="chat:412587349",
         sender_in_chat="sender_in_chat:412587349:412587349",
         topic="topic:412587349:general",
+        sender_in_topic="sender_in_topic:412587349:general:412587349",
     ),
     case(
         "edited message of an anonymous admin",
@@ -455,6 +478,7 @@ MESSAGES = (
         chat="chat:-1001472583690",
         sender_in_chat="sender_in_chat:-1001472583690:-1001472583690",
         topic="topic:-1001472583690:general",
+        sender_in_topic="sender_in_topic:-1001472583690:general:-1001472583690",
     ),
     case(
         "channel post",
@@ -464,6 +488,7 @@ MESSAGES = (
         chat="chat:-1001365920471",
         sender_in_chat="sender_in_chat:-1001365920471:-1001365920471",
         topic="topic:-1001365920471:general",
+        sender_in_topic="sender_in_topic:-1001365920471:general:-1001365920471",
     ),
     case(
         "edited channel post",
@@ -473,6 +498,7 @@ MESSAGES = (
         chat="chat:-1001780246935",
         sender_in_chat="sender_in_chat:-1001780246935:-1001780246935",
         topic="topic:-1001780246935:general",
+        sender_in_topic="sender_in_topic:-1001780246935:general:-1001780246935",
     ),
     case(
         "guest bot summoned in a group",
@@ -482,6 +508,7 @@ MESSAGES = (
         chat="chat:-1001472583690@guest",
         sender_in_chat="sender_in_chat:-1001472583690@guest:412587349",
         topic="topic:-1001472583690@guest:general",
+        sender_in_topic="sender_in_topic:-1001472583690@guest:general:412587349",
     ),
     case(
         "guest bot summoned by an anonymous admin",
@@ -496,6 +523,7 @@ MESSAGES = (
         chat="chat:-1002096318475@guest",
         sender_in_chat="sender_in_chat:-1002096318475@guest:-1002096318475",
         topic="topic:-1002096318475@guest:general",
+        sender_in_topic="sender_in_topic:-1002096318475@guest:general:-1002096318475",
     ),
 )
 
@@ -522,6 +550,7 @@ BUSINESS = (
         chat="chat:5837261904@business-AQAAANv0EQAAHcT2_jYrGk8w",
         sender_in_chat="sender_in_chat:5837261904@business-AQAAANv0EQAAHcT2_jYrGk8w:5837261904",
         topic="topic:5837261904@business-AQAAANv0EQAAHcT2_jYrGk8w:general",
+        sender_in_topic="sender_in_topic:5837261904@business-AQAAANv0EQAAHcT2_jYrGk8w:general:5837261904",
     ),
     case(
         "business message of the customer to another business",
@@ -531,6 +560,7 @@ BUSINESS = (
         chat="chat:5837261904@business-AQAAAO31EQAA9k2bXqZ-T0Vc",
         sender_in_chat="sender_in_chat:5837261904@business-AQAAAO31EQAA9k2bXqZ-T0Vc:5837261904",
         topic="topic:5837261904@business-AQAAAO31EQAA9k2bXqZ-T0Vc:general",
+        sender_in_topic="sender_in_topic:5837261904@business-AQAAAO31EQAA9k2bXqZ-T0Vc:general:5837261904",
     ),
     case(
         "business message of the owner",
@@ -540,6 +570,7 @@ BUSINESS = (
         chat="chat:5837261904@business-AQAAANv0EQAAHcT2_jYrGk8w",
         sender_in_chat="sender_in_chat:5837261904@business-AQAAANv0EQAAHcT2_jYrGk8w:295817460",
         topic="topic:5837261904@business-AQAAANv0EQAAHcT2_jYrGk8w:general",
+        sender_in_topic="sender_in_topic:5837261904@business-AQAAANv0EQAAHcT2_jYrGk8w:general:295817460",
     ),
     case(
         "business message that a bot sent for the owner",
@@ -554,6 +585,7 @@ BUSINESS = (
         chat="chat:5837261904@business-AQAAAO31EQAA9k2bXqZ-T0Vc",
         sender_in_chat="sender_in_chat:5837261904@business-AQAAAO31EQAA9k2bXqZ-T0Vc:6402918375",
         topic="topic:5837261904@business-AQAAAO31EQAA9k2bXqZ-T0Vc:general",
+        sender_in_topic="sender_in_topic:5837261904@business-AQAAAO31EQAA9k2bXqZ-T0Vc:general:6402918375",
     ),
     case(
         "edited business message",
@@ -568,6 +600,7 @@ BUSINESS = (
         chat="chat:5837261904@business-AQAAANv0EQAAHcT2_jYrGk8w",
         sender_in_chat="sender_in_chat:5837261904@business-AQAAANv0EQAAHcT2_jYrGk8w:5837261904",
         topic="topic:5837261904@business-AQAAANv0EQAAHcT2_jYrGk8w:general",
+        sender_in_topic="sender_in_topic:5837261904@business-AQAAANv0EQAAHcT2_jYrGk8w:general:5837261904",
     ),
     case(
         "deleted business messages",
@@ -591,6 +624,7 @@ BUTTONS = (
         chat="chat:412587349",
         sender_in_chat="sender_in_chat:412587349:412587349",
         topic="topic:412587349:general",
+        sender_in_topic="sender_in_topic:412587349:general:412587349",
     ),
     case(
         "button in a forum topic",
@@ -603,6 +637,7 @@ BUTTONS = (
         chat="chat:-1001958302746",
         sender_in_chat="sender_in_chat:-1001958302746:1738502946",
         topic="topic:-1001958302746:217",
+        sender_in_topic="sender_in_topic:-1001958302746:217:1738502946",
     ),
     case(
         "button under a channel post",
@@ -612,6 +647,7 @@ BUTTONS = (
         chat="chat:-1001365920471",
         sender_in_chat="sender_in_chat:-1001365920471:1738502946",
         topic="topic:-1001365920471:general",
+        sender_in_topic="sender_in_topic:-1001365920471:general:1738502946",
     ),
     case(
         "button in a business chat",
@@ -630,6 +666,7 @@ BUTTONS = (
         chat="chat:5837261904@business-AQAAANv0EQAAHcT2_jYrGk8w",
         sender_in_chat="sender_in_chat:5837261904@business-AQAAANv0EQAAHcT2_jYrGk8w:5837261904",
         topic="topic:5837261904@business-AQAAANv0EQAAHcT2_jYrGk8w:general",
+        sender_in_topic="sender_in_topic:5837261904@business-AQAAANv0EQAAHcT2_jYrGk8w:general:5837261904",
     ),
     case(
         "button under an inline message",
@@ -940,6 +977,7 @@ DRAFTS = (
         chat="chat:412587349",
         sender_in_chat="sender_in_chat:412587349:412587349",
         topic="topic:412587349:general",
+        sender_in_topic="sender_in_topic:412587349:general:412587349",
     ),
     case(
         "stopped generation in a topic",
@@ -949,6 +987,7 @@ DRAFTS = (
         chat="chat:412587349",
         sender_in_chat="sender_in_chat:412587349:412587349",
         topic="topic:412587349:48213",
+        sender_in_topic="sender_in_topic:412587349:48213:412587349",
     ),
 )
 

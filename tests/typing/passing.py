@@ -53,6 +53,7 @@ from telesession import (
     by_chat,
     by_sender,
     by_sender_in_chat,
+    by_sender_in_topic,
     by_topic,
     forget,
     on_commit,
@@ -396,6 +397,7 @@ def use_functions(message: Message, session: Session, cart: Cart) -> None:
     assert_type(by_chat(message), str | None)
     assert_type(by_sender_in_chat(message), str | None)
     assert_type(by_topic(message), str | None)
+    assert_type(by_sender_in_topic(message), str | None)
 
 
 # -- outside a handler
