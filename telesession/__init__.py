@@ -23,6 +23,8 @@ from telesession.keys import (
     by_sender_in_chat,
     by_sender_in_topic,
     by_topic,
+    make_key,
+    parse_key,
 )
 from telesession.session import Session, as_dict, session_key, ttl, ttl_left
 from telesession.sessions import Sessions, with_session
@@ -71,7 +73,9 @@ __all__ = [
     "forget",
     "import_telebot_pickle",
     "import_telebot_redis",
+    "make_key",
     "on_commit",
+    "parse_key",
     "receive",
     "save",
     "session_filter",

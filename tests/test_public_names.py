@@ -33,7 +33,7 @@ PROMISED = {
     "SQLiteStorage", "Session", "SessionClosedError", "SessionError", "Sessions", "Storage",
     "StorageError", "as_dict",
     "by_chat", "by_sender", "by_sender_in_chat", "by_sender_in_topic", "by_topic", "forget",
-    "on_commit", "save",
+    "make_key", "on_commit", "parse_key", "save",
     "receive", "session_key", "ttl", "ttl_left", "with_session",
     "SessionStateStorage", "ask", "cancel", "import_telebot_pickle", "import_telebot_redis",
     "session_filter", "use_questions", "use_sequential_workers",
