@@ -208,19 +208,6 @@ def parse_key(key: str) -> KeyIds:
     raise ValueError(f"this key is none of those that {READY_MADE} make")
 
 
-def migrated_keys(message: Any) -> tuple[str, str] | None:
-    """
-    What `by_chat` gave before and gives from now on, if a message tells that a group has become a
-    supergroup, which has another id. Telegram tells it in both chats: see `migrate_to_chat_id` and
-    `migrate_from_chat_id` in https://core.telegram.org/bots/api#message.
-    """
-    if new := getattr(message, "migrate_to_chat_id", None):
-        return f"chat:{message.chat.id}", f"chat:{new}"
-    if old := getattr(message, "migrate_from_chat_id", None):
-        return f"chat:{old}", f"chat:{message.chat.id}"
-    return None
-
-
 def key_fault(key: object) -> str | None:
     """What is wrong with a key that a key function returned, if anything."""
     if key is None:

@@ -44,7 +44,7 @@ LAYERS = [
     {"errors", "forks", "text"},
     {"culprit", "tags"},
     {"keys", "session", "codecs", "locks"},
-    {"annotations", "memory_codec"},
+    {"annotations", "groups", "memory_codec"},
     {"typed"},
     {"record"},
     {"storage", "storage.base", "storage.memory", "storage.redis", "storage.sqlite"},
