@@ -81,7 +81,7 @@ def by_topic(update: Any, /) -> str | None:
     Returns `None` where `by_chat` would, and where Telegram does not say which topic it was in:
     for reactions and changes of members, and for buttons under inaccessible messages.
     """
-    chat, topic = _chat_label(update), _topic_label(message_of(update))
+    chat, topic = _chat_label(update), topic_label(message_of(update))
     return None if chat is None or topic is None else _topic_key(chat, topic)
 
 
@@ -93,7 +93,7 @@ def by_sender_in_topic(update: Any, /) -> str | None:
 
     Returns `None` where `by_sender` or `by_topic` would.
     """
-    chat, topic = _chat_label(update), _topic_label(message_of(update))
+    chat, topic = _chat_label(update), topic_label(message_of(update))
     sender = by_sender(update)
     if chat is None or topic is None or sender is None:
         return None
@@ -167,13 +167,13 @@ def make_key(
     _refuse_unfit_ids(get_storage_key.__name__, form, ids)
     labels = {
         "chat": str(chat_id),
-        "topic": _GENERAL if message_thread_id is None else str(message_thread_id),
+        "topic": GENERAL if message_thread_id is None else str(message_thread_id),
         "sender": str(user_id),
     }
     if business_connection_id is not None:
         labels["chat"] = _business_label(chat_id, business_connection_id)
     if direct_messages_topic_id is not None:
-        labels["topic"] = _direct_label(direct_messages_topic_id)
+        labels["topic"] = direct_label(direct_messages_topic_id)
     return form.make(*(labels[part] for part in form.parts))
 
 
@@ -235,16 +235,17 @@ def _chat_label(update: Any) -> str | None:
     return str(chat.id)
 
 
-def _topic_label(message: Any) -> str | None:
+def topic_label(message: Any) -> str | None:
+    """The label of the topic of a message in keys; `None` if Telegram does not say which it is."""
     # The Bot API gives an inaccessible message the date 0, and nothing but its chat and id.
     if getattr(message, "date", None) == 0 or not hasattr(message, "message_thread_id"):
         return None
     if direct := getattr(message, "direct_messages_topic", None):
-        return _direct_label(direct.topic_id)
+        return direct_label(direct.topic_id)
     # A stopped generation has no is_topic_message: its draft can only have been in a topic.
     thread = message.message_thread_id
     is_topic = thread is not None and getattr(message, "is_topic_message", True)
-    return str(thread) if is_topic else _GENERAL
+    return str(thread) if is_topic else GENERAL
 
 
 def _booster(update: Any) -> Any:
@@ -285,12 +286,13 @@ def _business_label(chat_id: object, connection: str) -> str:
     return f"{chat_id}@business-{connection}"
 
 
-def _direct_label(topic_id: object) -> str:
+def direct_label(topic_id: object) -> str:
+    """The label in keys of a topic in the direct messages of a channel."""
     return f"direct-{topic_id}"
 
 
 _GUEST = "@guest"
-_GENERAL = "general"
+GENERAL = "general"
 
 # As `str` writes an int.
 _INT = "0|-?[1-9][0-9]*"
@@ -300,7 +302,7 @@ _BUSINESS = _business_label("", "(?P<connection>.+)")
 _PATTERNS = MappingProxyType(
     {
         "chat": f"{_CHAT}(?:{_BUSINESS}|(?P<guest>{_GUEST}))?",
-        "topic": f"(?:{_GENERAL}|(?P<thread>{_INT})|{_direct_label(f'(?P<direct>{_INT})')})",
+        "topic": f"(?:{GENERAL}|(?P<thread>{_INT})|{direct_label(f'(?P<direct>{_INT})')})",
         "sender": f"(?P<sender>{_INT})",
     }
 )

@@ -54,7 +54,7 @@ LAYERS = [
     {"kind"},
     {"decorator"},
     {"sessions"},
-    {"bot.albums", "bot.place", "bot.question", "bot.steps", "bot.turns"},
+    {"bot.albums", "bot.notices", "bot.place", "bot.question", "bot.steps", "bot.turns"},
     {"bot.question_store", "bot.verdicts"},
     {"bot", "bot.answers", "bot.inbox", "bot.lines"},
     {"bot.filters", "bot.known", "bot.owners", "bot.plain_pickle", "bot.questions", "bot.states"},

@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from telesession.forks import PerProcess
-
-# Where a bot keeps its albums.
-_ALBUMS = "_telesession_albums"
-
-# The methods by which messages reach a bot.
-_METHODS = (
-    "process_new_updates",
-    "process_new_messages",
-    "process_new_business_message",
-    "process_new_channel_posts",
-)
 
 # Seconds without a further message after which an album is complete. Telegram does not tell how
 # many there are, and sends them at the same time.
@@ -124,35 +112,12 @@ class Albums:
     def __init__(self) -> None:
         # id -> its messages; made anew in a forked process, whose locks may be taken.
         self._arrived: PerProcess[dict[str, Arrived]] = PerProcess()
-        # The methods that were replaced on the bot, and what is there now.
-        self._replaced: dict[str, Any] = {}
 
-    def install(self, bot: Any) -> None:
-        """Learn of all messages that arrive for a bot."""
-        setattr(bot, _ALBUMS, self)
-        for name in _METHODS:
-            if hasattr(bot, name):
-                self._replaced[name] = self._noticing(getattr(bot, name))
-                setattr(bot, name, self._replaced[name])
-
-    def uninstall(self, bot: Any) -> None:
-        """Let the bot be as it was before, but for methods that others have put on top."""
-        vars(bot).pop(_ALBUMS, None)
-        for name, method in self._replaced.items():
-            if vars(bot).get(name) is not method:
-                continue
-            former = method.__wrapped__
-            if former == getattr(type(bot), name).__get__(bot):
-                delattr(bot, name)
-            else:
-                setattr(bot, name, former)
-
-    @staticmethod
-    def notice(bot: Any, contents: Iterable[Any]) -> None:
-        """Learn of messages that have arrived, before a handler gets them; others are skipped."""
-        albums: Albums | None = vars(bot).get(_ALBUMS)
-        if albums is not None:
-            albums._add(contents)
+    def notice(self, messages: Iterable[Any]) -> None:
+        """Learn of messages that have arrived, before a handler gets them."""
+        for message in messages:
+            if getattr(message, "media_group_id", None):
+                self.of(message).add(message)
 
     def of(self, message: Any) -> Arrived:
         """The album of a message."""
@@ -164,23 +129,3 @@ class Albums:
                 # Another thread may be doing the same.
                 arrived.pop(next(iter(arrived), ""), None)
         return found
-
-    def _add(self, contents: Iterable[Any]) -> None:
-        for content in contents:
-            if getattr(content, "media_group_id", None):
-                self.of(content).add(content)
-
-    def _noticing(self, process: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        @functools.wraps(process)
-        def noticing(updates: Any) -> Any:
-            # A list of updates, or of messages alone.
-            contents = [content for each in updates for content in (each, *messages_of(each))]
-            self._add(contents)
-            return process(updates)
-
-        return noticing
-
-
-def messages_of(update: Any) -> list[Any]:
-    """The messages of an update that may be parts of an album; `None` for each missing one."""
-    return [getattr(update, kind, None) for kind in ("message", "business_message", "channel_post")]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from telebot.handler_backends import ContinueHandling
 
 from telesession.bot.albums import Album, Albums, Arrived
+from telesession.bot.notices import Notices
 from telesession.bot.place import Address, address_of, number_of
 from telesession.bot.question import (
     Change,
@@ -25,6 +26,7 @@ from telesession.bot.question_store import QuestionStore, unit_of
 from telesession.bot.steps import Steps
 from telesession.bot.verdicts import Verdict, is_sent_on_purpose, judge
 from telesession.endings import ending_for
+from telesession.groups import migrated_chat
 from telesession.session import Session
 from telesession.unit import Unit, enter, on_commit
 
@@ -66,6 +68,7 @@ class Questions:
         self.store = QuestionStore(bot, sessions)
         self.is_kept = False
         self._albums = Albums()
+        self._notices = Notices(bot, self._notice)
         # By `threading.get_ident()`, what was found for the update that telebot gives to `_answer`
         # next. A second look would read the record once more.
         self._found: dict[int, _Found] = {}
@@ -96,7 +99,7 @@ class Questions:
 
     def _listen(self) -> None:
         """Look at every message and press before the handlers of the bot do."""
-        self._albums.install(self._bot)
+        self._notices.install()
         # telebot 4.37.1 has no method that puts a handler before the others.
         for kind, handler in self._handlers.items():
             # A new list: a worker may be going through the old one.
@@ -107,7 +110,7 @@ class Questions:
         if self.is_kept:
             return
         vars(self._bot).pop(_QUESTIONS, None)
-        self._albums.uninstall(self._bot)
+        self._notices.uninstall()
         for kind, handler in self._handlers.items():
             others = [other for other in getattr(self._bot, kind) if other is not handler]
             setattr(self._bot, kind, others)
@@ -119,6 +122,14 @@ class Questions:
                 f"the questions of this bot are kept with {self._sessions!r}; call use_questions "
                 "with one and the same Sessions everywhere, and before the bot starts"
             )
+
+    def _notice(self, messages: list[Any]) -> None:
+        """Learn of messages when they arrive, before a handler looks for their questions."""
+        self._albums.notice(messages)
+        for message in messages:
+            chat = migrated_chat(message)
+            if chat is not None:
+                self.store.follow(*chat)
 
     def _may_answer(self, message: Any) -> bool:
         return self._keep(self._look_at(message))

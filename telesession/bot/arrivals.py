@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from telebot import TeleBot, apihelper, types
 
 from telesession.attachment import Attachment
-from telesession.bot.albums import Albums, messages_of
 from telesession.bot.answers import Questions
 from telesession.bot.filters import SessionFilter
 from telesession.bot.intake import number_of, raw_of
+from telesession.bot.notices import Notices, messages_of
 from telesession.bot.pool import SequentialWorkers
 from telesession.bot.turns import Turn
 from telesession.decorator import is_decorated
@@ -126,11 +126,11 @@ class Arrivals:
             self._take(update, stored)
 
     def _notice(self, contents: Iterable[Any]) -> None:
-        """Let sessions go with groups that became supergroups, and albums know their messages."""
+        """Let sessions go with groups that became supergroups, and questions learn of messages."""
         contents = list(contents)
         if (attachment := Attachment.of(self._bot)) is not None:
             attachment.follow(contents)
-        Albums.notice(self._bot, contents)
+        Notices.give(self._bot, contents)
 
     @property
     def _intake(self) -> Intake | None:

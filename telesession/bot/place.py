@@ -8,10 +8,14 @@ from typing import Any, NamedTuple
 from telebot import types
 
 from telesession.errors import SessionError
-from telesession.keys import _topic_label as topic_label, by_sender_in_chat, message_of
-
-#: The label of messages outside of topics.
-GENERAL = "general"
+from telesession.keys import (
+    GENERAL,
+    by_sender_in_chat,
+    direct_label,
+    make_key,
+    message_of,
+    topic_label,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,12 +172,16 @@ def _private_place(target: Any) -> Place | None:
 
 
 def _address_of_place(place: Place) -> Address:
-    connection = place.business_connection_id
-    chat = f"{place.chat_id}@business-{connection}" if connection else f"{place.chat_id}"
+    key = make_key(
+        by_sender_in_chat,
+        chat_id=place.chat_id,
+        user_id=place.user_id,
+        business_connection_id=place.business_connection_id,
+    )
     topic = GENERAL if place.message_thread_id is None else str(place.message_thread_id)
     if place.direct_messages_topic_id is not None:
-        topic = f"direct-{place.direct_messages_topic_id}"
-    return Address(f"sender_in_chat:{chat}:{place.user_id}", topic)
+        topic = direct_label(place.direct_messages_topic_id)
+    return Address(key, topic)
 
 
 def _is_own(bot: Any, target: Any) -> bool:

@@ -23,7 +23,7 @@ from telesession.bot.question import (
 from telesession.bot.turns import Turn
 from telesession.errors import LockTimeoutError, SessionError, fault_of
 from telesession.forks import PerProcess
-from telesession.keys import by_sender, room_of
+from telesession.keys import by_sender, by_sender_in_chat, room_of
 from telesession.session import Session
 from telesession.sessions import Sessions
 from telesession.unit import INDEPENDENT, Block, Unit, enter
@@ -57,7 +57,9 @@ class QuestionStore:
         kind = sessions._kind
         # The private chats of two bots with one user have the same id.
         room = room_of(f"questions-{bot.bot_id}") + kind.room
-        self._records: Sessions[Session] = Sessions._in_room(room, storage=kind.storage)
+        self._records: Sessions[Session] = Sessions._in_room(
+            room, storage=kind.storage, get_storage_key=by_sender_in_chat
+        )
         self._kind = self._records._kind
         # The ids of the questions whose steps run in this process.
         self._claims: PerProcess[dict[str, object]] = PerProcess()
@@ -85,6 +87,10 @@ class QuestionStore:
             return
         with at_once() as own:
             own.defer(self._kind, place, change)
+
+    def follow(self, old_chat_id: int, new_chat_id: int) -> None:
+        """Let the questions of a group that became a supergroup wait there."""
+        self._records._follow_group(old_chat_id, new_chat_id)
 
     def is_in_line(self, address: Address) -> bool:
         """Whether an answer there waits until the turn of this thread is over."""
