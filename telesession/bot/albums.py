@@ -50,10 +50,13 @@ class _Arrived:
 
     Attributes:
         note: The id of the album, and the numbers of the messages that a step got.
+        deciding: The lock of the thread that looks whether a step gets the album. Without it, a
+            message that another thread looks at meanwhile would reach a step and a handler.
     """
 
     def __init__(self, group_id: str) -> None:
         self.note: list[Any] = [group_id, []]
+        self.deciding = threading.Lock()
         # number -> message
         self._messages: dict[int, Any] = {}
         self._changed = threading.Condition()
@@ -72,21 +75,22 @@ class _Arrived:
                 return message.message_id in self.note[1]
             return True if self._is_gathering else None
 
-    def gather(self, message: Any) -> Album:
-        """Wait until the album is complete, and give it to a step."""
+    def begin(self, message: Any, *, is_list: bool) -> None:
+        """Let a step get the whole album, or this message alone. The handlers get the others."""
         self.add(message)
         with self._changed:
-            self._is_gathering = True
+            if is_list:
+                self._is_gathering = True
+            else:
+                self._give([message.message_id])
+
+    def gather(self) -> Album:
+        """Wait until the album is complete, and give it to the step."""
+        with self._changed:
             while len(self._messages) < _FULL and self._changed.wait(_QUIET):
                 pass
             self._give(sorted(self._messages))
             return Album(self._messages[number] for number in self.note[1])
-
-    def give_only(self, message: Any) -> Any:
-        """Give one message to a step, and leave the others to the handlers."""
-        with self._changed:
-            self._give([message.message_id])
-        return message
 
     def _give(self, numbers: list[int]) -> None:
         self.note[1] = numbers

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from telebot.handler_backends import ContinueHandling
@@ -232,15 +233,38 @@ class Questions:
             return None
         if verdict == "end":
             return self._in_one_unit(address, End(address.topic, number_of(update)))
-        with self.store.exclusively(address, pending.question) as current:
-            if current is None:
-                return ContinueHandling()
-            return self._give(update, address, current, data)
+        with ExitStack() as deciding:
+            if getattr(update, "media_group_id", None):
+                album = self._albums.of(update)
+                album.deciding.acquire()
+                deciding.callback(album.deciding.release)
+                # Another thread may have given it to a step since the first look.
+                is_given = album.is_given(update)
+                if is_given is not None:
+                    return None if is_given else ContinueHandling()
+            with self.store.exclusively(address, pending.question) as current:
+                if current is None:
+                    return ContinueHandling()
+                return self._give(update, address, current, data, deciding.close)
 
     def _give(
-        self, update: Any, address: Address, pending: Pending, data: Mapping[str, Any] | None
+        self,
+        update: Any,
+        address: Address,
+        pending: Pending,
+        data: Mapping[str, Any] | None,
+        decided: Callable[[], object],
     ) -> Any:
-        """Give an answer to its step, in one unit with the end of the question."""
+        """
+        Give an answer to its step, in one unit with the end of the question.
+
+        Args:
+            update: The answer.
+            address: The place of the question.
+            pending: The question.
+            data: The values of class middlewares.
+            decided: Called before it waits for the other messages of an album.
+        """
         question = pending.question
         end = Remove(address.topic, question.id)
         step = self.steps.find(pending.step)
@@ -254,7 +278,9 @@ class Questions:
         answer, takes_list = update, self.steps.takes_list(pending.step)
         if getattr(update, "media_group_id", None):
             album = self._albums.of(update)
-            answer = album.gather(update) if takes_list else album.give_only(update)
+            album.begin(update, is_list=takes_list)
+            decided()
+            answer = album.gather() if takes_list else update
             end = end._replace(album=album.note)
         elif takes_list and hasattr(update, "message_id"):
             answer = Album([update])
