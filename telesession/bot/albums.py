@@ -84,6 +84,11 @@ class _Arrived:
             else:
                 self._give([message.message_id])
 
+    def leave(self) -> None:
+        """Let no step get it any more, unless one does already."""
+        with self._changed:
+            self._was_given = self._was_given or not self._is_gathering
+
     def gather(self) -> Album:
         """Wait until the album is complete, and give it to the step."""
         with self._changed:

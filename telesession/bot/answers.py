@@ -142,9 +142,10 @@ class Questions:
             is_part = self._is_part(message, album_of(record, address.topic))
             if is_part is not None:
                 return _Found("part", address, pending) if is_part else None
-        if pending is None:
-            return None
-        verdict = self._judge(message, pending.question)
+        verdict = None if pending is None else self._judge(message, pending.question)
+        if message.media_group_id and (pending is None or verdict == "end"):
+            # A handler gets it, and the rest of it must not answer the question of that handler.
+            self._albums.of(message).leave()
         return None if verdict is None else _Found(verdict, address, pending)
 
     def _look_at_press(self, query: Any) -> _Found | None:

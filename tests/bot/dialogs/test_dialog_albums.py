@@ -44,3 +44,9 @@ def test_an_album_for_a_step_that_takes_one_message(dialog: Dialog) -> None:
     assert Counter({"next: photo": 1, "handle: photo": 3}) == Counter(dialog.heard)
     dialog.play(Dialog.restart, send_again(album), say("then"), say("after"))
     assert ["handle: photo"] * 3 + ["take: then", "handle: after"] == dialog.heard[4:]
+
+
+def test_an_album_that_makes_the_bot_ask(dialog: Dialog) -> None:
+    """It came before the question, so none of its messages is the answer."""
+    dialog.play(send("album", 4, "ask me"), Dialog.restart, say("five"), say("then"))
+    assert ["handle: photo"] * 3 + ["take: five", "handle: then"] == dialog.heard
