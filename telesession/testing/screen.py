@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from telesession.testing.history import SentMessage
 
 
+# The methods whose answer is the number of a message and not the message.
+_COPY = ("copyMessage", "copyMessages")
+
+
 class Screen(BotAPI):
     """
     A `BotAPI` that prints what the bot sends, as one user sees it in one chat.
@@ -80,8 +84,12 @@ class Screen(BotAPI):
 
     def answer(self, call: Call) -> Any:
         """Answer a call as a `BotAPI` does, and print the message or the notice in it."""
+        count = len(self.messages)
         result = super().answer(call)
-        if isinstance(result, dict) and "message_id" in result:
+        if call.method in _COPY:
+            for sent in self.messages[count:]:
+                self._show_message(call, dict(sent.json))
+        elif isinstance(result, dict) and "message_id" in result:
             self._show_message(call, result)
         elif call.method == "answerCallbackQuery" and call.params.get("text"):
             kind = "alert" if call.flag("show_alert") else "notice"
@@ -97,8 +105,7 @@ class Screen(BotAPI):
         if receiver != self.user_id:
             self.write(f"(a message that only user {receiver} sees)")
             return
-        kind = call.method.removeprefix("send").lower()
-        text = message.get("text") or message.get("caption") or f"({kind})"
+        text = message.get("text") or message.get("caption") or f"({_kind_of(call, message)})"
         markup = call.json("reply_markup") or message.get("reply_markup") or {}
         rows = (f"  {row}" for row in draw_markup(markup))
         self.write(" ".join([*self._marks(message), text]), *rows)
@@ -122,3 +129,11 @@ class Screen(BotAPI):
             self._keyboards[place] = message
         if markup.get("force_reply"):
             self._reply_to[place] = message
+
+
+def _kind_of(call: Call, message: JSON) -> str:
+    """The kind of a message without text."""
+    if call.method not in _COPY:
+        return call.method.removeprefix("send").lower()
+    fields = ("from", "chat", "date", "message_id")
+    return next(name for name in message if name not in fields)

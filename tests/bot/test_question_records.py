@@ -239,6 +239,19 @@ class TestWhatItCosts:
         simple_host.deliver(said_in_group("Ada"))
         assert {"hold": 2, "get": 3, "delete": 1} == storage.calls
 
+    def test_a_question_and_its_answer_in_line(self, ordered_host: Host) -> None:
+        """
+        With sequential workers, a question to the sender is one read and one write, beside the
+        read of the message. The answer costs the same as without.
+        """
+        storage = SpyStorage()
+        Desk(ordered_host, storage)
+        ordered_host.deliver(said_in_group("ask me"))
+        assert {"hold": 1, "get": 2, "set": 1} == storage.calls
+        storage.calls.clear()
+        ordered_host.deliver(said_in_group("Ada"))
+        assert {"hold": 2, "get": 3, "delete": 1} == storage.calls
+
 
 class TestAFailedRead:
     def test_it_is_an_error_and_not_no_question(self, host: Host) -> None:

@@ -59,6 +59,12 @@ def bot() -> Any:
     def force(message: Any) -> None:
         bot.send_message(text="name?", reply_markup=types.ForceReply(), **place_of(message))
 
+    @bot.message_handler(commands=["copy"])
+    def copy(message: Any) -> None:
+        numbers = range(1, message.message_id)
+        bot.copy_messages(message.chat.id, message.chat.id, list(numbers))
+        bot.copy_message(99, message.chat.id, message.message_id)
+
     @bot.message_handler(commands=["outside"])
     def leave_topic(message: Any) -> None:
         bot.send_message(message.chat.id, "outside")
@@ -113,6 +119,12 @@ def test_a_kind_is_sent(bot: Any, line: str, expected: list[str]) -> None:
 def test_another_send_is_the_bots(bot: Any, line: str) -> None:
     """With another word than a kind, or one too many, the line goes to the bot."""
     assert [f"text {line}"] == talk(bot, line)
+
+
+def test_copies_are_shown(bot: Any) -> None:
+    """A message that the bot copies is printed as one that it sends."""
+    *_, first, second, third = talk(bot, "/send photo", "/copy")
+    assert ["(photo)", "photo", "(to 99) /copy"] == [first, second, third]
 
 
 class TestReply:
