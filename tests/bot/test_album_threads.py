@@ -10,7 +10,7 @@ import pytest
 from telebot.handler_backends import ContinueHandling
 
 from support.clocks import PATIENCE
-from support.threads import Waits, in_thread, start
+from support.threads import in_thread, start, wait_for
 from support.updates import ANNA, message, private, said, update
 from telesession import MemoryStorage, Sessions, ask, use_questions
 from telesession.bot import albums
@@ -76,48 +76,43 @@ def gallery(simple_host: Host, bot_api: BotAPI) -> Gallery:
     return Gallery(simple_host)
 
 
-class NoLock:
-    """A lock that keeps no other thread out."""
-
-    def acquire(self) -> None: ...
-
-    def release(self) -> None: ...
-
-
-def use_locks(monkeypatch: pytest.MonkeyPatch, make_lock: Callable[[], object]) -> None:
-    """Let albums have other locks from now on."""
-    names = {**vars(threading), "Lock": make_lock}
-    monkeypatch.setattr(albums, "threading", SimpleNamespace(**names))
+def handle_second(gallery: Gallery) -> threading.Thread:
+    """Handle the second message in another thread."""
+    return start(gallery.bot.process_new_updates, [SECOND])
 
 
 def test_a_message_beside_the_answer_is_a_part(
     gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A thread with another message of the album waits until the step has got the album."""
-    waits = Waits()
-    use_locks(monkeypatch, waits.make_lock)
+    """A thread with another message of the album waits until the step gets the album."""
+    waits, others = threading.Event(), list[threading.Thread]()
+
+    class Condition(threading.Condition):
+        def wait(self, timeout: float | None = None) -> bool:
+            waits.set()
+            return super().wait(timeout)
+
+    monkeypatch.setattr(albums, "threading", SimpleNamespace(Condition=Condition))
     gallery.ask("take_list")
-    others: list[threading.Thread] = []
 
-    def handle_second() -> None:
-        others.append(start(gallery.bot.process_new_updates, [SECOND]))
-        waits.next()
+    def handle_beside() -> None:
+        others.append(handle_second(gallery))
+        wait_for(waits)
 
-    gallery.storage.on_answer = handle_second
+    gallery.storage.on_answer = handle_beside
     gallery.bot.process_new_updates([FIRST])
     others[0].join(PATIENCE)
     assert ["list of 2"] == gallery.heard
 
 
-def test_without_a_lock_a_handler_gets_it_too(
+def test_without_the_wait_a_handler_gets_it_too(
     gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Control: the step and a handler get the second message."""
-    use_locks(monkeypatch, NoLock)
+    monkeypatch.setattr(albums.Arrived, "begin", lambda self: True)
+    monkeypatch.setattr(albums.Arrived, "leave", lambda self: None)
     gallery.ask("take_list")
-    gallery.storage.on_answer = lambda: start(gallery.bot.process_new_updates, [SECOND]).join(
-        PATIENCE
-    )
+    gallery.storage.on_answer = lambda: handle_second(gallery).join(PATIENCE)
     gallery.bot.process_new_updates([FIRST])
     assert ["handler", "list of 2"] == gallery.heard
 
@@ -133,6 +128,6 @@ def test_a_message_that_was_looked_at_before(
     gallery.ask(step)
     questions: Any = Questions.of(gallery.bot)
     assert questions._may_answer(SECOND.message)
-    albums.Albums.notice(gallery.bot, [SECOND.message])
+    questions._notice([SECOND.message])
     in_thread(gallery.bot.process_new_updates, [FIRST])
     assert (heard, result) == (gallery.heard, type(questions._answer(SECOND.message)))
