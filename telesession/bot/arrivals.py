@@ -17,6 +17,7 @@ from telebot import TeleBot, apihelper, types
 
 from telesession.attachment import Attachment
 from telesession.bot.albums import Albums, messages_of
+from telesession.bot.answers import Questions
 from telesession.bot.filters import SessionFilter
 from telesession.bot.intake import number_of, raw_of
 from telesession.bot.pool import SequentialWorkers
@@ -324,6 +325,8 @@ class Arrivals:
         filters, known = handler["filters"], self._bot.custom_filters
         return (
             is_decorated(handler["function"])
+            # The question may be saved with the handler that asks it.
+            or isinstance(getattr(handler["function"], "__self__", None), Questions)
             or "state" in filters
             or isinstance(filters.get("func"), SessionFilter)
             or any(isinstance(known.get(name), SessionFilter) for name in filters)

@@ -8,13 +8,15 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from telebot.types import Update
+from telebot.util import quick_markup
 
 from support.bots import Refusal, waiting_questions
 from support.clocks import MICROSECOND
 from support.counters import QUESTION, USER
 from support.processes import run_program
 from support.storages import SpyStorage, is_held
-from support.threads import in_thread
+from support.threads import Log, in_thread, wait_for
 from support.updates import ANNA, BORIS, said
 from telesession import (
     MemoryStorage,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
 
     from support.bots import Host
+    from telesession.testing import BotAPI
 
 # The bot sends its questions.
 pytestmark = pytest.mark.usefixtures("bot_api")
@@ -286,6 +289,38 @@ def test_what_a_step_asks_is_answered_next(ordered_host: Host) -> None:
         ("handler", "three"),
         ("handler", "four"),
     ] == interview.heard
+
+
+def test_a_press_waits_for_the_handler_that_asked(
+    ordered_host: Host, bot_api: BotAPI, storage: Storage
+) -> None:
+    """A press while that handler still runs is the answer, because it waits in the same line."""
+    bot: Any = ordered_host.bot
+    sessions, heard, is_idle = Sessions(storage=storage), Log(), threading.Event()
+
+    def take(query: Any, session: Session) -> None:
+        heard.add((session.begun, query.data))
+
+    use_questions(bot, sessions, steps=[take])
+
+    @bot.message_handler(func=lambda message: message.from_user.id == BORIS["id"])
+    def be_idle(message: Any) -> None:
+        is_idle.set()
+
+    @bot.message_handler()
+    @sessions.with_session
+    def begin(message: Any, session: Session) -> None:
+        ask(bot, message, "well?", take, reply_markup=quick_markup({"Yes": {"callback_data": "1"}}))
+        [question] = bot_api.messages
+        press = bot_api.user(USER).press(question, "Yes")
+        # The other worker has nothing else to do.
+        bot.process_new_updates([Update.de_json(press), said("hello", BORIS)])
+        wait_for(is_idle)
+        session.begun = True
+
+    bot.process_new_updates([said("hi")])
+
+    assert [(True, "1")] == heard.wait_for(1)
 
 
 KILLED = """

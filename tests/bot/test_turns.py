@@ -17,6 +17,7 @@ from telesession import (
     Session,
     Sessions,
     session_filter,
+    use_questions,
     use_sequential_workers,
     with_session,
 )
@@ -241,6 +242,14 @@ def test_urgent_updates_with_such_a_filter_keep_their_place(
     order = order_of(bot, pressed(private(ANNA)), note)
 
     assert ["Boris", "slow", "urgent"] == order
+
+
+def test_presses_of_a_bot_with_questions_keep_their_place(make_sequential: MakeBot) -> None:
+    """A press may be the answer to a question that the message before is asking."""
+    bot = make_sequential(2)
+    use_questions(bot, Sessions(storage=MemoryStorage()))
+
+    assert ["Boris", "slow", "urgent"] == order_of(bot, pressed(private(ANNA)), note)
 
 
 def test_other_kinds_keep_their_place(make_sequential: MakeBot) -> None:
