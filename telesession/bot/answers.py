@@ -83,8 +83,8 @@ class Questions:
         # The private chats of two bots with one user have the same id.
         room = room_of(f"questions-{bot.bot_id}") + kind.room
         self._records: Sessions[Session] = Sessions._in_room(room, storage=kind.storage)
-        # The ids of the questions whose steps run in this process.
-        self._answered: PerProcess[set[str]] = PerProcess()
+        # By its id, each question whose step runs in this process, with an object of that call.
+        self._answered: PerProcess[dict[str, object]] = PerProcess()
         # By `threading.get_ident()`, for each step that the thread runs, the addresses and ids of
         # the questions that it has asked. Not a threading.local: see `ProcessState`.
         self._asked: dict[int, list[set[tuple[Address, str]]]] = {}
@@ -368,26 +368,26 @@ class Questions:
         """
         kind = self._records._kind
         key = f"{kind.place_of(address.key)}#{question.id}"
-        answered = self._answered.get(set)
-        hold = kind.storage.hold(key, 0)
+        answered, mine = self._answered.get(dict), object()
+        if answered.setdefault(question.id, mine) is not mine:
+            # Its step runs in this process.
+            yield None
+            return
         try:
-            hold.__enter__()
-        except LockTimeoutError:
-            # The step runs in a thread of this process, or in another process, which may be dead
-            # and have left a lock with a lease.
-            hold = kind.storage.hold(key, 0 if question.id in answered else kind.lock_timeout)
+            # Another process that has the lock may be dead, and have left it with a lease.
+            hold = kind.storage.hold(key, kind.lock_timeout)
             try:
                 hold.__enter__()
             except LockTimeoutError:
                 yield None
                 return
-        answered.add(question.id)
-        try:
-            current = find(self._read(address.key), address.topic)
-            yield current if current and current.question.id == question.id else None
+            try:
+                current = find(self._read(address.key), address.topic)
+                yield current if current and current.question.id == question.id else None
+            finally:
+                hold.__exit__(None, None, None)
         finally:
-            answered.discard(question.id)
-            hold.__exit__(None, None, None)
+            del answered[question.id]
 
     def _give(
         self, update: Any, address: Address, pending: Pending, data: Mapping[str, Any] | None

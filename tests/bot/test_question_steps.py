@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +14,7 @@ from telebot.handler_backends import BaseMiddleware, ContinueHandling
 from support.bots import ANNA_IN_GROUP, Desk, Host, Refusal, make_host
 from support.clocks import MICROSECOND, PATIENCE
 from support.storages import SpyStorage, WithoutLocks
-from support.threads import start
+from support.threads import in_thread, start
 from support.updates import ANNA, BORIS, GROUP, said_in_group
 from telesession import (
     MemoryStorage,
@@ -24,6 +26,7 @@ from telesession import (
     cancel,
     use_questions,
 )
+from telesession.bot.answers import Questions
 
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
@@ -373,12 +376,30 @@ class UnlockedMeetingStorage(WithoutLocks, MeetingStorage):
     """The same without locks."""
 
 
+class StorageThatTellsOfAnswers(MemoryStorage):
+    """A storage that calls a function, once, when the lock of an answer has just been taken."""
+
+    on_lock: Callable[[], object] = bool
+
+    @contextmanager
+    def hold(self, key: str, timeout: float | None = None) -> Iterator[Any]:
+        with super().hold(key, timeout) as held:
+            if "#" in key:
+                on_lock, self.on_lock = self.on_lock, bool
+                on_lock()
+            yield held
+
+
 ANSWERS = 6
 
 
 def answer_at_once(storage: MeetingStorage, host: Host, rounds: int) -> list[str]:
     """Who hears the answers that come at the same time, after all have seen that one is wanted."""
     desk = Desk(host, storage)
+    if isinstance(storage, WithoutLocks):
+        questions: Any = Questions.of(host.bot)
+        # Nor does a thread note for the others that it has the answer.
+        questions._answered = SimpleNamespace(get=lambda make: make())
     ask(host.bot, said_in_group("hi").message, "well?", desk.step)
     storage.rounds = rounds
     threads = [
@@ -406,6 +427,17 @@ class TestAtTheSameTime:
         storage = UnlockedMeetingStorage(ANSWERS)
         heard = answer_at_once(storage, simple_host, rounds=3)
         assert (["step"] * ANSWERS, []) == (heard, simple_host.raised)
+
+    def test_a_second_answer_never_waits_for_the_step(self, simple_host: Host) -> None:
+        """
+        It goes to the handlers at once, though the first has only just taken the lock.
+        """
+        storage = StorageThatTellsOfAnswers()
+        desk, bot = Desk(simple_host, storage), simple_host.bot
+        ask(bot, said_in_group("hi").message, "well?", desk.step)
+        storage.on_lock = lambda: in_thread(bot.process_new_updates, [said_in_group("two")])
+        simple_host.deliver(said_in_group("one"))
+        assert ([("handler", "two"), ("step", "one")], []) == (desk.heard, simple_host.raised)
 
     def test_no_lock_is_held_while_a_step_runs(self, simple_host: Host) -> None:
         """
