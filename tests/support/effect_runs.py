@@ -53,13 +53,18 @@ class Life:
     Args:
         settings: Of the bot.
         log: The file for its complaints.
+
+    Attributes:
+        program: The module that is run.
     """
 
-    def __init__(self, settings: Settings, log: IO[str]) -> None:
+    program = "support.effect_bot"
+
+    def __init__(self, settings: Any, log: IO[str]) -> None:
         self.settings = settings
         paths = [str(TESTS), str(Path(telesession.__file__).parents[1])]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "support.effect_bot", settings.as_argument],
+            [sys.executable, "-m", self.program, settings.as_argument],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -1,0 +1,127 @@
+"""The locks of questions: one answer among processes, and no circle with sessions."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.bots import Host, waiting_questions
+from support.clocks import PATIENCE
+from support.counters import QUESTION, USER
+from support.question_locks import (
+    Listener,
+    Neighbours,
+    answering,
+    make_threaded_host,
+    open_place,
+    run_neighbours,
+)
+from support.servers import patient_url
+from support.storages import Asked
+from support.threads import began, wait_for
+from support.updates import ANNA, BORIS
+
+if TYPE_CHECKING:
+    from telesession import Storage
+
+# The bot sends its questions.
+pytestmark = pytest.mark.usefixtures("bot_api")
+
+
+@pytest.fixture(params=["file", "server"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An address without records."""
+    if request.param == "file":
+        return str(tmp_path / "bot.db")
+    return patient_url(request.getfixturevalue("server"))
+
+
+@pytest.fixture(params=["telebot's", "sequential"])
+def workers(request: pytest.FixtureRequest) -> str:
+    """The kind of workers of a bot."""
+    kind: str = request.param
+    return kind
+
+
+@pytest.fixture
+def threaded_host(workers: str) -> Iterator[Host]:
+    """A bot with two threads."""
+    host = make_threaded_host(workers)
+    yield host
+    host.close()
+
+
+class TestOneAnswer:
+    """While the step has an answer in a process that lives, no other update is the answer."""
+
+    @pytest.mark.parametrize(
+        ("way", "hears"), [("returns", "handler"), ("raises", "step"), ("is killed", "step")]
+    )
+    def test_another_process_waits_for_the_end_of_the_step(
+        self, place: str, way: str, hears: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Then it hears whether the question still waits, and one answer counts."""
+        with open_place(place) as storage:
+            listener, asked = Listener(storage), Asked(storage, monkeypatch)
+            lock = listener.ask()
+            with answering(place) as other, began(listener.deliver, "second"):
+                wait_for(asked.event(lock))
+                heard_before = listener.heard.copy()
+                other.end(way)
+
+            assert ([], [(hears, "second")]) == (heard_before, listener.heard)
+            assert ({"answers": 1}, []) == (
+                listener.sessions.peek(USER),
+                waiting_questions(storage),
+            )
+
+    def test_control_without_the_lock_of_the_answer(
+        self, place: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Both processes give their message to the step, and both answers count."""
+        with open_place(place, "free") as storage:
+            listener, asked = Listener(storage), Asked(storage, monkeypatch)
+            listener.ask()
+            with answering(place, "free") as other, began(listener.deliver, "second"):
+                # The step of the first answer has the session.
+                wait_for(asked.event(str(USER)))
+                other.end("returns")
+
+            assert [("step", "second")] == listener.heard
+            assert {"answers": 2} == listener.sessions.peek(USER)
+
+
+class TestNoCircle:
+    """Two handlers have a session each, and ask their own users and then each other's."""
+
+    def test_in_one_process(self, threaded_host: Host, storage: Storage) -> None:
+        """Neither handlers nor steps wait for each other in a circle."""
+        meeting = threading.Barrier(2, timeout=PATIENCE)
+        neighbours = Neighbours(threaded_host, storage, meeting.wait)
+
+        neighbours.deliver("hi", ANNA, BORIS)
+        neighbours.deliver("answer", ANNA, BORIS)
+
+        other = f"sender_in_chat:{BORIS['id']}:{BORIS['id']}"
+        assert ([], sorted([QUESTION, other])) == (neighbours.raised, waiting_questions(storage))
+
+    def test_control_in_one_process(self, threaded_host: Host, storage: Storage) -> None:
+        """If each handler keeps the lock of its own user's question, they do."""
+        meeting = threading.Barrier(2, timeout=PATIENCE)
+        neighbours = Neighbours(threaded_host, storage, meeting.wait, early=True)
+
+        neighbours.deliver("hi", ANNA, BORIS)
+
+        assert ["DeadlockError"] == neighbours.raised
+
+    def test_in_two_processes(self, place: str, workers: str) -> None:
+        """No handler and no step waits until a time-out."""
+        assert [] == run_neighbours(place, workers)
+
+    def test_control_in_two_processes(self, place: str, workers: str) -> None:
+        """If each handler keeps the lock of its own user's question, one of them does at least."""
+        assert {"LockTimeoutError"} == set(run_neighbours(place, workers, early=True))
