@@ -349,6 +349,14 @@ class Unit:
         """The innermost unit of this thread; `None` without one."""
         return _unit_of_thread()
 
+    @staticmethod
+    def outermost() -> Unit | None:
+        """The unit around all others of this thread, which is that of the handler."""
+        unit = _unit_of_thread()
+        while unit is not None and unit._outer is not None:
+            unit = unit._outer
+        return unit
+
     def lock_in_order(self, wanted: Sequence[Wanted]) -> None:
         """Lock several keys in one order, the same for all handlers."""
         for kind, key in sorted(wanted, key=_lock_order):

@@ -147,7 +147,6 @@ class Questions:
         address = address_of(message) if is_sent_on_purpose(message) else None
         if address is None:
             return None
-        self.store.wait_until_sent(address.key)
         record = self.store.read(address.key)
         if record is None and not message.media_group_id:
             return None
@@ -160,9 +159,15 @@ class Questions:
         verdict = None
         if pending is not None:
             verdict = judge(self._bot, self.steps, pending.question, message)
-        if message.media_group_id and verdict != "answer":
-            # A question that a handler asks of one part is not answered by the next one.
-            self._albums.of(message).leave()
+            if verdict == "end" and self.store.is_taken(pending.question):
+                # It has got its answer.
+                verdict = None
+        if message.media_group_id:
+            # A question that a handler asks about one part is not answered by the next one.
+            if pending is not None and pending.question.is_later_than(message.message_id):
+                verdict = None
+            if verdict != "answer":
+                self._albums.of(message).leave()
         return None if verdict is None else _Found(verdict, address, pending)
 
     def _look_at_press(self, query: Any) -> _Found | None:
@@ -170,7 +175,6 @@ class Questions:
         address = None if query.message is None else address_of(query)
         if address is None:
             return None
-        self.store.wait_until_sent(address.key)
         record = self.store.read(address.key)
         pending = None if record is None else find_asked_by(record, number_of(query.message))
         if pending is None:
@@ -203,7 +207,9 @@ class Questions:
         if verdict == "part" or pending is None:
             return None
         if verdict == "end":
-            return self._in_one_unit(address, End(address.topic, number_of(update)))
+            return self._in_one_unit(
+                address, End(address.topic, pending.question.id, number_of(update))
+            )
         album = None
         if getattr(update, "media_group_id", None):
             album = self._albums.of(update)
@@ -244,7 +250,7 @@ class Questions:
         elif takes_list and hasattr(update, "message_id"):
             answer = Album([update])
 
-        with self.store.restoring(address, pending) as saved:
+        with self.store.running(address, pending) as saved:
 
             def call() -> Any:
                 on_commit(saved)

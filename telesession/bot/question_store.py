@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,21 +18,20 @@ from telesession.bot.question import (
     Question,
     Remove,
     Restore,
+    Sent,
+    Unsent,
     find,
     was_ended_by,
 )
 from telesession.bot.turns import Turn
 from telesession.errors import LockTimeoutError, SessionError, fault_of
 from telesession.forks import PerProcess
-from telesession.keys import by_sender, by_sender_in_chat, room_of
+from telesession.keys import by_sender, by_sender_in_chat, form_of, room_of
 from telesession.session import Session
 from telesession.sessions import Sessions
 from telesession.unit import INDEPENDENT, Block, Unit, enter
 
 _log = logging.getLogger("telesession")
-
-# Seconds that an answer waits for a question that is just being sent.
-_SENDING = 10
 
 
 class QuestionStore:
@@ -63,12 +63,11 @@ class QuestionStore:
         self._kind = self._records._kind
         # The ids of the questions whose steps run in this process.
         self._claims: PerProcess[dict[str, object]] = PerProcess()
-        # By `threading.get_ident()`, for each step that the thread runs, the addresses and ids of
-        # the questions that it has asked. Not a threading.local: see `ProcessState`.
-        self._asked: dict[int, list[set[tuple[Address, str]]]] = {}
-        # For each question that is being sent: the event of its end, the identifier of the thread,
-        # and the key of the person in the chat.
-        self._sending: PerProcess[dict[threading.Event, tuple[int, str]]] = PerProcess()
+        # By `threading.get_ident()`, the address and the id of the question of each step that the
+        # thread runs. Not a threading.local: see `ProcessState`.
+        self._running: dict[int, list[tuple[Address, str]]] = {}
+        timeout = kind.lock_timeout
+        self._lock_timeout = math.inf if timeout is None else timeout
 
     def read(self, key: str) -> Session | None:
         """The record of a person in a chat, only to be read; `None` if there is none."""
@@ -97,52 +96,61 @@ class QuestionStore:
         turn = Turn.of_thread()
         if turn is None or not turn.is_in_order or turn.bot is not self._bot:
             return False
-        if self._bot.worker_pool.get_key is by_sender:
+        get_key = self._bot.worker_pool.get_key
+        if get_key is by_sender:
             is_same: bool = by_sender(turn.update) == str(address.user_id)
             return is_same
-        return message_address_of(turn.update) == address
+        # With a function of the user, presses may have another line than messages.
+        return form_of(get_key) is not None and message_address_of(turn.update) == address
+
+    def unit_for(self, address: Address) -> Unit | None:
+        """The unit of the handler that saves a question; `None` if it is written at once."""
+        return Unit.outermost() if self.is_in_line(address) else None
 
     @contextmanager
-    def sending(self, address: Address) -> Iterator[Callable[[Question, float | None], None]]:
+    def sending(
+        self, address: Address, question: Question, timeout: float | None
+    ) -> Iterator[Callable[[int | str], None]]:
         """
-        A block that sends a question, and then calls its target with it and its time-out.
+        A block that sends a question, and then calls its target with the number of the message.
 
-        Nothing is written before, so a question that cannot be sent changes nothing. A quick
-        answer that another thread gets meanwhile waits for the end of the block.
+        A question that is written at once is written before, so that a quick answer finds it. If
+        the block raises, the question that waited before waits again.
         """
-        sent, sending = threading.Event(), self._sending.get(dict)
-        sending[sent] = threading.get_ident(), address.key
-        unit = Unit.innermost() if self.is_in_line(address) else None
-
-        def put(question: Question, timeout: float | None) -> None:
-            self.write(address.key, Put(address.topic, question, timeout), unit)
-            if unit is None:
-                for asked in self._asked.get(threading.get_ident(), ()):
-                    asked.add((address, question.id))
-
-        try:
-            yield put
-        finally:
-            del sending[sent]
-            sent.set()
-
-    def wait_until_sent(self, key: str) -> None:
-        """Wait while other threads of this process send questions to a person in a chat."""
-        sending = self._sending.get(dict)
-        if not sending:
+        topic, numbers = address.topic, list[int | str]()
+        unit = self.unit_for(address)
+        if self.is_in_line(address):
+            yield numbers.append
+            sent = question._replace(message=numbers[0])
+            self.write(address.key, Put(topic, sent, timeout), unit)
             return
-        for sent, (sender, their_key) in list(sending.items()):
-            if their_key == key and sender != threading.get_ident():
-                sent.wait(_SENDING)
+        self.write(address.key, Put(topic, question, timeout, is_sent=False))
+        try:
+            yield numbers.append
+        except BaseException:
+            self._try_to_write(address.key, Unsent(topic, question.id), "a question was not sent")
+            raise
+        own = self._running_at(address)
+        self.write(address.key, Sent(topic, question.id, numbers[0], own))
 
     def cancel(self, target: Any) -> bool:
         """See `telesession.cancel`."""
         address = address_of(target)
         record = None if address is None else self.read(address.key)
-        unit = Unit.innermost()
+        unit = Unit.outermost()
         if address is None or (record is None and unit is None):
             return False
-        record = record or Session()
+        found, was_ended = self._as_seen(unit, address, record or Session(), target)
+        if found is None and not was_ended:
+            return False
+        removal = Remove(address.topic, own=self._running_at(address))
+        self.write(address.key, removal, self.unit_for(address))
+        return was_ended or (found is not None and not found.is_late)
+
+    def _as_seen(
+        self, unit: Unit | None, address: Address, record: Session, target: Any
+    ) -> tuple[Pending | None, bool]:
+        """The question that a handler can cancel, and whether its update has ended another one."""
         found, was_ended = find(record, address.topic), False
         if getattr(target, "message_id", None):
             was_ended = was_ended_by(record, address.topic, number_of(target))
@@ -154,10 +162,12 @@ class QuestionStore:
                 found, was_ended = None, False
             elif isinstance(change, Remove) and found and found.question.id == change.id:
                 found = None
-        if found is None and not was_ended:
-            return False
-        self.write(address.key, Remove(address.topic), unit if self.is_in_line(address) else None)
-        return was_ended or (found is not None and not found.is_late)
+        is_taken = found is not None and self.is_taken(found.question)
+        return None if is_taken else found, was_ended
+
+    def is_taken(self, question: Question) -> bool:
+        """Whether a step of this process has the answer to a question."""
+        return question.id in self._claims.get(dict)
 
     def _changes_in(self, unit: Unit | None, address: Address) -> list[Change]:
         """The changes that a unit makes at its commit."""
@@ -182,12 +192,13 @@ class QuestionStore:
             yield None
             return
         key = f"{self._kind.place_of(address.key)}#{question.id}"
+        storage = self._kind.storage
+        # A process that died may have left the lock with a lease.
+        patience = min(storage.lease, self._lock_timeout) if storage.leases_locks else 0
         try:
             with ExitStack() as stack:
                 try:
-                    # Another process may have it, or have left a lock with a lease when it died.
-                    storage = self._kind.storage
-                    stack.enter_context(storage.hold(key, storage.lease))
+                    stack.enter_context(storage.hold(key, patience))
                     current = self.find(address)
                 except LockTimeoutError:
                     current = None
@@ -196,7 +207,7 @@ class QuestionStore:
             del claims[question.id]
 
     @contextmanager
-    def restoring(self, address: Address, pending: Pending) -> Iterator[Callable[[], object]]:
+    def running(self, address: Address, pending: Pending) -> Iterator[Callable[[], object]]:
         """
         A block of a step. If it raises, its question waits again, for the time it had left.
 
@@ -206,30 +217,34 @@ class QuestionStore:
         Its target is a function to call once the end of the question was saved. Later failures,
         as of the calls of `on_commit`, bring no question back.
         """
-        asked: set[tuple[Address, str]] = set()
+        thread, since, saved = threading.get_ident(), time.monotonic(), threading.Event()
         # A step may deliver an update itself, whose step then runs inside of it.
-        stack = self._asked.setdefault(threading.get_ident(), [])
-        stack.append(asked)
-        since, saved = time.monotonic(), threading.Event()
+        steps = self._running.setdefault(thread, [])
+        steps.append((address, pending.question.id))
         try:
             yield saved.set
         except BaseException:
-            here = {question_id for where, question_id in asked if where == address}
-            if not saved.is_set() and (here or (pending.left and not pending.is_late)):
-                self._restore(address, Restore(pending, here, pending.has_expired(since)))
+            if not saved.is_set() and not pending.is_late:
+                change = Restore(pending, pending.has_expired(since))
+                self._try_to_write(address.key, change, "a step failed")
             raise
         finally:
-            stack.pop()
-            if not stack:
+            steps.pop()
+            if not steps:
                 # A later thread may get the same number.
-                self._asked.pop(threading.get_ident(), None)
+                self._running.pop(thread, None)
 
-    def _restore(self, address: Address, change: Restore) -> None:
+    def _running_at(self, address: Address) -> str | None:
+        """The id of the question at an address whose step this thread runs."""
+        steps = self._running.get(threading.get_ident(), ())
+        return next((found for where, found in reversed(steps) if where == address), None)
+
+    def _try_to_write(self, key: str, change: Change, reason: str) -> None:
+        """Change a record after a failure. The bot has to learn of that, and not of another one."""
         try:
-            self.write(address.key, change)
+            self.write(key, change)
         except SessionError as error:
-            # The bot has to learn of the step's own exception, so this one is only logged.
-            _log.error("a step failed, and its question may be over: %s", fault_of(error))
+            _log.error("%s, and the question before it may be over: %s", reason, fault_of(error))
 
 
 @contextmanager

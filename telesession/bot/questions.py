@@ -15,6 +15,7 @@ from telesession.bot.answers import Questions
 from telesession.bot.place import Target, checked_address, number_of, options_of
 from telesession.bot.question import Question
 from telesession.errors import SessionError
+from telesession.keys import message_of
 from telesession.options import checked_lifetime
 from telesession.sessions import Sessions
 
@@ -161,21 +162,19 @@ def ask(
     if on_timeout is not None and left is None:
         raise ValueError("on_timeout is for late answers; give a timeout, too")
     forces_reply = place["chat_id"] < 0 and _forces_reply(options.get("reply_markup"))
-    name, texts = _name_of(steps, step, checked_data), _checked_unless(steps, unless)
-    late = None if on_timeout is None else _name_of(steps, on_timeout, checked_data)
+    question = Question(
+        id=uuid4().hex,
+        step=_name_of(steps, step, checked_data),
+        after=_number_before(to),
+        reply_only=forces_reply if reply_only is None else reply_only,
+        unless=_checked_unless(steps, unless),
+        on_timeout=None if on_timeout is None else _name_of(steps, on_timeout, checked_data),
+        data=checked_data,
+    )
     all_options = _options(place, options, address.user_id)
-    with questions.store.sending(address) as put:
+    with questions.store.sending(address, question, left) as was_sent_as:
         sent = bot.send_message(text=text, **all_options)
-        question = Question(
-            id=uuid4().hex,
-            step=name,
-            message=_number_of_sent(sent),
-            reply_only=forces_reply if reply_only is None else reply_only,
-            unless=texts,
-            on_timeout=late,
-            data=checked_data,
-        )
-        put(question, left)
+        was_sent_as(_number_of_sent(sent))
     return sent
 
 
@@ -234,6 +233,12 @@ def _options(place: Mapping[str, Any], options: Mapping[str, Any], user_id: int)
             "ephemeral_message_parameters out, or give them the receiver_user_id of that person"
         )
     return {**place, **options}
+
+
+def _number_before(to: Target) -> int | None:
+    """The number of a message of the chat that is older than a question which is sent now."""
+    number: int | None = getattr(message_of(to), "message_id", None)
+    return number
 
 
 def _number_of_sent(sent: types.Message) -> int | str:

@@ -75,7 +75,7 @@ def judge(bot: Any, steps: Steps, question: Question, message: Any) -> Verdict |
         return "end" if _is_for(bot, command) else None
     if _is_exit(steps, question.unless, message):
         return "end"
-    if question.reply_only and not _is_reply(question.message, message):
+    if question.reply_only and not _is_reply(question, message):
         return None
     return "answer"
 
@@ -112,10 +112,10 @@ def _is_exit(steps: Steps, unless: list[str] | str | None, message: Any) -> bool
     return bool(predicate(message))
 
 
-def _is_reply(number: int | str, message: Any) -> bool:
-    """Whether a message is a reply to the message with a number."""
+def _is_reply(question: Question, message: Any) -> bool:
+    """Whether a message is a reply to the message of a question."""
     replied = message.reply_to_message
     if replied is None:
         # Telegram may leave it out in replies to ephemeral messages.
-        return isinstance(number, str) and ephemeral_id(message) is not None
-    return number_of(replied) == number
+        return isinstance(question.message, str) and ephemeral_id(message) is not None
+    return question.was_asked_by(number_of(replied))
