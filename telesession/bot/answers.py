@@ -17,6 +17,7 @@ from telesession.bot.question import (
     Change,
     End,
     Pending,
+    Question,
     Remove,
     album_of,
     find,
@@ -151,24 +152,25 @@ class Questions:
         if record is None and not message.media_group_id:
             return None
         record = record or Session()
-        pending = find(record, address.topic)
+        pending, verdict = find(record, address.topic), None
         if message.media_group_id:
             is_given = self._is_given(message, album_of(record, address.topic))
             if is_given is not None:
                 return _Found("part", address, pending) if is_given else None
-        verdict = None
         if pending is not None:
-            verdict = judge(self._bot, self.steps, pending.question, message)
-            if verdict == "end" and self.store.is_taken(pending.question):
-                # It has got its answer.
-                verdict = None
-        if message.media_group_id:
+            verdict = self._judge(message, pending.question)
+        if message.media_group_id and verdict != "answer":
             # A question that a handler asks about one part is not answered by the next one.
-            if pending is not None and pending.question.is_later_than(message.message_id):
-                verdict = None
-            if verdict != "answer":
-                self._albums.of(message).leave()
+            self._albums.of(message).leave()
         return None if verdict is None else _Found(verdict, address, pending)
+
+    def _judge(self, message: Any, question: Question) -> Verdict | None:
+        if message.media_group_id and question.is_later_than(message.message_id):
+            # A handler has got an earlier part of the album, perhaps before a restart.
+            return None
+        verdict = judge(self._bot, self.steps, question, message)
+        has_answer = verdict == "end" and self.store.is_taken(question)
+        return None if has_answer else verdict
 
     def _look_at_press(self, query: Any) -> _Found | None:
         """The same for the press of a button."""

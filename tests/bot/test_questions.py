@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +10,7 @@ from telebot import types
 from telebot.apihelper import ApiTelegramException
 
 from support.bots import ANNA_IN_GROUP, Desk, Host, make_host, on_stage, pressed, waiting_questions
-from support.clocks import MICROSECOND, PATIENCE
-from support.threads import start, wait_for
+from support.clocks import MICROSECOND
 from support.updates import (
     ANNA,
     BORIS,
@@ -27,7 +25,6 @@ from support.updates import (
     update,
 )
 from telesession import Sessions, SQLiteStorage, Storage, ask, cancel
-from telesession.bot.answers import Questions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -138,30 +135,44 @@ class TestWhatIsSent:
         assert [("handler", "what?")] == desk.heard
         assert [] == waiting_questions(desk.sessions._kind.storage)
 
-    def test_it_waits_while_it_is_sent(self, simple_host: Host, bot_api: BotAPI) -> None:
+    def test_it_waits_before_it_is_sent(self, simple_host: Host, bot_api: BotAPI) -> None:
         """
-        The quickest of users, whose answer is handled while the question is still being sent, is
-        heard.
+        The quickest of users, who answers while the question is still being sent, is heard.
         """
-        desk, bot = Desk(simple_host), simple_host.bot
-        send, answer, threads = bot.send_message, said_in_group("quick"), []
-        store: Any = Questions.of(bot).store
-        wait, is_there = store.wait_until_sent, threading.Event()
-
-        def wait_until_sent(key: str) -> None:
-            is_there.set()
-            wait(key)
+        desk = Desk(simple_host)
+        send, answer = simple_host.bot.send_message, said_in_group("quick")
 
         def send_slowly(*args: Any, **kwargs: Any) -> types.Message:
-            store.wait_until_sent = wait_until_sent
-            threads.append(start(bot.process_new_updates, [answer]))
-            wait_for(is_there)
+            simple_host.bot.process_new_updates([answer])
+            return send(*args, **kwargs)
+
+        simple_host.bot.send_message = send_slowly
+        simple_host.deliver(said_in_group("ask me"))
+        assert [("step", "quick")] == desk.heard
+
+    @pytest.mark.parametrize(("number", "hears"), [(5128, "step"), (5127, "handler")])
+    def test_a_press_is_an_answer_while_it_is_sent(
+        self, number: int, hears: str, simple_host: Host, bot_api: BotAPI
+    ) -> None:
+        """
+        So is a press on a message that is younger than the one with the number 5127, which the
+        bot answers.
+        """
+        desk, bot, heard = Desk(simple_host), simple_host.bot, list[str]()
+        bot.callback_query_handlers.pop()
+        bot.register_callback_query_handler(lambda _: heard.append("handler"), func=lambda _: True)
+        send = bot.send_message
+
+        def take(query: Any) -> None:
+            heard.append("step")
+
+        def send_slowly(*args: Any, **kwargs: Any) -> types.Message:
+            bot.process_new_updates([pressed(GROUP, message_id=number)])
             return send(*args, **kwargs)
 
         bot.send_message = send_slowly
-        simple_host.deliver(said_in_group("ask me"))
-        threads[0].join(PATIENCE)
-        assert [("step", "quick")] == desk.heard
+        ask(bot, said_in_group("hi").message, "well?", take)
+        assert ([hears], []) == (heard, desk.heard)
 
 
 class TestOneQuestionAfterTheOther:
