@@ -12,7 +12,7 @@ from telebot.handler_backends import ContinueHandling
 
 from telesession.bot.albums import Album, Albums, Arrived
 from telesession.bot.notices import Notices
-from telesession.bot.place import Address, address_of, number_of
+from telesession.bot.place import Address, address_of, note_topic, number_of
 from telesession.bot.question import (
     Change,
     End,
@@ -181,6 +181,7 @@ class Questions:
         pending = None if record is None else find_asked_by(record, number_of(query.message))
         if pending is None:
             return None
+        note_topic(query.message, pending.topic)
         return _Found("answer", Address(address.key, pending.topic), pending)
 
     def _is_given(self, message: Any, album: list[Any]) -> bool | None:

@@ -34,7 +34,7 @@ class Place:
 
     Raises:
         TypeError: An id is of the wrong type.
-        ValueError: There are two topics.
+        ValueError: There are two topics, or a private chat with another id than the person.
     """
 
     chat_id: int
@@ -53,6 +53,14 @@ class Place:
                     f"the {name} of a Place must be {'a str' if is_text else 'an int'}, not "
                     f"{type(value).__name__}"
                 )
+        is_private = self.chat_id > 0 and self.business_connection_id is None
+        if is_private and self.user_id != self.chat_id:
+            raise ValueError(
+                "nobody could answer at this Place: a private chat has the id of its person; pass "
+                "the same chat_id and user_id, or the chat_id of a group"
+            )
+        if self.business_connection_id == "":
+            raise ValueError("the business_connection_id of a Place is empty; leave it out")
         if None not in (self.message_thread_id, self.direct_messages_topic_id):
             raise ValueError(
                 "a Place has one topic: message_thread_id in a forum or a private chat, or "
@@ -61,6 +69,9 @@ class Place:
 
 
 _REQUIRED = ("chat_id", "user_id")
+
+# The attribute of an inaccessible message with the label of its topic.
+_TOPIC = "_telesession_topic"
 
 #: A `Place`, or an update of the person to ask.
 Target = types.Message | types.CallbackQuery | types.ChatJoinRequest | Place
@@ -92,8 +103,15 @@ def address_of(target: Any) -> Address | None:
 
 def message_address_of(update: Any) -> Address | None:
     """The address of the person, the chat and the topic that an update has itself."""
-    key = by_sender_in_chat(update)
-    return None if key is None else Address(key, topic_label(message_of(update)) or GENERAL)
+    key, message = by_sender_in_chat(update), message_of(update)
+    topic: str = topic_label(message) or getattr(message, _TOPIC, GENERAL)
+    return None if key is None else Address(key, topic)
+
+
+def note_topic(message: Any, topic: str) -> None:
+    """Note the topic of a message that Telegram does not show any more, for a step that asks."""
+    if topic_label(message) is None:
+        setattr(message, _TOPIC, topic)
 
 
 def checked_address(bot: Any, target: Any) -> Address:
@@ -137,7 +155,7 @@ def options_of(target: Any) -> dict[str, Any]:
         del options["user_id"]
         return {name: value for name, value in options.items() if value is not None}
     message = message_of(target)
-    options = {"chat_id": message.chat.id}
+    options = {"chat_id": message.chat.id, **_topic_options(getattr(message, _TOPIC, GENERAL))}
     if getattr(message, "is_topic_message", None):
         options["message_thread_id"] = message.message_thread_id
     if direct := getattr(message, "direct_messages_topic", None):
@@ -182,6 +200,16 @@ def _address_of_place(place: Place) -> Address:
     if place.direct_messages_topic_id is not None:
         topic = direct_label(place.direct_messages_topic_id)
     return Address(key, topic)
+
+
+def _topic_options(label: str) -> dict[str, Any]:
+    """The options of `send_message` for a topic whose label was noted."""
+    if label == GENERAL:
+        return {}
+    direct = label.removeprefix(direct_label(""))
+    if direct != label:
+        return {"direct_messages_topic_id": int(direct)}
+    return {"message_thread_id": int(label)}
 
 
 def _is_own(bot: Any, target: Any) -> bool:

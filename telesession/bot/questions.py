@@ -12,11 +12,11 @@ from telebot import TeleBot, types
 
 from telesession.attachment import Attachment
 from telesession.bot.answers import Questions
-from telesession.bot.place import Target, checked_address, number_of, options_of
+from telesession.bot.place import Place, Target, checked_address, number_of, options_of
 from telesession.bot.question import Question
 from telesession.errors import SessionError
 from telesession.keys import message_of
-from telesession.options import checked_lifetime
+from telesession.options import checked_lifetime, checked_type
 from telesession.sessions import Sessions
 
 if TYPE_CHECKING:
@@ -62,11 +62,7 @@ def use_questions(
         ValueError: Two functions have the same name, one has none, or the bot keeps its questions
             with other sessions.
     """
-    if not isinstance(bot, TeleBot):
-        raise TypeError(
-            "use_questions needs a telebot.TeleBot, whose handlers block, not an object of type "
-            f"{type(bot).__name__}"
-        )
+    _refuse_unfit_bot(bot, "use_questions")
     if not isinstance(sessions, Sessions):
         raise TypeError(f"use_questions takes a bot and Sessions, not {type(sessions).__name__}")
     questions = Questions.of(bot) or Questions.make(bot, sessions)
@@ -154,11 +150,14 @@ def ask(
         ValueError: A step has no name, or that of another one; the timeout is not above 0; or an
             option would send the question to another place.
     """
+    _refuse_unfit_bot(bot, "ask")
     _refuse_moving(options)
     left = checked_lifetime(timeout, "the timeout of a question", "None waits for ever")
     address, place = checked_address(bot, to), options_of(to)
     questions = _questions_of(bot)
-    steps, checked_data = questions.steps, _checked_data(data or {})
+    steps, checked_data = questions.steps, _checked_data({} if data is None else data)
+    if reply_only is not None:
+        checked_type("reply_only", reply_only, bool)
     if on_timeout is not None and left is None:
         raise ValueError("on_timeout is for late answers; give a timeout, too")
     forces_reply = place["chat_id"] < 0 and _forces_reply(options.get("reply_markup"))
@@ -189,6 +188,12 @@ def cancel(bot: TeleBot, to: Target) -> bool:
     Raises:
         SessionError: The bot has no sessions to keep questions in.
     """
+    _refuse_unfit_bot(bot, "cancel")
+    if not isinstance(to, Place) and message_of(to) is to and not hasattr(to, "from_user"):
+        raise TypeError(
+            "cancel takes the message, the callback query or the join request of a person, or a "
+            f"Place, not an object of type {type(to).__name__}"
+        )
     return _questions_of(bot).store.cancel(to)
 
 
@@ -203,6 +208,14 @@ def _questions_of(bot: Any) -> Questions:
             "call use_questions(bot, sessions, steps=[...])"
         )
     return questions
+
+
+def _refuse_unfit_bot(bot: object, function: str) -> None:
+    if not isinstance(bot, TeleBot):
+        raise TypeError(
+            f"{function} needs a telebot.TeleBot, whose handlers block, not an object of type "
+            f"{type(bot).__name__}"
+        )
 
 
 def _refuse_moving(options: Mapping[str, Any]) -> None:
@@ -266,7 +279,7 @@ def _checked_unless(
         return None
     if callable(unless):
         return steps.name_of(unless, is_predicate=True)
-    texts = [unless] if isinstance(unless, str) else list(unless)
+    texts = [unless] if isinstance(unless, str) or not isinstance(unless, Iterable) else [*unless]
     for text in texts:
         if not isinstance(text, str):
             raise TypeError(

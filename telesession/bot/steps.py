@@ -51,18 +51,26 @@ class Steps:
             TypeError: It cannot be called with an answer.
             ValueError: It has no name, or that of another one.
         """
-        name = self._add(step, "step")
+        name = _checked_name(step, "step")
         _refuse_uncallable(step, name)
         # An unfit place for a session is refused here, and not with each answer.
         self._dressed(step)
+        self._add(step, name)
         if _takes_list(step):
             self._of_albums.add(name)
         return name
 
     def add_predicate(self, predicate: Step) -> str:
         """Make a predicate of `unless` known, and return its name; the errors are as of `add`."""
-        name = self._add(predicate, "predicate")
+        name = _checked_name(predicate, "predicate")
         _refuse_uncallable(predicate, name)
+        needed = [each.name for each in _others(predicate) if each.default is each.empty]
+        if needed:
+            raise TypeError(
+                f"the predicate {name} could not be called: it needs {', '.join(needed)}, and gets "
+                "the message only"
+            )
+        self._add(predicate, name)
         return name
 
     def name_of(self, step: Step, *, is_predicate: bool = False) -> str:
@@ -100,12 +108,14 @@ class Steps:
         parameters = list(inspect.signature(self._dressed(step)).parameters.values())
         takes = {each.name for each in parameters[1:] if each.kind not in VARIADIC}
         is_open = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters)
-        for taken in (parameters[0].name, *_TELEBOT, *self._names_of_sessions(step)):
-            if taken in data:
-                raise TypeError(
-                    f"the step {name} gets its {taken!r} otherwise, so data=... of ask cannot give "
-                    "it; choose another name"
-                )
+        givers = dict.fromkeys(_TELEBOT, "its value from the bot")
+        givers[parameters[0].name] = "the answer"
+        givers |= dict.fromkeys(self._names_of_sessions(step), "a session")
+        for taken in givers.keys() & data.keys():
+            raise TypeError(
+                f"data={{{taken!r}: ...}} of ask cannot reach the step {name}: the parameter gets "
+                f"{givers[taken]}; choose another name"
+            )
         unknown = sorted(data.keys() - takes) if not is_open else []
         if unknown:
             raise TypeError(
@@ -147,24 +157,12 @@ class Steps:
             wanted |= data.keys()
         return dressed(answer, **{name: given[name] for name in wanted})
 
-    def _add(self, function: Step, noun: str) -> str:
-        name = getattr(function, "__qualname__", "")
-        if not name or "<lambda>" in name:
-            raise ValueError(
-                f"a {noun} must be a function with a name, by which it can be stored; define it "
-                "with def, outside of the handler"
-            )
-        if is_async(function) or inspect.isgeneratorfunction(function):
-            raise TypeError(
-                f"the {noun} {name} is async or a generator, and calling it would do nothing; "
-                "write it with def, without async and yield"
-            )
+    def _add(self, function: Step, name: str) -> None:
         if self._known.setdefault(name, function) != function:
             raise ValueError(
-                f"there are two steps named {name!r}; rename one of them, or, if it is a function "
-                "that is made anew for each question, define it outside of the handler"
+                f"there are two functions named {name!r} for questions; rename one of them, or, if "
+                "it is made anew for each question, define it outside of the handler"
             )
-        return name
 
     def _names_of_sessions(self, step: Step) -> set[str]:
         """The parameters of a step that receive sessions."""
@@ -176,6 +174,28 @@ class Steps:
         attachment = Attachment.of(self._bot)
         dressed = step if attachment is None else attachment.decorate(step)
         return decorated(dressed, [self._sessions])
+
+
+def _checked_name(function: Step, noun: str) -> str:
+    """The name of a function that can be stored and called."""
+    name = getattr(function, "__qualname__", "")
+    if not name or "<lambda>" in name or isinstance(function, type):
+        raise ValueError(
+            f"a {noun} must be a function with a name, by which it can be stored; define it with "
+            "def, outside of the handler"
+        )
+    if is_async(function) or inspect.isgeneratorfunction(function):
+        raise TypeError(
+            f"the {noun} {name} is async or a generator, and calling it would do nothing; write it "
+            "with def, without async and yield"
+        )
+    return name
+
+
+def _others(function: Step) -> list[inspect.Parameter]:
+    """The parameters behind the first one, without those for any further arguments."""
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    return [each for each in parameters if each.kind not in VARIADIC]
 
 
 def _takes_list(step: Step) -> bool:
