@@ -104,7 +104,7 @@ def address_of(target: Any) -> Address | None:
 def message_address_of(update: Any) -> Address | None:
     """The address of the person, the chat and the topic that an update has itself."""
     key, message = by_sender_in_chat(update), message_of(update)
-    topic: str = topic_label(message) or getattr(message, _TOPIC, GENERAL)
+    topic = topic_label(message) or str(getattr(message, _TOPIC, GENERAL))
     return None if key is None else Address(key, topic)
 
 
