@@ -230,6 +230,23 @@ class Intake:
         """Learn that an update has ended, or that another process handles it."""
         self._known.end(stored.number)
 
+    def lose(self) -> None:
+        """Learn that another process handles an update of this one."""
+        self.is_superseded = True
+        # If the storage fails, the next update that is lost tells.
+        with suppress(SessionError):
+            self._poll.look()
+
+    @property
+    def is_replaced(self) -> bool:
+        """
+        Whether another process polls by now, and takes over all updates of this one.
+
+        It takes them page by page, so this process still has some. But it must not handle them,
+        because they would overtake the earlier updates of their users.
+        """
+        return self._poll.is_taken
+
     def end_later(self, stored: Stored) -> None:
         """Try again later to end an update whose handlers are done."""
         self._unended.append(stored)

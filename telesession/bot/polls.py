@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ class PollRecord:
     that polled before can store nothing any more. It has the numbers of the updates that no later
     poll has confirmed. Telegram delivers these again if the process dies, and some have ended.
 
-    Lives as long as its intake. One thread at a time uses it.
+    Lives as long as its intake. One thread at a time uses it, but any thread may call `look`.
 
     Args:
         inbox: The inbox.
@@ -51,20 +52,30 @@ class PollRecord:
         self._known = known
         self._payload: bytes | None = None
         self._unconfirmed: list[int] = []
+        self._mutex = threading.Lock()
 
     def begin(self) -> None:
         """Be the process that polls."""
         while True:
             before = self.learn()
             payload = self._encode(self._unconfirmed)
-            try:
-                self._inbox.write([Change(self._inbox.poll_key, before, payload)])
-            except LockLostError:
-                # Another process was faster.
-                continue
-            self._payload = payload
-            self.has_begun, self.is_taken, self.is_over = True, False, False
-            return
+            # Else `look` could read the record of the former process, and note it afterwards.
+            with self._mutex:
+                try:
+                    self._inbox.write([Change(self._inbox.poll_key, before, payload)])
+                except LockLostError:
+                    # Another process was faster.
+                    continue
+                self._payload = payload
+                self.has_begun, self.is_taken, self.is_over = True, False, False
+                return
+
+    def look(self) -> None:
+        """Look whether another process has polled since."""
+        with self._mutex:
+            if self.has_begun and not self.is_taken:
+                fields = self._fields_of(self._inbox.storage.get(self._inbox.poll_key))
+                self.is_taken = fields.get("owner", self._owner.name) != self._owner.name
 
     def learn(self) -> bytes | None:
         """Read the record, and remember the numbers in it."""

@@ -53,7 +53,8 @@ class StoredTurn(Turn):
 
     def run(self, fail: Fail) -> None:
         """See `Turn.run`. A leftover notes first that its handlers begin once more."""
-        if self.intake.is_superseded and not self._is_own():
+        intake = self.intake
+        if intake.is_superseded and (intake.is_replaced or not self._is_own()):
             self._lose()
         elif self.stored.is_leftover:
             self.stored.has_begun = True
@@ -101,7 +102,8 @@ class StoredTurn(Turn):
         return True
 
     def _lose(self) -> None:
-        self.is_lost = self.intake.is_superseded = True
+        self.is_lost = True
+        self.intake.lose()
         _log.warning(
             "update %d is handled by another process now, so nothing of it was saved here",
             self.stored.number,

@@ -36,12 +36,13 @@ from telesession import (
     Storage,
     StorageError,
 )
+from telesession.bot import inbox
 from telesession.bot.inbox import Inbox
 from telesession.bot.known import KnownNumbers
 from telesession.bot.owners import Owner
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from telesession.storage.base import Change, Hold
@@ -131,6 +132,81 @@ def test_control_without_the_check_both_processes_save(
     _, found = take_over_from_a_living_process(Unchecked(), make_life, bot_api)
 
     assert ["tea", "tea"] == found
+
+
+class PagedStorage(MemoryStorage):
+    """A storage that calls a function before it lists the second page of an index."""
+
+    between: Callable[[], object] = bool
+
+    def listed(self, prefix: str, after: str = "", limit: int = 100) -> list[str]:
+        """See `Storage.listed`."""
+        if after:
+            between, self.between = self.between, bool
+            between()
+        return super().listed(prefix, after, limit)
+
+
+def test_a_process_that_was_replaced_overtakes_nothing(
+    make_life: MakeLife, bot_api: BotAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While another process takes updates over in pages, it leaves those of later pages, too."""
+    monkeypatch.setattr(inbox, "PAGE", 2)
+    storage = PagedStorage()
+    former, later = make_life(storage), make_life(storage)
+    slow, go_on = Slow(former, storage), threading.Event()
+    sessions: Sessions[Any] = Sessions(storage=storage)
+
+    @later.bot.message_handler(func=lambda _: wait_for(go_on) is None)
+    @sessions.with_session
+    def note(message: Any, session: Session) -> None:
+        noting(session, message.text)
+
+    def end_former() -> None:
+        slow.release.set()
+        former.wait()
+        go_on.set()
+
+    send(bot_api, "1", "2", "3")
+    former.poll()
+    wait_for(slow.begun)
+    storage.between = end_former
+    later.poll()
+    later.wait()
+
+    assert (["1", "2", "3"], [], []) == (effects(storage), records(storage), former.errors)
+
+
+def test_a_process_that_polls_again_gets_back_what_it_has_left(
+    make_life: MakeLife, bot_api: BotAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other process died between two pages, so the former one goes on with all updates."""
+    monkeypatch.setattr(inbox, "PAGE", 2)
+    storage = PagedStorage()
+    former, later = make_life(storage), make_life(storage)
+    slow, stopped = Slow(former, storage), threading.Event()
+    later.bot.register_message_handler(bool, func=lambda _: wait_for(stopped))
+
+    def end_former() -> None:
+        slow.release.set()
+        former.wait()
+        raise StorageError("list", "1", "the server is gone")
+
+    send(bot_api, "1", "2", "3")
+    former.poll()
+    wait_for(slow.begun)
+    storage.between = end_former
+    with pytest.raises(StorageError):
+        later.poll()
+    left = texts_in(storage)
+    later.die()
+    send(bot_api, "4")
+    with pytest.raises(SessionError, match="it has died, so the next poll goes on"):
+        former.poll()
+    former.run()
+    stopped.set()
+
+    assert (["1", "2", "3"], ["1", "2", "3", "4"], []) == (left, effects(storage), records(storage))
 
 
 def test_a_waiting_leftover_that_was_taken_over_is_not_begun(

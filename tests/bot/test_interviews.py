@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.clocks import PATIENCE
-from support.interview_runs import Users, account, run_kills, run_restarts
+from support.interview_runs import (
+    Report,
+    Users,
+    account,
+    run_kills,
+    run_replacements,
+    run_restarts,
+)
 from support.servers import patient_url
 from telesession import MemoryStorage, RedisStorage, SQLiteStorage, Storage
 from telesession.bot.answers import Questions
@@ -25,7 +32,7 @@ if TYPE_CHECKING:
 
 # The numbers of users, questions and restarts.
 sizes = pytest.mark.parametrize(
-    ("users", "questions", "ends"), [(8, 5, 3), pytest.param(40, 20, 20, marks=pytest.mark.long)]
+    ("users", "questions", "ends"), [(8, 5, 2), pytest.param(40, 20, 20, marks=pytest.mark.long)]
 )
 
 OpenStorage = Callable[[], Storage]
@@ -59,13 +66,16 @@ def open_storage(request: pytest.FixtureRequest, tmp_path: Path) -> OpenStorage:
 
 
 @sizes
-def test_killed_bots_with_an_inbox(place: str, users: int, questions: int, ends: int) -> None:
+@pytest.mark.parametrize("run", [run_kills, run_replacements], ids=["killed", "replaced"])
+def test_bots_with_an_inbox(
+    place: str, run: Callable[..., Report], users: int, questions: int, ends: int
+) -> None:
     """
-    However often the bot is killed, each message is taken by one step or one handler.
+    However often a bot is killed or replaced, each message is taken by one step or one handler.
 
-    Each answer counts once, the answers of a user are in order, and no question is left.
+    Each answer counts once, the messages of a user are in order, and no question is left.
     """
-    report = run_kills(place, users=Users(users), questions=questions, ends=ends)
+    report = run(place, Users(users), questions, ends)
 
     assert ([], ends, True) == (report.faults, report.ends, report.raised > 0)
 
@@ -84,7 +94,7 @@ def test_restarted_bots_without_an_inbox(
 
 def test_control_updates_that_end_after_the_commit(place: str) -> None:
     """Killed between the commit of a step and the end of its update, a bot takes it twice."""
-    report = run_kills(place, users=Users(8), questions=5, ends=2, gap=10)
+    report = run_kills(place, Users(8), questions=5, ends=1, gap=10)
 
     assert any("taken 2 times" in fault for fault in report.faults)
 

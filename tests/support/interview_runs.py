@@ -2,8 +2,7 @@
 Runs of the bot of `support.interviews` with restarts, and the account of every message.
 
 The users of a run answer each question twice, by messages and presses, and some answers make the
-step raise. By hand: `python -m support.interview_runs PLACE --users 40 --ends 20`, in the folder
-`tests`.
+step raise. By hand: `python -m support.interview_runs kills PLACE --ends 60`, in `tests`.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -47,7 +46,7 @@ if TYPE_CHECKING:
 
 # The number of the bot.
 BOT_ID = 1
-# Seconds without any progress after which a run is over.
+# Seconds between two looks at the inbox.
 PAUSE = 0.02
 
 
@@ -284,8 +283,89 @@ class InterviewLife(Life):
     program = "support.interviews"
 
 
+class Processes:
+    """
+    The processes of one run, and the account of the messages that they got.
+
+    Args:
+        place: The path of a file, or the URL of a server.
+        users: The users, with the Bot API, which is started.
+        questions: The number of questions for each user.
+        ends: The number of processes that are ended before the last one.
+        seed: Of the random moments.
+        folder: An empty folder.
+    """
+
+    def __init__(
+        self, place: str, users: Users, questions: int, ends: int, *, seed: int, folder: Path
+    ) -> None:
+        self.users = users
+        self.rng = random.Random(f"processes {seed}")
+        self._ends = ends
+        self._questions = questions
+        self._log = (folder / "complaints").open("a+")
+        self._raised = folder / "raised"
+        self._raised.touch()
+        self._settings = Settings(place, str(self._raised), questions, users.url)
+        self._storage = open_place(self._settings)
+        self._tokens = itertools.count(1)
+        self._lives: list[Life] = []
+        self._faults: list[str] = []
+
+    def prepare(self, gap: int = 0) -> Life:
+        """A new process, which is ready to begin."""
+        changes = {"token": f"{BOT_ID}:life{next(self._tokens)}", "gap": gap}
+        self._lives.append(
+            InterviewLife(Settings(**{**vars(self._settings), **changes}), self._log)
+        )
+        return self._lives[-1]
+
+    def begin(self, life: Life) -> None:
+        """Let a process poll."""
+        life.begin()
+        self.users.wait_for_poll(life.settings.token, 1)
+
+    def wait_for_a_moment(self) -> None:
+        """Wait until a random number of messages was sent, so that each process has its share."""
+        share = len(self.users.sent) * self._questions // self._ends
+        self.users.wait_for_more(self.rng.randint(1, max(1, 2 * share)))
+
+    def end(self, life: Life, number: int) -> None:
+        """End a process by a signal, and note an exit code that is not as expected."""
+        code = life.end(number)
+        if code != (-number if number == signal.SIGKILL else 0):
+            self._faults.append(f"a process ended with {code}")
+
+    def finish(self, life: Life) -> Report:
+        """Wait until the last process has handled all, stop it, and account for all messages."""
+        _wait_for_the_end(self.users, self._storage)
+        self.end(life, signal.SIGTERM)
+        raised = _read(self._raised)
+        report = make_report(self.users, self._storage, raised, self._questions, in_order=True)
+        report.faults += [*self._faults, *_complaints(self._log)]
+        report.ends = self._ends
+        return report
+
+    def close(self) -> None:
+        """End all processes that still run."""
+        for life in self._lives:
+            life.close()
+        self._storage.close()
+        self._log.close()
+
+
+@contextmanager
+def _processes(
+    place: str, users: Users, questions: int, ends: int, seed: int
+) -> Iterator[Processes]:
+    with tempfile.TemporaryDirectory(prefix="telesession-") as folder, users:
+        run = Processes(place, users, questions, ends, seed=seed, folder=Path(folder))
+        with closing(run):
+            yield run
+
+
 def run_kills(
-    place: str, *, users: Users, questions: int, ends: int, seed: int = 1, gap: int = 0
+    place: str, users: Users, questions: int, ends: int, *, seed: int = 1, gap: int = 0
 ) -> Report:
     """
     Kill a process with an inbox again and again, at random moments, and start another one.
@@ -298,43 +378,43 @@ def run_kills(
         seed: Of the moments.
         gap: In the control, the commit after which each process kills itself.
     """
-    rng, tokens = random.Random(f"kills {seed}"), itertools.count(1)
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="telesession-")))
-        log = stack.enter_context((folder / "complaints").open("a+"))
-        raised = folder / "raised"
-        raised.touch()
-        stack.enter_context(users)
-        settings = Settings(place, str(raised), questions, users.url)
-        storage = stack.enter_context(open_place(settings))
-
-        def prepare(gap: int) -> Life:
-            token = f"{BOT_ID}:life{next(tokens)}"
-            life = InterviewLife(Settings(**{**vars(settings), "token": token, "gap": gap}), log)
-            stack.callback(life.close)
-            return life
-
-        life = prepare(gap)
+    with _processes(place, users, questions, ends, seed) as run:
+        life = run.prepare(gap)
         users.begin()
-        faults = []
         for number in range(1, ends + 1):
-            following = prepare(gap if number < ends else 0)
-            life.begin()
+            following = run.prepare(gap if number < ends else 0)
+            run.begin(life)
             if gap:
+                # It writes nothing, so this is the end of its output.
                 life.wait_for_begins(1)
             else:
-                users.wait_for_more(rng.randint(1, max(1, 2 * len(users.sent) * questions // ends)))
-            code = life.end(signal.SIGKILL)
-            faults += [f"a process ended with {code}"] * (code != -signal.SIGKILL)
+                run.wait_for_a_moment()
+            run.end(life, signal.SIGKILL)
             life = following
-        life.begin()
-        _wait_for_the_end(users, storage)
-        code = life.end(signal.SIGTERM)
-        faults += [f"the last process ended with {code}"] * (code != 0)
-        report = make_report(users, storage, _read(raised), questions, in_order=True)
-        report.faults += [*faults, *_complaints(log)]
-    report.ends = ends
-    return report
+        run.begin(life)
+        return run.finish(life)
+
+
+def run_replacements(
+    place: str, users: Users, questions: int, ends: int, *, seed: int = 1
+) -> Report:
+    """
+    Start the next process again and again before the former one is stopped or killed.
+
+    The arguments are those of `run_kills`.
+    """
+    with _processes(place, users, questions, ends, seed) as run:
+        life = run.prepare()
+        users.begin()
+        run.begin(life)
+        for _ in range(ends):
+            following = run.prepare()
+            run.wait_for_a_moment()
+            run.begin(following)
+            users.wait_for_more(run.rng.randint(1, 5))
+            run.end(life, run.rng.choice((signal.SIGTERM, signal.SIGKILL)))
+            life = following
+        return run.finish(life)
 
 
 def _wait_for_the_end(users: Users, storage: Storage) -> None:
@@ -363,19 +443,21 @@ def _complaints(log: IO[str]) -> list[str]:
     return [line.strip() for line in log if line.startswith(SIGNS)]
 
 
+RUNS: dict[str, Callable[..., Report]] = {"kills": run_kills, "replacements": run_replacements}
+
+
 def main() -> None:
-    """Do a run with kills and print its report."""
+    """Do a run and print its report."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", choices=RUNS)
     parser.add_argument("place", help="the path of a new SQLite file, or the URL of a server")
     parser.add_argument("--users", type=int, default=40)
     parser.add_argument("--questions", type=int, default=20)
     parser.add_argument("--ends", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
-    users = Users(given.users, given.seed)
-    report = run_kills(
-        given.place, users=users, questions=given.questions, ends=given.ends, seed=given.seed
-    )
+    users, run = Users(given.users, given.seed), RUNS[given.run]
+    report = run(given.place, users, given.questions, given.ends, seed=given.seed)
     sys.stdout.write(f"{report}\n")
 
 
