@@ -121,6 +121,9 @@ def ask(
     so a quick answer finds it. With `use_sequential_workers` a question to the sender of the update
     is saved with the sessions of the handler, and none waits if the handler raises.
 
+    A step that asks the next question replaces its own one. On telebot's own pool it does so at
+    once, so the next question waits after the process was killed in the step.
+
     Call `use_questions` when the bot starts. A bot that has sessions attached can do without. Then
     it forgets with a restart which step an answer is for, and may miss an answer that it was given
     already when it asked for the first time.
