@@ -17,7 +17,15 @@ from telesession.errors import (
     SessionError,
     StorageError,
 )
-from telesession.keys import by_chat, by_sender, by_sender_in_chat, by_topic
+from telesession.keys import (
+    by_chat,
+    by_sender,
+    by_sender_in_chat,
+    by_sender_in_topic,
+    by_topic,
+    make_key,
+    parse_key,
+)
 from telesession.session import Session, as_dict, session_key, ttl, ttl_left
 from telesession.sessions import Sessions, with_session
 from telesession.storage.base import Storage
@@ -61,12 +69,15 @@ __all__ = [
     "by_chat",
     "by_sender",
     "by_sender_in_chat",
+    "by_sender_in_topic",
     "by_topic",
     "cancel",
     "forget",
     "import_telebot_pickle",
     "import_telebot_redis",
+    "make_key",
     "on_commit",
+    "parse_key",
     "receive",
     "save",
     "session_filter",

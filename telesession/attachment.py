@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Protocol, Self
 from weakref import WeakValueDictionary
 
-from telesession.errors import fault_of
+from telesession.groups import migrated_chat
 from telesession.handlers import VARIADIC, is_async
-from telesession.keys import migrated_keys
 
 _log = logging.getLogger("telesession")
 
@@ -62,7 +61,7 @@ class Attachable(Protocol):
         """See `Sessions.with_session`."""
         ...
 
-    def _follow(self, old_key: str, new_key: str) -> None: ...
+    def _follow_group(self, old_chat_id: int, new_chat_id: int) -> None: ...
 
 
 class Attachment:
@@ -272,12 +271,12 @@ class Attachment:
         if not self._followers:
             return
         for message in messages:
-            keys = migrated_keys(message)
-            if keys is None or self._followed.get(id(message)) is message:
+            chat = migrated_chat(message)
+            if chat is None or self._followed.get(id(message)) is message:
                 continue
             self._followed[id(message)] = message
             for sessions in self._followers:
-                _follow(sessions, keys)
+                sessions._follow_group(*chat)
 
     def _replace(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
         before = vars(owner).get(name)
@@ -327,14 +326,6 @@ class LateStep:
     def __call__(self, message: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Call the function with its sessions."""
         return self.decorated()(message, *args, **kwargs)
-
-
-def _follow(sessions: Attachable, keys: tuple[str, str]) -> None:
-    """Let the session of a group go on under another key."""
-    try:
-        sessions._follow(*keys)
-    except Exception as error:  # noqa: BLE001 -- no reason to lose the updates
-        _log.warning("a supergroup gets its session when it is next used: %s", fault_of(error))
 
 
 def _one_by_one(bot: Any, process: Callable[[Any], None], batch: list[Any]) -> None:

@@ -19,7 +19,7 @@ from telesession.session import (
     settle_defaults,
 )
 from telesession.typed import packed_fields
-from telesession.unit import INDEPENDENT, USUAL, Use, locked
+from telesession.unit import INDEPENDENT, USUAL, Unit, Use, locked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,7 +79,7 @@ class Kind:
         self.lock_timeout = lock_timeout
         self.commit_on_error = commit_on_error
         self.moves = Moves.of(storage)
-        self.redirects = self.moves.redirects
+        self.groups = self.moves.groups
         self.pending = self.moves.pending
         self.older = older
         self.moves.rooms.add(room)
@@ -107,7 +107,7 @@ class Kind:
         place = self.room + key
         if place[0] == ROOM and not self.room:
             place = ROOM + place
-        return self.redirects.get(place, place)
+        return self._redirected(place) if self.groups else place
 
     def place_of(self, key: object) -> str:
         """
@@ -119,7 +119,7 @@ class Kind:
         if fault := key_fault(key):
             raise TypeError(f"the key of a session is a non-empty str or an int, not {fault}")
         place = self._start_of(str(key))
-        return self.redirects.get(place, place)
+        return self._redirected(place) if self.groups else place
 
     def key_at(self, place: str) -> str:
         """The key as users know it, of a key in the storage."""
@@ -170,6 +170,13 @@ class Kind:
             error.keys = tuple(
                 self.key_at(found) if self._is_here(found) else found for found in error.keys
             )
+
+    def _redirected(self, place: str) -> str:
+        """The place of a session whose group may have become a supergroup."""
+        # A handler that has the session under the old key goes on with it.
+        if Unit.holding(self.storage, place) is not None:
+            return place
+        return self.moves.redirect(place, len(self.room))
 
     def _is_here(self, place: str) -> bool:
         """Whether a key in the storage is one of the room."""

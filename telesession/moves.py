@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from contextlib import suppress
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from telesession.errors import LockTimeoutError, SessionError
+from telesession.errors import LockTimeoutError, SessionError, fault_of
+from telesession.groups import Renaming, group_part
 
 if TYPE_CHECKING:
     from telesession.record import Records
@@ -19,25 +19,31 @@ _log = logging.getLogger("telesession")
 
 class Moves:
     """
-    The moves of one storage that this process has heard of, when groups became supergroups.
+    The moves of one storage that this process knows of, because groups became supergroups.
 
-    A move is pending until its record has the new key. The redirect from the old key stays until
-    the process ends, because updates from the old chat may still come.
+    A move is pending until its record has the new key. Updates may still come from the old chat, so
+    the redirect from the old keys stays until the process ends.
 
     Keep one for as long as its storage; any thread may use it. `Moves.of` gives the one of a
     storage, which all kinds of sessions in it share.
 
     Attributes:
-        redirects: old key -> new key, for updates that still come from the old chat.
-        pending: new key -> old key, while the record has the old one.
+        groups: `Renaming.old` -> the renaming, for updates that still come from the old chat.
+        pending: new key -> old key, while the record may have the old one.
         rooms: The rooms of the sessions that this process has in the storage.
     """
 
     def __init__(self) -> None:
         # Not the storage, which would never be freed if the table of moves referred to it.
-        self.redirects: dict[str, str] = {}
+        self.groups: dict[str, Renaming] = {}
         self.pending: dict[str, str] = {}
         self.rooms: set[str] = set()
+        # `Renaming.new` -> the renaming back to the old keys.
+        self._supergroups: dict[str, Renaming] = {}
+        # The new keys of which no record has the old key any more.
+        self._settled: set[str] = set()
+        # The renamings whose records have all moved.
+        self._finished: set[Renaming] = set()
 
     @staticmethod
     def of(storage: Storage) -> Moves:
@@ -49,15 +55,81 @@ class Moves:
             return moves
 
     def follow(
-        self, old: str, new: str, storage: Storage, records: Records, lifetime: float | None
+        self, renaming: Renaming, storage: Storage, records: Records, lifetime: float | None
     ) -> None:
-        """Give a session a new key: at once, or before its next use if a handler has it now."""
-        if self.redirects.get(old) != new:
-            # In this order: a thread that is sent to the new key must see that a move is pending.
-            self.pending[new] = old
-            self.redirects[old] = new
-        with suppress(LockTimeoutError):
+        """
+        Give the sessions of a group their new keys.
+
+        Each moves at once, or before its next use if a handler has it now. A failure is logged, and
+        tried again with the next use of the session.
+
+        Args:
+            renaming: The change of the keys.
+            storage: The storage.
+            records: Translates the records, which their codec may have bound to the old keys.
+            lifetime: Seconds that the sessions live from now; `None` is for ever.
+        """
+        if renaming in self._finished:
+            return
+        # In this order: a thread that is sent to a new key must see that its move is pending.
+        self._supergroups[renaming.new] = renaming.back()
+        self.groups[renaming.old] = renaming
+        try:
+            keys = [renaming.old] if renaming.is_whole else list(storage.keys(renaming.old))
+        except Exception as error:  # noqa: BLE001 -- no reason to lose the updates
+            _log.warning(
+                "could not list the sessions of a group that became a supergroup; each moves when "
+                "it is next used: %s",
+                fault_of(error),
+            )
+            return
+        moved = [self._follow_one(key, renaming, storage, records, lifetime) for key in keys]
+        if all(moved):
+            self._finished.add(renaming)
+
+    def _follow_one(
+        self,
+        old: str,
+        renaming: Renaming,
+        storage: Storage,
+        records: Records,
+        lifetime: float | None,
+    ) -> bool:
+        """Give one session its new key, and say whether nothing is left to do."""
+        new = renaming.renamed(old)
+        self.pending[new] = old
+        try:
             self.settle(new, storage, records, lifetime, 0)
+        except LockTimeoutError:
+            return False
+        except Exception as error:  # noqa: BLE001 -- the other sessions move all the same
+            _log.warning(
+                "could not move session %r to %r, though its group became a supergroup; it moves "
+                "when it is next used: %s",
+                old,
+                new,
+                fault_of(error),
+            )
+            return False
+        return True
+
+    def redirect(self, key: str, start: int) -> str:
+        """
+        The key that a session has now, because its group may have become a supergroup.
+
+        Args:
+            key: The key of an update, in the storage.
+            start: The length of the room.
+        """
+        part = group_part(key, start)
+        renaming = self.groups.get(part)
+        if renaming is not None:
+            key, part = renaming.renamed(key), renaming.new
+        back = self._supergroups.get(part)
+        # A handler may have begun a session in the old chat after the others were listed.
+        if back is not None and key not in self._settled:
+            self.pending.setdefault(key, back.renamed(key))
+        return key
 
     def settle(
         self,
@@ -91,6 +163,7 @@ class Moves:
             storage.commit([one, two])
         if moved is None:
             _log.error("a group became a supergroup, and we %s", _is_taken(old, key))
+        self._settled.add(key)
         self.pending.pop(key, None)
 
 

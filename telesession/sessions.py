@@ -21,8 +21,9 @@ from telesession.attachment import Attachment, Bot
 from telesession.declared import declare
 from telesession.decorator import decorate
 from telesession.errors import SessionError
+from telesession.groups import Renaming, checked_form
 from telesession.initial import Initial
-from telesession.keys import by_chat, by_sender
+from telesession.keys import by_sender
 from telesession.kind import Kind
 from telesession.moves import note_move, target_is_taken
 from telesession.options import (
@@ -372,11 +373,11 @@ class Sessions(Generic[S]):
 
         Args:
             bot: A `TeleBot`, before it is started.
-            follow_migrations: Whether the session of a group that becomes a supergroup moves
-                with it to the new chat id, at once or, if a handler has it, when it is next used.
-                What still comes from the old chat gets it, too, until the process ends. Only for
-                `get_storage_key=by_chat`; what is kept for single members, topics, questions and
-                telebot's states stays under the old id.
+            follow_migrations: Whether the sessions of a group that becomes a supergroup move with
+                it to the new chat id: those of the group, of its members and of its topics. Each
+                moves at once or, if a handler has it, when it is next used. Updates that still
+                come from the old chat get the moved sessions, until the process ends. Questions
+                and telebot's states stay under the old id.
             sequential: Whether a bot with threads gets workers.
             total_limit: See `use_sequential_workers`; so are the next three.
             on_error: Gets the exceptions of handlers.
@@ -387,14 +388,11 @@ class Sessions(Generic[S]):
             TypeError: It is no `TeleBot`, one of its handlers cannot have a session, or an option
                 of the workers is of the wrong type. Nothing was attached then.
             ValueError: The parameter's name is that of other sessions that are attached,
-                `follow_migrations` is for sessions of something else than chats, or there are
+                `follow_migrations` is for sessions with a key function of your own, or there are
                 options for workers that the bot does not get. Nothing was attached then.
         """
-        if follow_migrations and self._kind.get_storage_key is not by_chat:
-            raise ValueError(
-                "attach(follow_migrations=True) moves the sessions of chats: these need "
-                "get_storage_key=by_chat"
-            )
+        if follow_migrations:
+            checked_form(self._kind.get_storage_key)
         given = {"total_limit": total_limit, "on_error": on_error, "drain": drain, "inbox": inbox}
         options = {name: value for name, value in given.items() if value is not WORKERS[name]}
         if options and not sequential:
@@ -513,11 +511,23 @@ class Sessions(Generic[S]):
         kind = self._kind
         return [(kind, kind.place_of(key)) for key in keys]
 
-    def _follow(self, old_key: str, new_key: str) -> None:
-        """Let a session go on under another key: at once, or before its next use."""
+    def _follow_group(self, old_chat_id: int, new_chat_id: int) -> None:
+        """
+        Move all sessions of a group that became a supergroup: at once, or before their next use.
+
+        Nothing is raised if the storage fails or a record is damaged: that is logged. To call it
+        again for the same group costs nothing once all have moved.
+
+        Args:
+            old_chat_id: The id of the group.
+            new_chat_id: The id of the supergroup.
+
+        Raises:
+            ValueError: The key function is not one of the ready-made ones.
+        """
         kind = self._kind
-        old, new = kind.room + old_key, kind.room + new_key
-        kind.moves.follow(old, new, kind.storage, kind.records, kind.lifetime)
+        renaming = Renaming.of(kind.get_storage_key, old_chat_id, new_chat_id, kind.room)
+        kind.moves.follow(renaming, kind.storage, kind.records, kind.lifetime)
 
 
 @overload

@@ -138,6 +138,8 @@ class Use(NamedTuple):
 
 USUAL = Use()
 INDEPENDENT = Use(independent=True)
+# Without a change nothing is written.
+_QUIET = Use(renew=False)
 
 
 class LateChange(Protocol):
@@ -347,6 +349,14 @@ class Unit:
         """The innermost unit of this thread; `None` without one."""
         return _unit_of_thread()
 
+    @staticmethod
+    def outermost() -> Unit | None:
+        """The unit around all others of this thread, which is that of the handler."""
+        unit = _unit_of_thread()
+        while unit is not None and unit._outer is not None:
+            unit = unit._outer
+        return unit
+
     def lock_in_order(self, wanted: Sequence[Wanted]) -> None:
         """Lock several keys in one order, the same for all handlers."""
         for kind, key in sorted(wanted, key=_lock_order):
@@ -403,7 +413,7 @@ class Unit:
         """Lock the sessions of all deferred changes, in one order, and change them."""
         self.lock_in_order([(kind, key) for kind, key, _ in self.deferred])
         for kind, key, change in self.deferred:
-            session = self.open(kind, key, None, USUAL)
+            session = self.open(kind, key, None, _QUIET)
             entry = self.entries[kind.storage, key]
             try:
                 entry.kind = kind.living(change(session))

@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import threading
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Literal
 
 from telesession.forks import PerProcess
-
-# Where a bot keeps its albums.
-_ALBUMS = "_telesession_albums"
-
-# The methods by which messages reach a bot.
-_METHODS = (
-    "process_new_updates",
-    "process_new_messages",
-    "process_new_business_message",
-    "process_new_channel_posts",
-)
 
 # Seconds without a further message after which an album is complete. Telegram does not tell how
 # many there are, and sends them at the same time.
@@ -44,9 +32,12 @@ class Album(list[Any]):
         return getattr(self[0], name)
 
 
-class _Arrived:
+class Arrived:
     """
-    The messages of one album that have arrived.
+    The messages of one album that have arrived, and the decision of what becomes of them.
+
+    The first of them that is handled decides for all: they are an answer, or they go to the
+    handlers. Threads that handle others meanwhile wait for the decision.
 
     Attributes:
         note: The id of the album, and the numbers of the messages that a step got.
@@ -57,7 +48,7 @@ class _Arrived:
         # number -> message
         self._messages: dict[int, Any] = {}
         self._changed = threading.Condition()
-        self._is_gathering = self._was_given = False
+        self._state: Literal["new", "deciding", "gathering", "decided"] = "new"
 
     def add(self, message: Any) -> None:
         """Learn of a message."""
@@ -66,31 +57,49 @@ class _Arrived:
                 self._changed.notify_all()
 
     def is_given(self, message: Any) -> bool | None:
-        """Whether a step gets a message with the album, or got it; `None` before any step."""
+        """Whether a step gets a message with the album, or got it; `None` before a decision."""
         with self._changed:
-            if self._was_given:
+            if self._state == "decided":
                 return message.message_id in self.note[1]
-            return True if self._is_gathering else None
+            return True if self._state == "gathering" else None
+
+    def begin(self) -> bool:
+        """Whether this thread decides; if another one does, it waits for the decision."""
+        with self._changed:
+            while self._state == "deciding":
+                self._changed.wait()
+            if self._state != "new":
+                return False
+            self._state = "deciding"
+            return True
+
+    def leave(self) -> None:
+        """Leave all messages to the handlers, unless a step gets some."""
+        with self._changed:
+            if self._state in ("new", "deciding"):
+                self._decide([])
+
+    def give_only(self, message: Any) -> Any:
+        """Give one message to a step, and leave the others to the handlers."""
+        with self._changed:
+            self._decide([message.message_id])
+        return message
 
     def gather(self, message: Any) -> Album:
         """Wait until the album is complete, and give it to a step."""
         self.add(message)
         with self._changed:
-            self._is_gathering = True
+            self._state = "gathering"
+            self._changed.notify_all()
             while len(self._messages) < _FULL and self._changed.wait(_QUIET):
                 pass
-            self._give(sorted(self._messages))
+            self._decide(sorted(self._messages))
             return Album(self._messages[number] for number in self.note[1])
 
-    def give_only(self, message: Any) -> Any:
-        """Give one message to a step, and leave the others to the handlers."""
-        with self._changed:
-            self._give([message.message_id])
-        return message
-
-    def _give(self, numbers: list[int]) -> None:
+    def _decide(self, numbers: list[int]) -> None:
         self.note[1] = numbers
-        self._was_given = True
+        self._state = "decided"
+        self._changed.notify_all()
 
 
 class Albums:
@@ -102,64 +111,21 @@ class Albums:
 
     def __init__(self) -> None:
         # id -> its messages; made anew in a forked process, whose locks may be taken.
-        self._arrived: PerProcess[dict[str, _Arrived]] = PerProcess()
-        # The methods that were replaced on the bot, and what is there now.
-        self._replaced: dict[str, Any] = {}
+        self._arrived: PerProcess[dict[str, Arrived]] = PerProcess()
 
-    def install(self, bot: Any) -> None:
-        """Learn of all messages that arrive for a bot."""
-        setattr(bot, _ALBUMS, self)
-        for name in _METHODS:
-            if hasattr(bot, name):
-                self._replaced[name] = self._noticing(getattr(bot, name))
-                setattr(bot, name, self._replaced[name])
+    def notice(self, messages: Iterable[Any]) -> None:
+        """Learn of messages that have arrived, before a handler gets them."""
+        for message in messages:
+            if getattr(message, "media_group_id", None):
+                self.of(message).add(message)
 
-    def uninstall(self, bot: Any) -> None:
-        """Let the bot be as it was before, but for methods that others have put on top."""
-        vars(bot).pop(_ALBUMS, None)
-        for name, method in self._replaced.items():
-            if vars(bot).get(name) is not method:
-                continue
-            former = method.__wrapped__
-            if former == getattr(type(bot), name).__get__(bot):
-                delattr(bot, name)
-            else:
-                setattr(bot, name, former)
-
-    @staticmethod
-    def notice(bot: Any, contents: Iterable[Any]) -> None:
-        """Learn of messages that have arrived, before a handler gets them; others are skipped."""
-        albums: Albums | None = vars(bot).get(_ALBUMS)
-        if albums is not None:
-            albums._add(contents)
-
-    def of(self, message: Any) -> _Arrived:
+    def of(self, message: Any) -> Arrived:
         """The album of a message."""
         arrived, group_id = self._arrived.get(dict), message.media_group_id
         found = arrived.get(group_id)
         if found is None:
-            found = arrived.setdefault(group_id, _Arrived(group_id))
+            found = arrived.setdefault(group_id, Arrived(group_id))
             while len(arrived) > _REMEMBERED:
                 # Another thread may be doing the same.
                 arrived.pop(next(iter(arrived), ""), None)
         return found
-
-    def _add(self, contents: Iterable[Any]) -> None:
-        for content in contents:
-            if getattr(content, "media_group_id", None):
-                self.of(content).add(content)
-
-    def _noticing(self, process: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        @functools.wraps(process)
-        def noticing(updates: Any) -> Any:
-            # A list of updates, or of messages alone.
-            contents = [content for each in updates for content in (each, *messages_of(each))]
-            self._add(contents)
-            return process(updates)
-
-        return noticing
-
-
-def messages_of(update: Any) -> list[Any]:
-    """The messages of an update that may be parts of an album; `None` for each missing one."""
-    return [getattr(update, kind, None) for kind in ("message", "business_message", "channel_post")]

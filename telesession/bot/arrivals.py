@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from telebot import TeleBot, apihelper, types
 
 from telesession.attachment import Attachment
-from telesession.bot.albums import Albums, messages_of
 from telesession.bot.answers import Questions
 from telesession.bot.filters import SessionFilter
 from telesession.bot.intake import number_of, raw_of
+from telesession.bot.notices import Notices, messages_of
 from telesession.bot.pool import SequentialWorkers
 from telesession.bot.turns import Turn
 from telesession.decorator import is_decorated
@@ -126,11 +126,11 @@ class Arrivals:
             self._take(update, stored)
 
     def _notice(self, contents: Iterable[Any]) -> None:
-        """Let sessions go with groups that became supergroups, and albums know their messages."""
+        """Let sessions go with groups that became supergroups, and questions learn of messages."""
         contents = list(contents)
         if (attachment := Attachment.of(self._bot)) is not None:
             attachment.follow(contents)
-        Albums.notice(self._bot, contents)
+        Notices.give(self._bot, contents)
 
     @property
     def _intake(self) -> Intake | None:
@@ -318,6 +318,9 @@ class Arrivals:
 
     def _keeps_its_place(self, kind: str) -> bool:
         """Whether a handler of a kind needs the effects of the user's updates before."""
+        if kind == "callback_query" and Questions.of(self._bot) is not None:
+            # The question of a pressed button is saved when the handler that asked has returned.
+            return True
         handlers = getattr(self._bot, _URGENT[kind])
         return any(self._needs_order(handler) for handler in handlers)
 
@@ -325,8 +328,6 @@ class Arrivals:
         filters, known = handler["filters"], self._bot.custom_filters
         return (
             is_decorated(handler["function"])
-            # The question may be saved with the handler that asks it.
-            or isinstance(getattr(handler["function"], "__self__", None), Questions)
             or "state" in filters
             or isinstance(filters.get("func"), SessionFilter)
             or any(isinstance(known.get(name), SessionFilter) for name in filters)

@@ -8,10 +8,14 @@ from typing import Any, NamedTuple
 from telebot import types
 
 from telesession.errors import SessionError
-from telesession.keys import _topic_label as topic_label, by_sender_in_chat, message_of
-
-#: The label of messages outside of topics.
-GENERAL = "general"
+from telesession.keys import (
+    GENERAL,
+    by_sender_in_chat,
+    direct_label,
+    make_key,
+    message_of,
+    topic_label,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +34,7 @@ class Place:
 
     Raises:
         TypeError: An id is of the wrong type.
-        ValueError: There are two topics.
+        ValueError: There are two topics, or a private chat with another id than the person.
     """
 
     chat_id: int
@@ -49,6 +53,14 @@ class Place:
                     f"the {name} of a Place must be {'a str' if is_text else 'an int'}, not "
                     f"{type(value).__name__}"
                 )
+        is_private = self.chat_id > 0 and self.business_connection_id is None
+        if is_private and self.user_id != self.chat_id:
+            raise ValueError(
+                "nobody could answer at this Place: a private chat has the id of its person; pass "
+                "the same chat_id and user_id, or the chat_id of a group"
+            )
+        if self.business_connection_id == "":
+            raise ValueError("the business_connection_id of a Place is empty; leave it out")
         if None not in (self.message_thread_id, self.direct_messages_topic_id):
             raise ValueError(
                 "a Place has one topic: message_thread_id in a forum or a private chat, or "
@@ -57,6 +69,9 @@ class Place:
 
 
 _REQUIRED = ("chat_id", "user_id")
+
+# The attribute of an inaccessible message with the label of its topic.
+_TOPIC = "_telesession_topic"
 
 #: A `Place`, or an update of the person to ask.
 Target = types.Message | types.CallbackQuery | types.ChatJoinRequest | Place
@@ -83,10 +98,20 @@ class Address(NamedTuple):
 def address_of(target: Any) -> Address | None:
     """Where a question to a target waits; `None` if the target names no person or no chat."""
     place = _private_place(target)
-    if place is not None:
-        return _address_of_place(place)
-    key = by_sender_in_chat(target)
-    return None if key is None else Address(key, topic_label(message_of(target)) or GENERAL)
+    return message_address_of(target) if place is None else _address_of_place(place)
+
+
+def message_address_of(update: Any) -> Address | None:
+    """The address of the person, the chat and the topic that an update has itself."""
+    key, message = by_sender_in_chat(update), message_of(update)
+    topic = topic_label(message) or str(getattr(message, _TOPIC, GENERAL))
+    return None if key is None else Address(key, topic)
+
+
+def note_topic(message: Any, topic: str) -> None:
+    """Note the topic of a message that Telegram does not show any more, for a step that asks."""
+    if topic_label(message) is None:
+        setattr(message, _TOPIC, topic)
 
 
 def checked_address(bot: Any, target: Any) -> Address:
@@ -130,7 +155,7 @@ def options_of(target: Any) -> dict[str, Any]:
         del options["user_id"]
         return {name: value for name, value in options.items() if value is not None}
     message = message_of(target)
-    options = {"chat_id": message.chat.id}
+    options = {"chat_id": message.chat.id, **_topic_options(getattr(message, _TOPIC, GENERAL))}
     if getattr(message, "is_topic_message", None):
         options["message_thread_id"] = message.message_thread_id
     if direct := getattr(message, "direct_messages_topic", None):
@@ -165,18 +190,30 @@ def _private_place(target: Any) -> Place | None:
 
 
 def _address_of_place(place: Place) -> Address:
-    connection = place.business_connection_id
-    chat = f"{place.chat_id}@business-{connection}" if connection else f"{place.chat_id}"
+    key = make_key(
+        by_sender_in_chat,
+        chat_id=place.chat_id,
+        user_id=place.user_id,
+        business_connection_id=place.business_connection_id,
+    )
     topic = GENERAL if place.message_thread_id is None else str(place.message_thread_id)
     if place.direct_messages_topic_id is not None:
-        topic = f"direct-{place.direct_messages_topic_id}"
-    return Address(f"sender_in_chat:{chat}:{place.user_id}", topic)
+        topic = direct_label(place.direct_messages_topic_id)
+    return Address(key, topic)
+
+
+def _topic_options(label: str) -> dict[str, Any]:
+    """The options of `send_message` for a topic whose label was noted."""
+    if label == GENERAL:
+        return {}
+    direct = label.removeprefix(direct_label(""))
+    if direct != label:
+        return {"direct_messages_topic_id": int(direct)}
+    return {"message_thread_id": int(label)}
 
 
 def _is_own(bot: Any, target: Any) -> bool:
     """Whether a target is the bot itself, also in the name of a business account."""
-    if isinstance(target, Place):
-        return bool(target.user_id == bot.bot_id)
     sender = getattr(target, "sender_business_bot", None) or getattr(target, "from_user", None)
     return sender is not None and sender.is_bot and sender.id == bot.bot_id
 

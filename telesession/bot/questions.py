@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -13,10 +12,11 @@ from telebot import TeleBot, types
 
 from telesession.attachment import Attachment
 from telesession.bot.answers import Questions
-from telesession.bot.place import Target, checked_address, number_of, options_of
+from telesession.bot.place import Place, Target, checked_address, number_of, options_of
 from telesession.bot.question import Question
 from telesession.errors import SessionError
-from telesession.options import checked_lifetime
+from telesession.keys import message_of
+from telesession.options import checked_lifetime, checked_type
 from telesession.sessions import Sessions
 
 if TYPE_CHECKING:
@@ -62,15 +62,12 @@ def use_questions(
         ValueError: Two functions have the same name, one has none, or the bot keeps its questions
             with other sessions.
     """
-    if not isinstance(bot, TeleBot):
-        raise TypeError(
-            "use_questions needs a telebot.TeleBot, whose handlers block, not an object of type "
-            f"{type(bot).__name__}"
-        )
+    _refuse_unfit_bot(bot, "use_questions")
     if not isinstance(sessions, Sessions):
         raise TypeError(f"use_questions takes a bot and Sessions, not {type(sessions).__name__}")
     questions = Questions.of(bot) or Questions.make(bot, sessions)
     questions.refuse_others(sessions)
+    questions.is_kept = True
     listed: dict[str, Any] = {"steps": steps, "unless": unless}
     for name, functions in listed.items():
         if not isinstance(functions, Iterable):
@@ -121,9 +118,6 @@ def ask(
     so a quick answer finds it. With `use_sequential_workers` a question to the sender of the update
     is saved with the sessions of the handler, and none waits if the handler raises.
 
-    A step that asks the next question replaces its own one. On telebot's own pool it does so at
-    once, so the next question waits after the process was killed in the step.
-
     Call `use_questions` when the bot starts. A bot that has sessions attached can do without. Then
     it forgets with a restart which step an answer is for, and may miss an answer that it was given
     already when it asked for the first time.
@@ -156,31 +150,30 @@ def ask(
         ValueError: A step has no name, or that of another one; the timeout is not above 0; or an
             option would send the question to another place.
     """
+    _refuse_unfit_bot(bot, "ask")
     _refuse_moving(options)
     left = checked_lifetime(timeout, "the timeout of a question", "None waits for ever")
     address, place = checked_address(bot, to), options_of(to)
     questions = _questions_of(bot)
-    steps, checked_data = questions.steps, _checked_data(data or {})
+    steps, checked_data = questions.steps, _checked_data({} if data is None else data)
+    if reply_only is not None:
+        checked_type("reply_only", reply_only, bool)
     if on_timeout is not None and left is None:
         raise ValueError("on_timeout is for late answers; give a timeout, too")
-    if reply_only is None:
-        reply_only = place["chat_id"] < 0 and _forces_reply(options.get("reply_markup"))
+    forces_reply = place["chat_id"] < 0 and _forces_reply(options.get("reply_markup"))
     question = Question(
         id=uuid4().hex,
         step=_name_of(steps, step, checked_data),
-        reply_only=reply_only,
+        after=_number_before(to),
+        reply_only=forces_reply if reply_only is None else reply_only,
         unless=_checked_unless(steps, unless),
         on_timeout=None if on_timeout is None else _name_of(steps, on_timeout, checked_data),
         data=checked_data,
     )
-    send = partial(bot.send_message, text=text, **_options(place, options, address.user_id))
-    if questions.is_in_line(address):
-        sent = send()
-        questions.put(address, question._replace(message=_number_of_sent(sent)), left)
-        return sent
-    with questions.sending(address, question, left) as numbers:
-        sent = send()
-        numbers.append(_number_of_sent(sent))
+    all_options = _options(place, options, address.user_id)
+    with questions.store.sending(address, question, left) as was_sent_as:
+        sent = bot.send_message(text=text, **all_options)
+        was_sent_as(_number_of_sent(sent))
     return sent
 
 
@@ -195,7 +188,13 @@ def cancel(bot: TeleBot, to: Target) -> bool:
     Raises:
         SessionError: The bot has no sessions to keep questions in.
     """
-    return _questions_of(bot).cancel(to)
+    _refuse_unfit_bot(bot, "cancel")
+    if not isinstance(to, Place) and message_of(to) is to and not hasattr(to, "from_user"):
+        raise TypeError(
+            "cancel takes the message, the callback query or the join request of a person, or a "
+            f"Place, not an object of type {type(to).__name__}"
+        )
+    return _questions_of(bot).store.cancel(to)
 
 
 def _questions_of(bot: Any) -> Questions:
@@ -209,6 +208,14 @@ def _questions_of(bot: Any) -> Questions:
             "call use_questions(bot, sessions, steps=[...])"
         )
     return questions
+
+
+def _refuse_unfit_bot(bot: object, function: str) -> None:
+    if not isinstance(bot, TeleBot):
+        raise TypeError(
+            f"{function} needs a telebot.TeleBot, whose handlers block, not an object of type "
+            f"{type(bot).__name__}"
+        )
 
 
 def _refuse_moving(options: Mapping[str, Any]) -> None:
@@ -241,6 +248,12 @@ def _options(place: Mapping[str, Any], options: Mapping[str, Any], user_id: int)
     return {**place, **options}
 
 
+def _number_before(to: Target) -> int | None:
+    """The number of a message of the chat that is older than a question which is sent now."""
+    number: int | None = getattr(message_of(to), "message_id", None)
+    return number
+
+
 def _number_of_sent(sent: types.Message) -> int | str:
     if (sent.json or {}).get("inline_message_id"):
         raise SessionError(_inline_only("inline_message_id"))
@@ -266,7 +279,7 @@ def _checked_unless(
         return None
     if callable(unless):
         return steps.name_of(unless, is_predicate=True)
-    texts = [unless] if isinstance(unless, str) else list(unless)
+    texts = [unless] if isinstance(unless, str) or not isinstance(unless, Iterable) else [*unless]
     for text in texts:
         if not isinstance(text, str):
             raise TypeError(
@@ -277,18 +290,22 @@ def _checked_unless(
 
 
 def _checked_data(data: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of the keyword arguments for a step, as JSON gives them back."""
     if not isinstance(data, Mapping):
         raise TypeError(f"data must be a dict of keyword arguments, not {type(data).__name__}")
+    checked = {}
     for name, value in data.items():
         if not isinstance(name, str) or not name.isidentifier():
             raise TypeError("the keys of data must be names of parameters of the step")
         try:
-            is_same = json.loads(json.dumps(value, allow_nan=False)) == value
+            checked[name] = json.loads(json.dumps(value, allow_nan=False))
         except (TypeError, ValueError, RecursionError):
             is_same = False
+        else:
+            is_same = checked[name] == value
         if not is_same:
             raise TypeError(
                 f"data[{name!r}] of ask would not come back from JSON; give text, numbers, bools, "
                 "None, or lists and dicts with text keys of them"
-            )
-    return dict(data)
+            ) from None
+    return checked

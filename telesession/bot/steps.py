@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
 import typing
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from types import SimpleNamespace, UnionType
 from typing import Any
 
 from telesession.attachment import Attachment, decorated
@@ -17,6 +19,10 @@ if typing.TYPE_CHECKING:
 _log = logging.getLogger("telesession")
 
 Step = Callable[..., Any]
+
+_LISTS = (list, Sequence, Collection, Iterable)
+# The parameters of a step that telebot gives.
+_TELEBOT = ("bot", "data")
 
 
 class Steps:
@@ -34,6 +40,8 @@ class Steps:
         self._bot = bot
         self._sessions = sessions
         self._known: dict[str, Step] = {}
+        # The names of the steps that want an album as one list.
+        self._of_albums: set[str] = set()
 
     def add(self, step: Step) -> str:
         """
@@ -43,16 +51,26 @@ class Steps:
             TypeError: It cannot be called with an answer.
             ValueError: It has no name, or that of another one.
         """
-        name = self._add(step, "step")
+        name = _checked_name(step, "step")
         _refuse_uncallable(step, name)
         # An unfit place for a session is refused here, and not with each answer.
         self._dressed(step)
+        self._add(step, name)
+        if _takes_list(step):
+            self._of_albums.add(name)
         return name
 
     def add_predicate(self, predicate: Step) -> str:
         """Make a predicate of `unless` known, and return its name; the errors are as of `add`."""
-        name = self._add(predicate, "predicate")
+        name = _checked_name(predicate, "predicate")
         _refuse_uncallable(predicate, name)
+        needed = [each.name for each in _others(predicate) if each.default is each.empty]
+        if needed:
+            raise TypeError(
+                f"the predicate {name} could not be called: it needs {', '.join(needed)}, and gets "
+                "the message only"
+            )
+        self._add(predicate, name)
         return name
 
     def name_of(self, step: Step, *, is_predicate: bool = False) -> str:
@@ -75,6 +93,10 @@ class Steps:
         """The function of a name; `None` if it was not listed."""
         return self._known.get(name) if isinstance(name, str) else None
 
+    def takes_list(self, name: str) -> bool:
+        """Whether a step wants an album as one list: its first parameter is annotated so."""
+        return name in self._of_albums
+
     def check_data(self, step: Step, data: Mapping[str, Any]) -> None:
         """
         See that a step can be called with the keyword arguments of a question.
@@ -86,6 +108,14 @@ class Steps:
         parameters = list(inspect.signature(self._dressed(step)).parameters.values())
         takes = {each.name for each in parameters[1:] if each.kind not in VARIADIC}
         is_open = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters)
+        givers = dict.fromkeys(_TELEBOT, "its value from the bot")
+        givers[parameters[0].name] = "the answer"
+        givers |= dict.fromkeys(self._names_of_sessions(step), "a session")
+        for taken in givers.keys() & data.keys():
+            raise TypeError(
+                f"data={{{taken!r}: ...}} of ask cannot reach the step {name}: the parameter gets "
+                f"{givers[taken]}; choose another name"
+            )
         unknown = sorted(data.keys() - takes) if not is_open else []
         if unknown:
             raise TypeError(
@@ -95,7 +125,7 @@ class Steps:
         if self._bot.use_class_middlewares:
             # Middlewares may give further values.
             return
-        given = {*data, "bot", "data"}
+        given = {*data, *_TELEBOT}
         lacking = [
             each.name
             for each in parameters[1:]
@@ -127,24 +157,17 @@ class Steps:
             wanted |= data.keys()
         return dressed(answer, **{name: given[name] for name in wanted})
 
-    def _add(self, function: Step, noun: str) -> str:
-        name = getattr(function, "__qualname__", "")
-        if not name or "<lambda>" in name:
-            raise ValueError(
-                f"a {noun} must be a function with a name, by which it can be stored; define it "
-                "with def, outside of the handler"
-            )
-        if is_async(function) or inspect.isgeneratorfunction(function):
-            raise TypeError(
-                f"the {noun} {name} is async or a generator, and calling it would do nothing; "
-                "write it with def, without async and yield"
-            )
+    def _add(self, function: Step, name: str) -> None:
         if self._known.setdefault(name, function) != function:
             raise ValueError(
-                f"there are two steps named {name!r}; rename one of them, or, if it is a function "
-                "that is made anew for each question, define it outside of the handler"
+                f"there are two functions named {name!r} for questions; rename one of them, or, if "
+                "it is made anew for each question, define it outside of the handler"
             )
-        return name
+
+    def _names_of_sessions(self, step: Step) -> set[str]:
+        """The parameters of a step that receive sessions."""
+        names = inspect.signature(inspect.unwrap(step)).parameters.keys()
+        return names - inspect.signature(self._dressed(step)).parameters.keys()
 
     def _dressed(self, step: Step) -> Step:
         """A step that gets its sessions."""
@@ -153,22 +176,44 @@ class Steps:
         return decorated(dressed, [self._sessions])
 
 
-def takes_list(step: Step) -> bool:
-    """Whether a step wants an album as one list: its first parameter is annotated so."""
+def _checked_name(function: Step, noun: str) -> str:
+    """The name of a function that can be stored and called."""
+    name = getattr(function, "__qualname__", "")
+    if not name or "<lambda>" in name or isinstance(function, type):
+        raise ValueError(
+            f"a {noun} must be a function with a name, by which it can be stored; define it with "
+            "def, outside of the handler"
+        )
+    if is_async(function) or inspect.isgeneratorfunction(function):
+        raise TypeError(
+            f"the {noun} {name} is async or a generator, and calling it would do nothing; write it "
+            "with def, without async and yield"
+        )
+    return name
+
+
+def _others(function: Step) -> list[inspect.Parameter]:
+    """The parameters behind the first one, without those for any further arguments."""
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    return [each for each in parameters if each.kind not in VARIADIC]
+
+
+def _takes_list(step: Step) -> bool:
     original = inspect.unwrap(step)
-    first = next(iter(_parameters_of_update(original)), None)
+    parameters = inspect.signature(original).parameters.values()
+    first = next((each for each in parameters if each.name != "self"), None)
     if first is None or first.annotation is first.empty:
         return False
+    # Of this parameter alone: names of others may only be imported for type checkers.
+    alone = SimpleNamespace(__annotations__={first.name: first.annotation})
+    names = getattr(original, "__globals__", None)
     try:
-        annotation = typing.get_type_hints(original).get(first.name)
-    except Exception:  # noqa: BLE001 -- a name that is imported for type checkers only
-        return "list[" in str(first.annotation) or "Sequence[" in str(first.annotation)
-    found = (annotation, *typing.get_args(annotation))
-    return any((typing.get_origin(each) or each) in (list, Sequence) for each in found)
-
-
-def _parameters_of_update(step: Step) -> Collection[inspect.Parameter]:
-    return [p for p in inspect.signature(step).parameters.values() if p.name != "self"]
+        annotation = typing.get_type_hints(alone, names)[first.name]
+    except Exception:  # noqa: BLE001 -- a name that does not exist when the program runs
+        return re.match(r"(typing\.)?(list|List|Sequence)\[", str(first.annotation)) is not None
+    is_union = typing.get_origin(annotation) in (typing.Union, UnionType)
+    found = typing.get_args(annotation) if is_union else (annotation,)
+    return any((typing.get_origin(each) or each) in _LISTS for each in found)
 
 
 def _refuse_uncallable(step: Step, name: str) -> None:

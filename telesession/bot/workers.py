@@ -67,8 +67,8 @@ def use_sequential_workers(
 
     Pre-checkout and shipping queries, callback and inline queries and stopped generations do not
     wait for messages of the same user, if no handler of their kind takes a session, or is chosen by
-    a state or a session. Those of one kind wait for each other. Presses wait if the bot asks
-    questions, because a press may be the answer to a question of the message before.
+    a state or a session. Callback queries wait if the bot uses questions, too. Those of one kind
+    wait for each other.
 
     The threads start with the first update of each process. So a web server may load the bot in
     one process and fork others, as gunicorn does with `--preload`, and uWSGI always.

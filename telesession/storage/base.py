@@ -88,6 +88,7 @@ class Storage(ABC):
     Attributes:
         codec: How records become bytes. The storage only carries it, and never calls it.
         lease: Seconds after which the lock of a process that died is free at the latest.
+        leases_locks: Whether such a lock is not free at once, but only after the lease.
         persistent: Whether records outlive the process or are read by others, so that their
             deadlines must be written in wall-clock time. Only a storage that lives and dies
             with its process may say no.
@@ -95,6 +96,7 @@ class Storage(ABC):
 
     codec: Codec = JSONCodec()
     lease: float = 30.0
+    leases_locks: bool = False
     persistent: bool = True
 
     _states: PerProcess[ProcessState]

@@ -63,6 +63,8 @@ class RedisStorage(Storage):
         ValueError: An option has a value that makes no sense.
     """
 
+    leases_locks = True
+
     def __init__(
         self,
         client_or_url: redis.Redis | RedisCluster | str,

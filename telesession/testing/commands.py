@@ -144,6 +144,9 @@ class Commands:
 
     def _be(self, user_id: str) -> None:
         self._user = self._screen.user(_parse_id(user_id, "/as 42"))
+        if self._group is None:
+            # Each private chat has topics of its own.
+            self._topic = None
         self._look()
 
     def _go(self, chat_id: str) -> None:

@@ -23,6 +23,26 @@ _MEDIA = (
     "Voice"
 )
 
+#: The fields of a message that a copy of it has not.
+_NOT_COPIED = (
+    "message_id",
+    "from",
+    "sender_chat",
+    "sender_business_bot",
+    "chat",
+    "date",
+    "edit_date",
+    "reply_to_message",
+    "reply_markup",
+    "message_thread_id",
+    "is_topic_message",
+    "direct_messages_topic",
+    "business_connection_id",
+    "ephemeral_message_id",
+    "receiver_user",
+    "suggested_post_info",
+)
+
 
 class Methods:
     """
@@ -53,6 +73,8 @@ class Methods:
             "editEphemeralMessageText": self._edit_text,
             "editEphemeralMessageReplyMarkup": self._edit_markup,
             "deleteEphemeralMessage": self._delete_message,
+            "copyMessage": self._copy_message,
+            "copyMessages": self._copy_messages,
             "sendInvoice": self._send_invoice,
             "answerPreCheckoutQuery": payments.answer,
             **{f"send{kind}": self._send_media for kind in _MEDIA.split()},
@@ -87,6 +109,28 @@ class Methods:
         message = self._send(call, invoice=invoice)
         self._payments.add_invoice(message, str(call.params.get("payload", "")))
         return message
+
+    def _copy_message(self, call: Call) -> JSON:
+        content = self._content(call, call.integer("message_id"))
+        if content is None:
+            raise RefusedError(400, "Bad Request: message to copy not found")
+        if (caption := call.params.get("caption")) is not None:
+            content["caption"] = caption
+        return _number_of(self._send(call, **content))
+
+    def _copy_messages(self, call: Call) -> list[JSON]:
+        contents = [self._content(call, number) for number in call.json("message_ids") or ()]
+        # Telegram skips messages that it does not find.
+        found = [content for content in contents if content]
+        if not found:
+            raise RefusedError(400, "Bad Request: there are no messages to copy")
+        return [_number_of(self._send(call, **content)) for content in found]
+
+    def _content(self, call: Call, message_id: int | None) -> JSON | None:
+        """The fields that a copy of a message has; `None` if there is no such message."""
+        chat = self._history.chat(_require(call, "from_chat_id"))
+        message = self._history.find(Address(chat["id"], message_id or 0))
+        return None if message is None else without(message, *_NOT_COPIED)
 
     def _send(self, call: Call, **content: Any) -> JSON:
         chat = self._history.chat(_require(call, "chat_id"))
@@ -182,6 +226,11 @@ class Methods:
 def without(message: JSON, *names: str) -> JSON:
     """A copy of a JSON object that lacks some of its members."""
     return {name: value for name, value in message.items() if name not in names}
+
+
+def _number_of(message: JSON) -> JSON:
+    """The `MessageId` of a message."""
+    return {"message_id": message["message_id"]}
 
 
 def _bot_user(token: str) -> JSON:

@@ -10,17 +10,21 @@ from telesession.testing.history import Address, topic_of
 from telesession.testing.keyboards import draw_markup, labels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from telesession.testing.call import JSON, Call
     from telesession.testing.history import SentMessage
+
+
+# The methods whose answer is the number of a message and not the message.
+_COPY = ("copyMessage", "copyMessages")
 
 
 class Screen(BotAPI):
     """
     A `BotAPI` that prints what the bot sends, as one user sees it in one chat.
 
-    `look` says who and where; the messages to other chats are printed with a mark.
+    `look` sets the user and the chat. Messages to other chats are printed with a mark.
     """
 
     def __init__(self, stdout: TextIO) -> None:
@@ -45,19 +49,21 @@ class Screen(BotAPI):
     def keyboard_with(self, label: str) -> JSON | None:
         """The message whose reply keyboard is open in the chat, if a button has this label."""
         message = self._keyboards.get((self.chat_id, self.topic))
-        if message is None or self.find(Address.of(message)) is None:
+        if message is None or not self._is_there(message):
             return None
         return message if label in labels(self.markup_of(message)) else None
 
     def take_reply_to(self) -> JSON | None:
         """The message that wants the user's next message to be a reply, for the first time."""
-        return self._reply_to.pop((self.chat_id, self.topic), None)
+        message = self._reply_to.pop((self.chat_id, self.topic), None)
+        return message if message is not None and self._is_there(message) else None
 
     def shown(self) -> Iterator[SentMessage]:
         """The messages of the bot that the user sees in this chat, the latest first."""
         for message in reversed(self.messages):
             is_here = (message.chat_id, message.topic) == (self.chat_id, self.topic)
-            if is_here and message.receiver_id in {None, self.user_id}:
+            is_for_user = message.receiver_id in {None, self.user_id}
+            if is_here and is_for_user and self._is_there(message.json):
                 yield message
 
     def write(self, *lines: str) -> None:
@@ -77,22 +83,29 @@ class Screen(BotAPI):
         self._stdout.flush()
 
     def answer(self, call: Call) -> Any:
-        """Answer a call as every `BotAPI`, and print the message or the notice in it."""
+        """Answer a call as a `BotAPI` does, and print the message or the notice in it."""
+        count = len(self.messages)
         result = super().answer(call)
-        if isinstance(result, dict) and "message_id" in result:
+        if call.method in _COPY:
+            for sent in self.messages[count:]:
+                self._show_message(call, dict(sent.json))
+        elif isinstance(result, dict) and "message_id" in result:
             self._show_message(call, result)
         elif call.method == "answerCallbackQuery" and call.params.get("text"):
             kind = "alert" if call.flag("show_alert") else "notice"
             self.write(f"({kind}) {call.params['text']}")
         return result
 
+    def _is_there(self, message: Mapping[str, Any]) -> bool:
+        """Whether a message was not deleted."""
+        return self.find(Address.of(message)) is not None
+
     def _show_message(self, call: Call, message: JSON) -> None:
         receiver = message.get("receiver_user", {}).get("id", self.user_id)
         if receiver != self.user_id:
             self.write(f"(a message that only user {receiver} sees)")
             return
-        kind = call.method.removeprefix("send").lower()
-        text = message.get("text") or message.get("caption") or f"({kind})"
+        text = message.get("text") or message.get("caption") or f"({_kind_of(call, message)})"
         markup = call.json("reply_markup") or message.get("reply_markup") or {}
         rows = (f"  {row}" for row in draw_markup(markup))
         self.write(" ".join([*self._marks(message), text]), *rows)
@@ -116,3 +129,11 @@ class Screen(BotAPI):
             self._keyboards[place] = message
         if markup.get("force_reply"):
             self._reply_to[place] = message
+
+
+def _kind_of(call: Call, message: JSON) -> str:
+    """The kind of a message without text."""
+    if call.method not in _COPY:
+        return call.method.removeprefix("send").lower()
+    fields = ("from", "chat", "date", "message_id")
+    return next(name for name in message if name not in fields)

@@ -8,7 +8,6 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from telebot.types import Update
 from telebot.util import quick_markup
 
 from support.bots import Refusal, waiting_questions
@@ -17,7 +16,7 @@ from support.counters import QUESTION, USER
 from support.processes import run_program
 from support.storages import SpyStorage, is_held
 from support.threads import Log, in_thread, wait_for
-from support.updates import ANNA, BORIS, said
+from support.updates import ANNA, BORIS, button_press, said, update
 from telesession import (
     MemoryStorage,
     Session,
@@ -291,38 +290,6 @@ def test_what_a_step_asks_is_answered_next(ordered_host: Host) -> None:
     ] == interview.heard
 
 
-def test_a_press_waits_for_the_handler_that_asked(
-    ordered_host: Host, bot_api: BotAPI, storage: Storage
-) -> None:
-    """A press while that handler still runs is the answer, because it waits in the same line."""
-    bot: Any = ordered_host.bot
-    sessions, heard, is_idle = Sessions(storage=storage), Log(), threading.Event()
-
-    def take(query: Any, session: Session) -> None:
-        heard.add((session.begun, query.data))
-
-    use_questions(bot, sessions, steps=[take])
-
-    @bot.message_handler(func=lambda message: message.from_user.id == BORIS["id"])
-    def be_idle(message: Any) -> None:
-        is_idle.set()
-
-    @bot.message_handler()
-    @sessions.with_session
-    def begin(message: Any, session: Session) -> None:
-        ask(bot, message, "well?", take, reply_markup=quick_markup({"Yes": {"callback_data": "1"}}))
-        [question] = bot_api.messages
-        press = bot_api.user(USER).press(question, "Yes")
-        # The other worker has nothing else to do.
-        bot.process_new_updates([Update.de_json(press), said("hello", BORIS)])
-        wait_for(is_idle)
-        session.begun = True
-
-    bot.process_new_updates([said("hi")])
-
-    assert [(True, "1")] == heard.wait_for(1)
-
-
 KILLED = """
 import os, signal, sys, threading
 from telebot import TeleBot
@@ -364,3 +331,31 @@ def test_a_process_that_is_killed_in_the_step(workers: str, tmp_path: Path) -> N
     with SQLiteStorage(path) as storage:
         questions = list(Sessions._in_room(ROOM.format(1), storage=storage).keys())
         assert (["sender_in_chat:42:42"], None) == (questions, Sessions(storage=storage).peek(42))
+
+
+def test_a_press_waits_for_the_handler_that_asks(ordered_host: Host, bot_api: BotAPI) -> None:
+    """A quick press on the question's button finds it, although presses overtake messages."""
+    bot, heard = ordered_host.bot, Log()
+    sessions = Sessions(storage=MemoryStorage())
+    pressed, asked = threading.Event(), threading.Event()
+
+    def take(query: Any) -> None:
+        heard.add("step")
+
+    @bot.message_handler()
+    @sessions.with_session
+    def begin(message: Any, session: Session) -> None:
+        ask(bot, message, "well?", take, reply_markup=quick_markup({"yes": {"callback_data": "y"}}))
+        asked.set()
+        wait_for(pressed)
+
+    use_questions(bot, sessions, steps=[take])
+    bot.register_callback_query_handler(lambda query: heard.add("handler"), func=lambda _: True)
+    bot.process_new_updates([said("hi")])
+    wait_for(asked)
+    (question,) = bot_api.messages
+    press = update("callback_query", button_press(ANNA, message=question.json, data="y"))
+    bot.process_new_updates([press])
+    pressed.set()
+
+    assert ["step"] == heard.wait_for(1)

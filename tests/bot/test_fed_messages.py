@@ -23,7 +23,7 @@ from support.handlers import (
 )
 from support.sessions import set_fields
 from support.storages import SpyStorage, fields_by_key
-from support.updates import ANNA, GROUP, said
+from support.updates import ANNA, BASIC_GROUP, GROUP, said
 from telesession import MemoryStorage, Session, Sessions, by_chat, use_sequential_workers
 from telesession.testing import OFFLINE_TOKEN
 
@@ -33,17 +33,17 @@ if TYPE_CHECKING:
     from support.bots import Host
 
 
-def migrations_of(sessions: Sessions[Session]) -> list[tuple[str, str]]:
+def migrations_of(sessions: Sessions[Session]) -> list[tuple[int, int]]:
     """The migrations that sessions are told of, from now on."""
-    told: list[tuple[str, str]] = []
-    follow = sessions._follow
+    told: list[tuple[int, int]] = []
+    follow = sessions._follow_group
 
-    def note(old_key: str, new_key: str) -> None:
-        told.append((old_key, new_key))
-        follow(old_key, new_key)
+    def note(old_chat_id: int, new_chat_id: int) -> None:
+        told.append((old_chat_id, new_chat_id))
+        follow(old_chat_id, new_chat_id)
 
     target: Any = sessions
-    target._follow = note
+    target._follow_group = note
     return told
 
 
@@ -86,7 +86,7 @@ def test_a_group_is_followed_once(host: Host) -> None:
 
     host.bot.process_new_updates([told_in_group(), told_in_supergroup()])
 
-    assert [(OLD_KEY, NEW_KEY)] * 2 == told
+    assert [(BASIC_GROUP["id"], GROUP["id"])] * 2 == told
 
 
 def test_a_message_that_comes_again_is_followed_again() -> None:
@@ -98,7 +98,7 @@ def test_a_message_that_comes_again_is_followed_again() -> None:
     for _ in range(2):
         bot.process_new_messages([told_in_group().message])
 
-    assert [(OLD_KEY, NEW_KEY)] * 2 == told
+    assert [(BASIC_GROUP["id"], GROUP["id"])] * 2 == told
 
 
 def test_a_handler_may_feed_its_bot() -> None:
@@ -113,7 +113,7 @@ def test_a_handler_may_feed_its_bot() -> None:
 
     bot.process_new_updates([said("hi"), told_in_group()])
 
-    assert [(OLD_KEY, NEW_KEY)] * 2 == told
+    assert [(BASIC_GROUP["id"], GROUP["id"])] * 2 == told
 
 
 def test_other_messages_cost_nothing() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -40,11 +42,9 @@ from telesession import (
     Sessions,
     Storage,
     by_chat,
-    by_sender,
-    by_topic,
     use_sequential_workers,
 )
-from telesession.keys import migrated_keys
+from telesession.groups import migrated_chat
 from telesession.testing import OFFLINE_TOKEN, BotAPI, run_polling
 
 if TYPE_CHECKING:
@@ -52,20 +52,15 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("where", TELLINGS)
-def test_the_keys_of_a_migration_are_those_of_by_chat(where: str) -> None:
-    """Told in either chat, the keys are what `by_chat` gives for messages of the two."""
-    expected = (
-        by_chat(said("hi", chat=BASIC_GROUP).message),
-        by_chat(said("hi", chat=GROUP).message),
-    )
-
-    assert (OLD_KEY, NEW_KEY) == expected == migrated_keys(TELLINGS[where]().message)
+def test_a_message_tells_of_a_migration(where: str) -> None:
+    """The message in either chat tells the ids of both."""
+    assert (BASIC_GROUP["id"], GROUP["id"]) == migrated_chat(TELLINGS[where]().message)
 
 
 @pytest.mark.parametrize("message", [None, said("hi", chat=GROUP).message, told(GROUP).message])
 def test_other_messages_tell_of_no_migration(message: Any) -> None:
     """Without a message, or with any other, there is nothing to follow."""
-    assert None is migrated_keys(message)
+    assert None is migrated_chat(message)
 
 
 @pytest.mark.parametrize("order", ORDERS, ids="-".join)
@@ -274,13 +269,26 @@ def by_chat_or_nobody(update: Any) -> str:
     return by_chat(update) or "nobody"
 
 
-@pytest.mark.parametrize("get_storage_key", [by_sender, by_topic, by_chat_or_nobody])
-def test_only_sessions_of_chats_can_follow(get_storage_key: Callable[[Any], Any]) -> None:
-    """With another `get_storage_key`: a `ValueError` that says so, and nothing is attached."""
+@dataclass
+class KeysByTitle:
+    """A key function with options, and no hash."""
+
+    missing: str = "nobody"
+
+    def __call__(self, update: Any) -> str:
+        return update.chat.title or self.missing
+
+
+@pytest.mark.parametrize("get_storage_key", [by_chat_or_nobody, partial(by_chat), KeysByTitle()])
+def test_sessions_with_a_key_function_of_ones_own_cannot_follow(
+    get_storage_key: Callable[[Any], Any],
+) -> None:
+    """A `ValueError` names the key functions that can, and nothing is attached."""
     bot = TeleBot(OFFLINE_TOKEN, threaded=False)
     before = dict(vars(bot))
 
-    with pytest.raises(ValueError, match="get_storage_key=by_chat"):
+    names = "by_sender, by_chat, by_sender_in_chat, by_topic, by_sender_in_topic"
+    with pytest.raises(ValueError, match=f"get_storage_key=... with one of {names}"):
         Sessions(get_storage_key=get_storage_key).attach(bot, follow_migrations=True)
 
     assert before == vars(bot)

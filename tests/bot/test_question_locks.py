@@ -26,6 +26,7 @@ from support.threads import began, wait_for
 from support.updates import ANNA, BORIS
 
 if TYPE_CHECKING:
+    from support.servers import Server
     from telesession import Storage
 
 # The bot sends its questions.
@@ -58,13 +59,31 @@ def threaded_host(workers: str) -> Iterator[Host]:
 class TestOneAnswer:
     """While the step has an answer in a process that lives, no other update is the answer."""
 
+    def test_another_process_gives_its_message_to_the_handlers(self, tmp_path: Path) -> None:
+        """On SQLite at once, because the lock of a process that died is free."""
+        place = str(tmp_path / "bot.db")
+        with open_place(place) as storage:
+            listener = Listener(storage)
+            listener.ask()
+            with answering(place) as other:
+                listener.deliver("second")
+                heard = listener.heard.copy()
+                other.end("returns")
+
+            assert [("handler", "second")] == heard
+            assert ({"answers": 1}, []) == (
+                listener.sessions.peek(USER),
+                waiting_questions(storage),
+            )
+
     @pytest.mark.parametrize(
         ("way", "hears"), [("returns", "handler"), ("raises", "step"), ("is killed", "step")]
     )
-    def test_another_process_waits_for_the_end_of_the_step(
-        self, place: str, way: str, hears: str, monkeypatch: pytest.MonkeyPatch
+    def test_another_process_waits_for_a_lock_with_a_lease(
+        self, server: Server, way: str, hears: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Then it hears whether the question still waits, and one answer counts."""
+        place = patient_url(server)
         with open_place(place) as storage:
             listener, asked = Listener(storage), Asked(storage, monkeypatch)
             lock = listener.ask()

@@ -137,7 +137,7 @@ class TestARestart:
         desk = Desk(simple_host, storage)
         forged = Sessions._in_room(f"@questions-{BOT['id']}:", storage=storage)
         with forged.open(ANNA_IN_GROUP) as record:
-            record["question:general"] = {"id": "1", "step": name}
+            record["question:general"] = {"id": "1", "step": name, "message": 1}
         with caplog.at_level(logging.WARNING, "telesession"):
             simple_host.deliver(said_in_group("rm -rf"), said_in_group("hi"))
         assert ([], []) == (called, simple_host.raised)
@@ -228,16 +228,29 @@ class TestWhatItCosts:
 
     def test_a_question_and_its_answer(self, simple_host: Host) -> None:
         """
-        To ask is one read, and two writes with a lock each, because the number of the message is
-        only known once it was sent. The answer is four reads, two locks and a delete.
+        To ask is two locks, reads and writes, because the number of the message is only known once
+        it was sent; the answer is three reads, two locks and a delete.
         """
         storage = SpyStorage()
         desk = Desk(simple_host, storage)
         ask(simple_host.bot, said_in_group("hi").message, "well?", desk.step)
-        assert {"hold": 2, "get": 3, "set": 2} == storage.calls
+        assert {"hold": 2, "get": 2, "set": 2} == storage.calls
         storage.calls.clear()
         simple_host.deliver(said_in_group("Ada"))
-        assert {"hold": 2, "get": 4, "delete": 1} == storage.calls
+        assert {"hold": 2, "get": 3, "delete": 1} == storage.calls
+
+    def test_a_question_and_its_answer_in_line(self, ordered_host: Host) -> None:
+        """
+        With sequential workers, a question to the sender is one read and one write, beside the
+        read of the message. The answer costs the same as without.
+        """
+        storage = SpyStorage()
+        Desk(ordered_host, storage)
+        ordered_host.deliver(said_in_group("ask me"))
+        assert {"hold": 1, "get": 2, "set": 1} == storage.calls
+        storage.calls.clear()
+        ordered_host.deliver(said_in_group("Ada"))
+        assert {"hold": 2, "get": 3, "delete": 1} == storage.calls
 
 
 class TestAFailedRead:

@@ -12,7 +12,8 @@ from telebot.async_telebot import AsyncTeleBot
 
 from support.bots import Desk
 from support.updates import TOKEN, said_in_group
-from telesession import MemoryStorage, SessionError, Sessions, ask, cancel, use_questions
+from telesession import MemoryStorage, Place, SessionError, Sessions, ask, cancel, use_questions
+from telesession.bot.answers import Questions
 
 if TYPE_CHECKING:
     from support.bots import Host
@@ -88,7 +89,7 @@ class TestSettingUp:
         first, second = make_step(), make_step()
         use_questions(simple_host.bot, sessions, steps=[first, first])
         use_questions(simple_host.bot, sessions, steps=[first])
-        with pytest.raises(ValueError, match=r"two steps named 'make_step\.<locals>\.take'"):
+        with pytest.raises(ValueError, match=r"two functions named 'make_step\.<locals>\.take'"):
             use_questions(simple_host.bot, sessions, steps=[second])
         with pytest.raises(ValueError, match="define it outside of the handler"):
             ask(simple_host.bot, said_in_group("hi").message, "well?", second)
@@ -183,3 +184,122 @@ def state_of(bot: TeleBot) -> dict[str, Any]:
         for name, value in vars(bot).items()
         if name != "last_update_id"
     }
+
+
+def no_message() -> None: ...
+
+
+def only_keyword(*, message: Any) -> None: ...
+
+
+def positional(message: Any, extra: Any, /) -> None: ...
+
+
+def needs_menu(message: Any, menu: Any) -> bool:
+    return bool(menu)
+
+
+def open_step(message: Any, **rest: Any) -> None: ...
+
+
+class Wizard:
+    def take(self, message: Any) -> None: ...
+
+
+class TestWhatCannotBeCalled:
+    @pytest.mark.parametrize(
+        ("step", "reason"),
+        [
+            (no_message, "no_message could not be called: it has no parameter for the message"),
+            (only_keyword, "only_keyword could not be called: it has no parameter"),
+            (positional, "positional could not be called: its parameter 'extra' takes no keyword"),
+            (Wizard.take, "Wizard.take could not be called: it is a method without its object"),
+        ],
+    )
+    def test_a_step_is_refused(self, step: Any, reason: str, simple_host: Host) -> None:
+        """
+        A step that could not get an answer is refused when it is listed, and keeps no name.
+        """
+        sessions = Sessions(storage=MemoryStorage())
+        with pytest.raises(TypeError, match=reason):
+            use_questions(simple_host.bot, sessions, steps=[step])
+        questions: Any = Questions.of(simple_host.bot)
+        assert {} == questions.steps._known
+
+    def test_a_predicate_is_refused(self, simple_host: Host) -> None:
+        """
+        A predicate that needs more than the message is refused when it is listed.
+        """
+        sessions = Sessions(storage=MemoryStorage())
+        with pytest.raises(TypeError, match="needs_menu could not be called: it needs menu"):
+            use_questions(simple_host.bot, sessions, unless=[needs_menu])
+
+    @pytest.mark.parametrize("name", ["message", "bot", "data"])
+    def test_data_of_a_taken_name_is_refused(self, name: str, simple_host: Host) -> None:
+        """
+        `data` gives no parameter that the step gets otherwise.
+        """
+        use_questions(simple_host.bot, Sessions(storage=MemoryStorage()), steps=[open_step])
+        with pytest.raises(TypeError, match="cannot reach the step open_step"):
+            ask(simple_host.bot, said_in_group("hi").message, "well?", open_step, data={name: 1})
+
+    @pytest.mark.parametrize(
+        ("options", "reason"),
+        [
+            ({"unless": 5}, "unless must be texts or a predicate of messages"),
+            ({"data": 0}, "data must be a dict of keyword arguments, not int"),
+            ({"reply_only": "yes"}, "reply_only must be"),
+        ],
+        ids=["unless", "data", "reply_only"],
+    )
+    def test_options_of_a_wrong_type_are_refused(
+        self, options: Any, reason: str, simple_host: Host, bot_api: BotAPI
+    ) -> None:
+        """
+        Such an option is a `TypeError` before anything is sent.
+        """
+        use_questions(simple_host.bot, Sessions(storage=MemoryStorage()), steps=[open_step])
+        with pytest.raises(TypeError, match=reason):
+            ask(simple_host.bot, said_in_group("hi").message, "well?", open_step, **options)
+        assert [] == bot_api.calls_of("sendMessage")
+
+    def test_a_function_without_a_bot_says_so(self, simple_host: Host) -> None:
+        """
+        To ask or cancel with something else than a bot, or to cancel for no update, is a
+        `TypeError`.
+        """
+        nothing: Any = None
+        for function in (
+            lambda: ask(nothing, said_in_group("hi").message, "well?", open_step),
+            lambda: cancel(nothing, said_in_group("hi").message),
+            lambda: cancel(simple_host.bot, nothing),
+        ):
+            with pytest.raises(TypeError, match=r"TeleBot|cancel takes the message"):
+                function()
+
+
+class TestPlace:
+    @pytest.mark.parametrize(
+        ("ids", "error", "reason"),
+        [
+            ({"chat_id": "5"}, TypeError, "the chat_id of a Place must be an int, not str"),
+            ({"user_id": True}, TypeError, "the user_id of a Place must be an int, not bool"),
+            ({"user_id": None}, TypeError, "the user_id of a Place must be an int"),
+            ({"business_connection_id": 5}, TypeError, "must be a str, not int"),
+            ({"business_connection_id": ""}, ValueError, "is empty; leave it out"),
+            ({"chat_id": 6}, ValueError, "a private chat has the id of its person"),
+            (
+                {"chat_id": -100, "message_thread_id": 7, "direct_messages_topic_id": 8},
+                ValueError,
+                "a Place has one topic",
+            ),
+        ],
+    )
+    def test_one_at_which_nobody_could_answer_is_refused(
+        self, ids: Any, error: type[Exception], reason: str
+    ) -> None:
+        """
+        Ids of a wrong type, and those that no answer has, are refused at once.
+        """
+        with pytest.raises(error, match=reason):
+            Place(**{"chat_id": 5, "user_id": 5, **ids})

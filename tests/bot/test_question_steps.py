@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import SimpleNamespace
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +12,7 @@ from telebot.handler_backends import BaseMiddleware, ContinueHandling
 from support.bots import ANNA_IN_GROUP, Desk, Host, Refusal, make_host
 from support.clocks import MICROSECOND, PATIENCE
 from support.storages import SpyStorage, WithoutLocks
-from support.threads import in_thread, start
+from support.threads import start
 from support.updates import ANNA, BORIS, GROUP, said_in_group
 from telesession import (
     MemoryStorage,
@@ -24,9 +22,9 @@ from telesession import (
     by_chat,
     by_sender_in_chat,
     cancel,
+    on_commit,
     use_questions,
 )
-from telesession.bot.answers import Questions
 
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
@@ -326,6 +324,29 @@ class TestAStepThatRaises:
         simple_host.deliver(said_in_group("one"), said_in_group("two"), said_in_group("three"))
         assert [("take", "one"), ("take", "two"), ("step", "three")] == desk.heard
 
+    @pytest.mark.parametrize("timeout", [None, 60])
+    def test_a_call_after_the_commit_that_raises(
+        self, timeout: float | None, simple_host: Host
+    ) -> None:
+        """
+        If a call of `on_commit` raises, the step is saved: the question that it asked waits, and
+        not its own.
+        """
+        desk = Desk(simple_host, timeout=timeout)
+
+        def fail() -> None:
+            raise Refusal
+
+        def take(message: Any) -> None:
+            desk.heard.append(("take", message.text))
+            ask(simple_host.bot, message, "next?", desk.step)
+            on_commit(fail)
+
+        ask(simple_host.bot, said_in_group("hi").message, "well?", take, timeout=timeout)
+        simple_host.deliver(said_in_group("one"), said_in_group("two"), said_in_group("three"))
+        assert [("take", "one"), ("step", "two"), ("handler", "three")] == desk.heard
+        assert [Refusal] == [type(error) for error in simple_host.raised]
+
     def test_a_step_that_delivers_the_answer_of_another(self, simple_host: Host) -> None:
         """
         A step may run inside another one of its thread, and the outer one can be asked again.
@@ -376,68 +397,42 @@ class UnlockedMeetingStorage(WithoutLocks, MeetingStorage):
     """The same without locks."""
 
 
-class StorageThatTellsOfAnswers(MemoryStorage):
-    """A storage that calls a function, once, when the lock of an answer has just been taken."""
-
-    on_lock: Callable[[], object] = bool
-
-    @contextmanager
-    def hold(self, key: str, timeout: float | None = None) -> Iterator[Any]:
-        with super().hold(key, timeout) as held:
-            if "#" in key:
-                on_lock, self.on_lock = self.on_lock, bool
-                on_lock()
-            yield held
-
-
 ANSWERS = 6
 
 
-def answer_at_once(storage: MeetingStorage, host: Host, rounds: int) -> list[str]:
+def answer_at_once(storage: MeetingStorage, hosts: list[Host], rounds: int) -> list[str]:
     """Who hears the answers that come at the same time, after all have seen that one is wanted."""
-    desk = Desk(host, storage)
-    if isinstance(storage, WithoutLocks):
-        questions: Any = Questions.of(host.bot)
-        # Nor does a thread note for the others that it has the answer.
-        questions._answered = SimpleNamespace(get=lambda make: make())
-    ask(host.bot, said_in_group("hi").message, "well?", desk.step)
+    desks = [Desk(host, storage) for host in hosts]
+    ask(hosts[0].bot, said_in_group("hi").message, "well?", desks[0].step)
     storage.rounds = rounds
     threads = [
-        start(host.bot.process_new_updates, [said_in_group(str(number))])
+        start(hosts[number % len(hosts)].bot.process_new_updates, [said_in_group(str(number))])
         for number in range(ANSWERS)
     ]
     for thread in threads:
         thread.join(PATIENCE)
-    return sorted(who for who, _ in desk.heard)
+    assert [] == [error for host in hosts for error in host.raised]
+    return sorted(who for desk in desks for who, _ in desk.heard)
 
 
 class TestAtTheSameTime:
-    def test_one_of_the_answers_reaches_the_step(self, simple_host: Host) -> None:
+    @pytest.mark.parametrize("bots", [1, ANSWERS], ids=["one bot", "as many bots"])
+    def test_one_of_the_answers_reaches_the_step(self, bots: int) -> None:
         """
-        Of six answers at once, all of which see the question, one reaches the step.
+        Of six answers at once, all of which see the question, one reaches the step: in one bot,
+        and in bots that share a storage, as processes do.
         """
         storage = MeetingStorage(ANSWERS)
-        heard = answer_at_once(storage, simple_host, rounds=1)
-        assert (["handler"] * (ANSWERS - 1) + ["step"], []) == (heard, simple_host.raised)
+        heard = answer_at_once(storage, [Host() for _ in range(bots)], rounds=1)
+        assert ["handler"] * (ANSWERS - 1) + ["step"] == heard
 
-    def test_without_a_lock_all_of_them_do(self, simple_host: Host) -> None:
+    def test_without_a_lock_all_of_them_do(self) -> None:
         """
-        Control: without locks the step gets all six.
+        Control: without locks the steps of six bots get all six.
         """
         storage = UnlockedMeetingStorage(ANSWERS)
-        heard = answer_at_once(storage, simple_host, rounds=3)
-        assert (["step"] * ANSWERS, []) == (heard, simple_host.raised)
-
-    def test_a_second_answer_never_waits_for_the_step(self, simple_host: Host) -> None:
-        """
-        It goes to the handlers at once, though the first has only just taken the lock.
-        """
-        storage = StorageThatTellsOfAnswers()
-        desk, bot = Desk(simple_host, storage), simple_host.bot
-        ask(bot, said_in_group("hi").message, "well?", desk.step)
-        storage.on_lock = lambda: in_thread(bot.process_new_updates, [said_in_group("two")])
-        simple_host.deliver(said_in_group("one"))
-        assert ([("handler", "two"), ("step", "one")], []) == (desk.heard, simple_host.raised)
+        heard = answer_at_once(storage, [Host() for _ in range(ANSWERS)], rounds=2)
+        assert ["step"] * ANSWERS == heard
 
     def test_no_lock_is_held_while_a_step_runs(self, simple_host: Host) -> None:
         """

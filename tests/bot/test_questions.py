@@ -150,6 +150,30 @@ class TestWhatIsSent:
         simple_host.deliver(said_in_group("ask me"))
         assert [("step", "quick")] == desk.heard
 
+    @pytest.mark.parametrize(("number", "hears"), [(5128, "step"), (5127, "handler")])
+    def test_a_press_is_an_answer_while_it_is_sent(
+        self, number: int, hears: str, simple_host: Host, bot_api: BotAPI
+    ) -> None:
+        """
+        So is a press on a message that is younger than the one with the number 5127, which the
+        bot answers.
+        """
+        desk, bot, heard = Desk(simple_host), simple_host.bot, list[str]()
+        bot.callback_query_handlers.pop()
+        bot.register_callback_query_handler(lambda _: heard.append("handler"), func=lambda _: True)
+        send = bot.send_message
+
+        def take(query: Any) -> None:
+            heard.append("step")
+
+        def send_slowly(*args: Any, **kwargs: Any) -> types.Message:
+            bot.process_new_updates([pressed(GROUP, message_id=number)])
+            return send(*args, **kwargs)
+
+        bot.send_message = send_slowly
+        ask(bot, said_in_group("hi").message, "well?", take)
+        assert ([hears], []) == (heard, desk.heard)
+
 
 class TestOneQuestionAfterTheOther:
     def test_a_step_may_ask_again(self, host: Host) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,11 +18,26 @@ from support.handlers import (
 )
 from support.sessions import set_fields
 from support.storages import SECRET, SpyStorage, fields_by_key, payloads
-from support.updates import BASIC_GROUP, GROUP, said
-from telesession import LockTimeoutError, MemoryStorage, Session, Sessions, StorageError
+from support.updates import ANNA, BASIC_GROUP, BORIS, GROUP, said
+from telesession import (
+    LockTimeoutError,
+    MemoryStorage,
+    Session,
+    Sessions,
+    Storage,
+    StorageError,
+    by_sender_in_chat,
+    make_key,
+)
 
 if TYPE_CHECKING:
     from telebot import types
+
+OLD_ANNA, NEW_ANNA, OLD_BORIS, NEW_BORIS = (
+    make_key(by_sender_in_chat, chat_id=chat["id"], user_id=person["id"])
+    for person in (ANNA, BORIS)
+    for chat in (BASIC_GROUP, GROUP)
+)
 
 
 def listening_host(sessions: Sessions[Session]) -> tuple[Host, list[str]]:
@@ -144,3 +159,148 @@ def test_a_damaged_record_is_logged_and_left(caplog: pytest.LogCaptureFixture) -
         len(caplog.records),
         SECRET in caplog.text,
     )
+
+
+# Many sessions of one group.
+
+
+def members_of(storage: Storage, **options: Any) -> Sessions[Session]:
+    """Sessions by member, in which Anna and Boris have counted in the group."""
+    sessions: Sessions[Session] = Sessions(
+        storage=storage, get_storage_key=by_sender_in_chat, **options
+    )
+    for key in (OLD_ANNA, OLD_BORIS):
+        set_fields(sessions, key, secret=SECRET)
+    return sessions
+
+
+@pytest.mark.parametrize("method", ["hold", "get", "commit"])
+def test_a_failure_with_one_session_stops_no_other(
+    method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The storage fails once: the other session has moved, and the second telling ends the move."""
+    storage = SpyStorage()
+    sessions = members_of(storage)
+    host, got = listening_host(sessions)
+    storage.failures[method] = 1
+
+    host.deliver(told_in_group())
+    between = set(sessions.keys())
+    host.deliver(told_in_supergroup())
+
+    assert {OLD_ANNA, NEW_BORIS} == between
+    assert {NEW_ANNA, NEW_BORIS} == set(sessions.keys())
+    assert ([], ["migrate_to_chat_id", "migrate_from_chat_id"]) == (host.raised, got)
+    assert [logging.WARNING] == [record.levelno for record in caplog.records]
+    assert ("disk is full" in caplog.text, OLD_ANNA in caplog.text) == (True, True)
+    assert SECRET not in caplog.text
+
+
+def test_sessions_that_could_not_be_listed_move_when_they_are_next_used(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Logged once; each moves with the next update of its member, the others when told again."""
+    storage = SpyStorage()
+    sessions = members_of(storage)
+    host, got = listening_host(sessions)
+    host.bot.message_handlers.clear()
+    host.bot.register_message_handler(count_message, content_types=["text"])
+    storage.failures["keys"] = 1
+
+    host.deliver(told_in_group(), said("hi", ANNA, chat=GROUP))
+    between = set(sessions.keys())
+    host.deliver(told_in_supergroup())
+
+    assert {NEW_ANNA, OLD_BORIS} == between
+    assert {
+        NEW_ANNA: {"secret": SECRET, "counter": 1},
+        NEW_BORIS: {"secret": SECRET},
+    } == fields_by_key(sessions)
+    assert ([], []) == (host.raised, got)
+    assert [logging.WARNING] == [record.levelno for record in caplog.records]
+    assert ("disk is full" in caplog.text, SECRET in caplog.text) == (True, False)
+
+
+def test_a_session_that_could_not_move_is_not_begun_anew() -> None:
+    """While the storage fails, the member's updates are errors, and then the session is there."""
+    storage = SpyStorage()
+    sessions = members_of(storage)
+    host = Host()
+    sessions.attach(host.bot, follow_migrations=True)
+    host.bot.register_message_handler(count_message, content_types=["text"])
+    storage.failures["keys"] = 1
+    host.deliver(told_in_group())
+
+    storage.failures["get"] = 1
+    host.deliver(said("hi", ANNA, chat=GROUP), said("hi", ANNA, chat=GROUP))
+
+    assert [StorageError] == [type(error) for error in host.raised]
+    assert {"secret": SECRET, "counter": 1} == sessions.peek(NEW_ANNA)
+
+
+def test_a_damaged_session_of_a_member_is_logged_and_left(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A record that cannot be read stays as it is; the others move, and no bytes are logged."""
+    storage = MemoryStorage()
+    sessions = members_of(storage)
+    storage.set(OLD_ANNA, SECRET.encode())
+    host, got = listening_host(sessions)
+
+    host.bot.process_new_updates(all_of_them())
+
+    assert ([], ALL_OF_THEM) == (host.raised, got)
+    assert ({OLD_ANNA, NEW_BORIS}, SECRET.encode()) == (
+        set(storage.keys()),
+        storage.get(OLD_ANNA),
+    )
+    assert ([logging.WARNING] * 2, False) == (
+        [record.levelno for record in caplog.records],
+        SECRET in caplog.text,
+    )
+
+
+def test_a_member_with_two_sessions_keeps_both(caplog: pytest.LogCaptureFixture) -> None:
+    """One is logged and stays, and the sessions of the other members move."""
+    storage = MemoryStorage()
+    sessions = members_of(storage)
+    set_fields(sessions, NEW_ANNA, secret=SECRET[::-1])
+    host, got = listening_host(sessions)
+
+    host.bot.process_new_updates(all_of_them())
+
+    assert ([], ALL_OF_THEM) == (host.raised, got)
+    assert {
+        OLD_ANNA: {"secret": SECRET},
+        NEW_ANNA: {"secret": SECRET[::-1]},
+        NEW_BORIS: {"secret": SECRET},
+    } == dict(sessions.items())
+    assert ([logging.ERROR], False) == (
+        [record.levelno for record in caplog.records],
+        SECRET in caplog.text,
+    )
+
+
+@pytest.mark.parametrize("storage", ["memory", "sqlite"], indirect=True)
+@pytest.mark.parametrize("busy", [OLD_ANNA, NEW_ANNA])
+def test_a_busy_session_of_a_member_moves_when_it_is_next_used(
+    busy: str, storage: Storage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The bot goes on at once with the others, and the next update of the member moves it."""
+    sessions = members_of(storage, lock_timeout=0)
+    host, _ = listening_host(sessions)
+
+    with storage.hold(busy):
+        host.deliver(told_in_group())
+        with pytest.raises(LockTimeoutError), sessions.open(NEW_ANNA):
+            pass
+        between = set(sessions.keys()), sessions.peek(NEW_ANNA), NEW_ANNA in sessions
+    with sessions.open(NEW_ANNA) as session:
+        session.counter = 1
+
+    assert ({OLD_ANNA, NEW_BORIS}, {"secret": SECRET}, True) == between
+    assert {
+        NEW_ANNA: {"secret": SECRET, "counter": 1},
+        NEW_BORIS: {"secret": SECRET},
+    } == fields_by_key(sessions)
+    assert ([], []) == (host.raised, caplog.records)

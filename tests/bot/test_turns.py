@@ -244,11 +244,10 @@ def test_urgent_updates_with_such_a_filter_keep_their_place(
     assert ["Boris", "slow", "urgent"] == order
 
 
-def test_presses_of_a_bot_with_questions_keep_their_place(make_sequential: MakeBot) -> None:
-    """A press may be the answer to a question that the message before is asking."""
+def test_presses_keep_their_place_if_there_are_questions(make_sequential: MakeBot) -> None:
+    """In a bot that uses questions, a press waits: it may be the answer to one of the message."""
     bot = make_sequential(2)
     use_questions(bot, Sessions(storage=MemoryStorage()))
-
     assert ["Boris", "slow", "urgent"] == order_of(bot, pressed(private(ANNA)), note)
 
 

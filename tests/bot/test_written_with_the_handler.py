@@ -17,6 +17,7 @@ from telesession import (
     DeadlockError,
     EncodeError,
     JSONCodec,
+    LockTimeoutError,
     MemoryStorage,
     Session,
     Storage,
@@ -24,6 +25,7 @@ from telesession import (
     cancel,
     on_commit,
 )
+from telesession.bot.answers import Questions
 
 if TYPE_CHECKING:
     from support.bots import Host
@@ -290,6 +292,66 @@ class TestQuestions:
         )
 
         assert ([], [] if raises else [QUESTION]) == (seen, waiting_questions(counter.storage))
+
+    def test_its_lock_is_only_taken_for_the_commit(self, counter: Counter) -> None:
+        """So a handler that asks never waits for a lock that another one has because of it."""
+        held = counter.handle(
+            lambda message: ask(counter.bot, message, "well?", step),
+            lambda: is_held(counter.storage, counter.question_place),
+            False,
+        )
+
+        assert ([QUESTION], False) == (waiting_questions(counter.storage), held)
+
+    def test_all_is_one_commit(self, ordered_host: Host, bot_api: BotAPI) -> None:
+        """The session and the question are written together."""
+        storage = SpyStorage()
+        counter = Counter(ordered_host, storage)
+
+        counter.handle(
+            lambda message: ask(counter.bot, message, "well?", step), lambda: None, False
+        )
+
+        assert (1, ["set", "set"]) == (storage.calls["commit"], storage.writes)
+
+    @returns_and_raises
+    def test_a_block_that_raises_is_dropped_alone(self, counter: Counter, raises: bool) -> None:
+        """A question that a block has asked is undone with the block, and an earlier one is not."""
+        bot = counter.bot
+
+        def cancel_and_raise(message: Any) -> None:
+            with counter.sessions.open("other"):
+                assert cancel(bot, message)
+                raise Undone
+
+        def act(message: Any) -> None:
+            ask(bot, message, "well?", step)
+            with pytest.raises(Undone):
+                cancel_and_raise(message)
+
+        counter.handle(act, lambda: None, raises)
+
+        assert ([] if raises else [QUESTION]) == waiting_questions(counter.storage)
+
+    def test_a_busy_record_fails_the_commit(self, counter: Counter) -> None:
+        """If the lock of the question is not free in time, nothing of the handler is saved."""
+        bot, storage = counter.bot, counter.storage
+        Questions.of(bot).store._kind.lock_timeout = 0
+
+        @bot.message_handler()
+        @counter.sessions.with_session
+        def handle(message: Any, session: Session) -> None:
+            session.counter += 1
+            ask(bot, message, "well?", step)
+
+        with storage.hold(counter.question_place, 0):
+            counter.host.deliver(said("hi"))
+
+        assert ([LockTimeoutError], None, []) == (
+            list(map(type, counter.host.raised)),
+            counter.sessions.peek(USER),
+            waiting_questions(storage),
+        )
 
     def test_the_handler_can_end_it(self, counter: Counter) -> None:
         """`cancel` finds the question of the handler, and then there is none."""

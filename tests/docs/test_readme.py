@@ -17,7 +17,7 @@ from telesession.testing import OFFLINE_TOKEN, BotAPI, run_polling
 
 pytestmark = pytest.mark.usefixtures("fresh_process")
 
-BOT, BEFORE, AFTER = (block.code for block in blocks_of(README, "python"))
+BOT, BEFORE, AFTER, DIALOG = (block.code for block in blocks_of(README, "python"))
 
 
 class TestReadme:
@@ -114,6 +114,21 @@ class TestReadme:
             polling.wait_idle(PATIENCE)
         counts = sorted((message.chat_id, message.text[-8]) for message in bot_api.messages)
         assert [(1, "1"), (1, "2"), (2, "1")] == counts
+
+    def test_the_dialog_validates(self, bot_api: BotAPI) -> None:
+        """Words are no age, nor is a photo: the bot asks again until it gets a number."""
+        bot = TeleBot(OFFLINE_TOKEN, threaded=False)
+        sessions = telesession.Sessions(storage=telesession.MemoryStorage())
+        names = {"bot": bot, "ask": telesession.ask, "use_questions": telesession.use_questions}
+        exec(DIALOG, {**names, "Sessions": lambda: sessions})
+        ada = bot_api.user(1)
+        with run_polling(bot, bot_api, timeout=PATIENCE) as polling:
+            for text in ("/age", "twelve", "", "12"):
+                ada.send(text) if text else ada.photo()
+                polling.wait_idle(PATIENCE)
+        asked = [message.text for message in bot_api.messages]
+        assert ["how old are you?", "a number, please", "a number, please"] == asked
+        assert {"age": 12} == sessions.peek(1)
 
 
 def as_on_windows(line: str) -> str:

@@ -158,7 +158,8 @@ def test_a_key_that_is_none_names_get_storage_key(
     assert ([kind], []) == ([type(error) for error in host.raised], called)
     for part in ("get_storage_key", "Message", reason):
         assert part in str(host.raised[0])
-    assert (Counter(), []) == (storage.calls, list(storage.keys()))
+    assert Counter() == storage.calls
+    assert [] == list(storage.keys())
 
 
 def test_a_get_storage_key_that_raises_is_the_cause(sessions: Sessions[Session]) -> None:

@@ -22,7 +22,13 @@ from support.updates import (
     handler_name,
     register,
 )
-from telesession.keys import by_chat, by_sender, by_sender_in_chat, by_topic
+from telesession import (
+    by_chat,
+    by_sender,
+    by_sender_in_chat,
+    by_sender_in_topic,
+    by_topic,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,6 +36,7 @@ if TYPE_CHECKING:
 Chat = tuple[int, dict[str, Any]]
 Sender = tuple[int, dict[str, Any], int]
 Topic = tuple[int, dict[str, Any], dict[str, Any]]
+Member = tuple[int, dict[str, Any], dict[str, Any], int]
 
 STRANGER = 7741180352
 
@@ -38,6 +45,7 @@ KEY_FUNCTIONS = {
     "chat": by_chat,
     "sender_in_chat": by_sender_in_chat,
     "topic": by_topic,
+    "sender_in_topic": by_sender_in_topic,
 }
 
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -139,7 +147,7 @@ def test_keys_of_different_kinds_never_meet() -> None:
         for key_function in KEY_FUNCTIONS.values()
     ]
 
-    assert [set()] * 6 == [one & other for one, other in combinations(keys, 2)]
+    assert [set()] * 10 == [one & other for one, other in combinations(keys, 2)]
 
 
 @pytest.mark.parametrize("made_up_user", MADE_UP_USERS)
@@ -190,7 +198,7 @@ def test_a_customer_of_two_businesses_has_a_chat_with_each() -> None:
 
     assert by_sender(with_one) == by_sender(with_other)
     assert with_one.chat.id == with_other.chat.id
-    assert {"chat", "sender_in_chat", "topic"} == {
+    assert {"chat", "sender_in_chat", "topic", "sender_in_topic"} == {
         field
         for field, key_function in KEY_FUNCTIONS.items()
         if key_function(with_one) != key_function(with_other)
@@ -309,5 +317,20 @@ def test_different_topics_have_different_keys(one: Topic, other: Topic) -> None:
     Two messages have one `by_topic` key exactly when chat and topic are the same.
     """
     keys = [by_topic(message_from(chat, 1, way, topic)) for chat, way, topic in (one, other)]
+
+    assert (one == other) == (keys[0] == keys[1])
+
+
+@given(
+    one=st.tuples(numbers, ways, topics, numbers), other=st.tuples(numbers, ways, topics, numbers)
+)
+def test_different_senders_and_topics_have_different_keys(one: Member, other: Member) -> None:
+    """
+    Two messages have one `by_sender_in_topic` key exactly when chat, topic and sender are the same.
+    """
+    keys = [
+        by_sender_in_topic(message_from(chat, who, way, topic))
+        for chat, way, topic, who in (one, other)
+    ]
 
     assert (one == other) == (keys[0] == keys[1])

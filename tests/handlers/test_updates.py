@@ -16,6 +16,7 @@ from telesession import (
     Sessions,
     by_chat,
     by_sender_in_chat,
+    by_sender_in_topic,
     by_topic,
     session_key,
     with_session,
@@ -29,6 +30,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "chat": {"get_storage_key": by_chat},
     "sender_in_chat": {"get_storage_key": by_sender_in_chat},
     "topic": {"get_storage_key": by_topic},
+    "sender_in_topic": {"get_storage_key": by_sender_in_topic},
 }
 
 KEYED = [

@@ -145,7 +145,7 @@ def test_its_sessions_are_closed(
 
 
 def test_it_takes_no_lock_and_writes_nothing(storage: SpyStorage) -> None:
-    """The loop reads each record once, and does nothing else, also to a session that is held."""
+    """The loop lists keys and reads each record once, also of a session that is held; no more."""
     sessions = Sessions(storage=storage, lifetime=10, lock_timeout=0)
     store(sessions, 1, 2)
     with sessions.open(1) as held:
@@ -153,7 +153,7 @@ def test_it_takes_no_lock_and_writes_nothing(storage: SpyStorage) -> None:
         storage.calls.clear()
         assert [("1", 1), ("2", 2)] == [(key, session.number) for key, session in sessions.items()]
     assert 2 == storage.calls["get"]
-    assert Counter(hold=0) == storage.calls - Counter(get=2, set=1)
+    assert Counter(keys=1) == storage.calls - Counter(get=2, set=1)
 
 
 def test_it_renews_no_lifetime(clock: FrozenDateTimeFactory, storage: Storage) -> None:

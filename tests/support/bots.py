@@ -213,7 +213,8 @@ def forget_sessions() -> None:
 
 def forget_settings(patch: pytest.MonkeyPatch) -> None:
     """Take away what examples read from the environment."""
-    for name in ("BOT_TOKEN", "BOT_DATABASE", "REDIS_URL"):
+    desk = ("OPERATOR_ID", "DESK_CHAT_ID", "DESK_TOPIC_ID")
+    for name in ("BOT_TOKEN", "BOT_DATABASE", "REDIS_URL", *desk):
         patch.delenv(name, raising=False)
 
 

@@ -180,11 +180,11 @@ class Neighbours:
         self._meet = meet
         self._early = early
         timeout = BRIEFLY if early else PATIENCE
-        self._records = Sessions._in_room(ROOM, storage=storage, lock_timeout=timeout)
         sessions = Sessions(initial=lambda: {"turns": 0}, storage=storage)
         use_questions(self.bot, sessions, steps=[self.step])
         questions: Any = Questions.of(self.bot)
-        questions._records = self._records
+        self._records = questions.store._records
+        self._records._kind.lock_timeout = timeout
         self.bot.register_message_handler(sessions.with_session(self.handler))
 
     def handler(self, message: Any, session: Session) -> None:

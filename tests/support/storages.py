@@ -111,6 +111,10 @@ class Spy:
         self._note_write("delete", key)
         return super().delete(key)
 
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        self._note("keys", prefix)
+        return super().keys(prefix)  # type: ignore[misc, no-any-return]
+
     def hold(self, key: str, timeout: float | None = None) -> AbstractContextManager[Hold]:
         self._note("hold", key)
         return super().hold(key, timeout)

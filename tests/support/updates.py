@@ -42,6 +42,7 @@ class UpdateCase:
         chat: The key `by_chat` must give.
         sender_in_chat: The key `by_sender_in_chat` must give.
         topic: The key `by_topic` must give.
+        sender_in_topic: The key `by_sender_in_topic` must give.
     """
 
     name: str
@@ -51,6 +52,7 @@ class UpdateCase:
     chat: str | None
     sender_in_chat: str | None
     topic: str | None
+    sender_in_topic: str | None
 
     def parse(self) -> types.Update:
         """The update as telebot reads it off the wire."""
@@ -98,10 +100,11 @@ def case(
     chat: str | None = None,
     sender_in_chat: str | None = None,
     topic: str | None = None,
+    sender_in_topic: str | None = None,
 ) -> UpdateCase:
     """A row of the table, its payload wrapped into an update with the next id."""
     update = {"update_id": next(UPDATE_IDS), kind: payload}
-    return UpdateCase(name, kind, update, sender, chat, sender_in_chat, topic)
+    return UpdateCase(name, kind, update, sender, chat, sender_in_chat, topic, sender_in_topic)
 
 
 def user(user_id: int, first_name: str, **fields: Any) -> dict[str, Any]:
@@ -238,6 +241,7 @@ MESSAGES = (
         chat="chat:412587349",
         sender_in_chat="sender_in_chat:412587349:412587349",
         topic="topic:412587349:general",
+        sender_in_topic="sender_in_topic:412587349:general:412587349",
     ),
     case(
         "photo in a private chat",
@@ -260,6 +264,7 @@ MESSAGES = (
         chat="chat:5837261904",
         sender_in_chat="sender_in_chat:5837261904:5837261904",
         topic="topic:5837261904:general",
+        sender_in_topic="sender_in_topic:5837261904:general:5837261904",
     ),
     case(
         "message in a topic of a private chat",
@@ -269,6 +274,7 @@ MESSAGES = (
         chat="chat:412587349",
         sender_in_chat="sender_in_chat:412587349:412587349",
         topic="topic:412587349:48213",
+        sender_in_topic="sender_in_topic:412587349:48213:412587349",
     ),
     case(
         "message in a basic group",
@@ -278,6 +284,7 @@ MESSAGES = (
         chat="chat:-4127385096",
         sender_in_chat="sender_in_chat:-4127385096:1738502946",
         topic="topic:-4127385096:general",
+        sender_in_topic="sender_in_topic:-4127385096:general:1738502946",
     ),
     case(
         "message in a supergroup",
@@ -287,6 +294,7 @@ MESSAGES = (
         chat="chat:-1001472583690",
         sender_in_chat="sender_in_chat:-1001472583690:412587349",
         topic="topic:-1001472583690:general",
+        sender_in_topic="sender_in_topic:-1001472583690:general:412587349",
     ),
     case(
         "member added by another",
@@ -302,6 +310,7 @@ MESSAGES = (
         chat="chat:-1001472583690",
         sender_in_chat="sender_in_chat:-1001472583690:1738502946",
         topic="topic:-1001472583690:general",
+        sender_in_topic="sender_in_topic:-1001472583690:general:1738502946",
     ),
     case(
         "anonymous admin",
@@ -311,6 +320,7 @@ MESSAGES = (
         chat="chat:-1001472583690",
         sender_in_chat="sender_in_chat:-1001472583690:-1001472583690",
         topic="topic:-1001472583690:general",
+        sender_in_topic="sender_in_topic:-1001472583690:general:-1001472583690",
     ),
     case(
         "anonymous admin of another group",
@@ -320,6 +330,7 @@ MESSAGES = (
         chat="chat:-1002096318475",
         sender_in_chat="sender_in_chat:-1002096318475:-1002096318475",
         topic="topic:-1002096318475:general",
+        sender_in_topic="sender_in_topic:-1002096318475:general:-1002096318475",
     ),
     case(
         "channel writing in a group",
@@ -329,6 +340,7 @@ MESSAGES = (
         chat="chat:-1001472583690",
         sender_in_chat="sender_in_chat:-1001472583690:-1001365920471",
         topic="topic:-1001472583690:general",
+        sender_in_topic="sender_in_topic:-1001472583690:general:-1001365920471",
     ),
     case(
         "another channel writing in the group",
@@ -338,6 +350,7 @@ MESSAGES = (
         chat="chat:-1001472583690",
         sender_in_chat="sender_in_chat:-1001472583690:-1001780246935",
         topic="topic:-1001472583690:general",
+        sender_in_topic="sender_in_topic:-1001472583690:general:-1001780246935",
     ),
     case(
         "automatic forward from the linked channel",
@@ -347,6 +360,7 @@ MESSAGES = (
         chat="chat:-1001472583690",
         sender_in_chat="sender_in_chat:-1001472583690:-1001365920471",
         topic="topic:-1001472583690:general",
+        sender_in_topic="sender_in_topic:-1001472583690:general:-1001365920471",
     ),
     case(
         "automatic forward from another channel",
@@ -356,6 +370,7 @@ MESSAGES = (
         chat="chat:-1002096318475",
         sender_in_chat="sender_in_chat:-1002096318475:-1001780246935",
         topic="topic:-1002096318475:general",
+        sender_in_topic="sender_in_topic:-1002096318475:general:-1001780246935",
     ),
     case(
         "message in a forum topic",
@@ -365,6 +380,7 @@ MESSAGES = (
         chat="chat:-1001958302746",
         sender_in_chat="sender_in_chat:-1001958302746:412587349",
         topic="topic:-1001958302746:217",
+        sender_in_topic="sender_in_topic:-1001958302746:217:412587349",
     ),
     case(
         "anonymous admin in a forum topic",
@@ -374,6 +390,7 @@ MESSAGES = (
         chat="chat:-1001958302746",
         sender_in_chat="sender_in_chat:-1001958302746:-1001958302746",
         topic="topic:-1001958302746:348",
+        sender_in_topic="sender_in_topic:-1001958302746:348:-1001958302746",
     ),
     case(
         "message in the General topic",
@@ -383,6 +400,7 @@ MESSAGES = (
         chat="chat:-1001958302746",
         sender_in_chat="sender_in_chat:-1001958302746:412587349",
         topic="topic:-1001958302746:general",
+        sender_in_topic="sender_in_topic:-1001958302746:general:412587349",
     ),
     case(
         "reply in the General topic",
@@ -397,6 +415,7 @@ MESSAGES = (
         chat="chat:-1001958302746",
         sender_in_chat="sender_in_chat:-1001958302746:1738502946",
         topic="topic:-1001958302746:general",
+        sender_in_topic="sender_in_topic:-1001958302746:general:1738502946",
     ),
     case(
         "reply in a supergroup without topics",
@@ -411,6 +430,7 @@ MESSAGES = (
         chat="chat:-1001472583690",
         sender_in_chat="sender_in_chat:-1001472583690:1738502946",
         topic="topic:-1001472583690:general",
+        sender_in_topic="sender_in_topic:-1001472583690:general:1738502946",
     ),
     case(
         "direct message to a channel",
@@ -424,6 +444,7 @@ MESSAGES = (
         chat="chat:-1002739401586",
         sender_in_chat="sender_in_chat:-1002739401586:412587349",
         topic="topic:-1002739401586:direct-412587349",
+        sender_in_topic="sender_in_topic:-1002739401586:direct-412587349:412587349",
     ),
     case(
         "channel's answer to a direct message",
@@ -438,6 +459,7 @@ MESSAGES = (
         chat="chat:-1002739401586",
         sender_in_chat="sender_in_chat:-1002739401586:-1001365920471",
         topic="topic:-1002739401586:direct-412587349",
+        sender_in_topic="sender_in_topic:-1002739401586:direct-412587349:-1001365920471",
     ),
     case(
         "edited private message",
@@ -447,6 +469,7 @@ MESSAGES = (
         chat="chat:412587349",
         sender_in_chat="sender_in_chat:412587349:412587349",
         topic="topic:412587349:general",
+        sender_in_topic="sender_in_topic:412587349:general:412587349",
     ),
     case(
         "edited message of an anonymous admin",
@@ -456,6 +479,7 @@ MESSAGES = (
         chat="chat:-1001472583690",
         sender_in_chat="sender_in_chat:-1001472583690:-1001472583690",
         topic="topic:-1001472583690:general",
+        sender_in_topic="sender_in_topic:-1001472583690:general:-1001472583690",
     ),
     case(
         "channel post",
@@ -465,6 +489,7 @@ MESSAGES = (
         chat="chat:-1001365920471",
         sender_in_chat="sender_in_chat:-1001365920471:-1001365920471",
         topic="topic:-1001365920471:general",
+        sender_in_topic="sender_in_topic:-1001365920471:general:-1001365920471",
     ),
     case(
         "edited channel post",
@@ -474,6 +499,7 @@ MESSAGES = (
         chat="chat:-1001780246935",
         sender_in_chat="sender_in_chat:-1001780246935:-1001780246935",
         topic="topic:-1001780246935:general",
+        sender_in_topic="sender_in_topic:-1001780246935:general:-1001780246935",
     ),
     case(
         "guest bot summoned in a group",
@@ -483,6 +509,7 @@ MESSAGES = (
         chat="chat:-1001472583690@guest",
         sender_in_chat="sender_in_chat:-1001472583690@guest:412587349",
         topic="topic:-1001472583690@guest:general",
+        sender_in_topic="sender_in_topic:-1001472583690@guest:general:412587349",
     ),
     case(
         "guest bot summoned by an anonymous admin",
@@ -497,6 +524,7 @@ MESSAGES = (
         chat="chat:-1002096318475@guest",
         sender_in_chat="sender_in_chat:-1002096318475@guest:-1002096318475",
         topic="topic:-1002096318475@guest:general",
+        sender_in_topic="sender_in_topic:-1002096318475@guest:general:-1002096318475",
     ),
 )
 
@@ -523,6 +551,7 @@ BUSINESS = (
         chat="chat:5837261904@business-AQAAANv0EQAAHcT2_jYrGk8w",
         sender_in_chat="sender_in_chat:5837261904@business-AQAAANv0EQAAHcT2_jYrGk8w:5837261904",
         topic="topic:5837261904@business-AQAAANv0EQAAHcT2_jYrGk8w:general",
+        sender_in_topic="sender_in_topic:5837261904@business-AQAAANv0EQAAHcT2_jYrGk8w:general:5837261904",
     ),
     case(
         "business message of the customer to another business",
@@ -532,6 +561,7 @@ BUSINESS = (
         chat="chat:5837261904@business-AQAAAO31EQAA9k2bXqZ-T0Vc",
         sender_in_chat="sender_in_chat:5837261904@business-AQAAAO31EQAA9k2bXqZ-T0Vc:5837261904",
         topic="topic:5837261904@business-AQAAAO31EQAA9k2bXqZ-T0Vc:general",
+        sender_in_topic="sender_in_topic:5837261904@business-AQAAAO31EQAA9k2bXqZ-T0Vc:general:5837261904",
     ),
     case(
         "business message of the owner",
@@ -541,6 +571,7 @@ BUSINESS = (
         chat="chat:5837261904@business-AQAAANv0EQAAHcT2_jYrGk8w",
         sender_in_chat="sender_in_chat:5837261904@business-AQAAANv0EQAAHcT2_jYrGk8w:295817460",
         topic="topic:5837261904@business-AQAAANv0EQAAHcT2_jYrGk8w:general",
+        sender_in_topic="sender_in_topic:5837261904@business-AQAAANv0EQAAHcT2_jYrGk8w:general:295817460",
     ),
     case(
         "business message that a bot sent for the owner",
@@ -555,6 +586,7 @@ BUSINESS = (
         chat="chat:5837261904@business-AQAAAO31EQAA9k2bXqZ-T0Vc",
         sender_in_chat="sender_in_chat:5837261904@business-AQAAAO31EQAA9k2bXqZ-T0Vc:6402918375",
         topic="topic:5837261904@business-AQAAAO31EQAA9k2bXqZ-T0Vc:general",
+        sender_in_topic="sender_in_topic:5837261904@business-AQAAAO31EQAA9k2bXqZ-T0Vc:general:6402918375",
     ),
     case(
         "edited business message",
@@ -569,6 +601,7 @@ BUSINESS = (
         chat="chat:5837261904@business-AQAAANv0EQAAHcT2_jYrGk8w",
         sender_in_chat="sender_in_chat:5837261904@business-AQAAANv0EQAAHcT2_jYrGk8w:5837261904",
         topic="topic:5837261904@business-AQAAANv0EQAAHcT2_jYrGk8w:general",
+        sender_in_topic="sender_in_topic:5837261904@business-AQAAANv0EQAAHcT2_jYrGk8w:general:5837261904",
     ),
     case(
         "deleted business messages",
@@ -592,6 +625,7 @@ BUTTONS = (
         chat="chat:412587349",
         sender_in_chat="sender_in_chat:412587349:412587349",
         topic="topic:412587349:general",
+        sender_in_topic="sender_in_topic:412587349:general:412587349",
     ),
     case(
         "button in a forum topic",
@@ -604,6 +638,7 @@ BUTTONS = (
         chat="chat:-1001958302746",
         sender_in_chat="sender_in_chat:-1001958302746:1738502946",
         topic="topic:-1001958302746:217",
+        sender_in_topic="sender_in_topic:-1001958302746:217:1738502946",
     ),
     case(
         "button under a channel post",
@@ -613,6 +648,7 @@ BUTTONS = (
         chat="chat:-1001365920471",
         sender_in_chat="sender_in_chat:-1001365920471:1738502946",
         topic="topic:-1001365920471:general",
+        sender_in_topic="sender_in_topic:-1001365920471:general:1738502946",
     ),
     case(
         "button in a business chat",
@@ -631,6 +667,7 @@ BUTTONS = (
         chat="chat:5837261904@business-AQAAANv0EQAAHcT2_jYrGk8w",
         sender_in_chat="sender_in_chat:5837261904@business-AQAAANv0EQAAHcT2_jYrGk8w:5837261904",
         topic="topic:5837261904@business-AQAAANv0EQAAHcT2_jYrGk8w:general",
+        sender_in_topic="sender_in_topic:5837261904@business-AQAAANv0EQAAHcT2_jYrGk8w:general:5837261904",
     ),
     case(
         "button under an inline message",
@@ -941,6 +978,7 @@ DRAFTS = (
         chat="chat:412587349",
         sender_in_chat="sender_in_chat:412587349:412587349",
         topic="topic:412587349:general",
+        sender_in_topic="sender_in_topic:412587349:general:412587349",
     ),
     case(
         "stopped generation in a topic",
@@ -950,6 +988,7 @@ DRAFTS = (
         chat="chat:412587349",
         sender_in_chat="sender_in_chat:412587349:412587349",
         topic="topic:412587349:48213",
+        sender_in_topic="sender_in_topic:412587349:48213:412587349",
     ),
 )
 

@@ -59,6 +59,12 @@ def bot() -> Any:
     def force(message: Any) -> None:
         bot.send_message(text="name?", reply_markup=types.ForceReply(), **place_of(message))
 
+    @bot.message_handler(commands=["copy"])
+    def copy(message: Any) -> None:
+        numbers = range(1, message.message_id)
+        bot.copy_messages(message.chat.id, message.chat.id, list(numbers))
+        bot.copy_message(99, message.chat.id, message.message_id)
+
     @bot.message_handler(commands=["outside"])
     def leave_topic(message: Any) -> None:
         bot.send_message(message.chat.id, "outside")
@@ -115,6 +121,12 @@ def test_another_send_is_the_bots(bot: Any, line: str) -> None:
     assert [f"text {line}"] == talk(bot, line)
 
 
+def test_copies_are_shown(bot: Any) -> None:
+    """A message that the bot copies is printed as one that it sends."""
+    *_, first, second, third = talk(bot, "/send photo", "/copy")
+    assert ["(photo)", "photo", "(to 99) /copy"] == [first, second, third]
+
+
 class TestReply:
     def test_it_answers_the_latest_message(self, bot: Any) -> None:
         """A reply answers the latest message of the bot in the chat."""
@@ -157,6 +169,12 @@ class TestTopics:
             "contact",
         ] == talk(bot, *lines, "/press Yes", "Phone")[-4:]
 
+    def test_another_user_has_other_topics(self, bot: Any) -> None:
+        """Another user is outside the topics of a private chat, and in the same one of a group."""
+        assert ["text a", "text b"] == talk(bot, "/topic 7", "/as 2", "a", "/in -5", "b")
+        assert ["(no topic) outside"] == talk(bot, "/in -5", "/topic 7", "/as 2", "/outside")
+        assert ["outside"] == talk(bot, "/topic 7", "/as 2", "/outside")
+
     def test_a_group_becomes_a_forum(self, bot: Any) -> None:
         """A group whose topic is entered is a forum from then on."""
         chats = []
@@ -172,6 +190,18 @@ class TestKeyboards:
         *_, frame, hint, first, second, third = talk(bot, "/keys", "Phone", "/press Phone", "Skip")
         assert ["  +--------------+", "  (Phone sends your contact)"] == [frame, hint]
         assert ["contact", "contact", "text Skip"] == [first, second, third]
+
+    @pytest.mark.parametrize(
+        ("lines", "expected"),
+        [
+            (("/force", "/hide", "a"), "text a"),
+            (("b", "/keys", "/hide", "/reply a"), "text a to <hidden>"),
+            (("/buttons", "/hide", "/press Yes"), "! there is no button in this chat to press"),
+        ],
+    )
+    def test_a_deleted_message_is_gone(self, bot: Any, lines: Any, expected: str) -> None:
+        """A deleted message is neither answered nor pressed."""
+        assert expected == talk(bot, *lines)[-1]
 
     def test_a_deleted_keyboard_is_gone(self, bot: Any) -> None:
         """The keyboard of a deleted message has no buttons any more: a label is a text."""

@@ -47,3 +47,46 @@ def test_messages_pushed_together_have_numbers_in_a_row(api: BotAPI) -> None:
         (update["update_id"], update["channel_post"]["message_id"], update["channel_post"]["text"])
         for update in updates
     ]
+
+
+class TestCopies:
+    def test_a_copy_has_the_content_of_the_message(self, api: BotAPI, bot: Any) -> None:
+        """The bot sends the content of a message that it got, without saying who wrote it."""
+        number = api.user(1).send("/help me")["message"]["message_id"]
+        copied = bot.copy_message(-5, 1, number, message_thread_id=7)
+        (sent,) = api.messages
+        assert (copied.message_id, -5, "/help me", 7) == (
+            sent.message_id,
+            sent.chat_id,
+            sent.text,
+            sent.topic,
+        )
+        assert (True, "bot_command") == (
+            sent.json["from"]["is_bot"],
+            sent.json["entities"][0]["type"],
+        )
+
+    def test_a_copy_may_have_another_caption(self, api: BotAPI, bot: Any) -> None:
+        """The caption of a copy is the given one, or that of the message."""
+        number = api.user(1).photo("my cat")["message"]["message_id"]
+        bot.copy_message(2, 1, number)
+        bot.copy_message(2, 1, number, caption="a cat")
+        assert ["my cat", "a cat"] == [message.text for message in api.messages]
+        assert [True, True] == ["photo" in message.json for message in api.messages]
+
+    def test_an_album_stays_one(self, api: BotAPI, bot: Any) -> None:
+        """Messages that are copied together keep their group, and missing ones are skipped."""
+        album = api.user(1).album(3)
+        numbers = [update["message"]["message_id"] for update in album]
+        copied = bot.copy_messages(2, 1, [*numbers, 99])
+        assert [1, 2, 3] == [each.message_id for each in copied]
+        groups = [message.json["media_group_id"] for message in api.messages]
+        assert [album[0]["message"]["media_group_id"]] * 3 == groups
+
+    def test_a_message_that_is_not_there_is_refused(self, api: BotAPI, bot: Any) -> None:
+        """Nothing is copied from a chat that has no such message."""
+        with pytest.raises(apihelper.ApiTelegramException, match="message to copy not found"):
+            bot.copy_message(2, 1, 99)
+        with pytest.raises(apihelper.ApiTelegramException, match="there are no messages to copy"):
+            bot.copy_messages(2, 1, [99])
+        assert [] == api.messages

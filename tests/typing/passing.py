@@ -53,9 +53,12 @@ from telesession import (
     by_chat,
     by_sender,
     by_sender_in_chat,
+    by_sender_in_topic,
     by_topic,
     forget,
+    make_key,
     on_commit,
+    parse_key,
     save,
     session_key,
     ttl,
@@ -396,6 +399,9 @@ def use_functions(message: Message, session: Session, cart: Cart) -> None:
     assert_type(by_chat(message), str | None)
     assert_type(by_sender_in_chat(message), str | None)
     assert_type(by_topic(message), str | None)
+    assert_type(by_sender_in_topic(message), str | None)
+    assert_type(make_key(by_chat, chat_id=message.chat.id), str)
+    assert_type(parse_key("chat:1").chat_id, int | None)
 
 
 # -- outside a handler

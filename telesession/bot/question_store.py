@@ -1,0 +1,264 @@
+"""The store of a bot's questions: how they are read, written, sent and taken."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from telesession.bot.place import Address, address_of, message_address_of, number_of
+from telesession.bot.question import (
+    Change,
+    Pending,
+    Put,
+    Question,
+    Remove,
+    Restore,
+    Sent,
+    Unsent,
+    find,
+    was_ended_by,
+)
+from telesession.bot.turns import Turn
+from telesession.errors import LockTimeoutError, SessionError, fault_of
+from telesession.forks import PerProcess
+from telesession.keys import by_sender, by_sender_in_chat, form_of, room_of
+from telesession.session import Session
+from telesession.sessions import Sessions
+from telesession.unit import INDEPENDENT, Block, Unit, enter
+
+_log = logging.getLogger("telesession")
+
+
+class QuestionStore:
+    """
+    The records of a bot's questions: one for each person in a chat, in a room of the bot.
+
+    The lock of a record is held for the moment of a write, never while a handler or a step runs.
+    The writes of a step, and with sequential workers those of a handler about its sender, are part
+    of the commit of its unit: the lock is taken there, after all others, so it closes no circle.
+
+    The update that is the answer has a second lock, of the question alone, while its step runs. So
+    no other update is the answer, and the question is free again when the process has died.
+
+    Keep one for as long as the bot. Any thread may use it.
+
+    Args:
+        bot: The bot.
+        sessions: The sessions whose storage is used.
+    """
+
+    def __init__(self, bot: Any, sessions: Sessions[Any]) -> None:
+        self._bot = bot
+        kind = sessions._kind
+        # The private chats of two bots with one user have the same id.
+        room = room_of(f"questions-{bot.bot_id}") + kind.room
+        self._records: Sessions[Session] = Sessions._in_room(
+            room, storage=kind.storage, get_storage_key=by_sender_in_chat
+        )
+        self._kind = self._records._kind
+        # The ids of the questions whose steps run in this process.
+        self._claims: PerProcess[dict[str, object]] = PerProcess()
+        # By `threading.get_ident()`, the address and the id of the question of each step that the
+        # thread runs. Not a threading.local: see `ProcessState`.
+        self._running: dict[int, list[tuple[Address, str]]] = {}
+        timeout = kind.lock_timeout
+        self._lock_timeout = math.inf if timeout is None else timeout
+
+    def read(self, key: str) -> Session | None:
+        """The record of a person in a chat, only to be read; `None` if there is none."""
+        return self._records.peek(key)
+
+    def find(self, address: Address) -> Pending | None:
+        """The question that waits at an address; `None` if none does."""
+        record = self.read(address.key)
+        return None if record is None else find(record, address.topic)
+
+    def write(self, key: str, change: Change, unit: Unit | None = None) -> None:
+        """Change a record: with the commit of a unit, or at once."""
+        place = self._kind.place_of(key)
+        if unit is not None:
+            unit.defer(self._kind, place, change)
+            return
+        with at_once() as own:
+            own.defer(self._kind, place, change)
+
+    def follow(self, old_chat_id: int, new_chat_id: int) -> None:
+        """Let the questions of a group that became a supergroup wait there."""
+        self._records._follow_group(old_chat_id, new_chat_id)
+
+    def is_in_line(self, address: Address) -> bool:
+        """Whether an answer there waits until the turn of this thread is over."""
+        turn = Turn.of_thread()
+        if turn is None or not turn.is_in_order or turn.bot is not self._bot:
+            return False
+        get_key = self._bot.worker_pool.get_key
+        if get_key is by_sender:
+            is_same: bool = by_sender(turn.update) == str(address.user_id)
+            return is_same
+        # With a function of the user, presses may have another line than messages.
+        return form_of(get_key) is not None and message_address_of(turn.update) == address
+
+    def unit_for(self, address: Address) -> Unit | None:
+        """The unit of the handler that saves a question; `None` if it is written at once."""
+        return Unit.outermost() if self.is_in_line(address) else None
+
+    @contextmanager
+    def sending(
+        self, address: Address, question: Question, timeout: float | None
+    ) -> Iterator[Callable[[int | str], None]]:
+        """
+        A block that sends a question, and then calls its target with the number of the message.
+
+        A question that is written at once is written before, so that a quick answer finds it. If
+        the block raises, the question that waited before waits again.
+        """
+        topic, numbers = address.topic, list[int | str]()
+        unit = self.unit_for(address)
+        if self.is_in_line(address):
+            yield numbers.append
+            sent = question._replace(message=numbers[0])
+            self.write(address.key, Put(topic, sent, timeout), unit)
+            return
+        self.write(address.key, Put(topic, question, timeout, is_sent=False))
+        try:
+            yield numbers.append
+        except BaseException:
+            self._try_to_write(address.key, Unsent(topic, question.id), "a question was not sent")
+            raise
+        own = self._running_at(address)
+        self.write(address.key, Sent(topic, question.id, numbers[0], own))
+
+    def cancel(self, target: Any) -> bool:
+        """See `telesession.cancel`."""
+        address = address_of(target)
+        record = None if address is None else self.read(address.key)
+        unit = Unit.outermost()
+        if address is None or (record is None and unit is None):
+            return False
+        found, was_ended = self._as_seen(unit, address, record or Session(), target)
+        if found is None and not was_ended:
+            return False
+        removal = Remove(address.topic, own=self._running_at(address))
+        self.write(address.key, removal, self.unit_for(address))
+        return was_ended or (found is not None and not found.is_late)
+
+    def _as_seen(
+        self, unit: Unit | None, address: Address, record: Session, target: Any
+    ) -> tuple[Pending | None, bool]:
+        """The question that a handler can cancel, and whether its update has ended another one."""
+        found, was_ended = find(record, address.topic), False
+        if getattr(target, "message_id", None):
+            was_ended = was_ended_by(record, address.topic, number_of(target))
+        # The handler sees the changes of its own unit.
+        for change in self._changes_in(unit, address):
+            if isinstance(change, Put):
+                found = Pending(change.question, address.topic, change.timeout)
+            elif isinstance(change, Remove) and change.id is None:
+                found, was_ended = None, False
+            elif isinstance(change, Remove) and found and found.question.id == change.id:
+                found = None
+        is_taken = found is not None and self.is_taken(found.question)
+        return None if is_taken else found, was_ended
+
+    def is_taken(self, question: Question) -> bool:
+        """Whether a step of this process has the answer to a question."""
+        return question.id in self._claims.get(dict)
+
+    def _changes_in(self, unit: Unit | None, address: Address) -> list[Change]:
+        """The changes that a unit makes at its commit."""
+        place = self._kind.place_of(address.key)
+        changes: Any = () if unit is None else unit.deferred
+        return [
+            each.change
+            for each in changes
+            if (each.kind, each.key) == (self._kind, place) and each.change.topic == address.topic
+        ]
+
+    @contextmanager
+    def exclusively(self, address: Address, question: Question) -> Iterator[Pending | None]:
+        """
+        A block in which no other update is the answer to a question, in any process.
+
+        Its target is the question as it waits then; `None` if it does not, or not for this update.
+        """
+        claims, claim = self._claims.get(dict), object()
+        if claims.setdefault(question.id, claim) is not claim:
+            # Its step runs in another thread of this process.
+            yield None
+            return
+        key = f"{self._kind.place_of(address.key)}#{question.id}"
+        storage = self._kind.storage
+        # A process that died may have left the lock with a lease.
+        patience = min(storage.lease, self._lock_timeout) if storage.leases_locks else 0
+        try:
+            with ExitStack() as stack:
+                try:
+                    stack.enter_context(storage.hold(key, patience))
+                    current = self.find(address)
+                except LockTimeoutError:
+                    current = None
+                yield current if current and current.question.id == question.id else None
+        finally:
+            del claims[question.id]
+
+    @contextmanager
+    def running(self, address: Address, pending: Pending) -> Iterator[Callable[[], object]]:
+        """
+        A block of a step. If it raises, its question waits again, for the time it had left.
+
+        The unit has left the question as it was. But its time went on, and a question that was
+        written at once may have taken its place.
+
+        Its target is a function to call once the end of the question was saved. Later failures,
+        as of the calls of `on_commit`, bring no question back.
+        """
+        thread, since, saved = threading.get_ident(), time.monotonic(), threading.Event()
+        # A step may deliver an update itself, whose step then runs inside of it.
+        steps = self._running.setdefault(thread, [])
+        steps.append((address, pending.question.id))
+        try:
+            yield saved.set
+        except BaseException:
+            if not saved.is_set() and not pending.is_late:
+                change = Restore(pending, pending.has_expired(since))
+                self._try_to_write(address.key, change, "a step failed")
+            raise
+        finally:
+            steps.pop()
+            if not steps:
+                # A later thread may get the same number.
+                self._running.pop(thread, None)
+
+    def _running_at(self, address: Address) -> str | None:
+        """The id of the question at an address whose step this thread runs."""
+        steps = self._running.get(threading.get_ident(), ())
+        return next((found for where, found in reversed(steps) if where == address), None)
+
+    def _try_to_write(self, key: str, change: Change, reason: str) -> None:
+        """Change a record after a failure. The bot has to learn of that, and not of another one."""
+        try:
+            self.write(key, change)
+        except SessionError as error:
+            _log.error("%s, and the question before it may be over: %s", reason, fault_of(error))
+
+
+@contextmanager
+def at_once() -> Iterator[Unit]:
+    """A block whose changes are made when it is left, in a unit of its own."""
+    own = enter((), use=INDEPENDENT)
+    try:
+        yield unit_of(own)
+        own.leave(None)
+    except BaseException:
+        own.abandon()
+        raise
+
+
+def unit_of(block: Unit | Block) -> Unit:
+    """The unit of a block, which may be the block itself."""
+    return block if isinstance(block, Unit) else block.unit
