@@ -70,7 +70,7 @@ def use_questions(
     questions.is_kept = True
     listed: dict[str, Any] = {"steps": steps, "unless": unless}
     for name, functions in listed.items():
-        if not isinstance(functions, Iterable):
+        if isinstance(functions, str) or not isinstance(functions, Iterable):
             found = getattr(functions, "__qualname__", "function")
             raise TypeError(f"{name} must be a list of functions, such as [{found}]")
     for step in steps:
@@ -204,8 +204,8 @@ def _questions_of(bot: Any) -> Questions:
         attachment.when_it_ends(questions.leave)
     if questions is None:
         raise SessionError(
-            "there are no questions: the bot has no sessions to keep them in; before it starts, "
-            "call use_questions(bot, sessions, steps=[...])"
+            "could not ask or cancel: the bot has no sessions to keep questions in; before it "
+            "starts, call use_questions(bot, sessions, steps=[...])"
         )
     return questions
 
@@ -283,8 +283,8 @@ def _checked_unless(
     for text in texts:
         if not isinstance(text, str):
             raise TypeError(
-                "unless must be texts or a predicate of messages; there is an object of type "
-                f"{type(text).__name__} in it"
+                "unless must be texts or a predicate of messages, and not both; there is an object "
+                f"of type {type(text).__name__} in it"
             )
     return texts
 

@@ -52,6 +52,8 @@ class Steps:
             ValueError: It has no name, or that of another one.
         """
         name = _checked_name(step, "step")
+        if self._known.get(name) == step:
+            return name
         _refuse_uncallable(step, name)
         # An unfit place for a session is refused here, and not with each answer.
         self._dressed(step)
@@ -79,13 +81,14 @@ class Steps:
         name = self.add_predicate(step) if is_predicate else self.add(step)
         if not is_listed and self._sessions._kind.storage.persistent:
             kind = "unless" if is_predicate else "steps"
+            remedy = f"add it to use_questions(bot, sessions, {kind}=[..., {name}])"
+            if "<locals>" in name:
+                remedy = f"define it outside of other functions, and list it in {kind} there"
             _log.warning(
-                "after a restart nobody will know the %s %s of a question; list it: "
-                "use_questions(bot, sessions, %s=[%s])",
+                "after a restart the bot cannot call the %s %s of a question; %s",
                 "predicate" if is_predicate else "step",
                 name,
-                kind,
-                name,
+                remedy,
             )
         return name
 
@@ -133,8 +136,9 @@ class Steps:
         ]
         if lacking:
             raise TypeError(
-                f"the step {name} needs {', '.join(lacking)}, and no one gives it; pass "
-                f"data={{{lacking[0]!r}: ...}} to ask, or attach sessions of that name"
+                f"the step {name} needs {', '.join(lacking)}, and nothing gives it; pass "
+                f"data={{{lacking[0]!r}: ...}} to ask, or name the session as the sessions of "
+                f"use_questions do: {self._sessions._name!r}"
             )
 
     def call(
@@ -182,7 +186,7 @@ def _checked_name(function: Step, noun: str) -> str:
     if not name or "<lambda>" in name or isinstance(function, type):
         raise ValueError(
             f"a {noun} must be a function with a name, by which it can be stored; define it with "
-            "def, outside of the handler"
+            "def, outside of the handler, and give it what it needs by data=... of ask"
         )
     if is_async(function) or inspect.isgeneratorfunction(function):
         raise TypeError(

@@ -76,15 +76,14 @@ def test_an_age_is_asked_for_until_it_is_a_number(dialog: Dialog) -> None:
 
 
 def test_an_admin_is_asked_in_a_topic(dialog: Dialog) -> None:
-    """The next message of the author is no verdict, and that of the admin reaches the author."""
+    """The next message of the author is no verdict, and the reply of the admin reaches the author."""
     group, admin = dialog.api.group(-1001472583690, forum=True), dialog.api.user(412587349)
     assert ["your verdict on /submit tea"] == dialog.say("/submit tea")
     assert [] == dialog.say("good")
-    verdicts = [
-        dialog.after(lambda topic=topic: admin.send("fine", chat=group, topic=topic))
-        for topic in (8, 7)
-    ]
-    assert [[], ["the verdict is: fine"]] == verdicts
+    question = dialog.api.messages[-1]
+    chatter = dialog.after(lambda: admin.send("fine", chat=group, topic=7))
+    verdict = dialog.after(lambda: admin.send("fine", chat=group, topic=7, reply_to=question))
+    assert ([], ["the verdict is: fine"]) == (chatter, verdict)
     assert 1 == dialog.api.messages[-1].chat_id
 
 

@@ -119,15 +119,22 @@ class TestReadme:
         """Words are no age, nor is a photo: the bot asks again until it gets a number."""
         bot = TeleBot(OFFLINE_TOKEN, threaded=False)
         sessions = telesession.Sessions(storage=telesession.MemoryStorage())
-        names = {"bot": bot, "ask": telesession.ask, "use_questions": telesession.use_questions}
-        exec(DIALOG, {**names, "Sessions": lambda: sessions})
+        names: dict[str, Any] = {
+            "bot": bot,
+            "ask": telesession.ask,
+            "use_questions": telesession.use_questions,
+        }
+        # Another storage than the one with the file.
+        names |= {"Sessions": lambda storage: sessions, "SQLiteStorage": str}
+        exec(DIALOG, names)
         ada = bot_api.user(1)
         with run_polling(bot, bot_api, timeout=PATIENCE) as polling:
             for text in ("/age", "twelve", "", "12"):
                 ada.send(text) if text else ada.photo()
                 polling.wait_idle(PATIENCE)
-        asked = [message.text for message in bot_api.messages]
-        assert ["how old are you?", "a number, please", "a number, please"] == asked
+        said = [message.text for message in bot_api.messages]
+        again = "a number, please"
+        assert ["how old are you?", again, again, "12, thank you"] == said
         assert {"age": 12} == sessions.peek(1)
 
 
