@@ -76,7 +76,7 @@ def test_an_age_is_asked_for_until_it_is_a_number(dialog: Dialog) -> None:
 
 
 def test_an_admin_is_asked_in_a_topic(dialog: Dialog) -> None:
-    """The next message of the author is no verdict, and the reply of the admin reaches the author."""
+    """A message of the author is no verdict, and the reply of the admin reaches the author."""
     group, admin = dialog.api.group(-1001472583690, forum=True), dialog.api.user(412587349)
     assert ["your verdict on /submit tea"] == dialog.say("/submit tea")
     assert [] == dialog.say("good")
