@@ -15,6 +15,7 @@ from telebot.types import CallbackQuery, InlineQuery, Message, ReplyKeyboardMark
 
 from telesession import (
     MemoryStorage,
+    Place,
     Session,
     Sessions,
     SessionStateStorage,
@@ -127,6 +128,18 @@ def talk(bot: TeleBot, message: Message, query: CallbackQuery, inline: InlineQue
     ask(bot, "well?", message, take_text)  # E: mypy, pyright
     ask(bot, inline, "well?", take_text)  # E: mypy, pyright
     ask(bot, message, "well?", take_text, timeout="60")  # E: mypy, pyright
+    ask(bot, Place(chat_id=-100, user_id=42, message_thread_id=7), "well?", take_text)
+    ask(bot, message, "well?", take_text, timeout=60, on_timeout=take_age, reply_only=True)
+    ask(bot, message, "well?", take_text, unless="menu", data={"city": "Bergen"})
+    ask(bot, message, "well?", take_text, unless=["menu", "help"])
+    ask(bot, message, "well?", take_text, unless=lambda message: message.text == "menu")
+    ask(bot, message, "well?", take_text, unless=5)  # E: mypy, pyright
+    ask(bot, message, "well?", take_text, data=["city"])  # E: mypy, pyright
+    ask(bot, message, "well?", take_text, reply_only="yes")  # E: mypy, pyright
+    Place(chat_id="-100", user_id=42)  # E: mypy, pyright
+    Place(chat_id=-100)  # E: mypy, pyright
+    cancel(bot, Place(chat_id=42, user_id=42))
+    use_questions(bot, sessions, unless=["menu"])  # E: mypy, pyright
     assert_type(cancel(bot, message), bool)
     assert_type(cancel(bot, query), bool)
     cancel(bot, 42)  # E: mypy, pyright
