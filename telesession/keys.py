@@ -239,7 +239,8 @@ def topic_label(message: Any) -> str | None:
     """The label of the topic of a message in keys; `None` if Telegram does not say which it is."""
     # The Bot API gives an inaccessible message the date 0, and nothing but its chat and id.
     if getattr(message, "date", None) == 0 or not hasattr(message, "message_thread_id"):
-        return None
+        noted: str | None = getattr(message, NOTED_TOPIC, None)
+        return noted
     if direct := getattr(message, "direct_messages_topic", None):
         return direct_label(direct.topic_id)
     # A stopped generation has no is_topic_message: its draft can only have been in a topic.
@@ -407,6 +408,9 @@ def _id_fault(id_name: str, value: object) -> str | None:
 def _int_of(digits: str | None) -> int | None:
     return None if digits is None else int(digits)
 
+
+#: The attribute with the label of the topic of an inaccessible message, where that is known.
+NOTED_TOPIC = "_telesession_topic"
 
 #: Begins the name of every room in a storage, and is doubled where a key outside begins with it.
 ROOM = "@"

@@ -89,6 +89,10 @@ class Opener(Protocol):
         """The key as users know it, of a key in the storage."""
         ...
 
+    def place_of(self, key: object) -> str:
+        """The key in the storage, of a key as users know it."""
+        ...
+
     def rename(self, error: SessionError, place: str | None = None) -> None:
         """Let an error, perhaps of one key only, speak of the key as users know it."""
         ...
@@ -159,7 +163,7 @@ class Deferred(NamedTuple):
 
     Args:
         kind: The kind of session.
-        key: Its key in the storage.
+        key: Its key, as users know it. At the commit its group may have become a supergroup.
         change: Makes the change. It must call no code of users.
     """
 
@@ -411,10 +415,11 @@ class Unit:
 
     def _make_deferred(self) -> None:
         """Lock the sessions of all deferred changes, in one order, and change them."""
-        self.lock_in_order([(kind, key) for kind, key, _ in self.deferred])
-        for kind, key, change in self.deferred:
-            session = self.open(kind, key, None, _QUIET)
-            entry = self.entries[kind.storage, key]
+        placed = [(kind, kind.place_of(key), change) for kind, key, change in self.deferred]
+        self.lock_in_order([(kind, place) for kind, place, _ in placed])
+        for kind, place, change in placed:
+            session = self.open(kind, place, None, _QUIET)
+            entry = self.entries[kind.storage, place]
             try:
                 entry.kind = kind.living(change(session))
             finally:

@@ -93,12 +93,14 @@ class Arrived:
             self._changed.notify_all()
             while len(self._messages) < _FULL and self._changed.wait(_QUIET):
                 pass
+            album = Album(self._messages[number] for number in sorted(self._messages))
             self._decide(sorted(self._messages))
-            return Album(self._messages[number] for number in self.note[1])
+            return album
 
     def _decide(self, numbers: list[int]) -> None:
         self.note[1] = numbers
         self._state = "decided"
+        self._messages.clear()
         self._changed.notify_all()
 
 

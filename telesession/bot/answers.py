@@ -20,8 +20,7 @@ from telesession.bot.question import (
     Question,
     Remove,
     album_of,
-    find,
-    find_asked_by,
+    find_pressed,
 )
 from telesession.bot.question_store import QuestionStore, unit_of
 from telesession.bot.steps import Steps
@@ -152,7 +151,7 @@ class Questions:
         if record is None and not message.media_group_id:
             return None
         record = record or Session()
-        pending, verdict = find(record, address.topic), None
+        pending, verdict = self.store.current(record, address), None
         if message.media_group_id:
             is_given = self._is_given(message, album_of(record, address.topic))
             if is_given is not None:
@@ -165,9 +164,6 @@ class Questions:
         return None if verdict is None else _Found(verdict, address, pending)
 
     def _judge(self, message: Any, question: Question) -> Verdict | None:
-        if message.media_group_id and question.is_later_than(message.message_id):
-            # A handler has got an earlier part of the album, perhaps before a restart.
-            return None
         verdict = judge(self._bot, self.steps, question, message)
         has_answer = verdict == "end" and self.store.is_taken(question)
         return None if has_answer else verdict
@@ -177,11 +173,13 @@ class Questions:
         address = None if query.message is None else address_of(query)
         if address is None:
             return None
-        record = self.store.read(address.key)
-        pending = None if record is None else find_asked_by(record, number_of(query.message))
+        message, record = query.message, self.store.read(address.key)
+        if record is None:
+            return None
+        pending = find_pressed(record, message.chat.id, number_of(message))
         if pending is None:
             return None
-        note_topic(query.message, pending.topic)
+        note_topic(message, pending.topic)
         return _Found("answer", Address(address.key, pending.topic), pending)
 
     def _is_given(self, message: Any, album: list[Any]) -> bool | None:
@@ -237,7 +235,7 @@ class Questions:
     ) -> Any:
         """Give an answer to its step, in one unit with the end of the question."""
         question = pending.question
-        end = Remove(address.topic, question.id)
+        end = Remove(address.topic, question.id, pending.dead)
         step = self.steps.find(pending.step)
         if step is None:
             _log.error(

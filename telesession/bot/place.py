@@ -10,6 +10,7 @@ from telebot import types
 from telesession.errors import SessionError
 from telesession.keys import (
     GENERAL,
+    NOTED_TOPIC,
     by_sender_in_chat,
     direct_label,
     make_key,
@@ -70,9 +71,6 @@ class Place:
 
 _REQUIRED = ("chat_id", "user_id")
 
-# The attribute of an inaccessible message with the label of its topic.
-_TOPIC = "_telesession_topic"
-
 #: A `Place`, or an update of the person to ask.
 Target = types.Message | types.CallbackQuery | types.ChatJoinRequest | Place
 
@@ -104,14 +102,14 @@ def address_of(target: Any) -> Address | None:
 def message_address_of(update: Any) -> Address | None:
     """The address of the person, the chat and the topic that an update has itself."""
     key, message = by_sender_in_chat(update), message_of(update)
-    topic = topic_label(message) or str(getattr(message, _TOPIC, GENERAL))
+    topic = topic_label(message) or GENERAL
     return None if key is None else Address(key, topic)
 
 
 def note_topic(message: Any, topic: str) -> None:
     """Note the topic of a message that Telegram does not show any more, for a step that asks."""
     if topic_label(message) is None:
-        setattr(message, _TOPIC, topic)
+        setattr(message, NOTED_TOPIC, topic)
 
 
 def checked_address(bot: Any, target: Any) -> Address:
@@ -155,7 +153,7 @@ def options_of(target: Any) -> dict[str, Any]:
         del options["user_id"]
         return {name: value for name, value in options.items() if value is not None}
     message = message_of(target)
-    options = {"chat_id": message.chat.id, **_topic_options(getattr(message, _TOPIC, GENERAL))}
+    options = {"chat_id": message.chat.id, **_topic_options(getattr(message, NOTED_TOPIC, GENERAL))}
     if getattr(message, "is_topic_message", None):
         options["message_thread_id"] = message.message_thread_id
     if direct := getattr(message, "direct_messages_topic", None):

@@ -1,4 +1,4 @@
-"""Questions as they are stored: a record for each person in a chat, with fields for each topic."""
+"""Questions as they are stored: a record for each person in a chat, a field for each question."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, Self
 
 from telesession.session import Session, ttl, ttl_left
 
-# Seconds for which a record remembers the message that has ended its question, the album that was
-# the answer, and a replaced question. The updates may come again after an outage.
+# Seconds for which a record remembers the message that has ended its question, and the album that
+# was the answer. Their updates may come again after an outage.
 _REMEMBERED = 3600
 
 # Seconds for which a question without a number may just be being sent.
@@ -25,8 +25,11 @@ class Question(NamedTuple):
     Args:
         id: Made for each question, and the same as long as it waits.
         step: The name of the function that gets the answer.
-        message: The number of its message in the chat; `None` while it is being sent.
-        after: While it is being sent, a number of an earlier message in the chat.
+        order: The place among the questions of the topic. The last one is asked now.
+        chat: The chat of its message. A group that becomes a supergroup has new numbers.
+        message: The number of its message; `None` until it is known that it was sent.
+        after: The number of the message that has caused it; `None` without one.
+        asked_by: The id of the question whose step has asked it at once.
         reply_only: Whether only a reply to its message is an answer.
         unless: Texts that end the question, or the name of a predicate of such messages.
         on_timeout: The name of the function that gets an answer after the time-out.
@@ -35,8 +38,11 @@ class Question(NamedTuple):
 
     id: str
     step: str
+    order: int = 0
+    chat: int | None = None
     message: int | str | None = None
     after: int | None = None
+    asked_by: str | None = None
     reply_only: bool = False
     unless: list[str] | str | None = None
     on_timeout: str | None = None
@@ -53,16 +59,13 @@ class Question(NamedTuple):
         """The question as it is stored."""
         return {name: value for name, value in self._asdict().items() if value}
 
-    def was_asked_by(self, message: int | str) -> bool:
-        """Whether the message with a number asks the question, as far as that is known."""
+    def is_message(self, chat: int, number: int | str) -> bool:
+        """Whether a message asks the question; a later one may do so if its number is unknown."""
+        if self.chat not in (None, chat):
+            return False
         if self.message is not None:
-            return self.message == message
-        # Telegram has not told the number yet. It is higher than those of earlier messages.
-        return self.after is not None and isinstance(message, int) and message > self.after
-
-    def is_later_than(self, message: int) -> bool:
-        """Whether the question was sent after the message with a number."""
-        return isinstance(self.message, int) and self.message > message
+            return self.message == number
+        return isinstance(number, int) and number > (self.after or 0)
 
 
 class Pending(NamedTuple):
@@ -73,11 +76,20 @@ class Pending(NamedTuple):
         question: The question.
         topic: The label of its topic.
         left: Seconds until the time-out, 0 after it; `None` without one.
+        is_sending: Whether it may just be being sent.
+        dead: The ids of other questions that processes have left that died.
     """
 
     question: Question
     topic: str
     left: float | None
+    is_sending: bool = False
+    dead: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """The id of the question."""
+        return self.question.id
 
     @property
     def is_late(self) -> bool:
@@ -94,36 +106,53 @@ class Pending(NamedTuple):
         """Whether the time-out, which was `left` seconds away at an instant, has passed."""
         return bool(self.left) and time.monotonic() - since >= (self.left or 0.0)
 
+    def is_pressed(self, chat: int, number: int | str) -> bool:
+        """Whether a button of a message belongs to the question."""
+        is_known = self.question.message is not None or self.is_sending
+        return is_known and self.question.is_message(chat, number)
+
+
+def waiting(record: Session, topic: str | None = None) -> list[Pending]:
+    """The questions of a topic, or of all, in their order; some may just be being replaced."""
+    found = []
+    for name in record:
+        kind, _, rest = name.partition(":")
+        its_topic = rest.partition(":")[0]
+        if kind != "question" or topic not in (None, its_topic):
+            continue
+        question = Question.read(record[name])
+        if question is None:
+            continue
+        left = ttl_left(record, name)
+        if question.on_timeout is not None:
+            # The field of the time-out expires, and the question stays for the late answer.
+            left = ttl_left(record, f"open:{rest}") or 0.0
+        found.append(Pending(question, its_topic, left, f"sending:{rest}" in record))
+    return sorted(found, key=lambda pending: pending.question.order)
+
 
 def find(record: Session, topic: str) -> Pending | None:
-    """The question of a topic; `None` if none waits."""
-    name = f"question:{topic}"
-    question = Question.read(record.get(name))
-    if question is None:
-        return None
-    if f"sending:{topic}" not in record:
-        question = question._replace(after=None)
-    if question.on_timeout is None:
-        left = ttl_left(record, name)
-    else:
-        # The field of the time-out expires, and the question stays for the late answer.
-        left = ttl_left(record, f"open:{topic}") or 0.0
-    return Pending(question, topic, left)
+    """The question that is asked now in a topic; `None` if none waits."""
+    return next(reversed(waiting(record, topic)), None)
 
 
-def find_asked_by(record: Session, message: int | str) -> Pending | None:
-    """The question that a message asks, in any topic; `None` if none waits."""
-    topics = [name.removeprefix("question:") for name in record if name.startswith("question:")]
-    found = [pending for topic in topics if (pending := find(record, topic)) is not None]
-    asked = [pending for pending in found if pending.question.was_asked_by(message)]
-    # The exact number first.
-    asked.sort(key=lambda pending: pending.question.message is None)
-    return next(iter(asked), None)
+def with_id(record: Session, topic: str, question_id: str | None) -> Pending | None:
+    """The question with an id; `None` if it does not wait any more."""
+    return next((each for each in waiting(record, topic) if each.id == question_id), None)
+
+
+def find_pressed(record: Session, chat: int, number: int | str) -> Pending | None:
+    """The question to which the buttons of a message belong, in any topic; `None` without one."""
+    found = [each for each in waiting(record) if each.is_pressed(chat, number)]
+    # One that surely has this number first.
+    found.sort(key=lambda pending: pending.question.message is None)
+    return next(iter(found), None)
 
 
 def was_ended_by(record: Mapping[str, Any], topic: str, message: int | str) -> bool:
     """Whether a message, such as a command, has ended the question of a topic."""
-    return bool(record.get(f"ended:{topic}") == message)
+    ended = record.get(f"ended:{topic}")
+    return isinstance(ended, list) and ended[1:] == [message]
 
 
 def album_of(record: Mapping[str, Any], topic: str) -> list[Any]:
@@ -134,133 +163,137 @@ def album_of(record: Mapping[str, Any], topic: str) -> list[Any]:
 
 class Put(NamedTuple):
     """
-    Let a question wait in a topic.
+    Let a question wait that is being sent, or one that was sent in place of the others.
 
     Args:
         topic: The label of the topic.
         question: The question.
         timeout: Seconds until its time-out; `None` without one.
-        is_sent: Whether it was sent. If not, the question before it is kept.
+        before: Gets the ids of the questions that wait while this one is being sent.
     """
 
     topic: str
     question: Question
     timeout: float | None
-    is_sent: bool = True
+    before: list[str]
 
     def __call__(self, record: Session) -> float | None:
         """See `telesession.unit.LateChange`."""
-        before = find(record, self.topic)
-        if self.is_sent:
-            _drop(record, self.topic)
-        elif before is not None:
-            _keep(record, self.topic, [*_kept(record, self.topic), before])
-        _store(record, Pending(self.question, self.topic, self.timeout))
-        if not self.is_sent:
-            record[f"sending:{self.topic}"] = ttl(True, _SENDING)
+        question, topic = self.question, self.topic
+        others = waiting(record, topic)
+        order = max((each.question.order for each in others), default=0) + 1
+        if question.message is None:
+            self.before[:] = [each.id for each in others]
+            record[f"sending:{topic}:{question.id}"] = ttl(True, _SENDING)
+        else:
+            for each in others:
+                if not each.is_sending:
+                    _drop(record, each)
+        _store(record, Pending(question._replace(order=order), topic, self.timeout))
         return _lifetime_of(record)
 
 
 class Sent(NamedTuple):
     """
-    Note that a question was sent, if it still waits.
+    Note that a question was sent, in place of the others. It may have its answer already.
 
     Args:
         topic: The label of the topic.
-        id: The question.
-        message: The number of its message.
-        own: The id of the question whose step has asked it; `None` outside of steps. It is kept
-            until the step has returned.
+        question: The question, with the number of its message.
+        before: The ids of the questions that waited before.
     """
 
     topic: str
-    id: str
-    message: int | str
-    own: str | None
+    question: Question
+    before: list[str]
 
     def __call__(self, record: Session) -> float | None:
         """See `telesession.unit.LateChange`."""
-        found = find(record, self.topic)
-        if found is not None and found.question.id == self.id:
-            question = found.question._replace(message=self.message)
-            _store(record, found._replace(question=question))
-            record.pop(f"sending:{self.topic}", None)
-            _keep(record, self.topic, _only(record, self.topic, self.own))
+        question, topic = self.question, self.topic
+        for question_id in self.before:
+            # That of its step waits until the step has returned.
+            if question_id != question.asked_by:
+                _drop(record, with_id(record, topic, question_id))
+        found = with_id(record, topic, question.id)
+        if found is not None:
+            _store(record, found._replace(question=question._replace(order=found.question.order)))
+            record.pop(f"sending:{topic}:{question.id}", None)
         return _lifetime_of(record)
 
 
 class Unsent(NamedTuple):
-    """Let the question wait again that waited before one that could not be sent."""
+    """Let a question wait no more that could not be sent. The others wait as before."""
 
     topic: str
     id: str
 
     def __call__(self, record: Session) -> float | None:
         """See `telesession.unit.LateChange`."""
-        found, kept = find(record, self.topic), _kept(record, self.topic)
-        if found is not None and found.question.id == self.id:
-            _drop(record, self.topic)
-            if kept:
-                _store(record, kept.pop())
-                _keep(record, self.topic, kept)
+        _drop(record, with_id(record, self.topic, self.id))
         return _lifetime_of(record)
 
 
 class Remove(NamedTuple):
     """
-    Let a question wait no more, if it is the one that is meant.
+    Let a question wait no more that has its answer.
 
     Args:
         topic: The label of its topic.
-        id: The question; `None` means any.
-        own: The id of the question whose step removes it; `None` outside of steps. It is kept
-            until the step has returned.
+        id: The question.
+        dead: The ids of other questions that processes have left that died.
         album: The id of the album that was the answer, and the numbers of its messages.
     """
 
     topic: str
-    id: str | None = None
-    own: str | None = None
+    id: str
+    dead: tuple[str, ...] = ()
     album: list[Any] | None = None
 
     def __call__(self, record: Session) -> float | None:
         """See `telesession.unit.LateChange`."""
-        found, kept = find(record, self.topic), _kept(record, self.topic)
-        if found is not None and self.id in (None, found.question.id):
-            own = _only(record, self.topic, self.own)
-            _drop(record, self.topic)
-            _keep(record, self.topic, own)
-        else:
-            # A question that the step has asked waits, or one that is just being sent.
-            others = [each for each in kept if each.question.id != self.id]
-            _keep(record, self.topic, others)
-        if self.id is None:
-            record.pop(f"ended:{self.topic}", None)
+        _drop_with_asker(record, self.topic, self.id, None)
+        for question_id in self.dead:
+            _drop(record, with_id(record, self.topic, question_id))
         if self.album is not None:
             record[f"album:{self.topic}"] = ttl(self.album, _REMEMBERED)
         return _lifetime_of(record)
 
 
 class End(NamedTuple):
-    """Let a question wait no more, and note the message that has ended it."""
+    """
+    Let a question wait no more that a message, such as a command, or a handler has ended.
+
+    Args:
+        topic: The label of its topic.
+        id: The question; `None` only forgets the message that has ended one.
+        message: The number of the message; `None` for a handler.
+        keep: The id of the question whose step does so. It waits again if the step raises.
+    """
 
     topic: str
-    id: str
-    message: int | str
+    id: str | None
+    message: int | str | None = None
+    keep: str | None = None
 
     def __call__(self, record: Session) -> float | None:
         """See `telesession.unit.LateChange`."""
-        found = find(record, self.topic)
-        if found is not None and found.question.id == self.id:
-            _drop(record, self.topic)
-            if not found.is_late:
-                record[f"ended:{self.topic}"] = ttl(self.message, _REMEMBERED)
+        found = with_id(record, self.topic, self.id)
+        if found is not None:
+            for each in waiting(record, self.topic):
+                if each.question.order < found.question.order and each.id != self.keep:
+                    _drop(record, each)
+            _drop_with_asker(record, self.topic, found.id, self.keep)
+        name = f"ended:{self.topic}"
+        if self.message is None:
+            record.pop(name, None)
+        elif found is not None and not found.is_late:
+            record[name] = ttl([found.id, self.message], _REMEMBERED)
         return _lifetime_of(record)
 
 
 class Restore(NamedTuple):
     """
-    Let the question of a step that raised wait again, unless another update has ended it.
+    Let the question of a step that raised be asked again, unless another update has ended it.
 
     Args:
         pending: The question, with the time that it had left when the step began.
@@ -277,11 +310,17 @@ class Restore(NamedTuple):
 
     def __call__(self, record: Session) -> float | None:
         """See `telesession.unit.LateChange`."""
-        now, kept = find(record, self.topic), _kept(record, self.topic)
-        known = {each.question.id for each in (*kept, *([now] if now is not None else ()))}
-        has_expired = now is None and self.is_over and f"ended:{self.topic}" not in record
-        if self.pending.question.id in known or has_expired:
-            _drop(record, self.topic)
+        question, topic, left = self.pending[:3]
+        for each in waiting(record, topic):
+            if each.question.asked_by == question.id:
+                _drop(record, each)
+        now = with_id(record, topic, question.id)
+        ended = record.get(f"ended:{topic}")
+        is_ended = isinstance(ended, list) and ended[0] == question.id
+        if now is not None:
+            # As it stands there: its number may be known by now.
+            _store(record, now._replace(left=left))
+        elif self.is_over and not waiting(record, topic) and not is_ended:
             _store(record, self.pending)
         return _lifetime_of(record)
 
@@ -290,41 +329,27 @@ Change = Put | Sent | Unsent | Remove | End | Restore
 
 
 def _store(record: Session, pending: Pending) -> None:
-    question, topic, left = pending
-    is_kept = question.on_timeout is not None
-    # With ttl(..., 0) for ever: a bare value would keep the mark of the question before.
-    record[f"question:{topic}"] = ttl(question.field(), 0 if is_kept else left or 0)
-    record.pop(f"open:{topic}", None)
+    question, topic, left = pending[:3]
+    is_kept, place = question.on_timeout is not None, f"{topic}:{question.id}"
+    # With ttl(..., 0) for ever: a bare value would keep the mark of the field.
+    record[f"question:{place}"] = ttl(question.field(), 0 if is_kept else left or 0)
+    record.pop(f"open:{place}", None)
     if is_kept and left:
-        record[f"open:{topic}"] = ttl(True, left)
+        record[f"open:{place}"] = ttl(True, left)
 
 
-def _kept(record: Session, topic: str) -> list[Pending]:
-    """The questions that were replaced, the latest one last, with the time they had left."""
-    fields = record.get(f"before:{topic}") or []
-    read = [(Question.read(field), left) for field, left in fields]
-    return [Pending(question, topic, left) for question, left in read if question is not None]
+def _drop(record: Session, pending: Pending | None) -> None:
+    if pending is not None:
+        for name in ("question", "open", "sending"):
+            record.pop(f"{name}:{pending.topic}:{pending.id}", None)
 
 
-def _keep(record: Session, topic: str, kept: list[Pending]) -> None:
-    name = f"before:{topic}"
-    if kept:
-        fields = [[pending.question.field(), pending.left] for pending in kept]
-        record[name] = ttl(fields, _REMEMBERED)
-    else:
-        record.pop(name, None)
-
-
-def _only(record: Session, topic: str, own: str | None) -> list[Pending]:
-    """The question of the step that makes a change, which waits again if the step raises."""
-    now = find(record, topic)
-    known = [*_kept(record, topic), *([now] if now is not None else ())]
-    return [pending for pending in known if pending.question.id == own]
-
-
-def _drop(record: Session, topic: str) -> None:
-    for name in ("question", "open", "before", "sending"):
-        record.pop(f"{name}:{topic}", None)
+def _drop_with_asker(record: Session, topic: str, question_id: str, keep: str | None) -> None:
+    """Drop a question, and the one whose step has asked it and still runs: the dialog is ahead."""
+    found = with_id(record, topic, question_id)
+    while found is not None and found.id != keep:
+        _drop(record, found)
+        found = with_id(record, topic, found.question.asked_by)
 
 
 def _lifetime_of(record: Session) -> float | None:

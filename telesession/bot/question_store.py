@@ -7,12 +7,13 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 from telesession.bot.place import Address, address_of, message_address_of, number_of
 from telesession.bot.question import (
     Change,
+    End,
     Pending,
     Put,
     Question,
@@ -21,7 +22,9 @@ from telesession.bot.question import (
     Sent,
     Unsent,
     find,
+    waiting,
     was_ended_by,
+    with_id,
 )
 from telesession.bot.turns import Turn
 from telesession.errors import LockTimeoutError, SessionError, fault_of
@@ -63,6 +66,8 @@ class QuestionStore:
         self._kind = self._records._kind
         # The ids of the questions whose steps run in this process.
         self._claims: PerProcess[dict[str, object]] = PerProcess()
+        # The ids of the questions that this process is sending.
+        self._sending: PerProcess[set[str]] = PerProcess()
         # By `threading.get_ident()`, the address and the id of the question of each step that the
         # thread runs. Not a threading.local: see `ProcessState`.
         self._running: dict[int, list[tuple[Address, str]]] = {}
@@ -74,18 +79,32 @@ class QuestionStore:
         return self._records.peek(key)
 
     def find(self, address: Address) -> Pending | None:
-        """The question that waits at an address; `None` if none does."""
+        """The question that is asked now at an address; `None` if none waits."""
         record = self.read(address.key)
-        return None if record is None else find(record, address.topic)
+        return None if record is None else self.current(record, address)
+
+    def current(self, record: Session, address: Address) -> Pending | None:
+        """
+        The question of a record that is asked now at an address; `None` if none waits.
+
+        A question that a step has asked at once is not, if the process of the step died before its
+        commit: the question of the step is asked again.
+        """
+        found = find(record, address.topic)
+        while found is not None and found.question.asked_by is not None:
+            asker = with_id(record, address.topic, found.question.asked_by)
+            if asker is None or not self._has_died(address, asker.question):
+                break
+            found = asker
+        return found
 
     def write(self, key: str, change: Change, unit: Unit | None = None) -> None:
         """Change a record: with the commit of a unit, or at once."""
-        place = self._kind.place_of(key)
         if unit is not None:
-            unit.defer(self._kind, place, change)
+            unit.defer(self._kind, key, change)
             return
         with at_once() as own:
-            own.defer(self._kind, place, change)
+            own.defer(self._kind, key, change)
 
     def follow(self, old_chat_id: int, new_chat_id: int) -> None:
         """Let the questions of a group that became a supergroup wait there."""
@@ -103,35 +122,39 @@ class QuestionStore:
         # With a function of the user, presses may have another line than messages.
         return form_of(get_key) is not None and message_address_of(turn.update) == address
 
-    def unit_for(self, address: Address) -> Unit | None:
-        """The unit of the handler that saves a question; `None` if it is written at once."""
-        return Unit.outermost() if self.is_in_line(address) else None
-
     @contextmanager
     def sending(
         self, address: Address, question: Question, timeout: float | None
-    ) -> Iterator[Callable[[int | str], None]]:
+    ) -> Iterator[Callable[[int, int | str], None]]:
         """
-        A block that sends a question, and then calls its target with the number of the message.
+        A block that sends a question, and then calls its target with the chat and the number.
 
         A question that is written at once is written before, so that a quick answer finds it. If
-        the block raises, the question that waited before waits again.
+        the block raises, the questions before it wait as they did.
         """
-        topic, numbers = address.topic, list[int | str]()
-        unit = self.unit_for(address)
+        topic, sent, before = address.topic, list[Question](), list[str]()
+
+        def note(chat: int, number: int | str) -> None:
+            sent.append(question._replace(chat=chat, message=number))
+
         if self.is_in_line(address):
-            yield numbers.append
-            sent = question._replace(message=numbers[0])
-            self.write(address.key, Put(topic, sent, timeout), unit)
+            yield note
+            self.write(address.key, Put(topic, sent[0], timeout, before), Unit.outermost())
             return
-        self.write(address.key, Put(topic, question, timeout, is_sent=False))
+        question = question._replace(asked_by=self._running_at(address))
+        sending = self._sending.get(set)
+        sending.add(question.id)
         try:
-            yield numbers.append
-        except BaseException:
-            self._try_to_write(address.key, Unsent(topic, question.id), "a question was not sent")
-            raise
-        own = self._running_at(address)
-        self.write(address.key, Sent(topic, question.id, numbers[0], own))
+            self.write(address.key, Put(topic, question, timeout, before))
+            try:
+                yield note
+            except BaseException:
+                unsent = Unsent(topic, question.id)
+                self._try_to_write(address.key, unsent, "a question was not sent")
+                raise
+            self.write(address.key, Sent(topic, sent[0], before))
+        finally:
+            sending.discard(question.id)
 
     def cancel(self, target: Any) -> bool:
         """See `telesession.cancel`."""
@@ -143,24 +166,24 @@ class QuestionStore:
         found, was_ended = self._as_seen(unit, address, record or Session(), target)
         if found is None and not was_ended:
             return False
-        removal = Remove(address.topic, own=self._running_at(address))
-        self.write(address.key, removal, self.unit_for(address))
+        end = End(address.topic, found and found.id, keep=self._running_at(address))
+        self.write(address.key, end, unit if self.is_in_line(address) else None)
         return was_ended or (found is not None and not found.is_late)
 
     def _as_seen(
         self, unit: Unit | None, address: Address, record: Session, target: Any
     ) -> tuple[Pending | None, bool]:
         """The question that a handler can cancel, and whether its update has ended another one."""
-        found, was_ended = find(record, address.topic), False
+        found, was_ended = self.current(record, address), False
         if getattr(target, "message_id", None):
             was_ended = was_ended_by(record, address.topic, number_of(target))
         # The handler sees the changes of its own unit.
         for change in self._changes_in(unit, address):
             if isinstance(change, Put):
                 found = Pending(change.question, address.topic, change.timeout)
-            elif isinstance(change, Remove) and change.id is None:
+            elif isinstance(change, End):
                 found, was_ended = None, False
-            elif isinstance(change, Remove) and found and found.question.id == change.id:
+            elif isinstance(change, Remove) and found and found.id == change.id:
                 found = None
         is_taken = found is not None and self.is_taken(found.question)
         return None if is_taken else found, was_ended
@@ -171,12 +194,12 @@ class QuestionStore:
 
     def _changes_in(self, unit: Unit | None, address: Address) -> list[Change]:
         """The changes that a unit makes at its commit."""
-        place = self._kind.place_of(address.key)
         changes: Any = () if unit is None else unit.deferred
+        here = self._kind, address.key
         return [
             each.change
             for each in changes
-            if (each.kind, each.key) == (self._kind, place) and each.change.topic == address.topic
+            if (each.kind, each.key) == here and each.change.topic == address.topic
         ]
 
     @contextmanager
@@ -191,20 +214,52 @@ class QuestionStore:
             # Its step runs in another thread of this process.
             yield None
             return
+        try:
+            with ExitStack() as stack:
+                try:
+                    stack.enter_context(self._locked(address, question))
+                    current = self._still_asked(address, question)
+                except LockTimeoutError:
+                    current = None
+                yield current
+        finally:
+            del claims[question.id]
+
+    def _still_asked(self, address: Address, question: Question) -> Pending | None:
+        """The question as it waits now; `None` if another one is asked by now."""
+        record, topic = self.read(address.key) or Session(), address.topic
+        newest = find(record, topic)
+        while newest is not None and newest.id != question.id:
+            newest = with_id(record, topic, newest.question.asked_by)
+        if newest is None:
+            return None
+        others, order = waiting(record, topic), newest.question.order
+        # Its step does not run, so those that it has asked are of a process that died.
+        dead = [each.id for each in others if each.question.asked_by == question.id]
+        if newest.question.message is None and question.id not in self._sending.get(set):
+            # So did the process that was sending it, in place of those before.
+            dead += [each.id for each in others if each.question.order < order]
+        return newest._replace(dead=tuple(dead))
+
+    def _has_died(self, address: Address, question: Question) -> bool:
+        """Whether the process of the step of a question has died before the commit."""
+        if self.is_taken(question):
+            return False
+        try:
+            with self._locked(address, question):
+                record = self.read(address.key) or Session()
+                return with_id(record, address.topic, question.id) is not None
+        except LockTimeoutError:
+            # Its step runs in another process.
+            return False
+
+    def _locked(self, address: Address, question: Question) -> AbstractContextManager[object]:
+        """The lock of the answer to a question."""
         key = f"{self._kind.place_of(address.key)}#{question.id}"
         storage = self._kind.storage
         # A process that died may have left the lock with a lease.
         patience = min(storage.lease, self._lock_timeout) if storage.leases_locks else 0
-        try:
-            with ExitStack() as stack:
-                try:
-                    stack.enter_context(storage.hold(key, patience))
-                    current = self.find(address)
-                except LockTimeoutError:
-                    current = None
-                yield current if current and current.question.id == question.id else None
-        finally:
-            del claims[question.id]
+        return storage.hold(key, patience)
 
     @contextmanager
     def running(self, address: Address, pending: Pending) -> Iterator[Callable[[], object]]:
@@ -224,7 +279,7 @@ class QuestionStore:
         try:
             yield saved.set
         except BaseException:
-            if not saved.is_set() and not pending.is_late:
+            if not saved.is_set():
                 change = Restore(pending, pending.has_expired(since))
                 self._try_to_write(address.key, change, "a step failed")
             raise
@@ -244,7 +299,7 @@ class QuestionStore:
         try:
             self.write(key, change)
         except SessionError as error:
-            _log.error("%s, and the question before it may be over: %s", reason, fault_of(error))
+            _log.error("%s, and a question may be lost: %s", reason, fault_of(error))
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 from telebot import TeleBot, types
@@ -14,13 +14,11 @@ from telesession.attachment import Attachment
 from telesession.bot.answers import Questions
 from telesession.bot.place import Place, Target, checked_address, number_of, options_of
 from telesession.bot.question import Question
+from telesession.bot.steps import Step, Steps
 from telesession.errors import SessionError
 from telesession.keys import message_of
 from telesession.options import checked_lifetime, checked_type
 from telesession.sessions import Sessions
-
-if TYPE_CHECKING:
-    from telesession.bot.steps import Step, Steps
 
 # The options of `send_message` that `ask` takes from its target.
 _MOVING = (
@@ -65,18 +63,25 @@ def use_questions(
     _refuse_unfit_bot(bot, "use_questions")
     if not isinstance(sessions, Sessions):
         raise TypeError(f"use_questions takes a bot and Sessions, not {type(sessions).__name__}")
-    questions = Questions.of(bot) or Questions.make(bot, sessions)
-    questions.refuse_others(sessions)
-    questions.is_kept = True
     listed: dict[str, Any] = {"steps": steps, "unless": unless}
     for name, functions in listed.items():
         if isinstance(functions, str) or not isinstance(functions, Iterable):
             found = getattr(functions, "__qualname__", "function")
             raise TypeError(f"{name} must be a list of functions, such as [{found}]")
+    steps, unless = list(steps), list(unless)
+    # Before the bot is changed: a call that raises leaves it as it is.
+    checked = Steps(bot, sessions)
+    for step in steps:
+        checked.add(step)
+    for predicate in unless:
+        checked.add_predicate(predicate)
+    questions = Questions.of(bot) or Questions.make(bot, sessions)
+    questions.refuse_others(sessions)
     for step in steps:
         questions.steps.add(step)
     for predicate in unless:
         questions.steps.add_predicate(predicate)
+    questions.is_kept = True
 
 
 def ask(
@@ -171,9 +176,9 @@ def ask(
         data=checked_data,
     )
     all_options = _options(place, options, address.user_id)
-    with questions.store.sending(address, question, left) as was_sent_as:
+    with questions.store.sending(address, question, left) as note:
         sent = bot.send_message(text=text, **all_options)
-        was_sent_as(_number_of_sent(sent))
+        note(sent.chat.id, _number_of_sent(sent))
     return sent
 
 

@@ -21,6 +21,7 @@ _log = logging.getLogger("telesession")
 Step = Callable[..., Any]
 
 _LISTS = (list, Sequence, Collection, Iterable)
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 # The parameters of a step that telebot gives.
 _TELEBOT = ("bot", "data")
 
@@ -109,7 +110,7 @@ class Steps:
         """
         name = step.__qualname__
         parameters = list(inspect.signature(self._dressed(step)).parameters.values())
-        takes = {each.name for each in parameters[1:] if each.kind not in VARIADIC}
+        takes = {each.name for each in parameters[1:] if each.kind in _BY_NAME}
         is_open = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters)
         givers: dict[str, str] = dict.fromkeys(_TELEBOT, "its value from the bot")
         givers[parameters[0].name] = "the answer"
@@ -156,7 +157,7 @@ class Steps:
         dressed = self._dressed(step)
         parameters = list(inspect.signature(dressed).parameters.values())[1:]
         given = {**(values or {}), "data": values or {}, "bot": self._bot, **data}
-        wanted = {each.name for each in parameters if each.kind not in VARIADIC} & given.keys()
+        wanted = {each.name for each in parameters if each.kind in _BY_NAME} & given.keys()
         if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters):
             wanted |= data.keys()
         return dressed(answer, **{name: given[name] for name in wanted})

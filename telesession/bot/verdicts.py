@@ -118,4 +118,4 @@ def _is_reply(question: Question, message: Any) -> bool:
     if replied is None:
         # Telegram may leave it out in replies to ephemeral messages.
         return isinstance(question.message, str) and ephemeral_id(message) is not None
-    return question.was_asked_by(number_of(replied))
+    return question.is_message(message.chat.id, number_of(replied))

@@ -58,11 +58,11 @@ AT_ONCE: list[Row] = [
     ("written: session", 1, "first", "third"),
     ("the answer is locked", 1, "first", "third"),
     ("the step begins", 1, "first", "third"),
-    # The second question takes the place of the first one before the step has ended.
-    ("written: question", 1, "second", "third"),
-    ("a question is sent", 1, "second", "third"),
-    ("written: question", 1, "second", "third"),
-    ("the step ends", 1, "second", "third"),
+    # The second question is asked before the step has ended, and counts if that commits.
+    ("written: question", 1, "first", "third"),
+    ("a question is sent", 1, "first", "third"),
+    ("written: question", 1, "first", "third"),
+    ("the step ends", 1, "first", "third"),
     ("written: question, session", 2, "second", "third"),
     ("the answer is free", 2, "second", "third"),
     ("the answer is locked", 2, "second", "third"),

@@ -137,7 +137,7 @@ class TestARestart:
         desk = Desk(simple_host, storage)
         forged = Sessions._in_room(f"@questions-{BOT['id']}:", storage=storage)
         with forged.open(ANNA_IN_GROUP) as record:
-            record["question:general"] = {"id": "1", "step": name, "message": 1}
+            record["question:general:1"] = {"id": "1", "step": name, "message": 1}
         with caplog.at_level(logging.WARNING, "telesession"):
             simple_host.deliver(said_in_group("rm -rf"), said_in_group("hi"))
         assert ([], []) == (called, simple_host.raised)

@@ -69,6 +69,7 @@ class TestSettingUp:
         sessions = Sessions(storage=MemoryStorage())
         with pytest.raises(error, match=reason):
             use_questions(simple_host.bot, sessions, steps=[step])
+        use_questions(simple_host.bot, sessions)
         with pytest.raises(error, match=reason):
             ask(simple_host.bot, said_in_group("hi").message, "well?", step)
         assert ([], []) == (bot_api.calls_of("sendMessage"), list(sessions.keys()))
@@ -223,8 +224,7 @@ class TestWhatCannotBeCalled:
         sessions = Sessions(storage=MemoryStorage())
         with pytest.raises(TypeError, match=reason):
             use_questions(simple_host.bot, sessions, steps=[step])
-        questions: Any = Questions.of(simple_host.bot)
-        assert {} == questions.steps._known
+        assert None is Questions.of(simple_host.bot)
 
     def test_a_predicate_is_refused(self, simple_host: Host) -> None:
         """

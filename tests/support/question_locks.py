@@ -81,7 +81,8 @@ class Listener:
         """Ask the user, and return the key of the lock of the answer."""
         ask(self.bot, said("hi").message, "well?", self.step)
         record: Any = Sessions._in_room(ROOM, storage=self._storage).peek(QUESTION)
-        return f"{ROOM}{QUESTION}#{record['question:general']['id']}"
+        (question,) = [field for name, field in record.items() if name.startswith("question:")]
+        return f"{ROOM}{QUESTION}#{question['id']}"
 
     def step(self, message: Any, session: Session) -> None:
         """Get the answer."""
