@@ -192,19 +192,25 @@ class QuestionStore:
             yield None
             return
         key = f"{self._kind.place_of(address.key)}#{question.id}"
-        storage = self._kind.storage
-        # A process that died may have left the lock with a lease.
-        patience = min(storage.lease, self._lock_timeout) if storage.leases_locks else 0
         try:
             with ExitStack() as stack:
                 try:
-                    stack.enter_context(storage.hold(key, patience))
+                    stack.enter_context(self._kind.storage.hold(key, self._patience()))
                     current = self.find(address)
                 except LockTimeoutError:
                     current = None
                 yield current if current and current.question.id == question.id else None
         finally:
             del claims[question.id]
+
+    def _patience(self) -> float | None:
+        """Seconds to wait while another process has the lock of an answer; `None` is for ever."""
+        turn, storage = Turn.of_thread(), self._kind.storage
+        if turn is not None and turn.is_leftover:
+            # The other process may run the step for the same update, and can save nothing of it.
+            return None if math.isinf(self._lock_timeout) else self._lock_timeout
+        # A process that died may have left the lock with a lease.
+        return min(storage.lease, self._lock_timeout) if storage.leases_locks else 0
 
     @contextmanager
     def running(self, address: Address, pending: Pending) -> Iterator[Callable[[], object]]:
