@@ -187,7 +187,7 @@ class QuestionStore:
         Its target is the question as it waits then; `None` if it does not, or not for this update.
         """
         claims, claim = self._claims.get(dict), object()
-        if claims.setdefault(question.id, claim) is not claim:
+        if claims.setdefault(question.id, claim) is not claim and not self._is_repeated():
             # Its step runs in another thread of this process.
             yield None
             return
@@ -196,20 +196,32 @@ class QuestionStore:
             with ExitStack() as stack:
                 try:
                     stack.enter_context(self._kind.storage.hold(key, self._patience()))
+                    claims[question.id] = claim
                     current = self.find(address)
                 except LockTimeoutError:
                     current = None
                 yield current if current and current.question.id == question.id else None
         finally:
-            del claims[question.id]
+            if claims.get(question.id) is claim:
+                del claims[question.id]
+
+    @staticmethod
+    def _is_repeated() -> bool:
+        """
+        Whether the update of this thread may still be handled elsewhere.
+
+        The step may run for it in the process that had it before, or in former workers of this one.
+        It can save nothing there, so the update must not go to the handlers here.
+        """
+        turn = Turn.of_thread()
+        return turn is not None and turn.is_leftover
 
     def _patience(self) -> float | None:
-        """Seconds to wait while another process has the lock of an answer; `None` is for ever."""
-        turn, storage = Turn.of_thread(), self._kind.storage
-        if turn is not None and turn.is_leftover:
-            # The other process may run the step for the same update, and can save nothing of it.
+        """Seconds to wait for the lock of an answer; `None` is for ever."""
+        if self._is_repeated():
             return None if math.isinf(self._lock_timeout) else self._lock_timeout
         # A process that died may have left the lock with a lease.
+        storage = self._kind.storage
         return min(storage.lease, self._lock_timeout) if storage.leases_locks else 0
 
     @contextmanager

@@ -22,8 +22,7 @@ from support.interview_runs import (
 )
 from support.servers import patient_url
 from telesession import MemoryStorage, RedisStorage, SQLiteStorage, Storage
-from telesession.bot.answers import Questions
-from telesession.bot.question import find
+from telesession.bot.question_store import QuestionStore
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -119,10 +118,10 @@ def test_control_without_the_lock_of_the_answer(monkeypatch: pytest.MonkeyPatch)
     """Both answers to a question are given to its step."""
 
     @contextmanager
-    def exclusively(questions: Any, address: Any, _: Any) -> Iterator[Any]:
-        yield find(questions._read(address.key), address.topic)
+    def exclusively(store: Any, address: Any, _: Any) -> Iterator[Any]:
+        yield store.find(address)
 
-    monkeypatch.setattr(Questions, "_exclusively", exclusively)
+    monkeypatch.setattr(QuestionStore, "exclusively", exclusively)
     storage = MeetingStorage()
     with Users(1, presses=0, bad=0) as api:
         report = run_restarts(lambda: storage, "telebot's", users=api, questions=3, ends=0)

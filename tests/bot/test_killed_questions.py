@@ -63,7 +63,7 @@ AT_ONCE: list[Row] = [
     ("a question is sent", 1, "second", "third"),
     ("written: question", 1, "second", "third"),
     ("the step ends", 1, "second", "third"),
-    ("written: session", 2, "second", "third"),
+    ("written: question, session", 2, "second", "third"),
     ("the answer is free", 2, "second", "third"),
     ("the answer is locked", 2, "second", "third"),
     ("the step begins", 2, "second", "third"),

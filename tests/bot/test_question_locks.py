@@ -23,7 +23,7 @@ from support.question_locks import (
 )
 from support.servers import patient_url
 from support.storages import Asked
-from support.threads import began, wait_for
+from support.threads import Log, began, wait_for
 from support.updates import ANNA, BORIS, said
 from telesession import Session, Sessions, ask, use_questions
 
@@ -182,14 +182,13 @@ class TestReplacedProcess:
             use_questions(life.bot, Sessions(storage=each), steps=[step])
             life.bot.register_message_handler(lambda _: heard.append("handler"))
         ask(former.bot, said("hi").message, "well?", step)
-        storage, room = storages[1], f"@questions-{BOT_ID}:"
-        record: Any = Sessions._in_room(room, storage=storage).peek(QUESTION)
-        asked = Asked(storage, monkeypatch)
+        storage = storages[1]
+        lock = Asked(storage, monkeypatch).event(lock_of_answer(storage))
         send(bot_api, "tea")
         former.poll()
         wait_for(begun)
         later.poll()
-        wait_for(asked.event(f"{room}{QUESTION}#{record['question:general']['id']}"))
+        wait_for(lock)
         release.set()
         former.wait()
         later.wait()
@@ -199,3 +198,50 @@ class TestReplacedProcess:
             Sessions(storage=storage).peek(USER),
             records(storage),
         )
+
+    def test_new_workers_of_one_process_do_so_too(
+        self,
+        storage: Storage,
+        make_life: MakeLife,
+        bot_api: BotAPI,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """A bot polls again while a step of its former workers still runs."""
+        life, heard = make_life(storage, workers={"drain": 0}), Log()
+        release, asked = threading.Event(), Asked(storage, monkeypatch)
+
+        def step(message: Any, session: Session) -> None:
+            heard.add("step")
+            session.answer = message.text
+            wait_for(release)
+
+        use_questions(life.bot, Sessions(storage=storage), steps=[step])
+        life.bot.register_message_handler(lambda _: heard.add("handler"))
+        ask(life.bot, said("hi").message, "well?", step)
+        lock = asked.event(lock_of_answer(storage))
+        send(bot_api, "tea")
+        life.poll()
+        heard.wait_for(1)
+        lock.clear()
+        life.bot.stop_bot()
+        former = life.pool
+        life.begin_again()
+        life.poll(offset=0)
+        wait_for(lock)
+        release.set()
+        life.wait()
+        for worker in former.workers:
+            worker.join(PATIENCE)
+
+        assert (["step", "step"], {"answer": "tea"}, []) == (
+            heard.entries,
+            Sessions(storage=storage).peek(USER),
+            records(storage),
+        )
+
+
+def lock_of_answer(storage: Storage) -> str:
+    """The key of the lock of the answer of the user."""
+    room = f"@questions-{BOT_ID}:"
+    record: Any = Sessions._in_room(room, storage=storage).peek(QUESTION)
+    return f"{room}{QUESTION}#{record['question:general']['id']}"
