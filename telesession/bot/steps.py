@@ -108,7 +108,7 @@ class Steps:
         parameters = list(inspect.signature(self._dressed(step)).parameters.values())
         takes = {each.name for each in parameters[1:] if each.kind not in VARIADIC}
         is_open = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters)
-        givers = dict.fromkeys(_TELEBOT, "its value from the bot")
+        givers: dict[str, str] = dict.fromkeys(_TELEBOT, "its value from the bot")
         givers[parameters[0].name] = "the answer"
         givers |= dict.fromkeys(self._names_of_sessions(step), "a session")
         for taken in givers.keys() & data.keys():
