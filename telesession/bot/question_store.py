@@ -210,7 +210,7 @@ class QuestionStore:
         Its target is the question as it waits then; `None` if it does not, or not for this update.
         """
         claims, claim = self._claims.get(dict), object()
-        if claims.setdefault(question.id, claim) is not claim:
+        if claims.setdefault(question.id, claim) is not claim and not self._is_repeated():
             # Its step runs in another thread of this process.
             yield None
             return
@@ -218,12 +218,14 @@ class QuestionStore:
             with ExitStack() as stack:
                 try:
                     stack.enter_context(self._locked(address, question))
+                    claims[question.id] = claim
                     current = self._still_asked(address, question)
                 except LockTimeoutError:
                     current = None
                 yield current
         finally:
-            del claims[question.id]
+            if claims.get(question.id) is claim:
+                del claims[question.id]
 
     def _still_asked(self, address: Address, question: Question) -> Pending | None:
         """The question as it waits now; `None` if another one is asked by now."""
@@ -256,10 +258,26 @@ class QuestionStore:
     def _locked(self, address: Address, question: Question) -> AbstractContextManager[object]:
         """The lock of the answer to a question."""
         key = f"{self._kind.place_of(address.key)}#{question.id}"
-        storage = self._kind.storage
+        return self._kind.storage.hold(key, self._patience())
+
+    @staticmethod
+    def _is_repeated() -> bool:
+        """
+        Whether the update of this thread may still be handled elsewhere.
+
+        The step may run for it in the process that had it before, or in former workers of this one.
+        It can save nothing there, so the update must not go to the handlers here.
+        """
+        turn = Turn.of_thread()
+        return turn is not None and turn.is_leftover
+
+    def _patience(self) -> float | None:
+        """Seconds to wait for the lock of an answer; `None` is for ever."""
+        if self._is_repeated():
+            return None if math.isinf(self._lock_timeout) else self._lock_timeout
         # A process that died may have left the lock with a lease.
-        patience = min(storage.lease, self._lock_timeout) if storage.leases_locks else 0
-        return storage.hold(key, patience)
+        storage = self._kind.storage
+        return min(storage.lease, self._lock_timeout) if storage.leases_locks else 0
 
     @contextmanager
     def running(self, address: Address, pending: Pending) -> Iterator[Callable[[], object]]:

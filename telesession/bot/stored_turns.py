@@ -51,12 +51,17 @@ class StoredTurn(Turn):
         # The names of the steps so far; a function may be registered several times.
         self._steps: list[str] = []
 
+    @property
+    def is_leftover(self) -> bool:
+        """See `Turn.is_leftover`."""
+        return self.stored.is_leftover
+
     def run(self, fail: Fail) -> None:
         """See `Turn.run`. A leftover notes first that its handlers begin once more."""
         intake = self.intake
         if intake.is_superseded and (intake.is_replaced or not self._is_own()):
             self._lose()
-        elif self.stored.is_leftover:
+        elif self.is_leftover:
             self.stored.has_begun = True
             self._write("begin", self.inbox.changing)
         if self.is_lost or self.stored.payload is None:

@@ -93,6 +93,11 @@ class Turn:
             _turns[threading.get_ident()] = self._outer
 
     @property
+    def is_leftover(self) -> bool:
+        """Whether another process had the update before. Its handlers may still run there."""
+        return False
+
+    @property
     def is_choosing(self) -> bool:
         """Whether telebot is choosing the tasks just now, in the thread that has the turn."""
         return self._tasks is not None

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from support.bots import Host, waiting_questions
 from support.clocks import PATIENCE
 from support.counters import QUESTION, USER
+from support.inboxes import BOT_ID, MakeLife, records, send
 from support.question_locks import (
     Listener,
     Neighbours,
@@ -22,12 +23,14 @@ from support.question_locks import (
 )
 from support.servers import patient_url
 from support.storages import Asked
-from support.threads import began, wait_for
-from support.updates import ANNA, BORIS
+from support.threads import Log, began, wait_for
+from support.updates import ANNA, BORIS, said
+from telesession import Session, Sessions, ask, use_questions
 
 if TYPE_CHECKING:
     from support.servers import Server
     from telesession import Storage
+    from telesession.testing import BotAPI
 
 # The bot sends its questions.
 pytestmark = pytest.mark.usefixtures("bot_api")
@@ -144,3 +147,101 @@ class TestNoCircle:
     def test_control_in_two_processes(self, place: str, workers: str) -> None:
         """If each handler keeps the lock of its own user's question, one of them does at least."""
         assert {"LockTimeoutError"} == set(run_neighbours(place, workers, early=True))
+
+
+@pytest.fixture
+def storages(place: str) -> Iterator[list[Storage]]:
+    """The storages of two processes, which are closed after their bots."""
+    with open_place(place) as one, open_place(place) as other:
+        yield [one, other]
+
+
+class TestReplacedProcess:
+    """A process that polls takes over an update whose step runs in the former process."""
+
+    def test_its_answer_goes_to_the_step_again(
+        self,
+        storages: list[Storage],
+        make_life: MakeLife,
+        bot_api: BotAPI,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """The commit of the former process writes nothing, and the question waits on."""
+        heard: list[str] = []
+        begun, release = threading.Event(), threading.Event()
+
+        def step(message: Any, session: Session) -> None:
+            heard.append("step")
+            session.answer = message.text
+            if len(heard) == 1:
+                begun.set()
+                wait_for(release)
+
+        former, later = (make_life(storage) for storage in storages)
+        for life, each in zip((former, later), storages, strict=True):
+            use_questions(life.bot, Sessions(storage=each), steps=[step])
+            life.bot.register_message_handler(lambda _: heard.append("handler"))
+        ask(former.bot, said("hi").message, "well?", step)
+        storage = storages[1]
+        lock = Asked(storage, monkeypatch).event(lock_of_answer(storage))
+        send(bot_api, "tea")
+        former.poll()
+        wait_for(begun)
+        later.poll()
+        wait_for(lock)
+        release.set()
+        former.wait()
+        later.wait()
+
+        assert (["step", "step"], {"answer": "tea"}, []) == (
+            heard,
+            Sessions(storage=storage).peek(USER),
+            records(storage),
+        )
+
+    def test_new_workers_of_one_process_do_so_too(
+        self,
+        storage: Storage,
+        make_life: MakeLife,
+        bot_api: BotAPI,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """A bot polls again while a step of its former workers still runs."""
+        life, heard = make_life(storage, workers={"drain": 0}), Log()
+        release, asked = threading.Event(), Asked(storage, monkeypatch)
+
+        def step(message: Any, session: Session) -> None:
+            heard.add("step")
+            session.answer = message.text
+            wait_for(release)
+
+        use_questions(life.bot, Sessions(storage=storage), steps=[step])
+        life.bot.register_message_handler(lambda _: heard.add("handler"))
+        ask(life.bot, said("hi").message, "well?", step)
+        lock = asked.event(lock_of_answer(storage))
+        send(bot_api, "tea")
+        life.poll()
+        heard.wait_for(1)
+        lock.clear()
+        life.bot.stop_bot()
+        former = life.pool
+        life.begin_again()
+        life.poll(offset=0)
+        wait_for(lock)
+        release.set()
+        life.wait()
+        for worker in former.workers:
+            worker.join(PATIENCE)
+
+        assert (["step", "step"], {"answer": "tea"}, []) == (
+            heard.entries,
+            Sessions(storage=storage).peek(USER),
+            records(storage),
+        )
+
+
+def lock_of_answer(storage: Storage) -> str:
+    """The key of the lock of the answer of the user."""
+    room = f"@questions-{BOT_ID}:"
+    record: Any = Sessions._in_room(room, storage=storage).peek(QUESTION)
+    return f"{room}{QUESTION}#{record['question:general']['id']}"
