@@ -28,8 +28,10 @@ class Screen(BotAPI):
     """
 
     def __init__(self, stdout: TextIO) -> None:
-        # A bot with an inbox must not take the updates of this chat for those of an earlier one.
-        super().__init__(last_update_id=time.time_ns() // 1_000_000)
+        # A bot must not take the updates and messages of this chat for those of an earlier one: its
+        # inbox and its questions may be in a file.
+        now = time.time_ns() // 1_000_000
+        super().__init__(last_update_id=now, last_message_id=now)
         self.user_id = 0
         self.chat_id = 0
         self.topic: int | None = None

@@ -61,7 +61,7 @@ def bot() -> Any:
 
     @bot.message_handler(commands=["copy"])
     def copy(message: Any) -> None:
-        numbers = range(1, message.message_id)
+        numbers = range(message.message_id - 2, message.message_id)
         bot.copy_messages(message.chat.id, message.chat.id, list(numbers))
         bot.copy_message(99, message.chat.id, message.message_id)
 
