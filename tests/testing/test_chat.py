@@ -267,7 +267,7 @@ class TestChat:
         """The removal of a reply keyboard is shown, and its buttons cannot be pressed then."""
         *_, text, mark, complaint = talk(bot, "/ask", "/remove", "/press A")
         assert ["gone", "  (keyboard removed)"] == [text, mark]
-        assert "! there is no button in this chat to press" == complaint
+        assert "! there is no button in this chat to press" == complaint.partition(";")[0]
 
     def test_a_forced_reply_is_one(self, bot: Any) -> None:
         """After a message that forces a reply, the next line is one, and no other."""
@@ -298,16 +298,16 @@ class TestChat:
         """A button is pressed by its data or label, and else by its number."""
         assert expected == talk(bot, "/menu", "x", f"/press {choice}")[4:]
 
-    @pytest.mark.parametrize("choice", ["Maybe", "4", "5", "0"])
+    @pytest.mark.parametrize("choice", ["Maybe", "5", "0"])
     def test_impossible_presses_are_explained(self, bot: Any, choice: str) -> None:
-        """Pressing a button that is not there, or a link, is explained, and the chat goes on."""
+        """Pressing a button that is not there is explained, and the chat goes on."""
         *_, complaint, reply = talk(bot, "/menu", f"/press {choice}", "a")
         assert ("! there is no button", "1: a") == (complaint[:20], reply)
 
     def test_without_buttons_there_is_nothing_to_press(self, bot: Any) -> None:
         """Only buttons in the chat on the screen can be pressed."""
         *_, complaint = talk(bot, "/menu", "/in -100", "a", "/press Yes")
-        assert "! there is no button in this chat to press" == complaint
+        assert "! there is no button in this chat to press" == complaint.partition(";")[0]
 
     @pytest.mark.parametrize(
         ("line", "expected"),
