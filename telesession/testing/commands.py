@@ -110,7 +110,7 @@ class Commands:
         self._screen.print("\n" if self._prompt() else "")
 
     def _prompt(self) -> str:
-        """The user, the group and the topic, if they are not those of the beginning."""
+        """The place of the next line, unless it is user 1 in private; empty without a terminal."""
         if not self._stdin.isatty():
             return ""
         place = "" if self._group is None else f" in {self._group.id}"
