@@ -8,7 +8,7 @@ Try `hi`, `hi` and `/as 42`, which makes you another user.
     > hi
     you called the bot 2 times!
     > /as 42
-    > hi
+    42 > hi
     you called the bot 1 times!
 """
 

@@ -6,14 +6,14 @@ Try `/in -100` to go to a group, then `50` and `/score`.
 Everybody in a group plays for the same number. Wins belong to the player, in whatever group.
 
     > /in -100
-    > 0
+    1 in -100 > 0
     higher
-    > 101
+    1 in -100 > 101
     lower
-    > /score
+    1 in -100 > /score
     guesses in this round: 2; rounds before: 0; your wins: 0
-    > /as 42
-    > 50
+    1 in -100 > /as 42
+    42 in -100 > 50
     ...
 """
 

@@ -63,7 +63,7 @@ bot = TeleBot(TOKEN or "1:offline")
 def apologise(message: Message, error: Exception) -> None:
     """Log the exception of a handler, and tell the user."""
     logger.error("a handler raised", exc_info=error)
-    bot.send_message(message.chat.id, "sorry, that went wrong, and nothing was saved")
+    bot.reply_to(message, "sorry, that went wrong, and nothing was saved")
 
 
 use_sequential_workers(bot, on_error=apologise)
@@ -87,25 +87,25 @@ def take_distance(message: Message, entry: Entry) -> None:
         ask(bot, message, "5, 10 or 21, please", take_distance, timeout=WAIT_SECONDS)
         return
     entry.kilometres = int(message.text)
-    bot.send_message(message.chat.id, f"see you there, {entry.name}!")
+    bot.reply_to(message, f"see you there, {entry.name}!")
 
 
 @bot.message_handler(commands=["cancel"])
 def stop(message: Message) -> None:
     waited = cancel(bot, message)
-    bot.send_message(message.chat.id, "then not" if waited else "there is nothing to cancel")
+    bot.reply_to(message, "then not" if waited else "there is nothing to cancel")
 
 
 @bot.message_handler(commands=["me"])
 @entries.with_session
 def show(message: Message, entry: Entry) -> None:
     runs = f"you run {entry.kilometres} km, {entry.name}"
-    bot.send_message(message.chat.id, runs if entry.kilometres else "you do not run yet")
+    bot.reply_to(message, runs if entry.kilometres else "you do not run yet")
 
 
 @bot.message_handler()
 def explain(message: Message) -> None:
-    bot.send_message(message.chat.id, HELP)
+    bot.reply_to(message, HELP)
 
 
 use_questions(bot, entries, steps=[take_name, take_distance])

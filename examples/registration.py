@@ -166,12 +166,12 @@ def take_yes(answer: Answer, person: Person, name: str, age: int, course: str) -
 @people.with_session
 def show(message: Message, person: Person) -> None:
     entry = f"{person.name}, {person.age}, {person.course}"
-    bot.send_message(message.chat.id, entry if person.course else "you have no course yet")
+    bot.reply_to(message, entry if person.course else "you have no course yet")
 
 
 @bot.message_handler()
 def explain(message: Message) -> None:
-    bot.send_message(message.chat.id, HELP)
+    bot.reply_to(message, HELP)
 
 
 @bot.callback_query_handler(func=lambda _: True)
@@ -201,9 +201,10 @@ def read(answer: Answer) -> str:
 
 
 def tell(answer: Answer, text: str) -> None:
+    """Reply, so that the text is in the topic of the answer."""
     message = answer if isinstance(answer, Message) else answer.message
-    if message:
-        bot.send_message(message.chat.id, text)
+    if isinstance(message, Message):
+        bot.reply_to(message, text)
 
 
 use_questions(bot, people, steps=[take_name, take_age, take_course, take_yes])

@@ -7,14 +7,14 @@ The list belongs to the chat, and so it moves along when a group becomes a super
 another id. How much somebody has added belongs to that person, in whatever chat.
 
     > /in -100
-    > /add milk
+    1 in -100 > /add milk
     added milk
-    > /as 42
-    > /add tea
+    1 in -100 > /as 42
+    42 in -100 > /add tea
     added tea
-    > /list
+    42 in -100 > /list
     milk, tea
-    > /mine
+    42 in -100 > /mine
     you have added 1
 """
 

@@ -18,15 +18,15 @@ another.
     thank you, the answer will come here
     (to 42) User 1 asks: when do you open?
     > /as 7
-    > /ask
+    7 > /ask
     what do you want to know?
-    > where are you?
+    7 > where are you?
     thank you, the answer will come here
-    > /as 42
-    > at nine
+    7 > /as 42
+    42 > at nine
     User 7 asks: where are you?
     (to 1) at nine
-    > /send album here
+    42 > /send album here
     (to 7) here
     (to 7) (photo)
 """
@@ -63,8 +63,8 @@ DESK = Place(
 @dataclass
 class Desk:
     latest: int = 0
-    # number of a question -> who asked, and the text
-    open: dict[int, tuple[int, str]] = field(default_factory=dict)
+    # number of a question -> the user who asked, the topic of their private chat, and the text
+    open: dict[int, tuple[int, int | None, str]] = field(default_factory=dict)
 
 
 TOKEN = os.environ.get("BOT_TOKEN")
@@ -84,9 +84,14 @@ desks = Sessions(initial=Desk, name="desk", storage=storage, get_storage_key=lam
 
 
 def is_operator(message: Message) -> bool:
-    topic = message.message_thread_id if message.is_topic_message else None
     user_id = message.from_user.id if message.from_user else 0
-    return Place(chat_id=message.chat.id, user_id=user_id, message_thread_id=topic) == DESK
+    return (
+        Place(chat_id=message.chat.id, user_id=user_id, message_thread_id=topic_of(message)) == DESK
+    )
+
+
+def topic_of(message: Message) -> int | None:
+    return message.message_thread_id if message.is_topic_message else None
 
 
 @bot.message_handler(func=is_operator, content_types=content_type_media)
@@ -111,37 +116,41 @@ def take_question(message: Message, desk: Desk) -> None:
     desk.latest += 1
     # Telegram takes 4096 characters, also with the name before them.
     text = f"{message.from_user.first_name} asks: {message.text}"[:4096]
-    desk.open[desk.latest] = message.from_user.id, text
-    bot.send_message(message.chat.id, "thank you, the answer will come here")
+    desk.open[desk.latest] = message.from_user.id, topic_of(message), text
+    bot.reply_to(message, "thank you, the answer will come here")
     if len(desk.open) == 1:
         ask_operator(desk)
 
 
 def ask_operator(desk: Desk) -> None:
     number = min(desk.open)
-    user_id, text = desk.open[number]
-    data = {"number": number, "user_id": user_id}
+    user_id, topic, text = desk.open[number]
+    data = {"number": number, "user_id": user_id, "topic": topic}
     ask(bot, DESK, text, pass_on, timeout=DAY, on_timeout=pass_on_late, data=data)
 
 
-def pass_on(answer: list[Message], desk: Desk, number: int, user_id: int) -> None:
+def pass_on(
+    answer: list[Message], desk: Desk, number: int, user_id: int, topic: int | None
+) -> None:
     """Get an answer of the operator, which may be an album."""
     desk.open.pop(number, None)
     message_ids = [part.message_id for part in answer]
     # After the commit: a user who has blocked the bot does not hold up the others.
-    on_commit(bot.copy_messages, user_id, DESK.chat_id, message_ids)
+    on_commit(bot.copy_messages, user_id, DESK.chat_id, message_ids, message_thread_id=topic)
     if desk.open:
         ask_operator(desk)
 
 
-def pass_on_late(answer: list[Message], desk: Desk, number: int, user_id: int) -> None:
-    on_commit(bot.send_message, user_id, "sorry that you had to wait")
-    pass_on(answer, desk, number, user_id)
+def pass_on_late(
+    answer: list[Message], desk: Desk, number: int, user_id: int, topic: int | None
+) -> None:
+    on_commit(bot.send_message, user_id, "sorry that you had to wait", message_thread_id=topic)
+    pass_on(answer, desk, number, user_id, topic)
 
 
 @bot.message_handler(chat_types=["private"])
 def explain(message: Message) -> None:
-    bot.send_message(message.chat.id, HELP)
+    bot.reply_to(message, HELP)
 
 
 use_questions(bot, desks, steps=[take_question, pass_on, pass_on_late])

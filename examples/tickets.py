@@ -13,7 +13,7 @@ number that the bot does not know. `on_commit` sends the reply once everything i
     > /tickets
     your tickets: 1, 2
     > /as 42
-    > /buy
+    42 > /buy
     your ticket is number 3
 """
 

@@ -14,7 +14,7 @@ cannot wait for each other. Both are told after the coins are saved, and not if 
     > /send 2 500
     you have only 70 coins
     > /as 2
-    > /coins
+    2 > /coins
     you have 130 coins
 """
 

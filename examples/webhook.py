@@ -20,7 +20,7 @@ such as gunicorn: `gunicorn --chdir examples --workers 4 webhook:app`.
     > hi
     message 2
     > /as 42
-    > hi
+    42 > hi
     message 1
 """
 

@@ -55,12 +55,14 @@ class BotAPI:
     Args:
         last_update_id: The number before the first update. A bot with an inbox recognises updates
             by their numbers, also those of an earlier `BotAPI`.
+        last_message_id: The number before the first message of each chat. A bot that keeps its
+            questions in a file recognises their messages by these numbers.
     """
 
-    def __init__(self, *, last_update_id: int = 0) -> None:
+    def __init__(self, *, last_update_id: int = 0, last_message_id: int = 0) -> None:
         self.url = ""
         self._changed = threading.Condition()
-        self._history = History()
+        self._history = History(last_message_id)
         self._updates = Updates(self._changed, last_update_id)
         self._webhook = Webhook(self._updates, self._changed)
         self._payments = Payments(self._history, self._updates)
@@ -242,7 +244,7 @@ class BotAPI:
             return self._updates.push(self._payments.begin(payer, message))
 
     def next_message_id(self, chat_id: int) -> int:
-        """A number for a new message in a chat: one more than the latest there, from 1."""
+        """A number for a new message in a chat: one more than the latest there."""
         with self._changed:
             return self._history.next_message_id(chat_id)
 

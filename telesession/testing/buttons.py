@@ -38,18 +38,30 @@ def find_data(markup: Mapping[str, Any], data: str) -> str:
     """
     The `callback_data` of an inline button that is named by its `callback_data` or its label.
 
-    Raises `ValueError` if there is no such button, or it has no `callback_data`.
+    Raises `ValueError` if there is no such button, or it has no `callback_data`, as a link.
     """
     buttons = inline_buttons(markup)
     for name in ("callback_data", "text"):
         for button in buttons:
             if button.get(name) == data and "callback_data" in button:
                 return str(button["callback_data"])
-    labels = [f"{button['text']} ({button.get('callback_data')})" for button in buttons]
-    labels += [button["text"] for button in reply_buttons(markup)]
-    raise ValueError(
-        f"there is no button {data!r} to press: the message has {', '.join(labels) or 'none'}"
-    )
+    if data in {button["text"] for button in buttons if "url" in button}:
+        raise ValueError(f"{data!r} opens a link, the bot hears nothing of it")
+    raise ValueError(f"there is no button {data!r} to press: {describe_buttons(markup)}")
+
+
+def describe_buttons(markup: Mapping[str, Any]) -> str:
+    """The labels of a keyboard, each with its `callback_data` if that differs, as half a line."""
+    if replies := reply_buttons(markup):
+        return f"the keyboard has {', '.join(button['text'] for button in replies)}"
+    names = [_describe(button) for button in inline_buttons(markup)]
+    return f"the message has {', '.join(names) or 'none'}"
+
+
+def _describe(button: JSON) -> str:
+    label = str(button["text"])
+    data = button.get("callback_data", label)
+    return label if data == label else f"{label} ({data})"
 
 
 def requested_by(button: JSON) -> str | None:

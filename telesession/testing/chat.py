@@ -54,17 +54,22 @@ def chat(
     An exception of a handler is printed after a `!` with the file and the line, even if the
     bot's `exception_handler` handles it, and the chat goes on. Calls inside telebot and inside
     this library are left out. An exception in a record of telebot's logger is printed likewise.
+    A record of this library's logger, from `WARNING` on, is a line such as `! WARNING ...`.
+
+    In a terminal the prompt is `> `, and later names the place, such as `42 in -100, topic 7 > `.
 
     A few lines are commands of the chat:
 
     - `/as 42` goes on as user 42, `/in -100` in a group and `/in private` in the private chat
       again. `/topic 7` goes to a topic of the chat, and `/topic` alone out of it.
-    - `/press Yes` presses a button of the latest message that has any, named by its label, its
-      `callback_data` or its number.
+    - `/press Yes` presses an inline button of the latest message that has any, or a button of the
+      open reply keyboard. Label and `callback_data` may be written in upper or lower case. A
+      number counts the buttons of the later one of the two messages. If the bot does not call
+      `answer_callback_query`, the chat says so.
     - `/reply text` answers the latest message of the bot.
     - `/send photo` sends a photo, and so do `album`, `document`, `voice`, `contact` and
-      `location`. Behind the first three may stand a caption. With another word, the line is the
-      bot's.
+      `location`. Behind the first three may stand a caption. With another word the line goes to
+      the bot, if a handler of it names the command `send`.
     - `/request -100` asks to join a group, and `/invite 42` adds a user to the group.
 
     A line that starts with `//` is sent without its first slash.
@@ -78,7 +83,15 @@ def chat(
     """
     screen = Screen(stdout or sys.stdout)
     try:
-        with screen, Reports(bot) as reports, run_polling(bot, screen) as polling:
-            Commands(stdin or sys.stdin, screen, polling, reports, user_id).run(hint)
+        with screen, Reports(bot, screen.write) as reports, run_polling(bot, screen) as polling:
+            commands = Commands(
+                bot,
+                stdin or sys.stdin,
+                screen,
+                polling=polling,
+                reports=reports,
+                user_id=user_id,
+            )
+            commands.run(hint)
     except KeyboardInterrupt:
         screen.write("")

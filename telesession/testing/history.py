@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -125,9 +125,12 @@ class History:
     Every chat and message so far, as one `BotAPI` sees them.
 
     Not safe to share between threads by itself: its `BotAPI` calls it under a lock.
+
+    Args:
+        last_message_id: The number before the first message of each chat.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, last_message_id: int = 0) -> None:
         self.sent: list[SentMessage] = []
         self._chats: dict[int | str, JSON] = {}
         self._users: dict[int, JSON] = {}
@@ -135,7 +138,9 @@ class History:
         self._owners: dict[str, JSON] = {}
         self._messages: dict[Address, JSON] = {}
         # (chat id, connection id, whether ephemeral) -> the last number there
-        self._last_ids: Counter[tuple[int, str | None, bool]] = Counter()
+        self._last_ids: defaultdict[tuple[int, str | None, bool], int] = defaultdict(
+            lambda: last_message_id
+        )
         # address -> index in `sent`
         self._places: dict[Address, int] = {}
 
@@ -178,7 +183,7 @@ class History:
         self._owners[connection_id] = owner
 
     def next_message_id(self, chat_id: int) -> int:
-        """A number for a new message: one more than the latest in that chat, from 1."""
+        """A number for a new message: one more than the latest in that chat."""
         return self._next_id(chat_id, None, ephemeral=False)
 
     def number(self, message: JSON, *, ephemeral: bool = False) -> JSON:

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from telesession.testing.call import JSON, Call, RefusedError
-from telesession.testing.history import Address, History, SentMessage
+from telesession.testing.history import Address, History, SentMessage, topic_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +23,9 @@ _MEDIA = (
     "Voice"
 )
 
+#: The fields of a message that say in which topic it is.
+_TOPIC = ("message_thread_id", "is_topic_message", "direct_messages_topic")
+
 #: The fields of a message that a copy of it has not.
 _NOT_COPIED = (
     "message_id",
@@ -34,9 +37,7 @@ _NOT_COPIED = (
     "edit_date",
     "reply_to_message",
     "reply_markup",
-    "message_thread_id",
-    "is_topic_message",
-    "direct_messages_topic",
+    *_TOPIC,
     "business_connection_id",
     "ephemeral_message_id",
     "receiver_user",
@@ -144,6 +145,9 @@ class Methods:
         }
         if replied := self._history.find(_replied(call, chat["id"])):
             message["reply_to_message"] = without(replied, "reply_to_message")
+            if topic_of(message) is None:
+                # A reply is in the topic of the message that it answers.
+                message.update((name, replied[name]) for name in _TOPIC if name in replied)
         message = self._history.number(message, ephemeral="receiver_user" in place)
         return self._publish(call, message)
 

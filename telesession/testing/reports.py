@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Self
 
 import telebot
 
+from telesession.testing.explain import explain
+
 if TYPE_CHECKING:
-    import logging
+    from collections.abc import Callable
 
     from telebot import TeleBot
+
+# The logger of this library and its children.
+_logger = logging.getLogger("telesession")
 
 
 class Reports:
@@ -17,13 +23,19 @@ class Reports:
     Keeps the exceptions of a bot's handlers for the screen, whether the bot handles them or not.
 
     From entering to leaving it stands before the bot's `exception_handler`, and takes the
-    exceptions that telebot's logger would print.
+    exceptions that telebot's logger would print. Warnings and errors of this library's logger are
+    written at once.
+
+    Args:
+        bot: The bot.
+        write: Prints lines.
     """
 
-    def __init__(self, bot: TeleBot) -> None:
+    def __init__(self, bot: TeleBot, write: Callable[..., None]) -> None:
         self.exceptions: list[Exception] = []
         self._bot: Any = bot
         self._former: Any = bot.exception_handler
+        self._log = _Log(write)
 
     def handle(self, exception: Exception) -> bool:
         """Keep an exception and ask the bot's own handler; called by telebot."""
@@ -51,8 +63,25 @@ class Reports:
     def __enter__(self) -> Self:
         self._bot.exception_handler = self
         telebot.logger.addFilter(self)
+        _logger.addHandler(self._log)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._bot.exception_handler = self._former
         telebot.logger.removeFilter(self)
+        _logger.removeHandler(self._log)
+
+
+class _Log(logging.Handler):
+    """Writes each record from `WARNING` on, and its exception, as lines with a `!`."""
+
+    def __init__(self, write: Callable[..., None]) -> None:
+        super().__init__(logging.WARNING)
+        self._write = write
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record; called by `logging`."""
+        lines = f"{record.levelname} {record.getMessage()}".splitlines()
+        if record.exc_info and record.exc_info[1] is not None:
+            lines += explain(record.exc_info[1])
+        self._write(*(f"! {line}" for line in lines))

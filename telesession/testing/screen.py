@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, TextIO
 
 from telesession.testing.bot_api import BotAPI
+from telesession.testing.buttons import reply_buttons
 from telesession.testing.history import Address, topic_of
 from telesession.testing.keyboards import draw_markup, labels
 
@@ -28,8 +29,10 @@ class Screen(BotAPI):
     """
 
     def __init__(self, stdout: TextIO) -> None:
-        # A bot with an inbox must not take the updates of this chat for those of an earlier one.
-        super().__init__(last_update_id=time.time_ns() // 1_000_000)
+        # A bot must not take the updates and messages of this chat for those of an earlier one: its
+        # inbox and its questions may be in a file.
+        now = time.time_ns() // 1_000_000
+        super().__init__(last_update_id=now, last_message_id=now)
         self.user_id = 0
         self.chat_id = 0
         self.topic: int | None = None
@@ -52,6 +55,19 @@ class Screen(BotAPI):
         if message is None or not self._is_there(message):
             return None
         return message if label in labels(self.markup_of(message)) else None
+
+    def with_buttons(self) -> Iterator[SentMessage]:
+        """The open reply keyboard and the latest message with inline buttons, the latest first."""
+        keyboard = self._keyboards.get((self.chat_id, self.topic))
+        open_at = None if keyboard is None else Address.of(keyboard)
+        is_latest = True
+        for message in self.shown():
+            if message.buttons:
+                if is_latest:
+                    yield message
+                is_latest = False
+            elif Address.of(message.json) == open_at and reply_buttons(message.reply_markup or {}):
+                yield message
 
     def take_reply_to(self) -> JSON | None:
         """The message that wants the user's next message to be a reply, for the first time."""

@@ -15,6 +15,7 @@ from telebot.storage import StatePickleStorage
 
 import telesession
 from support.bots import ROOT
+from support.chats import typed_in
 from support.pages import PAGES, Block, blocks_of, name_of, run_block
 from support.servers import patient_url
 from telesession import Storage
@@ -77,10 +78,10 @@ class TestFiles:
                 (tmp_path / "bot.py").write_text(block.code)
             elif block.language == "text":
                 lines = block.code.splitlines(keepends=True)
-                typed = [line.removeprefix("> ") for line in lines if line.startswith("> ")]
-                monkeypatch.setattr("sys.stdin", io.StringIO("".join(typed)))
+                typed = [text for line in lines if (text := typed_in(line)) is not None]
+                monkeypatch.setattr("sys.stdin", io.StringIO("\n".join([*typed, ""])))
                 end(runpy.run_path("bot.py", run_name="__main__"))
-                expected = "".join(line for line in lines if not line.startswith("> "))
+                expected = "".join(line for line in lines if typed_in(line) is None)
                 chats.append((expected, capsys.readouterr().out))
         assert [expected for expected, _ in chats] == [printed for _, printed in chats]
         assert 5 == len(chats)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import doctest
 import functools
-import io
 import os
 import re
 import runpy
@@ -22,6 +21,7 @@ from telebot.types import Update
 
 import telesession.testing
 from support.bots import ROOT, end_workers, exceptions_in, forget_sessions, load
+from support.chats import EchoingTerminal, typed_in
 from support.clocks import PATIENCE
 from telesession import Storage
 from telesession.bot.workers import SequentialWorkers
@@ -40,12 +40,18 @@ pytestmark = pytest.mark.usefixtures("fresh_process")
 
 
 def transcript(name: str) -> tuple[str, str]:
-    """What is typed and what is printed in the chat that an example's docstring shows."""
+    """The typed lines, and the whole chat as the terminal shows it, in an example's docstring."""
     shown = [line for line in docstring_of(name).splitlines() if line.startswith("    ")]
     lines = textwrap.dedent("\n".join(shown)).splitlines()
-    typed = [line.removeprefix("> ") for line in lines if line.startswith("> ")]
-    printed = [line for line in lines if not line.startswith("> ")]
-    return "".join(f"{line}\n" for line in typed), "".join(f"{line}\n" for line in printed)
+    typed = [text for line in lines if (text := typed_in(line)) is not None]
+    return "".join(f"{line}\n" for line in typed), "".join(f"{line}\n" for line in lines)
+
+
+def chat_on(screen: str) -> str:
+    """The lines from the first prompt on, without the last one, which ends the chat."""
+    _help, prompt, chat = screen.partition("\n> ")
+    *lines, _end = f"{prompt}{chat}".lstrip("\n").splitlines(keepends=True)
+    return "".join(lines)
 
 
 def docstring_of(name: str) -> str:
@@ -104,12 +110,13 @@ class TestEveryExample:
     def test_it_chats_as_its_docstring_shows(
         self, name: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
     ) -> None:
-        """Run as a program it prints what its docstring shows, and ends at `/quit`."""
+        """Run in a terminal it prints what its docstring shows, and ends at `/quit`."""
         typed, expected = transcript(name)
-        keyboard = io.StringIO(f"{typed}/quit\nhi\n")
+        keyboard = EchoingTerminal(f"{typed}/quit\nhi\n")
         monkeypatch.setattr(sys, "stdin", keyboard)
         close(runpy.run_path(str(ROOT / "examples" / f"{name}.py"), run_name="__main__"))
-        printed, complaints = capfd.readouterr()
+        screen, complaints = capfd.readouterr()
+        printed = chat_on(screen)
         assert ("hi\n", "") == (keyboard.read(), complaints)
         assert "" != expected
         if not doctest.OutputChecker().check_output(expected, printed, doctest.ELLIPSIS):

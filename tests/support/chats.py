@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+import sys
 from typing import Any
 
 from telesession.testing import chat
@@ -13,6 +15,21 @@ class Terminal(io.StringIO):
 
     def isatty(self) -> bool:
         return True
+
+
+class EchoingTerminal(Terminal):
+    """A terminal that shows what is typed, behind the prompt."""
+
+    def readline(self, size: int = -1, /) -> str:
+        line = super().readline(size)
+        sys.stdout.write(line)
+        return line
+
+
+def typed_in(line: str) -> str | None:
+    """The text that was typed in a line of a chat, or `None` if it has no prompt."""
+    typed = re.fullmatch(r"(?:\d+(?: in -\d+)?(?:, topic \d+)? )?> (.*)\n?", line)
+    return None if typed is None else typed[1]
 
 
 def talk(bot: Any, *lines: str, kind: type[io.StringIO] = io.StringIO, **options: Any) -> list[str]:

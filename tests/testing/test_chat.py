@@ -15,7 +15,15 @@ import telebot
 from telebot import TeleBot, apihelper, types, util
 
 from support.chats import Terminal, talk
-from telesession import MemoryStorage, Session, Sessions, SQLiteStorage, with_session
+from telesession import (
+    MemoryStorage,
+    Session,
+    Sessions,
+    SQLiteStorage,
+    ask,
+    use_questions,
+    with_session,
+)
 from telesession.testing import OFFLINE_TOKEN, RecordingExceptionHandler, chat, run
 from telesession.testing.keyboards import draw_markup, labels
 
@@ -259,7 +267,7 @@ class TestChat:
         """The removal of a reply keyboard is shown, and its buttons cannot be pressed then."""
         *_, text, mark, complaint = talk(bot, "/ask", "/remove", "/press A")
         assert ["gone", "  (keyboard removed)"] == [text, mark]
-        assert "! there is no button in this chat to press" == complaint
+        assert "! there is no button in this chat to press" == complaint.partition(";")[0]
 
     def test_a_forced_reply_is_one(self, bot: Any) -> None:
         """After a message that forces a reply, the next line is one, and no other."""
@@ -290,16 +298,16 @@ class TestChat:
         """A button is pressed by its data or label, and else by its number."""
         assert expected == talk(bot, "/menu", "x", f"/press {choice}")[4:]
 
-    @pytest.mark.parametrize("choice", ["Maybe", "4", "5", "0"])
+    @pytest.mark.parametrize("choice", ["Maybe", "5", "0"])
     def test_impossible_presses_are_explained(self, bot: Any, choice: str) -> None:
-        """Pressing a button that is not there, or a link, is explained, and the chat goes on."""
+        """Pressing a button that is not there is explained, and the chat goes on."""
         *_, complaint, reply = talk(bot, "/menu", f"/press {choice}", "a")
         assert ("! there is no button", "1: a") == (complaint[:20], reply)
 
     def test_without_buttons_there_is_nothing_to_press(self, bot: Any) -> None:
         """Only buttons in the chat on the screen can be pressed."""
         *_, complaint = talk(bot, "/menu", "/in -100", "a", "/press Yes")
-        assert "! there is no button in this chat to press" == complaint
+        assert "! there is no button in this chat to press" == complaint.partition(";")[0]
 
     @pytest.mark.parametrize(
         ("line", "expected"),
@@ -527,6 +535,43 @@ def count_in(path: Path) -> str:
         chat(bot, stdin=io.StringIO("hi\n"), stdout=screen)
         bot.stop_bot()
     return screen.getvalue().strip()
+
+
+def ask_or_show(path: Path, *lines: str) -> str:
+    """The last line of a chat with a bot that keeps its questions in a file."""
+    with SQLiteStorage(path) as storage:
+        bot: Any = TeleBot(OFFLINE_TOKEN)
+        button = types.InlineKeyboardButton("Yes", callback_data="y")
+        markup = types.InlineKeyboardMarkup([[button]])
+
+        @bot.message_handler(commands=["ask"])
+        def begin(message: types.Message) -> None:
+            ask(bot, message, "sure?", take, reply_markup=markup)
+
+        @bot.message_handler(commands=["menu"])
+        def menu(message: types.Message) -> None:
+            bot.send_message(message.chat.id, "menu", reply_markup=markup)
+
+        def take(query: types.CallbackQuery) -> None:
+            bot.answer_callback_query(query.id, "an answer")
+
+        @bot.callback_query_handler(lambda query: True)
+        def other(query: types.CallbackQuery) -> None:
+            bot.answer_callback_query(query.id, "no answer")
+
+        use_questions(bot, Sessions(storage=storage), steps=[take])
+        printed = talk(bot, "/in -5", *lines)
+        bot.stop_bot()
+    return printed[-1]
+
+
+def test_a_message_is_not_taken_for_one_of_an_earlier_chat(tmp_path: Path) -> None:
+    """A press on a message answers no question that waits since the chat before."""
+    assert "(notice) an answer" == ask_or_show(tmp_path / "control.db", "/ask", "/press Yes")
+    assert "  [1] Yes" == ask_or_show(tmp_path / "bot.db", "/ask")
+    # The same number of messages, so numbers from 1 would be the same.
+    lines = "/as 2", "/menu", "/as 1", "/press Yes"
+    assert "(notice) no answer" == ask_or_show(tmp_path / "bot.db", *lines)
 
 
 def test_a_bot_with_an_inbox_chats_again(tmp_path: Path) -> None:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
 from telebot import TeleBot, types, util
 
-from support.chats import talk
+from support.chats import Terminal, talk
 from telesession.testing import OFFLINE_TOKEN
 
+FRAME = [
+    "  +--------------+",
+    "  | Phone | Skip |",
+    "  +--------------+",
+    "  (Phone sends your contact)",
+]
+NO_BUTTON = (
+    "! there is no button in this chat to press; the chat forgets its messages at its end, type "
+    "the answer"
+)
 EVERYTHING = [*util.content_type_media, *util.content_type_service]
 
 
@@ -48,7 +59,9 @@ def bot() -> Any:
     @bot.message_handler(commands=["buttons"])
     def send_buttons(message: Any) -> None:
         markup = types.InlineKeyboardMarkup()
-        markup.add(types.InlineKeyboardButton("Yes", callback_data="y"))
+        yes = types.InlineKeyboardButton("Yes", callback_data="y")
+        markup.add(yes, types.InlineKeyboardButton("no", callback_data="no"))
+        markup.add(types.InlineKeyboardButton("site", url="https://example.org"))
         bot.send_message(text="sure?", reply_markup=markup, **place_of(message))
 
     @bot.message_handler(commands=["secret"])
@@ -61,7 +74,7 @@ def bot() -> Any:
 
     @bot.message_handler(commands=["copy"])
     def copy(message: Any) -> None:
-        numbers = range(1, message.message_id)
+        numbers = range(message.message_id - 2, message.message_id)
         bot.copy_messages(message.chat.id, message.chat.id, list(numbers))
         bot.copy_message(99, message.chat.id, message.message_id)
 
@@ -91,6 +104,8 @@ def add_reports(bot: Any) -> None:
     @bot.callback_query_handler(lambda query: True)
     def pressed(query: Any) -> None:
         bot.send_message(text=f"pressed {query.data}", **place_of(query.message))
+        if query.data != "no":
+            bot.answer_callback_query(query.id)
 
     @bot.chat_join_request_handler()
     def question(request: Any) -> None:
@@ -115,10 +130,31 @@ def test_a_kind_is_sent(bot: Any, line: str, expected: list[str]) -> None:
     assert expected == talk(bot, line)
 
 
-@pytest.mark.parametrize("line", ["/send", "/send 2 30", "/send me", "/send voice hi"])
+OTHER_SENDS = "/send", "/send 2 30", "/send sticker", "/send voice hi"
+
+
+@pytest.mark.parametrize("line", OTHER_SENDS)
+def test_another_kind_is_explained(bot: Any, line: str) -> None:
+    """With another word than a kind, or one too many, nothing is sent; two slashes send it."""
+    usage = (
+        "! write it like this: /send photo, or album, document, voice, contact, location; "
+        "//send says it to the bot"
+    )
+    assert [usage, f"text {line}"] == talk(bot, line, f"/{line}")
+
+
+@pytest.mark.parametrize("line", OTHER_SENDS)
 def test_another_send_is_the_bots(bot: Any, line: str) -> None:
-    """With another word than a kind, or one too many, the line goes to the bot."""
-    assert [f"text {line}"] == talk(bot, line)
+    """A bot with a command of that name gets the lines that name no kind, and the chat the rest."""
+    bot.message_handlers[0]["filters"]["commands"].append("send")
+    printed = ["phone?", *FRAME]
+    assert [*printed, "photo"] == talk(bot, line, "/send photo")
+
+
+@pytest.mark.parametrize("line", ["/send Photo", "/send PHOTO"])
+def test_a_kind_may_be_in_capitals(bot: Any, line: str) -> None:
+    """A kind is known in upper and lower case."""
+    assert ["photo"] == talk(bot, line)
 
 
 def test_copies_are_shown(bot: Any) -> None:
@@ -163,7 +199,7 @@ class TestTopics:
         """Buttons, keyboards and replies belong to the topic that they were sent to."""
         lines = "/topic 7", "/buttons", "/keys", "/topic 8", "/press Yes", "Phone", "/topic 7"
         assert [
-            "! there is no button in this chat to press",
+            NO_BUTTON,
             "text Phone",
             "pressed y",
             "contact",
@@ -196,7 +232,7 @@ class TestKeyboards:
         [
             (("/force", "/hide", "a"), "text a"),
             (("b", "/keys", "/hide", "/reply a"), "text a to <hidden>"),
-            (("/buttons", "/hide", "/press Yes"), "! there is no button in this chat to press"),
+            (("/buttons", "/hide", "/press Yes"), NO_BUTTON),
         ],
     )
     def test_a_deleted_message_is_gone(self, bot: Any, lines: Any, expected: str) -> None:
@@ -209,11 +245,121 @@ class TestKeyboards:
         assert ["hidden", "text Phone"] == [hidden, text]
 
 
+def inline_and_keyboard(bot: Any, *lines: str) -> list[str]:
+    """The lines after a message with inline buttons and a later reply keyboard."""
+    return talk(bot, "/buttons", "/keys", *lines)[3 + 5 :]
+
+
+class TestPress:
+    @pytest.mark.parametrize("choice", ["phone", "PHONE", "1"])
+    def test_a_button_of_the_keyboard(self, bot: Any, choice: str) -> None:
+        """A button of a reply keyboard has a label, in upper or lower case, and a number."""
+        assert ["contact"] == talk(bot, "/keys", f"/press {choice}")[5:]
+
+    @pytest.mark.parametrize("choice", ["yes", "YES", "Y", "1"])
+    def test_an_inline_button(self, bot: Any, choice: str) -> None:
+        """An inline button has a label and data, in upper or lower case, and a number."""
+        assert ["pressed y"] == talk(bot, "/buttons", f"/press {choice}")[3:]
+
+    def test_labels_of_both_are_known(self, bot: Any) -> None:
+        """A label may be that of the keyboard or of the latest message with inline buttons."""
+        expected = ["pressed y", "text Skip"]
+        assert expected == inline_and_keyboard(bot, "/press yes", "/press skip")
+
+    def test_a_number_is_of_the_later_message(self, bot: Any) -> None:
+        """A number counts the buttons of the keyboard if it came after the inline buttons."""
+        assert ["text Skip"] == inline_and_keyboard(bot, "/press 2")
+        lines = talk(bot, "/keys", "/buttons", "/press 1")
+        assert ["pressed y"] == lines[5 + 3 :]
+
+    def test_the_labels_are_named(self, bot: Any) -> None:
+        """An unknown button is answered with the labels, and with the data that differ."""
+        complaint = "! there is no button '3' to press: the keyboard has Phone, Skip"
+        assert [complaint] == talk(bot, "/keys", "/press 3")[5:]
+        assert [f"{complaint}; the message has Yes (y), no, site"] == (
+            inline_and_keyboard(bot, "/press 3")
+        )
+
+    @pytest.mark.parametrize("choice", ["site", "Site", "3"])
+    def test_a_link_is_explained(self, bot: Any, choice: str) -> None:
+        """A button that opens a link sends nothing to the bot."""
+        complaint = "! 'site' opens a link, the bot hears nothing of it"
+        assert [complaint] == talk(bot, "/buttons", f"/press {choice}")[3:]
+
+    def test_a_press_without_an_answer_is_told(self, bot: Any) -> None:
+        """The chat tells once of a press that the bot has not answered, and of no other one."""
+        clock = "(the button keeps its clock: the bot has not called answer_callback_query)"
+        lines = "/press no", "a", "/press yes"
+        assert ["pressed no", clock, "text a", "pressed y"] == talk(bot, "/buttons", *lines)[3:]
+
+
+class TestPrompt:
+    @pytest.mark.parametrize(
+        ("lines", "expected"),
+        [
+            ((), "> "),
+            (("/as 42",), "42 > "),
+            (("/in -100",), "1 in -100 > "),
+            (("/topic 7",), "1, topic 7 > "),
+            (("/as 42", "/in -100", "/topic 7"), "42 in -100, topic 7 > "),
+            (("/as 42", "/in -100", "/as 1", "/in private"), "> "),
+        ],
+    )
+    def test_it_names_the_place(self, bot: Any, lines: tuple[str, ...], expected: str) -> None:
+        """The prompt names user, group and topic, but for user 1 in the private chat."""
+        *_, before, prompt = talk(bot, *lines, "a", kind=Terminal)
+        assert (f"{expected}text a", expected) == (before[-len(expected) - 6 :], prompt)
+
+    def test_another_first_user_is_named(self, bot: Any) -> None:
+        """The prompt of a chat that begins as another user names them."""
+        assert "7 > " == talk(bot, kind=Terminal, user_id=7)[-1]
+
+
+class TestLog:
+    def log(self, bot: Any, *records: logging.LogRecord) -> list[str]:
+        """The lines of a chat in which this library logs records."""
+
+        @bot.message_handler(commands=["log"])
+        def log(message: Any) -> None:
+            for record in records:
+                logging.getLogger(record.name).handle(record)
+
+        bot.message_handlers.insert(0, bot.message_handlers.pop())
+        return talk(bot, "/log")
+
+    @pytest.mark.parametrize("name", ["telesession", "telesession.storage.sqlite_records"])
+    def test_warnings_are_marked(self, bot: Any, name: str) -> None:
+        """Each line of a record from WARNING on has a mark, and other records are left out."""
+        records = [
+            logging.makeLogRecord({"name": name, "levelno": level, "levelname": word, "msg": text})
+            for level, word, text in (
+                (logging.INFO, "INFO", "fine"),
+                (logging.WARNING, "WARNING", "odd\nindeed"),
+                (logging.ERROR, "ERROR", "bad"),
+            )
+        ]
+        assert ["! WARNING odd", "! indeed", "! ERROR bad"] == self.log(bot, *records)
+
+    def test_an_exception_in_a_record_is_shown(self, bot: Any) -> None:
+        """The exception of a record follows its message."""
+        error = KeyError("lost")
+        fields = {"name": "telesession", "levelno": logging.ERROR, "levelname": "ERROR"}
+        record = logging.makeLogRecord(
+            {**fields, "msg": "bad", "exc_info": (type(error), error, None)}
+        )
+        assert ["! ERROR bad", "! KeyError: 'lost'"] == self.log(bot, record)
+
+    def test_nothing_is_left_at_the_end(self, bot: Any) -> None:
+        """After the chat, the logger has the handlers that it had before."""
+        before = list(logging.getLogger("telesession").handlers)
+        talk(bot, "a")
+        assert before == logging.getLogger("telesession").handlers
+
+
 class TestMembers:
     def test_a_user_asks_to_join(self, bot: Any) -> None:
         """A join request is sent for a group, and the bot writes to the user in private."""
         assert ["why -5?"] == talk(bot, "/request -5")
-        assert ["why -5?"] == talk(bot, "/request 5")
         assert ["(to 1) why -5?"] == talk(bot, "/in -5", "/request -5")
 
     def test_a_user_is_added(self, bot: Any) -> None:
@@ -240,6 +386,13 @@ def test_an_ephemeral_message_is_for_one_user(bot: Any) -> None:
         ("/invite Ada", "! write it like this: /invite 42"),
         ("/invite 42", "! go to a group first: /in -100"),
         ("/reply", "! write it like this: /reply text"),
+        ("/as 0", "! a user has a number above 0"),
+        ("/as -100", "! a user has a number above 0"),
+        ("/invite -42", "! a user has a number above 0"),
+        ("/in 100", "! a group has a number below 0"),
+        ("/in 0", "! a group has a number below 0"),
+        ("/request 100", "! a group has a number below 0"),
+        ("/topic -7", "! a topic has a number above 0"),
     ],
 )
 def test_wrong_commands_are_explained(bot: Any, line: str, expected: str) -> None:

@@ -55,6 +55,20 @@ class TestTopics:
         assert [(-100, 7), (1, 7)] == [(m.chat.id, m.message_thread_id) for m in presses]
         assert [7, 7] == [message.topic for message in api.messages]
 
+    def test_a_reply_of_the_bot_is_in_the_topic_of_the_message(
+        self, api: BotAPI, bot: Any, ada: User, read: Read
+    ) -> None:
+        """A reply needs no topic of its own: it is where the answered message is."""
+        forum = api.group(-100, forum=True)
+        for where in ({"chat": forum, "topic": 7}, {"topic": 7}, {}):
+            ada.send("a", **where)
+        ada.send("a", chat=api.direct_messages(-1002))
+        for update in read():
+            bot.reply_to(update.message, "b")
+        assert [(-100, 7), (1, 7), (1, None), (-1002, 1)] == [
+            (message.chat_id, message.topic) for message in api.messages
+        ]
+
 
 class TestDirectMessages:
     def test_each_user_has_a_topic(self, api: BotAPI, ada: User, boris: User, read: Read) -> None:

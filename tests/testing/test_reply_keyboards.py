@@ -74,7 +74,7 @@ def test_an_unknown_request_is_explained(bot: Any, ada: User) -> None:
 def test_a_label_that_is_not_there_is_explained(bot: Any, ada: User) -> None:
     """A press on a label that the keyboard lacks names the labels that it has."""
     with pytest.raises(
-        ValueError, match="no button 'Maybe' to press: the message has Phone, Place"
+        ValueError, match="no button 'Maybe' to press: the keyboard has Phone, Place"
     ):
         ada.press(send_keyboard(bot), "Maybe")
 

@@ -159,13 +159,17 @@ class TestPress:
         assert ("1", "changed", 5) == (first.data, first.message.text, first.from_user.id)
         assert first.id != second.id
 
-    @pytest.mark.parametrize("data", ["Maybe", "Docs", "https://example.org"])
-    def test_only_callback_buttons_can_be_pressed(self, ann: User, bot: Any, data: str) -> None:
-        """Pressing what is not there, or only opens a link, names the buttons there are."""
+    def test_a_link_cannot_be_pressed(self, ann: User, bot: Any) -> None:
+        """Pressing a button that opens a link says that the bot gets nothing."""
         sent = send_buttons(bot, *self.BUTTONS)
-        expected = (
-            f"there is no button {data!r} to press: the message has No (Yes), Yes (1), Docs (None)"
-        )
+        with pytest.raises(ValueError, match="'Docs' opens a link, the bot hears"):
+            ann.press(sent, "Docs")
+
+    @pytest.mark.parametrize("data", ["Maybe", "https://example.org"])
+    def test_only_callback_buttons_can_be_pressed(self, ann: User, bot: Any, data: str) -> None:
+        """Pressing a button that is not there names the buttons there are."""
+        sent = send_buttons(bot, *self.BUTTONS)
+        expected = f"there is no button {data!r} to press: the message has No (Yes), Yes (1), Docs"
         with pytest.raises(ValueError, match="no button") as caught:
             ann.press(sent, data)
         assert expected == str(caught.value)
