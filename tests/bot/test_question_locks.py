@@ -244,4 +244,5 @@ def lock_of_answer(storage: Storage) -> str:
     """The key of the lock of the answer of the user."""
     room = f"@questions-{BOT_ID}:"
     record: Any = Sessions._in_room(room, storage=storage).peek(QUESTION)
-    return f"{room}{QUESTION}#{record['question:general']['id']}"
+    (question,) = [field for name, field in record.items() if name.startswith("question:")]
+    return f"{room}{QUESTION}#{question['id']}"
