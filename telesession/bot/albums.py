@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
 from typing import Any, Literal
 
 from telesession.forks import PerProcess
@@ -115,11 +114,9 @@ class Albums:
         # id -> its messages; made anew in a forked process, whose locks may be taken.
         self._arrived: PerProcess[dict[str, Arrived]] = PerProcess()
 
-    def notice(self, messages: Iterable[Any]) -> None:
-        """Learn of messages that have arrived, before a handler gets them."""
-        for message in messages:
-            if getattr(message, "media_group_id", None):
-                self.of(message).add(message)
+    def notice(self, message: Any) -> None:
+        """Learn of a message of an album that has arrived, before a handler gets it."""
+        self.of(message).add(message)
 
     def of(self, message: Any) -> Arrived:
         """The album of a message."""

@@ -24,9 +24,10 @@ from telesession.bot.question import (
 )
 from telesession.bot.question_store import QuestionStore, unit_of
 from telesession.bot.steps import Steps
-from telesession.bot.verdicts import Verdict, is_sent_on_purpose, judge
+from telesession.bot.verdicts import Verdict, has_content, is_automatic, judge
 from telesession.endings import ending_for
 from telesession.groups import migrated_chat
+from telesession.keys import GENERAL, by_sender_in_chat, topic_label
 from telesession.session import Session
 from telesession.unit import Unit, enter, on_commit
 
@@ -39,6 +40,7 @@ _log = logging.getLogger("telesession")
 _QUESTIONS = "_telesession_questions"
 _MESSAGES = ("message_handlers", "business_message_handlers", "channel_post_handlers")
 _PRESSES = "callback_query_handlers"
+_MIGRATED = ("migrate_to_chat_id", "migrate_from_chat_id")
 
 
 class _Found(NamedTuple):
@@ -125,11 +127,13 @@ class Questions:
 
     def _notice(self, messages: list[Any]) -> None:
         """Learn of messages when they arrive, before a handler looks for their questions."""
-        self._albums.notice(messages)
         for message in messages:
-            chat = migrated_chat(message)
-            if chat is not None:
-                self.store.follow(*chat)
+            if message.media_group_id:
+                self._albums.notice(message)
+            elif message.content_type in _MIGRATED:
+                chat = migrated_chat(message)
+                if chat is not None:
+                    self.store.follow(*chat)
 
     def _may_answer(self, message: Any) -> bool:
         return self._keep(self._look_at(message))
@@ -144,13 +148,14 @@ class Questions:
 
     def _look_at(self, message: Any) -> _Found | None:
         """What a message means for the question that waits for its sender, if it means anything."""
-        address = address_of(message) if is_sent_on_purpose(message) else None
-        if address is None:
+        # Every message passes here, and most people have no question.
+        key = by_sender_in_chat(message) if has_content(message) else None
+        if key is None:
             return None
-        record = self.store.read(address.key)
-        if record is None and not message.media_group_id:
+        record = self.store.read(key)
+        if (record is None and not message.media_group_id) or is_automatic(message):
             return None
-        record = record or Session()
+        record, address = record or Session(), Address(key, topic_label(message) or GENERAL)
         pending, verdict = self.store.current(record, address), None
         if message.media_group_id:
             is_given = self._is_given(message, album_of(record, address.topic))

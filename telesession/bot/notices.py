@@ -42,7 +42,7 @@ class Notices:
         setattr(self._bot, _NOTICES, self)
         for name in _METHODS:
             if hasattr(self._bot, name):
-                self._replaced[name] = self._noticing(getattr(self._bot, name))
+                self._replaced[name] = self._noticing(name, getattr(self._bot, name))
                 setattr(self._bot, name, self._replaced[name])
 
     def uninstall(self) -> None:
@@ -60,22 +60,25 @@ class Notices:
 
     @staticmethod
     def give(bot: Any, contents: Iterable[Any]) -> None:
-        """Tell the function of a bot, if it has one, of messages; `None` is left out."""
+        """Tell the function of a bot, if it has one, of messages; other contents are left out."""
         notices: Notices | None = vars(bot).get(_NOTICES)
         if notices is not None:
-            notices._notice([content for content in contents if content is not None])
+            notices._notice([each for each in contents if hasattr(each, "media_group_id")])
 
-    def _noticing(self, process: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def _noticing(self, name: str, process: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        takes_updates = name == "process_new_updates"
+
         @functools.wraps(process)
-        def noticing(updates: Any) -> Any:
-            # A list of updates, or of messages alone.
-            contents = [content for each in updates for content in (each, *messages_of(each))]
-            self._notice([content for content in contents if content is not None])
-            return process(updates)
+        def noticing(batch: Any) -> Any:
+            messages = batch
+            if takes_updates:
+                messages = [found for each in batch for found in messages_of(each) if found]
+            self._notice(messages)
+            return process(batch)
 
         return noticing
 
 
-def messages_of(update: Any) -> list[Any]:
+def messages_of(update: Any) -> tuple[Any, Any, Any]:
     """The message in an update, with `None` for the kinds that it is not."""
-    return [getattr(update, kind, None) for kind in ("message", "business_message", "channel_post")]
+    return update.message, getattr(update, "business_message", None), update.channel_post

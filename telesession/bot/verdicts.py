@@ -59,13 +59,15 @@ _AUTOMATIC = ("is_from_offline", "sender_business_bot", "is_automatic_forward")
 Verdict = Literal["answer", "end", "part"]
 
 
-def is_sent_on_purpose(message: Any) -> bool:
-    """Whether a person has sent a message: no service message, and nothing automatic."""
+def has_content(message: Any) -> bool:
+    """Whether a message has a content that a person sends, and is no service message."""
     kind = message.content_type
-    is_hidden = kind in _HIDING and not _CONTENTS.isdisjoint(message.json or ())
-    if kind not in _CONTENTS and not is_hidden:
-        return False
-    return not any(getattr(message, name, None) for name in _AUTOMATIC)
+    return kind in _CONTENTS or (kind in _HIDING and not _CONTENTS.isdisjoint(message.json or ()))
+
+
+def is_automatic(message: Any) -> bool:
+    """Whether no person has sent a message on purpose."""
+    return any(getattr(message, name, None) for name in _AUTOMATIC)
 
 
 def judge(bot: Any, steps: Steps, question: Question, message: Any) -> Verdict | None:
