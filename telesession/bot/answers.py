@@ -181,7 +181,8 @@ class Questions:
         message, record = query.message, self.store.read(address.key)
         if record is None:
             return None
-        pending = find_pressed(record, message.chat.id, number_of(message))
+        topic = topic_label(message)
+        pending = find_pressed(record, message.chat.id, number_of(message), topic)
         if pending is None:
             return None
         note_topic(message, pending.topic)

@@ -141,9 +141,23 @@ def with_id(record: Session, topic: str, question_id: str | None) -> Pending | N
     return next((each for each in waiting(record, topic) if each.id == question_id), None)
 
 
-def find_pressed(record: Session, chat: int, number: int | str) -> Pending | None:
-    """The question to which the buttons of a message belong, in any topic; `None` without one."""
-    found = [each for each in waiting(record) if each.is_pressed(chat, number)]
+def find_pressed(
+    record: Session, chat: int, number: int | str, topic: str | None
+) -> Pending | None:
+    """
+    The question to which the buttons of a message belong; `None` without one.
+
+    Args:
+        record: The record.
+        chat: The chat of the message.
+        number: Its number.
+        topic: The label of its topic; `None` if Telegram does not tell.
+    """
+    found = [
+        each
+        for each in waiting(record)
+        if each.is_pressed(chat, number) and topic in (None, each.topic)
+    ]
     # One that surely has this number first.
     found.sort(key=lambda pending: pending.question.message is None)
     return next(iter(found), None)
@@ -210,11 +224,10 @@ class Sent(NamedTuple):
     def __call__(self, record: Session) -> float | None:
         """See `telesession.unit.LateChange`."""
         question, topic = self.question, self.topic
-        for question_id in self.before:
-            # That of its step waits until the step has returned.
-            if question_id != question.asked_by:
-                _drop(record, with_id(record, topic, question_id))
         found = with_id(record, topic, question.id)
+        # Those before one that a step has asked wait until the step has returned.
+        for question_id in self.before if found is None or question.asked_by is None else ():
+            _drop(record, with_id(record, topic, question_id))
         if found is not None:
             _store(record, found._replace(question=question._replace(order=found.question.order)))
             record.pop(f"sending:{topic}:{question.id}", None)
@@ -251,9 +264,16 @@ class Remove(NamedTuple):
 
     def __call__(self, record: Session) -> float | None:
         """See `telesession.unit.LateChange`."""
-        _drop_with_asker(record, self.topic, self.id, None)
         for question_id in self.dead:
             _drop(record, with_id(record, self.topic, question_id))
+        others = waiting(record, self.topic)
+        known = [each for each in others if each.question.message is not None]
+        mine = [each for each in known if self.id in (each.id, each.question.asked_by)]
+        for each in others if mine else ():
+            # The latest of them has taken the place of all before.
+            if each.question.order < mine[-1].question.order and not each.is_sending:
+                _drop(record, each)
+        _drop_with_asker(record, self.topic, self.id, None)
         if self.album is not None:
             record[f"album:{self.topic}"] = ttl(self.album, _REMEMBERED)
         return _lifetime_of(record)
