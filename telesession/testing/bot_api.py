@@ -11,6 +11,7 @@ from telebot import apihelper
 
 from telesession.testing.call import JSON, Call, RefusedError
 from telesession.testing.chats import BusinessChat, DirectMessages, Group
+from telesession.testing.files import Files
 from telesession.testing.history import Address, History, SentMessage
 from telesession.testing.methods import Methods
 from telesession.testing.payments import Payments
@@ -40,10 +41,10 @@ class BotAPI:
     """
     A Telegram Bot API server on a free loopback port, which every bot of this process talks to.
 
-    From `start` to `close` telebot's `apihelper.API_URL` points here (and `apihelper.proxy` keeps
-    loopback requests off any proxy); then both are as before. Stop the bots before closing it: a
-    bot that is still polling would go on with the real Telegram. Keep one for a test. Threads may
-    share it.
+    From `start` to `close` telebot's `apihelper.API_URL` and `FILE_URL` point here (and
+    `apihelper.proxy` keeps loopback requests off any proxy); then all are as before. Stop the bots
+    before closing it: a bot that is still polling would go on with the real Telegram. Keep one for
+    a test. Threads may share it.
 
     The server has one bot: whoever polls gets the updates, with whatever token. It implements
     what `telesession.testing.methods` lists; every other method is answered `True`. Subclasses
@@ -66,11 +67,14 @@ class BotAPI:
         self._updates = Updates(self._changed, last_update_id)
         self._webhook = Webhook(self._updates, self._changed)
         self._payments = Payments(self._history, self._updates)
-        self._methods = Methods(self._history, self._updates, self._webhook, self._payments)
+        self._files = Files()
+        self._methods = Methods(
+            self._history, self._updates, self._webhook, self._payments, self._files
+        )
         self._calls: list[Call] = []
         self._failures: dict[str, deque[RefusedError]] = {}
         self._server: Server | None = None
-        self._former: tuple[Any, Any] = (None, None)
+        self._former: tuple[Any, Any, Any] = (None, None, None)
 
     @staticmethod
     def running() -> BotAPI:
@@ -91,11 +95,13 @@ class BotAPI:
         """Start the server, unless it runs, and point telebot at it. Returns the server itself."""
         if self._server is not None:
             return self
-        self._server = Server(self._receive)
+        self._server = Server(self._receive, self._download)
         self._server.start()
         self.url = f"{self._server.url}/bot{{0}}/{{1}}"
-        self._former = apihelper.API_URL, apihelper.proxy
+        self._former = apihelper.API_URL, apihelper.FILE_URL, apihelper.proxy
         apihelper.API_URL = _Address(self.url, self)  # type: ignore[assignment]
+        # Else a download would go to the real server, with the token in its URL.
+        apihelper.FILE_URL = f"{self._server.url}/file/bot{{0}}/{{1}}"  # type: ignore[assignment]
         apihelper.proxy = {"no_proxy": "127.0.0.1"}  # type: ignore[assignment]
         return self
 
@@ -111,7 +117,7 @@ class BotAPI:
         with self.short_polls():
             self._server.stop()
         self._server = None
-        apihelper.API_URL, apihelper.proxy = self._former
+        apihelper.API_URL, apihelper.FILE_URL, apihelper.proxy = self._former
 
     def __enter__(self) -> Self:
         return self.start()
@@ -361,6 +367,21 @@ class BotAPI:
         Runs in a thread of the server, one call at a time.
         """
         return self._methods.answer(call)
+
+    def put_file(self, file_id: str, content: bytes) -> None:
+        """
+        Let a file have a content that a bot downloads; others have a made-up one.
+
+        Args:
+            file_id: The id of the file, as in the message of a user.
+            content: The bytes of the file.
+        """
+        with self._changed:
+            self._files.put(file_id, content)
+
+    def _download(self, path: str) -> bytes:
+        with self._changed:
+            return self._files.download(path)
 
     def _receive(self, call: Call) -> Any:
         with self._changed:

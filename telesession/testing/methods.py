@@ -11,6 +11,7 @@ from telesession.testing.history import Address, History, SentMessage, topic_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from telesession.testing.files import Files
     from telesession.testing.payments import Payments
     from telesession.testing.updates import Updates
     from telesession.testing.webhook import Webhook
@@ -54,10 +55,16 @@ class Methods:
         updates: The queue that `getUpdates` reads.
         webhook: What `setWebhook` and its like switch.
         payments: The invoices, and the users who pay them.
+        files: The files that a bot can download.
     """
 
     def __init__(
-        self, history: History, updates: Updates, webhook: Webhook, payments: Payments
+        self,
+        history: History,
+        updates: Updates,
+        webhook: Webhook,
+        payments: Payments,
+        files: Files,
     ) -> None:
         self._history = history
         self._payments = payments
@@ -67,6 +74,7 @@ class Methods:
             "deleteWebhook": webhook.delete,
             "getWebhookInfo": webhook.info,
             "getMe": self._get_me,
+            "getFile": files.get,
             "sendMessage": self._send_message,
             "editMessageText": self._edit_text,
             "editMessageReplyMarkup": self._edit_markup,

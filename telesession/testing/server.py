@@ -28,13 +28,15 @@ class Server(ThreadingHTTPServer):
     Args:
         answer: Called with each `Call`, in the thread of its connection; returns the `result` of
             the method or raises `RefusedError`.
+        download: Called with the path of a file; returns its content or raises `RefusedError`.
     """
 
     request_queue_size = 128
 
-    def __init__(self, answer: Callable[[Call], Any]) -> None:
+    def __init__(self, answer: Callable[[Call], Any], download: Callable[[str], bytes]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answer = answer
+        self.download = download
         self._connections: dict[threading.Thread, Any] = {}
         self._closed = False
         self._acceptor = threading.Thread(target=self._accept, name="BotAPI", daemon=True)
@@ -89,7 +91,7 @@ class Server(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Reads requests to `/bot<token>/<method>`."""
+    """Reads requests to `/bot<token>/<method>` and to `/file/bot<token>/<path>`."""
 
     protocol_version = "HTTP/1.1"
     # Headers and body leave in one packet; in two, Nagle's algorithm delays each answer by 40 ms.
@@ -110,13 +112,20 @@ class _Handler(BaseHTTPRequestHandler):
         """Log nothing."""
 
     def do_GET(self) -> None:
-        """Answer a call that has its parameters in the query or the body."""
+        """Answer a call that has its parameters in the query or the body, or give a file."""
+        server = cast("Server", self.server)
         try:
-            result = cast("Server", self.server).answer(self._read_call())
+            if self.path.startswith("/file/bot"):
+                path = unquote(urlsplit(self.path).path).removeprefix("/file/bot")
+                self._write(
+                    200, server.download(path.partition("/")[2]), "application/octet-stream"
+                )
+                return
+            result = server.answer(self._read_call())
             status, answer = 200, {"ok": True, "result": result}
         except RefusedError as refusal:
             status, answer = refusal.code, refusal.as_answer()
-        self._write(status, answer)
+        self._write(status, json.dumps(answer).encode(), "application/json")
 
     def do_POST(self) -> None:
         """Answer a call, as `do_GET`."""
@@ -132,10 +141,9 @@ class _Handler(BaseHTTPRequestHandler):
         params.update(_parse_body(self.headers.get("Content-Type") or "", body))
         return Call(method, params, bot.removeprefix("bot"))
 
-    def _write(self, status: int, answer: JSON) -> None:
-        body = json.dumps(answer).encode()
+    def _write(self, status: int, body: bytes, content_type: str) -> None:
         self.send_response_only(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

@@ -50,9 +50,10 @@ class TestLifecycle:
         monkeypatch.setattr(apihelper, "proxy", {"https": "socks5://former"})
         with BotAPI() as api:
             assert ("http://127.0.0.1:", "/bot{0}/{1}") == (api.url[:17], api.url[-11:])
-            assert (api.url, None) == (apihelper.API_URL, apihelper.FILE_URL)
+            files = api.url.replace("/bot", "/file/bot")
+            assert (api.url, files) == (apihelper.API_URL, apihelper.FILE_URL)
             assert {"no_proxy": "127.0.0.1"} == apihelper.proxy
-        assert "https://former/{0}/{1}" == apihelper.API_URL
+        assert ("https://former/{0}/{1}", None) == (apihelper.API_URL, apihelper.FILE_URL)
         assert {"https": "socks5://former"} == apihelper.proxy
 
     def test_loopback_requests_pass_by_a_proxy(
