@@ -175,10 +175,10 @@ class Questions:
 
     def _look_at_press(self, query: Any) -> _Found | None:
         """The same for the press of a button."""
-        address = None if query.message is None else address_of(query)
-        if address is None:
+        message, address = query.message, address_of(query)
+        if message is None or address is None:
             return None
-        message, record = query.message, self.store.read(address.key)
+        record = self.store.read(address.key)
         if record is None:
             return None
         topic = topic_label(message)
