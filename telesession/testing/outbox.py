@@ -26,7 +26,7 @@ class Where(TypedDict, total=False):
     """
     The place that a message is sent to, as options of the methods of `User`.
 
-    Args:
+    Attributes:
         chat: A `Group`, `DirectMessages` or `BusinessChat`; by default the private chat with the
             bot.
         topic: A topic of the forum or of the private chat. In the direct messages of a channel it
