@@ -167,13 +167,11 @@ def make_key(
     _refuse_unfit_ids(get_storage_key.__name__, form, ids)
     labels = {
         "chat": str(chat_id),
-        "topic": GENERAL if message_thread_id is None else str(message_thread_id),
+        "topic": label_of_topic(message_thread_id, direct_messages_topic_id),
         "sender": str(user_id),
     }
     if business_connection_id is not None:
         labels["chat"] = _business_label(chat_id, business_connection_id)
-    if direct_messages_topic_id is not None:
-        labels["topic"] = direct_label(direct_messages_topic_id)
     return form.make(*(labels[part] for part in form.parts))
 
 
@@ -285,6 +283,13 @@ def _sender_in_topic_key(chat: str, topic: str, sender: str) -> str:
 
 def _business_label(chat_id: object, connection: str) -> str:
     return f"{chat_id}@business-{connection}"
+
+
+def label_of_topic(message_thread_id: int | None, direct_messages_topic_id: int | None) -> str:
+    """The label in keys of a topic with one of the two ids; without one, of the General topic."""
+    if direct_messages_topic_id is not None:
+        return direct_label(direct_messages_topic_id)
+    return GENERAL if message_thread_id is None else str(message_thread_id)
 
 
 def direct_label(topic_id: object) -> str:

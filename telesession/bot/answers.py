@@ -44,7 +44,7 @@ _MIGRATED = ("migrate_to_chat_id", "migrate_from_chat_id")
 
 
 class _Found(NamedTuple):
-    """What an update means, where, and for which question."""
+    """The meaning of an update for a question, and the address and the question itself."""
 
     verdict: Verdict
     address: Address
@@ -147,7 +147,7 @@ class Questions:
         return found is not None
 
     def _look_at(self, message: Any) -> _Found | None:
-        """What a message means for the question that waits for its sender, if it means anything."""
+        """The meaning of a message for the question of its sender; `None` without one."""
         # Every message passes here, and most people have no question.
         key = by_sender_in_chat(message) if has_content(message) else None
         if key is None:

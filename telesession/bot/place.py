@@ -13,6 +13,7 @@ from telesession.keys import (
     NOTED_TOPIC,
     by_sender_in_chat,
     direct_label,
+    label_of_topic,
     make_key,
     message_of,
     topic_label,
@@ -153,11 +154,7 @@ def options_of(target: Any) -> dict[str, Any]:
         del options["user_id"]
         return {name: value for name, value in options.items() if value is not None}
     message = message_of(target)
-    options = {"chat_id": message.chat.id, **_topic_options(getattr(message, NOTED_TOPIC, GENERAL))}
-    if getattr(message, "is_topic_message", None):
-        options["message_thread_id"] = message.message_thread_id
-    if direct := getattr(message, "direct_messages_topic", None):
-        options["direct_messages_topic_id"] = direct.topic_id
+    options = {"chat_id": message.chat.id, **_topic_options(topic_label(message) or GENERAL)}
     if connection := getattr(message, "business_connection_id", None):
         options["business_connection_id"] = connection
     if ephemeral_id(message) is not None:
@@ -194,14 +191,11 @@ def _address_of_place(place: Place) -> Address:
         user_id=place.user_id,
         business_connection_id=place.business_connection_id,
     )
-    topic = GENERAL if place.message_thread_id is None else str(place.message_thread_id)
-    if place.direct_messages_topic_id is not None:
-        topic = direct_label(place.direct_messages_topic_id)
-    return Address(key, topic)
+    return Address(key, label_of_topic(place.message_thread_id, place.direct_messages_topic_id))
 
 
 def _topic_options(label: str) -> dict[str, Any]:
-    """The options of `send_message` for a topic whose label was noted."""
+    """The options of `send_message` for the topic with a label."""
     if label == GENERAL:
         return {}
     direct = label.removeprefix(direct_label(""))

@@ -70,17 +70,10 @@ def use_questions(
             raise TypeError(f"{name} must be a list of functions, such as [{found}]")
     steps, unless = list(steps), list(unless)
     # Before the bot is changed: a call that raises leaves it as it is.
-    checked = Steps(bot, sessions)
-    for step in steps:
-        checked.add(step)
-    for predicate in unless:
-        checked.add_predicate(predicate)
+    _list(Steps(bot, sessions), steps, unless)
     questions = Questions.of(bot) or Questions.make(bot, sessions)
     questions.refuse_others(sessions)
-    for step in steps:
-        questions.steps.add(step)
-    for predicate in unless:
-        questions.steps.add_predicate(predicate)
+    _list(questions.steps, steps, unless)
     questions.is_kept = True
 
 
@@ -200,6 +193,14 @@ def cancel(bot: TeleBot, to: Target) -> bool:
             f"Place, not an object of type {type(to).__name__}"
         )
     return _questions_of(bot).store.cancel(to)
+
+
+def _list(known: Steps, steps: Iterable[Step], predicates: Iterable[Step]) -> None:
+    """Make the functions of `use_questions` known."""
+    for step in steps:
+        known.add(step)
+    for predicate in predicates:
+        known.add_predicate(predicate)
 
 
 def _questions_of(bot: Any) -> Questions:

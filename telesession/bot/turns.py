@@ -155,7 +155,7 @@ class Turn:
 
 def use_in_turn(storage: Storage, place: str, *, is_of_sender: bool) -> Use:
     """
-    How a state or a question is opened: in a unit of this thread, or else written at once.
+    How a state is opened: in a unit of this thread, or else written at once.
 
     Args:
         storage: The storage of the record.

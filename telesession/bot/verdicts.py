@@ -71,7 +71,7 @@ def is_automatic(message: Any) -> bool:
 
 
 def judge(bot: Any, steps: Steps, question: Question, message: Any) -> Verdict | None:
-    """What a message that was sent on purpose means for a question; `None` if nothing."""
+    """The meaning of a message with a content for a question; `None` without one."""
     command = _command_of(message)
     if command is not None:
         return "end" if _is_for(bot, command) else None

@@ -1,4 +1,4 @@
-"""What the server keeps of a message that the bot sends, and refuses."""
+"""Messages of the bot that the server keeps, and those that it refuses."""
 
 from __future__ import annotations
 
