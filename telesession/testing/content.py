@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
+import random
 import re
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 # As Telegram's servers find commands: Latin letters, digits and `_`, beside no letter or slash.
 _COMMAND = re.compile(r"(?<![\w/<>])/[A-Za-z0-9_]{1,64}(?:@[A-Za-z0-9_]{3,32})?(?![\w/<>])")
+
+# The highest value of each emoji, see https://core.telegram.org/bots/api#dice.
+_DICE = {"🎲": 6, "🎯": 6, "🎳": 6, "🏀": 5, "⚽": 5, "🎰": 64}
 
 
 def text(words: str) -> JSON:
@@ -28,8 +32,51 @@ def caption(words: str) -> JSON:
 
 def photo() -> JSON:
     """A photo in two sizes."""
-    sizes = ((90, 67, 1387), (1280, 960, 148213))
-    return {"photo": [_file(size, width=width, height=height) for width, height, size in sizes]}
+    return {"photo": [_picture(90, 67), _picture(1280, 960)]}
+
+
+def live_photo() -> JSON:
+    """A photo with a short video, beside the photo that bots without live photos read."""
+    still = photo()
+    moving = _file(912640, **still, width=1280, height=960, duration=3, mime_type="video/quicktime")
+    return {"live_photo": moving, **still}
+
+
+def video(seconds: int) -> JSON:
+    """A video with its thumbnail."""
+    return {
+        "video": _file(
+            182000 * seconds,
+            duration=seconds,
+            width=1280,
+            height=720,
+            file_name="video.mp4",
+            mime_type="video/mp4",
+            thumbnail=_picture(320, 180),
+        )
+    }
+
+
+def animation() -> JSON:
+    """A video without sound, beside the document that bots without animations read."""
+    file = _file(
+        61440, file_name="animation.mp4", mime_type="video/mp4", thumbnail=_picture(320, 180)
+    )
+    return {"animation": {**file, "duration": 2, "width": 480, "height": 270}, "document": file}
+
+
+def audio(title: str, performer: str, seconds: int) -> JSON:
+    """A piece of music."""
+    return {
+        "audio": _file(
+            16000 * seconds,
+            duration=seconds,
+            title=title,
+            performer=performer,
+            file_name=f"{title}.mp3",
+            mime_type="audio/mpeg",
+        )
+    }
 
 
 def document(name: str) -> JSON:
@@ -43,6 +90,49 @@ def voice(seconds: int) -> JSON:
     return {"voice": _file(3900 * seconds, duration=seconds, mime_type="audio/ogg")}
 
 
+def video_note(seconds: int) -> JSON:
+    """A round video with its thumbnail."""
+    thumbnail = _picture(240, 240)
+    return {"video_note": _file(91000 * seconds, duration=seconds, length=384, thumbnail=thumbnail)}
+
+
+def sticker(emoji: str) -> JSON:
+    """A static sticker of a set."""
+    return {
+        "sticker": _file(
+            24310,
+            type="regular",
+            width=512,
+            height=512,
+            emoji=emoji,
+            set_name="tea_stickers",
+            is_animated=False,
+            is_video=False,
+            thumbnail=_picture(128, 128),
+        )
+    }
+
+
+def dice(emoji: str = "🎲", value: int | None = None) -> JSON:
+    """
+    A die, or another emoji with a random value.
+
+    Args:
+        emoji: One of 🎲 🎯 🎳 🏀 ⚽ 🎰, as https://core.telegram.org/bots/api#dice has them.
+        value: The value, from 1 to 6, 5 (🏀 ⚽) or 64 (🎰); by default one by chance.
+
+    Raises `ValueError` if Telegram has no such emoji, or the emoji no such value.
+    """
+    if emoji not in _DICE:
+        raise ValueError(f"{emoji!r} is no dice of Telegram; use one of {' '.join(_DICE)}")
+    values = range(1, _DICE[emoji] + 1)
+    if value is None:
+        value = random.choice(values)  # noqa: S311 -- no secret
+    elif value not in values:
+        raise ValueError(f"{emoji} cannot show {value}; its values are 1 to {_DICE[emoji]}")
+    return {"dice": {"emoji": emoji, "value": value}}
+
+
 def contact(person: Mapping[str, Any], phone_number: str = "15550100") -> JSON:
     """The contact of a user of Telegram."""
     names = {name: person[name] for name in ("first_name", "last_name") if name in person}
@@ -52,6 +142,33 @@ def contact(person: Mapping[str, Any], phone_number: str = "15550100") -> JSON:
 def location(latitude: float = 52.52, longitude: float = 13.405) -> JSON:
     """A place on the map."""
     return {"location": {"latitude": latitude, "longitude": longitude}}
+
+
+def venue(title: str, address: str) -> JSON:
+    """A place with a name, beside the location that bots without venues read."""
+    place = location()
+    return {"venue": {**place, "title": title, "address": address}, **place}
+
+
+def poll(question: str, options: Iterable[str]) -> JSON:
+    """An anonymous poll in which no vote has been cast."""
+    return {
+        "poll": {
+            "id": str(uuid4().int >> 65),
+            "question": question,
+            "options": [
+                {"persistent_id": uuid4().hex, "text": option, "voter_count": 0}
+                for option in options
+            ],
+            "total_voter_count": 0,
+            "is_closed": False,
+            "is_anonymous": True,
+            "type": "regular",
+            "allows_multiple_answers": False,
+            "allows_revoting": True,
+            "members_only": False,
+        }
+    }
 
 
 def users_shared(people: Iterable[Mapping[str, Any]], request_id: int, *, names: bool) -> JSON:
@@ -91,6 +208,10 @@ def suggested_post(stars: int | None) -> JSON:
     """The part of a suggested post beside its text or photo: its state, and its price if any."""
     price = {} if stars is None else {"price": {"currency": "XTR", "amount": stars}}
     return {"suggested_post_info": {"state": "pending", **price}}
+
+
+def _picture(width: int, height: int) -> JSON:
+    return _file(width * height // 8, width=width, height=height)
 
 
 def _file(size: int, **details: Any) -> JSON:

@@ -9,7 +9,7 @@ import freezegun
 import pytest
 from telebot import types, util
 
-from telesession.testing import BotAPI, User
+from telesession.testing import BotAPI, User, content
 
 Read = Callable[[], list[types.Update]]
 
@@ -231,3 +231,26 @@ def test_every_kind_is_of_the_right_class() -> None:
     """The kinds in the table that telebot names are kinds that its handlers can be given."""
     known = {*util.content_type_media, *util.content_type_service}
     assert set() == {kind for kind, *_ in KINDS if kind is not None} - known
+
+
+class TestDice:
+    @pytest.mark.parametrize(("emoji", "highest"), [("🎲", 6), ("🏀", 5), ("🎰", 64)])
+    def test_a_value_is_one_of_the_emoji(self, emoji: str, highest: int) -> None:
+        """A die without a value shows one of its emoji, and every one of them in many throws."""
+        shown = {content.dice(emoji)["dice"]["value"] for _ in range(100 * highest)}
+        assert set(range(1, highest + 1)) == shown
+
+    def test_a_value_may_be_chosen(self) -> None:
+        """A die shows the value that a test gives it."""
+        assert {"dice": {"emoji": "⚽", "value": 5}} == content.dice("⚽", 5)
+
+    @pytest.mark.parametrize("value", [0, 6])
+    def test_an_impossible_value_is_refused(self, value: int) -> None:
+        """A value that the emoji never shows is refused, with the values that it has."""
+        with pytest.raises(ValueError, match=f"⚽ cannot show {value}; its values are 1 to 5"):
+            content.dice("⚽", value)
+
+    def test_another_emoji_is_refused(self) -> None:
+        """An emoji that Telegram does not throw is refused, with those that it throws."""
+        with pytest.raises(ValueError, match="use one of 🎲 🎯"):
+            content.dice("🍵")
