@@ -9,19 +9,25 @@ from typing import TYPE_CHECKING, Any, Self
 
 from telebot import apihelper
 
+from telesession.testing.alerts import Alerts
+from telesession.testing.bot_messages import BotMessages
 from telesession.testing.call import JSON, Call, RefusedError
 from telesession.testing.chats import BusinessChat, DirectMessages, Group
+from telesession.testing.directory import Directory, bot_user
 from telesession.testing.files import Files
-from telesession.testing.history import Address, History, SentMessage
+from telesession.testing.history import Address, History, Messages
+from telesession.testing.media import Media
+from telesession.testing.message_methods import MessageMethods
 from telesession.testing.methods import Methods
 from telesession.testing.payments import Payments
+from telesession.testing.polls import Polls
 from telesession.testing.server import Server
 from telesession.testing.updates import Updates
 from telesession.testing.users import User
 from telesession.testing.webhook import Webhook
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
 _DESCRIPTIONS = {
@@ -46,9 +52,10 @@ class BotAPI:
     before closing it: a bot that is still polling would go on with the real Telegram. Keep one for
     a test. Threads may share it.
 
-    The server has one bot: whoever polls gets the updates, with whatever token. It implements
-    what `telesession.testing.methods` lists; every other method is answered `True`. Subclasses
-    may override `answer` to do more.
+    The server has one bot: the one that polls gets the updates, with any token. It answers every
+    method of telebot, and keeps what the bot did: messages, polls, payments, members and so on. It
+    refuses a method that it does not know, see `answer_with`. Subclasses may override `answer` to
+    do more.
 
     `url` is for bots in other processes: what to assign to their `apihelper.API_URL`. It is empty
     before `start`.
@@ -63,14 +70,39 @@ class BotAPI:
     def __init__(self, *, last_update_id: int = 0, last_message_id: int = 0) -> None:
         self.url = ""
         self._changed = threading.Condition()
-        self._history = History(last_message_id)
+        self._directory = Directory()
+        self._history = History(self._directory, last_message_id)
         self._updates = Updates(self._changed, last_update_id)
         self._webhook = Webhook(self._updates, self._changed)
-        self._payments = Payments(self._history, self._updates)
         self._files = Files()
-        self._methods = Methods(
-            self._history, self._updates, self._webhook, self._payments, self._files
+        self._alerts = Alerts()
+        messages, media = BotMessages(self._directory, self._history), Media(self._files)
+        self._polls = Polls(messages, self._updates)
+        self._payments = Payments(
+            messages,
+            media,
+            directory=self._directory,
+            history=self._history,
+            updates=self._updates,
+            alerts=self._alerts,
         )
+        self._methods = Methods(
+            [
+                {
+                    "getMe": _get_me,
+                    "getUpdates": self._updates.poll,
+                    "setWebhook": self._webhook.set,
+                    "deleteWebhook": self._webhook.delete,
+                    "getWebhookInfo": self._webhook.info,
+                },
+                MessageMethods(messages, self._history, media).methods(),
+                self._alerts.methods(),
+                self._files.methods(),
+                self._payments.methods(),
+                self._polls.methods(),
+            ]
+        )
+        self._answers: dict[str, Any] = {}
         self._calls: list[Call] = []
         self._failures: dict[str, deque[RefusedError]] = {}
         self._server: Server | None = None
@@ -136,14 +168,14 @@ class BotAPI:
         return [call for call in self.calls if call.method == method]
 
     @property
-    def messages(self) -> list[SentMessage]:
+    def messages(self) -> Messages:
         """
         Every message that the bot has sent so far, in order.
 
         An edited message is there as it reads now, in its old place; a deleted one stays.
         """
         with self._changed:
-            return list(self._history.sent)
+            return Messages(self._history.sent)
 
     @property
     def unconfirmed(self) -> list[JSON]:
@@ -155,7 +187,7 @@ class BotAPI:
         """A person who writes to the bot, see `User`."""
         user = User(self, user_id, **profile)
         with self._changed:
-            self._history.add_user(user.json)
+            self._directory.add_user(user.json)
         return user
 
     def group(self, chat_id: int, *, title: str | None = None, forum: bool = False) -> Group:
@@ -168,12 +200,12 @@ class BotAPI:
             forum: Whether it has topics.
         """
         with self._changed:
-            chat = dict(self._history.chat(chat_id))
+            chat = dict(self._directory.chat(chat_id))
             if title is not None:
                 chat["title"] = title
             if forum:
                 chat.update(type="supergroup", is_forum=True)
-            self._history.add_chat(chat)
+            self._directory.add_chat(chat)
         return Group(chat_id, chat)
 
     def direct_messages(self, chat_id: int, *, title: str = "News") -> DirectMessages:
@@ -186,7 +218,7 @@ class BotAPI:
         """
         chat = {"id": chat_id, "type": "supergroup", "title": title, "is_direct_messages": True}
         with self._changed:
-            self._history.add_chat(chat)
+            self._directory.add_chat(chat)
         return DirectMessages(chat_id, chat)
 
     def business_chat(
@@ -204,8 +236,8 @@ class BotAPI:
         """
         with self._changed:
             if owner is not None:
-                self._history.add_owner(connection_id, owner.json)
-            known = self._history.owner(connection_id)
+                self._directory.add_owner(connection_id, owner.json)
+            known = self._directory.owner(connection_id)
         return BusinessChat(customer.id, customer.private_chat.json, connection_id, known)
 
     def push(self, update: JSON) -> JSON:
@@ -219,6 +251,7 @@ class BotAPI:
         with self._changed:
             pushed = self._updates.push(update)
             self._history.remember_update(pushed)
+            self._alerts.note(pushed)
             return pushed
 
     def push_messages(
@@ -236,18 +269,39 @@ class BotAPI:
             numbered = [self._history.number(one, ephemeral=ephemeral) for one in messages]
             return [self.push({kind: message}) for message in numbered]
 
-    def begin_payment(self, payer: JSON, message: JSON) -> JSON:
+    def begin_payment(self, payer: JSON, invoice: JSON | str, *, tip: int = 0) -> JSON:
         """
-        Give the `pre_checkout_query` of a user who pays an invoice to the bot; see `User.press`.
+        Give the first query of a user who pays an invoice to the bot; see `User.pay`.
 
         Once the bot has answered that it agrees, the message with the `successful_payment` follows.
 
         Args:
             payer: The user.
-            message: The message with the invoice.
+            invoice: The message with the invoice, or the link of one.
+            tip: What the user adds, in the smallest units of the currency.
         """
         with self._changed:
-            return self._updates.push(self._payments.begin(payer, message))
+            return self._payments.begin(payer, invoice, tip=tip)
+
+    def buy_media(self, buyer: JSON, message: JSON) -> JSON:
+        """Give the `purchased_paid_media` of a user to the bot; see `User.buy`."""
+        with self._changed:
+            return self._payments.buy_media(buyer, message)
+
+    def vote(self, message: JSON, voter: JSON, options: Sequence[str | int]) -> JSON:
+        """Let someone vote in a poll of the bot; see `User.vote`."""
+        with self._changed:
+            return self._polls.vote(message, voter, options)
+
+    def alerts_of(self, user_id: int) -> list[str]:
+        """Every notice that a user was shown so far; see `User.alerts`."""
+        with self._changed:
+            return self._alerts.of(user_id)
+
+    def shown_in(self, *chat_ids: int) -> Messages:
+        """The bot's messages that some chats show now to everybody there, in order."""
+        with self._changed:
+            return self._history.shown(chat_ids)
 
     def next_message_id(self, chat_id: int) -> int:
         """A number for a new message in a chat: one more than the latest there."""
@@ -331,7 +385,7 @@ class BotAPI:
                 raise TimeoutError(f"waited {timeout:g} s for {what}, in vain: {self._summary()}")
             return result
 
-    def wait_for_messages(self, count: int, timeout: float | None = 10) -> list[SentMessage]:
+    def wait_for_messages(self, count: int, timeout: float | None = 10) -> Messages:
         """
         Wait until the bot has sent so many messages, and return all that it has sent.
 
@@ -366,7 +420,20 @@ class BotAPI:
 
         Runs in a thread of the server, one call at a time.
         """
+        if call.method in self._answers:
+            return self._answers[call.method]
         return self._methods.answer(call)
+
+    def answer_with(self, method: str, result: Any) -> None:
+        """
+        Give a method an answer from now on, instead of the server's own.
+
+        Args:
+            method: The method's name, such as `"getStarTransactions"`.
+            result: The `result` as Telegram would send it, of JSON types.
+        """
+        with self._changed:
+            self._answers[method] = result
 
     def put_file(self, file_id: str, content: bytes) -> None:
         """
@@ -400,6 +467,15 @@ class BotAPI:
             f"the bot has sent {[message.text for message in self._history.sent]}, called "
             f"{dict(calls)}, and left {len(self._updates.pending)} updates unconfirmed"
         )
+
+
+def _get_me(call: Call) -> JSON:
+    return {
+        **bot_user(call.token),
+        "can_join_groups": True,
+        "can_read_all_group_messages": True,
+        "supports_inline_queries": True,
+    }
 
 
 class _Address(str):

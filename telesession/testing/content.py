@@ -81,8 +81,13 @@ def audio(title: str, performer: str, seconds: int) -> JSON:
 
 def document(name: str) -> JSON:
     """A file with a name, whose type follows from the name."""
+    return {"document": _file(20481, **named(name))}
+
+
+def named(name: str) -> JSON:
+    """The fields of a file with a name."""
     mime_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
-    return {"document": _file(20481, file_name=name, mime_type=mime_type)}
+    return {"file_name": name, "mime_type": mime_type}
 
 
 def voice(seconds: int) -> JSON:

@@ -1,15 +1,18 @@
-"""The chats and messages that the loopback Bot API knows."""
+"""The messages that the loopback Bot API knows."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from telesession.testing.call import JSON, RefusedError
+from telebot import types
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+    from telesession.testing.call import JSON
+    from telesession.testing.directory import Directory
 
 #: The kinds of updates that are messages.
 _MESSAGES = frozenset(
@@ -65,6 +68,7 @@ class SentMessage:
         reply_markup: The decoded keyboard under it, of any kind, or `None`.
         reply_to_message_id: The message it answers, or `None`.
         json: The whole `Message` as Telegram would send it.
+        is_deleted: Whether the bot has deleted it.
     """
 
     message_id: int
@@ -73,6 +77,22 @@ class SentMessage:
     reply_markup: Mapping[str, Any] | None = None
     reply_to_message_id: int | None = None
     json: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    is_deleted: bool = field(default=False, repr=False)
+
+    def parse(self) -> types.Message:
+        """The message as telebot's type, with a photo, a poll and the like."""
+        message: types.Message = types.Message.de_json(dict(self.json))  # type: ignore[no-untyped-call]
+        return message
+
+    @property
+    def content_type(self) -> str:
+        """Its content in Telegram's words, such as `text`, `photo` or `poll`."""
+        return content_type_of(self.json)
+
+    @property
+    def media_group_id(self) -> str | None:
+        """The id of the album that it is a part of, or `None`."""
+        return self.json.get("media_group_id")
 
     @property
     def topic(self) -> int | None:
@@ -106,6 +126,28 @@ class SentMessage:
         return inline_buttons(self.reply_markup)
 
 
+class Messages(list[SentMessage]):
+    """A list of messages of the bot."""
+
+    @property
+    def texts(self) -> list[str]:
+        """The text of each; see `SentMessage`."""
+        return [message.text for message in self]
+
+
+# The fields of a message that tell its content, the more special ones first.
+_CONTENTS = (
+    *("animation", "live_photo", "venue", "paid_media", "invoice", "rich_message"),
+    *("text", "photo", "video", "audio", "document", "voice", "video_note", "sticker"),
+    *("contact", "dice", "game", "poll", "location", "checklist"),
+)
+
+
+def content_type_of(message: Mapping[str, Any]) -> str:
+    """The content of a message in Telegram's words; `unknown` for one that is not known here."""
+    return next((name for name in _CONTENTS if name in message), "unknown")
+
+
 def inline_buttons(reply_markup: Mapping[str, Any] | None) -> list[JSON]:
     """The inline buttons of a keyboard, row by row; none if it is of another kind."""
     rows = (reply_markup or {}).get("inline_keyboard", [])
@@ -122,65 +164,28 @@ def topic_of(message: Mapping[str, Any]) -> int | None:
 
 class History:
     """
-    Every chat and message so far, as one `BotAPI` sees them.
+    Every message so far, as one `BotAPI` sees them.
 
     Not safe to share between threads by itself: its `BotAPI` calls it under a lock.
 
     Args:
+        directory: The chats that the messages are in.
         last_message_id: The number before the first message of each chat.
     """
 
-    def __init__(self, last_message_id: int = 0) -> None:
-        self.sent: list[SentMessage] = []
-        self._chats: dict[int | str, JSON] = {}
-        self._users: dict[int, JSON] = {}
-        # connection id -> the `User` of the business account
-        self._owners: dict[str, JSON] = {}
+    def __init__(self, directory: Directory, last_message_id: int = 0) -> None:
+        self.sent = Messages()
+        self._directory = directory
         self._messages: dict[Address, JSON] = {}
+        self._deleted: set[Address] = set()
         # (chat id, connection id, whether ephemeral) -> the last number there
         self._last_ids: defaultdict[tuple[int, str | None, bool], int] = defaultdict(
             lambda: last_message_id
         )
         # address -> index in `sent`
         self._places: dict[Address, int] = {}
-
-    def chat(self, chat_id: int | str) -> JSON:
-        """
-        The chat with an id or an `@username`; an unknown one is made up from the look of its id.
-
-        Raises `RefusedError` if it is neither.
-        """
-        name = str(chat_id)
-        if name.startswith("@"):
-            made_up = {"id": -(10**12) - 1 - len(self._chats), "type": "channel", "title": name[1:]}
-            return self._chats.setdefault(name, {**made_up, "username": name[1:]})
-        try:
-            number = int(name)
-        except ValueError:
-            raise RefusedError(400, "Bad Request: chat not found") from None
-        return self._chats.setdefault(number, _make_chat(number))
-
-    def add_chat(self, chat: JSON) -> None:
-        """Know a chat, in place of what was known of it before."""
-        self._chats[chat["id"]] = chat
-
-    def user(self, user_id: int) -> JSON:
-        """The user with an id; an unknown one is made up."""
-        made_up = {"id": user_id, "is_bot": False, "first_name": f"User {user_id}"}
-        return self._users.setdefault(user_id, made_up)
-
-    def add_user(self, user: JSON) -> None:
-        """Know a user, in place of what was known of them before."""
-        self._users[user["id"]] = user
-
-    def owner(self, connection_id: str) -> JSON:
-        """The owner of the business account that a connection belongs to; may be made up."""
-        made_up = {"id": 1, "is_bot": False, "first_name": "Owner"}
-        return self._owners.get(connection_id, made_up)
-
-    def add_owner(self, connection_id: str, owner: JSON) -> None:
-        """Know the owner of a business account."""
-        self._owners[connection_id] = owner
+        # The pinned messages of all chats, the latest pin last.
+        self._pins: list[Address] = []
 
     def next_message_id(self, chat_id: int) -> int:
         """A number for a new message: one more than the latest in that chat."""
@@ -209,7 +214,7 @@ class History:
         """Know a message, in place of its former version if there is one."""
         address = Address.of(message)
         if address.connection_id is None:
-            self._chats[address.chat_id] = message["chat"]
+            self._directory.add_chat(message["chat"])
         line = (address.chat_id, address.connection_id, address.ephemeral_id is not None)
         number = address.ephemeral_id or address.message_id
         self._last_ids[line] = max(self._last_ids[line], number)
@@ -236,16 +241,51 @@ class History:
 
     def forget(self, message: JSON) -> None:
         """Delete a message from its chat; it stays in `sent`."""
-        del self._messages[Address.of(message)]
+        address = Address.of(message)
+        del self._messages[address]
+        self._deleted.add(address)
+        self.unpin(message)
+        if address in self._places:
+            place = self._places[address]
+            self.sent[place] = replace(self.sent[place], is_deleted=True)
+
+    def was_deleted(self, address: Address) -> bool:
+        """Whether there was a message that is deleted now."""
+        return address in self._deleted
+
+    def pin(self, message: JSON) -> None:
+        """Pin a message in its chat, above those that are pinned already."""
+        self.unpin(message)
+        self._pins.append(Address.of(message))
+
+    def unpin(self, message: JSON) -> None:
+        """Unpin a message, if it is pinned."""
+        self._pins = [address for address in self._pins if address != Address.of(message)]
+
+    def pinned(self, chat_id: int) -> list[JSON]:
+        """The pinned messages of a chat, the latest pin first."""
+        pins = [address for address in reversed(self._pins) if address.chat_id == chat_id]
+        return [self._messages[address] for address in pins]
+
+    def of_business(self, connection_id: str, message_ids: Iterable[int]) -> list[JSON]:
+        """The messages with some numbers in the chats of a business account."""
+        numbers = frozenset(message_ids)
+        return [
+            message
+            for address, message in self._messages.items()
+            if address.connection_id == connection_id and address.message_id in numbers
+        ]
+
+    def shown(self, chat_ids: Iterable[int]) -> Messages:
+        """The bot's messages that some chats show now to everybody there, in order."""
+        chats = frozenset(chat_ids)
+        return Messages(
+            one
+            for one in self.sent
+            if one.chat_id in chats and not one.is_deleted and one.receiver_id is None
+        )
 
     def _next_id(self, chat_id: int, connection_id: str | None, *, ephemeral: bool) -> int:
         line = (chat_id, connection_id, ephemeral)
         self._last_ids[line] += 1
         return self._last_ids[line]
-
-
-def _make_chat(chat_id: int) -> JSON:
-    if chat_id > 0:
-        return {"id": chat_id, "type": "private", "first_name": f"User {chat_id}"}
-    kind = "supergroup" if str(chat_id).startswith("-100") else "group"
-    return {"id": chat_id, "type": kind, "title": f"Group {chat_id}"}

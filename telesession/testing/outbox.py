@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from telesession.testing.bot_messages import without
 from telesession.testing.chats import Chat, chat_of, private_chat_of
 from telesession.testing.history import Address, SentMessage, topic_of
-from telesession.testing.methods import without
 
 if TYPE_CHECKING:
     from telesession.testing.bot_api import BotAPI

@@ -1,77 +1,291 @@
-"""Invoices of a bot, and the users who pay them."""
+"""Invoices of a bot, the users who pay them, and the stars of the bot."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from telesession.testing.bot_messages import require
 from telesession.testing.call import JSON, Call, RefusedError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from telesession.testing.alerts import Alerts
+    from telesession.testing.bot_messages import BotMessages
+    from telesession.testing.directory import Directory
     from telesession.testing.history import History
+    from telesession.testing.media import Media
     from telesession.testing.updates import Updates
+
+_STARS = "XTR"
+_LINK = "https://t.me/$"
+
+# The parameters of an invoice that ask the user for something.
+_WISHES: dict[str, JSON] = {
+    "need_name": {"name": "Test User"},
+    "need_phone_number": {"phone_number": "15550100"},
+    "need_email": {"email": "user@example.com"},
+    "need_shipping_address": {
+        "shipping_address": {
+            "country_code": "DE",
+            "state": "",
+            "city": "Berlin",
+            "street_line1": "1 Test Street",
+            "street_line2": "",
+            "post_code": "10115",
+        }
+    },
+}
 
 
 class Payments:
     """
-    The invoices that a bot has sent, and the purchases that it has not answered yet.
+    The invoices that a bot has sent, the purchases that it has not answered yet, and its stars.
 
     Not safe to share between threads by itself: its `BotAPI` calls it under a lock.
 
     Args:
+        messages: Puts invoices into chats.
+        media: Makes the contents of paid media.
+        directory: The chats.
         history: The messages of the chats.
         updates: The queue of updates, for messages about payments.
+        alerts: Shows a user why the bot refused.
     """
 
-    def __init__(self, history: History, updates: Updates) -> None:
+    def __init__(
+        self,
+        messages: BotMessages,
+        media: Media,
+        *,
+        directory: Directory,
+        history: History,
+        updates: Updates,
+        alerts: Alerts,
+    ) -> None:
+        self._messages = messages
+        self._media = media
+        self._directory = directory
         self._history = history
         self._updates = updates
-        # (chat id, message id) -> the fields that an invoice and its payment have in common
-        self._orders: dict[tuple[int, int], JSON] = {}
-        # id of a pre_checkout_query -> the message that tells of the payment
+        self._alerts = alerts
+        # An address or a link -> the order that its payments have in common.
+        self._orders: dict[tuple[int, int] | str, JSON] = {}
+        # id of a shipping or pre-checkout query -> the purchase
         self._purchases: dict[str, JSON] = {}
+        # charge -> the purchase that was paid in stars
+        self._receipts: dict[str, JSON] = {}
+        self._refunded: set[str] = set()
+        self._transactions: list[JSON] = []
 
-    def invoice_of(self, call: Call) -> JSON:
-        """The `Invoice` that a call of `sendInvoice` describes."""
-        total = sum(int(price["amount"]) for price in call.json("prices") or ())
-        names = ("title", "description", "start_parameter", "currency")
-        fields = {name: call.params.get(name, "") for name in names}
-        return {**fields, "total_amount": total}
-
-    def add_invoice(self, message: JSON, payload: str) -> None:
-        """Know a message with an invoice, and the payload that its payments have."""
-        invoice = message["invoice"]
-        self._orders[message["chat"]["id"], message["message_id"]] = {
-            "currency": invoice["currency"],
-            "total_amount": invoice["total_amount"],
-            "invoice_payload": payload,
+    def methods(self) -> dict[str, Callable[[Call], Any]]:
+        """The methods of the Bot API that are answered here, by their names."""
+        return {
+            "sendInvoice": self._send,
+            "sendPaidMedia": self._send_media,
+            "createInvoiceLink": self._create_link,
+            "answerShippingQuery": self._answer_shipping,
+            "answerPreCheckoutQuery": self._answer,
+            "refundStarPayment": self._refund,
+            "getMyStarBalance": lambda _: {"amount": self._balance},
+            "getStarTransactions": self._list_transactions,
         }
 
-    def begin(self, payer: JSON, message: JSON) -> JSON:
-        """The `pre_checkout_query` of a user who wants to pay the invoice in a message."""
-        chat = message["chat"]
-        order = self._orders[chat["id"], message["message_id"]]
-        query_id = str(uuid4().int >> 65)
-        self._purchases[query_id] = {
+    def begin(self, payer: JSON, invoice: JSON | str, *, tip: int = 0) -> JSON:
+        """
+        Let a user pay, and return the first update about it.
+
+        That is a `shipping_query` if the price depends on the address, else a
+        `pre_checkout_query`. See https://core.telegram.org/bots/payments.
+
+        Args:
+            payer: The user.
+            invoice: The message with the invoice, or the link of one.
+            tip: What the user adds, in the smallest units of the currency.
+
+        Raises `ValueError` if there is no such invoice.
+        """
+        place = invoice if isinstance(invoice, str) else _place_of(invoice)
+        order = self._orders.get(place)
+        if order is None:
+            raise ValueError("cannot pay: there is no invoice in this message, and no such link")
+        chat = self._directory.chat(payer["id"]) if isinstance(invoice, str) else invoice["chat"]
+        purchase = {"payer": payer, "chat": chat, **order}
+        purchase["total_amount"] += tip
+        if not order["is_flexible"]:
+            return self._check_out(purchase)
+        query_id = self._remember(purchase)
+        query = {
+            "id": query_id,
             "from": payer,
-            "chat": chat,
-            "successful_payment": {
-                **order,
-                "telegram_payment_charge_id": f"charge-{query_id}",
-                "provider_payment_charge_id": f"provider-{query_id}",
-            },
+            "invoice_payload": order["invoice_payload"],
+            "shipping_address": order["order_info"]["shipping_address"],
         }
-        return {"pre_checkout_query": {"id": query_id, "from": payer, **order}}
+        return self._updates.push({"shipping_query": query})
 
-    def answer(self, call: Call) -> bool:
-        """Answer `answerPreCheckoutQuery`: the user pays if the bot agrees."""
-        payment = self._purchases.pop(str(call.params.get("pre_checkout_query_id")), None)
-        if payment is None:
-            raise RefusedError(400, "Bad Request: query is too old or query ID is invalid")
-        if call.flag("ok"):
-            number = self._history.next_message_id(payment["chat"]["id"])
-            message = {"message_id": number, "date": int(time.time()), **payment}
-            self._history.remember(message)
-            self._updates.push({"message": message})
+    def buy_media(self, buyer: JSON, message: JSON) -> JSON:
+        """
+        Let a user buy the paid media in a message of the bot, and return the update about it.
+
+        Raises `ValueError` if the message has none.
+        """
+        if "paid_media" not in message:
+            raise ValueError("cannot buy: there is no paid media in this message")
+        payload = self._orders.get(_place_of(message), {}).get("invoice_payload", "")
+        self._note(message["paid_media"]["star_count"], buyer, f"media-{uuid4().hex}")
+        purchased = {"from": buyer, "paid_media_payload": payload}
+        return self._updates.push({"purchased_paid_media": purchased})
+
+    def _send(self, call: Call) -> JSON:
+        order = _order_of(call)
+        if not call.params.get("reply_markup"):
+            label = f"Pay {order['total_amount']} {order['currency']}"
+            markup = {"inline_keyboard": [[{"text": label, "pay": True}]]}
+            call = Call(call.method, {**call.params, "reply_markup": markup}, call.token)
+        names = ("title", "description", "start_parameter")
+        invoice = {name: call.params.get(name, "") for name in names}
+        invoice.update((name, order[name]) for name in ("currency", "total_amount"))
+        message = self._messages.send(call, {"invoice": invoice})
+        self._orders[_place_of(message)] = order
+        return message
+
+    def _send_media(self, call: Call) -> JSON:
+        message = self._messages.send(call, self._media.paid_media(call))
+        self._orders[_place_of(message)] = {"invoice_payload": str(call.params.get("payload", ""))}
+        return message
+
+    def _create_link(self, call: Call) -> str:
+        link = f"{_LINK}{uuid4().hex}"
+        self._orders[link] = _order_of(call)
+        return link
+
+    def _answer_shipping(self, call: Call) -> bool:
+        purchase = self._take(call, "shipping_query_id")
+        if not call.flag("ok"):
+            self._show_refusal(call, purchase)
+            return True
+        options = call.json("shipping_options") or ()
+        if not options:
+            raise RefusedError(400, "Bad Request: shipping_options is empty")
+        purchase["shipping_option_id"] = options[0]["id"]
+        purchase["total_amount"] += _total(options[0]["prices"])
+        self._check_out(purchase)
         return True
+
+    def _check_out(self, purchase: JSON) -> JSON:
+        query = {"id": self._remember(purchase), "from": purchase["payer"], **_paid(purchase)}
+        return self._updates.push({"pre_checkout_query": query})
+
+    def _answer(self, call: Call) -> bool:
+        purchase = self._take(call, "pre_checkout_query_id")
+        if not call.flag("ok"):
+            self._show_refusal(call, purchase)
+            return True
+        query_id = call.params["pre_checkout_query_id"]
+        payment = {
+            **_paid(purchase),
+            "telegram_payment_charge_id": f"charge-{query_id}",
+            "provider_payment_charge_id": f"provider-{query_id}",
+        }
+        self._tell(purchase, {"successful_payment": payment})
+        if purchase["currency"] == _STARS:
+            self._receipts[payment["telegram_payment_charge_id"]] = {**purchase, "paid": payment}
+            self._note(purchase["total_amount"], purchase["payer"], f"charge-{query_id}")
+        return True
+
+    def _refund(self, call: Call) -> bool:
+        charge = str(require(call, "telegram_payment_charge_id"))
+        receipt = self._receipts.get(charge)
+        if receipt is None or receipt["payer"]["id"] != call.integer("user_id"):
+            raise RefusedError(400, "Bad Request: CHARGE_NOT_FOUND")
+        if charge in self._refunded:
+            raise RefusedError(400, "Bad Request: CHARGE_ALREADY_REFUNDED")
+        self._refunded.add(charge)
+        self._note(-receipt["total_amount"], receipt["payer"], charge)
+        names = ("currency", "total_amount", "invoice_payload", "telegram_payment_charge_id")
+        self._tell(receipt, {"refunded_payment": {name: receipt["paid"][name] for name in names}})
+        return True
+
+    @property
+    def _balance(self) -> int:
+        return sum(
+            one["amount"] if "source" in one else -one["amount"] for one in self._transactions
+        )
+
+    def _list_transactions(self, call: Call) -> JSON:
+        first = call.integer("offset") or 0
+        end = first + (call.integer("limit") or 100)
+        return {"transactions": self._transactions[first:end]}
+
+    def _note(self, stars: int, user: JSON, transaction_id: str) -> None:
+        """Keep a payment in stars, or with a number below 0 a refund."""
+        partner = {"type": "user", "transaction_type": "invoice_payment", "user": user}
+        self._transactions.append(
+            {
+                "id": transaction_id,
+                "amount": abs(stars),
+                "date": int(time.time()),
+                "source" if stars > 0 else "receiver": partner,
+            }
+        )
+
+    def _remember(self, purchase: JSON) -> str:
+        query_id = str(uuid4().int >> 65)
+        self._purchases[query_id] = purchase
+        return query_id
+
+    def _take(self, call: Call, name: str) -> JSON:
+        purchase = self._purchases.pop(str(call.params.get(name)), None)
+        if purchase is None:
+            raise RefusedError(400, "Bad Request: query is too old or query ID is invalid")
+        return purchase
+
+    def _show_refusal(self, call: Call, purchase: JSON) -> None:
+        self._alerts.show(purchase["payer"]["id"], str(call.params.get("error_message") or ""))
+
+    def _tell(self, purchase: JSON, content: JSON) -> None:
+        """Give the bot a message about a purchase."""
+        message = self._history.number(
+            {
+                "from": purchase["payer"],
+                "chat": purchase["chat"],
+                "date": int(time.time()),
+                **content,
+            }
+        )
+        self._history.remember(message)
+        self._updates.push({"message": message})
+
+
+def _place_of(message: JSON) -> tuple[int, int]:
+    return message["chat"]["id"], message["message_id"]
+
+
+def _order_of(call: Call) -> JSON:
+    """The parameters of a call that its payments have in common."""
+    info: JSON = {}
+    for wish, answer in _WISHES.items():
+        if call.flag(wish) or (wish == "need_shipping_address" and call.flag("is_flexible")):
+            info.update(answer)
+    return {
+        "currency": str(require(call, "currency")),
+        "total_amount": _total(call.json("prices") or ()),
+        "invoice_payload": str(call.params.get("payload", "")),
+        "is_flexible": call.flag("is_flexible"),
+        "order_info": info,
+    }
+
+
+def _total(prices: Any) -> int:
+    return sum(int(price["amount"]) for price in prices)
+
+
+def _paid(purchase: JSON) -> JSON:
+    """The fields that a `pre_checkout_query` and a `successful_payment` have in common."""
+    names = ("currency", "total_amount", "invoice_payload", "shipping_option_id")
+    paid = {name: purchase[name] for name in names if name in purchase}
+    if purchase["order_info"]:
+        paid["order_info"] = purchase["order_info"]
+    return paid

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from uuid import uuid4
 
 from telesession.testing import content
+from telesession.testing.bot_messages import without
 from telesession.testing.buttons import content_of, find_data, find_reply_button
 from telesession.testing.chats import Chat, DirectMessages, Group, private_chat_of
 from telesession.testing.history import inline_buttons
-from telesession.testing.methods import without
 from telesession.testing.outbox import Outbox, Where
 
 if TYPE_CHECKING:

@@ -140,13 +140,13 @@ class TestRequests:
         self, api: BotAPI, path: str, options: dict[str, Any]
     ) -> None:
         """Parameters are read from the query and from every kind of body, the body winning."""
-        assert (200, {"ok": True, "result": True}) == post(f"anything{path}", **options)
-        assert [Call("anything", {"text": "é &", "empty": ""}, TOKEN)] == api.calls
+        assert (200, {"ok": True, "result": True}) == post(f"sendChatAction{path}", **options)
+        assert [Call("sendChatAction", {"text": "é &", "empty": ""}, TOKEN)] == api.calls
 
     def test_a_body_of_another_kind_has_no_parameters(self, api: BotAPI) -> None:
         """A body that the Bot API has no use for is passed over."""
-        post("anything", data=b"text=a", headers={"Content-Type": "text/plain"})
-        assert [Call("anything", {}, TOKEN)] == api.calls
+        post("sendChatAction", data=b"text=a", headers={"Content-Type": "text/plain"})
+        assert [Call("sendChatAction", {}, TOKEN)] == api.calls
 
     def test_files_arrive_whole(self, bot: Any, api: BotAPI) -> None:
         """An uploaded file keeps its name and every byte, beside ordinary parameters."""
@@ -159,7 +159,7 @@ class TestRequests:
     def test_text_that_is_no_text_is_still_read(self, api: BotAPI) -> None:
         """Bytes that are not UTF-8 do not break the server."""
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        assert 200 == post("any", data=b"a=\xff", headers=headers)[0]
+        assert 200 == post("sendChatAction", data=b"a=\xff", headers=headers)[0]
         assert {"a": "\ufffd"} == api.calls[0].params
 
     def test_a_form_inside_a_form_is_passed_over(self, api: BotAPI) -> None:
@@ -169,7 +169,7 @@ class TestRequests:
             b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nx\r\n--b--\r\n"
             b'--a\r\nContent-Disposition: form-data; name="out"\r\n\r\ny\r\n--a--\r\n'
         )
-        post("any", data=body, headers={"Content-Type": "multipart/form-data; boundary=a"})
+        post("sendChatAction", data=body, headers={"Content-Type": "multipart/form-data; boundary=a"})
         assert {"out": "y"} == api.calls[0].params
 
     @pytest.mark.parametrize("body", [b"{", b"[1]", b"\xff"])
@@ -193,8 +193,9 @@ class TestRequests:
     def test_calls_are_recorded_in_order(self, bot: Any, api: BotAPI) -> None:
         """Every call is recorded with its method, parameters and token, known method or not."""
         bot.get_me()
-        bot.set_my_name("Ann")
-        assert [Call("getMe", {}, TOKEN), Call("setMyName", {"name": "Ann"}, TOKEN)] == api.calls
+        bot.set_chat_title(-1, "Tea")
+        title = Call("setChatTitle", {"chat_id": "-1", "title": "Tea"}, TOKEN)
+        assert [Call("getMe", {}, TOKEN), title] == api.calls
         assert [Call("getMe", {}, TOKEN)] == api.calls_of("getMe")
 
     @pytest.mark.parametrize(
@@ -413,7 +414,7 @@ class TestMessages:
         assert [] == api.messages
 
     def test_media_are_messages_with_captions(self, bot: Any, api: BotAPI) -> None:
-        """A photo, or anything else, is a message whose text is its caption."""
+        """A photo, or sendChatAction else, is a message whose text is its caption."""
         assert "nice" == bot.send_photo(1, "file-id", caption="nice").caption
         assert 2 == bot.send_dice(1).message_id
         assert ["nice", ""] == [message.text for message in api.messages]
