@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from telesession.testing import content
 from telesession.testing.call import JSON, Call, RefusedError
 
 if TYPE_CHECKING:
@@ -56,11 +57,7 @@ class Payments:
         self._purchases[query_id] = {
             "from": payer,
             "chat": chat,
-            "successful_payment": {
-                **order,
-                "telegram_payment_charge_id": f"charge-{query_id}",
-                "provider_payment_charge_id": f"provider-{query_id}",
-            },
+            **content.successful_payment(order, query_id),
         }
         return {"pre_checkout_query": {"id": query_id, "from": payer, **order}}
 
