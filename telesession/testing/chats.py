@@ -10,6 +10,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     from telesession.testing.call import JSON
 
+#: The user that stands in for every anonymous administrator of a group; the group is the
+#: `sender_chat`. See https://core.telegram.org/bots/api#message.
+ANONYMOUS_ADMIN = {
+    "id": 1087968824,
+    "is_bot": True,
+    "first_name": "Group",
+    "username": "GroupAnonymousBot",
+}
+
 
 @dataclass(frozen=True)
 class Chat:
@@ -40,19 +49,9 @@ class Group(Chat):
 
     def fields(self, sender: JSON, topic: int | None) -> JSON:
         """A topic is that of a forum."""
-        fields = super().fields(sender, topic)
         if topic is None:
-            return fields
-        # Telegram shows a message of a topic as a reply to the message that created the topic.
-        created = {
-            "message_id": topic,
-            "from": sender,
-            "chat": dict(self.json),
-            "date": int(time.time()),
-            **fields,
-            "forum_topic_created": {"name": f"Topic {topic}", "icon_color": 7322096},
-        }
-        return {**fields, "reply_to_message": created}
+            return {}
+        return fields_in_topic(dict(self.json), sender, topic, int(time.time()))
 
 
 @dataclass(frozen=True)
@@ -92,6 +91,30 @@ class BusinessChat(Chat):
     def fields(self, sender: JSON, topic: int | None) -> JSON:
         """A topic is that of a private chat."""
         return {**super().fields(sender, topic), "business_connection_id": self.connection_id}
+
+
+def fields_in_topic(chat: JSON, creator: JSON, topic: int, date: int) -> JSON:
+    """
+    The fields that a message has because it is in a topic of a forum.
+
+    Telegram shows it as a reply to the message that created the topic.
+
+    Args:
+        chat: The forum.
+        creator: The user who created the topic.
+        topic: The id of the topic.
+        date: When it was created, in seconds since 1970.
+    """
+    fields = {"message_thread_id": topic, "is_topic_message": True}
+    created = {
+        "message_id": topic,
+        "from": creator,
+        "chat": chat,
+        "date": date,
+        **fields,
+        "forum_topic_created": {"name": f"Topic {topic}", "icon_color": 7322096},
+    }
+    return {**fields, "reply_to_message": created}
 
 
 def private_chat_of(person: JSON) -> Chat:

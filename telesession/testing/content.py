@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from telesession.testing.call import JSON
 
@@ -172,6 +172,43 @@ def poll(question: str, options: Iterable[str]) -> JSON:
             "allows_multiple_answers": False,
             "allows_revoting": True,
             "members_only": False,
+        }
+    }
+
+
+def game(title: str, description: str) -> JSON:
+    """A game, as a user sends it through an inline bot."""
+    return {"game": {"title": title, "description": description, **photo()}}
+
+
+def new_chat_members(people: Sequence[JSON]) -> JSON:
+    """The service message about new members, beside the first of them for old bots."""
+    first = people[0]
+    return {
+        "new_chat_participant": first,
+        "new_chat_member": first,
+        "new_chat_members": [*people],
+    }
+
+
+def left_chat_member(person: JSON) -> JSON:
+    """The service message about a member who is gone, in a second field for old bots."""
+    return {"left_chat_participant": person, "left_chat_member": person}
+
+
+def successful_payment(order: JSON, payment_id: str) -> JSON:
+    """
+    The service message about a payment.
+
+    Args:
+        order: The `currency`, the `total_amount` and the `invoice_payload`.
+        payment_id: The part that the ids of its two charges have in common.
+    """
+    return {
+        "successful_payment": {
+            **order,
+            "telegram_payment_charge_id": f"charge-{payment_id}",
+            "provider_payment_charge_id": f"provider-{payment_id}",
         }
     }
 

@@ -7,19 +7,12 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from telesession.testing.bot_messages import without
-from telesession.testing.chats import Chat, chat_of, private_chat_of
+from telesession.testing.chats import ANONYMOUS_ADMIN, Chat, chat_of, private_chat_of
 from telesession.testing.history import Address, SentMessage, topic_of
 
 if TYPE_CHECKING:
     from telesession.testing.bot_api import BotAPI
     from telesession.testing.call import JSON
-
-_ANONYMOUS_ADMIN = {
-    "id": 1087968824,
-    "is_bot": True,
-    "first_name": "Group",
-    "username": "GroupAnonymousBot",
-}
 
 
 class Where(TypedDict, total=False):
@@ -115,7 +108,7 @@ class Outbox:
         """The fields of a message beside its number and its content."""
         sender = {"from": self._person}
         if chat.id == self.anonymous_in:
-            sender = {"from": _ANONYMOUS_ADMIN, "sender_chat": dict(chat.json)}
+            sender = {"from": ANONYMOUS_ADMIN, "sender_chat": dict(chat.json)}
         place = chat.fields(sender["from"], topic)
         return {**sender, "chat": dict(chat.json), "date": int(time.time()), **place}
 

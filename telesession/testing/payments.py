@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from telesession.testing import content
 from telesession.testing.bot_messages import require
 from telesession.testing.call import JSON, Call, RefusedError
 
@@ -184,15 +185,13 @@ class Payments:
             self._show_refusal(call, purchase)
             return True
         query_id = call.params["pre_checkout_query_id"]
-        payment = {
-            **_paid(purchase),
-            "telegram_payment_charge_id": f"charge-{query_id}",
-            "provider_payment_charge_id": f"provider-{query_id}",
-        }
-        self._tell(purchase, {"successful_payment": payment})
+        paid = content.successful_payment(_paid(purchase), query_id)
+        self._tell(purchase, paid)
         if purchase["currency"] == _STARS:
-            self._receipts[payment["telegram_payment_charge_id"]] = {**purchase, "paid": payment}
-            self._note(purchase["total_amount"], purchase["payer"], f"charge-{query_id}")
+            payment = paid["successful_payment"]
+            charge = payment["telegram_payment_charge_id"]
+            self._receipts[charge] = {**purchase, "paid": payment}
+            self._note(purchase["total_amount"], purchase["payer"], charge)
         return True
 
     def _refund(self, call: Call) -> bool:

@@ -209,7 +209,7 @@ class User:
         Telegram's message about it is from the user who added them.
         """
         members = [person.json for person in people or (self,)]
-        return self.send_content({"new_chat_members": members}, chat=group)
+        return self.send_content(content.new_chat_members(members), chat=group)
 
     def upgrade(self, group: Group, chat_id: int) -> Group:
         """
