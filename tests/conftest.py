@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from freezegun import freeze_time
 
-from support.bots import MODES, Host, Stage, forget_sessions, forget_settings, make_host, on_stage
+from support.bots import MODES, Host, Stage, forget_settings, make_host, on_stage
 from support.clocks import START, frozen_clock
 from support.servers import Cluster, FrozenRedisStorage, Server, patient_url
 from support.storages import KINDS, storage_of
@@ -83,11 +83,10 @@ def _make_storage(request: pytest.FixtureRequest, folder: Path) -> Storage:
 
 
 @pytest.fixture
-def fresh_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def fresh_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fresh_sessions: None) -> None:
     """No token, an empty directory, and nothing in the storage that all decorators share."""
     forget_settings(monkeypatch)
     monkeypatch.chdir(tmp_path)
-    forget_sessions()
 
 
 @pytest.fixture

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from telesession.testing.bot_api import BotAPI
 from telesession.testing.call import Call, File, RefusedError
+from telesession.testing.channels import Channel
 from telesession.testing.chat import OFFLINE_TOKEN, chat, run
 from telesession.testing.chats import BusinessChat, Chat, DirectMessages, Group
-from telesession.testing.history import SentMessage
+from telesession.testing.history import Messages, SentMessage
 from telesession.testing.outbox import Where
 from telesession.testing.polling import Polling, RecordingExceptionHandler, run_polling
+from telesession.testing.sessions import forget_sessions
 from telesession.testing.users import User
 
 __all__ = [
@@ -20,10 +22,12 @@ __all__ = [
     "BotAPI",
     "BusinessChat",
     "Call",
+    "Channel",
     "Chat",
     "DirectMessages",
     "File",
     "Group",
+    "Messages",
     "Polling",
     "RecordingExceptionHandler",
     "RefusedError",
@@ -31,6 +35,7 @@ __all__ = [
     "User",
     "Where",
     "chat",
+    "forget_sessions",
     "run",
     "run_polling",
 ]

@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter, deque
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
 
 from telebot import apihelper
 
-from telesession.testing.alerts import Alerts
-from telesession.testing.bot_messages import BotMessages
-from telesession.testing.call import JSON, Call, RefusedError
+from telesession.testing.call import Call, RefusedError
+from telesession.testing.channels import Channel
 from telesession.testing.chats import BusinessChat, DirectMessages, Group
-from telesession.testing.directory import Directory, bot_user
-from telesession.testing.files import Files
-from telesession.testing.history import Address, History, Messages
-from telesession.testing.media import Media
-from telesession.testing.message_methods import MessageMethods
-from telesession.testing.methods import Methods
-from telesession.testing.payments import Payments
-from telesession.testing.polls import Polls
 from telesession.testing.server import Server
-from telesession.testing.updates import Updates
+from telesession.testing.telegram import Telegram
 from telesession.testing.users import User
-from telesession.testing.webhook import Webhook
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
+
+    from telesession.testing.history import Messages
 
 _DESCRIPTIONS = {
     400: "Bad Request",
@@ -43,7 +34,7 @@ _DESCRIPTIONS = {
 }
 
 
-class BotAPI:
+class BotAPI(Telegram):
     """
     A Telegram Bot API server on a free loopback port, which every bot of this process talks to.
 
@@ -69,41 +60,7 @@ class BotAPI:
 
     def __init__(self, *, last_update_id: int = 0, last_message_id: int = 0) -> None:
         self.url = ""
-        self._changed = threading.Condition()
-        self._directory = Directory()
-        self._history = History(self._directory, last_message_id)
-        self._updates = Updates(self._changed, last_update_id)
-        self._webhook = Webhook(self._updates, self._changed)
-        self._files = Files()
-        self._alerts = Alerts()
-        messages, media = BotMessages(self._directory, self._history), Media(self._files)
-        self._polls = Polls(messages, self._updates)
-        self._payments = Payments(
-            messages,
-            media,
-            directory=self._directory,
-            history=self._history,
-            updates=self._updates,
-            alerts=self._alerts,
-        )
-        self._methods = Methods(
-            [
-                {
-                    "getMe": _get_me,
-                    "getUpdates": self._updates.poll,
-                    "setWebhook": self._webhook.set,
-                    "deleteWebhook": self._webhook.delete,
-                    "getWebhookInfo": self._webhook.info,
-                },
-                MessageMethods(messages, self._history, media).methods(),
-                self._alerts.methods(),
-                self._files.methods(),
-                self._payments.methods(),
-                self._polls.methods(),
-            ]
-        )
-        self._answers: dict[str, Any] = {}
-        self._calls: list[Call] = []
+        super().__init__(last_update_id, last_message_id)
         self._failures: dict[str, deque[RefusedError]] = {}
         self._server: Server | None = None
         self._former: tuple[Any, Any, Any] = (None, None, None)
@@ -157,38 +114,9 @@ class BotAPI:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @property
-    def calls(self) -> list[Call]:
-        """Every call so far, in the order of arrival."""
-        with self._changed:
-            return list(self._calls)
-
-    def calls_of(self, method: str) -> list[Call]:
-        """Every call of one method so far, in the order of arrival."""
-        return [call for call in self.calls if call.method == method]
-
-    @property
-    def messages(self) -> Messages:
-        """
-        Every message that the bot has sent so far, in order.
-
-        An edited message is there as it reads now, in its old place; a deleted one stays.
-        """
-        with self._changed:
-            return Messages(self._history.sent)
-
-    @property
-    def unconfirmed(self) -> list[JSON]:
-        """The updates that the bot was not given yet, or has not asked beyond."""
-        with self._changed:
-            return list(self._updates.pending)
-
     def user(self, user_id: int, **profile: Any) -> User:
         """A person who writes to the bot, see `User`."""
-        user = User(self, user_id, **profile)
-        with self._changed:
-            self._directory.add_user(user.json)
-        return user
+        return User(self, user_id, **profile)
 
     def group(self, chat_id: int, *, title: str | None = None, forum: bool = False) -> Group:
         """
@@ -199,14 +127,26 @@ class BotAPI:
             title: Its title, by default made up from the id.
             forum: Whether it has topics.
         """
-        with self._changed:
-            chat = dict(self._directory.chat(chat_id))
-            if title is not None:
-                chat["title"] = title
-            if forum:
-                chat.update(type="supergroup", is_forum=True)
-            self._directory.add_chat(chat)
-        return Group(chat_id, chat)
+        chat = self.chat(chat_id)
+        if title is not None:
+            chat["title"] = title
+        if forum:
+            chat.update(type="supergroup", is_forum=True)
+        self.add_chat(chat)
+        return Group(chat_id, self)
+
+    def channel(self, chat_id: int, *, title: str = "News", username: str | None = None) -> Channel:
+        """
+        A channel that the bot administers, and whose posts it gets; see `Channel`.
+
+        Args:
+            chat_id: Its id, which starts with `-100`.
+            title: Its title.
+            username: Its public name, without `@`.
+        """
+        public = {} if username is None else {"username": username}
+        self.add_chat({"id": chat_id, "type": "channel", "title": title, **public})
+        return Channel(self, chat_id)
 
     def direct_messages(self, chat_id: int, *, title: str = "News") -> DirectMessages:
         """
@@ -216,10 +156,9 @@ class BotAPI:
             chat_id: The id of the chat with them, which differs from that of the channel.
             title: The title of the channel.
         """
-        chat = {"id": chat_id, "type": "supergroup", "title": title, "is_direct_messages": True}
-        with self._changed:
-            self._directory.add_chat(chat)
-        return DirectMessages(chat_id, chat)
+        kind = {"type": "supergroup", "is_direct_messages": True}
+        self.add_chat({"id": chat_id, "title": title, **kind})
+        return DirectMessages(chat_id, self)
 
     def business_chat(
         self, customer: User, *, owner: User | None = None, connection_id: str = "business-1"
@@ -238,104 +177,7 @@ class BotAPI:
             if owner is not None:
                 self._directory.add_owner(connection_id, owner.json)
             known = self._directory.owner(connection_id)
-        return BusinessChat(customer.id, customer.private_chat.json, connection_id, known)
-
-    def push(self, update: JSON) -> JSON:
-        """
-        Give an update to the bot, and return it with its `update_id`.
-
-        For the kinds of updates that `User` has no method for. An `update_id` is filled in if
-        there is none, and the message in the update, if any, becomes known to the server. Raises
-        `ValueError` unless the update has exactly one payload, such as `message`.
-        """
-        with self._changed:
-            pushed = self._updates.push(update)
-            self._history.remember_update(pushed)
-            self._alerts.note(pushed)
-            return pushed
-
-    def push_messages(
-        self, kind: str, messages: list[JSON], *, ephemeral: bool = False
-    ) -> list[JSON]:
-        """
-        Give new messages to the bot, with the next numbers of their chat, and return the updates.
-
-        Args:
-            kind: The kind of the updates, such as `message` or `business_message`.
-            messages: The messages, without a `message_id`.
-            ephemeral: Whether only the bot sees them. Their `message_id` is 0.
-        """
-        with self._changed:
-            numbered = [self._history.number(one, ephemeral=ephemeral) for one in messages]
-            return [self.push({kind: message}) for message in numbered]
-
-    def begin_payment(self, payer: JSON, invoice: JSON | str, *, tip: int = 0) -> JSON:
-        """
-        Give the first query of a user who pays an invoice to the bot; see `User.pay`.
-
-        Once the bot has answered that it agrees, the message with the `successful_payment` follows.
-
-        Args:
-            payer: The user.
-            invoice: The message with the invoice, or the link of one.
-            tip: What the user adds, in the smallest units of the currency.
-        """
-        with self._changed:
-            return self._payments.begin(payer, invoice, tip=tip)
-
-    def buy_media(self, buyer: JSON, message: JSON) -> JSON:
-        """Give the `purchased_paid_media` of a user to the bot; see `User.buy`."""
-        with self._changed:
-            return self._payments.buy_media(buyer, message)
-
-    def vote(self, message: JSON, voter: JSON, options: Sequence[str | int]) -> JSON:
-        """Let someone vote in a poll of the bot; see `User.vote`."""
-        with self._changed:
-            return self._polls.vote(message, voter, options)
-
-    def alerts_of(self, user_id: int) -> list[str]:
-        """Every notice that a user was shown so far; see `User.alerts`."""
-        with self._changed:
-            return self._alerts.of(user_id)
-
-    def shown_in(self, *chat_ids: int) -> Messages:
-        """The bot's messages that some chats show now to everybody there, in order."""
-        with self._changed:
-            return self._history.shown(chat_ids)
-
-    def next_message_id(self, chat_id: int) -> int:
-        """A number for a new message in a chat: one more than the latest there."""
-        with self._changed:
-            return self._history.next_message_id(chat_id)
-
-    def find_message(
-        self,
-        chat_id: int,
-        message_id: int,
-        *,
-        business_connection_id: str | None = None,
-        ephemeral_message_id: int | None = None,
-    ) -> JSON | None:
-        """
-        A message as its chat shows it now, or `None` if it is unknown or was deleted.
-
-        Args:
-            chat_id: The chat that it is in.
-            message_id: Its number there; 0 for an ephemeral message.
-            business_connection_id: The connection of a chat with a business account.
-            ephemeral_message_id: The number of an ephemeral message.
-        """
-        return self.find(Address(chat_id, message_id, business_connection_id, ephemeral_message_id))
-
-    def find(self, address: Address) -> JSON | None:
-        """A message as its chat shows it now, or `None` if it is unknown or was deleted."""
-        with self._changed:
-            return self._history.find(address)
-
-    def markup_of(self, message: JSON) -> JSON:
-        """The keyboard of any kind that a message has now; empty if it has none."""
-        with self._changed:
-            return self._history.markup(Address.of(message))
+        return BusinessChat(customer.id, self, connection_id, known)
 
     def fail_next(
         self,
@@ -405,46 +247,9 @@ class BotAPI:
         """
         self.wait_for(lambda: not self._updates.pending, timeout, what="updates to be confirmed")
 
-    def notify(self) -> None:
-        """Let waiting predicates look again, after a change that the server cannot know of."""
-        with self._changed:
-            self._changed.notify_all()
-
     def short_polls(self) -> AbstractContextManager[None]:
         """A `with` block in which `getUpdates` never waits; entering it ends the waits."""
         return self._updates.short()
-
-    def answer(self, call: Call) -> Any:
-        """
-        The `result` of a call; raises `RefusedError` where Telegram would refuse.
-
-        Runs in a thread of the server, one call at a time.
-        """
-        if call.method in self._answers:
-            return self._answers[call.method]
-        return self._methods.answer(call)
-
-    def answer_with(self, method: str, result: Any) -> None:
-        """
-        Give a method an answer from now on, instead of the server's own.
-
-        Args:
-            method: The method's name, such as `"getStarTransactions"`.
-            result: The `result` as Telegram would send it, of JSON types.
-        """
-        with self._changed:
-            self._answers[method] = result
-
-    def put_file(self, file_id: str, content: bytes) -> None:
-        """
-        Let a file have a content that a bot downloads; others have a made-up one.
-
-        Args:
-            file_id: The id of the file, as in the message of a user.
-            content: The bytes of the file.
-        """
-        with self._changed:
-            self._files.put(file_id, content)
 
     def _download(self, path: str) -> bytes:
         with self._changed:
@@ -454,28 +259,22 @@ class BotAPI:
         with self._changed:
             self._calls.append(call)
             self._changed.notify_all()
-            if failures := self._failures.get(call.method):
-                raise failures.popleft()
             try:
+                if failures := self._failures.get(call.method):
+                    raise failures.popleft()
                 return self.answer(call)
+            except RefusedError as refusal:
+                self._transcript.add_refusal(call, refusal)
+                raise
             finally:
                 self._changed.notify_all()
 
     def _summary(self) -> str:
         calls = Counter(call.method for call in self._calls)
         return (
-            f"the bot has sent {[message.text for message in self._history.sent]}, called "
-            f"{dict(calls)}, and left {len(self._updates.pending)} updates unconfirmed"
+            f"the bot has called {dict(calls)}, and left {len(self._updates.pending)} updates "
+            f"unconfirmed; the conversation:\n{self._transcript.text() or '(nothing yet)'}"
         )
-
-
-def _get_me(call: Call) -> JSON:
-    return {
-        **bot_user(call.token),
-        "can_join_groups": True,
-        "can_read_all_group_messages": True,
-        "supports_inline_queries": True,
-    }
 
 
 class _Address(str):

@@ -2,7 +2,8 @@
 Fixtures for pytest.
 
 Name this module in `pytest_plugins`, or import the fixtures into a `conftest.py`. It needs pytest
-and freezegun, which nothing else in telesession does.
+and freezegun, which nothing else in telesession does. As a plugin it also shows the conversation
+with the bot under a test that failed.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from typing import TYPE_CHECKING, cast
 import freezegun
 import freezegun.api
 import pytest
+from telebot import apihelper
 
 from telesession.testing.bot_api import BotAPI
+from telesession.testing.sessions import forget_sessions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from freezegun.api import FrozenDateTimeFactory
 
@@ -26,6 +29,16 @@ def bot_api() -> Iterator[BotAPI]:
     """A running loopback Bot API, which every bot of the test talks to."""
     with BotAPI() as api:
         yield api
+
+
+@pytest.fixture
+def fresh_sessions() -> None:
+    """
+    No sessions of earlier tests, in the storage of those that name none.
+
+    A bot with another storage needs a new one for each test, such as a file in `tmp_path`.
+    """
+    forget_sessions()
 
 
 @pytest.fixture
@@ -43,3 +56,13 @@ def frozen_time() -> Iterator[FrozenDateTimeFactory]:
     with pytest.MonkeyPatch.context() as patch, frozen as clock:
         patch.setattr(freezegun.api, "call_stack_inspection_limit", 1)
         yield cast("FrozenDateTimeFactory", clock)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Put the conversation with the bot, if there was one, into the report of a failure."""
+    report = yield
+    api = getattr(apihelper.API_URL, "api", None)
+    if report.failed and api is not None and api.transcript:
+        report.sections.append(("Conversation with the bot", api.transcript))
+    return report

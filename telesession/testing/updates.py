@@ -9,7 +9,7 @@ from telesession.testing.call import JSON, Call, RefusedError
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _MAX_LIMIT = 100
 
@@ -31,6 +31,8 @@ class Updates:
         self.pending: list[JSON] = []
         self.paused = False
         self.last_id = last_id
+        #: Called with each new update, whether the bot gets it or not.
+        self.listeners: list[Callable[[JSON], object]] = []
         self._changed = changed
         self._allowed: frozenset[str] | None = None
         self._short = 0
@@ -57,6 +59,8 @@ class Updates:
             )
         self.last_id = update_id
         update = {"update_id": update_id, **update}
+        for listener in self.listeners:
+            listener(update)
         if self._allows(*kinds):
             self.pending.append(update)
             self._changed.notify_all()

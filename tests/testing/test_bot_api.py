@@ -169,7 +169,9 @@ class TestRequests:
             b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nx\r\n--b--\r\n"
             b'--a\r\nContent-Disposition: form-data; name="out"\r\n\r\ny\r\n--a--\r\n'
         )
-        post("sendChatAction", data=body, headers={"Content-Type": "multipart/form-data; boundary=a"})
+        post(
+            "sendChatAction", data=body, headers={"Content-Type": "multipart/form-data; boundary=a"}
+        )
         assert {"out": "y"} == api.calls[0].params
 
     @pytest.mark.parametrize("body", [b"{", b"[1]", b"\xff"])
@@ -554,8 +556,9 @@ class TestWaiting:
         bot.send_message(1, "a")
         api.user(1).send("b")
         expected = (
-            "waited 0.01 s for 2 messages of the bot, in vain: the bot has sent ['a'], "
-            "called {'sendMessage': 1}, and left 1 updates unconfirmed"
+            "waited 0.01 s for 2 messages of the bot, in vain: the bot has called "
+            "{'sendMessage': 1}, and left 1 updates unconfirmed; the conversation:\n"
+            "bot to 1: a\nUser 1: b"
         )
         with pytest.raises(TimeoutError) as caught:
             api.wait_for_messages(2, timeout=0.01)
