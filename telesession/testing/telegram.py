@@ -48,8 +48,9 @@ class Telegram:
         self._transcript = Transcript()
         self._history.listeners.append(self._transcript.add_message)
         self._alerts = Alerts(self._transcript.add_alert)
-        messages, media = BotMessages(self._directory, self._history), Media(self._files)
-        self._polls = Polls(messages, self._updates)
+        messages = BotMessages(self._directory, self._history)
+        media = Media(self._files, self._directory)
+        self._polls = Polls(messages, media, self._updates)
         self._payments = Payments(
             messages,
             media,

@@ -55,7 +55,8 @@ class TestReference:
         """The reference has each name of `telesession.testing`, the fixtures and the suite."""
         page = read(DOCS / "reference-testing.md")
         listed = re.findall(r"^::: telesession\.testing\.([\w.]+)$", page, re.MULTILINE)
-        others = ["fixtures.bot_api", "fixtures.frozen_time", "storage_suite.StorageSuite"]
+        fixtures = ["fixtures.bot_api", "fixtures.fresh_sessions", "fixtures.frozen_time"]
+        others = [*fixtures, "storage_suite.StorageSuite"]
         # The module chat would win over the function in it.
         names = ["chat.chat" if name == "chat" else name for name in testing.__all__]
         assert sorted([*names, *others]) == sorted(listed)
