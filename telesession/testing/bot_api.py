@@ -156,6 +156,7 @@ class BotAPI:
         user = User(self, user_id, **profile)
         with self._changed:
             self._history.add_user(user.json)
+            self._history.add_chat(dict(user.private_chat.json))
         return user
 
     def group(self, chat_id: int, *, title: str | None = None, forum: bool = False) -> Group:
