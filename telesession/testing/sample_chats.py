@@ -37,6 +37,7 @@ __all__ = [
     "TELEGRAM_AS_USER",
     "envelope",
     "in_topic",
+    "press",
     "private",
     "user",
 ]
@@ -112,3 +113,13 @@ def envelope(message_id: int, chat: JSON, sender: JSON | None = None) -> JSON:
     """The fields that every message has; `sender` is missing in a post of a channel."""
     from_user = {} if sender is None else {"from": sender}
     return {"message_id": message_id, **from_user, "chat": chat, "date": DATE}
+
+
+def press(person: JSON, **fields: Any) -> JSON:
+    """A `CallbackQuery`: a person pressed a button, which the further fields tell."""
+    return {
+        "id": "1772048217309518264",
+        "from": person,
+        "chat_instance": "-4829173650128374651",
+        **fields,
+    }

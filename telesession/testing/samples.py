@@ -38,6 +38,7 @@ from telesession.testing.sample_chats import (
     TELEGRAM_AS_USER,
     envelope,
     in_topic,
+    press,
     private,
 )
 
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     from telesession.testing.call import JSON
 
 __all__ = ["SAMPLES", "Sample"]
+
+_parse: Any = types.Update.de_json
 
 # Telegram's update ids only grow, so a server takes the updates of samples in any order.
 _UPDATE_IDS = itertools.count(583920140)
@@ -59,7 +62,7 @@ class Sample:
     A realistic update; its people and chats are made up, see `telesession.testing.sample_chats`.
 
     Args:
-        name: The event, such as `"photo"` or `"bot blocked by a user"`. No two samples share one.
+        name: The event, such as `"dice"` or `"bot blocked by a user"`. No two samples share one.
         kind: The field of the `Update` that the payload is in, one of
             `telebot.util.update_types`.
         payload: The content of that field, as Telegram would send it.
@@ -76,7 +79,7 @@ class Sample:
 
     def parse(self) -> types.Update:
         """A new update as telebot reads it."""
-        update: types.Update = types.Update.de_json(json.dumps(self.update))
+        update: types.Update = _parse(json.dumps(self.update))
         return update
 
 
@@ -111,17 +114,7 @@ def _forwarded(**origin: Any) -> JSON:
     return {"forward_origin": {**origin, "date": DATE - 3600}}
 
 
-def _press(person: JSON, **fields: Any) -> JSON:
-    """A person pressed a button."""
-    return {
-        "id": "1772048217309518264",
-        "from": person,
-        "chat_instance": "-4829173650128374651",
-        **fields,
-    }
-
-
-def _with_buttons(chat: JSON, sender: JSON = BOT, **fields: Any) -> JSON:
+def _with_buttons(chat: JSON, sender: JSON | None = BOT, **fields: Any) -> JSON:
     """A message with a button."""
     keyboard = {"inline_keyboard": [[{"text": "Brew", "callback_data": _DATA["data"]}]]}
     return _text(chat, sender, **fields, reply_markup=keyboard)
@@ -470,27 +463,27 @@ _BUSINESS = (
 _BUTTONS = _samples(
     "callback_query",
     {
-        "button of a game": _press(
+        "button of a game": press(
             ANNA,
             message=_message(private(ANNA), BOT, **content.game("Teapots", "Catch the cups.")),
             game_short_name="teapots",
         ),
-        "button in a private chat": _press(ANNA, message=_with_buttons(private(ANNA)), **_DATA),
-        "button in a forum topic": _press(
+        "button in a private chat": press(ANNA, message=_with_buttons(private(ANNA)), **_DATA),
+        "button in a forum topic": press(
             BORIS, message=_with_buttons(FORUM, **in_topic(FORUM, 217)), **_DATA
         ),
-        "button under a channel post": _press(
+        "button under a channel post": press(
             BORIS, message=_with_buttons(CHANNEL, None, sender_chat=CHANNEL), **_DATA
         ),
-        "button in a business chat": _press(
+        "button in a business chat": press(
             CLARA,
             message=_with_buttons(
                 private(CLARA), OWNER, sender_business_bot=BOT, business_connection_id=CONNECTION
             ),
             **_DATA,
         ),
-        "button under an inline message": _press(ANNA, **_INLINE_MESSAGE, **_DATA),
-        "button under an inaccessible message": _press(
+        "button under an inline message": press(ANNA, **_INLINE_MESSAGE, **_DATA),
+        "button under an inaccessible message": press(
             ANNA, message={"chat": FORUM, "message_id": 96, "date": 0}, **_DATA
         ),
     },
@@ -682,7 +675,7 @@ _DRAFTS = _samples(
 )
 
 #: Every sample: at least one of each kind of update that telebot knows.
-SAMPLES = (
+SAMPLES: tuple[Sample, ...] = (
     *_MESSAGES,
     *_EDITED_MESSAGES,
     *_POSTS,

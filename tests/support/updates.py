@@ -34,6 +34,7 @@ from telesession.testing.sample_chats import (
     TELEGRAM_AS_USER,
     envelope,
     in_topic,
+    press,
     private,
     user,
 )
@@ -58,6 +59,7 @@ __all__ = [
     "GROUP",
     "GROUP_ANONYMOUS_BOT",
     "IRREGULAR_HANDLERS",
+    "KEYS",
     "MADE_UP_USERS",
     "OTHER_CHANNEL",
     "OTHER_CONNECTION",
@@ -234,7 +236,7 @@ CHANNEL_IN_DIRECT_MESSAGES = Keys(
     "topic:-1002739401586:direct-412587349",
     "sender_in_topic:-1002739401586:direct-412587349:-1001365920471",
 )
-CHANNEL_ITSELF = Keys(
+CHANNEL_POST = Keys(
     "-1001365920471",
     "chat:-1001365920471",
     "sender_in_chat:-1001365920471:-1001365920471",
@@ -251,14 +253,16 @@ CLARA_AS_CUSTOMER = Keys(
 ANNA_ALONE = Keys("412587349")
 BORIS_ALONE = Keys("1738502946")
 CHANNEL_ALONE = Keys("-1001365920471")
-ANNA_IN_PRIVATE_AT_LARGE = Keys("412587349", "chat:412587349", "sender_in_chat:412587349:412587349")
-BORIS_IN_GROUP_AT_LARGE = Keys(
+ANNA_IN_PRIVATE_WITHOUT_TOPIC = Keys(
+    "412587349", "chat:412587349", "sender_in_chat:412587349:412587349"
+)
+BORIS_IN_GROUP_WITHOUT_TOPIC = Keys(
     "1738502946", "chat:-1001472583690", "sender_in_chat:-1001472583690:1738502946"
 )
-CLARA_IN_GROUP_AT_LARGE = Keys(
+CLARA_IN_GROUP_WITHOUT_TOPIC = Keys(
     "5837261904", "chat:-1001472583690", "sender_in_chat:-1001472583690:5837261904"
 )
-CHANNEL_WITHOUT_SENDER = Keys(None, "chat:-1001365920471")
+CHANNEL_WITHOUT_USER = Keys(None, "chat:-1001365920471")
 
 # The name of a sample -> its keys, written by hand.
 KEYS = {
@@ -393,8 +397,8 @@ KEYS = {
     "channel's answer to a direct message": CHANNEL_IN_DIRECT_MESSAGES,
     "edited private message": ANNA_IN_PRIVATE,
     "edited message of an anonymous admin": ADMIN_OF_GROUP,
-    "photo in a channel": CHANNEL_ITSELF,
-    "channel post": CHANNEL_ITSELF,
+    "photo in a channel": CHANNEL_POST,
+    "channel post": CHANNEL_POST,
     "edited channel post": Keys(
         "-1001780246935",
         "chat:-1001780246935",
@@ -469,15 +473,15 @@ KEYS = {
     "poll answer of a channel without a user": CHANNEL_ALONE,
     "poll answer of a channel": CHANNEL_ALONE,
     "poll answer of another channel": Keys("-1001780246935"),
-    "bot unblocked by a user": ANNA_IN_PRIVATE_AT_LARGE,
-    "bot added to a group": BORIS_IN_GROUP_AT_LARGE,
-    "bot removed from a group": BORIS_IN_GROUP_AT_LARGE,
-    "bot blocked by a user": ANNA_IN_PRIVATE_AT_LARGE,
-    "status of a joined member": BORIS_IN_GROUP_AT_LARGE,
-    "status of a member who left": BORIS_IN_GROUP_AT_LARGE,
-    "member banned by another": BORIS_IN_GROUP_AT_LARGE,
-    "join request without a link": CLARA_IN_GROUP_AT_LARGE,
-    "join request": CLARA_IN_GROUP_AT_LARGE,
+    "bot unblocked by a user": ANNA_IN_PRIVATE_WITHOUT_TOPIC,
+    "bot added to a group": BORIS_IN_GROUP_WITHOUT_TOPIC,
+    "bot removed from a group": BORIS_IN_GROUP_WITHOUT_TOPIC,
+    "bot blocked by a user": ANNA_IN_PRIVATE_WITHOUT_TOPIC,
+    "status of a joined member": BORIS_IN_GROUP_WITHOUT_TOPIC,
+    "status of a member who left": BORIS_IN_GROUP_WITHOUT_TOPIC,
+    "member banned by another": BORIS_IN_GROUP_WITHOUT_TOPIC,
+    "join request without a link": CLARA_IN_GROUP_WITHOUT_TOPIC,
+    "join request": CLARA_IN_GROUP_WITHOUT_TOPIC,
     "managed bot created": BORIS_ALONE,
     "reaction of a user": Keys(
         "412587349", "chat:-1001472583690", "sender_in_chat:-1001472583690:412587349"
@@ -488,15 +492,15 @@ KEYS = {
     "anonymous reaction": Keys(
         "-1001365920471", "chat:-1001472583690", "sender_in_chat:-1001472583690:-1001365920471"
     ),
-    "reaction count": CHANNEL_WITHOUT_SENDER,
+    "reaction count": CHANNEL_WITHOUT_USER,
     "boost of a user": Keys(
         "412587349", "chat:-1001365920471", "sender_in_chat:-1001365920471:412587349"
     ),
-    "boost of an unclaimed giveaway": CHANNEL_WITHOUT_SENDER,
+    "boost of an unclaimed giveaway": CHANNEL_WITHOUT_USER,
     "removed boost of a user": Keys(
         "1738502946", "chat:-1001365920471", "sender_in_chat:-1001365920471:1738502946"
     ),
-    "removed boost of an unclaimed giveaway": CHANNEL_WITHOUT_SENDER,
+    "removed boost of an unclaimed giveaway": CHANNEL_WITHOUT_USER,
     "stopped generation": ANNA_IN_PRIVATE,
     "stopped generation in a topic": ANNA_IN_PRIVATE_TOPIC,
 }
@@ -528,13 +532,7 @@ def message_from(user_id: int, text: str = "hi") -> types.Message:
 
 def button_press(person: dict[str, Any], **fields: Any) -> dict[str, Any]:
     """A `CallbackQuery`: a person pressed a button under a message of the bot."""
-    return {
-        "id": "1772048217309518264",
-        "from": person,
-        "chat_instance": "-4829173650128374651",
-        "data": "brew:sencha",
-        **fields,
-    }
+    return press(person, **{"data": "brew:sencha", **fields})
 
 
 def update(kind: str, payload: dict[str, Any]) -> types.Update:
