@@ -33,6 +33,9 @@ _DESCRIPTIONS = {
     502: "Bad Gateway",
 }
 
+#: For requests: no proxy of the environment, and none of an `apihelper.session`.
+_NO_PROXY = {"no_proxy": "127.0.0.1", "http://127.0.0.1": ""}
+
 
 class BotAPI(Telegram):
     """
@@ -41,7 +44,7 @@ class BotAPI(Telegram):
     From `start` to `close` telebot's `apihelper.API_URL` and `FILE_URL` point here (and
     `apihelper.proxy` keeps loopback requests off any proxy); then all are as before. Stop the bots
     before closing it: a bot that is still polling would go on with the real Telegram. Keep one for
-    a test. Threads may share it.
+    a test. Threads may share it. An `AsyncTeleBot` does not talk to it.
 
     The server has one bot: the one that polls gets the updates, with any token. It answers every
     method of telebot, and keeps what the bot did: messages, polls, payments, members and so on. It
@@ -91,7 +94,7 @@ class BotAPI(Telegram):
         apihelper.API_URL = _Address(self.url, self)  # type: ignore[assignment]
         # Else a download would go to the real server, with the token in its URL.
         apihelper.FILE_URL = f"{self._server.url}/file/bot{{0}}/{{1}}"  # type: ignore[assignment]
-        apihelper.proxy = {"no_proxy": "127.0.0.1"}  # type: ignore[assignment]
+        apihelper.proxy = _NO_PROXY  # type: ignore[assignment]
         return self
 
     def close(self) -> None:

@@ -52,7 +52,7 @@ class TestLifecycle:
             assert ("http://127.0.0.1:", "/bot{0}/{1}") == (api.url[:17], api.url[-11:])
             files = api.url.replace("/bot", "/file/bot")
             assert (api.url, files) == (apihelper.API_URL, apihelper.FILE_URL)
-            assert {"no_proxy": "127.0.0.1"} == apihelper.proxy
+            assert {"no_proxy": "127.0.0.1", "http://127.0.0.1": ""} == apihelper.proxy
         assert ("https://former/{0}/{1}", None) == (apihelper.API_URL, apihelper.FILE_URL)
         assert {"https": "socks5://former"} == apihelper.proxy
 
