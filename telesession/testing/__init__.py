@@ -10,9 +10,11 @@ from telesession.testing.bot_api import BotAPI
 from telesession.testing.call import Call, File, RefusedError
 from telesession.testing.chat import OFFLINE_TOKEN, chat, run
 from telesession.testing.chats import BusinessChat, Chat, DirectMessages, Group
+from telesession.testing.faulty_storage import FaultyStorage
 from telesession.testing.history import SentMessage
 from telesession.testing.outbox import Where
 from telesession.testing.polling import Polling, RecordingExceptionHandler, run_polling
+from telesession.testing.threads import Log, began, in_threads
 from telesession.testing.users import User
 
 __all__ = [
@@ -22,15 +24,19 @@ __all__ = [
     "Call",
     "Chat",
     "DirectMessages",
+    "FaultyStorage",
     "File",
     "Group",
+    "Log",
     "Polling",
     "RecordingExceptionHandler",
     "RefusedError",
     "SentMessage",
     "User",
     "Where",
+    "began",
     "chat",
+    "in_threads",
     "run",
     "run_polling",
 ]
