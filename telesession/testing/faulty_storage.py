@@ -34,7 +34,8 @@ class FaultyStorage(StorageFaults, Storage):
         storage: The storage that does the work. `close` closes it.
 
     Attributes:
-        storage: The same.
+        calls: The number of calls so far, by the name of the method. It may be cleared.
+        storage: The storage that does the work.
     """
 
     def __init__(self, storage: Storage) -> None:
