@@ -78,7 +78,7 @@ class Webhook:
 
     def _switch(self, url: str, call: Call) -> bool:
         if call.flag("drop_pending_updates"):
-            self._updates.confirm_below(self._updates.last_id + 1)
+            self._updates.drop_all()
         self._url = url
         self._failure = {}
         self._updates.paused = bool(url)
@@ -100,7 +100,7 @@ class Webhook:
             failure = _post(url, headers, update)
             with self._changed:
                 if failure is None:
-                    self._updates.confirm_below(update["update_id"] + 1)
+                    self._updates.confirm(update)
                 else:
                     now = int(time.time())
                     self._failure = {"last_error_date": now, "last_error_message": failure}
