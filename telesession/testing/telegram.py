@@ -185,6 +185,11 @@ class Telegram:
             sent = self._history.sent
             return Messages(one for one in sent if not one.is_deleted and is_there(one))
 
+    def pinned_in(self, chat_id: int) -> list[JSON]:
+        """The pinned messages of a chat, the latest pin first."""
+        with self._changed:
+            return self._history.pinned(chat_id)
+
     def replies_to(self, update: JSON) -> Messages:
         """
         The messages that the bot has sent since an update, in the chat of it.
