@@ -187,6 +187,14 @@ class Stage:
         poll: types.Message = self.bot.send_poll(GROUP["id"], "tea?", options, is_anonymous=False)
         return poll
 
+    def chosen(self) -> Any:
+        """Anna chooses the only result of an inline query."""
+        query = self.anna.inline("sencha")
+        text = types.InputTextMessageContent("a pot")
+        result = types.InlineQueryResultArticle("1", "Tea", text)
+        self.bot.answer_inline_query(query["inline_query"]["id"], [result])
+        return self.anna.choose(query, "Tea")
+
     def paid(self, payer: User) -> Any:
         """The update about a payment, once the bot has agreed to it."""
         self.bot.answer_pre_checkout_query(self.pay(payer)["pre_checkout_query"]["id"], ok=True)
@@ -326,6 +334,7 @@ ACTS = [
         lambda s: s.anna.anonymous_in(s.group).react(s.anna.send("hi", chat=s.group), "👍"),
     ),
     Act("inline", "inline query", lambda stage: stage.anna.inline("sencha")),
+    Act("choose", "chosen inline result", lambda stage: stage.chosen()),
 ]
 
 # Methods of `User` that push no update.
