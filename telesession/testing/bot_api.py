@@ -10,18 +10,27 @@ from typing import TYPE_CHECKING, Any, Self
 from telebot import apihelper
 
 from telesession.testing.alerts import Alerts
+from telesession.testing.boosts import Boosts
 from telesession.testing.bot_messages import BotMessages
 from telesession.testing.call import JSON, Call, RefusedError
-from telesession.testing.chats import BusinessChat, DirectMessages, Group
+from telesession.testing.chat_settings import ChatSettings
+from telesession.testing.chats import BusinessChat, Chat, DirectMessages, Group
 from telesession.testing.directory import Directory, bot_user
 from telesession.testing.files import Files
 from telesession.testing.history import Address, History, Messages
+from telesession.testing.invite_links import InviteLinks
+from telesession.testing.join_requests import JoinRequests
 from telesession.testing.media import Media
+from telesession.testing.member_methods import MemberMethods
+from telesession.testing.members import BANNED, Members
 from telesession.testing.message_methods import MessageMethods
 from telesession.testing.methods import Methods
 from telesession.testing.payments import Payments
 from telesession.testing.polls import Polls
+from telesession.testing.rights import ALL_RIGHTS, administrator
 from telesession.testing.server import Server
+from telesession.testing.service_messages import ServiceMessages
+from telesession.testing.topics import Topics
 from telesession.testing.updates import Updates
 from telesession.testing.users import User
 from telesession.testing.webhook import Webhook
@@ -76,13 +85,23 @@ class BotAPI:
         self._webhook = Webhook(self._updates, self._changed)
         self._files = Files()
         self._alerts = Alerts()
-        messages, media = BotMessages(self._directory, self._history), Media(self._files)
+        service = ServiceMessages(self._history, self._updates)
+        self._topics = Topics(self._directory, self._history, service)
+        self._members = Members(self._directory, service, self._updates)
+        self._links = InviteLinks(self._directory, self._members)
+        self._requests = JoinRequests(self._directory, self._members, self._links)
+        self._boosts = Boosts(self._directory, self._updates)
+        settings = ChatSettings(
+            self._directory, self._history, service, links=self._links, files=self._files
+        )
+        messages = BotMessages(self._directory, self._history, self._topics)
+        media = Media(self._files)
         self._polls = Polls(messages, self._updates)
         self._payments = Payments(
             messages,
             media,
             directory=self._directory,
-            history=self._history,
+            service=service,
             updates=self._updates,
             alerts=self._alerts,
         )
@@ -97,9 +116,15 @@ class BotAPI:
                 },
                 MessageMethods(messages, self._history, media).methods(),
                 self._alerts.methods(),
+                self._boosts.methods(),
                 self._files.methods(),
+                self._links.methods(),
+                MemberMethods(self._directory, self._members).methods(),
                 self._payments.methods(),
                 self._polls.methods(),
+                self._requests.methods(),
+                settings.methods(),
+                self._topics.methods(),
             ]
         )
         self._answers: dict[str, Any] = {}
@@ -190,22 +215,31 @@ class BotAPI:
             self._directory.add_user(user.json)
         return user
 
-    def group(self, chat_id: int, *, title: str | None = None, forum: bool = False) -> Group:
+    def group(
+        self,
+        chat_id: int,
+        *,
+        title: str | None = None,
+        forum: bool = False,
+        owner: User | None = None,
+    ) -> Group:
         """
-        A group that the bot is in.
+        A group that the bot is in, as an administrator with all rights.
 
         Args:
             chat_id: Its id, a negative number; supergroups start with `-100`.
             title: Its title, by default made up from the id.
             forum: Whether it has topics.
+            owner: The user who has made it, its member with the status `creator`.
         """
         with self._changed:
-            chat = dict(self._directory.chat(chat_id))
+            chat = self._directory.chat(chat_id)
             if title is not None:
                 chat["title"] = title
             if forum:
                 chat.update(type="supergroup", is_forum=True)
-            self._directory.add_chat(chat)
+            if owner is not None:
+                self._members.put(chat, owner.json, {"status": "creator", "is_anonymous": False})
         return Group(chat_id, chat)
 
     def direct_messages(self, chat_id: int, *, title: str = "News") -> DirectMessages:
@@ -251,7 +285,8 @@ class BotAPI:
         with self._changed:
             pushed = self._updates.push(update)
             self._history.remember_update(pushed)
-            self._alerts.note(pushed)
+            for part in (self._alerts, self._members, self._requests, self._topics):
+                part.note(pushed)
             return pushed
 
     def push_messages(
@@ -287,6 +322,108 @@ class BotAPI:
         """Give the `purchased_paid_media` of a user to the bot; see `User.buy`."""
         with self._changed:
             return self._payments.buy_media(buyer, message)
+
+    def join(self, user: JSON, chat: Chat, link: str | None) -> JSON:
+        """Let a user join a chat, through a link if there is one; see `User.join`."""
+        with self._changed:
+            return self._links.join(self._known(chat), user, link)
+
+    def add_members(self, chat: Chat, people: Sequence[JSON], sender: JSON) -> JSON:
+        """
+        Let someone add members to a chat; see `User.invite`.
+
+        Args:
+            chat: The chat.
+            people: The new members.
+            sender: The fields of the message about them that say who added them.
+        """
+        with self._changed:
+            return self._members.add(self._known(chat), people, sender)
+
+    def remove_member(
+        self, chat: Chat, user: JSON, sender: JSON, *, is_banned: bool = False
+    ) -> JSON:
+        """
+        Let a user leave a chat, or be banned there; see `User.leave` and `User.ban`.
+
+        Args:
+            chat: The chat.
+            user: The user.
+            sender: The fields of the message about it that say who did so.
+            is_banned: Whether the user cannot come back.
+        """
+        with self._changed:
+            record = BANNED if is_banned else None
+            return self._members.remove(self._known(chat), user, sender, record)
+
+    def promote_member(self, chat: Chat, user: JSON, by: JSON, custom_title: str | None) -> JSON:
+        """Make a user an administrator of a chat; see `User.promote`."""
+        with self._changed:
+            known = self._known(chat)
+            record = administrator(known, ALL_RIGHTS)
+            if custom_title is not None:
+                record["custom_title"] = custom_title
+            return self._members.change(known, user, record, by)
+
+    def add_bot(self, chat: Chat, sender: JSON, *, is_administrator: bool = False) -> JSON:
+        """Let someone add or unblock the bot; see `User.add_bot` and `User.unblock`."""
+        with self._changed:
+            known = self._known(chat)
+            return self._members.add_bot(known, sender, is_administrator=is_administrator)
+
+    def remove_bot(self, chat: Chat, sender: JSON) -> JSON:
+        """Let someone ban or block the bot; see `User.remove_bot` and `User.block`."""
+        with self._changed:
+            return self._members.remove_bot(self._known(chat), sender, BANNED)
+
+    def invite_link(self, chat: Chat, link: str) -> JSON:
+        """
+        The `ChatInviteLink` of a link that the bot has made.
+
+        Raises `ValueError` if it is unknown, revoked, expired or used up.
+        """
+        with self._changed:
+            return self._links.find(self._known(chat), link)
+
+    def boost(self, user: JSON, chat: Chat) -> JSON:
+        """Let a user boost a chat; see `User.boost`."""
+        with self._changed:
+            return self._boosts.add(self._known(chat), user)
+
+    def unboost(self, user: JSON, chat: Chat) -> JSON:
+        """Let a user take a boost back; see `User.unboost`."""
+        with self._changed:
+            return self._boosts.remove(self._known(chat), user)
+
+    def members_of(self, chat_id: int) -> list[JSON]:
+        """The `ChatMember` of everybody who is in a chat now, the bot first."""
+        with self._changed:
+            return self._members.present(self._directory.chat(chat_id))
+
+    def administrators_of(self, chat_id: int) -> list[JSON]:
+        """The `ChatMember` of the owner and of each administrator of a chat, the bot first."""
+        with self._changed:
+            return self._members.administrators(self._directory.chat(chat_id))
+
+    def topics_of(self, chat_id: int) -> list[JSON]:
+        """
+        The topics that a chat has now, by their ids.
+
+        Each is a `ForumTopic` with two more fields: `is_closed` and `is_hidden`. In a forum, the
+        first one is the general topic, with the `message_thread_id` 1.
+        """
+        with self._changed:
+            return [dict(topic) for topic in self._topics.of(self._directory.chat(chat_id))]
+
+    def pinned_in(self, chat_id: int) -> list[JSON]:
+        """The pinned messages of a chat, the latest pin first."""
+        with self._changed:
+            return self._history.pinned(chat_id)
+
+    def title_of(self, chat_id: int) -> str:
+        """The title that a group or a channel has now."""
+        with self._changed:
+            return str(self._directory.chat(chat_id)["title"])
 
     def vote(self, message: JSON, voter: JSON, options: Sequence[str | int]) -> JSON:
         """Let someone vote in a poll of the bot; see `User.vote`."""
@@ -446,6 +583,11 @@ class BotAPI:
         with self._changed:
             self._files.put(file_id, content)
 
+    def _known(self, chat: Chat) -> JSON:
+        """A chat as the server knows it, from now on if it did not."""
+        self._directory.add_chat(dict(chat.json))
+        return self._directory.chat(chat.id)
+
     def _download(self, path: str) -> bytes:
         with self._changed:
             return self._files.download(path)
@@ -453,6 +595,7 @@ class BotAPI:
     def _receive(self, call: Call) -> Any:
         with self._changed:
             self._calls.append(call)
+            self._directory.bot = bot_user(call.token)
             self._changed.notify_all()
             if failures := self._failures.get(call.method):
                 raise failures.popleft()

@@ -18,6 +18,8 @@ class Directory:
     """
 
     def __init__(self) -> None:
+        #: The `User` that the bot is: the owner of the token that was used last.
+        self.bot = bot_user("")
         self._chats: dict[int | str, JSON] = {}
         self._users: dict[int, JSON] = {}
         # connection id -> the `User` of the business account
@@ -47,8 +49,9 @@ class Directory:
         return self._chats.setdefault(number, _make_chat(number))
 
     def add_chat(self, chat: JSON) -> None:
-        """Know a chat, in place of what was known of it before."""
-        self._chats[chat["id"]] = chat
+        """Know the fields of a chat, beside those that were known before."""
+        # In place: each `Group` and the like shows the chat as it is now.
+        self._chats.setdefault(chat["id"], {}).update(chat)
 
     def chat_to_write(self, chat_id: int | str) -> JSON:
         """
@@ -60,6 +63,15 @@ class Directory:
         if reason := self._closed.get(chat["id"]):
             raise RefusedError(403, f"Forbidden: {reason}")
         return chat
+
+    def chat_to_read(self, chat_id: int | str) -> JSON:
+        """
+        The chat with an id, for a look at it.
+
+        Raises `RefusedError` if it is a group or a channel that the bot is no member of.
+        """
+        chat = self.chat(chat_id)
+        return chat if chat["type"] == "private" else self.chat_to_write(chat_id)
 
     def close_chat(self, chat_id: int, reason: str) -> None:
         """Refuse the bot's messages to a chat, such as with `bot was blocked by the user`."""
@@ -77,6 +89,10 @@ class Directory:
     def add_user(self, user: JSON) -> None:
         """Know a user, in place of what was known of them before."""
         self._users[user["id"]] = user
+
+    def is_bot(self, user_id: int) -> bool:
+        """Whether an id is that of the bot, and of no user; tokens for tests have low numbers."""
+        return user_id == self.bot["id"] and user_id not in self._users
 
     def owner(self, connection_id: str) -> JSON:
         """The owner of the business account that a connection belongs to; may be made up."""

@@ -267,6 +267,14 @@ class History:
         pins = [address for address in reversed(self._pins) if address.chat_id == chat_id]
         return [self._messages[address] for address in pins]
 
+    def of_topic(self, chat_id: int, topic: int) -> list[JSON]:
+        """The messages in a topic of a chat."""
+        return [
+            message
+            for address, message in self._messages.items()
+            if address.chat_id == chat_id and topic_of(message) == topic
+        ]
+
     def of_business(self, connection_id: str, message_ids: Iterable[int]) -> list[JSON]:
         """The messages with some numbers in the chats of a business account."""
         numbers = frozenset(message_ids)

@@ -104,11 +104,15 @@ class Outbox:
             )
         return found
 
+    def sender_in(self, chat: Chat) -> JSON:
+        """The fields of a message in a chat that say who sent it."""
+        if chat.id == self.anonymous_in:
+            return {"from": ANONYMOUS_ADMIN, "sender_chat": dict(chat.json)}
+        return {"from": self._person}
+
     def _envelope(self, chat: Chat, topic: int | None) -> JSON:
         """The fields of a message beside its number and its content."""
-        sender = {"from": self._person}
-        if chat.id == self.anonymous_in:
-            sender = {"from": ANONYMOUS_ADMIN, "sender_chat": dict(chat.json)}
+        sender = self.sender_in(chat)
         place = chat.fields(sender["from"], topic)
         return {**sender, "chat": dict(chat.json), "date": int(time.time()), **place}
 

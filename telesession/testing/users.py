@@ -13,6 +13,7 @@ from telesession.testing.bot_messages import without
 from telesession.testing.buttons import content_of, find_data, find_reply_button
 from telesession.testing.chats import Chat, DirectMessages, Group, private_chat_of
 from telesession.testing.history import inline_buttons
+from telesession.testing.membership import Membership
 from telesession.testing.outbox import Outbox, Where
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from telesession.testing.call import JSON
 
 
-class User:
+class User(Membership):
     """
     A Telegram user who acts on the bot: each method is one update, pushed and returned.
 
@@ -37,7 +38,12 @@ class User:
     def __init__(self, api: BotAPI, user_id: int, **profile: Any) -> None:
         self._api = api
         self.id = user_id
-        self.json = {"id": user_id, "is_bot": False, "first_name": f"User {user_id}", **profile}
+        self.json: JSON = {
+            "id": user_id,
+            "is_bot": False,
+            "first_name": f"User {user_id}",
+            **profile,
+        }
         self._outbox = Outbox(api, self.json)
 
     def __repr__(self) -> str:
@@ -190,26 +196,6 @@ class User:
         summons = {**content.text(text), "guest_query_id": _query_id()}
         [update] = self._outbox.push([summons], chat, reply_to=reply_to, kind="guest_message")
         return update
-
-    def request_to_join(self, group: Group, *, bio: str | None = None) -> JSON:
-        """Ask to become a member of a group, which the bot may decide on (`chat_join_request`)."""
-        request = {
-            "chat": dict(group.json),
-            "from": self.json,
-            "user_chat_id": self.id,
-            "date": int(time.time()),
-            **({} if bio is None else {"bio": bio}),
-        }
-        return self._api.push({"chat_join_request": request})
-
-    def invite(self, group: Group, *people: User) -> JSON:
-        """
-        Add members to a group; without `people` the user joins it (`new_chat_members`).
-
-        Telegram's message about it is from the user who added them.
-        """
-        members = [person.json for person in people or (self,)]
-        return self.send_content(content.new_chat_members(members), chat=group)
 
     def upgrade(self, group: Group, chat_id: int) -> Group:
         """
