@@ -64,7 +64,8 @@ T = TypeVar("T", bound="_Update")
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_default_storage = MemoryStorage()
+default_storage = MemoryStorage()
+"""The storage of all sessions that name none."""
 
 
 class _Update(Protocol):
@@ -153,7 +154,7 @@ class Sessions(Generic[S]):
         version: int = 0,
         migrations: Mapping[int, Migration] | None = None,
     ) -> None:
-        checked = checked_storage(_default_storage if storage is None else storage)
+        checked = checked_storage(default_storage if storage is None else storage)
         records = Records(
             checked.codec,
             persistent=checked.persistent,
@@ -163,7 +164,7 @@ class Sessions(Generic[S]):
         self._name = checked_name(name)
         room = checked_room(prefix, name)
         declare_there = partial(
-            declare, storage=checked, room=room, is_default=checked is _default_storage
+            declare, storage=checked, room=room, is_default=checked is default_storage
         )
         self._kind = Kind(
             Initial(initial, records.check, declare_there),

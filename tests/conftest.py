@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from freezegun import freeze_time
 
-from support.bots import MODES, Host, Stage, forget_sessions, forget_settings, make_host, on_stage
+from support.bots import MODES, Host, Stage, forget_settings, make_host, on_stage
 from support.clocks import START, frozen_clock
+from support.loopback import take_refused
 from support.servers import Cluster, FrozenRedisStorage, Server, patient_url
 from support.storages import KINDS, storage_of
 from telesession import MemoryStorage, RedisStorage, SQLiteStorage, Storage, unit
@@ -83,11 +84,10 @@ def _make_storage(request: pytest.FixtureRequest, folder: Path) -> Storage:
 
 
 @pytest.fixture
-def fresh_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def fresh_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fresh_sessions: None) -> None:
     """No token, an empty directory, and nothing in the storage that all decorators share."""
     forget_settings(monkeypatch)
     monkeypatch.chdir(tmp_path)
-    forget_sessions()
 
 
 @pytest.fixture
@@ -140,3 +140,10 @@ def _no_unit_is_left_open() -> Iterator[None]:
     yield
     left, unit._units = unit._units, {}
     assert {} == left
+
+
+@pytest.fixture(autouse=True)
+def _nothing_leaves_the_loopback() -> Iterator[None]:
+    """No test tries to reach another address, not even in a thread that retries after the error."""
+    yield
+    assert [] == take_refused()

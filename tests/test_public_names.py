@@ -70,7 +70,7 @@ LAYERS = [
 # The globals that change, by module. All but the first are tables of which a process has one. The
 # kernel has the locks of a process by file, and SQLite those of a file by process.
 MUTABLE = {
-    "sessions": {"_default_storage": "MemoryStorage"},
+    "sessions": {"default_storage": "MemoryStorage"},
     "declared": {"_declared": "WeakKeyDictionary", "_mutex": "lock"},
     "storage.file_locks": {"_open_files": "PerProcess", "_made": "WeakValueDictionary"},
     "storage.sqlite_database": {"_processes": "PerProcess", "_databases": "WeakValueDictionary"},

@@ -15,9 +15,13 @@ class Alerts:
     The texts that the bot's answers to button presses and payments have shown to each user.
 
     Not safe to share between threads by itself: its `BotAPI` calls it under a lock.
+
+    Args:
+        notice: Called with the id of a user and the text that the user is shown.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, notice: Callable[[int, str], object]) -> None:
+        self._notice = notice
         # user id -> the texts
         self._texts: dict[int, list[str]] = {}
         # id of a callback query -> the id of its user
@@ -36,6 +40,7 @@ class Alerts:
     def show(self, user_id: int, text: str) -> None:
         """Show a text to a user."""
         self._texts.setdefault(user_id, []).append(text)
+        self._notice(user_id, text)
 
     def of(self, user_id: int) -> list[str]:
         """Every text that a user was shown so far, in order."""

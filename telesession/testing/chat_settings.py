@@ -94,8 +94,8 @@ class ChatSettings:
             raise RefusedError(400, "Bad Request: title must be non-empty")
         if title == chat.get("title"):
             raise RefusedError(400, "Bad Request: chat title is not modified")
-        self._directory.add_chat({"id": chat["id"], "title": title})
-        self._tell(chat, {"new_chat_title": title})
+        self._directory.add_chat({**chat, "title": title})
+        self._tell({**chat, "title": title}, {"new_chat_title": title})
         return True
 
     def _set_description(self, call: Call) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from telesession.testing.call import JSON
+    from telesession.testing.history import Messages, SentMessage
+    from telesession.testing.telegram import Telegram
 
 #: The user that stands in for every anonymous administrator of a group; the group is the
 #: `sender_chat`. See https://core.telegram.org/bots/api#message.
@@ -27,14 +28,28 @@ class Chat:
 
     Args:
         id: Its chat id.
-        json: The `Chat` as Telegram would send it.
+        telegram: The server that the chat belongs to.
     """
 
     id: int
-    json: Mapping[str, Any] = field(repr=False)
+    telegram: Telegram = field(repr=False)
 
     #: The kind of update that a message in this chat is.
     kind: ClassVar[str] = "message"
+
+    @property
+    def json(self) -> JSON:
+        """The `Chat` as Telegram would send it now."""
+        return self.telegram.chat(self.id)
+
+    @property
+    def messages(self) -> Messages:
+        """The messages of the bot that this chat shows now to everybody there, in order."""
+        return self.telegram.shown(lambda sent: sent.receiver_id is None and self.shows(sent))
+
+    def shows(self, sent: SentMessage) -> bool:
+        """Whether a message of the bot is in this chat."""
+        return sent.chat_id == self.id and sent.business_connection_id is None
 
     def fields(self, sender: JSON, topic: int | None) -> JSON:  # noqa: ARG002 -- of subclasses
         """The fields of a user's message that say where in this chat it is."""
@@ -47,11 +62,52 @@ class Chat:
 class Group(Chat):
     """A group that the bot is in, made by `BotAPI.group`; its id is a negative number."""
 
+    @property
+    def title(self) -> str:
+        """The title that the group has now."""
+        return str(self.json["title"])
+
+    @property
+    def members(self) -> list[JSON]:
+        """
+        Everybody who is in the group now, the bot first.
+
+        Each is a https://core.telegram.org/bots/api#chatmember. Users are known once they have
+        written, joined or been added.
+        """
+        return self.telegram.community.members_of(self.id)
+
+    @property
+    def administrators(self) -> list[JSON]:
+        """The `members` who are the owner or an administrator, the bot first."""
+        return self.telegram.community.administrators_of(self.id)
+
+    @property
+    def pinned(self) -> list[JSON]:
+        """The pinned messages, the latest pin first."""
+        return self.telegram.community.pinned_in(self.id)
+
+    @property
+    def topics(self) -> list[JSON]:
+        """
+        The topics that the forum has now, by their ids; the general topic has the id 1.
+
+        Each is a https://core.telegram.org/bots/api#forumtopic with two more fields: `is_closed`
+        and `is_hidden`.
+        """
+        return self.telegram.community.topics_of(self.id)
+
     def fields(self, sender: JSON, topic: int | None) -> JSON:
         """A topic is that of a forum."""
         if topic is None:
             return {}
-        return fields_in_topic(dict(self.json), sender, topic, int(time.time()))
+        return fields_in_topic(self.json, sender, topic, int(time.time()))
+
+
+class ChannelChat(Chat):
+    """The chat that a `Channel` is."""
+
+    kind: ClassVar[str] = "channel_post"
 
 
 @dataclass(frozen=True)
@@ -86,7 +142,11 @@ class BusinessChat(Chat):
     kind: ClassVar[str] = "business_message"
 
     connection_id: str
-    owner: Mapping[str, Any] = field(repr=False)
+    owner: JSON = field(repr=False)
+
+    def shows(self, sent: SentMessage) -> bool:
+        """Whether a message of the bot was sent through the connection to this chat."""
+        return (sent.chat_id, sent.business_connection_id) == (self.id, self.connection_id)
 
     def fields(self, sender: JSON, topic: int | None) -> JSON:
         """A topic is that of a private chat."""
@@ -117,18 +177,19 @@ def fields_in_topic(chat: JSON, creator: JSON, topic: int, date: int) -> JSON:
     return {**fields, "reply_to_message": created}
 
 
-def private_chat_of(person: JSON) -> Chat:
-    """The private chat of a user with the bot."""
+def private_json(person: JSON) -> JSON:
+    """The private chat of a user with the bot, as Telegram would send it."""
     names = ("first_name", "last_name", "username")
     known = {name: person[name] for name in names if name in person}
-    return Chat(person["id"], {"id": person["id"], **known, "type": "private"})
+    return {"id": person["id"], **known, "type": "private"}
 
 
-def chat_of(message: JSON) -> Chat:
+def chat_of(message: JSON, telegram: Telegram) -> Chat:
     """The chat that a message is in."""
     chat = message["chat"]
     if connection_id := message.get("business_connection_id"):
-        return BusinessChat(chat["id"], chat, connection_id, message["from"])
+        return BusinessChat(chat["id"], telegram, connection_id, message["from"])
     if chat.get("is_direct_messages"):
-        return DirectMessages(chat["id"], chat)
-    return (Chat if chat["type"] == "private" else Group)(chat["id"], chat)
+        return DirectMessages(chat["id"], telegram)
+    kinds = {"private": Chat, "channel": ChannelChat}
+    return kinds.get(chat["type"], Group)(chat["id"], telegram)

@@ -214,7 +214,7 @@ class Commands:
     def _reply(self, text: str) -> None:
         if not text:
             raise ValueError("write it like this: /reply text")
-        message = next(self._screen.shown(), None)
+        message = next(self._screen.seen(), None)
         if message is None:
             raise ValueError("there is no message of the bot in this chat to reply to")
         where = self._where()

@@ -20,7 +20,7 @@ class Directory:
     def __init__(self) -> None:
         #: The `User` that the bot is: the owner of the token that was used last.
         self.bot = bot_user("")
-        self._chats: dict[int | str, JSON] = {}
+        self._chats: dict[int, JSON] = {}
         self._users: dict[int, JSON] = {}
         # connection id -> the `User` of the business account
         self._owners: dict[str, JSON] = {}
@@ -36,12 +36,7 @@ class Directory:
         name = str(chat_id)
         if name.startswith("@"):
             known = [chat for chat in self._chats.values() if chat.get("username") == name[1:]]
-            made_up = {"id": -(10**12) - 1 - len(self._chats), "type": "channel", "title": name[1:]}
-            return (
-                known[0]
-                if known
-                else self._chats.setdefault(name, {**made_up, "username": name[1:]})
-            )
+            return known[0] if known else self._make_channel(name[1:])
         try:
             number = int(name)
         except ValueError:
@@ -49,9 +44,8 @@ class Directory:
         return self._chats.setdefault(number, _make_chat(number))
 
     def add_chat(self, chat: JSON) -> None:
-        """Know the fields of a chat, beside those that were known before."""
-        # In place: each `Group` and the like shows the chat as it is now.
-        self._chats.setdefault(chat["id"], {}).update(chat)
+        """Know a chat, in place of what was known of it before."""
+        self._chats[chat["id"]] = chat
 
     def chat_to_write(self, chat_id: int | str) -> JSON:
         """
@@ -102,6 +96,12 @@ class Directory:
     def add_owner(self, connection_id: str, owner: JSON) -> None:
         """Know the owner of a business account."""
         self._owners[connection_id] = owner
+
+    def _make_channel(self, username: str) -> JSON:
+        """A channel of which only the `@username` is known."""
+        number = -(10**12) - 1 - len(self._chats)
+        self.add_chat({"id": number, "type": "channel", "title": username, "username": username})
+        return self._chats[number]
 
 
 def bot_user(token: str) -> JSON:

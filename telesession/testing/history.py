@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from telebot import types
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from telesession.testing.call import JSON
     from telesession.testing.directory import Directory
@@ -175,6 +175,8 @@ class History:
 
     def __init__(self, directory: Directory, last_message_id: int = 0) -> None:
         self.sent = Messages()
+        #: Called with `sent`, `edited` or `deleted` and the message of the bot.
+        self.listeners: list[Callable[[str, SentMessage], object]] = []
         self._directory = directory
         self._messages: dict[Address, JSON] = {}
         self._deleted: set[Address] = set()
@@ -213,7 +215,8 @@ class History:
     def remember(self, message: JSON) -> None:
         """Know a message, in place of its former version if there is one."""
         address = Address.of(message)
-        if address.connection_id is None:
+        if address.connection_id is None and address not in self._messages:
+            # An older version of a message has the chat as it was then.
             self._directory.add_chat(message["chat"])
         line = (address.chat_id, address.connection_id, address.ephemeral_id is not None)
         number = address.ephemeral_id or address.message_id
@@ -237,7 +240,9 @@ class History:
         """
         self.remember(dict(sent.json))
         place = self._places.setdefault(Address.of(sent.json), len(self.sent))
+        change = "sent" if place == len(self.sent) else "edited"
         self.sent[place : place + 1] = [sent]
+        self._tell(change, sent)
 
     def forget(self, message: JSON) -> None:
         """Delete a message from its chat; it stays in `sent`."""
@@ -248,6 +253,7 @@ class History:
         if address in self._places:
             place = self._places[address]
             self.sent[place] = replace(self.sent[place], is_deleted=True)
+            self._tell("deleted", self.sent[place])
 
     def was_deleted(self, address: Address) -> bool:
         """Whether there was a message that is deleted now."""
@@ -284,14 +290,9 @@ class History:
             if address.connection_id == connection_id and address.message_id in numbers
         ]
 
-    def shown(self, chat_ids: Iterable[int]) -> Messages:
-        """The bot's messages that some chats show now to everybody there, in order."""
-        chats = frozenset(chat_ids)
-        return Messages(
-            one
-            for one in self.sent
-            if one.chat_id in chats and not one.is_deleted and one.receiver_id is None
-        )
+    def _tell(self, change: str, sent: SentMessage) -> None:
+        for listener in self.listeners:
+            listener(change, sent)
 
     def _next_id(self, chat_id: int, connection_id: str | None, *, ephemeral: bool) -> int:
         line = (chat_id, connection_id, ephemeral)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from telesession.testing.chats import private_chat_of
-
 if TYPE_CHECKING:
-    from telesession.testing.bot_api import BotAPI
     from telesession.testing.call import JSON
+    from telesession.testing.channels import Channel
     from telesession.testing.chats import Chat, Group
     from telesession.testing.outbox import Outbox
+    from telesession.testing.telegram import Telegram
     from telesession.testing.users import User
 
 
@@ -22,11 +21,12 @@ class Membership:
     A `chat_member` reaches only a bot that asks for it in its `allowed_updates`.
     """
 
-    _api: BotAPI
+    _telegram: Telegram
     _outbox: Outbox
+    id: int
     json: JSON
 
-    def join(self, chat: Chat, *, link: str | None = None) -> JSON:
+    def join(self, chat: Chat | Channel, *, link: str | None = None) -> JSON:
         """
         Join a group or a channel (`new_chat_members`, `chat_member`).
 
@@ -39,18 +39,18 @@ class Membership:
         Raises `ValueError` for a user who is banned, and for a link that is unknown, revoked,
         expired or used up, or that only makes join requests.
         """
-        return self._api.join(self.json, chat, link)
+        return self._telegram.community.join(chat.id, self.json, link)
 
-    def leave(self, chat: Chat) -> JSON:
+    def leave(self, chat: Chat | Channel) -> JSON:
         """
         Leave a group or a channel (`left_chat_member`, `chat_member`).
 
         Returns the first update, as `join` does.
         """
-        return self._api.remove_member(chat, self.json, self._outbox.sender_in(chat))
+        return self._telegram.community.remove(chat.id, self.json, self._outbox.sender_in(chat.id))
 
     def request_to_join(
-        self, group: Chat, *, bio: str | None = None, link: str | None = None
+        self, group: Chat | Channel, *, bio: str | None = None, link: str | None = None
     ) -> JSON:
         """
         Ask to become a member of a group, which the bot may decide on (`chat_join_request`).
@@ -63,14 +63,18 @@ class Membership:
         Raises `ValueError` for a link as `join` does.
         """
         request = {
-            "chat": dict(group.json),
+            "chat": group.json,
             "from": self.json,
-            "user_chat_id": self.json["id"],
+            "user_chat_id": self.id,
             "date": int(time.time()),
             **({} if bio is None else {"bio": bio}),
-            **({} if link is None else {"invite_link": self._api.invite_link(group, link)}),
+            **(
+                {}
+                if link is None
+                else {"invite_link": self._telegram.community.invite_link(group.id, link)}
+            ),
         }
-        return self._api.push({"chat_join_request": request})
+        return self._telegram.push({"chat_join_request": request})
 
     def invite(self, group: Group, *people: User) -> JSON:
         """
@@ -80,9 +84,11 @@ class Membership:
         `chat_member` for each follows.
         """
         members = [person.json for person in people or (self,)]
-        return self._api.add_members(group, members, self._outbox.sender_in(group))
+        return self._telegram.community.add(group.id, members, self._outbox.sender_in(group.id))
 
-    def promote(self, person: User, group: Chat, *, custom_title: str | None = None) -> JSON:
+    def promote(
+        self, person: User, group: Chat | Channel, *, custom_title: str | None = None
+    ) -> JSON:
         """
         Make someone an administrator with all rights, and return the `chat_member`.
 
@@ -93,29 +99,28 @@ class Membership:
             group: The group or the channel.
             custom_title: The title that is shown beside the name.
         """
-        by = self._outbox.sender_in(group)["from"]
-        return self._api.promote_member(group, person.json, by, custom_title)
+        by = self._outbox.sender_in(group.id)["from"]
+        return self._telegram.community.promote(group.id, person.json, by, custom_title)
 
-    def ban(self, person: User, group: Chat) -> JSON:
+    def ban(self, person: User, group: Chat | Channel) -> JSON:
         """
         Ban someone for ever (`left_chat_member`, `chat_member`).
 
         Returns the first update: the message about a member of a group, else the `chat_member`.
         """
-        return self._api.remove_member(
-            group, person.json, self._outbox.sender_in(group), is_banned=True
+        return self._telegram.community.remove(
+            group.id, person.json, self._outbox.sender_in(group.id), is_banned=True
         )
 
     def block(self) -> JSON:
         """Block the bot: its messages are refused, with code 403 (`my_chat_member`)."""
-        chat = private_chat_of(self.json)
-        return self._api.remove_bot(chat, {"from": self.json})
+        return self._telegram.community.remove_bot(self.id, {"from": self.json})
 
     def unblock(self) -> JSON:
         """Let the bot write to the user again (`my_chat_member`)."""
-        return self._api.add_bot(private_chat_of(self.json), {"from": self.json})
+        return self._telegram.community.add_bot(self.id, {"from": self.json})
 
-    def add_bot(self, group: Chat, *, administrator: bool = True) -> JSON:
+    def add_bot(self, group: Chat | Channel, *, administrator: bool = True) -> JSON:
         """
         Add the bot to a group or a channel (`my_chat_member`, `new_chat_members`).
 
@@ -125,25 +130,25 @@ class Membership:
             group: The group or the channel.
             administrator: Whether it has all rights, else it is a plain member.
         """
-        sender = self._outbox.sender_in(group)
-        return self._api.add_bot(group, sender, is_administrator=administrator)
+        sender = self._outbox.sender_in(group.id)
+        return self._telegram.community.add_bot(group.id, sender, is_administrator=administrator)
 
-    def remove_bot(self, group: Chat) -> JSON:
+    def remove_bot(self, group: Chat | Channel) -> JSON:
         """
         Ban the bot from a group or a channel (`my_chat_member`, `left_chat_member`).
 
         Returns the `my_chat_member`. The bot's calls for the chat are refused, with code 403.
         """
-        return self._api.remove_bot(group, self._outbox.sender_in(group))
+        return self._telegram.community.remove_bot(group.id, self._outbox.sender_in(group.id))
 
-    def boost(self, chat: Chat) -> JSON:
+    def boost(self, chat: Chat | Channel) -> JSON:
         """Boost a supergroup or a channel (`chat_boost`), for thirty days."""
-        return self._api.boost(self.json, chat)
+        return self._telegram.community.boost(chat.id, self.json)
 
-    def unboost(self, chat: Chat) -> JSON:
+    def unboost(self, chat: Chat | Channel) -> JSON:
         """
         Take a boost back, the latest first (`removed_chat_boost`).
 
         Raises `ValueError` if the user does not boost the chat.
         """
-        return self._api.unboost(self.json, chat)
+        return self._telegram.community.unboost(chat.id, self.json)

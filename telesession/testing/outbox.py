@@ -1,4 +1,4 @@
-"""The messages of one user, on their way to the bot."""
+"""The messages of one sender, on their way to the bot."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from telesession.testing.bot_messages import without
-from telesession.testing.chats import ANONYMOUS_ADMIN, Chat, chat_of, private_chat_of
+from telesession.testing.chats import ANONYMOUS_ADMIN, Chat, chat_of
 from telesession.testing.history import Address, SentMessage, topic_of
 
 if TYPE_CHECKING:
-    from telesession.testing.bot_api import BotAPI
     from telesession.testing.call import JSON
+    from telesession.testing.telegram import Telegram
 
 
 class Where(TypedDict, total=False):
@@ -21,7 +21,7 @@ class Where(TypedDict, total=False):
 
     Attributes:
         chat: A `Group`, `DirectMessages` or `BusinessChat`; by default the private chat with the
-            bot.
+            bot, and for a `Channel` the channel itself.
         topic: A topic of the forum or of the private chat. In the direct messages of a channel it
             is by default the user's own.
         reply_to: The message it answers: a `SentMessage`, an update that such a method returned,
@@ -37,18 +37,22 @@ class Where(TypedDict, total=False):
 
 class Outbox:
     """
-    Makes the messages of one user and gives them to the bot.
+    Makes the messages of one sender and gives them to the bot.
 
     Args:
-        api: The server whose bot gets them.
-        person: The `User` who sends them, as Telegram would send it.
-        anonymous_in: The id of the group in which the user is an anonymous administrator.
+        telegram: The server whose bot gets them.
+        sender: The fields of a message that say who sends it: `from`, or `sender_chat`.
+        home: The chat of messages that name none.
+        anonymous_in: The id of the group in which a user is an anonymous administrator.
     """
 
-    def __init__(self, api: BotAPI, person: JSON, anonymous_in: int | None = None) -> None:
+    def __init__(
+        self, telegram: Telegram, sender: JSON, home: Chat, anonymous_in: int | None = None
+    ) -> None:
+        self.home = home
         self.anonymous_in = anonymous_in
-        self._api = api
-        self._person = person
+        self._telegram = telegram
+        self._sender = sender
 
     def push(  # noqa: PLR0917 -- the options of Where
         self,
@@ -70,17 +74,21 @@ class Outbox:
             ephemeral: See `Where`.
             kind: The kind of the updates, by default that of the chat.
         """
-        chat = chat or private_chat_of(self._person)
+        chat = chat or self.home
         answered = {} if reply_to is None else self._answer_to(reply_to)
         messages = [{**self._envelope(chat, topic), **one, **answered} for one in contents]
-        return self._api.push_messages(kind or chat.kind, messages, ephemeral=ephemeral)
+        return self._telegram.push_messages(kind or chat.kind, messages, ephemeral=ephemeral)
 
     def push_near(self, shown: JSON, content: JSON) -> JSON:
         """Give the bot a message that a reply keyboard makes, in the place of the keyboard."""
         # Telegram's apps reply to the message of the keyboard, but for private chats.
         reply_to = None if shown["chat"]["type"] == "private" else shown
-        [update] = self.push([content], chat_of(shown), topic_of(shown), reply_to)
+        [update] = self.push([content], chat_of(shown, self._telegram), topic_of(shown), reply_to)
         return update
+
+    def kind_of(self, message: JSON) -> str:
+        """The kind of update that a message is."""
+        return chat_of(message, self._telegram).kind
 
     def find(self, message: Any) -> JSON:
         """
@@ -89,32 +97,33 @@ class Outbox:
         Raises `ValueError` if the server does not know it, or if the user does not see it.
         """
         address = _address(message)
-        found = self._api.find(address)
+        found = self._telegram.find(address)
         if found is None:
             raise ValueError(
                 f"there is no message {address.ephemeral_id or address.message_id} in chat "
                 f"{address.chat_id} to act on: it was deleted, or it belongs to another BotAPI"
             )
         reader = found.get("receiver_user") or found.get("from", {})
-        if address.ephemeral_id is not None and reader["id"] != self._person["id"]:
+        user_id = self._sender.get("from", {}).get("id")
+        if address.ephemeral_id is not None and reader["id"] != user_id:
             raise ValueError(
-                f"user {self._person['id']} cannot act on ephemeral message "
+                f"user {user_id} cannot act on ephemeral message "
                 f"{address.ephemeral_id} in chat {address.chat_id}: only user {reader['id']} "
                 "sees it"
             )
         return found
 
-    def sender_in(self, chat: Chat) -> JSON:
-        """The fields of a message in a chat that say who sent it."""
-        if chat.id == self.anonymous_in:
-            return {"from": ANONYMOUS_ADMIN, "sender_chat": dict(chat.json)}
-        return {"from": self._person}
+    def sender_in(self, chat_id: int) -> JSON:
+        """The fields of a message in a chat that say who sends it."""
+        if chat_id == self.anonymous_in:
+            return {"from": ANONYMOUS_ADMIN, "sender_chat": self._telegram.chat(chat_id)}
+        return self._sender
 
     def _envelope(self, chat: Chat, topic: int | None) -> JSON:
         """The fields of a message beside its number and its content."""
-        sender = self.sender_in(chat)
-        place = chat.fields(sender["from"], topic)
-        return {**sender, "chat": dict(chat.json), "date": int(time.time()), **place}
+        sender = self.sender_in(chat.id)
+        place = chat.fields(sender.get("from", {}), topic)
+        return {**sender, "chat": chat.json, "date": int(time.time()), **place}
 
     def _answer_to(self, message: Any) -> JSON:
         return {"reply_to_message": without(self.find(message), "reply_to_message")}

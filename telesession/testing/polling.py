@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from telebot import util
 
@@ -13,7 +13,11 @@ from telesession.testing.pool import Reporting, watch_pool
 if TYPE_CHECKING:
     from telebot import TeleBot
 
+    from telesession.testing.call import JSON
+    from telesession.testing.history import Messages
+    from telesession.testing.outbox import Where
     from telesession.testing.pool import CountingPool, WatchedWorkers
+    from telesession.testing.senders import Sender
 
 _JOIN_SECONDS = 0.05
 
@@ -45,8 +49,16 @@ def run_polling(bot: TeleBot, api: BotAPI | None = None, *, timeout: float = 10)
         api: The server to poll, by default the one that is running.
         timeout: Real seconds to wait for the first poll (`TimeoutError`), and at the end for the
             bot's threads (`RuntimeError`).
+
+    Raises `RuntimeError` if telebot does not talk to this server, but to the real Telegram or to
+    another `BotAPI`.
     """
-    return Polling(bot, BotAPI.running() if api is None else api, timeout)
+    running = BotAPI.running()
+    if api not in (None, running):
+        raise RuntimeError(
+            "the bot would not poll `api`, because another BotAPI was started after it"
+        )
+    return Polling(bot, running, timeout)
 
 
 class RecordingExceptionHandler:
@@ -105,6 +117,35 @@ class Polling:
             raise TimeoutError(f"{error}; {handlers}") from None
         if not self._is_idle():
             raise RuntimeError("the bot has stopped polling, and left updates unhandled")
+
+    def say(self, sender: Sender, text: str, **where: Unpack[Where]) -> Messages:
+        """
+        Send a text, wait until the bot has nothing to do, and return its replies.
+
+        The options and the errors are those of `User.send` and `replies_to`.
+
+        Args:
+            sender: The user, or the channel.
+            text: The text.
+            where: Where it is sent, see `Where`.
+        """
+        return self.replies_to(sender.send(text, **where))
+
+    def replies_to(self, update: JSON | list[JSON]) -> Messages:
+        """
+        Wait until the bot has nothing to do, and return its replies to an update.
+
+        They are the messages that it has sent since the update, in the chat of the update. A vote
+        and the like have the private chat of the user. Messages that the bot has deleted again are
+        left out.
+
+        Args:
+            update: The update, or a list of them, as an act of a user has returned it.
+
+        Raises the errors of `wait_idle`.
+        """
+        self.wait_idle()
+        return self._api.replies_to(update[0] if isinstance(update, list) else update)
 
     def __enter__(self) -> Self:
         self._start()

@@ -61,7 +61,7 @@ class Screen(BotAPI):
         keyboard = self._keyboards.get((self.chat_id, self.topic))
         open_at = None if keyboard is None else Address.of(keyboard)
         is_latest = True
-        for message in self.shown():
+        for message in self.seen():
             if message.buttons:
                 if is_latest:
                     yield message
@@ -74,7 +74,7 @@ class Screen(BotAPI):
         message = self._reply_to.pop((self.chat_id, self.topic), None)
         return message if message is not None and self._is_there(message) else None
 
-    def shown(self) -> Iterator[SentMessage]:
+    def seen(self) -> Iterator[SentMessage]:
         """The messages of the bot that the user sees in this chat, the latest first."""
         for message in reversed(self.messages):
             is_here = (message.chat_id, message.topic) == (self.chat_id, self.topic)

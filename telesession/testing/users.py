@@ -1,27 +1,27 @@
-"""People who write to the bot."""
+"""People who use the bot."""
 
 from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self, Unpack
 from uuid import uuid4
 
 from telesession.testing import content
-from telesession.testing.bot_messages import without
 from telesession.testing.buttons import content_of, find_data, find_reply_button
-from telesession.testing.chats import Chat, DirectMessages, Group, private_chat_of
+from telesession.testing.chats import Chat, DirectMessages, Group, private_json
 from telesession.testing.history import inline_buttons
 from telesession.testing.membership import Membership
 from telesession.testing.outbox import Outbox, Where
+from telesession.testing.senders import Sender
 
 if TYPE_CHECKING:
-    from telesession.testing.bot_api import BotAPI
     from telesession.testing.call import JSON
+    from telesession.testing.history import Messages
+    from telesession.testing.telegram import Telegram
 
 
-class User(Membership):
+class User(Membership, Sender):
     """
     A Telegram user who acts on the bot: each method is one update, pushed and returned.
 
@@ -29,91 +29,65 @@ class User(Membership):
     `Where`.
 
     Args:
-        api: The server whose bot gets the updates.
+        telegram: The server whose bot gets the updates.
         user_id: The user's id, which is also the id of the private chat with the bot.
         profile: Further fields of https://core.telegram.org/bots/api#user, such as `username`;
             `first_name` has a default.
     """
 
-    def __init__(self, api: BotAPI, user_id: int, **profile: Any) -> None:
-        self._api = api
+    def __init__(self, telegram: Telegram, user_id: int, **profile: Any) -> None:
         self.id = user_id
-        self.json: JSON = {
-            "id": user_id,
-            "is_bot": False,
-            "first_name": f"User {user_id}",
-            **profile,
-        }
-        self._outbox = Outbox(api, self.json)
+        self.json = {"id": user_id, "is_bot": False, "first_name": f"User {user_id}", **profile}
+        telegram.add_user(self.json, private_json(self.json))
+        self.private_chat = Chat(user_id, telegram)
+        """The private chat of this user with the bot."""
+        super().__init__(telegram, Outbox(telegram, {"from": self.json}, self.private_chat))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(id={self.id})"
 
     @property
-    def private_chat(self) -> Chat:
-        """The private chat of this user with the bot."""
-        return private_chat_of(self.json)
+    def messages(self) -> Messages:
+        """
+        The messages of the bot that only this user sees now, in order.
+
+        They are those of the private chat, and the ephemeral ones that groups show to this user.
+        """
+        return self._telegram.shown(
+            lambda sent: (
+                sent.receiver_id == self.id
+                or (sent.receiver_id is None and self.private_chat.shows(sent))
+            )
+        )
+
+    @property
+    def alerts(self) -> list[str]:
+        """
+        The notices that the bot has shown to this user, in order.
+
+        They are the texts of its answers to presses on buttons, and the reasons why it refused a
+        payment.
+        """
+        return self._telegram.alerts_of(self.id)
 
     def anonymous_in(self, group: Group) -> Self:
         """
         The same person as an anonymous administrator of a group; no update is pushed.
 
-        There, messages and reactions are those of the group. Buttons are pressed, and other
+        There, messages, reactions and votes are those of the group. Buttons are pressed, and other
         chats written to, under the real id.
         """
         admin = copy.copy(self)
-        admin._outbox = Outbox(self._api, self.json, anonymous_in=group.id)
+        admin._outbox = Outbox(
+            self._telegram, {"from": self.json}, self.private_chat, anonymous_in=group.id
+        )
         return admin
-
-    def send(self, text: str, **where: Unpack[Where]) -> JSON:
-        """Send a text message; commands in it are marked, as Telegram does."""
-        return self.send_content(content.text(text), **where)
-
-    def photo(self, caption: str = "", **where: Unpack[Where]) -> JSON:
-        """Send a photo."""
-        return self.send_content({**content.photo(), **content.caption(caption)}, **where)
-
-    def album(self, count: int = 2, caption: str = "", **where: Unpack[Where]) -> list[JSON]:
-        """
-        Send photos as one album: a message for each, with one `media_group_id`, in a row.
-
-        The first one has the caption.
-        """
-        album = {"media_group_id": str(uuid4().int >> 65)}
-        photos = [{**content.photo(), **album} for _ in range(count)]
-        photos[0].update(content.caption(caption))
-        return self._outbox.push(photos, **where)
-
-    def document(
-        self, caption: str = "", *, name: str = "notes.txt", **where: Unpack[Where]
-    ) -> JSON:
-        """Send a file with a name."""
-        return self.send_content({**content.document(name), **content.caption(caption)}, **where)
-
-    def voice(self, seconds: int = 3, **where: Unpack[Where]) -> JSON:
-        """Send a voice message."""
-        return self.send_content(content.voice(seconds), **where)
 
     def contact(
         self, phone_number: str = "15550100", *, person: User | None = None, **where: Unpack[Where]
     ) -> JSON:
         """Send a contact: the user's own, or that of another person."""
         return self.send_content(content.contact((person or self).json, phone_number), **where)
-
-    def location(
-        self, latitude: float = 52.52, longitude: float = 13.405, **where: Unpack[Where]
-    ) -> JSON:
-        """Send a place on the map, in degrees."""
-        return self.send_content(content.location(latitude, longitude), **where)
-
-    def checklist(self, title: str, *tasks: str, **where: Unpack[Where]) -> JSON:
-        """Send a checklist; telebot 4.37.1 gives it no `content_type`."""
-        return self.send_content(content.checklist(title, tasks), **where)
-
-    def paid_media(self, stars: int = 5, caption: str = "", **where: Unpack[Where]) -> JSON:
-        """Send a photo that costs stars; telebot 4.37.1 gives it no `content_type`."""
-        paid = {**content.paid_media(stars), **content.caption(caption)}
-        return self.send_content(paid, **where)
 
     def suggest(
         self,
@@ -172,18 +146,6 @@ class User(Membership):
         """Send data from a web app that a button of a reply keyboard has opened."""
         return self.send_content(content.web_app_data(data, button_text), **where)
 
-    def send_content(self, message: Mapping[str, Any], **where: Unpack[Where]) -> JSON:
-        """
-        Send a message of a kind that this class has no method for.
-
-        Args:
-            message: The fields of its content, such as
-                `{"dice": {"emoji": "🎲", "value": 4}}`.
-            where: As for every message.
-        """
-        [update] = self._outbox.push([dict(message)], **where)
-        return update
-
     def summon(self, text: str, chat: Chat, *, reply_to: Any = None) -> JSON:
         """
         Mention the bot in a chat that it is no member of (`guest_message`).
@@ -208,17 +170,12 @@ class User(Membership):
             group: What it was until now.
             chat_id: The id of the supergroup; supergroups start with `-100`.
         """
-        supergroup = self._api.group(chat_id, title=group.json.get("title"))
+        title = group.json["title"]
+        self._telegram.add_chat({"id": chat_id, "title": title, "type": "supergroup"})
+        supergroup = Group(chat_id, self._telegram)
         self.send_content({"migrate_to_chat_id": chat_id}, chat=group)
         self.send_content({"migrate_from_chat_id": group.id}, chat=supergroup)
         return supergroup
-
-    def edit(self, message: Any, text: str) -> JSON:
-        """Edit a message that this user sent; `message` is the update that `send` returned."""
-        former = without(self._outbox.find(message), "entities")
-        edited = {**former, "edit_date": int(time.time()), **content.text(text)}
-        kind = "business_message" if "business_connection_id" in former else "message"
-        return self._api.push({f"edited_{kind}": edited})
 
     def press(self, message: Any, data: str) -> JSON:
         """
@@ -239,11 +196,9 @@ class User(Membership):
         `callback_data`, or if it requests something else.
         """
         shown = self._outbox.find(message)
-        markup = self._api.markup_of(shown)
-        if "invoice" in shown and any(
-            button.get("pay") and button["text"] == data for button in inline_buttons(markup)
-        ):
-            return self._api.begin_payment(self.json, shown)
+        markup = self._telegram.markup_of(shown)
+        if any(button.get("pay") and button["text"] == data for button in inline_buttons(markup)):
+            return self.pay(shown)
         if button := find_reply_button(markup, data):
             return self._outbox.push_near(shown, content_of(button, self.json))
         query = {
@@ -253,7 +208,56 @@ class User(Membership):
             "chat_instance": str(shown["chat"]["id"]),
             "data": find_data(markup, data),
         }
-        return self._api.push({"callback_query": query})
+        return self._telegram.push({"callback_query": query})
+
+    def pay(self, invoice: Any, *, tip: int = 0) -> JSON:
+        """
+        Pay an invoice, and return the first query about it.
+
+        That is a `pre_checkout_query`, or for an invoice with `is_flexible` a `shipping_query`,
+        after which the first of the bot's shipping options is chosen. Once the bot has agreed, the
+        message with the `successful_payment` follows. If it refuses, its reason is in `alerts`. See
+        https://core.telegram.org/bots/payments.
+
+        Args:
+            invoice: The message with the invoice, or the link of `create_invoice_link`.
+            tip: What the user adds, in the smallest units of the currency.
+
+        Raises `ValueError` if there is no such invoice.
+        """
+        found = invoice if isinstance(invoice, str) else self._outbox.find(invoice)
+        return self._telegram.begin_payment(self.json, found, tip=tip)
+
+    def buy(self, message: Any) -> JSON:
+        """
+        Buy the paid media in a message of the bot (`purchased_paid_media`).
+
+        telebot 4.37.1 cannot read this update: it looks for `from_user`, where Telegram sends
+        `from`, and raises `KeyError` while it polls.
+
+        Raises `ValueError` if the message has none.
+        """
+        return self._telegram.buy_media(self.json, self._outbox.find(message))
+
+    def vote(self, message: Any, *options: str | int) -> JSON:
+        """
+        Vote in a poll of the bot, and return the last update about it.
+
+        The bot gets the new state of the poll, and if the poll is not anonymous then a
+        `poll_answer`. An anonymous administrator of the group votes as the group (`voter_chat`).
+
+        Args:
+            message: The message with the poll.
+            options: The texts or the numbers, from 0, of the chosen options; none takes the vote
+                back.
+
+        Raises `ValueError` if Telegram's apps would not offer it: the poll is closed, it takes one
+        answer, or it is a quiz and the user has voted.
+        """
+        shown = self._outbox.find(message)
+        anonymous = shown["chat"]["id"] == self._outbox.anonymous_in
+        voter = {"voter_chat": shown["chat"]} if anonymous else {"user": self.json}
+        return self._telegram.vote(shown, voter, options)
 
     def react(self, message: Any, emoji: str) -> JSON:
         """Put an emoji under a message, in place of this user's former ones."""
@@ -267,12 +271,12 @@ class User(Membership):
             "old_reaction": [],
             "new_reaction": [{"type": "emoji", "emoji": emoji}],
         }
-        return self._api.push({"message_reaction": reaction})
+        return self._telegram.push({"message_reaction": reaction})
 
     def inline(self, query: str) -> JSON:
         """Type an inline query after the bot's name, in some chat."""
         payload = {"id": _query_id(), "from": self.json, "query": query, "offset": ""}
-        return self._api.push({"inline_query": {**payload, "chat_type": "sender"}})
+        return self._telegram.push({"inline_query": {**payload, "chat_type": "sender"}})
 
 
 def _query_id() -> str:

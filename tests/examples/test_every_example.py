@@ -20,11 +20,12 @@ from telebot.apihelper import ApiTelegramException
 from telebot.types import Update
 
 import telesession.testing
-from support.bots import ROOT, end_workers, exceptions_in, forget_sessions, load
+from support.bots import ROOT, end_workers, exceptions_in, load
 from support.chats import EchoingTerminal, typed_in
 from support.clocks import PATIENCE
 from telesession import Storage
 from telesession.bot.workers import SequentialWorkers
+from telesession.testing import forget_sessions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -37,7 +37,7 @@ class Profile:
 def shared(monkeypatch: pytest.MonkeyPatch) -> MemoryStorage:
     """A new storage in the place of the one that all sessions share which name none."""
     storage = MemoryStorage()
-    monkeypatch.setattr(sessions_module, "_default_storage", storage)
+    monkeypatch.setattr(sessions_module, "default_storage", storage)
     return storage
 
 

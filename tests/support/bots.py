@@ -38,7 +38,6 @@ from telesession import (
     SessionStateStorage,
     Storage,
     ask,
-    sessions as sessions_module,
     use_questions,
 )
 from telesession.bot.workers import is_telebots, stop_workers
@@ -48,6 +47,7 @@ from telesession.testing import (
     Group,
     RecordingExceptionHandler,
     User,
+    forget_sessions,
     run_polling,
 )
 
@@ -202,13 +202,6 @@ def load(name: str) -> Any:
     sys.modules[module.__name__] = module
     spec.loader.exec_module(module)
     return module
-
-
-def forget_sessions() -> None:
-    """Empty the storage that all decorators share which name none, in all its rooms."""
-    shared = sessions_module._default_storage
-    for key in list(shared.keys()):
-        shared.delete(key)
 
 
 def forget_settings(patch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from freezegun import freeze_time
 from telebot import TeleBot, types
 from telebot.apihelper import ApiTelegramException
 
-from telesession.testing import BotAPI, Chat, Group, User, run_polling
+from telesession.testing import BotAPI, Channel, Group, User, run_polling
 
 Read = Callable[[], list[types.Update]]
 Kinds = Callable[[], list[str]]
@@ -29,10 +29,9 @@ def group(api: BotAPI) -> Group:
 
 
 @pytest.fixture
-def channel(bot: Any) -> Chat:
+def channel(api: BotAPI) -> Channel:
     """A channel that the bot administers."""
-    chat = bot.send_message("@news", "hi").chat
-    return Chat(chat.id, {"id": chat.id, "type": "channel", "title": "News", "username": "news"})
+    return api.channel(-1002)
 
 
 def status(bot: Any, user_id: int, chat_id: int = -1001) -> str:
@@ -88,13 +87,14 @@ class TestLook:
 
     def test_the_owner_is_the_creator(self, api: BotAPI, bot: Any, ada: User, boris: User) -> None:
         """A group with an owner lists them with the bot, and no plain member."""
-        boris.send("hi", chat=api.group(-1001, owner=ada))
+        group = api.group(-1001, owner=ada)
+        boris.send("hi", chat=group)
 
         assert [(77, "administrator"), (1, "creator")] == [
             (one.user.id, one.status) for one in bot.get_chat_administrators(-1001)
         ]
-        assert [77, 1, 2] == [member["user"]["id"] for member in api.members_of(-1001)]
-        assert [77, 1] == [member["user"]["id"] for member in api.administrators_of(-1001)]
+        assert [77, 1, 2] == [member["user"]["id"] for member in group.members]
+        assert [77, 1] == [member["user"]["id"] for member in group.administrators]
         assert 3 == bot.get_chat_member_count(-1001)
 
     def test_other_bots_are_listed_on_request(
@@ -127,7 +127,7 @@ class TestLook:
         api.user(1).join(group)
 
         assert "member" == status(bot, 1)
-        assert [True, False] == [one["user"]["is_bot"] for one in api.members_of(-1001)]
+        assert [True, False] == [one["user"]["is_bot"] for one in group.members]
 
 
 class TestJoinAndLeave:
@@ -146,7 +146,7 @@ class TestJoinAndLeave:
         assert "member" == status(bot, 1)
 
     def test_a_join_of_a_channel_is_no_message(
-        self, channel: Chat, bot: Any, ada: User, kinds: Kinds
+        self, channel: Channel, bot: Any, ada: User, kinds: Kinds
     ) -> None:
         """A channel has no messages about members, so the change is returned."""
         joined, left = ada.join(channel), ada.leave(channel)
@@ -310,7 +310,9 @@ class TestBan:
             with pytest.raises(ApiTelegramException, match=refusal):
                 act(1, 1)
 
-    def test_a_channel_is_banned_as_a_sender(self, group: Group, channel: Chat, bot: Any) -> None:
+    def test_a_channel_is_banned_as_a_sender(
+        self, group: Group, channel: Channel, bot: Any
+    ) -> None:
         """A ban of a channel is answered, and so is its end."""
         assert bot.ban_chat_sender_chat(-1001, channel.id)
         assert bot.unban_chat_sender_chat(-1001, channel.id)
@@ -503,7 +505,7 @@ class TestBot:
         assert [77] == [one.id for one in updates[1].message.new_chat_members]
 
     def test_a_plain_member_hears_of_no_others(
-        self, group: Group, bot: Any, ada: User, boris: User, kinds: Kinds, read: Read
+        self, group: Group, ada: User, boris: User, kinds: Kinds, read: Read
     ) -> None:
         """A bot gets `chat_member` as an administrator only; the call promotes it later."""
         ada.add_bot(group, administrator=False)

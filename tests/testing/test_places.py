@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from telebot import types
 
-from telesession.testing import BotAPI, Chat, Group, User
+if TYPE_CHECKING:
+    from telesession.testing import BotAPI, Group, User
 
 Read = Callable[[], list[types.Update]]
 
@@ -245,6 +246,6 @@ class TestAnonymousAdmins:
 def test_a_private_chat_has_the_id_and_the_names_of_its_user(ada: User) -> None:
     """The private chat of a user can be given where a chat is asked for."""
     names = {"first_name": "Ada", "username": "ada"}
-    assert Chat(1, {"id": 1, **names, "type": "private"}) == ada.private_chat
+    assert {"id": 1, **names, "type": "private"} == ada.private_chat.json
     chats = [ada.send("a", chat=chat)["message"]["chat"] for chat in (None, ada.private_chat)]
     assert chats[0] == chats[1]
