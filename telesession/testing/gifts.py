@@ -11,13 +11,13 @@ from telesession.testing import content
 from telesession.testing.bot_messages import require, without
 from telesession.testing.call import JSON, Call, RefusedError
 from telesession.testing.directory import bot_user
-from telesession.testing.entities import formatted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from telesession.testing.business import BusinessAccounts
     from telesession.testing.directory import Directory
+    from telesession.testing.media import Media
     from telesession.testing.payments import Payments
 
 # Some of Telegram's gifts: the id, the emoji of the sticker, and the price in stars.
@@ -64,9 +64,14 @@ class Gifts:
     """
 
     def __init__(
-        self, directory: Directory, accounts: BusinessAccounts, payments: Payments
+        self,
+        directory: Directory,
+        media: Media,
+        accounts: BusinessAccounts,
+        payments: Payments,
     ) -> None:
         self._directory = directory
+        self._media = media
         self._accounts = accounts
         self._payments = payments
         self._available = {gift[0]: _gift(*gift) for gift in _GIFTS}
@@ -97,13 +102,15 @@ class Gifts:
         paid = call.flag("pay_for_upgrade")
         price = gift["star_count"] + (_UPGRADE_STARS if paid else 0)
         self._payments.spend(price, {**self._partner(chat, "gift_purchase"), "gift": gift})
+        names = {"text": "text", "parse_mode": "text_parse_mode", "entities": "text_entities"}
+        words = {name: call.params.get(param) for name, param in names.items()}
         owned = {
             "type": "regular",
             "gift": gift,
             "owned_gift_id": uuid4().hex,
             "sender_user": bot_user(call.token),
             "send_date": int(time.time()),
-            **_text(call),
+            **self._media.formatted(words),
             "is_saved": True,
             "can_be_upgraded": True,
             "convert_star_count": gift["star_count"] * 85 // 100,
@@ -219,9 +226,3 @@ def _unique(gift: JSON) -> JSON:
         "symbol": {"name": "Symbol", **part},
         "backdrop": {"name": "Backdrop", "colors": colors, "rarity_per_mille": 15},
     }
-
-
-def _text(call: Call) -> JSON:
-    """The text that goes with a gift, and its entities."""
-    names = {"text": "text", "parse_mode": "text_parse_mode", "entities": "text_entities"}
-    return formatted({name: call.params.get(param) for name, param in names.items()}, "text")

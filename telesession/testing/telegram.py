@@ -9,6 +9,7 @@ from telesession.testing.alerts import Alerts
 from telesession.testing.bot_commands import BotCommands
 from telesession.testing.bot_messages import BotMessages
 from telesession.testing.business import BusinessAccounts
+from telesession.testing.community import Community
 from telesession.testing.directory import Directory
 from telesession.testing.files import Files
 from telesession.testing.games import Games
@@ -24,6 +25,7 @@ from telesession.testing.polls import Polls
 from telesession.testing.profile import Profile
 from telesession.testing.profile_photos import ProfilePhotos
 from telesession.testing.reactions import Reactions
+from telesession.testing.service_messages import ServiceMessages
 from telesession.testing.stickers import Stickers
 from telesession.testing.stories import Stories
 from telesession.testing.transcript import Transcript
@@ -60,14 +62,18 @@ class Telegram:
         self._transcript = Transcript()
         self._history.listeners.append(self._transcript.add_message)
         self._alerts = Alerts(self._transcript.add_alert)
-        messages = BotMessages(self._directory, self._history)
+        service = ServiceMessages(self._history, self._updates)
+        self.community = Community(
+            self._changed, self._directory, self._history, self._updates, service, self._files
+        )
+        messages = BotMessages(self._directory, self._history, self.community.topics)
         media = Media(self._files, self._directory)
         self._polls = Polls(messages, media, self._updates)
         self._payments = Payments(
             messages,
             media,
             directory=self._directory,
-            history=self._history,
+            service=service,
             updates=self._updates,
             alerts=self._alerts,
         )
@@ -85,6 +91,7 @@ class Telegram:
                 },
                 MessageMethods(messages, self._history, media).methods(),
                 self._alerts.methods(),
+                self.community.methods(),
                 self._files.methods(),
                 self._payments.methods(),
                 self._polls.methods(),
@@ -92,7 +99,7 @@ class Telegram:
                 Profile(self._directory).methods(),
                 ProfilePhotos(self._directory, media).methods(),
                 Stickers(self._files, media).methods(),
-                Gifts(self._directory, accounts, self._payments).methods(),
+                Gifts(self._directory, media, accounts, self._payments).methods(),
                 accounts.methods(),
                 Stories(self._directory).methods(),
                 ManagedBots(self._directory).methods(),
@@ -159,6 +166,7 @@ class Telegram:
         with self._changed:
             pushed = self._updates.push(update)
             self._history.remember_update(pushed)
+            self.community.note(pushed)
             return pushed
 
     def push_messages(
@@ -250,11 +258,6 @@ class Telegram:
         with self._changed:
             sent = self._history.sent
             return Messages(one for one in sent if not one.is_deleted and is_there(one))
-
-    def pinned_in(self, chat_id: int) -> list[JSON]:
-        """The pinned messages of a chat, the latest pin first."""
-        with self._changed:
-            return self._history.pinned(chat_id)
 
     def replies_to(self, update: JSON) -> Messages:
         """
