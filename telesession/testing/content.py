@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import mimetypes
 import random
-import re
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
+
+from telesession.testing.entities import detect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from telesession.testing.call import JSON
-
-# As Telegram's servers find commands: Latin letters, digits and `_`, beside no letter or slash.
-_COMMAND = re.compile(r"(?<![\w/<>])/[A-Za-z0-9_]{1,64}(?:@[A-Za-z0-9_]{3,32})?(?![\w/<>])")
 
 # The highest value of each emoji, see https://core.telegram.org/bots/api#dice.
 _DICE = {"🎲": 6, "🎯": 6, "🎳": 6, "🏀": 5, "⚽": 5, "🎰": 64}
@@ -262,13 +260,6 @@ def _file(size: int, **details: Any) -> JSON:
 
 
 def _entities(name: str, words: str) -> JSON:
-    """The commands in a text, under a name; offsets and lengths count UTF-16 code units."""
-    entities = [
-        {"type": "bot_command", "offset": _utf16(words[: found.start()]), "length": len(found[0])}
-        for found in _COMMAND.finditer(words)
-    ]
+    """The entities that Telegram's servers find in a text, under a name; nothing if none."""
+    entities = detect(words)
     return {name: entities} if entities else {}
-
-
-def _utf16(words: str) -> int:
-    return len(words.encode("utf-16-le")) // 2

@@ -12,6 +12,7 @@ from telesession.testing.entities import formatted
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from telesession.testing.directory import Directory
     from telesession.testing.files import Files
 
 _ATTACHED = "attach://"
@@ -60,17 +61,19 @@ class Media:
 
     Args:
         files: The files that users and bots have sent.
+        directory: The users whom a text may mention.
     """
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: Files, directory: Directory) -> None:
         self._files = files
+        self._directory = directory
         self._contents: dict[str, Callable[[Call], JSON]] = {
             "sendMessage": self.text,
             "sendContact": lambda call: {"contact": _picked(call.params, _CONTACT)},
             "sendDice": lambda call: content.dice(str(call.params.get("emoji") or "🎲")),
             "sendGame": _game,
             "sendLocation": location,
-            "sendChecklist": lambda call: {"checklist": checklist(call)},
+            "sendChecklist": self.checklist,
             "sendRichMessage": lambda call: {"rich_message": _rich_message(call)},
             "sendVenue": _venue,
             **{_method(kind): self._file_of(kind) for kind in _FILES},
@@ -85,27 +88,55 @@ class Media:
         """The content of the message that a call of one of the `methods` sends."""
         return self._contents[call.method](call)
 
-    @staticmethod
-    def text(call: Call) -> JSON:
+    def text(self, call: Call) -> JSON:
         """The text of a call and its entities."""
         if call.params.get("rich_message"):
             return {"rich_message": _rich_message(call)}
-        text = formatted(call.params, "text")
+        text = self.formatted(call.params)
         if not text.get("text"):
             raise RefusedError(400, "Bad Request: message text is empty")
         if len(text["text"]) > _MAX_TEXT:
             raise RefusedError(400, "Bad Request: message is too long")
         return text
 
-    @staticmethod
-    def caption(fields: Mapping[str, Any]) -> JSON:
+    def caption(self, fields: Mapping[str, Any]) -> JSON:
         """The caption in the parameters of a call, or in an `InputMedia`, and its entities."""
-        caption = formatted(fields, "caption")
+        caption = self.formatted(fields, "caption", "caption_entities")
         if len(caption.get("caption", "")) > _MAX_CAPTION:
             raise RefusedError(400, "Bad Request: message caption is too long")
         if str(fields.get("show_caption_above_media", "")).lower() == "true":
             caption["show_caption_above_media"] = True
         return caption
+
+    def checklist(self, call: Call) -> JSON:
+        """The checklist that a call describes."""
+        asked = call.json("checklist") or {}
+        tasks = [
+            {"id": task["id"], **self.formatted(task, "text", "text_entities")}
+            for task in asked.get("tasks", ())
+        ]
+        others = ("others_can_add_tasks", "others_can_mark_tasks_as_done")
+        flags = {name: True for name in others if asked.get(name)}
+        title = self.formatted(asked, "title", "title_entities")
+        return {"checklist": {**title, "tasks": tasks, **flags}}
+
+    def formatted(
+        self,
+        fields: Mapping[str, Any],
+        name: str = "text",
+        entities: str = "entities",
+        mode: str = "parse_mode",
+    ) -> JSON:
+        """
+        A text in the parameters of a call, or in an object in them, and its entities.
+
+        Args:
+            fields: The parameters.
+            name: The name of the text.
+            entities: The name of its entities.
+            mode: The name of its parse mode.
+        """
+        return formatted(fields, self._directory.user, name, entities, mode)
 
     def input_media(self, media: Mapping[str, Any], call: Call) -> JSON:
         """The content that an `InputMedia`, or `InputPaidMedia`, in a call describes."""
@@ -157,15 +188,6 @@ def location(call: Call) -> JSON:
     require(call, "latitude")
     require(call, "longitude")
     return {"location": _picked(call.params, _LOCATION)}
-
-
-def checklist(call: Call) -> JSON:
-    """The `Checklist` that a call describes."""
-    asked = call.json("checklist") or {}
-    tasks = [{"id": task["id"], **formatted(task, "text")} for task in asked.get("tasks", ())]
-    others = ("others_can_add_tasks", "others_can_mark_tasks_as_done")
-    flags = {name: True for name in others if asked.get(name)}
-    return {**formatted(asked, "title", entities="title_entities"), "tasks": tasks, **flags}
 
 
 def _venue(call: Call) -> JSON:

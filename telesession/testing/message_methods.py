@@ -15,7 +15,7 @@ from telesession.testing.bot_messages import (
     without,
 )
 from telesession.testing.call import JSON, Call, RefusedError
-from telesession.testing.media import checklist, location
+from telesession.testing.media import location
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -167,7 +167,7 @@ class MessageMethods:
         return self._messages.edit(call, stopped)
 
     def _edit_checklist(self, call: Call) -> JSON | bool:
-        tasks = {"checklist": checklist(call)}
+        tasks = self._media.checklist(call)
         return self._messages.edit(call, lambda former: {**envelope(former), **tasks})
 
     def _delete(self, call: Call) -> bool:

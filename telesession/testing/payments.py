@@ -216,7 +216,7 @@ class Payments:
             payment = paid["successful_payment"]
             charge = payment["telegram_payment_charge_id"]
             self._receipts[charge] = {**purchase, "paid": payment}
-            self._note(purchase["total_amount"], purchase["payer"], charge)
+            self._note(purchase["total_amount"], _payer_of(purchase), charge)
         return True
 
     def _refund(self, call: Call) -> bool:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from telesession.testing.call import JSON, Call, RefusedError
-from telesession.testing.entities import formatted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from telesession.testing.bot_messages import BotMessages
+    from telesession.testing.media import Media
     from telesession.testing.updates import Updates
 
 _FLAGS = ("allows_multiple_answers", "allows_revoting", "members_only")
@@ -26,11 +26,13 @@ class Polls:
 
     Args:
         messages: Puts messages into chats.
+        media: Makes the texts of polls.
         updates: The queue of updates, for those about votes.
     """
 
-    def __init__(self, messages: BotMessages, updates: Updates) -> None:
+    def __init__(self, messages: BotMessages, media: Media, updates: Updates) -> None:
         self._messages = messages
+        self._media = media
         self._updates = updates
         # poll id -> voter id -> the numbers of the chosen options
         self._votes: dict[str, dict[int, tuple[int, ...]]] = {}
@@ -71,9 +73,41 @@ class Polls:
         return self._updates.push({"poll_answer": {**answer, "option_persistent_ids": persistent}})
 
     def _send(self, call: Call) -> JSON:
-        poll = _poll_of(call)
+        poll = self._poll_of(call)
         self._votes[poll["id"]] = {}
         return self._messages.send(call, {"poll": poll})
+
+    def _poll_of(self, call: Call) -> JSON:
+        """The `Poll` that a call of `sendPoll` describes."""
+        question = self._text(call.params, "question")
+        asked = call.json("options") or ()
+        if not question or not asked:
+            raise RefusedError(400, "Bad Request: poll must have a question and at least 1 option")
+        kind = call.params.get("type") or "regular"
+        flags = {name: call.flag(name) for name in _FLAGS}
+        if kind == "regular" and "allows_revoting" not in call.params:
+            flags["allows_revoting"] = True
+        return {
+            "id": str(uuid4().int >> 65),
+            **question,
+            "options": [self._option(one, number) for number, one in enumerate(asked)],
+            "total_voter_count": 0,
+            "is_closed": call.flag("is_closed"),
+            "is_anonymous": "is_anonymous" not in call.params or call.flag("is_anonymous"),
+            "type": kind,
+            **flags,
+            **self._text(call.params, "explanation"),
+            **self._text(call.params, "description"),
+            **({"correct_option_ids": _correct_options(call)} if kind == "quiz" else {}),
+            **_end_of(call),
+        }
+
+    def _option(self, option: JSON | str, number: int) -> JSON:
+        fields = {"text": option} if isinstance(option, str) else option
+        return {"persistent_id": str(number), **self._text(fields, "text"), "voter_count": 0}
+
+    def _text(self, fields: Mapping[str, Any], name: str) -> JSON:
+        return self._media.formatted(fields, name, f"{name}_entities", f"{name}_parse_mode")
 
     def _stop(self, call: Call) -> JSON:
         message = self._messages.find(call, "stop")
@@ -124,40 +158,13 @@ def _number_of(poll: JSON, option: str | int) -> int:
     raise ValueError(f"the poll {poll['question']!r} has no option {option!r}; it has {texts}")
 
 
-def _poll_of(call: Call) -> JSON:
-    """The `Poll` that a call of `sendPoll` describes."""
-    question = formatted(call.params, "question", entities="question_entities")
-    options = [_option(one, number) for number, one in enumerate(call.json("options") or ())]
-    if not question or not options:
-        raise RefusedError(400, "Bad Request: poll must have a question and at least 1 option")
-    kind = call.params.get("type") or "regular"
-    flags = {name: call.flag(name) for name in _FLAGS}
-    if kind == "regular" and "allows_revoting" not in call.params:
-        flags["allows_revoting"] = True
-    poll = {
-        "id": str(uuid4().int >> 65),
-        **question,
-        "options": options,
-        "total_voter_count": 0,
-        "is_closed": call.flag("is_closed"),
-        "is_anonymous": "is_anonymous" not in call.params or call.flag("is_anonymous"),
-        "type": kind,
-        **flags,
-        **formatted(call.params, "explanation", entities="explanation_entities"),
-        **formatted(call.params, "description", entities="description_entities"),
-    }
-    if kind == "quiz":
-        poll["correct_option_ids"] = _correct_options(call)
+def _end_of(call: Call) -> JSON:
+    """The fields of a poll that say when it closes."""
     if (seconds := call.integer("open_period")) is not None:
-        poll.update(open_period=seconds, close_date=int(time.time()) + seconds)
-    elif call.params.get("close_date"):
-        poll["close_date"] = int(float(call.params["close_date"]))
-    return poll
-
-
-def _option(option: JSON | str, number: int) -> JSON:
-    fields = {"text": option} if isinstance(option, str) else option
-    return {"persistent_id": str(number), **formatted(fields, "text"), "voter_count": 0}
+        return {"open_period": seconds, "close_date": int(time.time()) + seconds}
+    if call.params.get("close_date"):
+        return {"close_date": int(float(call.params["close_date"]))}
+    return {}
 
 
 def _correct_options(call: Call) -> list[int]:

@@ -61,9 +61,9 @@ class Telegram:
         self._transcript = Transcript()
         self._history.listeners.append(self._transcript.add_message)
         self._alerts = Alerts(self._transcript.add_alert)
-        messages, media = BotMessages(self._directory, self._history), Media(self._files)
-        self._messages = messages
-        self._polls = Polls(messages, self._updates)
+        messages = self._messages = BotMessages(self._directory, self._history)
+        media = Media(self._files, self._directory)
+        self._polls = Polls(messages, media, self._updates)
         self._payments = Payments(
             messages,
             media,
@@ -93,7 +93,7 @@ class Telegram:
                 Profile(self._directory).methods(),
                 UserProfiles(self._directory, media).methods(),
                 Stickers(self._files, media).methods(),
-                Gifts(self._directory, accounts, self._payments).methods(),
+                Gifts(self._directory, accounts, self._payments, media).methods(),
                 accounts.methods(),
                 Stories(self._directory).methods(),
                 ManagedBots(self._directory).methods(),
@@ -262,6 +262,11 @@ class Telegram:
         with self._changed:
             sent = self._history.sent
             return Messages(one for one in sent if not one.is_deleted and is_there(one))
+
+    def pinned_in(self, chat_id: int) -> list[JSON]:
+        """The pinned messages of a chat, the latest pin first."""
+        with self._changed:
+            return self._history.pinned(chat_id)
 
     def replies_to(self, update: JSON) -> Messages:
         """
