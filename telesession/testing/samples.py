@@ -134,7 +134,7 @@ def _answer(choice: int, **voter: Any) -> JSON:
 
 def _member_change(chat: JSON, actor: JSON, member: JSON, old: str, new: str) -> JSON:
     """The status of a member changed, between those of https://core.telegram.org/bots/api#chatmember."""
-    records = {"kicked": BANNED, "administrator": administrator(chat, ALL_RIGHTS)}
+    records = {"kicked": BANNED, "administrator": administrator(GROUP, ALL_RIGHTS)}
     before, after = (records.get(status, {"status": status}) for status in (old, new))
     return {
         "chat": chat,
