@@ -32,7 +32,7 @@ def details_of(message: Mapping[str, Any]) -> str:
         message: The `Message` as Telegram sends it, with another content than a text.
     """
     words = [_detail_of(content_type_of(message), message), message.get("caption", "")]
-    return " ".join(word for word in words if word)
+    return ": ".join(word for word in words if word)
 
 
 def _detail_of(kind: str, message: Mapping[str, Any]) -> str:

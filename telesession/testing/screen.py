@@ -27,9 +27,7 @@ _UNANSWERED = {
     "callback_query": (
         "(the button keeps its clock: the bot has not called answer_callback_query)"
     ),
-    "pre_checkout_query": (
-        "(the payment waits: the bot has not called answer_pre_checkout_query)"
-    ),
+    "pre_checkout_query": ("(the payment waits: the bot has not called answer_pre_checkout_query)"),
     "shipping_query": "(the payment waits: the bot has not called answer_shipping_query)",
 }
 
