@@ -12,6 +12,7 @@ from freezegun import freeze_time
 
 from support.bots import MODES, Host, Stage, forget_settings, make_host, on_stage
 from support.clocks import START, frozen_clock
+from support.loopback import take_refused
 from support.servers import Cluster, FrozenRedisStorage, Server, patient_url
 from support.storages import KINDS, storage_of
 from telesession import MemoryStorage, RedisStorage, SQLiteStorage, Storage, unit
@@ -139,3 +140,10 @@ def _no_unit_is_left_open() -> Iterator[None]:
     yield
     left, unit._units = unit._units, {}
     assert {} == left
+
+
+@pytest.fixture(autouse=True)
+def _nothing_leaves_the_loopback() -> Iterator[None]:
+    """No test tries to reach another address, not even in a thread that retries after the error."""
+    yield
+    assert [] == take_refused()

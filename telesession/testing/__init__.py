@@ -11,10 +11,12 @@ from telesession.testing.call import Call, File, RefusedError
 from telesession.testing.channels import Channel
 from telesession.testing.chat import OFFLINE_TOKEN, chat, run
 from telesession.testing.chats import BusinessChat, Chat, DirectMessages, Group
+from telesession.testing.faulty_storage import FaultyStorage
 from telesession.testing.history import Messages, SentMessage
 from telesession.testing.outbox import Where
 from telesession.testing.polling import Polling, RecordingExceptionHandler, run_polling
 from telesession.testing.sessions import forget_sessions
+from telesession.testing.threads import Log, began, in_threads
 from telesession.testing.users import User
 
 __all__ = [
@@ -25,8 +27,10 @@ __all__ = [
     "Channel",
     "Chat",
     "DirectMessages",
+    "FaultyStorage",
     "File",
     "Group",
+    "Log",
     "Messages",
     "Polling",
     "RecordingExceptionHandler",
@@ -34,8 +38,10 @@ __all__ = [
     "SentMessage",
     "User",
     "Where",
+    "began",
     "chat",
     "forget_sessions",
+    "in_threads",
     "run",
     "run_polling",
 ]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from http import HTTPStatus
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Self
 
 from telebot import apihelper
@@ -11,27 +10,20 @@ from telebot import apihelper
 from telesession.testing.call import Call, RefusedError
 from telesession.testing.channels import Channel
 from telesession.testing.chats import BusinessChat, DirectMessages, Group
+from telesession.testing.faults import Faults, failure_of
 from telesession.testing.server import Server
 from telesession.testing.telegram import Telegram
 from telesession.testing.users import User
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
 
+    from telesession.testing.call import JSON
     from telesession.testing.history import Messages
 
-_DESCRIPTIONS = {
-    400: "Bad Request",
-    401: "Unauthorized",
-    403: "Forbidden: bot was blocked by the user",
-    404: "Not Found",
-    409: "Conflict: terminated by other getUpdates request; make sure that only one bot instance "
-    "is running",
-    429: "Too Many Requests: retry after {retry_after}",
-    500: "Internal Server Error",
-    502: "Bad Gateway",
-}
+#: For requests: no proxy of the environment, and none of an `apihelper.session`.
+_NO_PROXY = {"no_proxy": "127.0.0.1", "http://127.0.0.1": ""}
 
 
 class BotAPI(Telegram):
@@ -41,7 +33,7 @@ class BotAPI(Telegram):
     From `start` to `close` telebot's `apihelper.API_URL` and `FILE_URL` point here (and
     `apihelper.proxy` keeps loopback requests off any proxy); then all are as before. Stop the bots
     before closing it: a bot that is still polling would go on with the real Telegram. Keep one for
-    a test. Threads may share it.
+    a test. Threads may share it. An `AsyncTeleBot` does not talk to it.
 
     The server has one bot: the one that polls gets the updates, with any token. It answers every
     method of telebot, and keeps what the bot did: messages, polls, payments, members and so on. It
@@ -61,7 +53,7 @@ class BotAPI(Telegram):
     def __init__(self, *, last_update_id: int = 0, last_message_id: int = 0) -> None:
         self.url = ""
         super().__init__(last_update_id, last_message_id)
-        self._failures: dict[str, deque[RefusedError]] = {}
+        self._faults = Faults(self._changed)
         self._server: Server | None = None
         self._former: tuple[Any, Any, Any] = (None, None, None)
 
@@ -91,7 +83,7 @@ class BotAPI(Telegram):
         apihelper.API_URL = _Address(self.url, self)  # type: ignore[assignment]
         # Else a download would go to the real server, with the token in its URL.
         apihelper.FILE_URL = f"{self._server.url}/file/bot{{0}}/{{1}}"  # type: ignore[assignment]
-        apihelper.proxy = {"no_proxy": "127.0.0.1"}  # type: ignore[assignment]
+        apihelper.proxy = _NO_PROXY  # type: ignore[assignment]
         return self
 
     def close(self) -> None:
@@ -103,7 +95,7 @@ class BotAPI(Telegram):
         if self._server is None:
             return
         self._webhook.close()
-        with self.short_polls():
+        with self.short_polls(), self._faults.ended_waits():
             self._server.stop()
         self._server = None
         apihelper.API_URL, apihelper.FILE_URL, apihelper.proxy = self._former
@@ -182,28 +174,90 @@ class BotAPI(Telegram):
     def fail_next(
         self,
         method: str,
-        code: int,
+        code: int | None,
         *,
         description: str | None = None,
         retry_after: int = 1,
         times: int = 1,
+        after: bool = False,
     ) -> None:
         """
-        Refuse the next calls of a method.
+        Refuse the next calls of a method, or break their connections.
 
         Args:
             method: The method's name, such as `"sendMessage"`.
             code: The error code: 429 for too many requests, 403 for a user who blocked the bot.
+                `None` breaks the connection, and the bot gets no answer.
             description: The error's description, by default as Telegram words it for the code.
             retry_after: Seconds to wait that the error asks for, with code 429 only.
             times: How many calls to refuse.
+            after: Whether the call is executed first: the message is sent, and only the answer is
+                lost. A bot that tries again sends it twice.
         """
-        if description is None:
-            description = _DESCRIPTIONS.get(code, "Error").format(retry_after=retry_after)
-        limited = code == HTTPStatus.TOO_MANY_REQUESTS
-        failure = RefusedError(code, description, retry_after if limited else None)
+        self._faults.fail(method, failure_of(code, description, retry_after), times, after=after)
+
+    def delay_next(self, method: str, seconds: float, *, times: int = 1) -> None:
+        """
+        Let the next calls of a method take longer; `holding` is the same without a clock.
+
+        Args:
+            method: The method's name, such as `"sendMessage"`.
+            seconds: Real seconds before a call is executed, even while the clock is frozen. A bot
+                whose time-out is shorter does not see the answer.
+            times: How many calls take longer.
+        """
+        self._faults.delay(method, seconds, times)
+
+    def holding(self, method: str) -> AbstractContextManager[None]:
+        """
+        A `with` block in which each call of a method waits until the block ends.
+
+        `calls_of` has the calls that wait, too, so `wait_for` can wait for one. Calls of other
+        methods are answered.
+
+        Args:
+            method: The method's name, such as `"sendMessage"`.
+        """
+        return self._faults.holding(method)
+
+    def redeliver(self, update: JSON) -> None:
+        """
+        Deliver an update once more, with the same `update_id`, as Telegram does now and then.
+
+        It comes after all updates that wait. Raises `ValueError` if it was never delivered.
+
+        Args:
+            update: What `push` or a call of `User` has returned.
+        """
         with self._changed:
-            self._failures.setdefault(method, deque()).extend([failure] * times)
+            self._updates.redeliver(update)
+
+    def lose_confirmations(self, times: int = 1) -> None:
+        """
+        Lose the next confirmations of updates, so that the bot gets these updates again.
+
+        A bot that polls confirms updates by the `offset` of its next poll, and one with a webhook
+        confirms each update by a 2xx status.
+
+        Args:
+            times: How many are lost.
+        """
+        with self._changed:
+            self._updates.lose_confirmations(times)
+
+    def batch(
+        self, *, order: Callable[[list[JSON]], Iterable[JSON]] = list
+    ) -> AbstractContextManager[None]:
+        """
+        A `with` block whose updates are delivered together at its end, so that one poll gets all.
+
+        If the block raises, they are dropped.
+
+        Args:
+            order: Gets the updates in their order, and gives them in the order of delivery, such as
+                `reversed`. Telegram promises no order for a webhook.
+        """
+        return self._updates.batch(order)
 
     def wait_for(
         self, predicate: Callable[[], Any], timeout: float | None = 10, *, what: str = "it"
@@ -260,9 +314,7 @@ class BotAPI(Telegram):
             self._calls.append(call)
             self._changed.notify_all()
             try:
-                if failures := self._failures.get(call.method):
-                    raise failures.popleft()
-                return self.answer(call)
+                return self._faults.answer(call, self.answer)
             except RefusedError as refusal:
                 self._transcript.add_refusal(call, refusal)
                 raise

@@ -8,6 +8,7 @@ with the bot under a test that failed.
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, cast
 
 import freezegun
@@ -17,6 +18,7 @@ from telebot import apihelper
 
 from telesession.testing.bot_api import BotAPI
 from telesession.testing.sessions import forget_sessions
+from telesession.testing.timers import Timers
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -51,11 +53,25 @@ def frozen_time() -> Iterator[FrozenDateTimeFactory]:
     in a bot with threads a shallow call would see the real clock and a deep one the frozen.
     Here only the calling frame counts. Waits for locks, queues and sockets stay real, and so do
     the durations that pytest reports.
+
+    Each `threading.Timer` that is started meanwhile waits on this clock. `tick` and `move_to` run
+    the timers that are due until then, each at its own time, and return when they have ended. They
+    raise `TimeoutError` if one does not end within 10 real seconds. At the end of the test, timers
+    that wait are cancelled.
     """
     frozen = freezegun.freeze_time(ignore=["_pytest"])
     with pytest.MonkeyPatch.context() as patch, frozen as clock:
         patch.setattr(freezegun.api, "call_stack_inspection_limit", 1)
-        yield cast("FrozenDateTimeFactory", clock)
+        frozen_clock = cast("FrozenDateTimeFactory", clock)
+        timers = Timers(frozen_clock)
+
+        def start(timer: threading.Timer) -> None:
+            timers.start(timer)
+
+        patch.setattr(frozen_clock, "tick", timers.tick)
+        patch.setattr(threading.Timer, "start", start)
+        yield frozen_clock
+        timers.close()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -101,7 +101,7 @@ class Media:
 
     def caption(self, fields: Mapping[str, Any]) -> JSON:
         """The caption in the parameters of a call, or in an `InputMedia`, and its entities."""
-        caption = self.formatted(fields, "caption", "caption_")
+        caption = self.formatted(fields, "caption", "caption_entities")
         if len(caption.get("caption", "")) > _MAX_CAPTION:
             raise RefusedError(400, "Bad Request: message caption is too long")
         if str(fields.get("show_caption_above_media", "")).lower() == "true":
@@ -111,24 +111,32 @@ class Media:
     def checklist(self, call: Call) -> JSON:
         """The checklist that a call describes."""
         asked = call.json("checklist") or {}
-        tasks = [{"id": task["id"], **self.formatted(task)} for task in asked.get("tasks", ())]
+        tasks = [
+            {"id": task["id"], **self.formatted(task, "text", "text_entities")}
+            for task in asked.get("tasks", ())
+        ]
         others = ("others_can_add_tasks", "others_can_mark_tasks_as_done")
         flags = {name: True for name in others if asked.get(name)}
-        title = self.formatted(asked, "title", "title_")
+        title = self.formatted(asked, "title", "title_entities")
         return {"checklist": {**title, "tasks": tasks, **flags}}
 
-    def formatted(self, fields: Mapping[str, Any], name: str = "text", prefix: str = "") -> JSON:
+    def formatted(
+        self,
+        fields: Mapping[str, Any],
+        name: str = "text",
+        entities: str = "entities",
+        mode: str = "parse_mode",
+    ) -> JSON:
         """
         A text in the parameters of a call, or in an object in them, and its entities.
 
         Args:
             fields: The parameters.
             name: The name of the text.
-            prefix: The start of the names of its entities and of its parse mode.
+            entities: The name of its entities.
+            mode: The name of its parse mode.
         """
-        # The parse mode of a caption is the only one that has no name of its own.
-        mode = "parse_mode" if prefix == "caption_" else f"{prefix}parse_mode"
-        return formatted(fields, self._directory.user, name, f"{prefix}entities", mode)
+        return formatted(fields, self._directory.user, name, entities, mode)
 
     def input_media(self, media: Mapping[str, Any], call: Call) -> JSON:
         """The content that an `InputMedia`, or `InputPaidMedia`, in a call describes."""

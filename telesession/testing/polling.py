@@ -49,8 +49,16 @@ def run_polling(bot: TeleBot, api: BotAPI | None = None, *, timeout: float = 10)
         api: The server to poll, by default the one that is running.
         timeout: Real seconds to wait for the first poll (`TimeoutError`), and at the end for the
             bot's threads (`RuntimeError`).
+
+    Raises `RuntimeError` if telebot does not talk to this server, but to the real Telegram or to
+    another `BotAPI`.
     """
-    return Polling(bot, BotAPI.running() if api is None else api, timeout)
+    running = BotAPI.running()
+    if api not in (None, running):
+        raise RuntimeError(
+            "the bot would not poll `api`, because another BotAPI was started after it"
+        )
+    return Polling(bot, running, timeout)
 
 
 class RecordingExceptionHandler:

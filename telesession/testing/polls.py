@@ -79,8 +79,7 @@ class Polls:
 
     def _poll_of(self, call: Call) -> JSON:
         """The `Poll` that a call of `sendPoll` describes."""
-        formatted = self._media.formatted
-        question = formatted(call.params, "question", "question_")
+        question = self._text(call.params, "question")
         asked = call.json("options") or ()
         if not question or not asked:
             raise RefusedError(400, "Bad Request: poll must have a question and at least 1 option")
@@ -97,16 +96,18 @@ class Polls:
             "is_anonymous": "is_anonymous" not in call.params or call.flag("is_anonymous"),
             "type": kind,
             **flags,
-            **formatted(call.params, "explanation", "explanation_"),
-            **formatted(call.params, "description", "description_"),
+            **self._text(call.params, "explanation"),
+            **self._text(call.params, "description"),
             **({"correct_option_ids": _correct_options(call)} if kind == "quiz" else {}),
             **_end_of(call),
         }
 
     def _option(self, option: JSON | str, number: int) -> JSON:
         fields = {"text": option} if isinstance(option, str) else option
-        text = self._media.formatted(fields, "text", "text_")
-        return {"persistent_id": str(number), **text, "voter_count": 0}
+        return {"persistent_id": str(number), **self._text(fields, "text"), "voter_count": 0}
+
+    def _text(self, fields: Mapping[str, Any], name: str) -> JSON:
+        return self._media.formatted(fields, name, f"{name}_entities", f"{name}_parse_mode")
 
     def _stop(self, call: Call) -> JSON:
         message = self._messages.find(call, "stop")

@@ -37,7 +37,7 @@ class Sender:
         self._outbox = outbox
 
     def send(self, text: str, **where: Unpack[Where]) -> JSON:
-        """Send a text message; commands in it are marked, as Telegram does."""
+        """Send a text message; commands, links and the like in it are entities, as in Telegram."""
         return self.send_content(content.text(text), **where)
 
     def photo(self, caption: str = "", **where: Unpack[Where]) -> JSON:

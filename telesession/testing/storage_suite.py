@@ -12,7 +12,6 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +19,11 @@ import pytest
 
 from telesession.errors import LockLostError, LockTimeoutError
 from telesession.storage.base import Change
+from telesession.testing.threads import PATIENCE, in_thread, in_threads
 
 if TYPE_CHECKING:
     from telesession.storage.base import Storage
 
-PATIENCE = 30
 FOR_AGES = 10.0**9
 # The calls by which a thread waits for others: for a lock, in a loop, for a server or for a file.
 _WAITS = frozenset(("acquire", "flock", "lockf", "poll", "recv", "recv_into", "select", "sleep"))
@@ -34,53 +33,6 @@ HOSTILE_KEYS = [
     "a:b", "a::b", "a/b", "../a", "é", "e\u0301", "ß", "ss", "İ", "i", "🦊", "\U0010ffff", "\ufeff",
     "\ud800", "-1", "1", "01", "1.0", "None", "x" * 10_000, "x" * 10_001,
 ]  # fmt: skip
-
-
-def in_thread(function: Callable[..., Any], *args: Any) -> Any:
-    """
-    What a call returns or raises in a thread of its own.
-
-    Raises `TimeoutError` for one that does not end, which is left to itself.
-    """
-    return in_threads([partial(function, *args)])[0]
-
-
-def in_threads(functions: list[Callable[[], Any]]) -> list[Any]:
-    """
-    What calls return that start together, each in a thread of its own.
-
-    Raises what the first of them raised, and `TimeoutError` if one does not end.
-    """
-    start = threading.Barrier(len(functions), timeout=PATIENCE)
-    calls = [_Call(start, function) for function in functions]
-    return [call.result() for call in calls]
-
-
-class _Call(threading.Thread):
-    """A call in a daemon thread: one that never ends fails its test, and does not hang it."""
-
-    def __init__(self, start: threading.Barrier, function: Callable[[], Any]) -> None:
-        super().__init__(daemon=True)
-        self._begin = start
-        self._function = function
-        self._result: Any = None
-        self._error: BaseException | None = None
-        self.start()
-
-    def run(self) -> None:
-        try:
-            self._begin.wait()
-            self._result = self._function()
-        except BaseException as error:  # noqa: BLE001 -- raised again by result()
-            self._error = error
-
-    def result(self) -> Any:
-        self.join(PATIENCE)
-        if self.is_alive():
-            raise TimeoutError(f"{self._function} has not returned for {PATIENCE} s")
-        if self._error is not None:
-            raise self._error
-        return self._result
 
 
 def try_hold(storage: Storage, key: str) -> str:

@@ -9,7 +9,7 @@ from telesession.testing.call import JSON, Call, RefusedError
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 _MAX_LIMIT = 100
 
@@ -36,6 +36,11 @@ class Updates:
         self._changed = changed
         self._allowed: frozenset[str] | None = None
         self._short = 0
+        self._batch: list[JSON] | None = None
+        # The id() of each update that is to be delivered again. Until it is, no `offset` confirms
+        # it, because a repeated update is equal to the first one.
+        self._again: set[int] = set()
+        self._lost = 0
 
     def push(self, update: JSON) -> JSON:
         """
@@ -62,9 +67,40 @@ class Updates:
         for listener in self.listeners:
             listener(update)
         if self._allows(*kinds):
-            self.pending.append(update)
-            self._changed.notify_all()
+            self._deliver([update])
         return update
+
+    def redeliver(self, update: JSON) -> None:
+        """
+        Queue an update that the bot was given once more.
+
+        Raises `ValueError` for an update that was never pushed.
+        """
+        if not 0 < update.get("update_id", 0) <= self.last_id:
+            raise ValueError(
+                "cannot deliver an update again that was never delivered: give what push() or a "
+                "call of a User has returned"
+            )
+        again = dict(update)
+        self._again.add(id(again))
+        self._deliver([again])
+
+    def lose_confirmations(self, times: int) -> None:
+        """Ignore the next confirmations of updates."""
+        self._lost += times
+
+    @contextmanager
+    def batch(self, order: Callable[[list[JSON]], Iterable[JSON]]) -> Iterator[None]:
+        """Queue the updates of a `with` block at its end, in an order."""
+        batch: list[JSON] = []
+        with self._changed:
+            former, self._batch = self._batch, batch
+        try:
+            yield
+        finally:
+            self._batch = former
+        with self._changed:
+            self._deliver(order(batch))
 
     def poll(self, call: Call) -> list[JSON]:
         """
@@ -79,7 +115,9 @@ class Updates:
         self._changed.wait_for(lambda: self.pending or self._short or self.paused, timeout)
         self._refuse_if_paused("terminated by setWebhook request; ")
         limit = call.integer("limit") or _MAX_LIMIT
-        return self.pending[: min(max(limit, 1), _MAX_LIMIT)]
+        given = self.pending[: min(max(limit, 1), _MAX_LIMIT)]
+        self._again -= set(map(id, given))
+        return given
 
     def allow(self, call: Call) -> None:
         """Take over `allowed_updates`; if the call has none, the previous setting stays."""
@@ -88,8 +126,18 @@ class Updates:
             self._allowed = frozenset(kinds) or None
 
     def confirm_below(self, update_id: int) -> None:
-        """Drop every update with a lower id than this."""
-        self.pending = [update for update in self.pending if update["update_id"] >= update_id]
+        """Drop every update with a lower id than this, unless the confirmation is lost."""
+        lower = {id(update) for update in self.pending if update["update_id"] < update_id}
+        self._drop(lower - self._again)
+
+    def confirm(self, update: JSON) -> None:
+        """Drop one update that was delivered, unless the confirmation is lost."""
+        self._drop({id(update)})
+
+    def drop_all(self) -> None:
+        """Drop all updates that wait."""
+        self.pending.clear()
+        self._again.clear()
         self._changed.notify_all()
 
     @contextmanager
@@ -107,11 +155,24 @@ class Updates:
     def _allows(self, kind: str) -> bool:
         return kind not in _UNSOLICITED if self._allowed is None else kind in self._allowed
 
+    def _deliver(self, updates: Iterable[JSON]) -> None:
+        (self.pending if self._batch is None else self._batch).extend(updates)
+        self._changed.notify_all()
+
     def _confirm(self, offset: int) -> None:
         if offset < 0:
             latest = self.pending[offset:]
             offset = latest[0]["update_id"] if latest else 0
         self.confirm_below(offset)
+
+    def _drop(self, confirmed: set[int]) -> None:
+        """Drop the updates with these `id()`, unless the confirmation is lost."""
+        if confirmed and self._lost:
+            self._lost -= 1
+        else:
+            self.pending = [each for each in self.pending if id(each) not in confirmed]
+            self._again -= confirmed
+        self._changed.notify_all()
 
     def _refuse_if_paused(self, reason: str) -> None:
         if self.paused:

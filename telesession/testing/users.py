@@ -190,8 +190,8 @@ class User(Sender):
             group: What it was until now.
             chat_id: The id of the supergroup; supergroups start with `-100`.
         """
-        former = {**group.json, "id": chat_id, "type": "supergroup"}
-        self._telegram.add_chat(former)
+        title = group.json["title"]
+        self._telegram.add_chat({"id": chat_id, "title": title, "type": "supergroup"})
         supergroup = Group(chat_id, self._telegram)
         self.send_content({"migrate_to_chat_id": chat_id}, chat=group)
         self.send_content({"migrate_from_chat_id": group.id}, chat=supergroup)
@@ -251,6 +251,9 @@ class User(Sender):
     def buy(self, message: Any) -> JSON:
         """
         Buy the paid media in a message of the bot (`purchased_paid_media`).
+
+        telebot 4.37.1 cannot read this update: it looks for `from_user`, where Telegram sends
+        `from`, and raises `KeyError` while it polls.
 
         Raises `ValueError` if the message has none.
         """

@@ -7,6 +7,7 @@ import threading
 import time
 from contextlib import closing
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -25,7 +26,8 @@ class Webhook:
     Posts the updates of one `BotAPI` to the url that the bot has set, one by one and in order.
 
     An update counts as confirmed when the bot answered with a 2xx status; any other outcome is
-    noted for `getWebhookInfo`, and the same update is posted again soon.
+    noted for `getWebhookInfo`, and the same update is posted again soon. Nothing is posted to a url
+    that is not on the loopback interface: a test would send its updates to a bot at work.
 
     Args:
         updates: The queue to take the updates from.
@@ -76,7 +78,7 @@ class Webhook:
 
     def _switch(self, url: str, call: Call) -> bool:
         if call.flag("drop_pending_updates"):
-            self._updates.confirm_below(self._updates.last_id + 1)
+            self._updates.drop_all()
         self._url = url
         self._failure = {}
         self._updates.paused = bool(url)
@@ -98,7 +100,7 @@ class Webhook:
             failure = _post(url, headers, update)
             with self._changed:
                 if failure is None:
-                    self._updates.confirm_below(update["update_id"] + 1)
+                    self._updates.confirm(update)
                 else:
                     now = int(time.time())
                     self._failure = {"last_error_date": now, "last_error_message": failure}
@@ -109,6 +111,8 @@ class Webhook:
 def _post(url: str, headers: dict[str, str], update: JSON) -> str | None:
     """Post an update; the reason if that failed, else `None`."""
     parts = urlsplit(url)
+    if not _is_loopback(parts.hostname or ""):
+        return f"Connection refused: {parts.hostname} is not on the loopback interface"
     kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
     target = parts._replace(scheme="", netloc="", fragment="").geturl() or "/"
     try:
@@ -119,3 +123,11 @@ def _post(url: str, headers: dict[str, str], update: JSON) -> str | None:
     except (OSError, HTTPException) as error:
         return f"Connection failed: {error}"
     return None if response.status in _SUCCESS else f"Wrong response: {response.status}"
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether a host is this machine: `localhost`, or a loopback address in digits."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

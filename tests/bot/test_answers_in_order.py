@@ -221,7 +221,7 @@ def test_a_storage_that_is_away_does_not_hide_what_the_step_raised(
     interview.ask()
 
     def act(message: Any) -> None:
-        storage.failures["set"] = 1
+        storage.fail("set")
 
     interview.act = act
     interview.say("bad secret")

@@ -417,7 +417,7 @@ class TestErrors:
         not even the one that wants no session.
         """
         heard: list[str] = []
-        spy_storage.failures["get"] = 1
+        spy_storage.fail("get")
         host.bot.add_custom_filter(session_filter(Sessions(storage=spy_storage)))
         host.bot.register_message_handler(lambda m: heard.append(m.text), session=False)
         host.bot.register_message_handler(lambda m: heard.append(m.text))

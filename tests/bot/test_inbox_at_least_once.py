@@ -241,7 +241,7 @@ class TestFiveMethods:
         life = make_life(storage)
         add_notes(life, storage)
         life.run()
-        storage.failures["delete"] = 1
+        storage.fail("delete")
         send(bot_api, "tea")
         life.run()
 

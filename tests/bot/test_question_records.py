@@ -262,7 +262,7 @@ class TestAFailedRead:
         storage = SpyStorage()
         desk = Desk(host, storage)
         host.deliver(said_in_group("ask me"))
-        storage.failures["get"] = 1
+        storage.fail("get")
         host.deliver(said_in_group("Ada"))
         assert ([StorageError], []) == ([type(error) for error in host.raised], desk.heard)
         host.deliver(said_in_group("Ada"))

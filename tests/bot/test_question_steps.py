@@ -295,7 +295,7 @@ class TestAStepThatRaises:
         Desk(simple_host, storage)
 
         def take(message: Any) -> None:
-            storage.failures["get"] = 1
+            storage.fail("get")
             raise Refusal
 
         ask(simple_host.bot, said_in_group("hi").message, "well?", take, timeout=60)

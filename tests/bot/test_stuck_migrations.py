@@ -115,7 +115,7 @@ def test_what_could_not_move_is_not_begun_anew(caplog: pytest.LogCaptureFixture)
     sessions.attach(host.bot, follow_migrations=True)
     host.bot.register_message_handler(count_message, content_types=["text"])
     for update in (told_in_group(), said("hi", chat=GROUP), said("hi", chat=BASIC_GROUP)):
-        storage.failures["get"] = 1
+        storage.fail("get")
         host.deliver(update)
     host.deliver(said("hi", chat=GROUP), told_in_supergroup(), said("hi", chat=BASIC_GROUP))
 
@@ -133,7 +133,7 @@ def test_a_storage_that_fails_is_logged_and_loses_no_update(
     sessions = by_chats(storage)
     set_fields(sessions, OLD_KEY, secret=SECRET)
     host, got = listening_host(sessions)
-    storage.failures[method] = 1
+    storage.fail(method)
 
     host.bot.process_new_updates(all_of_them())
 
@@ -182,7 +182,7 @@ def test_a_failure_with_one_session_stops_no_other(
     storage = SpyStorage()
     sessions = members_of(storage)
     host, got = listening_host(sessions)
-    storage.failures[method] = 1
+    storage.fail(method)
 
     host.deliver(told_in_group())
     between = set(sessions.keys())
@@ -205,7 +205,7 @@ def test_sessions_that_could_not_be_listed_move_when_they_are_next_used(
     host, got = listening_host(sessions)
     host.bot.message_handlers.clear()
     host.bot.register_message_handler(count_message, content_types=["text"])
-    storage.failures["keys"] = 1
+    storage.fail("keys")
 
     host.deliver(told_in_group(), said("hi", ANNA, chat=GROUP))
     between = set(sessions.keys())
@@ -228,10 +228,10 @@ def test_a_session_that_could_not_move_is_not_begun_anew() -> None:
     host = Host()
     sessions.attach(host.bot, follow_migrations=True)
     host.bot.register_message_handler(count_message, content_types=["text"])
-    storage.failures["keys"] = 1
+    storage.fail("keys")
     host.deliver(told_in_group())
 
-    storage.failures["get"] = 1
+    storage.fail("get")
     host.deliver(said("hi", ANNA, chat=GROUP), said("hi", ANNA, chat=GROUP))
 
     assert [StorageError] == [type(error) for error in host.raised]

@@ -52,11 +52,12 @@ class TestReference:
         assert sorted(telesession.__all__) == sorted(listed)
 
     def test_it_has_every_public_name_for_tests(self) -> None:
-        """The reference has each name of `telesession.testing`, the fixtures and the suite."""
+        """The reference has each name of `telesession.testing` and of its modules for users."""
         page = read(DOCS / "reference-testing.md")
         listed = re.findall(r"^::: telesession\.testing\.([\w.]+)$", page, re.MULTILINE)
         fixtures = ["fixtures.bot_api", "fixtures.fresh_sessions", "fixtures.frozen_time"]
-        others = [*fixtures, "storage_suite.StorageSuite"]
+        samples = ["samples.SAMPLES", "samples.Sample"]
+        others = [*fixtures, *samples, "storage_suite.StorageSuite"]
         # The module chat would win over the function in it.
         names = ["chat.chat" if name == "chat" else name for name in testing.__all__]
         assert sorted([*names, *others]) == sorted(listed)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from freezegun.api import FrozenDateTimeFactory
 
-    from telesession.testing import BotAPI, Group
+    from telesession.testing import BotAPI, Group, SentMessage, User
 
 
 pytestmark = pytest.mark.usefixtures("fresh_process")
@@ -457,6 +457,60 @@ def anonymous(text: str, group: Group, api: BotAPI) -> dict[str, Any]:
         "date": 1,
         "text": text,
     }
+
+
+class TestQuiz:
+    example = "quiz"
+
+    def say(self, stage: Stage, user: User, text: str, topic: int = 7) -> list[SentMessage]:
+        """Write in a topic, and return the bot's messages."""
+        sent = len(stage.api.messages)
+        user.send(text, chat=stage.api.group(-1001, forum=True), topic=topic)
+        stage.polling.wait_idle(PATIENCE)
+        return stage.api.messages[sent:]
+
+    def press(self, stage: Stage, user: User, question: SentMessage, label: str) -> str:
+        """Press a button, and return the notice."""
+        user.press(question, label)
+        stage.polling.wait_idle(PATIENCE)
+        return stage.api.calls_of("answerCallbackQuery")[-1].params["text"]
+
+    def test_each_topic_has_a_quiz_of_its_own(self, stage: Stage) -> None:
+        """The question is in the topic, and points count only there."""
+        ada, bob = stage.api.user(1, first_name="Ada"), stage.api.user(2, first_name="Bob")
+        [question] = self.say(stage, ada, "/quiz")
+        assert 7 == question.topic
+        assert "wrong" == self.press(stage, bob, question, "Lyon")
+        assert "right!" == self.press(stage, ada, question, "Paris")
+        assert "you have answered already" == self.press(stage, bob, question, "Paris")
+        scores = [self.say(stage, ada, "/score", topic)[0].text for topic in (7, 8)]
+        assert ["Ada: 1\nBob: 0", "no answers yet"] == scores
+
+    def test_an_anonymous_admin_asks_the_next_question(self, stage: Stage) -> None:
+        """An admin who writes as the group asks on, and plays under the real name."""
+        group, bob = stage.api.group(-1001, forum=True), stage.api.user(2, first_name="Bob")
+        admin = stage.api.user(3, first_name="Ada").anonymous_in(group)
+        [first] = self.say(stage, bob, "/quiz")
+        [second] = self.say(stage, admin, "/next")
+        assert "that question is over" == self.press(stage, bob, first, "Paris")
+        assert "right!" == self.press(stage, admin, second, "42")
+        [end] = self.say(stage, admin, "/next")
+        assert "that was the last question\nAda: 1\nBob: 0" == end.text
+
+    @pytest.mark.parametrize(
+        ("status", "expected"),
+        [
+            ("creator", "What is 6 times 7?"),
+            ("member", "only admins ask the next question"),
+        ],
+    )
+    def test_only_admins_ask_on(self, stage: Stage, status: str, expected: str) -> None:
+        """A user who is not anonymous asks the next question only as an admin."""
+        ada = stage.api.user(1)
+        member = {"status": status, "user": ada.json, "is_anonymous": False}
+        stage.api.answer_with("getChatMember", member)
+        self.say(stage, ada, "/quiz")
+        assert [expected] == [sent.text for sent in self.say(stage, ada, "/next")]
 
 
 class TestSharedList:

@@ -15,6 +15,7 @@ from telebot import TeleBot, types, util
 
 from support.updates import (
     CASES,
+    KEYS,
     MADE_UP_USERS,
     TOKEN,
     UpdateCase,
@@ -136,6 +137,11 @@ def test_the_names_of_the_cases_are_unique() -> None:
     """
     assert len(CASES) == len({case.name for case in CASES})
     assert len(CASES) == len({case.update["update_id"] for case in CASES})
+
+
+def test_every_row_has_a_sample() -> None:
+    """The table has keys for the samples and for nothing else."""
+    assert {case.name for case in CASES} == KEYS.keys()
 
 
 def test_keys_of_different_kinds_never_meet() -> None:

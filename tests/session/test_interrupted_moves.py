@@ -41,7 +41,7 @@ def test_a_move_that_failed_changes_nothing_and_is_done_by_another(
     storage = SpyStorage()
     sessions = Sessions(storage=storage)
     set_fields(sessions, old, **FIELDS)
-    storage.failures[method] = 1
+    storage.fail(method)
 
     with pytest.raises(StorageError, match="disk is full"):
         sessions.move(old, new)
@@ -60,7 +60,7 @@ def test_nothing_is_deleted_before_the_write_has_taken_effect(
     storage = SpyOfFiveMethods()
     sessions = Sessions(storage=storage)
     set_fields(sessions, old, **FIELDS)
-    storage.failures[method] = 1
+    storage.fail(method)
 
     with pytest.raises(StorageError, match="disk is full"):
         sessions.move(old, new)

@@ -220,7 +220,7 @@ def test_a_storage_that_fails_ends_the_loop(storage: SpyStorage) -> None:
     """A `StorageError` is raised at once, because the storage may have nothing more to give."""
     sessions = Sessions(storage=storage)
     store(sessions, 1, 2)
-    storage.failures["get"] = 1
+    storage.fail("get")
     with pytest.raises(StorageError):
         list(sessions.items())
 

@@ -102,7 +102,7 @@ def test_if_the_save_failed_no_call_is_made() -> None:
             session.value = value
             on_commit(seen.append, 1)
 
-    storage.failures["set"] = 1
+    storage.fail("set")
     for error, value in ((StorageError, 1), (EncodeError, (n for n in ()))):
         with pytest.raises(error):
             handle(value)
@@ -306,7 +306,7 @@ def test_a_reply_is_sent_after_the_save(host: Host) -> None:
         on_commit(lambda: sent.append((message.text, sessions.peek(KEY))))
 
     host.deliver(said("one"))
-    storage.failures["set"] = 1
+    storage.fail("set")
     host.deliver(said("two"), said("three"))
 
     assert [StorageError] == list(map(type, host.raised))

@@ -299,7 +299,7 @@ def _damaged(sessions: Sessions[Any], key: str) -> None:
 
 def _failing(sessions: Sessions[Any], key: str) -> None:
     kind = sessions._kind
-    kind.storage.failures["get"] = 1  # type: ignore[attr-defined]
+    kind.storage.fail("get")  # type: ignore[attr-defined]
     with sessions.open(key):
         pass
 

@@ -323,7 +323,7 @@ class TestSeveralStorages:
         """If a server fails, memory is as it was; the error names no key as written."""
         server, memory = SpyOfFiveMethods(), MemoryStorage()
         kinds = [coins_in(memory), coins_in(server)][::order]
-        server.failures["set"] = 1
+        server.fail("set")
 
         with pytest.raises(StorageError) as caught:
             self.handle(*kinds)
@@ -336,7 +336,7 @@ class TestSeveralStorages:
         """If memory fails after a server was written, the error lists the server's keys."""
         server, memory = FiveMethods(), SpyStorage()
         kinds = [coins_in(memory), coins_in(server, prefix="shop:")][::order]
-        memory.failures["set"] = 1
+        memory.fail("set")
 
         with pytest.raises(StorageError) as caught:
             self.handle(*kinds)

@@ -18,7 +18,8 @@ from support.servers import Server, patient_url, wait_until
 from support.storages import WithoutLocks
 from telesession import LockLostError, MemoryStorage, Storage
 from telesession.storage.sqlite import SQLiteStorage
-from telesession.testing.storage_suite import in_thread, try_hold
+from telesession.testing.storage_suite import try_hold
+from telesession.testing.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -33,7 +33,8 @@ from support.servers import Monitor, Server
 from support.threads import began
 from telesession import LockLostError, Storage, StorageError
 from telesession.storage.redis import RedisStorage
-from telesession.testing.storage_suite import in_threads, try_hold
+from telesession.testing.storage_suite import try_hold
+from telesession.testing.threads import in_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -27,7 +27,8 @@ from support.threads import began
 from telesession import LockTimeoutError
 from telesession.storage.redis import RedisStorage
 from telesession.storage.redis_scripts import milliseconds
-from telesession.testing.storage_suite import in_threads, try_hold
+from telesession.testing.storage_suite import try_hold
+from telesession.testing.threads import in_threads
 
 if TYPE_CHECKING:
     import redis

@@ -26,7 +26,8 @@ from support.threads import began
 from telesession import Sessions
 from telesession.storage.redis import RedisStorage
 from telesession.storage.redis_scripts import ACQUIRE, COMMIT
-from telesession.testing.storage_suite import in_threads, try_hold
+from telesession.testing.storage_suite import try_hold
+from telesession.testing.threads import in_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

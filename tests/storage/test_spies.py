@@ -48,7 +48,7 @@ def test_a_spy_storage_fails_as_many_calls_as_it_is_told(
     """The next two calls raise a `StorageError` and change nothing, and the third one works."""
     store = {"key": b"old"}
     storage = SpyStorage(store)
-    storage.failures[method] = 2
+    storage.fail(method, times=2)
 
     for _ in range(2):
         with pytest.raises(StorageError, match="the disk is full"):

@@ -18,7 +18,8 @@ from support.storages import FrozenClockSuite
 from telesession import PickleCodec
 from telesession.storage import sqlite, sqlite_records
 from telesession.storage.sqlite import SQLiteStorage
-from telesession.testing.storage_suite import in_thread, try_hold
+from telesession.testing.storage_suite import try_hold
+from telesession.testing.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -22,7 +22,8 @@ from telesession import LockTimeoutError, StorageError, save
 from telesession.storage import sqlite_locks, waits
 from telesession.storage.sqlite import SQLiteStorage
 from telesession.storage.watched_files import WatchedFiles
-from telesession.testing.storage_suite import in_thread, try_hold
+from telesession.testing.storage_suite import try_hold
+from telesession.testing.threads import in_thread
 
 if TYPE_CHECKING:
     import subprocess

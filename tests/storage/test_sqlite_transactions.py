@@ -19,7 +19,8 @@ from support.threads import began
 from telesession import LockTimeoutError, StorageError, forget, ttl
 from telesession.storage import sqlite_database
 from telesession.storage.sqlite import SQLiteStorage
-from telesession.testing.storage_suite import in_thread, in_threads, try_hold
+from telesession.testing.storage_suite import try_hold
+from telesession.testing.threads import in_thread, in_threads
 
 if TYPE_CHECKING:
     import sqlite3

@@ -2,6 +2,11 @@
 
 import sys
 
+from support.loopback import stay_on_loopback
+
+# Here, because the processes that tests start import some module of this package too.
+stay_on_loopback()
+
 # The processes that tests start have no use for pytest, and importing it takes them 0.2 s.
 if "pytest" in sys.modules:
     import pytest

@@ -8,6 +8,7 @@ import time
 from collections import Counter, UserDict
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
@@ -25,9 +26,9 @@ from telesession import (
     Sessions,
     SQLiteStorage,
     Storage,
-    StorageError,
 )
 from telesession.storage.base import Change, Hold
+from telesession.testing.storage_faults import StorageFaults
 from telesession.testing.storage_suite import FOR_AGES, StorageSuite
 
 if TYPE_CHECKING:
@@ -79,63 +80,56 @@ class SpyStore(UserDict[str, bytes]):
             raise OSError(f"cannot {operation}")
 
 
-class Spy:
+class Spy(StorageFaults):
     """
     The first base class of a storage that counts its calls, lists its writes, and fails if told to.
 
-    `calls` has the number of calls by the name of the method, `writes` the names of the methods
-    that change a record, in the order of their calls. `failures` has, by the name of a method,
-    how many of its next calls raise a `StorageError`. A commit of several writes, which a
-    `MemoryStorage` does without these methods, is a call of `commit`.
+    `FaultyStorage` stands in front of a storage, and sees what others ask of it. A spy is the
+    backend itself: it sees what the base class asks of it for each lock, read and write. `writes`
+    has the names of the methods that change a record, in the order of their calls. A commit of
+    several writes, which a `MemoryStorage` does without these methods, is a call of `commit`.
     """
 
     def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.calls: Counter[str] = Counter()
+        StorageFaults.__init__(self)
+        super(StorageFaults, self).__init__(*args)
         self.writes: list[str] = []
-        self.failures: Counter[str] = Counter()
 
     def get(self, key: str) -> bytes | None:
-        self._note("get", key)
-        return super().get(key)  # type: ignore[misc, no-any-return]
+        return self._call("get", [key], partial(super().get, key))  # type: ignore[misc]
 
     def set(self, key: str, payload: bytes, lifetime: float | None = None) -> None:
-        self._note_write("set", key)
-        super().set(key, payload, lifetime)
+        self.writes.append("set")
+        self._call("set", [key], partial(super().set, key, payload, lifetime))
 
     def touch(self, key: str, lifetime: float | None) -> bool:
-        self._note_write("touch", key)
-        return super().touch(key, lifetime)
+        self.writes.append("touch")
+        return self._call("touch", [key], partial(super().touch, key, lifetime))
 
     def delete(self, key: str) -> bool:
-        self._note_write("delete", key)
-        return super().delete(key)
+        self.writes.append("delete")
+        return self._call("delete", [key], partial(super().delete, key))
 
     def keys(self, prefix: str = "") -> Iterator[str]:
-        self._note("keys", prefix)
-        return super().keys(prefix)  # type: ignore[misc, no-any-return]
+        return self._call("keys", (), partial(super().keys, prefix))
 
     def hold(self, key: str, timeout: float | None = None) -> AbstractContextManager[Hold]:
-        self._note("hold", key)
-        return super().hold(key, timeout)
+        return self._call("hold", [key], partial(super().hold, key, timeout))
 
     def commit(self, holds: Sequence[Hold], also: Sequence[Change] = ()) -> None:
         noted = [hold.note.action for hold in holds if hold.note is not None]
-        if len(noted) + len(also) > 1:
-            self._note("commit", holds[0].key if holds else also[0].key)
+        commit = partial(super().commit, holds, also)
+        if len(noted) + len(also) < 2:
+            commit()
+            return
+
+        def write() -> None:
             if isinstance(self, MemoryStorage):
                 self.writes += noted
-        super().commit(holds, also)
+            commit()
 
-    def _note_write(self, method: str, key: str) -> None:
-        self.writes.append(method)
-        self._note(method, key)
-
-    def _note(self, method: str, key: str) -> None:
-        self.calls[method] += 1
-        if self.failures[method] > 0:
-            self.failures[method] -= 1
-            raise StorageError(method, key, "the disk is full")
+        keys = [each.key for each in (*holds, *also)]
+        self._call("commit", keys, write)
 
 
 class SpyStorage(Spy, MemoryStorage):

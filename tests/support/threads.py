@@ -1,24 +1,20 @@
 """
-Threads for tests, and waits that are watched.
+Threads for tests, and waits that are watched, besides the tools of `telesession.testing.threads`.
 
-`in_thread` and `in_threads` wait for the results of calls, and `start` starts a daemon thread.
-`began` runs a call beside a block and waits for its end. `OtherThread` runs several calls in one
-thread.
+`start` starts a daemon thread.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, wait
-from contextlib import contextmanager
+from collections.abc import Callable
 from queue import SimpleQueue
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from support.clocks import PATIENCE
 from telesession import locks
-from telesession.testing.storage_suite import in_thread, in_threads
+from telesession.testing.threads import Log, OtherThread, began, in_thread, in_threads
 
 __all__ = [
     "HookedDict",
@@ -39,58 +35,6 @@ if TYPE_CHECKING:
     import pytest
 
 
-Task = tuple["Future[Any]", "Callable[[], Any]"]
-
-
-class OtherThread:
-    """
-    A thread that does one call after the other, until the end of a `with` block.
-
-    Nobody waits for a call that never ends: it fails its test, and does not hang it.
-    """
-
-    def __init__(self) -> None:
-        self._tasks: SimpleQueue[Task | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def submit(self, function: Callable[..., Any], *args: Any) -> Future[Any]:
-        """Begin a call, when those before it have ended."""
-        future: Future[Any] = Future()
-        self._tasks.put((future, lambda: function(*args)))
-        return future
-
-    def call(self, function: Callable[..., Any], *args: Any) -> Any:
-        """What a call returns or raises."""
-        return self.submit(function, *args).result(PATIENCE)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._tasks.put(None)
-
-    def _run(self) -> None:
-        while task := self._tasks.get():
-            future, call = task
-            try:
-                future.set_result(call())
-            except BaseException as error:
-                future.set_exception(error)
-
-
-@contextmanager
-def began(target: Callable[..., Any], *args: Any) -> Iterator[Future[Any]]:
-    """A call that goes on in a thread while the block runs, and must return in the end."""
-    with OtherThread() as thread:
-        outcome = thread.submit(target, *args)
-        try:
-            yield outcome
-        finally:
-            wait([outcome], PATIENCE)
-        outcome.result(0)
-
-
 def start(function: Callable[..., object], *args: Any) -> threading.Thread:
     """Call a function in a thread that does not outlive the tests."""
     thread = threading.Thread(target=function, args=args, daemon=True)
@@ -102,25 +46,6 @@ def wait_for(event: threading.Event) -> None:
     """Wait for an event, which fails the handler or the test if it does not come."""
     if not event.wait(PATIENCE):
         raise TimeoutError
-
-
-class Log:
-    """What handlers did, in order; any thread may add to it and wait for it."""
-
-    def __init__(self) -> None:
-        self.entries: list[Any] = []
-        self._changed = threading.Condition()
-
-    def add(self, entry: Any) -> None:
-        with self._changed:
-            self.entries.append(entry)
-            self._changed.notify_all()
-
-    def wait_for(self, count: int) -> list[Any]:
-        with self._changed:
-            if not self._changed.wait_for(lambda: len(self.entries) >= count, PATIENCE):
-                raise TimeoutError(f"waited for {count} entries, and there are {self.entries}")
-            return list(self.entries)
 
 
 class Waits:

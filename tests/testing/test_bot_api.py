@@ -1,20 +1,19 @@
 from __future__ import annotations
 
 import io
-import json
 import queue
 import socket
 import struct
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import freezegun
 import pytest
 import requests
 from telebot import TeleBot, apihelper, types
 
+from support.receivers import Receiver
 from support.threads import start
 from telesession.testing import BotAPI, Call, File, RefusedError, SentMessage
 
@@ -52,7 +51,7 @@ class TestLifecycle:
             assert ("http://127.0.0.1:", "/bot{0}/{1}") == (api.url[:17], api.url[-11:])
             files = api.url.replace("/bot", "/file/bot")
             assert (api.url, files) == (apihelper.API_URL, apihelper.FILE_URL)
-            assert {"no_proxy": "127.0.0.1"} == apihelper.proxy
+            assert {"no_proxy": "127.0.0.1", "http://127.0.0.1": ""} == apihelper.proxy
         assert ("https://former/{0}/{1}", None) == (apihelper.API_URL, apihelper.FILE_URL)
         assert {"https": "socks5://former"} == apihelper.proxy
 
@@ -583,40 +582,6 @@ class TestWaiting:
             # The shortest time-out that Telegram has.
             assert [] == post("getUpdates?timeout=1")[1]["result"]
             assert began == time.monotonic()
-
-
-class Receiver:
-    """A bot's web server: keeps what is posted to it, and answers with the given statuses."""
-
-    def __init__(self, *statuses: int) -> None:
-        self.requests: queue.Queue[Any] = queue.Queue()
-        answers = iter(statuses)
-        requests_ = self.requests
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                secret = self.headers["X-Telegram-Bot-Api-Secret-Token"]
-                self.send_response_only(next(answers, 200))
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                requests_.put((self.path, secret, body["update_id"], body["message"]["text"]))
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/hook?a=b"
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
-
-    def __enter__(self) -> Self:
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
-
-    def get(self) -> Any:
-        return self.requests.get(timeout=5)
 
 
 class TestWebhook:

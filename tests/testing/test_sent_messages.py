@@ -19,6 +19,13 @@ def test_a_topic_is_kept(api: BotAPI, bot: Any, method: str, chat_id: int) -> No
     assert (7, True, 7) == (sent.message_thread_id, sent.is_topic_message, api.messages[0].topic)
 
 
+def test_a_private_chat_has_the_names_of_its_user(api: BotAPI, bot: Any) -> None:
+    """The chat of a user has the names that the user has, before the user writes too."""
+    api.user(3, first_name="Clara", username="clara_w")
+    chat = bot.send_message(3, "hi").chat
+    assert ("Clara", "clara_w") == (chat.first_name, chat.username)
+
+
 def test_a_forced_reply_is_kept(api: BotAPI, bot: Any) -> None:
     """The messages of the bot tell which of them ask for a reply."""
     bot.send_message(1, "name?", reply_markup=types.ForceReply(selective=True))

@@ -49,14 +49,14 @@ _IP = re.compile(r"(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(?:\.|\Z)){4}
 _GENERIC = (
     "academy agency app art arpa bank best bio biz blog bot business cafe center chat city click "
     "cloud club codes com company computer cool day design dev digital domains edu email energy "
-    "events expert family fashion film finance fit fitness fun fund fyi games gift gov group guide "
-    "guru health help host house icu inc info int jobs kim land law legal life link live llc love "
-    "ltd market marketing media mil mobi money movie museum name net network news ninja one onion "
-    "online org page party photo photos pics pizza plus press pro properties pub red rent rest review "
-    "rocks run sale school science services sex shop show site social software solutions space "
-    "sport store stream studio support systems team tech technology tips today tools top tours "
-    "town toys trade training travel university uno vip video wang watch web website wiki win wine "
-    "work works world wtf xin xxx xyz yoga zone рф укр бел москва ton"
+    "events expert family fashion film finance fit fitness fun fund fyi games gift gov group "
+    "guide guru health help host house icu inc info int jobs kim land law legal life link live "
+    "llc love ltd market marketing media mil mobi money movie museum name net network news ninja "
+    "one onion online org page party photo photos pics pizza plus press pro properties pub red "
+    "rent rest review rocks run sale school science services sex shop show site social software "
+    "solutions space sport store stream studio support systems team tech technology tips today "
+    "tools top tours town toys trade training travel university uno vip video wang watch web "
+    "website wiki win wine work works world wtf xin xxx xyz yoga zone рф укр бел москва ton"
 )
 _COUNTRIES = (
     "ac ad ae af ag ai al am ao aq ar as at au aw ax az ba bb bd be bf bg bh bi bj bm bn bo br bs "

@@ -54,6 +54,7 @@ def formatted(
     if text and mode.lower() != "none":
         plain, entities = parse(text, mode)
     else:
+        # A call has its entities as a string of JSON, an object in it as a list.
         given = Call("", fields).json(entities_name) or ()
         plain, entities = _fixed(text, checked(given))
     entities = [_with_user(entity, user) for entity in nested(entities, detect(plain))]
@@ -113,23 +114,33 @@ def _cleaned(text: str, entities: list[JSON]) -> tuple[str, list[JSON]]:
         old += utf16(character)
         new += utf16(kept)
     offsets[old] = new
-    return clean, [_moved(entity, offsets, old) for entity in entities]
+    return clean, [_moved(entity, offsets, text) for entity in entities]
 
 
-def _moved(entity: JSON, offsets: Mapping[int, int], length: int) -> JSON:
-    """An entity at its place in a cleaned text."""
+def _moved(entity: JSON, offsets: Mapping[int, int], text: str) -> JSON:
+    """An entity at its place in a cleaned text; `offsets` are those of whole characters."""
     start, end = entity["offset"], entity["offset"] + entity["length"]
+    length = utf16(text)
     if start > length:
         raise wrong(f"entity begins after the end of the text at UTF-16 offset {start}")
-    if end > length:
+    if start not in offsets:
         raise wrong(
-            f"entity beginning at UTF-16 offset {start} ends after the end of the text at UTF-16 "
-            f"offset {end}"
+            f"entity begins in a middle of a UTF-16 symbol at byte offset {_bytes(text, start)}"
         )
-    for offset, border in ((start, "begins"), (end, "ends")):
-        if offset not in offsets:
-            raise wrong(f"entity {border} in a middle of a UTF-16 symbol")
+    beginning = f"entity beginning at UTF-16 offset {start} ends"
+    if end > length:
+        raise wrong(f"{beginning} after the end of the text at UTF-16 offset {end}")
+    if end not in offsets:
+        raise wrong(
+            f"{beginning} in a middle of a UTF-16 symbol at byte offset {_bytes(text, end)}"
+        )
     return {**entity, "offset": offsets[start], "length": offsets[end] - offsets[start]}
+
+
+def _bytes(text: str, inside: int) -> int:
+    """The byte offset of the end of the character that a UTF-16 offset cuts in two."""
+    before = text.encode("utf-16-le")[: 2 * inside + 2]
+    return len(before.decode("utf-16-le").encode())
 
 
 def _with_user(entity: JSON, user: Callable[[int], JSON]) -> JSON:

@@ -51,6 +51,9 @@ def wrong(reason: str) -> RefusedError:
 
 def _entity(entity: Mapping[str, Any]) -> JSON:
     kind, offset, length = (_required(entity, name) for name in ("type", "offset", "length"))
+    for name, number in (("offset", offset), ("length", length)):
+        if number < 0:
+            raise wrong(f"receive an entity with incorrect {name} {number}")
     if kind in _WITHOUT_DETAILS:
         details = {}
     elif kind in _DETAILS:

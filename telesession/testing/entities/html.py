@@ -65,7 +65,7 @@ def parse_html(text: str) -> MarkedText:
     opened: list[_Tag] = []
     while not source.ended:
         marked.plain += _decoded(source.take(_WORDS))
-        offset = source.byte_offset()
+        offset = source.byte_offset
         if source.skip("</"):
             _close(source, offset, opened, marked)
         elif source.skip("<"):
@@ -109,7 +109,7 @@ def _attributes(source: Source, tag: str, offset: int) -> dict[str, str]:
 
 def _value(source: Source, offset: int) -> str:
     """The value of an attribute, with or without quotation marks."""
-    begin, quote = source.byte_offset(), source.next
+    begin, quote = source.byte_offset, source.next
     if quote in _QUOTED:
         source.skip(quote)
         value = _decoded(source.take(_QUOTED[quote]))

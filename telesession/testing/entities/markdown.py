@@ -6,6 +6,7 @@ import re
 
 from telesession.testing.entities.links import link
 from telesession.testing.entities.marked import MarkedText, refused
+from telesession.testing.entities.source import byte_offset
 
 _PIECE = re.compile(
     r"""
@@ -33,7 +34,7 @@ def parse_markdown(text: str) -> MarkedText:
     marked = MarkedText()
     for piece in _PIECE.finditer(text):
         if piece["unclosed"]:
-            offset = len(text[: piece.start()].encode(errors="surrogatepass"))
+            offset = byte_offset(text, piece.start())
             raise refused(f"Can't find end of the entity starting at byte offset {offset}")
         _add(piece, marked)
     return marked

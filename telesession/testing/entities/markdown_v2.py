@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from telesession.testing.entities import links
 from telesession.testing.entities.marked import MarkedText, refused
-from telesession.testing.entities.source import Source
+from telesession.testing.entities.source import Source, byte_offset
 
 if TYPE_CHECKING:
     from telesession.testing.call import JSON, RefusedError
@@ -166,7 +166,7 @@ class _Parser:
         source = self._source
         if not source.skip("("):
             return None
-        offset = source.byte_offset()
+        offset = source.byte_offset
         url = source.take(_URL)
         if not source.skip(")"):
             raise refused(f"Can't find end of a URL at byte offset {offset}")
@@ -185,7 +185,7 @@ class _Parser:
         self._marked.mark(opened.start, {"type": kind})
 
     def _unclosed(self, opened: _Open) -> RefusedError:
-        offset = self._source.byte_offset(opened.at)
+        offset = byte_offset(self._source.text, opened.at)
         return refused(f"Can't find end of {_name(opened)} entity at byte offset {offset}")
 
 

@@ -29,6 +29,11 @@ class Source:
         return self.at == len(self.text)
 
     @property
+    def byte_offset(self) -> int:
+        """The offset of the next character in UTF-8."""
+        return byte_offset(self.text, self.at)
+
+    @property
     def next(self) -> str:
         """The next character; empty at the end."""
         return self.text[self.at : self.at + 1]
@@ -47,7 +52,7 @@ class Source:
         self.at += comes * len(token)
         return comes
 
-    def byte_offset(self, index: int | None = None) -> int:
-        """The offset of an index in UTF-8, as errors of Telegram count; that of `at` if `None`."""
-        before = self.text[: self.at if index is None else index]
-        return len(before.encode(errors="surrogatepass"))
+
+def byte_offset(text: str, index: int) -> int:
+    """The offset of a character in UTF-8, as errors of Telegram count."""
+    return len(text[:index].encode(errors="surrogatepass"))

@@ -1,0 +1,175 @@
+"""Timers of `threading` that wait on a frozen clock."""
+
+from __future__ import annotations
+
+import threading
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from freezegun.api import FrozenDateTimeFactory
+
+_SECOND = timedelta(seconds=1)
+# Real seconds to wait for the end of a timer that runs.
+_PATIENCE = 10.0
+
+
+class Timers:
+    """
+    The timers of `threading` that were started while the clock stands still.
+
+    Each waits in its own thread, as always, but on the frozen clock. `tick` goes from one moment at
+    which timers are due to the next one, lets them run, and waits for their end. So a timer that
+    starts another one, or itself again, runs as often as in real time.
+
+    Keep one for as long as the clock is frozen. Threads may share it.
+
+    Args:
+        clock: The frozen clock.
+    """
+
+    def __init__(self, clock: FrozenDateTimeFactory) -> None:
+        self._clock = clock
+        self._move: Callable[[timedelta], object] = clock.tick
+        self._changed = threading.Condition()
+        # Those that have not ended, each with its deadline while it waits.
+        self._deadlines: dict[threading.Timer, datetime | None] = {}
+        self._ended: list[threading.Timer] = []
+        self._is_closed = False
+
+    def start(self, timer: threading.Timer) -> None:
+        """Start a timer that waits on the frozen clock; in the place of `threading.Timer.start`."""
+        # One that was started before is refused.
+        if timer.ident is None:
+            self._adopt(timer)
+        threading.Thread.start(timer)
+
+    def wait(self, timer: threading.Timer, seconds: float) -> bool:
+        """
+        Wait in the thread of a timer until it is due, and return whether it was cancelled instead.
+
+        Args:
+            timer: The timer.
+            seconds: Seconds on the frozen clock.
+        """
+        with self._changed:
+            if self._is_closed:
+                timer.cancel()
+            elif seconds > 0:
+                self._deadlines[timer] = self._clock() + timedelta(seconds=seconds)
+                self._changed.notify_all()
+                self._changed.wait_for(
+                    lambda: timer.finished.is_set() or self._deadlines[timer] is None
+                )
+                self._deadlines[timer] = None
+            return timer.finished.is_set()
+
+    def notify(self) -> None:
+        """Let the timers that wait look whether they are cancelled."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def tick(self, delta: timedelta | float = _SECOND) -> datetime:
+        """
+        Move the clock, and run the timers that are due until then, each at its own time.
+
+        Raises `TimeoutError` if one of them does not end within 10 real seconds. The clock stands
+        at its deadline then.
+
+        Args:
+            delta: How far, in seconds or as a `timedelta`. If it is negative, no timer runs.
+
+        Returns:
+            The time afterwards, in UTC.
+        """
+        end = self._clock() + (delta if isinstance(delta, timedelta) else timedelta(seconds=delta))
+        self._settle()
+        while (deadline := self._first_deadline()) is not None and deadline <= end:
+            self._move(max(deadline - self._clock(), timedelta()))
+            self._wake(deadline)
+            self._settle()
+        self._move(end - self._clock())
+        return self._clock()
+
+    def close(self) -> None:
+        """Cancel all timers that wait."""
+        with self._changed:
+            self._is_closed = True
+            waiting = [timer for timer, deadline in self._deadlines.items() if deadline is not None]
+        for timer in waiting:
+            timer.cancel()
+
+    def _adopt(self, timer: threading.Timer) -> None:
+        """Let a timer wait on the frozen clock, and tell when it has ended."""
+        run = timer.run
+
+        def run_to_end() -> None:
+            try:
+                run()
+            finally:
+                with self._changed:
+                    del self._deadlines[timer]
+                    self._ended.append(timer)
+                    self._changed.notify_all()
+
+        timer.run = run_to_end  # type: ignore[method-assign]
+        if not timer.finished.is_set():
+            timer.finished = _Finished(self, timer)
+        with self._changed:
+            self._deadlines[timer] = None
+
+    def _first_deadline(self) -> datetime | None:
+        with self._changed:
+            deadlines = [deadline for deadline in self._deadlines.values() if deadline is not None]
+        return min(deadlines, default=None)
+
+    def _wake(self, now: datetime) -> None:
+        with self._changed:
+            for timer, deadline in self._deadlines.items():
+                if deadline is not None and deadline <= now:
+                    self._deadlines[timer] = None
+            self._changed.notify_all()
+
+    def _settle(self) -> None:
+        """Wait until every timer waits, or has ended."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: not self._running(), _PATIENCE):
+                raise TimeoutError(
+                    f"waited {_PATIENCE:g} s for {', '.join(self._running())}, in vain: let "
+                    "the function of a timer return, and let it wait for nothing that the test "
+                    "does later"
+                )
+            ended, self._ended = self._ended, []
+        for timer in ended:
+            # Its exception is reported by then.
+            timer.join(_PATIENCE)
+
+    def _running(self) -> list[str]:
+        """The functions of the timers that neither wait nor have ended."""
+        own = threading.current_thread()
+        return [
+            repr(timer.function)
+            for timer, deadline in self._deadlines.items()
+            if deadline is None and timer is not own
+        ]
+
+
+class _Finished(threading.Event):
+    """What a timer waits for, in the place of its own event: set when it is cancelled or done."""
+
+    def __init__(self, timers: Timers, timer: threading.Timer) -> None:
+        super().__init__()
+        self._timers = timers
+        self._timer = timer
+
+    def set(self) -> None:
+        super().set()
+        self._timers.notify()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        # Others, such as the test, wait for the end of the timer in real time.
+        if timeout is None or threading.current_thread() is not self._timer:
+            return super().wait(timeout)
+        return self._timers.wait(self._timer, timeout)
