@@ -79,11 +79,10 @@ def chat(
       `answer_callback_query`, the chat says so.
     - `/vote Paris` votes in the latest poll of the bot, and so does `/vote 1`. Several options have
       commas between them. `/vote` alone takes the vote back.
-    - `/pay` pays the latest invoice of the bot, or buys its latest paid media. A link of
-      `create_invoice_link` may stand behind it.
+    - `/pay` pays the latest invoice of the bot. A link of `create_invoice_link` may stand behind it.
     - `/reply text` answers the latest message of the bot.
     - `/send photo` sends a photo, and so do `album`, `video`, `audio`, `animation`, `voice`,
-      `document`, `dice`, `sticker`, `contact`, `location` and `venue`. Behind most of them may
+      `dice`, `document`, `sticker`, `contact`, `location` and `venue`. Behind most of them may
       stand a caption, behind `dice` and `sticker` an emoji, behind `venue` a title.
     - `/request -100` asks to join a group, and `/invite 42` adds a user to the group.
 
@@ -102,6 +101,7 @@ def chat(
         stdout: The place to print to, by default `sys.stdout`.
     """
     screen = Screen(stdout or sys.stdout)
+    screen.look(user_id, user_id, None)
     try:
         with screen, Reports(bot, screen.write) as reports:
             if setup is not None:

@@ -27,9 +27,9 @@ What you type goes to the bot, except for these lines:
   /in private   go back                 /vote Paris   vote in the last poll
   /topic 7      go to a topic           /pay          pay the last invoice
   /request -100 ask to join a group     /send photo   or album, video, audio,
-  /invite 42    add a user to the group               animation, voice, document,
-  //quit        say /quit to the bot                  dice, sticker, contact,
-  /quit         end the chat                          location, venue
+  /invite 42    add a user to the group               animation, voice, dice,
+  //quit        say /quit to the bot                  document, sticker,
+  /quit         end the chat                          contact, location, venue
 """
 
 # A kind of message -> the option of the method of `User` that takes the words behind it, if any.
@@ -40,8 +40,8 @@ _KINDS = {
     "audio": "caption",
     "animation": "caption",
     "voice": "",
-    "document": "caption",
     "dice": "emoji",
+    "document": "caption",
     "sticker": "emoji",
     "contact": "",
     "location": "",
@@ -103,7 +103,6 @@ class Commands:
 
     def run(self, hint: str) -> None:
         """Read and obey until the end; a terminal gets the hint and the commands first."""
-        self._look()
         if self._stdin.isatty():
             self._introduce(hint)
         for line in self._lines():
@@ -248,18 +247,14 @@ class Commands:
         if link:
             self._user.pay(link)
             return
-        message = self._latest("invoice", "paid_media")
+        message = self._latest("invoice")
         if message is None:
             raise ValueError("there is no invoice of the bot in this chat to pay")
-        if "invoice" in message.json:
-            self._user.pay(message)
-        else:
-            self._user.buy(message)
+        self._user.pay(message)
 
-    def _latest(self, *contents: str) -> SentMessage | None:
-        """The latest message of the bot in the chat with one of some contents."""
-        seen = self._screen.seen()
-        return next((one for one in seen if one.content_type in contents), None)
+    def _latest(self, content: str) -> SentMessage | None:
+        """The latest message of the bot in the chat with a content, such as `poll`."""
+        return next((one for one in self._screen.seen() if one.content_type == content), None)
 
     def _reply(self, text: str) -> None:
         if not text:

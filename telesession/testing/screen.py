@@ -177,8 +177,6 @@ class Screen(BotAPI):
             self.write(f"({self._payer(message['from'])} paid {_price_of(paid)})")
         if refunded := message.get("refunded_payment"):
             self.write(f"({self._payer(message['from'])} got {_price_of(refunded)} back)")
-        if bought := update.get("purchased_paid_media"):
-            self.write(f"({self._payer(bought['from'])} bought the media)")
 
     def _show(self, message: Mapping[str, Any], lines: list[str], mark: str = "") -> None:
         """Print the lines of a message, with marks in front of the first one."""
