@@ -11,13 +11,13 @@ from telesession.testing import content
 from telesession.testing.bot_messages import require, without
 from telesession.testing.call import JSON, Call, RefusedError
 from telesession.testing.directory import bot_user
-from telesession.testing.entities import formatted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from telesession.testing.business import BusinessAccounts
     from telesession.testing.directory import Directory
+    from telesession.testing.media import Media
     from telesession.testing.payments import Payments
 
 # Some of Telegram's gifts: the id, the emoji of the sticker, and the price in stars.
@@ -61,14 +61,20 @@ class Gifts:
         directory: The users and chats that get gifts.
         accounts: The business accounts, whose stars pay for upgrades.
         payments: The stars of the bot.
+        media: Makes the texts of gifts.
     """
 
     def __init__(
-        self, directory: Directory, accounts: BusinessAccounts, payments: Payments
+        self,
+        directory: Directory,
+        accounts: BusinessAccounts,
+        payments: Payments,
+        media: Media,
     ) -> None:
         self._directory = directory
         self._accounts = accounts
         self._payments = payments
+        self._media = media
         self._available = {gift[0]: _gift(*gift) for gift in _GIFTS}
         # id of a user or chat -> each `OwnedGift`, the latest first
         self._owned: defaultdict[int, list[JSON]] = defaultdict(list)
@@ -103,7 +109,7 @@ class Gifts:
             "owned_gift_id": uuid4().hex,
             "sender_user": bot_user(call.token),
             "send_date": int(time.time()),
-            **_text(call),
+            **self._text(call),
             "is_saved": True,
             "can_be_upgraded": True,
             "convert_star_count": gift["star_count"] * 85 // 100,
@@ -111,6 +117,11 @@ class Gifts:
         }
         self._owned[chat["id"]].insert(0, owned)
         return True
+
+    def _text(self, call: Call) -> JSON:
+        """The text that goes with a gift, and its entities."""
+        names = {"text": "text", "parse_mode": "text_parse_mode", "entities": "text_entities"}
+        return self._media.formatted({name: call.params.get(of) for name, of in names.items()})
 
     def _give_premium(self, call: Call) -> bool:
         """See https://core.telegram.org/bots/api#giftpremiumsubscription."""
@@ -219,9 +230,3 @@ def _unique(gift: JSON) -> JSON:
         "symbol": {"name": "Symbol", **part},
         "backdrop": {"name": "Backdrop", "colors": colors, "rarity_per_mille": 15},
     }
-
-
-def _text(call: Call) -> JSON:
-    """The text that goes with a gift, and its entities."""
-    names = {"text": "text", "parse_mode": "text_parse_mode", "entities": "text_entities"}
-    return formatted({name: call.params.get(param) for name, param in names.items()}, "text")

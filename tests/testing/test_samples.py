@@ -163,6 +163,22 @@ class Stage:
         self.boris.upgrade(self.basic_group, OTHER_GROUP["id"])
         return self.api.unconfirmed
 
+    def offered(self) -> dict[str, Any]:
+        """An inline query of Anna that the bot has answered with a result with a button."""
+        query = self.anna.inline("sencha")
+        markup = types.InlineKeyboardMarkup()
+        markup.add(types.InlineKeyboardButton("Brew", callback_data="brew:sencha"))
+        text = types.InputTextMessageContent("tea?")
+        result = types.InlineQueryResultArticle("42", "Sencha", text, reply_markup=markup)
+        self.bot.answer_inline_query(query["inline_query"]["id"], [result])
+        return query
+
+    def chosen(self) -> dict[str, Any]:
+        """The message that Anna sends into a group by her choice."""
+        self.anna.choose(self.offered(), "42", chat=self.group)
+        message: dict[str, Any] = self.api.unconfirmed[-2]["message"]
+        return message
+
     def invoice(self, payer: User, **options: Any) -> types.Message:
         """An invoice of the bot."""
         prices = [types.LabeledPrice("Tea", 250)]
@@ -191,6 +207,26 @@ class Stage:
         """The update about a payment, once the bot has agreed to it."""
         self.bot.answer_pre_checkout_query(self.pay(payer)["pre_checkout_query"]["id"], ok=True)
         return self.api.unconfirmed[-1]
+
+    def joined(self, user: User) -> User:
+        """A user who is a member of the group."""
+        user.join(self.group)
+        return user
+
+    def blocked_by(self, user: User) -> User:
+        """A user who has blocked the bot."""
+        user.block()
+        return user
+
+    def added_by(self, user: User) -> User:
+        """A user who has added the bot to the group, as a plain member."""
+        user.add_bot(self.group, administrator=False)
+        return user
+
+    def boosted_by(self, user: User) -> User:
+        """A user who boosts the channel."""
+        user.boost(self.channel)
+        return user
 
 
 class Act(NamedTuple):
@@ -299,6 +335,26 @@ ACTS = [
     ),
     Act("invite", "member joins", lambda s: s.boris.invite(s.group)),
     Act("invite", "member added by another", lambda s: s.boris.invite(s.group, s.clara)),
+    Act("join", "member joins", lambda s: s.boris.join(s.group)),
+    Act("join", "status of a joined member", lambda s: s.boris.join(s.channel)),
+    Act("leave", "member leaves", lambda s: s.joined(s.boris).leave(s.group)),
+    Act("ban", "member banned by another", lambda s: s.boris.ban(s.anna, s.group)),
+    Act("ban", "member removed by another", lambda s: s.boris.ban(s.joined(s.clara), s.group)),
+    Act(
+        "promote",
+        "member promoted by another",
+        lambda s: s.boris.promote(s.joined(s.anna), s.group),
+    ),
+    Act("block", "bot blocked by a user", lambda s: s.anna.block()),
+    Act("unblock", "bot unblocked by a user", lambda s: s.blocked_by(s.anna).unblock()),
+    Act(
+        "add_bot",
+        "bot added to a group",
+        lambda s: s.boris.add_bot(s.group, administrator=False),
+    ),
+    Act("remove_bot", "bot banned from a group", lambda s: s.added_by(s.boris).remove_bot(s.group)),
+    Act("boost", "boost of a user", lambda s: s.anna.boost(s.channel)),
+    Act("unboost", "removed boost of a user", lambda s: s.boosted_by(s.boris).unboost(s.channel)),
     Act("upgrade", "basic group becomes a supergroup", lambda s: s.upgraded()[0]),
     Act("upgrade", "supergroup made of a basic group", lambda s: s.upgraded()[1]),
     Act("edit", "edited private message", lambda s: s.anna.edit(s.anna.send("a"), "b")),
@@ -313,6 +369,7 @@ ACTS = [
         lambda s: s.other_channel.edit(s.other_channel.send("a"), "b"),
     ),
     Act("press", "button in a private chat", lambda s: s.anna.press(s.menu(), "Brew")),
+    Act("press", "button under an inline message", lambda s: s.anna.press(s.chosen(), "Brew")),
     Act("press", "pre-checkout query", lambda s: s.pay(s.boris)),
     Act("press", "successful payment", lambda s: s.paid(s.anna)),
     Act(
@@ -326,6 +383,7 @@ ACTS = [
         lambda s: s.anna.anonymous_in(s.group).react(s.anna.send("hi", chat=s.group), "👍"),
     ),
     Act("inline", "inline query", lambda stage: stage.anna.inline("sencha")),
+    Act("choose", "chosen inline result", lambda s: s.anna.choose(s.offered(), "42", chat=s.group)),
 ]
 
 # Methods of `User` that push no update.
