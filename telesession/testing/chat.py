@@ -79,7 +79,8 @@ def chat(
       `answer_callback_query`, the chat says so.
     - `/vote Paris` votes in the latest poll of the bot, and so does `/vote 1`. Several options have
       commas between them. `/vote` alone takes the vote back.
-    - `/pay` pays the latest invoice of the bot. A link of `create_invoice_link` may stand behind it.
+    - `/pay` pays the latest invoice of the bot. Behind it may stand a link of
+      `create_invoice_link`. If the bot does not answer the query about it, the chat says so.
     - `/reply text` answers the latest message of the bot.
     - `/send photo` sends a photo, and so do `album`, `video`, `audio`, `animation`, `voice`,
       `dice`, `document`, `sticker`, `contact`, `location` and `venue`. Behind most of them may
