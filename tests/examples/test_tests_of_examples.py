@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import shutil
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,11 +22,18 @@ by_file = pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILE
 
 
 @by_file
-def test_it_passes(fresh_process: None, pytester: pytest.Pytester, path: Path) -> None:
+def test_it_passes(
+    fresh_process: None,
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    path: Path,
+) -> None:
     """Beside its example, the file passes as it does for an author."""
     example = path.name.removeprefix("test_")
     for file in (FOLDER / "conftest.py", path, ROOT / "examples" / example):
         shutil.copy(file, pytester.path)
+        # A test of ours may have the same name.
+        monkeypatch.delitem(sys.modules, file.stem, raising=False)
     count = len(functions_of_tests(path))
     pytester.runpytest("-p", "no:cacheprovider").assert_outcomes(passed=count)
 
