@@ -47,6 +47,11 @@ class Chat:
         """The messages of the bot that this chat shows now to everybody there, in order."""
         return self.telegram.shown(lambda sent: sent.receiver_id is None and self.shows(sent))
 
+    @property
+    def pinned(self) -> list[JSON]:
+        """The pinned messages, the latest pin first."""
+        return self.telegram.community.pinned_in(self.id)
+
     def shows(self, sent: SentMessage) -> bool:
         """Whether a message of the bot is in this chat."""
         return sent.chat_id == self.id and sent.business_connection_id is None
@@ -81,11 +86,6 @@ class Group(Chat):
     def administrators(self) -> list[JSON]:
         """The `members` who are the owner or an administrator, the bot first."""
         return self.telegram.community.administrators_of(self.id)
-
-    @property
-    def pinned(self) -> list[JSON]:
-        """The pinned messages, the latest pin first."""
-        return self.telegram.community.pinned_in(self.id)
 
     @property
     def topics(self) -> list[JSON]:

@@ -38,7 +38,7 @@ def fresh_sessions() -> None:
     """
     No sessions of earlier tests, in the storage of those that name none.
 
-    A bot with another storage needs a new one for each test, such as a file in `tmp_path`.
+    A bot with another storage needs `forget_sessions(storage)`, or a new one for each test.
     """
     forget_sessions()
 

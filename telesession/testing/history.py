@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from telebot import types
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from telesession.testing.call import JSON
     from telesession.testing.directory import Directory
@@ -124,6 +125,20 @@ class SentMessage:
     def buttons(self) -> list[JSON]:
         """The inline buttons under the message, row by row."""
         return inline_buttons(self.reply_markup)
+
+
+def address_of(message: Any) -> Address:
+    """The address of a message in any of its forms."""
+    if isinstance(message, Mapping):
+        if "message_id" not in message:
+            message = next(payload for payload in message.values() if isinstance(payload, Mapping))
+        return Address.of(message)
+    return Address(
+        message.chat_id if isinstance(message, SentMessage) else message.chat.id,
+        message.message_id,
+        getattr(message, "business_connection_id", None),
+        getattr(message, "ephemeral_message_id", None),
+    )
 
 
 class Messages(list[SentMessage]):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from telesession.testing.bot_messages import without
 from telesession.testing.chats import ANONYMOUS_ADMIN, Chat, chat_of
-from telesession.testing.history import Address, SentMessage, topic_of
+from telesession.testing.history import address_of, topic_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from telesession.testing.call import JSON
     from telesession.testing.telegram import Telegram
 
@@ -96,7 +97,7 @@ class Outbox:
 
         Raises `ValueError` if the server does not know it, or if the user does not see it.
         """
-        address = _address(message)
+        address = address_of(message)
         found = self._telegram.find(address)
         if found is None:
             raise ValueError(
@@ -127,17 +128,3 @@ class Outbox:
 
     def _answer_to(self, message: Any) -> JSON:
         return {"reply_to_message": without(self.find(message), "reply_to_message")}
-
-
-def _address(message: Any) -> Address:
-    """The address of a message in any of its forms."""
-    if isinstance(message, Mapping):
-        if "message_id" not in message:
-            message = next(payload for payload in message.values() if isinstance(payload, Mapping))
-        return Address.of(message)
-    return Address(
-        message.chat_id if isinstance(message, SentMessage) else message.chat.id,
-        message.message_id,
-        getattr(message, "business_connection_id", None),
-        getattr(message, "ephemeral_message_id", None),
-    )

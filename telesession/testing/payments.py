@@ -135,9 +135,34 @@ class Payments:
         if "paid_media" not in message:
             raise ValueError("cannot buy: there is no paid media in this message")
         payload = self._orders.get(_place_of(message), {}).get("invoice_payload", "")
-        self._note(message["paid_media"]["star_count"], buyer, f"media-{uuid4().hex}")
+        partner = {"type": "user", "transaction_type": "paid_media_payment", "user": buyer}
+        self.earn(message["paid_media"]["star_count"], partner)
         purchased = {"from": buyer, "paid_media_payload": payload}
         return self._updates.push({"purchased_paid_media": purchased})
+
+    def earn(self, stars: int, partner: JSON) -> None:
+        """
+        Give the bot stars.
+
+        Args:
+            stars: How many.
+            partner: The `TransactionPartner` that they come from.
+        """
+        self._note(stars, partner, uuid4().hex)
+
+    def spend(self, stars: int, partner: JSON) -> None:
+        """
+        Take stars from the bot.
+
+        Args:
+            stars: How many.
+            partner: The `TransactionPartner` that gets them.
+
+        Raises `RefusedError` if the bot has fewer.
+        """
+        if stars > self._balance:
+            raise RefusedError(400, "Bad Request: BALANCE_TOO_LOW")
+        self._note(-stars, partner, uuid4().hex)
 
     def _send(self, call: Call) -> JSON:
         order = _order_of(call)
@@ -191,7 +216,7 @@ class Payments:
             payment = paid["successful_payment"]
             charge = payment["telegram_payment_charge_id"]
             self._receipts[charge] = {**purchase, "paid": payment}
-            self._note(purchase["total_amount"], purchase["payer"], charge)
+            self._note(purchase["total_amount"], _payer_of(purchase), charge)
         return True
 
     def _refund(self, call: Call) -> bool:
@@ -202,7 +227,7 @@ class Payments:
         if charge in self._refunded:
             raise RefusedError(400, "Bad Request: CHARGE_ALREADY_REFUNDED")
         self._refunded.add(charge)
-        self._note(-receipt["total_amount"], receipt["payer"], charge)
+        self._note(-receipt["total_amount"], _payer_of(receipt), charge)
         names = ("currency", "total_amount", "invoice_payload", "telegram_payment_charge_id")
         self._tell(receipt, {"refunded_payment": {name: receipt["paid"][name] for name in names}})
         return True
@@ -218,9 +243,8 @@ class Payments:
         end = first + (call.integer("limit") or 100)
         return {"transactions": self._transactions[first:end]}
 
-    def _note(self, stars: int, user: JSON, transaction_id: str) -> None:
-        """Keep a payment in stars, or with a number below 0 a refund."""
-        partner = {"type": "user", "transaction_type": "invoice_payment", "user": user}
+    def _note(self, stars: int, partner: JSON, transaction_id: str) -> None:
+        """Keep stars that the bot got, or with a number below 0 those that it gave."""
         self._transactions.append(
             {
                 "id": transaction_id,
@@ -247,6 +271,11 @@ class Payments:
     def _tell(self, purchase: JSON, content: JSON) -> None:
         """Give the bot a message about a purchase."""
         self._service.push(purchase["chat"], {"from": purchase["payer"]}, content)
+
+
+def _payer_of(purchase: JSON) -> JSON:
+    """The `TransactionPartner` of a purchase."""
+    return {"type": "user", "transaction_type": "invoice_payment", "user": purchase["payer"]}
 
 
 def _place_of(message: JSON) -> tuple[int, int]:

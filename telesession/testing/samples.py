@@ -134,8 +134,7 @@ def _answer(choice: int, **voter: Any) -> JSON:
 
 def _member_change(chat: JSON, actor: JSON, member: JSON, old: str, new: str) -> JSON:
     """The status of a member changed, between those of https://core.telegram.org/bots/api#chatmember."""
-    records = {"kicked": BANNED, "administrator": administrator(GROUP, ALL_RIGHTS)}
-    before, after = (records.get(status, {"status": status}) for status in (old, new))
+    before, after = (_record(chat, status) for status in (old, new))
     return {
         "chat": chat,
         "from": actor,
@@ -143,6 +142,13 @@ def _member_change(chat: JSON, actor: JSON, member: JSON, old: str, new: str) ->
         "old_chat_member": {"user": member, **before},
         "new_chat_member": {"user": member, **after},
     }
+
+
+def _record(chat: JSON, status: str) -> JSON:
+    """The fields of a `ChatMember` with a status."""
+    if status == "administrator":
+        return administrator(chat, ALL_RIGHTS)
+    return BANNED if status == "kicked" else {"status": status}
 
 
 def _reaction(chat: JSON, old: list[str], new: list[str], **actor: Any) -> JSON:

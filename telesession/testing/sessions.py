@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from telesession.sessions import default_storage
 
+if TYPE_CHECKING:
+    from telesession.storage.base import Storage
 
-def forget_sessions() -> None:
-    """
-    Delete all sessions in the storage of those that name none, in all its rooms.
 
-    The fixture `fresh_sessions` does so before a test.
+def forget_sessions(*storages: Storage) -> None:
     """
-    for key in list(default_storage.keys()):
-        default_storage.delete(key)
+    Delete every record in some storages, in all their rooms: sessions, questions and the inbox.
+
+    Raises the errors of `Storage.delete`.
+
+    Args:
+        storages: The storages of the bot; by default that of the sessions that name none, which
+            the fixture `fresh_sessions` empties before a test.
+    """
+    for storage in storages or (default_storage,):
+        for key in list(storage.keys()):
+            storage.delete(key)

@@ -6,17 +6,28 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from telesession.testing.alerts import Alerts
+from telesession.testing.bot_commands import BotCommands
 from telesession.testing.bot_messages import BotMessages
+from telesession.testing.business import BusinessAccounts
 from telesession.testing.community import Community
-from telesession.testing.directory import Directory, bot_user
+from telesession.testing.directory import Directory
 from telesession.testing.files import Files
-from telesession.testing.history import Address, History, Messages
+from telesession.testing.games import Games
+from telesession.testing.gifts import Gifts
+from telesession.testing.history import Address, History, Messages, address_of
+from telesession.testing.inline import InlineAnswers
+from telesession.testing.managed_bots import ManagedBots
 from telesession.testing.media import Media
 from telesession.testing.message_methods import MessageMethods
 from telesession.testing.methods import Methods
 from telesession.testing.payments import Payments
 from telesession.testing.polls import Polls
+from telesession.testing.profile import Profile
+from telesession.testing.profile_photos import ProfilePhotos
+from telesession.testing.reactions import Reactions
 from telesession.testing.service_messages import ServiceMessages
+from telesession.testing.stickers import Stickers
+from telesession.testing.stories import Stories
 from telesession.testing.transcript import Transcript
 from telesession.testing.updates import Updates
 from telesession.testing.webhook import Webhook
@@ -26,6 +37,7 @@ if TYPE_CHECKING:
 
     from telesession.testing.call import JSON, Call
     from telesession.testing.history import SentMessage
+    from telesession.testing.inline import Offer
 
 
 class Telegram:
@@ -65,10 +77,13 @@ class Telegram:
             updates=self._updates,
             alerts=self._alerts,
         )
+        self._commands = BotCommands(self._directory)
+        self._inline = InlineAnswers(messages, media)
+        self._reactions = Reactions(messages)
+        accounts = BusinessAccounts(self._directory, messages, self._payments)
         self._methods = Methods(
             [
                 {
-                    "getMe": _get_me,
                     "getUpdates": self._updates.poll,
                     "setWebhook": self._webhook.set,
                     "deleteWebhook": self._webhook.delete,
@@ -80,6 +95,17 @@ class Telegram:
                 self._files.methods(),
                 self._payments.methods(),
                 self._polls.methods(),
+                self._commands.methods(),
+                Profile(self._directory).methods(),
+                ProfilePhotos(self._directory, media).methods(),
+                Stickers(self._files, media).methods(),
+                Gifts(self._directory, media, accounts, self._payments).methods(),
+                accounts.methods(),
+                Stories(self._directory).methods(),
+                ManagedBots(self._directory).methods(),
+                Games(messages, self._directory).methods(),
+                self._inline.methods(),
+                self._reactions.methods(),
             ]
         )
         self._answers: dict[str, Any] = {}
@@ -187,6 +213,46 @@ class Telegram:
         with self._changed:
             return self._alerts.of(user_id)
 
+    def commands_of(self, user_id: int) -> list[JSON]:
+        """
+        The commands that a user sees in the private chat with the bot, each as a `BotCommand`.
+
+        They depend on the `language_code` of the user.
+        """
+        with self._changed:
+            return self._commands.of(user_id)
+
+    def inline_results(self, query: JSON | str) -> list[JSON]:
+        """
+        The results that the bot has offered in answer to a query, each as an `InlineQueryResult`.
+
+        Args:
+            query: The update that `User.inline` returned, the id of the query of a web app, or
+                the id of a prepared inline message.
+        """
+        return [offer.result for offer in self.offers(query)]
+
+    def offers(self, query: JSON | str) -> list[Offer]:
+        """The results of a query with the messages that they become; see `User.choose`."""
+        with self._changed:
+            return self._inline.offers(query)
+
+    def reactions_of(self, message: Any) -> list[str]:
+        """
+        The emoji under a message, those of the bot and of users, in the order of the reactions.
+
+        Args:
+            message: A `SentMessage`, an update that a method of `User` returned, or telebot's
+                `Message`.
+        """
+        with self._changed:
+            return self._reactions.of(address_of(message))
+
+    def add_stars(self, stars: int) -> None:
+        """Give the bot Telegram Stars, which it spends on gifts; it has none at first."""
+        with self._changed:
+            self._payments.earn(stars, {"type": "other"})
+
     def shown(self, is_there: Callable[[SentMessage], bool]) -> Messages:
         """The bot's messages that were not deleted and for which a function is true, in order."""
         with self._changed:
@@ -291,17 +357,10 @@ class Telegram:
     def _note_update(self, update: JSON) -> None:
         """Learn of an update, from a user or about what the bot did."""
         self._alerts.note(update)
+        self._inline.note(update)
+        self._reactions.note(update)
         self._sent_before[update["update_id"]] = len(self._history.sent)
         self._transcript.add_update(update)
-
-
-def _get_me(call: Call) -> JSON:
-    return {
-        **bot_user(call.token),
-        "can_join_groups": True,
-        "can_read_all_group_messages": True,
-        "supports_inline_queries": True,
-    }
 
 
 def _chat_of(update: JSON) -> tuple[int | None, str | None]:

@@ -11,6 +11,7 @@ from telesession.testing import content
 from telesession.testing.buttons import content_of, find_data, find_reply_button
 from telesession.testing.chats import Chat, DirectMessages, Group, private_json
 from telesession.testing.history import inline_buttons
+from telesession.testing.inline import find_offer
 from telesession.testing.membership import Membership
 from telesession.testing.outbox import Outbox, Where
 from telesession.testing.senders import Sender
@@ -278,6 +279,28 @@ class User(Membership, Sender):
         """Type an inline query after the bot's name, in some chat."""
         payload = {"id": _query_id(), "from": self.json, "query": query, "offset": ""}
         return self._telegram.push({"inline_query": {**payload, "chat_type": "sender"}})
+
+    def choose(self, query: JSON, result: str, *, chat: Chat | None = None) -> JSON:
+        """
+        Choose a result that the bot has offered for an inline query (`chosen_inline_result`).
+
+        Args:
+            query: The update that `inline` returned.
+            result: The id or the title of the result.
+            chat: A chat that the bot is in, if the query was typed there. The bot gets the message
+                too, before the choice, with itself as `via_bot`.
+
+        Raises `ValueError` if there is no such result.
+        """
+        offer = find_offer(self._telegram.offers(query), result)
+        if chat is not None:
+            self.send_content(offer.content, chat=chat)
+        asked = query["inline_query"]["query"]
+        chosen = {"result_id": offer.result["id"], "from": self.json, "query": asked}
+        if "reply_markup" in offer.result:
+            # Telegram tells the id only of a message that has a keyboard.
+            chosen["inline_message_id"] = _query_id()
+        return self._telegram.push({"chosen_inline_result": chosen})
 
 
 def _query_id() -> str:

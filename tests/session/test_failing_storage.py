@@ -30,7 +30,7 @@ from telesession import (
     ttl_left,
     with_session,
 )
-from telesession.storage.base import Hold
+from telesession.testing import FaultyStorage
 
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
@@ -185,28 +185,11 @@ def test_failed_save_does_not_move_a_deadline(
         assert 200.0 == ttl_left(session, "code")
 
 
-class _UnsureHold(Hold):
-    """Fails to flush once."""
-
-    __slots__ = ("failed",)
-
-    def flush(self) -> None:
-        if hasattr(self, "failed"):
-            super().flush()
-        else:
-            self.take_note()
-            self.failed = True
-            raise StorageError("write", self.key, "the server is down")
-
-
-class _UnsureStorage(MemoryStorage):
-    def hold(self, key: str, timeout: float | None = None) -> Hold:
-        return _UnsureHold(self, key, timeout)
-
-
 def test_what_a_failed_save_did_not_write_is_written_at_the_end() -> None:
     """A handler that goes on after a `save` that failed at the flush loses none of its changes."""
-    sessions = Sessions(storage=_UnsureStorage())
+    storage = FaultyStorage(MemoryStorage())
+    storage.fail("commit")
+    sessions = Sessions(storage=storage)
 
     with sessions.open(1) as session:
         session.counter = 1

@@ -39,14 +39,14 @@ from telesession import (
     session_key,
     unit,
 )
+from telesession.testing import FaultyStorage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from freezegun.api import FrozenDateTimeFactory
 
     from support.bots import Host
-    from telesession.storage.base import Change, Hold
 
 
 def coins_in(storage: Storage, **options: Any) -> Sessions[Session]:
@@ -299,13 +299,6 @@ class TestCommit:
         assert (False, 1) == (first is second, second.coins)
 
 
-class LosesTheLock(FiveMethods):
-    """A storage whose lock is lost before the commit."""
-
-    def commit(self, holds: Sequence[Hold], also: Sequence[Change] = ()) -> None:
-        raise LockLostError(holds[0].key)
-
-
 class TestSeveralStorages:
     """Storages are written one after the other, servers before memory."""
 
@@ -349,7 +342,9 @@ class TestSeveralStorages:
 
     def test_written_lists_the_keys_before_a_lost_lock(self) -> None:
         """A lock that was lost in one storage: the error lists the keys of the other storage."""
-        first, second = coins_in(FiveMethods()), coins_in(LosesTheLock())
+        loses_its_lock = FaultyStorage(FiveMethods())
+        loses_its_lock.lose_lock()
+        first, second = coins_in(FiveMethods()), coins_in(loses_its_lock)
 
         with pytest.raises(LockLostError) as caught:
             self.handle(first, second)
@@ -363,15 +358,7 @@ class TestSeveralStorages:
         sessions = coins_in(storage, prefix="shop:")
         with sessions.open(1, 2, 3):
             pass
-        failing = iter([None, StorageError("write", "shop:2", "the disk is full")])
-        write = storage.set
-
-        def set_or_fail(*arguments: Any) -> None:
-            if error := next(failing):
-                raise error
-            write(*arguments)
-
-        storage.set = set_or_fail  # type: ignore[method-assign]
+        storage.fail("set", at=2)
         with pytest.raises(StorageError) as caught:
             give_to(sessions, 1, 1, 2, 3)
 
@@ -1195,22 +1182,18 @@ class TestInterruptions:
             session.n += 2
         assert {"n": 2} == sessions.peek(1)
 
-    def test_a_save_that_failed_is_no_record(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_save_that_failed_is_no_record(self) -> None:
         """After a failed write and a rollback the session is what it was when it was opened."""
-        storage = MemoryStorage()
+        storage = SpyStorage()
         sessions = Sessions(storage=storage, initial={"x": 1})
-
-        def fail(key: str, *_: object) -> None:
-            raise StorageError("write", key, "the disk is full")
 
         with sessions.open(1):
             pass
         with sessions.open(2):
-            monkeypatch.setattr(storage, "set", fail)
+            storage.fail("set")
             with suppress(StorageError), sessions.open(1) as session:
                 session.x = 2
                 save(session)
-            monkeypatch.undo()
             with sessions.open(1) as session:
                 session.n = 1
         assert {"x": 1, "n": 1} == sessions.peek(1)

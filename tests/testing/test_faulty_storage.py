@@ -131,6 +131,14 @@ class TestCalls:
 
         assert {method: 1} == storage.calls
 
+    def test_a_hold_has_the_time_of_its_storage(self, clock: FrozenDateTimeFactory) -> None:
+        """The time of a hold is that of the storage behind, and no call."""
+        storage = FaultyStorage(MemoryStorage())
+        with storage.hold("key") as held:
+            now = held.now()
+
+        assert (time.time(), {"hold": 1}) == (now, storage.calls)
+
     def test_it_looks_like_the_storage_behind(self, storage: Storage) -> None:
         """Codec, lease and persistence are those of the storage behind, which its `repr` names."""
         faulty = FaultyStorage(storage)

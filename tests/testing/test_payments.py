@@ -91,3 +91,143 @@ def test_an_invoice_has_the_keyboard_that_it_was_given(api: BotAPI, bot: Any) ->
     kinds = [set(api.user(5).press(api.messages[-1], label)) for label in ("Buy", "No")]
 
     assert [{"update_id", "pre_checkout_query"}, {"update_id", "callback_query"}] == kinds
+
+
+def sell_by_post(bot: Any) -> Any:
+    """An invoice whose price depends on the address."""
+    prices = [types.LabeledPrice("tea", 500)]
+    return bot.send_invoice(
+        5, "Tea", "a pot", "tea", "token", "EUR", prices, is_flexible=True, need_email=True
+    )
+
+
+class TestWays:
+    def test_a_user_pays_without_a_button(self, api: BotAPI, bot: Any) -> None:
+        """`pay` is the same as a press on the button of the invoice, and may add a tip."""
+        send_invoice(bot)
+        query = api.user(5).pay(api.messages[-1], tip=3)["pre_checkout_query"]
+        bot.answer_pre_checkout_query(query["id"], ok=True)
+        payment = api.unconfirmed[-1]["message"]["successful_payment"]
+        assert (10, 10) == (query["total_amount"], payment["total_amount"])
+
+    def test_a_link_can_be_paid(self, api: BotAPI, bot: Any) -> None:
+        """An invoice that is a link is paid in the private chat, as often as users want."""
+        link = bot.create_invoice_link(
+            "Tea", "a pot", "tea", "", "XTR", [types.LabeledPrice("t", 7)]
+        )
+        for user_id in (5, 6):
+            query = api.user(user_id).pay(link)["pre_checkout_query"]
+            bot.answer_pre_checkout_query(query["id"], ok=True)
+        messages = [update["message"] for update in api.unconfirmed if "message" in update]
+        assert [5, 6] == [message["chat"]["id"] for message in messages]
+
+    def test_there_must_be_an_invoice(self, api: BotAPI, bot: Any) -> None:
+        """A message without an invoice, and a link of another bot, cannot be paid."""
+        message = bot.send_message(5, "hi")
+        for invoice in (message, "https://t.me/$other"):
+            with pytest.raises(ValueError, match="there is no invoice in this message"):
+                api.user(5).pay(invoice)
+
+    def test_the_address_comes_first(self, api: BotAPI, bot: Any) -> None:
+        """The bot gets the address, gives ways of delivery, and the first of them is taken."""
+        query = api.user(5).pay(sell_by_post(bot))["shipping_query"]
+        assert ("tea", "DE") == (
+            query["invoice_payload"],
+            query["shipping_address"]["country_code"],
+        )
+        slow = types.ShippingOption("slow", "by ship").add_price(types.LabeledPrice("s", 99))
+        fast = types.ShippingOption("fast", "by air").add_price(types.LabeledPrice("f", 999))
+        bot.answer_shipping_query(query["id"], ok=True, shipping_options=[slow, fast])
+        checkout = api.unconfirmed[-1]["pre_checkout_query"]
+        assert ("slow", 599, "user@example.com") == (
+            checkout["shipping_option_id"],
+            checkout["total_amount"],
+            checkout["order_info"]["email"],
+        )
+        bot.answer_pre_checkout_query(checkout["id"], ok=True)
+        payment = api.unconfirmed[-1]["message"]["successful_payment"]
+        assert ("slow", 599) == (payment["shipping_option_id"], payment["total_amount"])
+
+    def test_a_refused_address_ends_the_payment(self, api: BotAPI, bot: Any) -> None:
+        """The user is shown why the bot does not deliver."""
+        user = api.user(5)
+        query = user.pay(sell_by_post(bot))["shipping_query"]
+        bot.answer_shipping_query(query["id"], ok=False, error_message="not to the moon")
+        assert (["not to the moon"], 1) == (user.alerts, len(api.unconfirmed))
+
+    def test_a_way_of_delivery_is_needed(self, api: BotAPI, bot: Any) -> None:
+        """An agreement without a way of delivery is refused."""
+        query = api.user(5).pay(sell_by_post(bot))["shipping_query"]
+        with pytest.raises(ApiTelegramException, match="shipping_options is empty"):
+            bot.answer_shipping_query(query["id"], ok=True, shipping_options=[])
+
+    def test_a_refusal_is_shown(self, api: BotAPI, bot: Any) -> None:
+        """The user is shown why the bot refuses, and no payment follows."""
+        query = begin_payment(bot, api)
+        bot.answer_pre_checkout_query(query, ok=False, error_message="sold out")
+        assert ["sold out"] == api.user(5).alerts
+        assert ["pre_checkout_query"] == [
+            kind for update in api.unconfirmed for kind in update if kind != "update_id"
+        ]
+
+    def test_paid_media_are_bought(self, api: BotAPI, bot: Any) -> None:
+        """The bot hears who has bought, with the payload of the message, and gets the stars."""
+        photo = types.InputPaidMediaPhoto("file-1")
+        sent = bot.send_paid_media(5, 9, [photo], caption="art", payload="p")
+        assert (9, "art") == (sent.paid_media.star_count, sent.caption)
+        purchase = api.user(5).buy(sent)["purchased_paid_media"]
+        assert (5, "p") == (purchase["from"]["id"], purchase["paid_media_payload"])
+        assert 9 == bot.get_my_star_balance().amount
+        with pytest.raises(ValueError, match="there is no paid media in this message"):
+            api.user(5).buy(bot.send_message(5, "hi"))
+
+
+class TestStars:
+    @pytest.fixture
+    def charge(self, api: BotAPI, bot: Any) -> str:
+        """The charge of a payment of 7 stars by user 5."""
+        bot.answer_pre_checkout_query(begin_payment(bot, api), ok=True)
+        payment = api.unconfirmed[-1]["message"]["successful_payment"]
+        return str(payment["telegram_payment_charge_id"])
+
+    def test_they_are_counted(self, bot: Any, charge: str) -> None:
+        """A payment in stars is in the balance and in the list of transactions."""
+        [transaction] = bot.get_star_transactions().transactions
+        assert (7, charge, 7, 5) == (
+            bot.get_my_star_balance().amount,
+            transaction.id,
+            transaction.amount,
+            transaction.source.user.id,
+        )
+
+    def test_a_refund_takes_them_away(self, api: BotAPI, bot: Any, charge: str) -> None:
+        """A refund is a transaction to the user, and a message tells the bot of it."""
+        assert bot.refund_star_payment(5, charge)
+        assert 0 == bot.get_my_star_balance().amount
+        refund = bot.get_star_transactions().transactions[1]
+        assert (charge, 7, 5) == (refund.id, refund.amount, refund.receiver.user.id)
+        told = api.unconfirmed[-1]["message"]["refunded_payment"]
+        assert ORDER == {name: told[name] for name in ORDER}
+
+    def test_each_payment_is_refunded_once(self, bot: Any, charge: str) -> None:
+        """Another user's payment, an unknown one and a second time are refused."""
+        for user_id, other in ((6, charge), (5, "charge-0")):
+            with pytest.raises(ApiTelegramException, match="CHARGE_NOT_FOUND"):
+                bot.refund_star_payment(user_id, other)
+        bot.refund_star_payment(5, charge)
+        with pytest.raises(ApiTelegramException, match="CHARGE_ALREADY_REFUNDED"):
+            bot.refund_star_payment(5, charge)
+
+    def test_the_list_has_pages(self, bot: Any, charge: str) -> None:
+        """Transactions are listed from an offset, up to a limit."""
+        bot.refund_star_payment(5, charge)
+        pages = [bot.get_star_transactions(offset, 1).transactions for offset in range(3)]
+        assert [1, 1, 0] == [len(page) for page in pages]
+
+    def test_other_money_is_none(self, api: BotAPI, bot: Any) -> None:
+        """A payment in euros is in no balance of stars."""
+        prices = [types.LabeledPrice("tea", 500)]
+        invoice = bot.send_invoice(5, "Tea", "a pot", "tea", "token", "EUR", prices)
+        query = api.user(5).pay(invoice)["pre_checkout_query"]
+        bot.answer_pre_checkout_query(query["id"], ok=True)
+        assert 0 == bot.get_my_star_balance().amount

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from telebot import TeleBot, types, util
+from telebot.util import quick_markup
 
 from telesession.testing import BotAPI, Group, User, content
 from telesession.testing.sample_chats import (
@@ -186,6 +187,15 @@ class Stage:
         options = [types.InputPollOption("sencha"), types.InputPollOption("assam")]
         poll: types.Message = self.bot.send_poll(GROUP["id"], "tea?", options, is_anonymous=False)
         return poll
+
+    def chosen(self) -> Any:
+        """Anna chooses the only result of an inline query."""
+        query = self.anna.inline("sencha")
+        text = types.InputTextMessageContent("a pot")
+        keyboard = quick_markup({"Brew": {"callback_data": "brew"}})
+        result = types.InlineQueryResultArticle("1", "Tea", text, reply_markup=keyboard)
+        self.bot.answer_inline_query(query["inline_query"]["id"], [result])
+        return self.anna.choose(query, "Tea")
 
     def paid(self, payer: User) -> Any:
         """The update about a payment, once the bot has agreed to it."""
@@ -366,6 +376,7 @@ ACTS = [
         lambda s: s.anna.anonymous_in(s.group).react(s.anna.send("hi", chat=s.group), "👍"),
     ),
     Act("inline", "inline query", lambda stage: stage.anna.inline("sencha")),
+    Act("choose", "chosen inline result", lambda stage: stage.chosen()),
 ]
 
 # Methods of `User` that push no update.

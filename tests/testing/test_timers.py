@@ -224,6 +224,19 @@ class TestEnds:
             (frozen_time() - begun).total_seconds(),
         )
 
+    def test_a_timer_that_waits_after_the_end_is_cancelled(
+        self, frozen_time: FrozenDateTimeFactory
+    ) -> None:
+        """A timer that comes to wait when the clock is frozen no more ends at once."""
+        seen: list[str] = []
+        ended = timers.Timers(frozen_time)
+        ended.close()
+        ticker = Ticker(10, seen.append, ["late"])
+        ended.start(ticker)
+        ticker.join(PATIENCE)
+
+        assert ([], False) == (seen, ticker.is_alive())
+
     def test_a_timer_may_move_the_clock(self, frozen_time: FrozenDateTimeFactory) -> None:
         """A tick in a timer does not wait for this timer."""
         seen: list[str] = []

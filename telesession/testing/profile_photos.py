@@ -1,0 +1,72 @@
+"""The profile photos of a bot and of the business accounts that it manages."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from telesession.testing.bot_messages import require
+from telesession.testing.directory import bot_user
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from telesession.testing.call import JSON, Call
+    from telesession.testing.directory import Directory
+    from telesession.testing.media import Media
+
+_MAX_PHOTOS = 100
+
+
+class ProfilePhotos:
+    """
+    The profile photos that a bot has set. Other users have neither photos nor music.
+
+    Not safe to share between threads by itself: its `BotAPI` calls it under a lock.
+
+    Args:
+        directory: The owners of business accounts.
+        media: Makes the photos.
+    """
+
+    def __init__(self, directory: Directory, media: Media) -> None:
+        self._directory = directory
+        self._media = media
+        # user id -> the photos, each as a list of its sizes, the current one first
+        self._photos: defaultdict[int, list[list[JSON]]] = defaultdict(list)
+
+    def methods(self) -> dict[str, Callable[[Call], Any]]:
+        """The methods of the Bot API that are answered here, by their names."""
+        return {
+            "getUserProfilePhotos": self._get,
+            "getUserProfileAudios": lambda _: {"total_count": 0, "audios": []},
+            "setMyProfilePhoto": lambda call: self._set(call, _bot_id(call)),
+            "removeMyProfilePhoto": lambda call: self._remove(_bot_id(call)),
+            "setBusinessAccountProfilePhoto": lambda call: self._set(call, self._owner_id(call)),
+            "removeBusinessAccountProfilePhoto": lambda call: self._remove(self._owner_id(call)),
+        }
+
+    def _get(self, call: Call) -> JSON:
+        """See https://core.telegram.org/bots/api#getuserprofilephotos."""
+        photos = self._photos[call.integer("user_id") or 0]
+        first = call.integer("offset") or 0
+        end = first + (call.integer("limit") or _MAX_PHOTOS)
+        return {"total_count": len(photos), "photos": photos[first:end]}
+
+    def _set(self, call: Call, user_id: int) -> bool:
+        """See https://core.telegram.org/bots/api#inputprofilephoto."""
+        asked = call.json("photo") or {}
+        file = {"type": "photo", "media": asked.get("photo") or asked.get("animation")}
+        self._photos[user_id].insert(0, self._media.input_media(file, call)["photo"])
+        return True
+
+    def _remove(self, user_id: int) -> bool:
+        del self._photos[user_id][:1]
+        return True
+
+    def _owner_id(self, call: Call) -> int:
+        return int(self._directory.owner(require(call, "business_connection_id"))["id"])
+
+
+def _bot_id(call: Call) -> int:
+    return int(bot_user(call.token)["id"])
