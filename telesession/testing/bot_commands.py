@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from telesession.testing.directory import Directory
 
 _NAME = re.compile(r"[a-z0-9_]+")
+_MAX_COMMANDS = 100
 _MAX_NAME = 32
 _MAX_DESCRIPTION = 256
 
@@ -60,6 +61,8 @@ class BotCommands:
     def _set(self, call: Call) -> bool:
         """See https://core.telegram.org/bots/api#setmycommands."""
         commands = [_checked(command) for command in call.json("commands") or ()]
+        if len(commands) > _MAX_COMMANDS:
+            raise RefusedError(400, "Bad Request: BOT_COMMANDS_TOO_MUCH")
         if not commands:
             return self._delete(call)
         self._lists[self._place(call)] = commands
@@ -71,7 +74,7 @@ class BotCommands:
 
     def _place(self, call: Call) -> tuple[_Scope, str]:
         """The scope of a call and its language."""
-        asked = call.json("scope") or {"type": "default"}
+        asked: JSON = call.json("scope") or {"type": "default"}
         chat = asked.get("chat_id")
         chat_id = None if chat is None else self._directory.chat(chat)["id"]
         scope = (str(asked["type"]), chat_id, asked.get("user_id"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from telesession.testing.call import JSON, Call, RefusedError
 from telesession.testing.directory import bot_user
@@ -22,7 +23,8 @@ _TOPIC = ("message_thread_id", "is_topic_message", "direct_messages_topic")
 _ENVELOPE = (
     *("message_id", "ephemeral_message_id", "from", "sender_chat", "sender_business_bot"),
     *("chat", "date", "reply_to_message", "business_connection_id", "receiver_user"),
-    *("media_group_id", "has_protected_content", "forward_origin", *_TOPIC),
+    *("media_group_id", "has_protected_content", "forward_origin", "via_bot"),
+    *("guest_bot_caller_user", *_TOPIC),
 )
 
 #: The fields of a message that a copy of it has not.
@@ -46,6 +48,8 @@ class BotMessages:
         self._directory = directory
         self._history = history
         self._topics = topics
+        # id of an inline message -> its address
+        self._inline: dict[str, Address] = {}
 
     def send(self, call: Call, content: JSON) -> JSON:
         """
@@ -86,7 +90,9 @@ class BotMessages:
         Returns the message, or `True` for one that the bot cannot see. Raises `RefusedError` if
         there is no such message, or if nothing would change.
         """
-        if call.params.get("inline_message_id"):
+        inline_id = call.params.get("inline_message_id")
+        if inline_id and inline_id not in self._inline:
+            # An inline message in a chat that the server does not know.
             return True
         former = self.find(call, "edit")
         message = without(change(former), "reply_markup", "edit_date")
@@ -98,8 +104,8 @@ class BotMessages:
                 "Bad Request: message is not modified: specified new message content and reply "
                 "markup are exactly the same as a current content and reply markup of the message",
             )
-        edited = self.publish({**message, "edit_date": int(time.time())}, markup)
-        return True if "receiver_user" in edited else edited
+        edited = self._replace({**message, "edit_date": int(time.time())}, markup)
+        return True if inline_id or "receiver_user" in edited else edited
 
     def find(self, call: Call, action: str) -> JSON:
         """
@@ -107,11 +113,26 @@ class BotMessages:
 
         Raises `RefusedError` if there is none to do an action with, such as `"edit"`.
         """
-        message = self.lookup(call, call.integer("message_id") or 0)
+        inline_id = call.params.get("inline_message_id")
+        message = (
+            self._history.find(self._inline[inline_id])
+            if inline_id in self._inline
+            else self.lookup(call, call.integer("message_id") or 0)
+        )
         receiver = (message or {}).get("receiver_user", {}).get("id")
         if message is None or receiver != call.integer("receiver_user_id"):
             raise RefusedError(400, f"Bad Request: message to {action} not found")
         return message
+
+    def name_inline(self, address: Address) -> str:
+        """Give a message an id by which the bot acts on it without its chat, and return the id."""
+        inline_id = uuid4().hex
+        self._inline[inline_id] = address
+        return inline_id
+
+    def inline_id_of(self, address: Address) -> str | None:
+        """The id that `name_inline` has given to a message, or `None`."""
+        return next((name for name, place in self._inline.items() if place == address), None)
 
     def lookup(self, call: Call, message_id: int, chat: str = "chat_id") -> JSON | None:
         """
@@ -152,6 +173,15 @@ class BotMessages:
             message,
         )
         self._history.add_sent(sent)
+        return message
+
+    def _replace(self, message: JSON, markup: JSON | None) -> JSON:
+        """Put the new version of a message into the history."""
+        if "via_bot" not in message:
+            return self.publish(message, markup)
+        # The message is one of a user, so it is none that the bot has sent.
+        message = {**message, **({"reply_markup": markup} if markup else {})}
+        self._history.remember(message)
         return message
 
     def _place(self, call: Call, chat: JSON) -> JSON:

@@ -9,6 +9,7 @@ from uuid import uuid4
 from telesession.testing.bot_messages import require
 from telesession.testing.call import JSON, Call, RefusedError
 from telesession.testing.directory import bot_user
+from telesession.testing.history import Address
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,8 +136,8 @@ class InlineAnswers:
         }
         caller = {"guest_bot_caller_user": query["from"]}
         content = {**self._content(result), **caller}
-        self._messages.send(Call(call.method, place, call.token), content)
-        return {"inline_message_id": uuid4().hex}
+        message = self._messages.send(Call(call.method, place, call.token), content)
+        return {"inline_message_id": self._messages.name_inline(Address.of(message))}
 
     def _answer_web_app(self, call: Call) -> JSON:
         """See https://core.telegram.org/bots/api#answerwebappquery."""

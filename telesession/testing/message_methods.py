@@ -44,6 +44,8 @@ class MessageMethods:
         return {
             **dict.fromkeys(self._media.methods, self._send),
             "sendMediaGroup": self._send_album,
+            "sendMessageDraft": self._draft,
+            "sendRichMessageDraft": self._draft,
             "copyMessage": self._copy,
             "copyMessages": self._copy_several,
             "forwardMessage": self._forward,
@@ -78,6 +80,21 @@ class MessageMethods:
         album = {"media_group_id": _album_id()}
         contents = [{**self._media.input_media(one, call), **album} for one in media]
         return [self._messages.send(call, content) for content in contents]
+
+    def _draft(self, call: Call) -> bool:
+        """
+        See https://core.telegram.org/bots/api#sendmessagedraft.
+
+        A draft is no message, so only the call of the bot has its text.
+        """
+        if self._messages.chat_of(call)["type"] != "private":
+            raise RefusedError(400, "Bad Request: TEXTDRAFT_PEER_INVALID")
+        if not call.integer("draft_id"):
+            raise RefusedError(400, "Bad Request: draft_id must be non-zero")
+        # An empty text shows that the bot thinks.
+        if call.params.get("text") or call.params.get("rich_message"):
+            self._media.text(call)
+        return True
 
     def _copy(self, call: Call) -> JSON:
         message = self._source(call, call.integer("message_id"), "copy")

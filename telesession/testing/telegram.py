@@ -23,13 +23,14 @@ from telesession.testing.methods import Methods
 from telesession.testing.payments import Payments
 from telesession.testing.polls import Polls
 from telesession.testing.profile import Profile
-from telesession.testing.profile_photos import ProfilePhotos
 from telesession.testing.reactions import Reactions
 from telesession.testing.service_messages import ServiceMessages
 from telesession.testing.stickers import Stickers
 from telesession.testing.stories import Stories
+from telesession.testing.suggested_posts import SuggestedPosts
 from telesession.testing.transcript import Transcript
 from telesession.testing.updates import Updates
+from telesession.testing.user_profiles import UserProfiles
 from telesession.testing.webhook import Webhook
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class Telegram:
             self._changed, self._directory, self._history, self._updates, service, self._files
         )
         messages = BotMessages(self._directory, self._history, self.community.topics)
+        self._messages = messages
         media = Media(self._files, self._directory)
         self._polls = Polls(messages, media, self._updates)
         self._payments = Payments(
@@ -97,13 +99,14 @@ class Telegram:
                 self._polls.methods(),
                 self._commands.methods(),
                 Profile(self._directory).methods(),
-                ProfilePhotos(self._directory, media).methods(),
+                UserProfiles(self._directory, media).methods(),
                 Stickers(self._files, media).methods(),
-                Gifts(self._directory, media, accounts, self._payments).methods(),
+                Gifts(self._directory, accounts, self._payments, media).methods(),
                 accounts.methods(),
                 Stories(self._directory).methods(),
                 ManagedBots(self._directory).methods(),
                 Games(messages, self._directory).methods(),
+                SuggestedPosts(messages, self._history).methods(),
                 self._inline.methods(),
                 self._reactions.methods(),
             ]
@@ -236,6 +239,16 @@ class Telegram:
         """The results of a query with the messages that they become; see `User.choose`."""
         with self._changed:
             return self._inline.offers(query)
+
+    def name_inline(self, message: Any) -> str:
+        """Give a message an `inline_message_id`, and return it; see `User.choose`."""
+        with self._changed:
+            return self._messages.name_inline(address_of(message))
+
+    def inline_id_of(self, message: JSON) -> str | None:
+        """The `inline_message_id` of a message; `None` if it is known by its chat."""
+        with self._changed:
+            return self._messages.inline_id_of(Address.of(message))
 
     def reactions_of(self, message: Any) -> list[str]:
         """

@@ -203,10 +203,11 @@ class User(Membership, Sender):
             return self.pay(shown)
         if button := find_reply_button(markup, data):
             return self._outbox.push_near(shown, content_of(button, self.json))
+        inline_id = self._telegram.inline_id_of(shown)
         query = {
             "id": _query_id(),
             "from": self.json,
-            "message": shown,
+            **({"inline_message_id": inline_id} if inline_id else {"message": shown}),
             "chat_instance": str(shown["chat"]["id"]),
             "data": find_data(markup, data),
         }
@@ -290,16 +291,18 @@ class User(Membership, Sender):
             chat: A chat that the bot is in, if the query was typed there. The bot gets the message
                 too, before the choice, with itself as `via_bot`.
 
+        If the result has buttons, the choice has an `inline_message_id`, by which the bot edits the
+        message, and which a press on a button has in place of the message.
+
         Raises `ValueError` if there is no such result.
         """
         offer = find_offer(self._telegram.offers(query), result)
-        if chat is not None:
-            self.send_content(offer.content, chat=chat)
         asked = query["inline_query"]["query"]
         chosen = {"result_id": offer.result["id"], "from": self.json, "query": asked}
-        if "reply_markup" in offer.result:
-            # Telegram tells the id only of a message that has a keyboard.
-            chosen["inline_message_id"] = _query_id()
+        if chat is not None:
+            sent = self.send_content(offer.content, chat=chat)
+            if "reply_markup" in offer.content:
+                chosen["inline_message_id"] = self._telegram.name_inline(sent)
         return self._telegram.push({"chosen_inline_result": chosen})
 
 

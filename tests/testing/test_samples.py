@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import pytest
 from telebot import TeleBot, types, util
-from telebot.util import quick_markup
 
 from telesession.testing import BotAPI, Group, User, content
 from telesession.testing.sample_chats import (
@@ -164,6 +163,22 @@ class Stage:
         self.boris.upgrade(self.basic_group, OTHER_GROUP["id"])
         return self.api.unconfirmed
 
+    def offered(self) -> dict[str, Any]:
+        """An inline query of Anna that the bot has answered with a result with a button."""
+        query = self.anna.inline("sencha")
+        markup = types.InlineKeyboardMarkup()
+        markup.add(types.InlineKeyboardButton("Brew", callback_data="brew:sencha"))
+        text = types.InputTextMessageContent("tea?")
+        result = types.InlineQueryResultArticle("42", "Sencha", text, reply_markup=markup)
+        self.bot.answer_inline_query(query["inline_query"]["id"], [result])
+        return query
+
+    def chosen(self) -> dict[str, Any]:
+        """The message that Anna sends into a group by her choice."""
+        self.anna.choose(self.offered(), "42", chat=self.group)
+        message: dict[str, Any] = self.api.unconfirmed[-2]["message"]
+        return message
+
     def invoice(self, payer: User, **options: Any) -> types.Message:
         """An invoice of the bot."""
         prices = [types.LabeledPrice("Tea", 250)]
@@ -187,15 +202,6 @@ class Stage:
         options = [types.InputPollOption("sencha"), types.InputPollOption("assam")]
         poll: types.Message = self.bot.send_poll(GROUP["id"], "tea?", options, is_anonymous=False)
         return poll
-
-    def chosen(self) -> Any:
-        """Anna chooses the only result of an inline query."""
-        query = self.anna.inline("sencha")
-        text = types.InputTextMessageContent("a pot")
-        keyboard = quick_markup({"Brew": {"callback_data": "brew"}})
-        result = types.InlineQueryResultArticle("1", "Tea", text, reply_markup=keyboard)
-        self.bot.answer_inline_query(query["inline_query"]["id"], [result])
-        return self.anna.choose(query, "Tea")
 
     def paid(self, payer: User) -> Any:
         """The update about a payment, once the bot has agreed to it."""
@@ -363,6 +369,7 @@ ACTS = [
         lambda s: s.other_channel.edit(s.other_channel.send("a"), "b"),
     ),
     Act("press", "button in a private chat", lambda s: s.anna.press(s.menu(), "Brew")),
+    Act("press", "button under an inline message", lambda s: s.anna.press(s.chosen(), "Brew")),
     Act("press", "pre-checkout query", lambda s: s.pay(s.boris)),
     Act("press", "successful payment", lambda s: s.paid(s.anna)),
     Act(
@@ -376,7 +383,7 @@ ACTS = [
         lambda s: s.anna.anonymous_in(s.group).react(s.anna.send("hi", chat=s.group), "👍"),
     ),
     Act("inline", "inline query", lambda stage: stage.anna.inline("sencha")),
-    Act("choose", "chosen inline result", lambda stage: stage.chosen()),
+    Act("choose", "chosen inline result", lambda s: s.anna.choose(s.offered(), "42", chat=s.group)),
 ]
 
 # Methods of `User` that push no update.

@@ -97,3 +97,22 @@ class TestCopies:
         with pytest.raises(apihelper.ApiTelegramException, match="there are no messages to copy"):
             bot.copy_messages(2, 1, [99])
         assert [] == api.messages
+
+
+def test_a_draft_is_no_message(api: BotAPI, bot: Any) -> None:
+    """A draft may be empty, and leaves no message."""
+    drafts = [bot.send_message_draft(5, 1, text) for text in ("", "te")]
+    drafts.append(bot.send_rich_message_draft(5, 1, types.InputRichMessage(html="<p>te</p>")))
+
+    assert ([True] * 3, []) == (drafts, api.messages)
+
+
+@pytest.mark.parametrize(
+    ("chat_id", "draft_id", "refusal"),
+    [(-100, 1, "TEXTDRAFT_PEER_INVALID"), (5, 0, "draft_id must be non-zero")],
+    ids=["group", "no id"],
+)
+def test_a_draft_is_for_a_user(bot: Any, chat_id: int, draft_id: int, refusal: str) -> None:
+    """A draft in a group is refused, and so is one without a number."""
+    with pytest.raises(apihelper.ApiTelegramException, match=refusal):
+        bot.send_message_draft(chat_id, draft_id, "tea")

@@ -1,4 +1,4 @@
-"""The profile photos of a bot and of the business accounts that it manages."""
+"""The profiles of users: their photos, their music and their personal chats."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 _MAX_PHOTOS = 100
 
 
-class ProfilePhotos:
+class UserProfiles:
     """
-    The profile photos that a bot has set. Other users have neither photos nor music.
+    The profile photos that a bot has set for itself and for the business accounts it manages.
+
+    Other users have no photos. No user has music or a personal chat.
 
     Not safe to share between threads by itself: its `BotAPI` calls it under a lock.
 
@@ -40,6 +42,7 @@ class ProfilePhotos:
         return {
             "getUserProfilePhotos": self._get,
             "getUserProfileAudios": lambda _: {"total_count": 0, "audios": []},
+            "getUserPersonalChatMessages": lambda _: [],
             "setMyProfilePhoto": lambda call: self._set(call, _bot_id(call)),
             "removeMyProfilePhoto": lambda call: self._remove(_bot_id(call)),
             "setBusinessAccountProfilePhoto": lambda call: self._set(call, self._owner_id(call)),
