@@ -10,6 +10,7 @@ from telebot import apihelper
 from telesession.testing.call import Call, RefusedError
 from telesession.testing.channels import Channel
 from telesession.testing.chats import BusinessChat, DirectMessages, Group
+from telesession.testing.directory import bot_user
 from telesession.testing.faults import Faults, failure_of
 from telesession.testing.server import Server
 from telesession.testing.telegram import Telegram
@@ -110,14 +111,22 @@ class BotAPI(Telegram):
         """A person who writes to the bot, see `User`."""
         return User(self, user_id, **profile)
 
-    def group(self, chat_id: int, *, title: str | None = None, forum: bool = False) -> Group:
+    def group(
+        self,
+        chat_id: int,
+        *,
+        title: str | None = None,
+        forum: bool = False,
+        owner: User | None = None,
+    ) -> Group:
         """
-        A group that the bot is in.
+        A group that the bot is in, as an administrator with all rights.
 
         Args:
             chat_id: Its id, a negative number; supergroups start with `-100`.
             title: Its title, by default made up from the id.
             forum: Whether it has topics.
+            owner: The user who has made it, its member with the status `creator`.
         """
         chat = self.chat(chat_id)
         if title is not None:
@@ -125,6 +134,8 @@ class BotAPI(Telegram):
         if forum:
             chat.update(type="supergroup", is_forum=True)
         self.add_chat(chat)
+        if owner is not None:
+            self.community.put_owner(chat_id, owner.json)
         return Group(chat_id, self)
 
     def channel(self, chat_id: int, *, title: str = "News", username: str | None = None) -> Channel:
@@ -312,6 +323,7 @@ class BotAPI(Telegram):
     def _receive(self, call: Call) -> Any:
         with self._changed:
             self._calls.append(call)
+            self._directory.bot = bot_user(call.token)
             self._changed.notify_all()
             try:
                 return self._faults.answer(call, self.answer)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from telesession.testing.directory import Directory
+    from telesession.testing.topics import Topics
 
 #: The fields of a message that say in which topic it is.
 _TOPIC = ("message_thread_id", "is_topic_message", "direct_messages_topic")
@@ -40,11 +41,13 @@ class BotMessages:
     Args:
         directory: The chats.
         history: The messages in them.
+        topics: The topics of the chats.
     """
 
-    def __init__(self, directory: Directory, history: History) -> None:
+    def __init__(self, directory: Directory, history: History, topics: Topics) -> None:
         self._directory = directory
         self._history = history
+        self._topics = topics
         # id of an inline message -> its address
         self._inline: dict[str, Address] = {}
 
@@ -185,6 +188,7 @@ class BotMessages:
         """The fields of a message that say where in its chat, and to whom, the bot sends it."""
         place: JSON = {}
         if topic := call.integer("message_thread_id"):
+            self._topics.check(chat, topic)
             place.update(message_thread_id=topic, is_topic_message=True)
         if direct := call.integer("direct_messages_topic_id"):
             user = self._directory.user(direct)

@@ -47,6 +47,11 @@ class Chat:
         """The messages of the bot that this chat shows now to everybody there, in order."""
         return self.telegram.shown(lambda sent: sent.receiver_id is None and self.shows(sent))
 
+    @property
+    def pinned(self) -> list[JSON]:
+        """The pinned messages, the latest pin first."""
+        return self.telegram.community.pinned_in(self.id)
+
     def shows(self, sent: SentMessage) -> bool:
         """Whether a message of the bot is in this chat."""
         return sent.chat_id == self.id and sent.business_connection_id is None
@@ -61,6 +66,36 @@ class Chat:
 @dataclass(frozen=True)
 class Group(Chat):
     """A group that the bot is in, made by `BotAPI.group`; its id is a negative number."""
+
+    @property
+    def title(self) -> str:
+        """The title that the group has now."""
+        return str(self.json["title"])
+
+    @property
+    def members(self) -> list[JSON]:
+        """
+        Everybody who is in the group now, the bot first.
+
+        Each is a https://core.telegram.org/bots/api#chatmember. Users are known once they have
+        written, joined or been added.
+        """
+        return self.telegram.community.members_of(self.id)
+
+    @property
+    def administrators(self) -> list[JSON]:
+        """The `members` who are the owner or an administrator, the bot first."""
+        return self.telegram.community.administrators_of(self.id)
+
+    @property
+    def topics(self) -> list[JSON]:
+        """
+        The topics that the forum has now, by their ids; the general topic has the id 1.
+
+        Each is a https://core.telegram.org/bots/api#forumtopic with two more fields: `is_closed`
+        and `is_hidden`.
+        """
+        return self.telegram.community.topics_of(self.id)
 
     def fields(self, sender: JSON, topic: int | None) -> JSON:
         """A topic is that of a forum."""

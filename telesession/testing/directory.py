@@ -18,7 +18,9 @@ class Directory:
     """
 
     def __init__(self) -> None:
-        self._chats: dict[int | str, JSON] = {}
+        #: The `User` that the bot is: the owner of the token that was used last.
+        self.bot = bot_user("")
+        self._chats: dict[int, JSON] = {}
         self._users: dict[int, JSON] = {}
         # connection id -> the `User` of the business account
         self._owners: dict[str, JSON] = {}
@@ -34,12 +36,7 @@ class Directory:
         name = str(chat_id)
         if name.startswith("@"):
             known = [chat for chat in self._chats.values() if chat.get("username") == name[1:]]
-            made_up = {"id": -(10**12) - 1 - len(self._chats), "type": "channel", "title": name[1:]}
-            return (
-                known[0]
-                if known
-                else self._chats.setdefault(name, {**made_up, "username": name[1:]})
-            )
+            return known[0] if known else self._make_channel(name[1:])
         try:
             number = int(name)
         except ValueError:
@@ -61,6 +58,15 @@ class Directory:
             raise RefusedError(403, f"Forbidden: {reason}")
         return chat
 
+    def chat_to_read(self, chat_id: int | str) -> JSON:
+        """
+        The chat with an id, for a look at it.
+
+        Raises `RefusedError` if it is a group or a channel that the bot is no member of.
+        """
+        chat = self.chat(chat_id)
+        return chat if chat["type"] == "private" else self.chat_to_write(chat_id)
+
     def close_chat(self, chat_id: int, reason: str) -> None:
         """Refuse the bot's messages to a chat, such as with `bot was blocked by the user`."""
         self._closed[chat_id] = reason
@@ -78,6 +84,10 @@ class Directory:
         """Know a user, in place of what was known of them before."""
         self._users[user["id"]] = user
 
+    def is_bot(self, user_id: int) -> bool:
+        """Whether an id is that of the bot, and of no user; tokens for tests have low numbers."""
+        return user_id == self.bot["id"] and user_id not in self._users
+
     def owner(self, connection_id: str) -> JSON:
         """The owner of the business account that a connection belongs to; may be made up."""
         made_up = {"id": 1, "is_bot": False, "first_name": "Owner"}
@@ -86,6 +96,12 @@ class Directory:
     def add_owner(self, connection_id: str, owner: JSON) -> None:
         """Know the owner of a business account."""
         self._owners[connection_id] = owner
+
+    def _make_channel(self, username: str) -> JSON:
+        """A channel of which only the `@username` is known."""
+        number = -(10**12) - 1 - len(self._chats)
+        self.add_chat({"id": number, "type": "channel", "title": username, "username": username})
+        return self._chats[number]
 
 
 def bot_user(token: str) -> JSON:

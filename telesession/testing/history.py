@@ -230,7 +230,8 @@ class History:
     def remember(self, message: JSON) -> None:
         """Know a message, in place of its former version if there is one."""
         address = Address.of(message)
-        if address.connection_id is None:
+        if address.connection_id is None and address not in self._messages:
+            # An older version of a message has the chat as it was then.
             self._directory.add_chat(message["chat"])
         line = (address.chat_id, address.connection_id, address.ephemeral_id is not None)
         number = address.ephemeral_id or address.message_id
@@ -286,6 +287,14 @@ class History:
         """The pinned messages of a chat, the latest pin first."""
         pins = [address for address in reversed(self._pins) if address.chat_id == chat_id]
         return [self._messages[address] for address in pins]
+
+    def of_topic(self, chat_id: int, topic: int) -> list[JSON]:
+        """The messages in a topic of a chat."""
+        return [
+            message
+            for address, message in self._messages.items()
+            if address.chat_id == chat_id and topic_of(message) == topic
+        ]
 
     def of_business(self, connection_id: str, message_ids: Iterable[int]) -> list[JSON]:
         """The messages with some numbers in the chats of a business account."""

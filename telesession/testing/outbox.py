@@ -114,11 +114,15 @@ class Outbox:
             )
         return found
 
+    def sender_in(self, chat_id: int) -> JSON:
+        """The fields of a message in a chat that say who sends it."""
+        if chat_id == self.anonymous_in:
+            return {"from": ANONYMOUS_ADMIN, "sender_chat": self._telegram.chat(chat_id)}
+        return self._sender
+
     def _envelope(self, chat: Chat, topic: int | None) -> JSON:
         """The fields of a message beside its number and its content."""
-        sender = self._sender
-        if chat.id == self.anonymous_in:
-            sender = {"from": ANONYMOUS_ADMIN, "sender_chat": chat.json}
+        sender = self.sender_in(chat.id)
         place = chat.fields(sender.get("from", {}), topic)
         return {**sender, "chat": chat.json, "date": int(time.time()), **place}
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from telesession.testing.alerts import Alerts
     from telesession.testing.bot_messages import BotMessages
     from telesession.testing.directory import Directory
-    from telesession.testing.history import History
     from telesession.testing.media import Media
+    from telesession.testing.service_messages import ServiceMessages
     from telesession.testing.updates import Updates
 
 _STARS = "XTR"
@@ -51,8 +51,8 @@ class Payments:
         messages: Puts invoices into chats.
         media: Makes the contents of paid media.
         directory: The chats.
-        history: The messages of the chats.
-        updates: The queue of updates, for messages about payments.
+        service: Puts messages about payments into chats.
+        updates: The queue of updates, for queries.
         alerts: Shows a user why the bot refused.
     """
 
@@ -62,14 +62,14 @@ class Payments:
         media: Media,
         *,
         directory: Directory,
-        history: History,
+        service: ServiceMessages,
         updates: Updates,
         alerts: Alerts,
     ) -> None:
         self._messages = messages
         self._media = media
         self._directory = directory
-        self._history = history
+        self._service = service
         self._updates = updates
         self._alerts = alerts
         # An address or a link -> the order that its payments have in common.
@@ -270,16 +270,7 @@ class Payments:
 
     def _tell(self, purchase: JSON, content: JSON) -> None:
         """Give the bot a message about a purchase."""
-        message = self._history.number(
-            {
-                "from": purchase["payer"],
-                "chat": purchase["chat"],
-                "date": int(time.time()),
-                **content,
-            }
-        )
-        self._history.remember(message)
-        self._updates.push({"message": message})
+        self._service.push(purchase["chat"], {"from": purchase["payer"]}, content)
 
 
 def _payer_of(purchase: JSON) -> JSON:

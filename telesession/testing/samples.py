@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from telebot import types
 
 from telesession.testing import content
+from telesession.testing.members import BANNED
+from telesession.testing.rights import ALL_RIGHTS, administrator
 from telesession.testing.sample_chats import (
     ANNA,
     ANONYMOUS_ADMIN,
@@ -131,22 +133,22 @@ def _answer(choice: int, **voter: Any) -> JSON:
 
 
 def _member_change(chat: JSON, actor: JSON, member: JSON, old: str, new: str) -> JSON:
-    """The status of a member changed, between `member`, `left` and `kicked`."""
-    statuses = {
-        status: {
-            "user": member,
-            "status": status,
-            **({"until_date": 0} if status == "kicked" else {}),
-        }
-        for status in (old, new)
-    }
+    """The status of a member changed, between those of https://core.telegram.org/bots/api#chatmember."""
+    before, after = (_record(chat, status) for status in (old, new))
     return {
         "chat": chat,
         "from": actor,
         "date": DATE,
-        "old_chat_member": statuses[old],
-        "new_chat_member": statuses[new],
+        "old_chat_member": {"user": member, **before},
+        "new_chat_member": {"user": member, **after},
     }
+
+
+def _record(chat: JSON, status: str) -> JSON:
+    """The fields of a `ChatMember` with a status."""
+    if status == "administrator":
+        return administrator(chat, ALL_RIGHTS)
+    return BANNED if status == "kicked" else {"status": status}
 
 
 def _reaction(chat: JSON, old: list[str], new: list[str], **actor: Any) -> JSON:
@@ -585,6 +587,7 @@ _MEMBERS = (
             "bot unblocked by a user": _member_change(private(ANNA), ANNA, BOT, "kicked", "member"),
             "bot added to a group": _member_change(GROUP, BORIS, BOT, "left", "member"),
             "bot removed from a group": _member_change(GROUP, BORIS, BOT, "member", "left"),
+            "bot banned from a group": _member_change(GROUP, BORIS, BOT, "member", "kicked"),
             "bot blocked by a user": _member_change(private(ANNA), ANNA, BOT, "member", "kicked"),
         },
     ),
@@ -594,6 +597,9 @@ _MEMBERS = (
             "status of a joined member": _member_change(GROUP, BORIS, BORIS, "left", "member"),
             "status of a member who left": _member_change(GROUP, BORIS, BORIS, "member", "left"),
             "member banned by another": _member_change(GROUP, BORIS, ANNA, "member", "kicked"),
+            "member promoted by another": _member_change(
+                GROUP, BORIS, ANNA, "member", "administrator"
+            ),
         },
     ),
     *_samples(

@@ -9,6 +9,7 @@ from telesession.testing.alerts import Alerts
 from telesession.testing.bot_commands import BotCommands
 from telesession.testing.bot_messages import BotMessages
 from telesession.testing.business import BusinessAccounts
+from telesession.testing.community import Community
 from telesession.testing.directory import Directory
 from telesession.testing.files import Files
 from telesession.testing.games import Games
@@ -23,6 +24,7 @@ from telesession.testing.payments import Payments
 from telesession.testing.polls import Polls
 from telesession.testing.profile import Profile
 from telesession.testing.reactions import Reactions
+from telesession.testing.service_messages import ServiceMessages
 from telesession.testing.stickers import Stickers
 from telesession.testing.stories import Stories
 from telesession.testing.suggested_posts import SuggestedPosts
@@ -61,14 +63,20 @@ class Telegram:
         self._transcript = Transcript()
         self._history.listeners.append(self._transcript.add_message)
         self._alerts = Alerts(self._transcript.add_alert)
-        messages = self._messages = BotMessages(self._directory, self._history)
+        service = ServiceMessages(self._history, self._updates)
+        self.community = Community(
+            self._changed, self._directory, self._history, self._updates, service, self._files
+        )
+        messages = self._messages = BotMessages(
+            self._directory, self._history, self.community.topics
+        )
         media = Media(self._files, self._directory)
         self._polls = Polls(messages, media, self._updates)
         self._payments = Payments(
             messages,
             media,
             directory=self._directory,
-            history=self._history,
+            service=service,
             updates=self._updates,
             alerts=self._alerts,
         )
@@ -86,6 +94,7 @@ class Telegram:
                 },
                 MessageMethods(messages, self._history, media).methods(),
                 self._alerts.methods(),
+                self.community.methods(),
                 self._files.methods(),
                 self._payments.methods(),
                 self._polls.methods(),
@@ -93,7 +102,7 @@ class Telegram:
                 Profile(self._directory).methods(),
                 UserProfiles(self._directory, media).methods(),
                 Stickers(self._files, media).methods(),
-                Gifts(self._directory, accounts, self._payments, media).methods(),
+                Gifts(self._directory, media, accounts, self._payments).methods(),
                 accounts.methods(),
                 Stories(self._directory).methods(),
                 ManagedBots(self._directory).methods(),
@@ -161,6 +170,7 @@ class Telegram:
         with self._changed:
             pushed = self._updates.push(update)
             self._history.remember_update(pushed)
+            self.community.note(pushed)
             return pushed
 
     def push_messages(
@@ -262,11 +272,6 @@ class Telegram:
         with self._changed:
             sent = self._history.sent
             return Messages(one for one in sent if not one.is_deleted and is_there(one))
-
-    def pinned_in(self, chat_id: int) -> list[JSON]:
-        """The pinned messages of a chat, the latest pin first."""
-        with self._changed:
-            return self._history.pinned(chat_id)
 
     def replies_to(self, update: JSON) -> Messages:
         """

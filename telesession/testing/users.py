@@ -12,6 +12,7 @@ from telesession.testing.buttons import content_of, find_data, find_reply_button
 from telesession.testing.chats import Chat, DirectMessages, Group, private_json
 from telesession.testing.history import inline_buttons
 from telesession.testing.inline import find_offer
+from telesession.testing.membership import Membership
 from telesession.testing.outbox import Outbox, Where
 from telesession.testing.senders import Sender
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from telesession.testing.telegram import Telegram
 
 
-class User(Sender):
+class User(Membership, Sender):
     """
     A Telegram user who acts on the bot: each method is one update, pushed and returned.
 
@@ -158,26 +159,6 @@ class User(Sender):
         summons = {**content.text(text), "guest_query_id": _query_id()}
         [update] = self._outbox.push([summons], chat, reply_to=reply_to, kind="guest_message")
         return update
-
-    def request_to_join(self, group: Group, *, bio: str | None = None) -> JSON:
-        """Ask to become a member of a group, which the bot may decide on (`chat_join_request`)."""
-        request = {
-            "chat": group.json,
-            "from": self.json,
-            "user_chat_id": self.id,
-            "date": int(time.time()),
-            **({} if bio is None else {"bio": bio}),
-        }
-        return self._telegram.push({"chat_join_request": request})
-
-    def invite(self, group: Group, *people: User) -> JSON:
-        """
-        Add members to a group; without `people` the user joins it (`new_chat_members`).
-
-        Telegram's message about it is from the user who added them.
-        """
-        members = [person.json for person in people or (self,)]
-        return self.send_content(content.new_chat_members(members), chat=group)
 
     def upgrade(self, group: Group, chat_id: int) -> Group:
         """
@@ -317,10 +298,12 @@ class User(Sender):
         offer = find_offer(self._telegram.offers(query), result)
         asked = query["inline_query"]["query"]
         chosen = {"result_id": offer.result["id"], "from": self.json, "query": asked}
-        if chat is not None:
-            sent = self.send_content(offer.content, chat=chat)
-            if "reply_markup" in offer.content:
-                chosen["inline_message_id"] = self._telegram.name_inline(sent)
+        sent = None if chat is None else self.send_content(offer.content, chat=chat)
+        if "reply_markup" in offer.result:
+            # Telegram tells the id only of a message that has a keyboard.
+            chosen["inline_message_id"] = (
+                _query_id() if sent is None else self._telegram.name_inline(sent)
+            )
         return self._telegram.push({"chosen_inline_result": chosen})
 
 

@@ -49,3 +49,15 @@ def read(api: BotAPI, bot: Any) -> Callable[[], list[types.Update]]:
         return list(updates)
 
     return read
+
+
+@pytest.fixture
+def kinds(api: BotAPI, bot: Any) -> Callable[[], list[str]]:
+    """The bot gets updates of every kind; tells the kinds of those that wait for it."""
+    with api.short_polls():
+        bot.get_updates(allowed_updates=util.update_types)
+
+    def kinds() -> list[str]:
+        return [next(iter(update.keys() - {"update_id"})) for update in api.unconfirmed]
+
+    return kinds

@@ -251,23 +251,23 @@ class TestForwards:
 
 
 class TestPins:
-    def test_the_latest_pin_is_first(self, api: BotAPI, bot: Any) -> None:
+    def test_the_latest_pin_is_first(self, bot: Any, ada: User) -> None:
         """Pins lie above each other; without a number the topmost is taken off."""
         first, second = (bot.send_message(1, text).message_id for text in "ab")
         bot.pin_chat_message(1, first)
         bot.pin_chat_message(1, second)
-        assert ["b", "a"] == [message["text"] for message in api.pinned_in(1)]
+        assert ["b", "a"] == [message["text"] for message in ada.private_chat.pinned]
         bot.unpin_chat_message(1)
-        assert ["a"] == [message["text"] for message in api.pinned_in(1)]
+        assert ["a"] == [message["text"] for message in ada.private_chat.pinned]
         bot.unpin_all_chat_messages(1)
-        assert [] == api.pinned_in(1)
+        assert [] == ada.private_chat.pinned
 
-    def test_a_deleted_message_is_pinned_no_more(self, api: BotAPI, bot: Any) -> None:
+    def test_a_deleted_message_is_pinned_no_more(self, bot: Any, ada: User) -> None:
         """A deletion takes the pin away."""
         number = bot.send_message(1, "a").message_id
         bot.pin_chat_message(1, number)
         bot.delete_message(1, number)
-        assert [] == api.pinned_in(1)
+        assert [] == ada.private_chat.pinned
 
     def test_a_missing_pin_is_refused(self, bot: Any) -> None:
         """A message that is not there is not pinned, and one without a pin not taken off."""

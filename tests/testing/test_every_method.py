@@ -22,43 +22,13 @@ from support.methods import (
 if TYPE_CHECKING:
     from telesession.testing import BotAPI
 
-# Temporary: members, invite links, topics and boosts come with a branch of their own.
-NOT_YET = {
-    "close_forum_topic",
-    "create_chat_invite_link",
-    "create_chat_subscription_invite_link",
-    "create_forum_topic",
-    "delete_forum_topic",
-    "edit_chat_invite_link",
-    "edit_chat_subscription_invite_link",
-    "edit_forum_topic",
-    "export_chat_invite_link",
-    "get_chat",
-    "get_chat_administrators",
-    "get_chat_member",
-    "get_chat_member_count",
-    "get_chat_members_count",
-    "get_user_chat_boosts",
-    "reopen_forum_topic",
-    "revoke_chat_invite_link",
-    "set_chat_sticker_set",
-    "unpin_all_forum_topic_messages",
-}
 
-
-@pytest.mark.parametrize("method", sorted(set(METHODS) - BROKEN - NOT_YET))
+@pytest.mark.parametrize("method", sorted(set(METHODS) - BROKEN))
 def test_a_method_is_answered(api: BotAPI, bot: Any, method: str) -> None:
     """A call with realistic arguments has a result of the type that telebot promises."""
     result = getattr(bot, method)(**arguments(method, Prepared(bot, api)))
 
     assert (True, result) == (fits(result, result_of(method)), result)
-
-
-@pytest.mark.parametrize("method", sorted(NOT_YET))
-def test_a_method_is_not_answered_yet(api: BotAPI, bot: Any, method: str) -> None:
-    """A method that is still being written is refused, with the way to answer it."""
-    with pytest.raises(ApiTelegramException, match="the loopback Bot API has no answer to"):
-        getattr(bot, method)(**arguments(method, Prepared(bot, api)))
 
 
 @pytest.mark.parametrize("method", sorted(BROKEN))
@@ -80,7 +50,7 @@ def test_methods_of_all_kinds_are_found() -> None:
 
 def test_tables_name_methods_of_telebot() -> None:
     """No row of the tables of the walk outlives its method."""
-    assert set() == {*OF_METHOD, *RESULTS, *BROKEN, *NOT_YET} - set(METHODS)
+    assert set() == {*OF_METHOD, *RESULTS, *BROKEN} - set(METHODS)
 
 
 @pytest.mark.parametrize(

@@ -208,6 +208,26 @@ class Stage:
         self.bot.answer_pre_checkout_query(self.pay(payer)["pre_checkout_query"]["id"], ok=True)
         return self.api.unconfirmed[-1]
 
+    def joined(self, user: User) -> User:
+        """A user who is a member of the group."""
+        user.join(self.group)
+        return user
+
+    def blocked_by(self, user: User) -> User:
+        """A user who has blocked the bot."""
+        user.block()
+        return user
+
+    def added_by(self, user: User) -> User:
+        """A user who has added the bot to the group, as a plain member."""
+        user.add_bot(self.group, administrator=False)
+        return user
+
+    def boosted_by(self, user: User) -> User:
+        """A user who boosts the channel."""
+        user.boost(self.channel)
+        return user
+
 
 class Act(NamedTuple):
     """
@@ -315,6 +335,26 @@ ACTS = [
     ),
     Act("invite", "member joins", lambda s: s.boris.invite(s.group)),
     Act("invite", "member added by another", lambda s: s.boris.invite(s.group, s.clara)),
+    Act("join", "member joins", lambda s: s.boris.join(s.group)),
+    Act("join", "status of a joined member", lambda s: s.boris.join(s.channel)),
+    Act("leave", "member leaves", lambda s: s.joined(s.boris).leave(s.group)),
+    Act("ban", "member banned by another", lambda s: s.boris.ban(s.anna, s.group)),
+    Act("ban", "member removed by another", lambda s: s.boris.ban(s.joined(s.clara), s.group)),
+    Act(
+        "promote",
+        "member promoted by another",
+        lambda s: s.boris.promote(s.joined(s.anna), s.group),
+    ),
+    Act("block", "bot blocked by a user", lambda s: s.anna.block()),
+    Act("unblock", "bot unblocked by a user", lambda s: s.blocked_by(s.anna).unblock()),
+    Act(
+        "add_bot",
+        "bot added to a group",
+        lambda s: s.boris.add_bot(s.group, administrator=False),
+    ),
+    Act("remove_bot", "bot banned from a group", lambda s: s.added_by(s.boris).remove_bot(s.group)),
+    Act("boost", "boost of a user", lambda s: s.anna.boost(s.channel)),
+    Act("unboost", "removed boost of a user", lambda s: s.boosted_by(s.boris).unboost(s.channel)),
     Act("upgrade", "basic group becomes a supergroup", lambda s: s.upgraded()[0]),
     Act("upgrade", "supergroup made of a basic group", lambda s: s.upgraded()[1]),
     Act("edit", "edited private message", lambda s: s.anna.edit(s.anna.send("a"), "b")),

@@ -1,0 +1,70 @@
+"""The requests of users to join chats, and the decisions of the bot about them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from telesession.testing.bot_messages import require
+from telesession.testing.call import JSON, Call, RefusedError
+from telesession.testing.member_methods import user_id_of
+from telesession.testing.members import is_present
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from telesession.testing.directory import Directory
+    from telesession.testing.invite_links import InviteLinks
+    from telesession.testing.members import Members
+
+
+class JoinRequests:
+    """
+    The join requests that wait for a decision.
+
+    Not safe to share between threads by itself: its `BotAPI` calls it under a lock.
+
+    Args:
+        directory: The chats and the bot.
+        members: The members of the chats.
+        links: The links that requests are made through.
+    """
+
+    def __init__(self, directory: Directory, members: Members, links: InviteLinks) -> None:
+        self._directory = directory
+        self._members = members
+        self._links = links
+        # (chat id, user id) -> the `ChatJoinRequest`
+        self._waiting: dict[tuple[int, int], JSON] = {}
+
+    def methods(self) -> dict[str, Callable[[Call], Any]]:
+        """The methods of the Bot API that are answered here, by their names."""
+        return {"approveChatJoinRequest": self._approve, "declineChatJoinRequest": self._decline}
+
+    def note(self, update: JSON) -> None:
+        """Know the join request in an update, if there is one."""
+        if request := update.get("chat_join_request"):
+            self._waiting[request["chat"]["id"], request["from"]["id"]] = request
+
+    def _approve(self, call: Call) -> bool:
+        chat, request = self._take(call)
+        user, bot = request["from"], self._directory.bot
+        if link := request.get("invite_link"):
+            self._links.admit(chat, user, link, bot)
+        else:
+            self._members.add(chat, [user], {"from": user}, by=bot, via_join_request=True)
+        return True
+
+    def _decline(self, call: Call) -> bool:
+        self._take(call)
+        return True
+
+    def _take(self, call: Call) -> tuple[JSON, JSON]:
+        """The chat and the waiting request that a call names; it waits no longer."""
+        chat = self._directory.chat_to_write(require(call, "chat_id"))
+        user_id = user_id_of(call)
+        request = self._waiting.pop((chat["id"], user_id), None)
+        if request is None:
+            is_member = is_present(self._members.get(chat, user_id))
+            reason = "USER_ALREADY_PARTICIPANT" if is_member else "HIDE_REQUESTER_MISSING"
+            raise RefusedError(400, f"Bad Request: {reason}")
+        return chat, request
