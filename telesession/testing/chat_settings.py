@@ -52,8 +52,6 @@ class ChatSettings:
         self._service = service
         self._links = links
         self._files = files
-        # chat id -> the fields of the `ChatFullInfo` that the bot has set
-        self._settings: dict[int, JSON] = {}
 
     def methods(self) -> dict[str, Callable[[Call], Any]]:
         """The methods of the Bot API that are answered here, by their names."""
@@ -85,7 +83,7 @@ class ChatSettings:
             full["invite_link"] = link
         if pinned := self._history.pinned(chat["id"]):
             full["pinned_message"] = pinned[0]
-        return {**full, **self._settings.get(chat["id"], {})}
+        return {**full, **self._of(chat)}
 
     def _set_title(self, call: Call) -> bool:
         chat = self._chat(call)
@@ -144,7 +142,7 @@ class ChatSettings:
         return True
 
     def _of(self, chat: JSON) -> JSON:
-        return self._settings.setdefault(chat["id"], {})
+        return self._directory.details(chat["id"])
 
     def _tell(self, chat: JSON, fields: JSON) -> None:
         self._service.push(chat, {"from": self._directory.bot}, fields)
