@@ -59,6 +59,7 @@ class Gifts:
 
     Args:
         directory: The users and chats that get gifts.
+        media: Makes the texts of gifts.
         accounts: The business accounts, whose stars pay for upgrades.
         payments: The stars of the bot.
     """
