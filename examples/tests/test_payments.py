@@ -5,13 +5,12 @@ from collections.abc import Iterator
 import payments
 import pytest
 
-from telesession.testing import BotAPI, Polling, User, run_polling
+from telesession.testing import BotAPI, Polling, User, forget_sessions, run_polling
 
 
 @pytest.fixture
 def polling(bot_api: BotAPI) -> Iterator[Polling]:
-    for key in list(payments.storage.keys()):
-        payments.storage.delete(key)
+    forget_sessions(payments.storage)
     with run_polling(payments.bot, bot_api) as polling:
         yield polling
 

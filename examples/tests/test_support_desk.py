@@ -5,13 +5,12 @@ from collections.abc import Iterator
 import pytest
 import support_desk
 
-from telesession.testing import BotAPI, Polling, User, run_polling
+from telesession.testing import BotAPI, Polling, User, forget_sessions, run_polling
 
 
 @pytest.fixture
 def polling(bot_api: BotAPI) -> Iterator[Polling]:
-    for key in list(support_desk.storage.keys()):
-        support_desk.storage.delete(key)
+    forget_sessions(support_desk.storage)
     with run_polling(support_desk.bot, bot_api) as polling:
         yield polling
 

@@ -88,7 +88,7 @@ class TestFiles:
 
     @pytest.mark.parametrize(
         ("name", "passed"),
-        [("docs/tutorial.md", 2), ("docs/testing.md", 6), ("docs/own-storage.md", 46)],
+        [("docs/tutorial.md", 2), ("docs/testing.md", 7), ("docs/own-storage.md", 46)],
     )
     def test_the_tests_of_a_page_pass(
         self, fresh_process: None, pytester: pytest.Pytester, name: str, passed: int
