@@ -59,22 +59,22 @@ class Gifts:
 
     Args:
         directory: The users and chats that get gifts.
-        media: Makes the texts of gifts.
         accounts: The business accounts, whose stars pay for upgrades.
         payments: The stars of the bot.
+        media: Makes the texts of gifts.
     """
 
     def __init__(
         self,
         directory: Directory,
-        media: Media,
         accounts: BusinessAccounts,
         payments: Payments,
+        media: Media,
     ) -> None:
         self._directory = directory
-        self._media = media
         self._accounts = accounts
         self._payments = payments
+        self._media = media
         self._available = {gift[0]: _gift(*gift) for gift in _GIFTS}
         # id of a user or chat -> each `OwnedGift`, the latest first
         self._owned: defaultdict[int, list[JSON]] = defaultdict(list)
@@ -103,15 +103,13 @@ class Gifts:
         paid = call.flag("pay_for_upgrade")
         price = gift["star_count"] + (_UPGRADE_STARS if paid else 0)
         self._payments.spend(price, {**self._partner(chat, "gift_purchase"), "gift": gift})
-        names = {"text": "text", "parse_mode": "text_parse_mode", "entities": "text_entities"}
-        words = {name: call.params.get(param) for name, param in names.items()}
         owned = {
             "type": "regular",
             "gift": gift,
             "owned_gift_id": uuid4().hex,
             "sender_user": bot_user(call.token),
             "send_date": int(time.time()),
-            **self._media.formatted(words),
+            **self._text(call),
             "is_saved": True,
             "can_be_upgraded": True,
             "convert_star_count": gift["star_count"] * 85 // 100,
@@ -119,6 +117,11 @@ class Gifts:
         }
         self._owned[chat["id"]].insert(0, owned)
         return True
+
+    def _text(self, call: Call) -> JSON:
+        """The text that goes with a gift, and its entities."""
+        names = {"text": "text", "parse_mode": "text_parse_mode", "entities": "text_entities"}
+        return self._media.formatted({name: call.params.get(of) for name, of in names.items()})
 
     def _give_premium(self, call: Call) -> bool:
         """See https://core.telegram.org/bots/api#giftpremiumsubscription."""

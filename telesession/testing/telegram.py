@@ -67,9 +67,8 @@ class Telegram:
         self.community = Community(
             self._changed, self._directory, self._history, self._updates, service, self._files
         )
-        messages = self._messages = BotMessages(
-            self._directory, self._history, self.community.topics
-        )
+        messages = BotMessages(self._directory, self._history, self.community.topics)
+        self._messages = messages
         media = Media(self._files, self._directory)
         self._polls = Polls(messages, media, self._updates)
         self._payments = Payments(
@@ -102,7 +101,7 @@ class Telegram:
                 Profile(self._directory).methods(),
                 UserProfiles(self._directory, media).methods(),
                 Stickers(self._files, media).methods(),
-                Gifts(self._directory, media, accounts, self._payments).methods(),
+                Gifts(self._directory, accounts, self._payments, media).methods(),
                 accounts.methods(),
                 Stories(self._directory).methods(),
                 ManagedBots(self._directory).methods(),

@@ -248,26 +248,19 @@ class Prepared:
         return self.topic
 
     @cached_property
-    def forum_without_general(self) -> int:
-        """A forum whose General topic is hidden, and so closed."""
-        self.bot.hide_general_forum_topic(GROUP)
-        return GROUP
+    def forum_without_general_topic(self) -> int:
+        """The forum whose general topic is closed and hidden."""
+        self.bot.hide_general_forum_topic(self.group.id)
+        return self.group.id
 
     @cached_property
-    def admin(self) -> int:
-        """The user 1, made an administrator of the group by the bot."""
-        self.ada.join(self.group)
-        self.bot.promote_chat_member(GROUP, self.ada.id, can_manage_chat=True)
+    def administrator(self) -> int:
+        self.bot.promote_chat_member(GROUP, self.ada.id, can_pin_messages=True)
         return self.ada.id
 
     @cached_property
     def channel(self) -> int:
         return self.api.channel(-1002).id
-
-    @cached_property
-    def subscription_link(self) -> str:
-        link = self.bot.create_chat_subscription_invite_link(self.channel, 30 * DAY, 5)
-        return str(link.invite_link)
 
     @cached_property
     def invite_link(self) -> str:
@@ -419,15 +412,9 @@ OF_METHOD: dict[str, dict[str, Callable[[Prepared], Any]]] = {
     "decline_suggested_post": _SUGGESTED,
     "delete_business_messages": {"message_ids": lambda it: [it.business["message_id"]]},
     "edit_chat_invite_link": {"invite_link": lambda it: it.invite_link},
-    "edit_chat_subscription_invite_link": {
-        "chat_id": lambda it: it.channel,
-        "invite_link": lambda it: it.subscription_link,
-        "name": lambda _: "tea",
-    },
     "edit_ephemeral_message_caption": {"caption": lambda _: "tea"},
     "edit_ephemeral_message_reply_markup": {"reply_markup": lambda _: LABELS},
     "edit_ephemeral_message_text": {"text": lambda _: "tea"},
-    "edit_forum_topic": {"name": lambda _: "Coffee"},
     "edit_message_caption": _PHOTO,
     "edit_message_checklist": {
         **_OF_BUSINESS,
@@ -445,7 +432,7 @@ OF_METHOD: dict[str, dict[str, Callable[[Prepared], Any]]] = {
     "gift_premium_subscription": {"star_count": lambda it: it.api.add_stars(1000) or 1000},
     "read_business_message": _OF_BUSINESS,
     "reopen_forum_topic": {"message_thread_id": lambda it: it.closed_topic},
-    "reopen_general_forum_topic": {"chat_id": lambda it: it.forum_without_general},
+    "reopen_general_forum_topic": {"chat_id": lambda it: it.forum_without_general_topic},
     "replace_managed_bot_token": {"user_id": lambda _: 99},
     "replace_sticker_in_set": {
         # telebot 4.37.1 does not upload the file of an `InputSticker` here.
@@ -462,8 +449,8 @@ OF_METHOD: dict[str, dict[str, Callable[[Prepared], Any]]] = {
     "send_paid_media": {"media": lambda _: [types.InputPaidMediaPhoto(upload())]},
     "send_rich_message_draft": _PRIVATE,
     "set_business_account_profile_photo": _PROFILE_PHOTO,
-    "set_chat_administrator_custom_title": {"user_id": lambda it: it.admin},
-    "set_chat_description": {"description": lambda _: "tea"},
+    "set_chat_administrator_custom_title": {"user_id": lambda it: it.administrator},
+    "set_chat_description": {"description": lambda _: "All about tea"},
     "set_game_score": _GAME,
     "set_managed_bot_access_settings": {"user_id": lambda _: 99},
     "set_message_reaction": {"reaction": lambda _: [types.ReactionTypeEmoji("👍")]},
@@ -474,7 +461,7 @@ OF_METHOD: dict[str, dict[str, Callable[[Prepared], Any]]] = {
     "stop_poll": _POLL,
     "transfer_business_account_stars": {"star_count": lambda it: it.business_stars},
     "transfer_gift": {"owned_gift_id": lambda it: it.unique_gift},
-    "unhide_general_forum_topic": {"chat_id": lambda it: it.forum_without_general},
+    "unhide_general_forum_topic": {"chat_id": lambda it: it.forum_without_general_topic},
     "unpin_all_chat_messages": {"chat_id": lambda it: it.pin.chat.id},
     "unpin_chat_message": {"chat_id": lambda it: it.pin.chat.id},
     "upload_sticker_file": {
