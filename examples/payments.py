@@ -1,7 +1,7 @@
 """
 Sells coffees for Telegram Stars, and counts each payment exactly once: an inbox in a SQLite file.
 
-Try `/buy`, `/press 1` and `/coffees`.
+Try `/buy`, `/pay` and `/coffees`.
 
 Telegram asks the bot about each purchase, and waits 10 seconds for the answer. The handler that
 answers takes no session, so it does not wait for slow handlers of the same user. The payment itself
@@ -11,14 +11,18 @@ killed, or if Telegram sends the message again. The file is `coffees.db` unless 
 variable `BOT_DATABASE` names another.
 
     > /buy
-    (invoice)
+    (invoice) A coffee: 5 stars
+      Hot and black
       [1] Pay 5 XTR
     > /press 1
+    (you paid 5 stars)
     thank you! you have paid for 1
     > /buy
-    (invoice)
+    (invoice) A coffee: 5 stars
+      Hot and black
       [1] Pay 5 XTR
-    > /press 1
+    > /pay
+    (you paid 5 stars)
     thank you! you have paid for 2
     > /coffees
     you have paid for 2
@@ -36,7 +40,7 @@ from telebot.types import LabeledPrice, Message, PreCheckoutQuery
 from telesession import Sessions, SQLiteStorage, on_commit, use_sequential_workers
 
 TOKEN = os.environ.get("BOT_TOKEN")
-HELP = "/buy buys a coffee, /press 1 pays it here, and /coffees counts yours"
+HELP = "/buy buys a coffee, /pay pays it here, and /coffees counts yours"
 COFFEE = "coffee"
 STARS = 5
 bot = TeleBot(TOKEN or "1:offline")

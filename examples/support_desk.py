@@ -27,8 +27,7 @@ another.
     User 7 asks: where are you?
     (to 1) at nine
     42 > /send album here
-    (to 7) here
-    (to 7) (photo)
+    (to 7) (album of 2 photos) here
 """
 
 # mypy: allow-untyped-decorators, allow-untyped-calls

@@ -1,4 +1,4 @@
-"""The button that a line of the terminal chat means."""
+"""The button or the options of a poll that a line of the terminal chat means."""
 
 from __future__ import annotations
 
@@ -38,6 +38,31 @@ def choose(messages: Sequence[SentMessage], choice: str) -> tuple[SentMessage, s
         return messages[0], _names_of(buttons[int(choice) - 1])[0]
     found = "; ".join(describe_buttons(message.reply_markup or {}) for message in messages)
     raise ValueError(f"there is no button {choice!r} to press: {found}")
+
+
+def choose_options(poll: JSON, choice: str) -> list[str | int]:
+    """
+    The options of a poll that are meant, for `User.vote`; one that is not known stays as it is.
+
+    Args:
+        poll: The `Poll`.
+        choice: The text of an option in upper or lower case, or its number from 1, or several of
+            them with commas between. An empty one means no option.
+    """
+    texts = [str(option["text"]) for option in poll["options"]]
+    whole = _option(texts, choice)
+    if isinstance(whole, int):
+        return [whole]
+    return [_option(texts, part.strip()) for part in choice.split(",") if part.strip()]
+
+
+def _option(texts: Sequence[str], choice: str) -> str | int:
+    """The number of an option from 0, or the choice if there is no such option."""
+    for number, text in enumerate(texts):
+        if text.casefold() == choice.casefold():
+            return number
+    is_number = choice.isdecimal() and 0 < int(choice) <= len(texts)
+    return int(choice) - 1 if is_number else choice
 
 
 def _buttons_of(message: SentMessage) -> list[JSON]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TextIO
 
-from telesession.testing.choices import choose
+from telesession.testing.choices import choose, choose_options
 from telesession.testing.explain import explain
+from telesession.testing.menu import draw_menu, handled_commands
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from telebot import TeleBot
 
     from telesession.testing.chats import Group
+    from telesession.testing.history import SentMessage
     from telesession.testing.outbox import Where
     from telesession.testing.polling import Polling
     from telesession.testing.reports import Reports
@@ -22,14 +24,29 @@ _HELP = """\
 What you type goes to the bot, except for these lines:
   /as 42        go on as user 42        /press Yes    press a button
   /in -100      go to a group           /reply text   answer the last message
-  /in private   go back                 /send photo   or album, document, voice,
-  /topic 7      go to a topic                         contact, location
-  /request -100 ask to join a group     /invite 42    add a user to the group
-  //quit        say /quit to the bot    /quit         end the chat
+  /in private   go back                 /vote Paris   vote in the last poll
+  /topic 7      go to a topic           /pay          pay the last invoice
+  /request -100 ask to join a group     /send photo   or album, video, audio,
+  /invite 42    add a user to the group               animation, voice, dice,
+  //quit        say /quit to the bot                  document, sticker,
+  /quit         end the chat                          contact, location, venue
 """
 
-_WITH_CAPTION = ("photo", "album", "document")
-_WITHOUT_CAPTION = ("voice", "contact", "location")
+# A kind of message -> the option of the method of `User` that takes the words behind it, if any.
+_KINDS = {
+    "photo": "caption",
+    "album": "caption",
+    "video": "caption",
+    "audio": "caption",
+    "animation": "caption",
+    "voice": "",
+    "dice": "emoji",
+    "document": "caption",
+    "sticker": "emoji",
+    "contact": "",
+    "location": "",
+    "venue": "title",
+}
 
 
 class Commands:
@@ -63,8 +80,6 @@ class Commands:
         self._user = screen.user(user_id)
         self._group: Group | None = None
         self._topic: int | None = None
-        # The id of the query of an inline button, if the latest line has pressed one.
-        self._pressed: str | None = None
         self._moves: dict[str, Callable[[str], None]] = {
             "/as": self._be,
             "/in": self._go,
@@ -72,16 +87,24 @@ class Commands:
         }
         self._acts: dict[str, Callable[[str], object]] = {
             "/invite": self._invite,
+            "/pay": self._pay,
             "/press": self._press,
             "/reply": self._reply,
             "/request": self._request,
+            "/send": self._send,
+            "/vote": self._vote,
+        }
+        # Lines that are the bot's, if a handler of it names the command, unless these are true.
+        self._claims: dict[str, Callable[[str], bool]] = {
+            "/pay": lambda _: False,
+            "/send": _names_kind,
+            "/vote": self._names_options,
         }
 
     def run(self, hint: str) -> None:
         """Read and obey until the end; a terminal gets the hint and the commands first."""
-        self._look()
         if self._stdin.isatty():
-            self._screen.print(f"{hint}\n\n{_HELP}" if hint else _HELP)
+            self._introduce(hint)
         for line in self._lines():
             before = self._screen.count
             try:
@@ -98,7 +121,13 @@ class Commands:
                 self._show_exceptions()
             if sent and before == self._screen.count:
                 self._screen.write("(no answer)")
-            self._show_clock()
+            self._screen.write(*self._screen.take_unanswered())
+
+    def _introduce(self, hint: str) -> None:
+        declared = self._screen.commands_of(self._user.id)
+        menu = "\n".join(draw_menu(declared, handled_commands(self._bot)))
+        parts = [hint, _HELP.rstrip("\n"), menu]
+        self._screen.print("\n\n".join(part for part in parts if part) + "\n\n")
 
     def _lines(self) -> Iterator[str]:
         while line := self._read(self._prompt()):
@@ -132,11 +161,19 @@ class Commands:
         if move := self._moves.get(word):
             move(rest.strip())
             return False
-        if act := self._acts.get(word):
-            act(rest.strip())
-        elif word != "/send" or not self._send(*rest.split(maxsplit=1)):
+        act = self._acts.get(word)
+        if act is None or self._is_for_bot(word, rest.strip()):
             self._say(line.removeprefix("/") if line.startswith("//") else line)
+        else:
+            act(rest.strip())
         return True
+
+    def _is_for_bot(self, word: str, rest: str) -> bool:
+        """Whether a line that the chat knows is a command of the bot's own."""
+        claim = self._claims.get(word)
+        if claim is None or word.removeprefix("/") not in handled_commands(self._bot):
+            return False
+        return not claim(rest)
 
     def _say(self, text: str) -> None:
         if keyboard := self._screen.keyboard_with(text):
@@ -144,30 +181,15 @@ class Commands:
         else:
             self._user.send(text, **self._where())
 
-    def _send(self, kind: str = "", caption: str = "") -> bool:
-        """
-        Send a message of a kind, and return whether the kind is known.
-
-        Raises `ValueError` if it is not, unless the bot has a command of that name.
-        """
-        kind = kind.lower()
-        if kind in _WITH_CAPTION:
-            getattr(self._user, kind)(caption=caption, **self._where())
-        elif kind in _WITHOUT_CAPTION and not caption:
-            getattr(self._user, kind)(**self._where())
-        elif self._has_command("send"):
-            return False
-        else:
+    def _send(self, content: str) -> None:
+        kind, _, words = content.partition(" ")
+        if not _names_kind(content):
             raise ValueError(
-                "write it like this: /send photo, or album, document, voice, contact, location; "
+                f"write it like this: /send {', '.join(_KINDS).replace(',', ', or', 1)}; "
                 "//send says it to the bot"
             )
-        return True
-
-    def _has_command(self, name: str) -> bool:
-        """Whether a handler of the bot names a command."""
-        filters = [handler["filters"] for handler in self._bot.message_handlers]
-        return any(name in (one.get("commands") or ()) for one in filters)
+        options = {_KINDS[kind.lower()]: words.strip()} if words else {}
+        getattr(self._user, kind.lower())(**options, **self._where())
 
     def _where(self) -> Where:
         reply_to = self._screen.take_reply_to()
@@ -208,8 +230,31 @@ class Commands:
                 "there is no button in this chat to press; the chat forgets its messages at its "
                 "end, type the answer"
             )
-        update = self._user.press(*choose(messages, choice))
-        self._pressed = update.get("callback_query", {}).get("id")
+        self._user.press(*choose(messages, choice))
+
+    def _vote(self, choice: str) -> None:
+        message = self._latest("poll")
+        if message is None:
+            raise ValueError("there is no poll of the bot in this chat to vote in")
+        self._user.vote(message, *choose_options(message.json["poll"], choice))
+
+    def _names_options(self, choice: str) -> bool:
+        message = self._latest("poll")
+        options = choose_options(message.json["poll"], choice) if message else []
+        return bool(options) and all(isinstance(option, int) for option in options)
+
+    def _pay(self, link: str) -> None:
+        if link:
+            self._user.pay(link)
+            return
+        message = self._latest("invoice")
+        if message is None:
+            raise ValueError("there is no invoice of the bot in this chat to pay")
+        self._user.pay(message)
+
+    def _latest(self, content: str) -> SentMessage | None:
+        """The latest message of the bot in the chat with a content, such as `poll`."""
+        return next((one for one in self._screen.seen() if one.content_type == content), None)
 
     def _reply(self, text: str) -> None:
         if not text:
@@ -234,19 +279,17 @@ class Commands:
         chat_id = self._user.id if self._group is None else self._group.id
         self._screen.look(self._user.id, chat_id, self._topic)
 
-    def _show_clock(self) -> None:
-        """Tell of a pressed button that the bot has not answered; Telegram's apps show a clock."""
-        pressed, self._pressed = self._pressed, None
-        answers = self._screen.calls_of("answerCallbackQuery") if pressed else ()
-        if pressed and pressed not in {call.params.get("callback_query_id") for call in answers}:
-            self._screen.write(
-                "(the button keeps its clock: the bot has not called answer_callback_query)"
-            )
-
     def _show_exceptions(self) -> None:
         while self._exceptions:
             lines = explain(self._exceptions.pop(0))
             self._screen.write(*(f"! {line}" for line in lines))
+
+
+def _names_kind(content: str) -> bool:
+    """Whether words behind `/send` name a kind, with more words only where it takes some."""
+    kind, _, words = content.partition(" ")
+    option = _KINDS.get(kind.lower())
+    return option is not None and (option != "" or not words)
 
 
 def _parse_id(text: str, usage: str, what: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from telesession.testing.history import content_type_of
+from telesession.testing.prices import price
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 def describe(message: Mapping[str, Any]) -> str:
     """
-    A message in words: its text, or the kind of its content and the caption.
+    A message in words: its text, or the kind of its content with the details and the caption.
 
     Args:
         message: The `Message` as Telegram sends it.
@@ -20,8 +21,18 @@ def describe(message: Mapping[str, Any]) -> str:
     kind = content_type_of(message)
     if kind == "text":
         return str(message["text"])
-    words = [f"({kind.replace('_', ' ')})", _detail_of(kind, message), message.get("caption", "")]
-    return " ".join(word for word in words if word)
+    return f"({kind.replace('_', ' ')}) {details_of(message)}".rstrip()
+
+
+def details_of(message: Mapping[str, Any]) -> str:
+    """
+    The details of the content of a message, such as the name of a file, and its caption.
+
+    Args:
+        message: The `Message` as Telegram sends it, with another content than a text.
+    """
+    words = [_detail_of(content_type_of(message), message), message.get("caption", "")]
+    return ": ".join(word for word in words if word)
 
 
 def _detail_of(kind: str, message: Mapping[str, Any]) -> str:
@@ -38,11 +49,8 @@ def _poll(poll: Mapping[str, Any]) -> str:
     return " ".join([poll["question"], *options, *closed])
 
 
-def _invoice(invoice: Mapping[str, Any]) -> str:
-    return f"{invoice['title']}, {invoice['total_amount']} {invoice['currency']}"
-
-
 _DETAILS: dict[str, Callable[[Any], str]] = {
+    "audio": lambda audio: f"{audio['title']}, {audio['performer']}",
     "checklist": lambda checklist: ", ".join(
         [checklist["title"], *(task["text"] for task in checklist["tasks"])]
     ),
@@ -51,10 +59,10 @@ _DETAILS: dict[str, Callable[[Any], str]] = {
     "document": lambda document: document.get("file_name", ""),
     "game": lambda game: game["title"],
     "invoice": lambda invoice: (
-        f"{invoice['title']}, {invoice['total_amount']} {invoice['currency']}"
+        f"{invoice['title']}, {price(invoice['total_amount'], invoice['currency'])}"
     ),
     "location": lambda place: f"{place['latitude']}, {place['longitude']}",
-    "paid_media": lambda paid: f"for {paid['star_count']} stars",
+    "paid_media": lambda paid: f"for {price(paid['star_count'], 'XTR')}",
     "poll": _poll,
     "sticker": lambda sticker: sticker.get("emoji", ""),
     "venue": lambda venue: f"{venue['title']}, {venue['address']}",

@@ -192,6 +192,8 @@ class History:
         self.sent = Messages()
         #: Called with `sent`, `edited` or `deleted` and the message of the bot.
         self.listeners: list[Callable[[str, SentMessage], object]] = []
+        #: Called with a message of a user that the bot has deleted.
+        self.removal_listeners: list[Callable[[JSON], object]] = []
         self._directory = directory
         self._messages: dict[Address, JSON] = {}
         self._deleted: set[Address] = set()
@@ -269,6 +271,9 @@ class History:
             place = self._places[address]
             self.sent[place] = replace(self.sent[place], is_deleted=True)
             self._tell("deleted", self.sent[place])
+        else:
+            for listener in self.removal_listeners:
+                listener(message)
 
     def was_deleted(self, address: Address) -> bool:
         """Whether there was a message that is deleted now."""

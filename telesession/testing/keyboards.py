@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from telesession.testing.buttons import reply_buttons, requested_by
 from telesession.testing.history import inline_buttons
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from telesession.testing.call import JSON
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _WIDTH = 77
 
 
-def draw_markup(markup: JSON) -> Iterator[str]:
+def draw_markup(markup: Mapping[str, Any]) -> Iterator[str]:
     """
     The lines to print under a message for its `reply_markup`.
 
@@ -43,7 +43,7 @@ def labels(markup: JSON) -> list[str]:
     return [str(button["text"]) for button in reply_buttons(markup)]
 
 
-def _inline_rows(markup: JSON) -> Iterator[str]:
+def _inline_rows(markup: Mapping[str, Any]) -> Iterator[str]:
     number = 0
     for row in markup.get("inline_keyboard", []):
         buttons = []

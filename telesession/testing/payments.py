@@ -9,6 +9,7 @@ from uuid import uuid4
 from telesession.testing import content
 from telesession.testing.bot_messages import require
 from telesession.testing.call import JSON, Call, RefusedError
+from telesession.testing.prices import price
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -168,8 +169,7 @@ class Payments:
     def _send(self, call: Call) -> JSON:
         order = _order_of(call)
         if not call.params.get("reply_markup"):
-            label = f"Pay {order['total_amount']} {order['currency']}"
-            markup = {"inline_keyboard": [[{"text": label, "pay": True}]]}
+            markup = {"inline_keyboard": [[{"text": _label_of(order), "pay": True}]]}
             call = Call(call.method, {**call.params, "reply_markup": markup}, call.token)
         names = ("title", "description", "start_parameter")
         invoice = {name: call.params.get(name, "") for name in names}
@@ -306,6 +306,12 @@ def _order_of(call: Call) -> JSON:
         "is_flexible": call.flag("is_flexible"),
         "order_info": info,
     }
+
+
+def _label_of(order: JSON) -> str:
+    """The label of the button of an invoice; Telegram's apps show a star in place of `XTR`."""
+    amount, currency = order["total_amount"], order["currency"]
+    return f"Pay {amount} {_STARS}" if currency == _STARS else f"Pay {price(amount, currency)}"
 
 
 def _total(prices: Any) -> int:

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from telesession.testing.bot_api import BotAPI
 from telesession.testing.buttons import reply_buttons
+from telesession.testing.descriptions import describe
+from telesession.testing.drawing import draw_album, draw_message
 from telesession.testing.history import Address, topic_of
 from telesession.testing.keyboards import draw_markup, labels
+from telesession.testing.prices import price
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -16,9 +19,17 @@ if TYPE_CHECKING:
     from telesession.testing.call import JSON, Call
     from telesession.testing.history import SentMessage
 
+# The calls that refuse a payment if they are not `ok`.
+_REFUSALS = ("answerPreCheckoutQuery", "answerShippingQuery")
 
-# The methods whose answer is the number of a message and not the message.
-_COPY = ("copyMessage", "copyMessages")
+# The kind of a query -> how the chat tells that the bot has not answered it.
+_UNANSWERED = {
+    "callback_query": (
+        "(the button keeps its clock: the bot has not called answer_callback_query)"
+    ),
+    "pre_checkout_query": ("(the payment waits: the bot has not called answer_pre_checkout_query)"),
+    "shipping_query": "(the payment waits: the bot has not called answer_shipping_query)",
+}
 
 
 class Screen(BotAPI):
@@ -44,6 +55,13 @@ class Screen(BotAPI):
         # The prompt that waits for a line, or nothing.
         self.prompt = ""
         self._stdout = stdout
+        # The messages of an album that is being sent.
+        self._album: list[SentMessage] = []
+        # id of a query that waits for the bot -> its kind
+        self._queries: dict[str, str] = {}
+        self._history.listeners.append(self._show_change)
+        self._history.removal_listeners.append(self._show_removal)
+        self._updates.listeners.append(self._show_update)
 
     def look(self, user_id: int, chat_id: int, topic: int | None) -> None:
         """Show a chat, or one topic of it, as a user sees it."""
@@ -98,36 +116,74 @@ class Screen(BotAPI):
             self._stdout.write(text.encode(encoding, "replace").decode(encoding))
         self._stdout.flush()
 
+    def take_unanswered(self) -> list[str]:
+        """The lines about queries that the bot has not answered, each once."""
+        with self._changed:
+            kinds = list(self._queries.values())
+            self._queries.clear()
+        return [_UNANSWERED[kind] for kind in kinds]
+
     def answer(self, call: Call) -> Any:
-        """Answer a call as a `BotAPI` does, and print the message or the notice in it."""
-        count = len(self.messages)
-        result = super().answer(call)
-        if call.method in _COPY:
-            for sent in self.messages[count:]:
-                self._show_message(call, dict(sent.json))
-        elif isinstance(result, dict) and "message_id" in result:
-            self._show_message(call, result)
-        elif call.method == "answerCallbackQuery" and call.params.get("text"):
+        """Answer a call as a `BotAPI` does, and print the notice in it."""
+        for kind in _UNANSWERED:
+            self._queries.pop(str(call.params.get(f"{kind}_id")), None)
+        try:
+            result = super().answer(call)
+        finally:
+            self._end_album()
+        if call.method == "answerCallbackQuery" and call.params.get("text"):
             kind = "alert" if call.flag("show_alert") else "notice"
             self.write(f"({kind}) {call.params['text']}")
+        elif call.method in _REFUSALS and not call.flag("ok"):
+            self.write(f"(alert) {call.params.get('error_message', '')}")
         return result
 
     def _is_there(self, message: Mapping[str, Any]) -> bool:
         """Whether a message was not deleted."""
         return self.find(Address.of(message)) is not None
 
-    def _show_message(self, call: Call, message: JSON) -> None:
-        receiver = message.get("receiver_user", {}).get("id", self.user_id)
-        if receiver != self.user_id:
-            self.write(f"(a message that only user {receiver} sees)")
-            return
-        text = message.get("text") or message.get("caption") or f"({_kind_of(call, message)})"
-        markup = call.json("reply_markup") or message.get("reply_markup") or {}
-        rows = (f"  {row}" for row in draw_markup(markup))
-        self.write(" ".join([*self._marks(message), text]), *rows)
-        self._remember(message, markup)
+    def _show_change(self, change: str, sent: SentMessage) -> None:
+        """Print a message that the bot has sent, edited or deleted."""
+        if sent.receiver_id not in {None, self.user_id}:
+            self.write(f"(a message that only user {sent.receiver_id} sees)")
+        elif change == "deleted":
+            self._show(sent.json, [describe(sent.json)], "(deleted)")
+        elif change == "sent" and sent.media_group_id:
+            self._album.append(sent)
+        else:
+            markup = sent.reply_markup or {}
+            rows = (f"  {row}" for row in draw_markup(markup))
+            # A vote changes a poll, too, and the poll shows the votes.
+            mark = "(edited)" if change == "edited" and "poll" not in sent.json else ""
+            self._show(sent.json, [*draw_message(sent.json), *rows], mark)
+            self._remember(dict(sent.json), markup)
 
-    def _marks(self, message: JSON) -> Iterator[str]:
+    def _end_album(self) -> None:
+        """Print the album that a call has sent, if there is one."""
+        album, self._album = self._album, []
+        if album:
+            self._show(album[0].json, draw_album(album))
+
+    def _show_removal(self, message: JSON) -> None:
+        """Print a message of a user that the bot has deleted."""
+        self._show(message, [describe(message)], "(deleted)")
+
+    def _show_update(self, update: JSON) -> None:
+        """Print a payment that Telegram tells the bot of, and know a query."""
+        for kind in _UNANSWERED.keys() & update.keys():
+            self._queries[update[kind]["id"]] = kind
+        message = update.get("message", {})
+        if paid := message.get("successful_payment"):
+            self.write(f"({self._payer(message['from'])} paid {_price_of(paid)})")
+        if refunded := message.get("refunded_payment"):
+            self.write(f"({self._payer(message['from'])} got {_price_of(refunded)} back)")
+
+    def _show(self, message: Mapping[str, Any], lines: list[str], mark: str = "") -> None:
+        """Print the lines of a message, with marks in front of the first one."""
+        marks = [*self._marks(message), *([mark] if mark else [])]
+        self.write(" ".join([*marks, lines[0]]), *lines[1:])
+
+    def _marks(self, message: Mapping[str, Any]) -> Iterator[str]:
         topic = topic_of(message)
         if message["chat"]["id"] != self.chat_id:
             yield f"(to {message['chat']['id']})"
@@ -135,10 +191,13 @@ class Screen(BotAPI):
             yield "(no topic)" if topic is None else f"(topic {topic})"
         if "receiver_user" in message:
             yield "(only you see this)"
-        if "edit_date" in message:
-            yield "(edited)"
+        if origin := message.get("forward_origin"):
+            yield f"(forwarded from {_name_of(origin)})"
 
-    def _remember(self, message: JSON, markup: JSON) -> None:
+    def _payer(self, user: JSON) -> str:
+        return "you" if user["id"] == self.user_id else f"user {user['id']}"
+
+    def _remember(self, message: JSON, markup: Mapping[str, Any]) -> None:
         """Do what a Telegram client does about a keyboard at the bottom of the chat."""
         place = message["chat"]["id"], topic_of(message)
         if "keyboard" in markup or markup.get("remove_keyboard"):
@@ -147,9 +206,12 @@ class Screen(BotAPI):
             self._reply_to[place] = message
 
 
-def _kind_of(call: Call, message: JSON) -> str:
-    """The kind of a message without text."""
-    if call.method not in _COPY:
-        return call.method.removeprefix("send").lower()
-    fields = ("from", "chat", "date", "message_id")
-    return next(name for name in message if name not in fields)
+def _price_of(payment: JSON) -> str:
+    return price(payment["total_amount"], payment["currency"])
+
+
+def _name_of(origin: Mapping[str, Any]) -> str:
+    """The name in the origin of a message, see https://core.telegram.org/bots/api#messageorigin."""
+    sender = origin.get("sender_user") or origin.get("sender_chat") or origin.get("chat") or {}
+    names = sender.get("title"), sender.get("first_name"), origin.get("sender_user_name")
+    return next(str(name) for name in names if name)

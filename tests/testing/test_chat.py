@@ -321,8 +321,8 @@ class TestChat:
         assert [expected] == talk(bot, line)
 
     def test_media_are_named(self, bot: Any) -> None:
-        """A message without a text is shown as what it is, or by its caption."""
-        assert ["(photo)", "nice"] == talk(bot, "/photo")
+        """A message without a text is shown as what it is, with its caption."""
+        assert ["(photo)", "(photo) nice"] == talk(bot, "/photo")
 
     def test_exceptions_are_shown(self, bot: Any) -> None:
         """An exception of a handler is printed with its file and line, and the chat goes on."""
@@ -404,9 +404,11 @@ class TestChat:
             "/in -100",
             "/in private",
             "/topic 7",
+            "/pay",
             "/press Yes",
             "/reply text",
             "/send photo",
+            "/vote Paris",
             "/request -100",
             "/invite 42",
             "//quit",

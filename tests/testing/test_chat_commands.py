@@ -120,25 +120,34 @@ def add_reports(bot: Any) -> None:
         ("/send album", ["photo", "photo"]),
         ("/send album my cats", ["photo my cats", "photo"]),
         ("/send document notes", ["document notes"]),
+        ("/send video a cat", ["video a cat"]),
+        ("/send audio", ["audio"]),
+        ("/send animation a dog", ["animation a dog"]),
         ("/send voice", ["voice"]),
+        ("/send dice", ["dice"]),
+        ("/send dice 🎯", ["dice"]),
+        ("/send dice x", ["! 'x' is no dice of Telegram; use one of 🎲 🎯 🎳 🏀 ⚽ 🎰"]),
+        ("/send sticker 🐈", ["sticker"]),
         ("/send contact", ["contact"]),
         ("/send location", ["location"]),
+        ("/send venue", ["venue"]),
+        ("/send venue The cat café", ["venue"]),
     ],
 )
 def test_a_kind_is_sent(bot: Any, line: str, expected: list[str]) -> None:
-    """A kind of message is sent by its name; photos, albums and documents may have a caption."""
+    """A kind of message is sent by its name, and most kinds with a caption or the like."""
     assert expected == talk(bot, line)
 
 
-OTHER_SENDS = "/send", "/send 2 30", "/send sticker", "/send voice hi"
+OTHER_SENDS = "/send", "/send 2 30", "/send game", "/send voice hi"
 
 
 @pytest.mark.parametrize("line", OTHER_SENDS)
 def test_another_kind_is_explained(bot: Any, line: str) -> None:
     """With another word than a kind, or one too many, nothing is sent; two slashes send it."""
     usage = (
-        "! write it like this: /send photo, or album, document, voice, contact, location; "
-        "//send says it to the bot"
+        "! write it like this: /send photo, or album, video, audio, animation, voice, dice, "
+        "document, sticker, contact, location, venue; //send says it to the bot"
     )
     assert [usage, f"text {line}"] == talk(bot, line, f"/{line}")
 
