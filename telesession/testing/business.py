@@ -49,8 +49,6 @@ class BusinessAccounts:
         self._dates: dict[str, int] = {}
         # connection id -> the stars of the account
         self._stars: defaultdict[str, int] = defaultdict(int)
-        # id of an owner -> the fields of `ChatFullInfo` that the bot has set
-        self._details: defaultdict[int, JSON] = defaultdict(dict)
 
     def methods(self) -> dict[str, Callable[[Call], Any]]:
         """The methods of the Bot API that are answered here, by their names."""
@@ -64,14 +62,6 @@ class BusinessAccounts:
             "getBusinessAccountStarBalance": lambda call: {"amount": self._stars[_id_of(call)]},
             "transferBusinessAccountStars": self._transfer_stars,
         }
-
-    def details_of(self, user_id: int) -> JSON:
-        """
-        The fields of a user's `ChatFullInfo` that the bot has set for a business account.
-
-        See https://core.telegram.org/bots/api#chatfullinfo.
-        """
-        return dict(self._details[user_id])
 
     def add_stars(self, connection_id: str, stars: int) -> None:
         """
@@ -127,7 +117,8 @@ class BusinessAccounts:
         return True
 
     def _details_of(self, call: Call) -> JSON:
-        return self._details[self._directory.owner(_id_of(call))["id"]]
+        """The fields of the `ChatFullInfo` of the owner that `getChat` shows."""
+        return self._directory.details(self._directory.owner(_id_of(call))["id"])
 
     def _transfer_stars(self, call: Call) -> bool:
         stars = call.integer("star_count") or 0

@@ -52,8 +52,6 @@ class ChatSettings:
         self._service = service
         self._links = links
         self._files = files
-        # chat id -> the fields of the `ChatFullInfo` that the bot has set
-        self._settings: dict[int, JSON] = {}
 
     def methods(self) -> dict[str, Callable[[Call], Any]]:
         """The methods of the Bot API that are answered here, by their names."""
@@ -145,7 +143,7 @@ class ChatSettings:
         return True
 
     def _of(self, chat: JSON) -> JSON:
-        return self._settings.setdefault(chat["id"], {})
+        return self._directory.details(chat["id"])
 
     def _tell(self, chat: JSON, fields: JSON) -> None:
         self._service.push(chat, {"from": self._directory.bot}, fields)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from telesession.testing.call import RefusedError
@@ -24,6 +25,8 @@ class Directory:
         self._users: dict[int, JSON] = {}
         # connection id -> the `User` of the business account
         self._owners: dict[str, JSON] = {}
+        # chat id -> the fields of its `ChatFullInfo` that the bot has set
+        self._details: defaultdict[int, JSON] = defaultdict(dict)
         # chat id -> the reason why the bot cannot write there
         self._closed: dict[int, str] = {}
 
@@ -66,6 +69,14 @@ class Directory:
         """
         chat = self.chat(chat_id)
         return chat if chat["type"] == "private" else self.chat_to_write(chat_id)
+
+    def details(self, chat_id: int) -> JSON:
+        """
+        The fields of the `ChatFullInfo` of a chat that the bot has set; a caller may change them.
+
+        See https://core.telegram.org/bots/api#chatfullinfo.
+        """
+        return self._details[chat_id]
 
     def close_chat(self, chat_id: int, reason: str) -> None:
         """Refuse the bot's messages to a chat, such as with `bot was blocked by the user`."""

@@ -38,7 +38,12 @@ class JoinRequests:
 
     def methods(self) -> dict[str, Callable[[Call], Any]]:
         """The methods of the Bot API that are answered here, by their names."""
-        return {"approveChatJoinRequest": self._approve, "declineChatJoinRequest": self._decline}
+        return {
+            "approveChatJoinRequest": self._approve,
+            "declineChatJoinRequest": self._decline,
+            "answerChatJoinRequestQuery": self._answer,
+            "sendChatJoinRequestWebApp": self._open_web_app,
+        }
 
     def note(self, update: JSON) -> None:
         """Know the join request in an update, if there is one."""
@@ -46,13 +51,44 @@ class JoinRequests:
             self._waiting[request["chat"]["id"], request["from"]["id"]] = request
 
     def _approve(self, call: Call) -> bool:
-        chat, request = self._take(call)
+        self._admit(*self._take(call))
+        return True
+
+    def _answer(self, call: Call) -> bool:
+        """See https://core.telegram.org/bots/api#answerchatjoinrequestquery."""
+        request = self._by_query(call)
+        chat, result = request["chat"], call.params.get("result")
+        if result not in {"approve", "decline", "queue"}:
+            raise RefusedError(400, "Bad Request: invalid result specified")
+        if result != "queue":
+            del self._waiting[chat["id"], request["from"]["id"]]
+        if result == "approve":
+            self._admit(chat, request)
+        return True
+
+    def _open_web_app(self, call: Call) -> bool:
+        """See https://core.telegram.org/bots/api#sendchatjoinrequestwebapp."""
+        self._by_query(call)
+        require(call, "web_app_url")
+        return True
+
+    def _by_query(self, call: Call) -> JSON:
+        """The waiting request with the query that a call names."""
+        query_id = require(call, "chat_join_request_query_id")
+        for request in self._waiting.values():
+            if request.get("query_id") == query_id:
+                return request
+        raise RefusedError(
+            400, "Bad Request: query is too old and response timeout expired or query ID is invalid"
+        )
+
+    def _admit(self, chat: JSON, request: JSON) -> None:
+        """Let the user of a request into the chat."""
         user, bot = request["from"], self._directory.bot
         if link := request.get("invite_link"):
             self._links.admit(chat, user, link, bot)
         else:
             self._members.add(chat, [user], {"from": user}, by=bot, via_join_request=True)
-        return True
 
     def _decline(self, call: Call) -> bool:
         self._take(call)

@@ -91,6 +91,7 @@ class Payments:
             "answerShippingQuery": self._answer_shipping,
             "answerPreCheckoutQuery": self._answer,
             "refundStarPayment": self._refund,
+            "editUserStarSubscription": self._edit_subscription,
             "getMyStarBalance": lambda _: {"amount": self._balance},
             "getStarTransactions": self._list_transactions,
         }
@@ -220,10 +221,8 @@ class Payments:
         return True
 
     def _refund(self, call: Call) -> bool:
-        charge = str(require(call, "telegram_payment_charge_id"))
-        receipt = self._receipts.get(charge)
-        if receipt is None or receipt["payer"]["id"] != call.integer("user_id"):
-            raise RefusedError(400, "Bad Request: CHARGE_NOT_FOUND")
+        receipt = self._receipt_of(call)
+        charge = receipt["paid"]["telegram_payment_charge_id"]
         if charge in self._refunded:
             raise RefusedError(400, "Bad Request: CHARGE_ALREADY_REFUNDED")
         self._refunded.add(charge)
@@ -231,6 +230,18 @@ class Payments:
         names = ("currency", "total_amount", "invoice_payload", "telegram_payment_charge_id")
         self._tell(receipt, {"refunded_payment": {name: receipt["paid"][name] for name in names}})
         return True
+
+    def _edit_subscription(self, call: Call) -> bool:
+        # The Bot API has no method to read whether a subscription goes on.
+        self._receipt_of(call)
+        return True
+
+    def _receipt_of(self, call: Call) -> JSON:
+        """The purchase in stars whose charge and payer a call names."""
+        receipt = self._receipts.get(str(require(call, "telegram_payment_charge_id")))
+        if receipt is None or receipt["payer"]["id"] != call.integer("user_id"):
+            raise RefusedError(400, "Bad Request: CHARGE_NOT_FOUND")
+        return receipt
 
     @property
     def _balance(self) -> int:

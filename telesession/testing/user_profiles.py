@@ -1,4 +1,4 @@
-"""The profiles of users: their photos, their music and their personal chats."""
+"""The profiles of users: their photos, their emoji status, their music and their personal chats."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MAX_PHOTOS = 100
 
 class UserProfiles:
     """
-    The profile photos that a bot has set for itself and for the business accounts it manages.
+    The photos of the bot and of the business accounts it manages, and the emoji status of users.
 
     Other users have no photos. No user has music or a personal chat.
 
@@ -43,11 +43,25 @@ class UserProfiles:
             "getUserProfilePhotos": self._get,
             "getUserProfileAudios": lambda _: {"total_count": 0, "audios": []},
             "getUserPersonalChatMessages": lambda _: [],
+            "setUserEmojiStatus": self._set_emoji_status,
             "setMyProfilePhoto": lambda call: self._set(call, _bot_id(call)),
             "removeMyProfilePhoto": lambda call: self._remove(_bot_id(call)),
             "setBusinessAccountProfilePhoto": lambda call: self._set(call, self._owner_id(call)),
             "removeBusinessAccountProfilePhoto": lambda call: self._remove(self._owner_id(call)),
         }
+
+    def _set_emoji_status(self, call: Call) -> bool:
+        """See https://core.telegram.org/bots/api#setuseremojistatus."""
+        details = self._directory.details(call.integer("user_id") or 0)
+        emoji_id = call.params.get("emoji_status_custom_emoji_id")
+        expiration = call.integer("emoji_status_expiration_date") if emoji_id else None
+        details.pop("emoji_status_custom_emoji_id", None)
+        details.pop("emoji_status_expiration_date", None)
+        if emoji_id:
+            details["emoji_status_custom_emoji_id"] = str(emoji_id)
+        if expiration:
+            details["emoji_status_expiration_date"] = expiration
+        return True
 
     def _get(self, call: Call) -> JSON:
         """See https://core.telegram.org/bots/api#getuserprofilephotos."""

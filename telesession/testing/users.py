@@ -299,10 +299,12 @@ class User(Membership, Sender):
         offer = find_offer(self._telegram.offers(query), result)
         asked = query["inline_query"]["query"]
         chosen = {"result_id": offer.result["id"], "from": self.json, "query": asked}
-        if chat is not None:
-            sent = self.send_content(offer.content, chat=chat)
-            if "reply_markup" in offer.content:
-                chosen["inline_message_id"] = self._telegram.name_inline(sent)
+        sent = None if chat is None else self.send_content(offer.content, chat=chat)
+        if "reply_markup" in offer.result:
+            # Telegram tells the id only of a message that has a keyboard.
+            chosen["inline_message_id"] = (
+                _query_id() if sent is None else self._telegram.name_inline(sent)
+            )
         return self._telegram.push({"chosen_inline_result": chosen})
 
 

@@ -224,6 +224,14 @@ class Prepared:
         return int(self.ada.request_to_join(self.group)["chat_join_request"]["from"]["id"])
 
     @cached_property
+    def join_query(self) -> str:
+        """The id of the query of a join request, which the kit's users do not make."""
+        chat = {"id": GROUP, "type": "supergroup", "title": "Tea"}
+        request = {"chat": chat, "from": self.ada.json, "user_chat_id": 1, "date": 1767225600}
+        self.api.push({"chat_join_request": {**request, "query_id": "1"}})
+        return "1"
+
+    @cached_property
     def post(self) -> dict[str, Any]:
         """A post that the user 1 suggests to a channel."""
         chat = self.api.direct_messages(-1003)
@@ -284,7 +292,7 @@ ARGUMENTS: dict[str, Callable[[Prepared], Any]] = {
     "callback_query_id": lambda it: it.press,
     "caption": lambda _: "tea",
     "chat_id": lambda _: GROUP,
-    "chat_join_request_query_id": lambda _: "1",
+    "chat_join_request_query_id": lambda it: it.join_query,
     "checklist": lambda _: checklist("Shopping"),
     "commands": lambda _: [types.BotCommand("start", "begin")],
     "content": lambda _: types.InputStoryContentPhoto(FILE),

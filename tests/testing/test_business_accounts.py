@@ -84,6 +84,17 @@ def test_the_account_has_a_photo(bot: Any, chat: Any, boris: User) -> None:
     assert [1, 0, 0] == counts
 
 
+def test_the_account_shows_its_settings(bot: Any, chat: Any, boris: User) -> None:
+    """The chat of the owner has the bio and the accepted gifts that the bot sets."""
+    bot.set_business_account_bio(CONNECTION, "hot and cold")
+    accepted = types.AcceptedGiftTypes(True, False, True, False, True)
+    bot.set_business_account_gift_settings(CONNECTION, True, accepted)
+
+    shown = bot.get_chat(boris.id)
+
+    assert ("hot and cold", accepted.to_dict()) == (shown.bio, shown.accepted_gift_types.to_dict())
+
+
 def test_a_message_is_read_if_there_is_one(bot: Any, chat: Any, ada: User) -> None:
     """A message of a customer can be read, an unknown one not."""
     message = ada.send("hi", chat=chat)["business_message"]

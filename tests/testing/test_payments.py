@@ -218,6 +218,24 @@ class TestStars:
         with pytest.raises(ApiTelegramException, match="CHARGE_ALREADY_REFUNDED"):
             bot.refund_star_payment(5, charge)
 
+    def test_a_subscription_belongs_to_a_payment(self, bot: Any, charge: str) -> None:
+        """A subscription is canceled by its payer's charge; another user's is refused."""
+        assert bot.edit_user_star_subscription(5, charge, is_canceled=True)
+        with pytest.raises(ApiTelegramException, match="CHARGE_NOT_FOUND"):
+            bot.edit_user_star_subscription(6, charge, is_canceled=True)
+
+    def test_paid_media_are_a_transaction(self, api: BotAPI, bot: Any) -> None:
+        """Stars for paid media come from the buyer, in a transaction of a type of its own."""
+        art = bot.send_paid_media(5, 3, [types.InputPaidMediaPhoto("file-1")])
+        api.user(5).buy(art)
+        [transaction] = bot.get_star_transactions().transactions
+        source = transaction.source
+        assert (3, 5, "paid_media_payment") == (
+            transaction.amount,
+            source.user.id,
+            source.transaction_type,
+        )
+
     def test_the_list_has_pages(self, bot: Any, charge: str) -> None:
         """Transactions are listed from an offset, up to a limit."""
         bot.refund_star_payment(5, charge)

@@ -196,3 +196,15 @@ def test_photos_come_in_pages(bot: Any) -> None:
 
     ids = [photo[-1].file_id for photo in every.photos]
     assert (3, ids[1:2]) == (page.total_count, [photo[-1].file_id for photo in page.photos])
+
+
+def test_a_user_has_an_emoji_status(bot: Any, ada: User) -> None:
+    """The chat of the user shows the emoji that the bot sets, until it is removed."""
+    bot.set_user_emoji_status(ada.id, "5368324170671202286", 1767225600)
+    chats = [bot.get_chat(ada.id)]
+    bot.set_user_emoji_status(ada.id)
+    chats.append(bot.get_chat(ada.id))
+
+    assert [("5368324170671202286", 1767225600), (None, None)] == [
+        (one.emoji_status_custom_emoji_id, one.emoji_status_expiration_date) for one in chats
+    ]
