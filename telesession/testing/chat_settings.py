@@ -85,7 +85,8 @@ class ChatSettings:
             full["invite_link"] = link
         if pinned := self._history.pinned(chat["id"]):
             full["pinned_message"] = pinned[0]
-        return {**full, **self._settings.get(chat["id"], {})}
+        chosen = {name: value for name, value in self._of(chat).items() if value}
+        return {**full, **chosen}
 
     def _set_title(self, call: Call) -> bool:
         chat = self._chat(call)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from telesession.testing.boosts import Boosts
+from telesession.testing.bot_messages import without
 from telesession.testing.chat_settings import ChatSettings
 from telesession.testing.invite_links import InviteLinks
 from telesession.testing.join_requests import JoinRequests
@@ -101,6 +102,15 @@ class Community:
         with self._changed:
             owner = {"status": "creator", "is_anonymous": False}
             self._members.put(self._directory.chat(chat_id), user, owner)
+
+    def put_anonymous(self, chat_id: int, user: JSON) -> None:
+        """Let a user be an anonymous administrator of a chat, without any update."""
+        with self._changed:
+            chat = self._directory.chat(chat_id)
+            record = without(self._members.get(chat, user["id"]), "user")
+            if record["status"] != "creator":
+                record = administrator(chat, ALL_RIGHTS)
+            self._members.put(chat, user, {**record, "is_anonymous": True})
 
     def join(self, chat_id: int, user: JSON, link: str | None) -> JSON:
         """Let a user join a chat, through a link if there is one; see `User.join`."""

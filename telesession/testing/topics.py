@@ -92,13 +92,18 @@ class Topics:
 
     def _create(self, call: Call) -> JSON:
         chat, name = self._chat(call), _name_of(call)
-        topic_id = self._history.next_message_id(chat["id"])
+        topic_id = self._new_id(chat["id"])
         icon = _icon_of(call)
         topic = _topic(topic_id, name, call.integer("icon_color") or _COLOR) | icon
         self._topics[chat["id"], topic_id] = topic
         created = {"name": name, "icon_color": topic["icon_color"], **icon}
         self._tell(chat, topic, {"message_id": topic_id, "forum_topic_created": created})
         return {"message_thread_id": topic_id, **created}
+
+    def _new_id(self, chat_id: int) -> int:
+        """The number of a message, but not that of the general topic."""
+        number = self._history.next_message_id(chat_id)
+        return self._history.next_message_id(chat_id) if number == _GENERAL else number
 
     def _edit(self, call: Call) -> bool:
         chat, topic = self._named(call)

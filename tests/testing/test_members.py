@@ -77,13 +77,18 @@ class TestLook:
 
         assert ("member", "Ada") == (member.status, member.user.first_name)
 
-    def test_an_anonymous_administrator_is_not_told(
-        self, group: Group, bot: Any, ada: User
+    def test_an_anonymous_administrator_is_one(
+        self, api: BotAPI, bot: Any, ada: User, boris: User
     ) -> None:
-        """A message in the name of the group makes nobody a member."""
-        ada.anonymous_in(group).send("hi", chat=group)
+        """Those who write as the group are its administrators, and the owner stays so."""
+        group = api.group(-1001, owner=ada)
+        for user in (ada, boris):
+            user.anonymous_in(group).send("hi", chat=group)
 
-        assert 1 == bot.get_chat_member_count(-1001)
+        assert [("administrator", False), ("creator", True), ("administrator", True)] == [
+            (one.status, one.is_anonymous) for one in bot.get_chat_administrators(-1001)
+        ]
+        assert 3 == bot.get_chat_member_count(-1001)
 
     def test_the_owner_is_the_creator(self, api: BotAPI, bot: Any, ada: User, boris: User) -> None:
         """A group with an owner lists them with the bot, and no plain member."""
@@ -189,6 +194,7 @@ class TestJoinAndLeave:
         """The members stay when a group becomes a supergroup."""
         group = api.group(-5)
         boris.send("hi", chat=group)
+        ada.send("hi", chat=api.group(-6))
         ada.upgrade(group, -1009)
 
         assert ["member", "member"] == [status(bot, number, -1009) for number in (1, 2)]
@@ -370,6 +376,15 @@ class TestRestrict:
             bot.restrict_chat_member(-1001, 1, permissions=permissions)
 
         assert [(77, 1, "member", "restricted"), (77, 1, "restricted", "member")] == changes(read())
+
+    def test_a_second_restriction_changes_nothing(
+        self, group: Group, bot: Any, kinds: Kinds
+    ) -> None:
+        """The same permissions again give the bot no update."""
+        for _ in range(2):
+            bot.restrict_chat_member(-1001, 5, permissions=types.ChatPermissions())
+
+        assert ["chat_member"] == kinds()
 
     def test_a_restriction_ends(self, group: Group, bot: Any, ada: User) -> None:
         """A restriction until a date is over then, for members and for others."""
