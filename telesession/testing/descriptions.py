@@ -64,6 +64,9 @@ _DETAILS: dict[str, Callable[[Any], str]] = {
     "location": lambda place: f"{place['latitude']}, {place['longitude']}",
     "paid_media": lambda paid: f"for {price(paid['star_count'], 'XTR')}",
     "poll": _poll,
+    "rich_message": lambda rich: " ".join(
+        block["text"] for block in rich["blocks"] if isinstance(block.get("text"), str)
+    ),
     "sticker": lambda sticker: sticker.get("emoji", ""),
     "venue": lambda venue: f"{venue['title']}, {venue['address']}",
 }

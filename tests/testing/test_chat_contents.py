@@ -46,6 +46,10 @@ CONTENTS: list[tuple[Act, list[str]]] = [
         lambda bot, m: bot.send_audio(m.chat.id, "id", title="Song", performer="Ada"),
         ["(audio) Song, Ada"],
     ),
+    (
+        lambda bot, m: bot.send_rich_message(m.chat.id, types.InputRichMessage(markdown="tea!")),
+        ["(rich message) tea!"],
+    ),
     (lambda bot, m: bot.send_video_note(m.chat.id, "id"), ["(video note)"]),
     (
         lambda bot, m: bot.send_paid_media(m.chat.id, 5, MEDIA, caption="secret"),
