@@ -44,7 +44,7 @@ class Contestant:
 
     def __init__(self, path: Path, *, has_inbox: bool) -> None:
         self.storage = SQLiteStorage(path)
-        self.bot: Any = TeleBot("1:offline", num_threads=2)
+        self.bot: Any = TeleBot("123456:offline", num_threads=2)
         use_sequential_workers(self.bot, inbox=self.storage if has_inbox else None)
         sessions = Sessions(initial={"count": 0}, storage=self.storage)
         self._left = 0

@@ -102,7 +102,7 @@ class TestSQLite:
 
     def test_retrieve_data_on_state_pickle_storage(self, benchmark: Any, tmp_path: Path) -> None:
         storage = StatePickleStorage(file_path=str(tmp_path / "states.pkl"))
-        bot = TeleBot("1:offline", threaded=False, state_storage=storage)
+        bot = TeleBot("123456:offline", threaded=False, state_storage=storage)
         benchmark(retrieve_data_on(bot), MESSAGE)
 
 
@@ -145,7 +145,7 @@ class TestValkey:
         storage = StateRedisStorage(
             redis_url=server.url, connection_pool=redis.ConnectionPool.from_url(server.url)
         )
-        bot = TeleBot("1:offline", threaded=False, state_storage=storage)
+        bot = TeleBot("123456:offline", threaded=False, state_storage=storage)
         benchmark(retrieve_data_on(bot), MESSAGE)
 
 

@@ -83,7 +83,7 @@ def cache_behind_a_lock() -> Handler:
 
 def retrieve_data(**fields: Any) -> Handler:
     # Of its own: all bots of a process that get none share one.
-    bot = TeleBot("1:offline", threaded=False, state_storage=StateMemoryStorage())
+    bot = TeleBot("123456:offline", threaded=False, state_storage=StateMemoryStorage())
     bot.set_state(42, "counting", 42)
     bot.add_data(42, 42, **fields)
 

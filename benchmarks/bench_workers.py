@@ -43,7 +43,7 @@ def handle_all(
     pool: Pool, workers: int, updates: list[types.Update], seconds: float
 ) -> dict[str, float]:
     """Let a bot handle a batch, and say by text how long it took until the last such was done."""
-    bot = TeleBot("1:offline", num_threads=workers)
+    bot = TeleBot("123456:offline", num_threads=workers)
     pool(bot)
     done: dict[str, float] = {}
     left, all_done = [len(updates)], threading.Event()

@@ -38,7 +38,7 @@ notebooks = MemoryStorage(LRUCache(64 * 2**20, getsizeof=len))
 
 TOKEN = os.environ.get("BOT_TOKEN")
 HELP = "write some lines; /keep keeps them, /notes shows what you kept"
-bot = TeleBot(TOKEN or "1:offline")
+bot = TeleBot(TOKEN or "123456:offline")
 
 
 def apologise(message: Message, error: Exception) -> None:

@@ -86,7 +86,7 @@ class Person:
 TOKEN = os.environ.get("BOT_TOKEN")
 NO_MORE = "no, and there are no more tries today"
 HELP = "ask to join the group, and I ask you a question"
-bot = TeleBot(TOKEN or "1:offline")
+bot = TeleBot(TOKEN or "123456:offline")
 
 
 def apologise(update: Answer | ChatJoinRequest, error: Exception) -> None:

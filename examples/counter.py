@@ -22,7 +22,7 @@ from telebot import TeleBot, logger, types
 from telesession import Session, use_sequential_workers, with_session
 
 TOKEN = os.environ.get("BOT_TOKEN")
-bot = TeleBot(TOKEN or "1:offline")
+bot = TeleBot(TOKEN or "123456:offline")
 
 
 def apologise(message: types.Message, error: Exception) -> None:

@@ -35,7 +35,7 @@ from telesession import Sessions, use_sequential_workers
 TOKEN = os.environ.get("BOT_TOKEN")
 HELP = "write a number or a fraction, such as 7 or 1/8; 1/0 makes the handler raise"
 SORRY = "sorry, that went wrong, and nothing was saved"
-bot = TeleBot(TOKEN or "1:offline")
+bot = TeleBot(TOKEN or "123456:offline")
 
 
 @dataclass

@@ -33,7 +33,7 @@ from telebot.types import Message
 from telesession import Session, Sessions, forget, session_filter
 
 TOKEN = os.environ.get("BOT_TOKEN")
-bot = TeleBot(TOKEN or "1:offline")
+bot = TeleBot(TOKEN or "123456:offline")
 
 
 def apologise(message: Message, error: Exception) -> None:

@@ -41,7 +41,7 @@ class Booking:
 
 TOKEN = os.environ.get("BOT_TOKEN")
 HELP = "send /book to book a table, or /cancel to drop what you began"
-bot = TeleBot(TOKEN or "1:offline")
+bot = TeleBot(TOKEN or "123456:offline")
 
 
 def apologise(message: Message, error: Exception) -> None:

@@ -50,7 +50,7 @@ class Player:
 
 TOKEN = os.environ.get("BOT_TOKEN")
 HELP = "add me to a group, and guess my number from 1 to 100; /score shows the score"
-bot = TeleBot(TOKEN or "1:offline")
+bot = TeleBot(TOKEN or "123456:offline")
 
 
 def apologise(message: Message, error: Exception) -> None:

@@ -30,7 +30,7 @@ GUESSES = 3
 
 TOKEN = os.environ.get("BOT_TOKEN")
 HELP = "send /login to get a code, and then the code"
-bot = TeleBot(TOKEN or "1:offline")
+bot = TeleBot(TOKEN or "123456:offline")
 
 
 def apologise(message: Message, error: Exception) -> None:

@@ -43,7 +43,7 @@ TOKEN = os.environ.get("BOT_TOKEN")
 HELP = "/buy buys a coffee, /pay pays it here, and /coffees counts yours"
 COFFEE = "coffee"
 STARS = 5
-bot = TeleBot(TOKEN or "1:offline")
+bot = TeleBot(TOKEN or "123456:offline")
 storage = SQLiteStorage(os.environ.get("BOT_DATABASE") or "coffees.db")
 
 

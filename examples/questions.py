@@ -57,7 +57,7 @@ class Entry:
 
 TOKEN = os.environ.get("BOT_TOKEN")
 HELP = "send /join to run, /me to see your entry, /cancel to end a question"
-bot = TeleBot(TOKEN or "1:offline")
+bot = TeleBot(TOKEN or "123456:offline")
 
 
 def apologise(message: Message, error: Exception) -> None:

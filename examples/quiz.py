@@ -40,7 +40,7 @@ QUESTIONS = {
     "What is the capital of France?": ["Lyon", "Paris"],
     "What is 6 times 7?": ["36", "42"],
 }
-bot = TeleBot(TOKEN or "1:offline")
+bot = TeleBot(TOKEN or "123456:offline")
 
 
 @dataclass

@@ -78,7 +78,7 @@ class Person:
 
 TOKEN = os.environ.get("BOT_TOKEN")
 HELP = "send /register to join a course, and /me to see yours"
-bot = TeleBot(TOKEN or "1:offline")
+bot = TeleBot(TOKEN or "123456:offline")
 
 
 def apologise(update: Answer, error: Exception) -> None:

@@ -30,7 +30,7 @@ from telesession import Session, Sessions, by_chat, use_sequential_workers
 
 TOKEN = os.environ.get("BOT_TOKEN")
 HELP = "/add milk, /list, /bought, /mine"
-bot = TeleBot(TOKEN or "1:offline")
+bot = TeleBot(TOKEN or "123456:offline")
 
 
 def apologise(message: Message, error: Exception) -> None:

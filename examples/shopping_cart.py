@@ -52,7 +52,7 @@ class Cart:
 
 TOKEN = os.environ.get("BOT_TOKEN")
 HELP = "send /shop to fill your cart"
-bot = TeleBot(TOKEN or "1:offline")
+bot = TeleBot(TOKEN or "123456:offline")
 
 
 def apologise(update: Message | CallbackQuery, error: Exception) -> None:

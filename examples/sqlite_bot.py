@@ -48,7 +48,7 @@ class Book:
 
 TOKEN = os.environ.get("BOT_TOKEN")
 HELP = "write an amount and its purpose, such as 3.50 tea; /undo takes it back"
-bot = TeleBot(TOKEN or "1:offline")
+bot = TeleBot(TOKEN or "123456:offline")
 
 
 def apologise(message: Message, error: Exception) -> None:

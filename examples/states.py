@@ -51,7 +51,7 @@ class Order(StatesGroup):
 
 storage = SQLiteStorage(os.environ.get("BOT_DATABASE") or "orders.db")
 bot = TeleBot(
-    TOKEN or "1:offline",
+    TOKEN or "123456:offline",
     state_storage=SessionStateStorage(storage, lifetime=24 * 3600),
     use_class_middlewares=True,
 )

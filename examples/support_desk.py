@@ -68,7 +68,7 @@ class Desk:
 
 TOKEN = os.environ.get("BOT_TOKEN")
 HELP = "send /ask to ask us something"
-bot = TeleBot(TOKEN or "1:offline")
+bot = TeleBot(TOKEN or "123456:offline")
 
 
 def apologise(message: Message, error: Exception) -> None:

@@ -30,7 +30,7 @@ from telesession import Sessions, on_commit, use_sequential_workers
 
 TOKEN = os.environ.get("BOT_TOKEN")
 HELP = "/buy buys a ticket, and /tickets lists yours"
-bot = TeleBot(TOKEN or "1:offline")
+bot = TeleBot(TOKEN or "123456:offline")
 
 
 def apologise(message: Message, error: Exception) -> None:

@@ -32,7 +32,7 @@ from telesession import Sessions, by_sender, on_commit, use_sequential_workers
 
 TOKEN = os.environ.get("BOT_TOKEN")
 HELP = "/send 2 30 sends 30 coins to user 2, and /coins counts yours"
-bot = TeleBot(TOKEN or "1:offline")
+bot = TeleBot(TOKEN or "123456:offline")
 
 
 def apologise(message: Message, error: Exception) -> None:

@@ -53,7 +53,7 @@ def make_birthday_a_date(fields: dict[str, Any]) -> None:
 
 TOKEN = os.environ.get("BOT_TOKEN")
 HELP = "send /before Ada Lovelace 1815-12-10, and then /me"
-bot = TeleBot(TOKEN or "1:offline")
+bot = TeleBot(TOKEN or "123456:offline")
 
 
 def apologise(message: Message, error: Exception) -> None:

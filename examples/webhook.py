@@ -43,7 +43,7 @@ from telesession import (
     use_sequential_workers,
 )
 
-TOKEN = os.environ.get("BOT_TOKEN") or "1:offline"
+TOKEN = os.environ.get("BOT_TOKEN") or "123456:offline"
 REDIS_URL = os.environ.get("REDIS_URL")
 # What only Telegram and the processes of this bot know.
 SECRET = hashlib.sha256(TOKEN.encode()).hexdigest()

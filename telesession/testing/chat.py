@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from telebot import TeleBot
 
-OFFLINE_TOKEN = "1:offline"  # noqa: S105
+OFFLINE_TOKEN = "123456:offline"  # noqa: S105
 """A token of the right form, for a bot that never talks to the real Telegram."""
 
 

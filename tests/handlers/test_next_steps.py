@@ -184,7 +184,7 @@ STEPS_MODULE = """
     from telesession import MemoryStorage, Sessions
 
     sessions = Sessions(storage=MemoryStorage())
-    bot = TeleBot("1:offline", threaded=False)
+    bot = TeleBot("123456:offline", threaded=False)
     bot.enable_save_next_step_handlers(delay=0, filename="./saved/step.save")
 
     @sessions.with_session

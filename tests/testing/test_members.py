@@ -127,7 +127,7 @@ class TestLook:
 
     def test_a_user_with_the_id_of_the_bot_is_a_user(self, api: BotAPI, group: Group) -> None:
         """The bot of a short token for tests is not taken for a user with the same id."""
-        bot = TeleBot("1:offline", threaded=False)
+        bot = TeleBot("123456:offline", threaded=False)
         bot.get_me()
         api.user(1).join(group)
 

@@ -309,7 +309,7 @@ MemoryStorage(codec=object())  # E: mypy, pyright
 
 # -- telebot's own decorators are untyped, which strict checkers report; what is below them is not
 
-bot = TeleBot("1:offline")
+bot = TeleBot("123456:offline")
 
 
 @bot.message_handler()  # E: mypy, pyright
