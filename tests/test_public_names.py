@@ -123,6 +123,11 @@ SOURCES = {
 }
 
 
+TESTING = {module_name(path): path for path in sorted((PACKAGE / "testing").rglob("*.py"))}
+# The packages of `testing`, each of which imports itself and those before it.
+TESTING_LAYERS = ["server", "telegram", "people"]
+
+
 def module(name: str) -> types.ModuleType:
     return importlib.import_module("telesession" if name == "__init__" else f"telesession.{name}")
 
@@ -135,8 +140,14 @@ def imported_by(path: Path) -> set[str]:
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path.name} has a relative import"
-            found.add(node.module or "")
+            found.update(_from(node.module or "", alias.name) for alias in node.names)
     return found
+
+
+def _from(module: str, name: str) -> str:
+    """The module that a `from` imports a name from; the name may be a module of a package."""
+    below = PACKAGE.parent.joinpath(*module.split("."), f"{name}.py")
+    return f"{module}.{name}" if below.exists() else module
 
 
 def own_imports(path: Path) -> set[str]:
@@ -252,14 +263,32 @@ def test_storages_import_errors_locks_and_codecs(name: str) -> None:
     assert set() == others - STORAGES_IMPORT
 
 
-def test_no_two_modules_of_a_server_import_each_other() -> None:
-    """No way of imports among the modules of `RedisStorage` leads back to its start."""
-    imports = {name: own_imports(SOURCES[name]) for name in SOURCES if "redis" in name}
+def in_circles(imports: dict[str, set[str]]) -> dict[str, set[str]]:
+    """The modules whose imports lead back to them, and those that import such ones."""
     # Modules whose imports are all known leave, until none does.
     while free := {name for name, found in imports.items() if not found & set(imports)}:
         imports = {name: found for name, found in imports.items() if name not in free}
+    return imports
 
-    assert {} == imports
+
+def test_no_two_modules_of_a_server_import_each_other() -> None:
+    """No way of imports among the modules of `RedisStorage` leads back to its start."""
+    assert {} == in_circles({n: own_imports(SOURCES[n]) for n in SOURCES if "redis" in n})
+
+
+def test_no_two_modules_of_the_testing_tools_import_each_other() -> None:
+    """No way of imports among the modules of `testing` leads back to its start."""
+    assert {} == in_circles({name: own_imports(path) for name, path in TESTING.items()})
+
+
+@pytest.mark.parametrize("name", [name for name in TESTING if "." in name])
+def test_testing_tools_import_one_way(name: str) -> None:
+    """The server knows no Telegram, Telegram no people, and none of them the rest."""
+    package = name.split(".")[1]
+    if package in TESTING_LAYERS:
+        below = TESTING_LAYERS[: TESTING_LAYERS.index(package) + 1]
+        found = {found for found in own_imports(TESTING[name]) if found in TESTING}
+        assert set() == {one for one in found if one.split(".")[1] not in below}
 
 
 @pytest.mark.parametrize("name", [name for name in SOURCES if not is_storage(name)])

@@ -7,17 +7,17 @@ Fixtures for pytest are in `telesession.testing.fixtures`.
 from __future__ import annotations
 
 from telesession.testing.bot_api import BotAPI
-from telesession.testing.call import Call, File, RefusedError
-from telesession.testing.channels import Channel
-from telesession.testing.chat import OFFLINE_TOKEN, chat, run
-from telesession.testing.chats import BusinessChat, Chat, DirectMessages, Group
 from telesession.testing.faulty_storage import FaultyStorage
-from telesession.testing.history import Messages, SentMessage
-from telesession.testing.outbox import Where
+from telesession.testing.people.channels import Channel
+from telesession.testing.people.chats import BusinessChat, Chat, DirectMessages, Group
+from telesession.testing.people.outbox import Where
+from telesession.testing.people.users import User
 from telesession.testing.polling import Polling, RecordingExceptionHandler, run_polling
+from telesession.testing.server.call import Call, File, RefusedError
 from telesession.testing.sessions import forget_sessions
+from telesession.testing.telegram.history import Messages, SentMessage
+from telesession.testing.terminal.chat import OFFLINE_TOKEN, chat, run
 from telesession.testing.threads import Log, began, in_threads
-from telesession.testing.users import User
 
 __all__ = [
     "OFFLINE_TOKEN",

@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any, Self
 
 from telebot import apihelper
 
-from telesession.testing.call import Call, RefusedError
-from telesession.testing.channels import Channel
-from telesession.testing.chats import BusinessChat, DirectMessages, Group
-from telesession.testing.directory import bot_user
-from telesession.testing.faults import Faults, failure_of
-from telesession.testing.server import Server
-from telesession.testing.telegram import Telegram
-from telesession.testing.users import User
+from telesession.testing.people.channels import Channel
+from telesession.testing.people.chats import BusinessChat, DirectMessages, Group
+from telesession.testing.people.users import User
+from telesession.testing.server.call import Call, RefusedError
+from telesession.testing.server.faults import Faults, failure_of
+from telesession.testing.server.http import Server
+from telesession.testing.telegram.directory import bot_user
+from telesession.testing.telegram.telegram import Telegram
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
 
-    from telesession.testing.call import JSON
-    from telesession.testing.history import Messages
+    from telesession.testing.server.call import JSON
+    from telesession.testing.telegram.history import Messages
 
 #: For requests: no proxy of the environment, and none of an `apihelper.session`.
 _NO_PROXY = {"no_proxy": "127.0.0.1", "http://127.0.0.1": ""}

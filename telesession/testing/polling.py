@@ -13,11 +13,11 @@ from telesession.testing.pool import Reporting, watch_pool
 if TYPE_CHECKING:
     from telebot import TeleBot
 
-    from telesession.testing.call import JSON
-    from telesession.testing.history import Messages
-    from telesession.testing.outbox import Where
+    from telesession.testing.people.outbox import Where
+    from telesession.testing.people.senders import Sender
     from telesession.testing.pool import CountingPool, WatchedWorkers
-    from telesession.testing.senders import Sender
+    from telesession.testing.server.call import JSON
+    from telesession.testing.telegram.history import Messages
 
 _JOIN_SECONDS = 0.05
 

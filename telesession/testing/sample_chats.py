@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from telesession.testing.chats import ANONYMOUS_ADMIN, fields_in_topic, private_json
+from telesession.testing.people.chats import ANONYMOUS_ADMIN, fields_in_topic, private_json
 
 if TYPE_CHECKING:
-    from telesession.testing.call import JSON
+    from telesession.testing.server.call import JSON
 
 __all__ = [
     "ANNA",

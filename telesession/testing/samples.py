@@ -14,9 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from telebot import types
 
-from telesession.testing import content
-from telesession.testing.members import BANNED
-from telesession.testing.rights import ALL_RIGHTS, administrator
 from telesession.testing.sample_chats import (
     ANNA,
     ANONYMOUS_ADMIN,
@@ -43,11 +40,14 @@ from telesession.testing.sample_chats import (
     press,
     private,
 )
+from telesession.testing.telegram import content
+from telesession.testing.telegram.members import BANNED
+from telesession.testing.telegram.rights import ALL_RIGHTS, administrator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from telesession.testing.call import JSON
+    from telesession.testing.server.call import JSON
 
 __all__ = ["SAMPLES", "Sample"]
 

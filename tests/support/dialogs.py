@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
 
     from telesession.testing import BotAPI
-    from telesession.testing.history import SentMessage
+    from telesession.testing.telegram.history import SentMessage
 
 #: Something that happens in a dialog, until the bot has nothing more to do.
 Act = Callable[["Dialog"], object]

@@ -7,7 +7,7 @@ from typing import Any
 
 from support.clocks import PATIENCE
 from telesession.testing import BotAPI
-from telesession.testing.call import Call, RefusedError
+from telesession.testing.server.call import Call, RefusedError
 
 CONFLICT = (
     "Conflict: terminated by other getUpdates request; make sure that only one bot instance is "

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from telebot import TeleBot, types, util
 
-from telesession.testing import content
 from telesession.testing.sample_chats import (
     ANNA,
     ANONYMOUS_ADMIN,
@@ -39,6 +38,7 @@ from telesession.testing.sample_chats import (
     user,
 )
 from telesession.testing.samples import SAMPLES
+from telesession.testing.telegram import content
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -25,7 +25,7 @@ from telesession import (
     with_session,
 )
 from telesession.testing import OFFLINE_TOKEN, RecordingExceptionHandler, chat, run
-from telesession.testing.keyboards import draw_markup, labels
+from telesession.testing.terminal.keyboards import draw_markup, labels
 
 ROOT = Path(__file__).parents[2]
 SOURCE = Path(__file__).read_text().splitlines()

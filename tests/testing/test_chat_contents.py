@@ -11,7 +11,7 @@ from telebot import TeleBot, types
 
 from support.chats import talk
 from telesession.testing import OFFLINE_TOKEN
-from telesession.testing.screen import Screen
+from telesession.testing.terminal.screen import Screen
 
 Act = Callable[[Any, Any], object]
 

@@ -9,7 +9,7 @@ from telebot import TeleBot, apihelper, types
 
 from support.chats import Terminal, talk
 from telesession.testing import OFFLINE_TOKEN, chat, run
-from telesession.testing.menu import draw_menu
+from telesession.testing.terminal.menu import draw_menu
 
 
 def menu_of(bot: Any, **options: Any) -> list[str]:

@@ -11,7 +11,7 @@ from telebot import TeleBot, types
 
 from support.chats import talk
 from telesession.testing import OFFLINE_TOKEN, chat
-from telesession.testing.prices import price
+from telesession.testing.telegram.prices import price
 
 INVOICE = ["(invoice) Tea: 15.00 EUR", "  A cup", "  [1] Pay 15.00 EUR"]
 

@@ -9,7 +9,7 @@ from telebot import TeleBot
 
 from support.chats import talk
 from telesession.testing import OFFLINE_TOKEN
-from telesession.testing.choices import choose_options
+from telesession.testing.terminal.choices import choose_options
 
 OPTIONS = ["Paris", "Rome", "3"]
 

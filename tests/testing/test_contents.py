@@ -9,7 +9,8 @@ import freezegun
 import pytest
 from telebot import types, util
 
-from telesession.testing import BotAPI, User, content
+from telesession.testing import BotAPI, User
+from telesession.testing.telegram import content
 
 Read = Callable[[], list[types.Update]]
 

@@ -11,7 +11,7 @@ from telebot import formatting, types, util
 
 from support.clocks import UNHURRIED, examples
 from telesession.testing import BotAPI, RefusedError, User
-from telesession.testing.entities import detect, formatted, parse
+from telesession.testing.telegram.entities import detect, formatted, parse
 
 # An entity in a table: its type, offset and length, and the fields of its type.
 Row = tuple[Any, ...]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 from telebot import TeleBot, types, util
 
-from telesession.testing import BotAPI, Group, User, content
+from telesession.testing import BotAPI, Group, User
 from telesession.testing.sample_chats import (
     ANNA,
     BASIC_GROUP,
@@ -27,6 +27,7 @@ from telesession.testing.sample_chats import (
     OWNER,
 )
 from telesession.testing.samples import SAMPLES, Sample
+from telesession.testing.telegram import content
 
 # Fields that Telegram still sends for old bots, and telebot reads no longer.
 OLD_FIELDS = {

@@ -1,0 +1,1 @@
+"""Users, channels and the chats in which they meet the bot."""

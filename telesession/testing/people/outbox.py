@@ -1,0 +1,130 @@
+"""The messages of one sender, on their way to the bot."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from telesession.testing.people.chats import ANONYMOUS_ADMIN, Chat, chat_of
+from telesession.testing.telegram.bot_messages import without
+from telesession.testing.telegram.history import address_of, topic_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from telesession.testing.server.call import JSON
+    from telesession.testing.telegram.telegram import Telegram
+
+
+class Where(TypedDict, total=False):
+    """
+    The place that a message is sent to, as options of the methods of `User`.
+
+    Attributes:
+        chat: A `Group`, `DirectMessages` or `BusinessChat`; by default the private chat with the
+            bot, and for a `Channel` the channel itself.
+        topic: A topic of the forum or of the private chat. In the direct messages of a channel it
+            is by default the user's own.
+        reply_to: The message it answers: a `SentMessage`, an update that such a method returned,
+            or telebot's `Message`.
+        ephemeral: Whether only the bot sees it, as a command of a group that is declared so.
+    """
+
+    chat: Chat | None
+    topic: int | None
+    reply_to: Any
+    ephemeral: bool
+
+
+class Outbox:
+    """
+    Makes the messages of one sender and gives them to the bot.
+
+    Args:
+        telegram: The server whose bot gets them.
+        sender: The fields of a message that say who sends it: `from`, or `sender_chat`.
+        home: The chat of messages that name none.
+        anonymous_in: The id of the group in which a user is an anonymous administrator.
+    """
+
+    def __init__(
+        self, telegram: Telegram, sender: JSON, home: Chat, anonymous_in: int | None = None
+    ) -> None:
+        self.home = home
+        self.anonymous_in = anonymous_in
+        self._telegram = telegram
+        self._sender = sender
+
+    def push(  # noqa: PLR0917 -- the options of Where
+        self,
+        contents: Iterable[JSON],
+        chat: Chat | None = None,
+        topic: int | None = None,
+        reply_to: Any = None,
+        ephemeral: bool = False,
+        kind: str | None = None,
+    ) -> list[JSON]:
+        """
+        Give the bot a message for each content, and return the updates.
+
+        Args:
+            contents: The fields of each message that are no matter of its place.
+            chat: See `Where`, as for the next three.
+            topic: See `Where`.
+            reply_to: See `Where`.
+            ephemeral: See `Where`.
+            kind: The kind of the updates, by default that of the chat.
+        """
+        chat = chat or self.home
+        answered = {} if reply_to is None else self._answer_to(reply_to)
+        messages = [{**self._envelope(chat, topic), **one, **answered} for one in contents]
+        return self._telegram.push_messages(kind or chat.kind, messages, ephemeral=ephemeral)
+
+    def push_near(self, shown: JSON, content: JSON) -> JSON:
+        """Give the bot a message that a reply keyboard makes, in the place of the keyboard."""
+        # Telegram's apps reply to the message of the keyboard, but for private chats.
+        reply_to = None if shown["chat"]["type"] == "private" else shown
+        [update] = self.push([content], chat_of(shown, self._telegram), topic_of(shown), reply_to)
+        return update
+
+    def kind_of(self, message: JSON) -> str:
+        """The kind of update that a message is."""
+        return chat_of(message, self._telegram).kind
+
+    def find(self, message: Any) -> JSON:
+        """
+        A message that the user acts on, as its chat shows it now.
+
+        Raises `ValueError` if the server does not know it, or if the user does not see it.
+        """
+        address = address_of(message)
+        found = self._telegram.find(address)
+        if found is None:
+            raise ValueError(
+                f"there is no message {address.ephemeral_id or address.message_id} in chat "
+                f"{address.chat_id} to act on: it was deleted, or it belongs to another BotAPI"
+            )
+        reader = found.get("receiver_user") or found.get("from", {})
+        user_id = self._sender.get("from", {}).get("id")
+        if address.ephemeral_id is not None and reader["id"] != user_id:
+            raise ValueError(
+                f"user {user_id} cannot act on ephemeral message "
+                f"{address.ephemeral_id} in chat {address.chat_id}: only user {reader['id']} "
+                "sees it"
+            )
+        return found
+
+    def sender_in(self, chat_id: int) -> JSON:
+        """The fields of a message in a chat that say who sends it."""
+        if chat_id == self.anonymous_in:
+            return {"from": ANONYMOUS_ADMIN, "sender_chat": self._telegram.chat(chat_id)}
+        return self._sender
+
+    def _envelope(self, chat: Chat, topic: int | None) -> JSON:
+        """The fields of a message beside its number and its content."""
+        sender = self.sender_in(chat.id)
+        place = chat.fields(sender.get("from", {}), topic)
+        return {**sender, "chat": chat.json, "date": int(time.time()), **place}
+
+    def _answer_to(self, message: Any) -> JSON:
+        return {"reply_to_message": without(self.find(message), "reply_to_message")}

@@ -1,0 +1,54 @@
+"""The notices that users were shown, and the button presses that they answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from telesession.testing.server.call import JSON, Call
+
+
+class Alerts:
+    """
+    The texts that the bot's answers to button presses and payments have shown to each user.
+
+    Not safe to share between threads by itself: its `BotAPI` calls it under a lock.
+
+    Args:
+        notice: Called with the id of a user and the text that the user is shown.
+    """
+
+    def __init__(self, notice: Callable[[int, str], object]) -> None:
+        self._notice = notice
+        # user id -> the texts
+        self._texts: dict[int, list[str]] = {}
+        # id of a callback query -> the id of its user
+        self._pressed: dict[str, int] = {}
+
+    def methods(self) -> dict[str, Callable[[Call], Any]]:
+        """The methods of the Bot API that are answered here, by their names."""
+        return {"answerCallbackQuery": self._answer}
+
+    def note(self, update: JSON) -> None:
+        """Know the user of a button press, if an update is one."""
+        query = update.get("callback_query", {})
+        if "from" in query:
+            self._pressed[query["id"]] = query["from"]["id"]
+
+    def show(self, user_id: int, text: str) -> None:
+        """Show a text to a user."""
+        self._texts.setdefault(user_id, []).append(text)
+        self._notice(user_id, text)
+
+    def of(self, user_id: int) -> list[str]:
+        """Every text that a user was shown so far, in order."""
+        return list(self._texts.get(user_id, ()))
+
+    def _answer(self, call: Call) -> bool:
+        """See https://core.telegram.org/bots/api#answercallbackquery."""
+        user_id = self._pressed.get(str(call.params.get("callback_query_id")))
+        if user_id is not None and call.params.get("text"):
+            self.show(user_id, str(call.params["text"]))
+        return True

@@ -1,0 +1,134 @@
+"""The business accounts that a bot manages."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from telesession.testing.server.call import JSON, Call, RefusedError
+from telesession.testing.telegram.bot_messages import require
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from telesession.testing.telegram.bot_messages import BotMessages
+    from telesession.testing.telegram.directory import Directory
+    from telesession.testing.telegram.payments import Payments
+
+# Every right that the owner of an account can give to a bot.
+_RIGHTS = dict.fromkeys(
+    (
+        *("can_reply", "can_read_messages", "can_delete_sent_messages"),
+        *("can_delete_all_messages", "can_edit_name", "can_edit_bio", "can_edit_profile_photo"),
+        *("can_edit_username", "can_change_gift_settings", "can_view_gifts_and_stars"),
+        *("can_convert_gifts_to_stars", "can_transfer_and_upgrade_gifts", "can_transfer_stars"),
+        "can_manage_stories",
+    ),
+    True,
+)
+
+
+class BusinessAccounts:
+    """
+    The connections to business accounts, the profiles of the owners, and their stars.
+
+    Not safe to share between threads by itself: its `BotAPI` calls it under a lock.
+
+    Args:
+        directory: The owners.
+        messages: The messages that a bot reads for an account.
+        payments: The stars of the bot.
+    """
+
+    def __init__(self, directory: Directory, messages: BotMessages, payments: Payments) -> None:
+        self._directory = directory
+        self._messages = messages
+        self._payments = payments
+        # connection id -> seconds since 1970
+        self._dates: dict[str, int] = {}
+        # connection id -> the stars of the account
+        self._stars: defaultdict[str, int] = defaultdict(int)
+
+    def methods(self) -> dict[str, Callable[[Call], Any]]:
+        """The methods of the Bot API that are answered here, by their names."""
+        return {
+            "getBusinessConnection": self._get,
+            "readBusinessMessage": self._read,
+            "setBusinessAccountName": self._set_name,
+            "setBusinessAccountUsername": self._set_username,
+            "setBusinessAccountBio": self._set_bio,
+            "setBusinessAccountGiftSettings": self._set_gift_settings,
+            "getBusinessAccountStarBalance": lambda call: {"amount": self._stars[_id_of(call)]},
+            "transferBusinessAccountStars": self._transfer_stars,
+        }
+
+    def add_stars(self, connection_id: str, stars: int) -> None:
+        """
+        Give stars to an account, or with a number below 0 take them.
+
+        Raises `RefusedError` if the account has fewer.
+        """
+        if self._stars[connection_id] + stars < 0:
+            raise RefusedError(400, "Bad Request: BALANCE_TOO_LOW")
+        self._stars[connection_id] += stars
+
+    def _get(self, call: Call) -> JSON:
+        """See https://core.telegram.org/bots/api#businessconnection."""
+        connection_id = _id_of(call)
+        owner = self._directory.owner(connection_id)
+        return {
+            "id": connection_id,
+            "user": owner,
+            "user_chat_id": owner["id"],
+            "date": self._dates.setdefault(connection_id, int(time.time())),
+            "is_enabled": True,
+            "rights": _RIGHTS,
+        }
+
+    def _read(self, call: Call) -> bool:
+        self._messages.find(call, "read")
+        return True
+
+    def _set_name(self, call: Call) -> bool:
+        names = {"first_name": require(call, "first_name")}
+        self._change_owner(call, {**names, "last_name": call.params.get("last_name")})
+        return True
+
+    def _set_username(self, call: Call) -> bool:
+        self._change_owner(call, {"username": call.params.get("username")})
+        return True
+
+    def _change_owner(self, call: Call, fields: JSON) -> None:
+        """Set fields of the `User` of an account; remove those that are empty."""
+        owner = self._directory.owner(_id_of(call))
+        owner.update(fields)
+        for name in [name for name, value in fields.items() if not value]:
+            del owner[name]
+        self._directory.add_owner(_id_of(call), owner)
+
+    def _set_bio(self, call: Call) -> bool:
+        self._details_of(call)["bio"] = str(call.params.get("bio") or "")
+        return True
+
+    def _set_gift_settings(self, call: Call) -> bool:
+        """See https://core.telegram.org/bots/api#setbusinessaccountgiftsettings."""
+        self._details_of(call)["accepted_gift_types"] = call.json("accepted_gift_types")
+        return True
+
+    def _details_of(self, call: Call) -> JSON:
+        """The fields of the `ChatFullInfo` of the owner that `getChat` shows."""
+        return self._directory.details(self._directory.owner(_id_of(call))["id"])
+
+    def _transfer_stars(self, call: Call) -> bool:
+        stars = call.integer("star_count") or 0
+        self.add_stars(_id_of(call), -stars)
+        owner = self._directory.owner(_id_of(call))
+        kind = "business_account_transfer"
+        self._payments.earn(stars, {"type": "user", "transaction_type": kind, "user": owner})
+        return True
+
+
+def _id_of(call: Call) -> str:
+    """The id of the connection that a call names."""
+    return str(require(call, "business_connection_id"))

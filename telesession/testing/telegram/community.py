@@ -1,0 +1,183 @@
+"""The groups and channels of a bot: members, links, settings, topics and boosts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from telesession.testing.telegram.boosts import Boosts
+from telesession.testing.telegram.bot_messages import without
+from telesession.testing.telegram.chat_settings import ChatSettings
+from telesession.testing.telegram.invite_links import InviteLinks
+from telesession.testing.telegram.join_requests import JoinRequests
+from telesession.testing.telegram.member_methods import MemberMethods
+from telesession.testing.telegram.members import BANNED, Members
+from telesession.testing.telegram.rights import ALL_RIGHTS, administrator
+from telesession.testing.telegram.topics import Topics
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Sequence
+
+    from telesession.testing.server.call import JSON, Call
+    from telesession.testing.server.updates import Updates
+    from telesession.testing.telegram.directory import Directory
+    from telesession.testing.telegram.files import Files
+    from telesession.testing.telegram.history import History
+    from telesession.testing.telegram.service_messages import ServiceMessages
+
+
+class Community:
+    """
+    The parts that know of the people in chats: users act on them, and tests read them.
+
+    Threads may share it: its methods for users and tests hold a condition.
+
+    Args:
+        changed: The condition of the server.
+        directory: The chats and users.
+        history: The messages of the chats.
+        updates: The queue of updates.
+        service: Puts service messages into chats.
+        files: The photos of the chats.
+    """
+
+    def __init__(  # noqa: PLR0917 -- the parts of a server
+        self,
+        changed: threading.Condition,
+        directory: Directory,
+        history: History,
+        updates: Updates,
+        service: ServiceMessages,
+        files: Files,
+    ) -> None:
+        self.topics = Topics(directory, history, service)
+        self._changed = changed
+        self._directory = directory
+        self._history = history
+        self._members = Members(directory, service, updates)
+        self._links = InviteLinks(directory, self._members)
+        self._requests = JoinRequests(directory, self._members, self._links)
+        self._boosts = Boosts(directory, updates)
+        self._settings = ChatSettings(directory, history, service, links=self._links, files=files)
+
+    def methods(self) -> dict[str, Callable[[Call], Any]]:
+        """The methods of the Bot API that the parts answer, by their names."""
+        return {
+            **MemberMethods(self._directory, self._members).methods(),
+            **self._boosts.methods(),
+            **self._links.methods(),
+            **self._requests.methods(),
+            **self._settings.methods(),
+            **self.topics.methods(),
+        }
+
+    def note(self, update: JSON) -> None:
+        """Learn of the people, the topic and the request in an update of a user."""
+        self._members.note(update)
+        self._requests.note(update)
+        self.topics.note(update)
+
+    def members_of(self, chat_id: int) -> list[JSON]:
+        """The `ChatMember` of everybody who is in a chat now, the bot first."""
+        with self._changed:
+            return self._members.present(self._directory.chat(chat_id))
+
+    def administrators_of(self, chat_id: int) -> list[JSON]:
+        """The `ChatMember` of the owner and of each administrator of a chat, the bot first."""
+        with self._changed:
+            return self._members.administrators(self._directory.chat(chat_id))
+
+    def topics_of(self, chat_id: int) -> list[JSON]:
+        """The topics that a chat has now, by their ids; see `Group.topics`."""
+        with self._changed:
+            return [dict(topic) for topic in self.topics.of(self._directory.chat(chat_id))]
+
+    def pinned_in(self, chat_id: int) -> list[JSON]:
+        """The pinned messages of a chat, the latest pin first."""
+        with self._changed:
+            return self._history.pinned(chat_id)
+
+    def put_owner(self, chat_id: int, user: JSON) -> None:
+        """Let a user be the owner of a chat, without any update."""
+        with self._changed:
+            owner = {"status": "creator", "is_anonymous": False}
+            self._members.put(self._directory.chat(chat_id), user, owner)
+
+    def put_anonymous(self, chat_id: int, user: JSON) -> None:
+        """Let a user be an anonymous administrator of a chat, without any update."""
+        with self._changed:
+            chat = self._directory.chat(chat_id)
+            record = without(self._members.get(chat, user["id"]), "user")
+            if record["status"] != "creator":
+                record = administrator(chat, ALL_RIGHTS)
+            self._members.put(chat, user, {**record, "is_anonymous": True})
+
+    def join(self, chat_id: int, user: JSON, link: str | None) -> JSON:
+        """Let a user join a chat, through a link if there is one; see `User.join`."""
+        with self._changed:
+            return self._links.join(self._directory.chat(chat_id), user, link)
+
+    def add(self, chat_id: int, people: Sequence[JSON], sender: JSON) -> JSON:
+        """
+        Let someone add members to a chat; see `User.invite`.
+
+        Args:
+            chat_id: The chat.
+            people: The new members.
+            sender: The fields of the message about them that say who added them.
+        """
+        with self._changed:
+            return self._members.add(self._directory.chat(chat_id), people, sender)
+
+    def remove(self, chat_id: int, user: JSON, sender: JSON, *, is_banned: bool = False) -> JSON:
+        """
+        Let a user leave a chat, or be banned there; see `User.leave` and `User.ban`.
+
+        Args:
+            chat_id: The chat.
+            user: The user.
+            sender: The fields of the message about it that say who did so.
+            is_banned: Whether the user cannot come back.
+        """
+        with self._changed:
+            record = BANNED if is_banned else None
+            return self._members.remove(self._directory.chat(chat_id), user, sender, record)
+
+    def promote(self, chat_id: int, user: JSON, by: JSON, custom_title: str | None) -> JSON:
+        """Make a user an administrator of a chat; see `User.promote`."""
+        with self._changed:
+            chat = self._directory.chat(chat_id)
+            record = administrator(chat, ALL_RIGHTS)
+            if custom_title is not None:
+                record["custom_title"] = custom_title
+            return self._members.change(chat, user, record, by)
+
+    def add_bot(self, chat_id: int, sender: JSON, *, is_administrator: bool = False) -> JSON:
+        """Let someone add or unblock the bot; see `User.add_bot` and `User.unblock`."""
+        with self._changed:
+            chat = self._directory.chat(chat_id)
+            return self._members.add_bot(chat, sender, is_administrator=is_administrator)
+
+    def remove_bot(self, chat_id: int, sender: JSON) -> JSON:
+        """Let someone ban or block the bot; see `User.remove_bot` and `User.block`."""
+        with self._changed:
+            return self._members.remove_bot(self._directory.chat(chat_id), sender, BANNED)
+
+    def invite_link(self, chat_id: int, link: str) -> JSON:
+        """
+        The `ChatInviteLink` of a link that the bot has made.
+
+        Raises `ValueError` if it is unknown, revoked, expired or used up.
+        """
+        with self._changed:
+            return self._links.find(self._directory.chat(chat_id), link)
+
+    def boost(self, chat_id: int, user: JSON) -> JSON:
+        """Let a user boost a chat; see `User.boost`."""
+        with self._changed:
+            return self._boosts.add(self._directory.chat(chat_id), user)
+
+    def unboost(self, chat_id: int, user: JSON) -> JSON:
+        """Let a user take a boost back; see `User.unboost`."""
+        with self._changed:
+            return self._boosts.remove(self._directory.chat(chat_id), user)

@@ -1,0 +1,133 @@
+"""The chats, users and business accounts that the loopback Bot API knows."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from telesession.testing.server.call import RefusedError
+
+if TYPE_CHECKING:
+    from telesession.testing.server.call import JSON
+
+
+class Directory:
+    """
+    The chats, users and business accounts that are known, those of one `BotAPI`.
+
+    Not safe to share between threads by itself: its `BotAPI` calls it under a lock.
+    """
+
+    def __init__(self) -> None:
+        #: The `User` that the bot is: the owner of the token that was used last.
+        self.bot = bot_user("")
+        self._chats: dict[int, JSON] = {}
+        self._users: dict[int, JSON] = {}
+        # connection id -> the `User` of the business account
+        self._owners: dict[str, JSON] = {}
+        # chat id -> the fields of its `ChatFullInfo` that the bot has set
+        self._details: defaultdict[int, JSON] = defaultdict(dict)
+        # chat id -> the reason why the bot cannot write there
+        self._closed: dict[int, str] = {}
+
+    def chat(self, chat_id: int | str) -> JSON:
+        """
+        The chat with an id or an `@username`; an unknown one is made up from the look of its id.
+
+        Raises `RefusedError` if it is neither.
+        """
+        name = str(chat_id)
+        if name.startswith("@"):
+            known = [chat for chat in self._chats.values() if chat.get("username") == name[1:]]
+            return known[0] if known else self._make_channel(name[1:])
+        try:
+            number = int(name)
+        except ValueError:
+            raise RefusedError(400, "Bad Request: chat not found") from None
+        return self._chats.setdefault(number, _make_chat(number))
+
+    def add_chat(self, chat: JSON) -> None:
+        """Know a chat, in place of what was known of it before."""
+        self._chats[chat["id"]] = chat
+
+    def chat_to_write(self, chat_id: int | str) -> JSON:
+        """
+        The chat with an id, for a message of the bot.
+
+        Raises `RefusedError` if the bot cannot write there, because it was blocked or removed.
+        """
+        chat = self.chat(chat_id)
+        if reason := self._closed.get(chat["id"]):
+            raise RefusedError(403, f"Forbidden: {reason}")
+        return chat
+
+    def chat_to_read(self, chat_id: int | str) -> JSON:
+        """
+        The chat with an id, for a look at it.
+
+        Raises `RefusedError` if it is a group or a channel that the bot is no member of.
+        """
+        chat = self.chat(chat_id)
+        return chat if chat["type"] == "private" else self.chat_to_write(chat_id)
+
+    def details(self, chat_id: int) -> JSON:
+        """
+        The fields of the `ChatFullInfo` of a chat that the bot has set; a caller may change them.
+
+        See https://core.telegram.org/bots/api#chatfullinfo.
+        """
+        return self._details[chat_id]
+
+    def close_chat(self, chat_id: int, reason: str) -> None:
+        """Refuse the bot's messages to a chat, such as with `bot was blocked by the user`."""
+        self._closed[chat_id] = reason
+
+    def open_chat(self, chat_id: int) -> None:
+        """Let the bot write to a chat again."""
+        self._closed.pop(chat_id, None)
+
+    def user(self, user_id: int) -> JSON:
+        """The user with an id; an unknown one is made up."""
+        made_up = {"id": user_id, "is_bot": False, "first_name": f"User {user_id}"}
+        return self._users.setdefault(user_id, made_up)
+
+    def add_user(self, user: JSON) -> None:
+        """Know a user, in place of what was known of them before."""
+        self._users[user["id"]] = user
+
+    def is_bot(self, user_id: int) -> bool:
+        """Whether an id is that of the bot, and of no user; tokens for tests have low numbers."""
+        return user_id == self.bot["id"] and user_id not in self._users
+
+    def owner(self, connection_id: str) -> JSON:
+        """The owner of the business account that a connection belongs to; may be made up."""
+        made_up = {"id": 1, "is_bot": False, "first_name": "Owner"}
+        return self._owners.get(connection_id, made_up)
+
+    def add_owner(self, connection_id: str, owner: JSON) -> None:
+        """Know the owner of a business account."""
+        self._owners[connection_id] = owner
+
+    def _make_channel(self, username: str) -> JSON:
+        """A channel of which only the `@username` is known."""
+        number = -(10**12) - 1 - len(self._chats)
+        self.add_chat({"id": number, "type": "channel", "title": username, "username": username})
+        return self._chats[number]
+
+
+def bot_user(token: str) -> JSON:
+    """The `User` that the bot with a token is."""
+    number = token.partition(":")[0]
+    return {
+        "id": int(number) if number.isdecimal() else 1,
+        "is_bot": True,
+        "first_name": "Test Bot",
+        "username": "test_bot",
+    }
+
+
+def _make_chat(chat_id: int) -> JSON:
+    if chat_id > 0:
+        return {"id": chat_id, "type": "private", "first_name": f"User {chat_id}"}
+    kind = "supergroup" if str(chat_id).startswith("-100") else "group"
+    return {"id": chat_id, "type": kind, "title": f"Group {chat_id}"}

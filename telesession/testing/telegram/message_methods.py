@@ -1,0 +1,234 @@
+"""The methods of the Bot API for the messages of a bot."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from telesession.testing.server.call import JSON, Call, RefusedError
+from telesession.testing.telegram.bot_messages import (
+    BotMessages,
+    copied,
+    envelope,
+    forwarded,
+    require,
+    without,
+)
+from telesession.testing.telegram.media import location
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from telesession.testing.telegram.history import History
+    from telesession.testing.telegram.media import Media
+
+
+class MessageMethods:
+    """
+    Sends, edits, copies, forwards, pins and deletes messages.
+
+    Args:
+        messages: Puts messages into chats.
+        history: Where the pinned ones are.
+        media: Makes the contents.
+    """
+
+    def __init__(self, messages: BotMessages, history: History, media: Media) -> None:
+        self._messages = messages
+        self._history = history
+        self._media = media
+
+    def methods(self) -> dict[str, Callable[[Call], Any]]:
+        """The methods of the Bot API that are answered here, by their names."""
+        return {
+            **dict.fromkeys(self._media.methods, self._send),
+            "sendMediaGroup": self._send_album,
+            "sendMessageDraft": self._draft,
+            "sendRichMessageDraft": self._draft,
+            "copyMessage": self._copy,
+            "copyMessages": self._copy_several,
+            "forwardMessage": self._forward,
+            "forwardMessages": self._forward_several,
+            "editMessageText": self._edit_text,
+            "editMessageCaption": self._edit_caption,
+            "editMessageMedia": self._edit_media,
+            "editMessageReplyMarkup": self._edit_markup,
+            "editMessageLiveLocation": self._edit_location,
+            "stopMessageLiveLocation": self._stop_location,
+            "editMessageChecklist": self._edit_checklist,
+            "deleteMessage": self._delete,
+            "deleteMessages": self._delete_several,
+            "deleteBusinessMessages": self._delete_business,
+            "editEphemeralMessageText": self._edit_text,
+            "editEphemeralMessageCaption": self._edit_caption,
+            "editEphemeralMessageMedia": self._edit_media,
+            "editEphemeralMessageReplyMarkup": self._edit_markup,
+            "deleteEphemeralMessage": self._delete,
+            "pinChatMessage": self._pin,
+            "unpinChatMessage": self._unpin,
+            "unpinAllChatMessages": self._unpin_all,
+        }
+
+    def _send(self, call: Call) -> JSON:
+        return self._messages.send(call, self._media.content(call))
+
+    def _send_album(self, call: Call) -> list[JSON]:
+        media = call.json("media") or ()
+        if not media:
+            raise RefusedError(400, "Bad Request: group send failed: media is empty")
+        album = {"media_group_id": _album_id()}
+        contents = [{**self._media.input_media(one, call), **album} for one in media]
+        return [self._messages.send(call, content) for content in contents]
+
+    def _draft(self, call: Call) -> bool:
+        """
+        See https://core.telegram.org/bots/api#sendmessagedraft.
+
+        A draft is no message, so only the call of the bot has its text.
+        """
+        if self._messages.chat_of(call)["type"] != "private":
+            raise RefusedError(400, "Bad Request: TEXTDRAFT_PEER_INVALID")
+        if not call.integer("draft_id"):
+            raise RefusedError(400, "Bad Request: draft_id must be non-zero")
+        # An empty text shows that the bot thinks.
+        if call.params.get("text") or call.params.get("rich_message"):
+            self._media.text(call)
+        return True
+
+    def _copy(self, call: Call) -> JSON:
+        message = self._source(call, call.integer("message_id"), "copy")
+        content = copied(message)
+        if call.params.get("caption") is not None:
+            content = {**_uncaptioned(content), **self._media.caption(call.params)}
+        return _number_of(self._messages.send(call, content))
+
+    def _copy_several(self, call: Call) -> list[JSON]:
+        return self._send_all(call, "copy", copied)
+
+    def _forward(self, call: Call) -> JSON:
+        message = self._source(call, call.integer("message_id"), "forward")
+        return self._messages.send(call, forwarded(message))
+
+    def _forward_several(self, call: Call) -> list[JSON]:
+        return self._send_all(call, "forward", forwarded)
+
+    def _send_all(self, call: Call, action: str, content_of: Callable[[JSON], JSON]) -> list[JSON]:
+        """Send contents made of several messages; those of an album are an album again."""
+        albums: defaultdict[str, str] = defaultdict(_album_id)
+        numbers = []
+        for message in self._sources(call, action):
+            content = content_of(message)
+            if album := message.get("media_group_id"):
+                content["media_group_id"] = albums[album]
+            numbers.append(_number_of(self._messages.send(call, content)))
+        return numbers
+
+    def _source(self, call: Call, message_id: int | None, action: str) -> JSON:
+        message = self._messages.lookup(call, message_id or 0, "from_chat_id")
+        if message is None:
+            raise RefusedError(400, f"Bad Request: message to {action} not found")
+        if message.get("has_protected_content"):
+            raise RefusedError(400, f"Bad Request: message can't be {_PARTICIPLES[action]}")
+        return message
+
+    def _sources(self, call: Call, action: str) -> list[JSON]:
+        numbers = call.json("message_ids") or ()
+        messages = [self._messages.lookup(call, number, "from_chat_id") for number in numbers]
+        # Telegram skips messages that it does not find.
+        found = [message for message in messages if message]
+        if not found:
+            raise RefusedError(400, f"Bad Request: there are no messages to {action}")
+        return found
+
+    def _edit_text(self, call: Call) -> JSON | bool:
+        text = self._media.text(call)
+        return self._messages.edit(call, lambda former: {**envelope(former), **text})
+
+    def _edit_caption(self, call: Call) -> JSON | bool:
+        caption = self._media.caption(call.params)
+        return self._messages.edit(call, lambda former: {**_uncaptioned(former), **caption})
+
+    def _edit_media(self, call: Call) -> JSON | bool:
+        content = self._media.input_media(call.json("media") or {}, call)
+        return self._messages.edit(call, lambda former: {**envelope(former), **content})
+
+    def _edit_markup(self, call: Call) -> JSON | bool:
+        return self._messages.edit(call, lambda former: former)
+
+    def _edit_location(self, call: Call) -> JSON | bool:
+        place = location(call)["location"]
+        return self._messages.edit(call, lambda former: _located(former, place))
+
+    def _stop_location(self, call: Call) -> JSON | bool:
+        def stopped(former: JSON) -> JSON:
+            return {**former, "location": without(_location_of(former), "live_period")}
+
+        return self._messages.edit(call, stopped)
+
+    def _edit_checklist(self, call: Call) -> JSON | bool:
+        tasks = self._media.checklist(call)
+        return self._messages.edit(call, lambda former: {**envelope(former), **tasks})
+
+    def _delete(self, call: Call) -> bool:
+        self._messages.delete(self._messages.find(call, "delete"))
+        return True
+
+    def _delete_several(self, call: Call) -> bool:
+        for number in call.json("message_ids") or ():
+            # Telegram skips messages that it does not find.
+            if message := self._messages.lookup(call, number):
+                self._messages.delete(message)
+        return True
+
+    def _delete_business(self, call: Call) -> bool:
+        connection_id, numbers = require(call, "business_connection_id"), call.json("message_ids")
+        for message in self._history.of_business(connection_id, numbers or ()):
+            self._messages.delete(message)
+        return True
+
+    def _pin(self, call: Call) -> bool:
+        self._history.pin(self._messages.find(call, "pin"))
+        return True
+
+    def _unpin(self, call: Call) -> bool:
+        pinned = self._history.pinned(self._messages.chat_of(call)["id"])
+        number = call.integer("message_id")
+        found = [message for message in pinned if number in {None, message["message_id"]}]
+        if not found:
+            raise RefusedError(400, "Bad Request: message to unpin not found")
+        self._history.unpin(found[0])
+        return True
+
+    def _unpin_all(self, call: Call) -> bool:
+        for message in self._history.pinned(self._messages.chat_of(call)["id"]):
+            self._history.unpin(message)
+        return True
+
+
+_PARTICIPLES = {"copy": "copied", "forward": "forwarded"}
+
+
+def _album_id() -> str:
+    return str(uuid4().int >> 65)
+
+
+def _number_of(message: JSON) -> JSON:
+    """The `MessageId` of a message."""
+    return {"message_id": message["message_id"]}
+
+
+def _uncaptioned(message: JSON) -> JSON:
+    return without(message, "caption", "caption_entities", "show_caption_above_media")
+
+
+def _located(message: JSON, place: JSON) -> JSON:
+    """A message with a live location that has moved."""
+    return {**message, "location": {**_location_of(message), **place}}
+
+
+def _location_of(message: JSON) -> JSON:
+    location: JSON = message.get("location", {})
+    if "live_period" not in location:
+        raise RefusedError(400, "Bad Request: message can't be edited")
+    return location

@@ -1,0 +1,327 @@
+"""Invoices of a bot, the users who pay them, and the stars of the bot."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from telesession.testing.server.call import JSON, Call, RefusedError
+from telesession.testing.telegram import content
+from telesession.testing.telegram.bot_messages import require
+from telesession.testing.telegram.prices import price
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from telesession.testing.server.updates import Updates
+    from telesession.testing.telegram.alerts import Alerts
+    from telesession.testing.telegram.bot_messages import BotMessages
+    from telesession.testing.telegram.directory import Directory
+    from telesession.testing.telegram.media import Media
+    from telesession.testing.telegram.service_messages import ServiceMessages
+
+_STARS = "XTR"
+_LINK = "https://t.me/$"
+
+# The parameters of an invoice that ask the user for something.
+_WISHES: dict[str, JSON] = {
+    "need_name": {"name": "Test User"},
+    "need_phone_number": {"phone_number": "15550100"},
+    "need_email": {"email": "user@example.com"},
+    "need_shipping_address": {
+        "shipping_address": {
+            "country_code": "DE",
+            "state": "",
+            "city": "Berlin",
+            "street_line1": "1 Test Street",
+            "street_line2": "",
+            "post_code": "10115",
+        }
+    },
+}
+
+
+class Payments:
+    """
+    The invoices that a bot has sent, the purchases that it has not answered yet, and its stars.
+
+    Not safe to share between threads by itself: its `BotAPI` calls it under a lock.
+
+    Args:
+        messages: Puts invoices into chats.
+        media: Makes the contents of paid media.
+        directory: The chats.
+        service: Puts messages about payments into chats.
+        updates: The queue of updates, for queries.
+        alerts: Shows a user why the bot refused.
+    """
+
+    def __init__(
+        self,
+        messages: BotMessages,
+        media: Media,
+        *,
+        directory: Directory,
+        service: ServiceMessages,
+        updates: Updates,
+        alerts: Alerts,
+    ) -> None:
+        self._messages = messages
+        self._media = media
+        self._directory = directory
+        self._service = service
+        self._updates = updates
+        self._alerts = alerts
+        # An address or a link -> the order that its payments have in common.
+        self._orders: dict[tuple[int, int] | str, JSON] = {}
+        # id of a shipping or pre-checkout query -> the purchase
+        self._purchases: dict[str, JSON] = {}
+        # charge -> the purchase that was paid in stars
+        self._receipts: dict[str, JSON] = {}
+        self._refunded: set[str] = set()
+        self._transactions: list[JSON] = []
+
+    def methods(self) -> dict[str, Callable[[Call], Any]]:
+        """The methods of the Bot API that are answered here, by their names."""
+        return {
+            "sendInvoice": self._send,
+            "sendPaidMedia": self._send_media,
+            "createInvoiceLink": self._create_link,
+            "answerShippingQuery": self._answer_shipping,
+            "answerPreCheckoutQuery": self._answer,
+            "refundStarPayment": self._refund,
+            "editUserStarSubscription": self._edit_subscription,
+            "getMyStarBalance": lambda _: {"amount": self._balance},
+            "getStarTransactions": self._list_transactions,
+        }
+
+    def begin(self, payer: JSON, invoice: JSON | str, *, tip: int = 0) -> JSON:
+        """
+        Let a user pay, and return the first update about it.
+
+        That is a `shipping_query` if the price depends on the address, else a
+        `pre_checkout_query`. See https://core.telegram.org/bots/payments.
+
+        Args:
+            payer: The user.
+            invoice: The message with the invoice, or the link of one.
+            tip: What the user adds, in the smallest units of the currency.
+
+        Raises `ValueError` if there is no such invoice.
+        """
+        place = invoice if isinstance(invoice, str) else _place_of(invoice)
+        order = self._orders.get(place)
+        if order is None:
+            raise ValueError("cannot pay: there is no invoice in this message, and no such link")
+        chat = self._directory.chat(payer["id"]) if isinstance(invoice, str) else invoice["chat"]
+        purchase = {"payer": payer, "chat": chat, **order}
+        purchase["total_amount"] += tip
+        if not order["is_flexible"]:
+            return self._check_out(purchase)
+        query_id = self._remember(purchase)
+        query = {
+            "id": query_id,
+            "from": payer,
+            "invoice_payload": order["invoice_payload"],
+            "shipping_address": order["order_info"]["shipping_address"],
+        }
+        return self._updates.push({"shipping_query": query})
+
+    def buy_media(self, buyer: JSON, message: JSON) -> JSON:
+        """
+        Let a user buy the paid media in a message of the bot, and return the update about it.
+
+        Raises `ValueError` if the message has none.
+        """
+        if "paid_media" not in message:
+            raise ValueError("cannot buy: there is no paid media in this message")
+        payload = self._orders.get(_place_of(message), {}).get("invoice_payload", "")
+        partner = {"type": "user", "transaction_type": "paid_media_payment", "user": buyer}
+        self.earn(message["paid_media"]["star_count"], partner)
+        purchased = {"from": buyer, "paid_media_payload": payload}
+        return self._updates.push({"purchased_paid_media": purchased})
+
+    def earn(self, stars: int, partner: JSON) -> None:
+        """
+        Give the bot stars.
+
+        Args:
+            stars: How many.
+            partner: The `TransactionPartner` that they come from.
+        """
+        self._note(stars, partner, uuid4().hex)
+
+    def spend(self, stars: int, partner: JSON) -> None:
+        """
+        Take stars from the bot.
+
+        Args:
+            stars: How many.
+            partner: The `TransactionPartner` that gets them.
+
+        Raises `RefusedError` if the bot has fewer.
+        """
+        if stars > self._balance:
+            raise RefusedError(400, "Bad Request: BALANCE_TOO_LOW")
+        self._note(-stars, partner, uuid4().hex)
+
+    def _send(self, call: Call) -> JSON:
+        order = _order_of(call)
+        if not call.params.get("reply_markup"):
+            markup = {"inline_keyboard": [[{"text": _label_of(order), "pay": True}]]}
+            call = Call(call.method, {**call.params, "reply_markup": markup}, call.token)
+        names = ("title", "description", "start_parameter")
+        invoice = {name: call.params.get(name, "") for name in names}
+        invoice.update((name, order[name]) for name in ("currency", "total_amount"))
+        message = self._messages.send(call, {"invoice": invoice})
+        self._orders[_place_of(message)] = order
+        return message
+
+    def _send_media(self, call: Call) -> JSON:
+        message = self._messages.send(call, self._media.paid_media(call))
+        self._orders[_place_of(message)] = {"invoice_payload": str(call.params.get("payload", ""))}
+        return message
+
+    def _create_link(self, call: Call) -> str:
+        link = f"{_LINK}{uuid4().hex}"
+        self._orders[link] = _order_of(call)
+        return link
+
+    def _answer_shipping(self, call: Call) -> bool:
+        purchase = self._take(call, "shipping_query_id")
+        if not call.flag("ok"):
+            self._show_refusal(call, purchase)
+            return True
+        options = call.json("shipping_options") or ()
+        if not options:
+            raise RefusedError(400, "Bad Request: shipping_options is empty")
+        purchase["shipping_option_id"] = options[0]["id"]
+        purchase["total_amount"] += _total(options[0]["prices"])
+        self._check_out(purchase)
+        return True
+
+    def _check_out(self, purchase: JSON) -> JSON:
+        query = {"id": self._remember(purchase), "from": purchase["payer"], **_paid(purchase)}
+        return self._updates.push({"pre_checkout_query": query})
+
+    def _answer(self, call: Call) -> bool:
+        purchase = self._take(call, "pre_checkout_query_id")
+        if not call.flag("ok"):
+            self._show_refusal(call, purchase)
+            return True
+        query_id = call.params["pre_checkout_query_id"]
+        paid = content.successful_payment(_paid(purchase), query_id)
+        self._tell(purchase, paid)
+        if purchase["currency"] == _STARS:
+            payment = paid["successful_payment"]
+            charge = payment["telegram_payment_charge_id"]
+            self._receipts[charge] = {**purchase, "paid": payment}
+            self._note(purchase["total_amount"], _payer_of(purchase), charge)
+        return True
+
+    def _refund(self, call: Call) -> bool:
+        receipt = self._receipt_of(call)
+        charge = receipt["paid"]["telegram_payment_charge_id"]
+        if charge in self._refunded:
+            raise RefusedError(400, "Bad Request: CHARGE_ALREADY_REFUNDED")
+        self._refunded.add(charge)
+        self._note(-receipt["total_amount"], _payer_of(receipt), charge)
+        names = ("currency", "total_amount", "invoice_payload", "telegram_payment_charge_id")
+        self._tell(receipt, {"refunded_payment": {name: receipt["paid"][name] for name in names}})
+        return True
+
+    def _edit_subscription(self, call: Call) -> bool:
+        # The Bot API has no method to read whether a subscription goes on.
+        self._receipt_of(call)
+        return True
+
+    def _receipt_of(self, call: Call) -> JSON:
+        """The purchase in stars whose charge and payer a call names."""
+        receipt = self._receipts.get(str(require(call, "telegram_payment_charge_id")))
+        if receipt is None or receipt["payer"]["id"] != call.integer("user_id"):
+            raise RefusedError(400, "Bad Request: CHARGE_NOT_FOUND")
+        return receipt
+
+    @property
+    def _balance(self) -> int:
+        return sum(
+            one["amount"] if "source" in one else -one["amount"] for one in self._transactions
+        )
+
+    def _list_transactions(self, call: Call) -> JSON:
+        first = call.integer("offset") or 0
+        end = first + (call.integer("limit") or 100)
+        return {"transactions": self._transactions[first:end]}
+
+    def _note(self, stars: int, partner: JSON, transaction_id: str) -> None:
+        """Keep stars that the bot got, or with a number below 0 those that it gave."""
+        self._transactions.append(
+            {
+                "id": transaction_id,
+                "amount": abs(stars),
+                "date": int(time.time()),
+                "source" if stars > 0 else "receiver": partner,
+            }
+        )
+
+    def _remember(self, purchase: JSON) -> str:
+        query_id = str(uuid4().int >> 65)
+        self._purchases[query_id] = purchase
+        return query_id
+
+    def _take(self, call: Call, name: str) -> JSON:
+        purchase = self._purchases.pop(str(call.params.get(name)), None)
+        if purchase is None:
+            raise RefusedError(400, "Bad Request: query is too old or query ID is invalid")
+        return purchase
+
+    def _show_refusal(self, call: Call, purchase: JSON) -> None:
+        self._alerts.show(purchase["payer"]["id"], str(call.params.get("error_message") or ""))
+
+    def _tell(self, purchase: JSON, content: JSON) -> None:
+        """Give the bot a message about a purchase."""
+        self._service.push(purchase["chat"], {"from": purchase["payer"]}, content)
+
+
+def _payer_of(purchase: JSON) -> JSON:
+    """The `TransactionPartner` of a purchase."""
+    return {"type": "user", "transaction_type": "invoice_payment", "user": purchase["payer"]}
+
+
+def _place_of(message: JSON) -> tuple[int, int]:
+    return message["chat"]["id"], message["message_id"]
+
+
+def _order_of(call: Call) -> JSON:
+    """The parameters of a call that its payments have in common."""
+    info: JSON = {}
+    for wish, answer in _WISHES.items():
+        if call.flag(wish) or (wish == "need_shipping_address" and call.flag("is_flexible")):
+            info.update(answer)
+    return {
+        "currency": str(require(call, "currency")),
+        "total_amount": _total(call.json("prices") or ()),
+        "invoice_payload": str(call.params.get("payload", "")),
+        "is_flexible": call.flag("is_flexible"),
+        "order_info": info,
+    }
+
+
+def _label_of(order: JSON) -> str:
+    """The label of the button of an invoice; Telegram's apps show a star in place of `XTR`."""
+    amount, currency = order["total_amount"], order["currency"]
+    return f"Pay {amount} {_STARS}" if currency == _STARS else f"Pay {price(amount, currency)}"
+
+
+def _total(prices: Any) -> int:
+    return sum(int(price["amount"]) for price in prices)
+
+
+def _paid(purchase: JSON) -> JSON:
+    """The fields that a `pre_checkout_query` and a `successful_payment` have in common."""
+    names = ("currency", "total_amount", "invoice_payload", "shipping_option_id")
+    paid = {name: purchase[name] for name in names if name in purchase}
+    if purchase["order_info"]:
+        paid["order_info"] = purchase["order_info"]
+    return paid

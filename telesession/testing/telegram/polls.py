@@ -1,0 +1,175 @@
+"""The polls of a bot, and the people who vote in them."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from telesession.testing.server.call import JSON, Call, RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from telesession.testing.server.updates import Updates
+    from telesession.testing.telegram.bot_messages import BotMessages
+    from telesession.testing.telegram.media import Media
+
+_FLAGS = ("allows_multiple_answers", "allows_revoting", "members_only")
+
+
+class Polls:
+    """
+    Sends and stops polls, and counts the votes.
+
+    Not safe to share between threads by itself: its `BotAPI` calls it under a lock.
+
+    Args:
+        messages: Puts messages into chats.
+        media: Makes the texts of polls.
+        updates: The queue of updates, for those about votes.
+    """
+
+    def __init__(self, messages: BotMessages, media: Media, updates: Updates) -> None:
+        self._messages = messages
+        self._media = media
+        self._updates = updates
+        # poll id -> voter id -> the numbers of the chosen options
+        self._votes: dict[str, dict[int, tuple[int, ...]]] = {}
+
+    def methods(self) -> dict[str, Callable[[Call], Any]]:
+        """The methods of the Bot API that are answered here, by their names."""
+        return {"sendPoll": self._send, "stopPoll": self._stop}
+
+    def vote(self, message: JSON, voter: Mapping[str, JSON], options: Sequence[str | int]) -> JSON:
+        """
+        Vote in a poll of the bot, and return the update about it.
+
+        As in Telegram, the bot gets the new state of the poll, and if the poll is not anonymous
+        then a `poll_answer`.
+
+        Args:
+            message: The message with the poll, as it is now.
+            voter: The field of the `poll_answer` that has the voter: `user` or `voter_chat`.
+            options: The texts or the numbers of the options; none takes the vote back.
+
+        Raises `ValueError` if Telegram's apps would not let the voter do so.
+        """
+        poll = message["poll"]
+        chosen = tuple(sorted({_number_of(poll, option) for option in options}))
+        [voter_id] = [each["id"] for each in voter.values()]
+        votes = self._votes[poll["id"]]
+        _refuse_vote(poll, chosen, has_voted=voter_id in votes)
+        votes[voter_id] = chosen
+        if not chosen:
+            del votes[voter_id]
+        counted = self._count(poll)
+        self._replace(message, counted)
+        update = self._updates.push({"poll": counted})
+        if poll["is_anonymous"]:
+            return update
+        answer = {"poll_id": poll["id"], **voter, "option_ids": list(chosen)}
+        persistent = [poll["options"][number]["persistent_id"] for number in chosen]
+        return self._updates.push({"poll_answer": {**answer, "option_persistent_ids": persistent}})
+
+    def _send(self, call: Call) -> JSON:
+        poll = self._poll_of(call)
+        self._votes[poll["id"]] = {}
+        return self._messages.send(call, {"poll": poll})
+
+    def _poll_of(self, call: Call) -> JSON:
+        """The `Poll` that a call of `sendPoll` describes."""
+        question = self._text(call.params, "question")
+        asked = call.json("options") or ()
+        if not question or not asked:
+            raise RefusedError(400, "Bad Request: poll must have a question and at least 1 option")
+        kind = call.params.get("type") or "regular"
+        flags = {name: call.flag(name) for name in _FLAGS}
+        if kind == "regular" and "allows_revoting" not in call.params:
+            flags["allows_revoting"] = True
+        return {
+            "id": str(uuid4().int >> 65),
+            **question,
+            "options": [self._option(one, number) for number, one in enumerate(asked)],
+            "total_voter_count": 0,
+            "is_closed": call.flag("is_closed"),
+            "is_anonymous": "is_anonymous" not in call.params or call.flag("is_anonymous"),
+            "type": kind,
+            **flags,
+            **self._text(call.params, "explanation"),
+            **self._text(call.params, "description"),
+            **({"correct_option_ids": _correct_options(call)} if kind == "quiz" else {}),
+            **_end_of(call),
+        }
+
+    def _option(self, option: JSON | str, number: int) -> JSON:
+        fields = {"text": option} if isinstance(option, str) else option
+        return {"persistent_id": str(number), **self._text(fields, "text"), "voter_count": 0}
+
+    def _text(self, fields: Mapping[str, Any], name: str) -> JSON:
+        return self._media.formatted(fields, name, f"{name}_entities", f"{name}_parse_mode")
+
+    def _stop(self, call: Call) -> JSON:
+        message = self._messages.find(call, "stop")
+        poll = message.get("poll")
+        if poll is None:
+            raise RefusedError(400, "Bad Request: message with poll to stop not found")
+        if poll["is_closed"]:
+            raise RefusedError(400, "Bad Request: poll has already been closed")
+        closed = {**poll, "is_closed": True}
+        self._replace(message, closed, call.json("reply_markup"))
+        self._updates.push({"poll": closed})
+        return closed
+
+    def _count(self, poll: JSON) -> JSON:
+        votes = self._votes[poll["id"]].values()
+        options = [
+            {**option, "voter_count": sum(number in chosen for chosen in votes)}
+            for number, option in enumerate(poll["options"])
+        ]
+        return {**poll, "options": options, "total_voter_count": len(votes)}
+
+    def _replace(self, message: JSON, poll: JSON, markup: JSON | None = None) -> None:
+        self._messages.publish({**message, "poll": poll}, markup or message.get("reply_markup"))
+
+
+def _refuse_vote(poll: JSON, chosen: Sequence[int], *, has_voted: bool) -> None:
+    """Raise `ValueError` for a vote that Telegram's apps do not offer."""
+    final = poll["type"] == "quiz" or not poll["allows_revoting"]
+    reason = ""
+    if poll["is_closed"] or time.time() >= poll.get("close_date", float("inf")):
+        reason = "it is closed"
+    elif len(chosen) > 1 and not poll["allows_multiple_answers"]:
+        reason = "it takes one answer"
+    elif has_voted and final:
+        reason = "this voter has voted, and it allows no other vote"
+    elif not chosen and not has_voted:
+        reason = "give an option; there is no vote to take back"
+    if reason:
+        raise ValueError(f"cannot vote in the poll {poll['question']!r}: {reason}")
+
+
+def _number_of(poll: JSON, option: str | int) -> int:
+    texts = [one["text"] for one in poll["options"]]
+    if isinstance(option, int) and 0 <= option < len(texts):
+        return option
+    if option in texts:
+        return texts.index(option)
+    raise ValueError(f"the poll {poll['question']!r} has no option {option!r}; it has {texts}")
+
+
+def _end_of(call: Call) -> JSON:
+    """The fields of a poll that say when it closes."""
+    if (seconds := call.integer("open_period")) is not None:
+        return {"open_period": seconds, "close_date": int(time.time()) + seconds}
+    if call.params.get("close_date"):
+        return {"close_date": int(float(call.params["close_date"]))}
+    return {}
+
+
+def _correct_options(call: Call) -> list[int]:
+    several: list[int] | None = call.json("correct_option_ids")
+    single = call.integer("correct_option_id")
+    if several is None and single is None:
+        raise RefusedError(400, "Bad Request: correct_option_ids is empty")
+    return [single] if several is None and single is not None else several or []

@@ -1,0 +1,210 @@
+"""The topics of forums, and of private chats."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from telesession.testing.server.call import JSON, Call, RefusedError
+from telesession.testing.telegram.history import topic_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from telesession.testing.telegram.directory import Directory
+    from telesession.testing.telegram.history import History
+    from telesession.testing.telegram.service_messages import ServiceMessages
+
+_GENERAL = 1
+_COLOR = 0x6FB9F0
+
+
+class Topics:
+    """
+    The topics of each chat; one that is used by its number exists from then on.
+
+    Not safe to share between threads by itself: its `BotAPI` calls it under a lock.
+
+    Args:
+        directory: The chats and the bot.
+        history: The messages in the topics.
+        service: Tells the bot of new topics and of their changes.
+    """
+
+    def __init__(self, directory: Directory, history: History, service: ServiceMessages) -> None:
+        self._directory = directory
+        self._history = history
+        self._service = service
+        # (chat id, topic id) -> the `ForumTopic` with `is_closed` and `is_hidden`, or `None` if
+        # it was deleted.
+        self._topics: dict[tuple[int, int], JSON | None] = {}
+
+    def methods(self) -> dict[str, Callable[[Call], Any]]:
+        """The methods of the Bot API that are answered here, by their names."""
+        return {
+            "createForumTopic": self._create,
+            "editForumTopic": self._edit,
+            "closeForumTopic": self._close,
+            "reopenForumTopic": self._reopen,
+            "deleteForumTopic": self._delete,
+            "unpinAllForumTopicMessages": self._unpin_all,
+            "editGeneralForumTopic": self._edit,
+            "closeGeneralForumTopic": self._close,
+            "reopenGeneralForumTopic": self._reopen,
+            "hideGeneralForumTopic": self._hide,
+            "unhideGeneralForumTopic": self._unhide,
+            "unpinAllGeneralForumTopicMessages": self._unpin_all,
+        }
+
+    def of(self, chat: JSON) -> list[JSON]:
+        """
+        The topics of a chat that exist now: each a `ForumTopic` with `is_closed` and `is_hidden`.
+
+        That of a forum which everybody begins in has the id 1.
+        """
+        if chat.get("is_forum"):
+            self._know(chat["id"], _GENERAL)
+        topics = sorted(
+            (topic_id, topic)
+            for (chat_id, topic_id), topic in self._topics.items()
+            if chat_id == chat["id"] and topic is not None
+        )
+        return [topic for _, topic in topics]
+
+    def check(self, chat: JSON, topic_id: int) -> None:
+        """
+        Know a topic that the bot writes to.
+
+        Raises `RefusedError` if it was deleted.
+        """
+        if _has_topics(chat) and self._know(chat["id"], topic_id) is None:
+            raise RefusedError(400, "Bad Request: message thread not found")
+
+    def note(self, update: JSON) -> None:
+        """Know the topic of a message, if it is in one."""
+        message = update.get("message", {})
+        if message.get("is_topic_message"):
+            self._know(message["chat"]["id"], message["message_thread_id"])
+
+    def _know(self, chat_id: int, topic_id: int) -> JSON | None:
+        """A topic, new if it is unknown, or `None` if it was deleted."""
+        name = "General" if topic_id == _GENERAL else f"Topic {topic_id}"
+        return self._topics.setdefault((chat_id, topic_id), _topic(topic_id, name, _COLOR))
+
+    def _create(self, call: Call) -> JSON:
+        chat, name = self._chat(call), _name_of(call)
+        topic_id = self._new_id(chat["id"])
+        icon = _icon_of(call)
+        topic = _topic(topic_id, name, call.integer("icon_color") or _COLOR) | icon
+        self._topics[chat["id"], topic_id] = topic
+        created = {"name": name, "icon_color": topic["icon_color"], **icon}
+        self._tell(chat, topic, {"message_id": topic_id, "forum_topic_created": created})
+        return {"message_thread_id": topic_id, **created}
+
+    def _new_id(self, chat_id: int) -> int:
+        """The number of a message, but not that of the general topic."""
+        number = self._history.next_message_id(chat_id)
+        return self._history.next_message_id(chat_id) if number == _GENERAL else number
+
+    def _edit(self, call: Call) -> bool:
+        chat, topic = self._named(call)
+        edited = _icon_of(call)
+        if call.params.get("name"):
+            edited["name"] = _name_of(call)
+        changes = {name: value for name, value in edited.items() if topic.get(name, "") != value}
+        if not edited:
+            return True
+        if not changes:
+            raise RefusedError(400, "Bad Request: TOPIC_NOT_MODIFIED")
+        topic.update(changes)
+        self._tell(chat, topic, {"forum_topic_edited": changes})
+        return True
+
+    def _close(self, call: Call) -> bool:
+        return self._set(call, "forum_topic_closed", is_closed=True)
+
+    def _reopen(self, call: Call) -> bool:
+        return self._set(call, "forum_topic_reopened", is_closed=False, is_hidden=False)
+
+    def _hide(self, call: Call) -> bool:
+        return self._set(call, "general_forum_topic_hidden", is_hidden=True, is_closed=True)
+
+    def _unhide(self, call: Call) -> bool:
+        return self._set(call, "general_forum_topic_unhidden", is_hidden=False)
+
+    def _set(self, call: Call, event: str, **state: bool) -> bool:
+        """Change the state of a topic, if its first member is another one, and tell the bot."""
+        chat, topic = self._named(call)
+        name, value = next(iter(state.items()))
+        if topic[name] == value:
+            raise RefusedError(400, "Bad Request: TOPIC_NOT_MODIFIED")
+        topic.update(state)
+        self._tell(chat, topic, {event: {}})
+        return True
+
+    def _delete(self, call: Call) -> bool:
+        chat, topic = self._named(call)
+        topic_id = topic["message_thread_id"]
+        for message in self._history.of_topic(chat["id"], topic_id):
+            self._history.forget(message)
+        self._topics[chat["id"], topic_id] = None
+        return True
+
+    def _unpin_all(self, call: Call) -> bool:
+        chat, topic = self._named(call)
+        number = _number_of(topic)
+        for message in self._history.pinned(chat["id"]):
+            if topic_of(message) == number:
+                self._history.unpin(message)
+        return True
+
+    def _named(self, call: Call) -> tuple[JSON, JSON]:
+        """The chat and the topic that a call names."""
+        chat = self._chat(call)
+        topic_id = _GENERAL if "General" in call.method else call.integer("message_thread_id")
+        topic = self._know(chat["id"], topic_id) if topic_id else None
+        if topic is None:
+            raise RefusedError(400, "Bad Request: TOPIC_ID_INVALID")
+        return chat, topic
+
+    def _chat(self, call: Call) -> JSON:
+        chat = self._directory.chat_to_write(call.params.get("chat_id", ""))
+        if not _has_topics(chat):
+            raise RefusedError(400, "Bad Request: the chat is not a forum")
+        return chat
+
+    def _tell(self, chat: JSON, topic: JSON, event: JSON) -> None:
+        number = _number_of(topic)
+        place = {"message_thread_id": number, "is_topic_message": True} if number else {}
+        self._service.push(chat, {"from": self._directory.bot}, {**place, **event})
+
+
+def _has_topics(chat: JSON) -> bool:
+    return bool(chat["type"] == "private" or chat.get("is_forum"))
+
+
+def _topic(topic_id: int, name: str, color: int) -> JSON:
+    return {
+        "message_thread_id": topic_id,
+        "name": name,
+        "icon_color": color,
+        "is_closed": False,
+        "is_hidden": False,
+    }
+
+
+def _number_of(topic: JSON) -> int | None:
+    """The `message_thread_id` of the messages in a topic; those in the general one have none."""
+    topic_id: int = topic["message_thread_id"]
+    return None if topic_id == _GENERAL else topic_id
+
+
+def _name_of(call: Call) -> str:
+    name = str(call.params.get("name") or "").strip()
+    if not name:
+        raise RefusedError(400, "Bad Request: title must be non-empty")
+    return name
+
+
+def _icon_of(call: Call) -> JSON:
+    icon = call.params.get("icon_custom_emoji_id")
+    return {} if icon is None else {"icon_custom_emoji_id": icon}

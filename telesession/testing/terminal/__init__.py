@@ -1,0 +1,1 @@
+"""A chat with a bot in the terminal."""
