@@ -204,6 +204,12 @@ class TestEdits:
         with pytest.raises(ApiTelegramException, match="message can't be edited"):
             bot.edit_message_live_location(5, 6, 1, sent.message_id)
 
+    def test_messages_of_users_are_not_edited(self, bot: Any, ada: User) -> None:
+        """A bot edits its own messages alone."""
+        number = ada.send("hi")["message"]["message_id"]
+        with pytest.raises(ApiTelegramException, match="message can't be edited"):
+            bot.edit_message_text("bye", 1, number)
+
     def test_several_are_deleted_at_once(self, api: BotAPI, bot: Any, ada: User) -> None:
         """Messages that are not there are passed over."""
         numbers = [bot.send_message(1, text).message_id for text in "abc"]

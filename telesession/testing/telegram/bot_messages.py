@@ -95,6 +95,8 @@ class BotMessages:
             # An inline message in a chat that the server does not know.
             return True
         former = self.find(call, "edit")
+        if not _is_of_bot(former):
+            raise RefusedError(400, "Bad Request: message can't be edited")
         message = without(change(former), "reply_markup", "edit_date")
         markup = call.json("reply_markup")
         was = without(former, "reply_markup", "edit_date")
@@ -215,6 +217,12 @@ class BotMessages:
         if self._history.was_deleted(address) and not allowed:
             raise RefusedError(400, "Bad Request: message to be replied not found")
         return self._history.find(address)
+
+
+def _is_of_bot(message: JSON) -> bool:
+    """Whether a message was sent by the bot, for a business account or through an inline query."""
+    own = {"via_bot", "sender_business_bot"} & message.keys()
+    return bool(own) or message.get("from", {"is_bot": True})["is_bot"]
 
 
 def envelope(message: JSON) -> JSON:
