@@ -47,8 +47,8 @@ def run_polling(bot: TeleBot, api: BotAPI | None = None, *, timeout: float = 10)
     Args:
         bot: The bot, with or without threads.
         api: The server to poll, by default the one that is running.
-        timeout: Real seconds to wait for the first poll (`TimeoutError`), and at the end for the
-            bot's threads (`RuntimeError`).
+        timeout: Real seconds to wait for the first poll and for replies (`TimeoutError`), and at
+            the end for the bot's threads (`RuntimeError`).
 
     Raises `RuntimeError` if telebot does not talk to this server, but to the real Telegram or to
     another `BotAPI`.
@@ -144,7 +144,7 @@ class Polling:
 
         Raises the errors of `wait_idle`.
         """
-        self.wait_idle()
+        self.wait_idle(self._timeout)
         return self._api.replies_to(update[0] if isinstance(update, list) else update)
 
     def __enter__(self) -> Self:

@@ -311,11 +311,8 @@ class TestTransfer:
 
     def test_coins_go_to_the_other_user(self, stage: Stage) -> None:
         """Both users are told, and both have what they were told."""
-        told = stage.say(1, "/send 2 30")
-        assert told == [
-            "you sent 30 coins to user 2 and have 70",
-            "user 1 sent you 30 coins, and you have 130",
-        ]
+        assert ["you sent 30 coins to user 2 and have 70"] == stage.say(1, "/send 2 30")
+        assert ["user 1 sent you 30 coins, and you have 130"] == stage.user(2).messages.texts
         assert ["you have 130 coins"] == stage.say(2, "/coins")
         assert [70, 130] == self.coins(stage, 1, 2)
 

@@ -149,9 +149,13 @@ class TestSupportDesk:
     example = "support_desk"
     begin, thanks = "what do you want to know?", "thank you, the answer will come here"
 
+    def say(self, stage: Stage, user: int, text: str) -> list[str]:
+        """Send a message, and return the texts that the bot sent to any user."""
+        return texts_after(stage, lambda: stage.user(user).send(text))
+
     def ask(self, stage: Stage, user: int, text: str) -> list[str]:
-        assert [self.begin] == stage.say(user, "/ask")
-        return stage.say(user, text)
+        assert [self.begin] == self.say(stage, user, "/ask")
+        return self.say(stage, user, text)
 
     def told(self, stage: Stage, user: int) -> list[str]:
         """The messages that a user has got after the thanks."""
@@ -162,17 +166,17 @@ class TestSupportDesk:
         """Questions reach the operator one after the other, and each answer its user."""
         asked = [self.ask(stage, 1, "a?"), self.ask(stage, 2, "b?"), self.ask(stage, 3, "c?")]
         assert [[self.thanks, "User 1 asks: a?"], [self.thanks], [self.thanks]] == asked
-        assert ["User 2 asks: b?", "to a"] == stage.say(42, "to a")
-        assert ["User 3 asks: c?", "to b"] == stage.say(42, "to b")
-        assert ["to c"] == stage.say(42, "to c")
+        assert ["User 2 asks: b?", "to a"] == self.say(stage, 42, "to a")
+        assert ["User 3 asks: c?", "to b"] == self.say(stage, 42, "to b")
+        assert ["to c"] == self.say(stage, 42, "to c")
         assert [["to a"], ["to b"], ["to c"]] == [self.told(stage, user) for user in (1, 2, 3)]
-        assert ["no question is open"] == stage.say(42, "to nobody")
+        assert ["no question is open"] == self.say(stage, 42, "to nobody")
 
     def test_only_words_are_a_question(self, stage: Stage) -> None:
         """A photo is asked for again, and the operator hears nothing."""
-        stage.say(1, "/ask")
+        self.say(stage, 1, "/ask")
         assert ["please ask in words"] == texts_after(stage, lambda: stage.user(1).photo("a?"))
-        assert [self.thanks, "User 1 asks: a?"] == stage.say(1, "a?")
+        assert [self.thanks, "User 1 asks: a?"] == self.say(stage, 1, "a?")
 
     def test_the_longest_question_fits(self, stage: Stage) -> None:
         """A text of the greatest length that Telegram takes is shortened for the operator."""
@@ -197,7 +201,7 @@ class TestSupportDesk:
         for user, seconds in ((1, 24 * HOUR - MICROSECOND), (2, 24 * HOUR)):
             self.ask(stage, user, "a?")
             frozen_time.tick(seconds)
-            stage.say(42, "yes")
+            self.say(stage, 42, "yes")
         expected = ["yes"], ["sorry that you had to wait", "yes"]
         assert expected == (self.told(stage, 1), self.told(stage, 2))
 
@@ -208,23 +212,23 @@ class TestSupportDesk:
         self.ask(stage, 1, "a?")
         self.ask(stage, 2, "b?")
         stage.api.fail_next("copyMessages", 403)
-        assert ["User 2 asks: b?", "sorry, that went wrong"] == stage.say(42, "to a")
+        assert ["User 2 asks: b?", "sorry, that went wrong"] == self.say(stage, 42, "to a")
         assert [ApiTelegramException] == exceptions_in(caplog)
-        assert ["to b"] == stage.say(42, "to b")
+        assert ["to b"] == self.say(stage, 42, "to b")
 
     def test_a_command_of_the_operator_is_no_answer(self, stage: Stage) -> None:
         """It ends the question, which is asked anew."""
         self.ask(stage, 1, "a?")
-        assert ["User 1 asks: a?"] == stage.say(42, "/start")
-        assert ["yes"] == stage.say(42, "yes")
+        assert ["User 1 asks: a?"] == self.say(stage, 42, "/start")
+        assert ["yes"] == self.say(stage, 42, "yes")
 
     def test_a_question_that_does_not_reach_the_operator(self, stage: Stage) -> None:
         """The user is told, nothing is kept, and the question can be sent again."""
-        stage.say(1, "/ask")
+        self.say(stage, 1, "/ask")
         fail_second_message(stage)
-        assert [self.thanks, "sorry, that went wrong"] == stage.say(1, "a?")
+        assert [self.thanks, "sorry, that went wrong"] == self.say(stage, 1, "a?")
         assert None is stage.module.desks.peek("all")
-        assert [self.thanks, "User 1 asks: a?"] == stage.say(1, "a?")
+        assert [self.thanks, "User 1 asks: a?"] == self.say(stage, 1, "a?")
 
     def test_the_desk_may_be_a_topic_of_a_group(
         self, bot_api: BotAPI, monkeypatch: pytest.MonkeyPatch
@@ -250,8 +254,8 @@ class TestSupportDesk:
             self.ask(stage, 1, "a?")
             self.ask(stage, 2, "b?")
         with on_stage("support_desk", bot_api) as stage:
-            assert ["User 2 asks: b?", "to a"] == stage.say(42, "to a")
-            assert ["to b"] == stage.say(42, "to b")
+            assert ["User 2 asks: b?", "to a"] == self.say(stage, 42, "to a")
+            assert ["to b"] == self.say(stage, 42, "to b")
 
 
 def say_in(stage: Stage, user: int, group: Group, **where: Any) -> None:

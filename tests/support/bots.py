@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from telesession.testing import Polling
+    from telesession.testing import Polling, SentMessage
 
 
 WORKERS = 2
@@ -157,21 +157,18 @@ class Stage:
         self.polling = polling
 
     def say(self, user: int, text: str, chat: Group | None = None) -> list[str]:
-        """Send a message, and return the texts that the bot sent in answer to it."""
-        sent = len(self.api.messages)
-        self.user(user).send(text, chat=chat)
-        self.polling.wait_idle(PATIENCE)
-        return [message.text for message in self.api.messages[sent:]]
+        """Send a message, and return the texts of the replies."""
+        return self.polling.say(self.user(user), text, chat=chat).texts
 
     def press(self, user: int, label: str) -> tuple[str, list[str]]:
         """Press a button of the user's latest message, and return how that reads then."""
-        self.user(user).press(self.latest(user), label)
-        self.polling.wait_idle(PATIENCE)
+        self.polling.replies_to(self.user(user).press(self.latest(user), label))
         latest = self.latest(user)
         return latest.text, [button["text"] for button in latest.buttons]
 
-    def latest(self, user: int) -> Any:
-        return [message for message in self.api.messages if message.chat_id == user][-1]
+    def latest(self, user: int) -> SentMessage:
+        """The latest message of the bot that a user sees."""
+        return self.user(user).messages[-1]
 
     def user(self, user: int) -> User:
         return self.api.user(user)
