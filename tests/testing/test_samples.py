@@ -314,6 +314,11 @@ ACTS = [
     Act("video_note", "video note", lambda stage: stage.anna.video_note()),
     Act("forward", "forward of a channel post", lambda s: s.anna.forward(s.channel.photo())),
     Act("forward", "forward of a user", lambda s: s.anna.forward(s.clara.send("hi"))),
+    Act(
+        "forward",
+        "forward of a hidden user",
+        lambda s: s.anna.forward(s.clara.send("hi"), hidden=True),
+    ),
     Act("vote", "poll answer of a user", lambda s: s.anna.vote(s.asked(), "sencha")),
     Act(
         "vote",

@@ -10,7 +10,7 @@ from uuid import uuid4
 from telesession.testing.telegram.entities import detect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from telesession.testing.server.call import JSON
 
@@ -263,3 +263,17 @@ def _entities(name: str, words: str) -> JSON:
     """The entities that Telegram's servers find in a text, under a name; nothing if none."""
     entities = detect(words)
     return {name: entities} if entities else {}
+
+
+#: kind of a message with a file -> a function that makes its content
+FILES: dict[str, Callable[[], JSON]] = {
+    "animation": animation,
+    "audio": lambda: audio("Untitled", "Unknown", 180),
+    "document": lambda: document("file"),
+    "live_photo": live_photo,
+    "photo": photo,
+    "sticker": lambda: sticker("🙂"),
+    "video": lambda: video(10),
+    "video_note": lambda: video_note(10),
+    "voice": lambda: voice(3),
+}
