@@ -388,6 +388,7 @@ ACTS = [
         "reaction of an anonymous admin",
         lambda s: s.anna.anonymous_in(s.group).react(s.anna.send("hi", chat=s.group), "👍"),
     ),
+    Act("react", "reaction count", lambda s: s.anna.react(s.channel.send("hi"), "🔥")),
     Act("inline", "inline query", lambda stage: stage.anna.inline("sencha")),
     Act("choose", "chosen inline result", lambda s: s.anna.choose(s.offered(), "42", chat=s.group)),
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import time
 from typing import TYPE_CHECKING, Any, Self, Unpack
 from uuid import uuid4
 
@@ -262,19 +261,25 @@ class User(Membership, Sender):
         voter = {"voter_chat": shown["chat"]} if anonymous else {"user": self.json}
         return self._telegram.vote(shown, voter, options)
 
-    def react(self, message: Any, emoji: str) -> JSON:
-        """Put an emoji under a message, in place of this user's former ones."""
+    def react(self, message: Any, *emoji: str) -> JSON:
+        """
+        Put emoji under a message, in place of this user's former ones (`message_reaction`).
+
+        Under a post of a channel reactions are anonymous: the bot gets their counts alone
+        (`message_reaction_count`).
+
+        Args:
+            message: The message, in any form.
+            emoji: One of https://core.telegram.org/bots/api#reactiontypeemoji, or up to three as
+                users of Telegram Premium have; none takes the former ones back.
+
+        Raises `ValueError` if Telegram's apps would not offer it: they have no such emoji, or
+        nothing would change.
+        """
         shown = self._outbox.find(message)
-        is_anonymous = shown["chat"]["id"] == self._outbox.anonymous_in
-        reaction = {
-            "chat": shown["chat"],
-            "message_id": shown["message_id"],
-            **({"actor_chat": shown["chat"]} if is_anonymous else {"user": self.json}),
-            "date": int(time.time()),
-            "old_reaction": [],
-            "new_reaction": [{"type": "emoji", "emoji": emoji}],
-        }
-        return self._telegram.push({"message_reaction": reaction})
+        anonymous = shown["chat"]["id"] == self._outbox.anonymous_in
+        actor = {"actor_chat": shown["chat"]} if anonymous else {"user": self.json}
+        return self._telegram.react(shown, actor, emoji)
 
     def inline(self, query: str) -> JSON:
         """Type an inline query after the bot's name, in some chat."""

@@ -81,7 +81,7 @@ class Telegram:
         )
         self._commands = BotCommands(self._directory)
         self._inline = InlineAnswers(messages, media)
-        self._reactions = Reactions(messages)
+        self._reactions = Reactions(messages, self._updates)
         accounts = BusinessAccounts(self._directory, messages, self._payments)
         self._methods = Methods(
             [
@@ -210,6 +210,11 @@ class Telegram:
         """Let someone vote in a poll of the bot; see `User.vote`."""
         with self._changed:
             return self._polls.vote(message, voter, options)
+
+    def react(self, message: JSON, actor: JSON, emoji: Sequence[str]) -> JSON:
+        """Let someone put emoji under a message; see `User.react`."""
+        with self._changed:
+            return self._reactions.react(message, actor, emoji)
 
     def alerts_of(self, user_id: int) -> list[str]:
         """Every notice that a user was shown so far; see `User.alerts`."""
