@@ -166,6 +166,8 @@ class User(Membership, Sender):
 
         Telegram tells it in both chats: two updates are pushed, first that with
         `migrate_to_chat_id` in the group, then that with `migrate_from_chat_id` in the supergroup.
+        From then on the bot's messages to the group are refused with code 400, and the parameters
+        of the refusal have the `migrate_to_chat_id`.
 
         Args:
             group: What it was until now.
@@ -175,6 +177,7 @@ class User(Membership, Sender):
         self._telegram.add_chat({"id": chat_id, "title": title, "type": "supergroup"})
         supergroup = Group(chat_id, self._telegram)
         self.send_content({"migrate_to_chat_id": chat_id}, chat=group)
+        self._telegram.migrate(group.id, chat_id)
         self.send_content({"migrate_from_chat_id": group.id}, chat=supergroup)
         return supergroup
 

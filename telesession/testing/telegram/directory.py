@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from telesession.testing.server.call import RefusedError
+from telesession.testing.server.call import GROUP_UPGRADED, RefusedError
 
 if TYPE_CHECKING:
     from telesession.testing.server.call import JSON
@@ -29,6 +29,8 @@ class Directory:
         self._details: defaultdict[int, JSON] = defaultdict(dict)
         # chat id -> the reason why the bot cannot write there
         self._closed: dict[int, str] = {}
+        # id of a former group -> the id of the supergroup that it has become
+        self._supergroups: dict[int, int] = {}
 
     def chat(self, chat_id: int | str) -> JSON:
         """
@@ -54,12 +56,13 @@ class Directory:
         """
         The chat with an id, for a message of the bot.
 
-        Raises `RefusedError` if the bot cannot write there, because it was blocked or removed.
+        Raises `RefusedError` if the bot cannot write there, because it was blocked or removed, or
+        because the group is a supergroup now.
         """
         chat = self.chat(chat_id)
-        if reason := self._closed.get(chat["id"]):
-            raise RefusedError(403, f"Forbidden: {reason}")
-        return chat
+        if supergroup := self._supergroups.get(chat["id"]):
+            raise RefusedError(400, GROUP_UPGRADED, migrate_to_chat_id=supergroup)
+        return self._not_closed(chat)
 
     def chat_to_read(self, chat_id: int | str) -> JSON:
         """
@@ -68,7 +71,16 @@ class Directory:
         Raises `RefusedError` if it is a group or a channel that the bot is no member of.
         """
         chat = self.chat(chat_id)
-        return chat if chat["type"] == "private" else self.chat_to_write(chat_id)
+        return chat if chat["type"] == "private" else self._not_closed(chat)
+
+    def _not_closed(self, chat: JSON) -> JSON:
+        if reason := self._closed.get(chat["id"]):
+            raise RefusedError(403, f"Forbidden: {reason}")
+        return chat
+
+    def migrate(self, chat_id: int, supergroup_id: int) -> None:
+        """Know that a group has become a supergroup, in which the bot's messages belong now."""
+        self._supergroups[chat_id] = supergroup_id
 
     def details(self, chat_id: int) -> JSON:
         """

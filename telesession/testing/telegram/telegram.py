@@ -153,6 +153,11 @@ class Telegram:
         with self._changed:
             self._directory.add_chat(chat)
 
+    def migrate(self, chat_id: int, supergroup_id: int) -> None:
+        """Refuse the bot's messages to a group that is a supergroup now; see `User.upgrade`."""
+        with self._changed:
+            self._directory.migrate(chat_id, supergroup_id)
+
     def chat(self, chat_id: int) -> JSON:
         """A chat as Telegram would send it now; an unknown one is made up."""
         with self._changed:
