@@ -215,23 +215,41 @@ class User(Membership, Sender):
         }
         return self._telegram.push({"callback_query": query})
 
-    def pay(self, invoice: Any, *, tip: int = 0) -> JSON:
+    def pay(
+        self,
+        invoice: Any,
+        *,
+        tip: int = 0,
+        shipping: str | None = None,
+        country: str | None = None,
+        city: str | None = None,
+    ) -> JSON:
         """
         Pay an invoice, and return the first query about it.
 
         That is a `pre_checkout_query`, or for an invoice with `is_flexible` a `shipping_query`,
-        after which the first of the bot's shipping options is chosen. Once the bot has agreed, the
-        message with the `successful_payment` follows. If it refuses, its reason is in `alerts`. See
+        after which one of the bot's shipping options is chosen. The bot has 10 seconds for its
+        answer to the `pre_checkout_query`. Once it has agreed, the message with the
+        `successful_payment` follows. If it refuses, its reason is in `alerts`. See
         https://core.telegram.org/bots/payments.
 
         Args:
             invoice: The message with the invoice, or the link of `create_invoice_link`.
-            tip: What the user adds, in the smallest units of the currency.
+            tip: The sum that the user adds, in the smallest units of the currency, up to the
+                `max_tip_amount` of the invoice.
+            shipping: The id or the title of a shipping option, by default the first one. If the
+                bot does not offer it, nothing is paid, and `alerts` says so.
+            country: The code of the country of the user's address, by default `DE`.
+            city: The city of the user's address, by default `Berlin`.
 
-        Raises `ValueError` if there is no such invoice.
+        Raises `ValueError` if there is no such invoice, or if it takes no such tip, has no shipping
+        options, or asks for no address.
         """
         found = invoice if isinstance(invoice, str) else self._outbox.find(invoice)
-        return self._telegram.begin_payment(self.json, found, tip=tip)
+        address = {"country_code": country, "city": city}
+        return self._telegram.begin_payment(
+            self.json, found, tip=tip, shipping=shipping, address=address
+        )
 
     def buy(self, message: Any) -> JSON:
         """

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 JSON = dict[str, Any]
 
+#: The description of a refused answer to a query of a user.
+OLD_QUERY = "Bad Request: query is too old and response timeout expired or query ID is invalid"
+
 #: The description of a refusal that has a `migrate_to_chat_id`.
 GROUP_UPGRADED = "Bad Request: group chat was upgraded to a supergroup chat"
 

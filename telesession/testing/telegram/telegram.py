@@ -34,7 +34,7 @@ from telesession.testing.telegram.transcript import Transcript
 from telesession.testing.telegram.user_profiles import UserProfiles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from telesession.testing.server.call import JSON, Call
     from telesession.testing.telegram.history import SentMessage
@@ -192,7 +192,15 @@ class Telegram:
             numbered = [self._history.number(one, ephemeral=ephemeral) for one in messages]
             return [self.push({kind: message}) for message in numbered]
 
-    def begin_payment(self, payer: JSON, invoice: JSON | str, *, tip: int = 0) -> JSON:
+    def begin_payment(
+        self,
+        payer: JSON,
+        invoice: JSON | str,
+        *,
+        tip: int,
+        shipping: str | None,
+        address: Mapping[str, str | None],
+    ) -> JSON:
         """
         Give the first query of a user who pays an invoice to the bot; see `User.pay`.
 
@@ -201,10 +209,13 @@ class Telegram:
         Args:
             payer: The user.
             invoice: The message with the invoice, or the link of one.
-            tip: What the user adds, in the smallest units of the currency.
+            tip: The sum that the user adds, in the smallest units of the currency.
+            shipping: The id or the title of a shipping option, or `None` for the first one.
+            address: Fields of the `ShippingAddress` that differ from the made-up one; `None` for
+                those that do not.
         """
         with self._changed:
-            return self._payments.begin(payer, invoice, tip=tip)
+            return self._payments.begin(payer, invoice, tip=tip, shipping=shipping, address=address)
 
     def buy_media(self, buyer: JSON, message: JSON) -> JSON:
         """Give the `purchased_paid_media` of a user to the bot; see `User.buy`."""
