@@ -235,6 +235,12 @@ def copied(message: JSON) -> JSON:
     return without(message, *_NOT_COPIED)
 
 
+def pinned(message: JSON) -> JSON:
+    """The fields of the service message about a message that was pinned."""
+    topic = {name: message[name] for name in _TOPIC if name in message}
+    return {"pinned_message": without(message, "reply_to_message"), **topic}
+
+
 def forwarded(message: JSON) -> JSON:
     """The fields of a message that is forwarded; see https://core.telegram.org/bots/api#messageorigin."""
     origin = message.get("forward_origin") or _origin_of(message)

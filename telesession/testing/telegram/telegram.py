@@ -91,7 +91,7 @@ class Telegram:
                     "deleteWebhook": self._webhook.delete,
                     "getWebhookInfo": self._webhook.info,
                 },
-                MessageMethods(messages, self._history, media).methods(),
+                MessageMethods(messages, self._history, media, service).methods(),
                 self._alerts.methods(),
                 self.community.methods(),
                 self._files.methods(),
