@@ -9,6 +9,7 @@ with the bot under a test that failed.
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
 import freezegun
@@ -22,6 +23,7 @@ from telesession.testing.timers import Timers
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+    from datetime import datetime
 
     from freezegun.api import FrozenDateTimeFactory
 
@@ -57,7 +59,8 @@ def frozen_time() -> Iterator[FrozenDateTimeFactory]:
     Each `threading.Timer` that is started meanwhile waits on this clock. `tick` and `move_to` run
     the timers that are due until then, each at its own time, and return when they have ended. They
     raise `TimeoutError` if one does not end within 10 real seconds. At the end of the test, timers
-    that wait are cancelled.
+    that wait are cancelled. Then polls close whose time is over, and a bot that waits for updates
+    is told.
     """
     frozen = freezegun.freeze_time(ignore=["_pytest"])
     with pytest.MonkeyPatch.context() as patch, frozen as clock:
@@ -68,7 +71,13 @@ def frozen_time() -> Iterator[FrozenDateTimeFactory]:
         def start(timer: threading.Timer) -> None:
             timers.start(timer)
 
-        patch.setattr(frozen_clock, "tick", timers.tick)
+        def tick(delta: timedelta | float = timedelta(seconds=1)) -> datetime:
+            now = timers.tick(delta)
+            if api := getattr(apihelper.API_URL, "api", None):
+                api.notify()
+            return now
+
+        patch.setattr(frozen_clock, "tick", tick)
         patch.setattr(threading.Timer, "start", start)
         yield frozen_clock
         timers.close()

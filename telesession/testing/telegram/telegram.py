@@ -70,7 +70,7 @@ class Telegram:
         messages = BotMessages(self._directory, self._history, self.community.topics)
         self._messages = messages
         media = Media(self._files, self._directory)
-        self._polls = Polls(messages, media, self._updates)
+        self._polls = Polls(messages, self._history, media, self._updates)
         self._payments = Payments(
             messages,
             media,
@@ -134,12 +134,14 @@ class Telegram:
         An edited message is there as it reads now, in its old place; a deleted one stays.
         """
         with self._changed:
+            self._polls.close_due()
             return Messages(self._history.sent)
 
     @property
     def unconfirmed(self) -> list[JSON]:
         """The updates that the bot was not given yet, or has not asked beyond."""
         with self._changed:
+            self._polls.close_due()
             return list(self._updates.pending)
 
     def add_user(self, user: JSON, private_chat: JSON) -> None:
@@ -290,6 +292,7 @@ class Telegram:
     def shown(self, is_there: Callable[[SentMessage], bool]) -> Messages:
         """The bot's messages that were not deleted and for which a function is true, in order."""
         with self._changed:
+            self._polls.close_due()
             sent = self._history.sent
             return Messages(one for one in sent if not one.is_deleted and is_there(one))
 
@@ -344,6 +347,7 @@ class Telegram:
     def find(self, address: Address) -> JSON | None:
         """A message as its chat shows it now, or `None` if it is unknown or was deleted."""
         with self._changed:
+            self._polls.close_due()
             return self._history.find(address)
 
     def markup_of(self, message: JSON) -> JSON:
@@ -352,8 +356,13 @@ class Telegram:
             return self._history.markup(Address.of(message))
 
     def notify(self) -> None:
-        """Let waiting predicates look again, after a change that the server cannot know of."""
+        """
+        Let waiting predicates look again, after a change that the server cannot know of.
+
+        One such change is the time of a clock that stands still. Polls whose time is over close.
+        """
         with self._changed:
+            self._polls.close_due()
             self._changed.notify_all()
 
     def answer(self, call: Call) -> Any:
@@ -362,6 +371,7 @@ class Telegram:
 
         Runs in a thread of the server, one call at a time.
         """
+        self._polls.close_due()
         if call.method in self._answers:
             return self._answers[call.method]
         return self._methods.answer(call)
