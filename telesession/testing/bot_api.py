@@ -238,7 +238,7 @@ class BotAPI(Telegram):
         It comes after all updates that wait. Raises `ValueError` if it was never delivered.
 
         Args:
-            update: What `push` or a call of `User` has returned.
+            update: The update that `push` or a call of `User` has returned, or one of `updates`.
         """
         with self._changed:
             self._updates.redeliver(update)

@@ -137,6 +137,17 @@ class Telegram:
             return Messages(self._history.sent)
 
     @property
+    def updates(self) -> list[JSON]:
+        """
+        Every update so far, in the order of arrival, whether the bot was given it or not.
+
+        It also has the updates that no act of a user returns, such as the message with a
+        `successful_payment`. An update that was delivered several times is there once.
+        """
+        with self._changed:
+            return list(self._updates.arrived)
+
+    @property
     def unconfirmed(self) -> list[JSON]:
         """The updates that the bot was not given yet, or has not asked beyond."""
         with self._changed:
