@@ -89,7 +89,9 @@ def environment() -> dict[str, str]:
 def files_in(folder: Path) -> set[str]:
     """The files below a folder, without caches."""
     caches = {"__pycache__", ".pytest_cache"}
-    return {str(path) for path in folder.rglob("*") if not caches & set(path.parts)}
+    return {
+        str(path) for path in folder.rglob("*") if path.is_file() and not caches & set(path.parts)
+    }
 
 
 def passed_in(output: str) -> str:
