@@ -323,6 +323,7 @@ class BotAPI(Telegram):
     def _receive(self, call: Call) -> Any:
         with self._changed:
             self._calls.append(call)
+            self._queries.close(call)
             self._directory.bot = bot_user(call.token)
             self._changed.notify_all()
             try:
