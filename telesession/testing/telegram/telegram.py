@@ -22,8 +22,8 @@ from telesession.testing.telegram.inline import InlineAnswers
 from telesession.testing.telegram.managed_bots import ManagedBots
 from telesession.testing.telegram.media import Media
 from telesession.testing.telegram.message_methods import MessageMethods
-from telesession.testing.telegram.payments import Payments
 from telesession.testing.telegram.open_queries import OpenQueries
+from telesession.testing.telegram.payments import Payments
 from telesession.testing.telegram.polls import Polls
 from telesession.testing.telegram.profile import Profile
 from telesession.testing.telegram.reactions import Reactions

@@ -83,11 +83,13 @@ class Screen(BotAPI):
 
     def seen(self) -> Iterator[SentMessage]:
         """The messages of the bot that the user sees in this chat, the latest first."""
-        for message in reversed(self.messages):
-            is_here = (message.chat_id, message.topic) == (self.chat_id, self.topic)
-            is_for_user = message.receiver_id in {None, self.user_id}
-            if is_here and is_for_user and self._is_there(message.json):
-                yield message
+        return (one for one in self._readable() if self._is_here(one))
+
+    def buttons_elsewhere(self) -> SentMessage | None:
+        """The latest message with inline buttons that is in another chat or topic, if any."""
+        return next(
+            (one for one in self._readable() if one.buttons and not self._is_here(one)), None
+        )
 
     def write(self, *lines: str) -> None:
         """Print lines of the bot or the chat, above the prompt if it waits."""
@@ -124,6 +126,15 @@ class Screen(BotAPI):
         elif call.method in _REFUSALS and not call.flag("ok"):
             self.write(f"(alert) {call.params.get('error_message', '')}")
         return result
+
+    def _readable(self) -> Iterator[SentMessage]:
+        """The messages of the bot in all chats but those that only others see, the latest first."""
+        for message in reversed(self.messages):
+            if message.receiver_id in {None, self.user_id} and self._is_there(message.json):
+                yield message
+
+    def _is_here(self, message: SentMessage) -> bool:
+        return (message.chat_id, message.topic) == (self.chat_id, self.topic)
 
     def _is_there(self, message: Mapping[str, Any]) -> bool:
         """Whether a message was not deleted."""
