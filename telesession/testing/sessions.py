@@ -14,6 +14,8 @@ def forget_sessions(*storages: Storage) -> None:
     """
     Delete every record in some storages, in all their rooms: sessions, questions and the inbox.
 
+    Let the bot under test have another storage than the bot at work, such as another file.
+
     Raises the errors of `Storage.delete`.
 
     Args:

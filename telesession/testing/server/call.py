@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 JSON = dict[str, Any]
+"""An object of the Bot API as Telegram sends it, such as an `Update` or a `User`, decoded."""
 
 #: The description of a refused answer to a query of a user.
 OLD_QUERY = "Bad Request: query is too old and response timeout expired or query ID is invalid"

@@ -220,7 +220,7 @@ class Payments:
         if chosen is None:
             offered = ", ".join(f"{one['title']} ({one['id']})" for one in options)
             reason = f"there is no shipping option {purchase['shipping']!r}, only {offered}"
-            self._alerts.show(purchase["payer"]["id"], reason)
+            self._alerts.show(purchase["payer"], reason)
             return True
         purchase["shipping_option_id"] = chosen["id"]
         purchase["total_amount"] += _total(chosen["prices"])
@@ -304,7 +304,7 @@ class Payments:
         return purchase
 
     def _show_refusal(self, call: Call, purchase: JSON) -> None:
-        self._alerts.show(purchase["payer"]["id"], str(call.params.get("error_message") or ""))
+        self._alerts.show(purchase["payer"], str(call.params.get("error_message") or ""))
 
     def _tell(self, purchase: JSON, content: JSON) -> None:
         """Give the bot a message about a purchase."""
