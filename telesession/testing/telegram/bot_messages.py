@@ -198,6 +198,8 @@ class BotMessages:
         elif chat.get("is_direct_messages") and not call.params.get("reply_parameters"):
             raise RefusedError(400, "Bad Request: direct_messages_topic_id is empty")
         if connection_id := call.params.get("business_connection_id"):
+            if not self._directory.is_connected(connection_id):
+                raise RefusedError(400, "Bad Request: BUSINESS_CONNECTION_INVALID")
             place["business_connection_id"] = connection_id
             place["from"] = self._directory.owner(connection_id)
             place["sender_business_bot"] = bot_user(call.token)

@@ -25,6 +25,8 @@ class Directory:
         self._users: dict[int, JSON] = {}
         # connection id -> the `User` of the business account
         self._owners: dict[str, JSON] = {}
+        # The connections that their owners have ended.
+        self._ended: set[str] = set()
         # chat id -> the fields of its `ChatFullInfo` that the bot has set
         self._details: defaultdict[int, JSON] = defaultdict(dict)
         # chat id -> the reason why the bot cannot write there
@@ -119,6 +121,14 @@ class Directory:
     def add_owner(self, connection_id: str, owner: JSON) -> None:
         """Know the owner of a business account."""
         self._owners[connection_id] = owner
+
+    def is_connected(self, connection_id: str) -> bool:
+        """Whether a connection to a business account is enabled, as each is at first."""
+        return connection_id not in self._ended
+
+    def connect(self, connection_id: str, *, is_enabled: bool) -> None:
+        """Enable or end a connection to a business account."""
+        (self._ended.discard if is_enabled else self._ended.add)(connection_id)
 
     def _make_channel(self, username: str) -> JSON:
         """A channel of which only the `@username` is known."""

@@ -84,7 +84,8 @@ class Telegram:
         self._commands = BotCommands(self._directory)
         self._inline = InlineAnswers(messages, media)
         self._reactions = Reactions(messages, self._updates)
-        accounts = BusinessAccounts(self._directory, messages, self._payments)
+        accounts = BusinessAccounts(self._directory, messages, self._payments, self._updates)
+        self._accounts = accounts
         self._methods = Methods(
             [
                 {
@@ -167,6 +168,16 @@ class Telegram:
         """Know a chat, in place of what was known of it before."""
         with self._changed:
             self._directory.add_chat(chat)
+
+    def connect(self, connection_id: str, *, is_enabled: bool) -> JSON:
+        """Let a business account connect the bot or end that; see `BusinessChat.connect`."""
+        with self._changed:
+            return self._accounts.connect(connection_id, is_enabled=is_enabled)
+
+    def is_connected(self, connection_id: str) -> bool:
+        """Whether a connection to a business account is enabled."""
+        with self._changed:
+            return self._directory.is_connected(connection_id)
 
     def migrate(self, chat_id: int, supergroup_id: int) -> None:
         """Refuse the bot's messages to a group that is a supergroup now; see `User.upgrade`."""
