@@ -204,7 +204,10 @@ class BotAPI(Telegram):
             times: How many calls to refuse.
             after: Whether the call is executed first: the message is sent, and only the answer is
                 lost. A bot that tries again sends it twice.
+
+        Raises `ValueError` if the server has no such method.
         """
+        self._methods.check(method)
         self._faults.fail(method, failure_of(code, description, retry_after), times, after=after)
 
     def delay_next(self, method: str, seconds: float, *, times: int = 1) -> None:
@@ -216,7 +219,10 @@ class BotAPI(Telegram):
             seconds: Real seconds before a call is executed, even while the clock is frozen. A bot
                 whose time-out is shorter does not see the answer.
             times: How many calls take longer.
+
+        Raises `ValueError` if the server has no such method.
         """
+        self._methods.check(method)
         self._faults.delay(method, seconds, times)
 
     def holding(self, method: str) -> AbstractContextManager[None]:
@@ -228,7 +234,10 @@ class BotAPI(Telegram):
 
         Args:
             method: The method's name, such as `"sendMessage"`.
+
+        Raises `ValueError` if the server has no such method.
         """
+        self._methods.check(method)
         return self._faults.holding(method)
 
     def redeliver(self, update: JSON) -> None:

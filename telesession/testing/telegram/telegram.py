@@ -113,7 +113,6 @@ class Telegram:
                 self._reactions.methods(),
             ]
         )
-        self._answers: dict[str, Any] = {}
         self._calls: list[Call] = []
         # update id -> how many messages the bot had sent before
         self._sent_before: dict[int, int] = {}
@@ -125,8 +124,16 @@ class Telegram:
             return list(self._calls)
 
     def calls_of(self, method: str) -> list[Call]:
-        """Every call of one method so far, in the order of arrival."""
-        return [call for call in self.calls if call.method == method]
+        """
+        Every call of one method so far, in the order of arrival.
+
+        Raises `ValueError` if there was none, and the server has no such method.
+        """
+        with self._changed:
+            found = [call for call in self._calls if call.method == method]
+            if not found:
+                self._methods.check(method)
+            return found
 
     @property
     def messages(self) -> Messages:
@@ -354,8 +361,6 @@ class Telegram:
 
         Runs in a thread of the server, one call at a time.
         """
-        if call.method in self._answers:
-            return self._answers[call.method]
         return self._methods.answer(call)
 
     def answer_with(self, method: str, result: Any) -> None:
@@ -363,11 +368,14 @@ class Telegram:
         Give a method an answer from now on, instead of the server's own.
 
         Args:
-            method: The method's name, such as `"getStarTransactions"`.
+            method: The method's name, such as `"getStarTransactions"`. It may be newer than this
+                server.
             result: The `result` as Telegram would send it, of JSON types.
+
+        Raises `ValueError` for a name with `_`, such as `"get_me"`.
         """
         with self._changed:
-            self._answers[method] = result
+            self._methods.give(method, result)
 
     def put_file(self, file_id: str, content: bytes) -> None:
         """
