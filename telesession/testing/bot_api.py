@@ -69,7 +69,7 @@ class BotAPI(Telegram):
         if api is None:
             raise RuntimeError(
                 "no loopback Bot API is running, and this would reach the real Telegram: "
-                "put it into a `with BotAPI() as api:` block"
+                "give the test the fixture bot_api, or put it into a `with BotAPI() as api:` block"
             )
         return api
 
