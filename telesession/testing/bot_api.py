@@ -127,7 +127,11 @@ class BotAPI(Telegram):
             title: Its title, by default made up from the id.
             forum: Whether it has topics.
             owner: The user who has made it, its member with the status `creator`.
+
+        Raises `ValueError` if the id is not a negative number.
         """
+        if chat_id >= 0:
+            raise ValueError(f"group {chat_id}: the id of a group is a negative number")
         chat = self.chat(chat_id)
         if title is not None:
             chat["title"] = title

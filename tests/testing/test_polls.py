@@ -47,7 +47,7 @@ def test_a_poll_is_as_the_bot_asked(bot: Any) -> None:
 
 def test_votes_are_counted(api: BotAPI, bot: Any, ada: User, boris: User) -> None:
     """Each voter has one vote, the latest, and can take it back."""
-    poll = ask(bot)
+    poll = ask(bot, -1001)
     ada.vote(poll, "tea")
     boris.vote(poll, 1)
     assert [1, 1, 0] == counts(api)
@@ -150,7 +150,7 @@ def test_a_poll_closes_in_time(
 ) -> None:
     """From its end on a poll takes no votes."""
     now = int(frozen_time().timestamp())
-    poll = ask(bot, **{end: 60 if end == "open_period" else now + 60})
+    poll = ask(bot, -1001, **{end: 60 if end == "open_period" else now + 60})
     frozen_time.tick(59)
     ada.vote(poll, "tea")
     frozen_time.tick(1)

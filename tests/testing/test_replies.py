@@ -140,10 +140,10 @@ class TestViews:
         )
 
     def test_notices_are_alerts_of_their_user(
-        self, polling: Polling, ada: User, boris: User
+        self, polling: Polling, api: BotAPI, ada: User, boris: User
     ) -> None:
         """The text that answers a press is shown to the one who has pressed."""
-        [menu] = polling.say(ada, "/menu")
+        [menu] = polling.say(ada, "/menu", chat=api.group(-1001))
         polling.replies_to(boris.press(menu, "Yes"))
         assert ([], ["Boris: yes"]) == (ada.alerts, boris.alerts)
 

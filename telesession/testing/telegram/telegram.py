@@ -168,6 +168,11 @@ class Telegram:
             self._directory.add_user(user)
             self._directory.add_chat(private_chat)
 
+    def known_user(self, user_id: int) -> JSON:
+        """A user as Telegram would send them now; an unknown one is made up."""
+        with self._changed:
+            return dict(self._directory.user(user_id))
+
     def add_chat(self, chat: JSON) -> None:
         """Know a chat, in place of what was known of it before."""
         with self._changed:
