@@ -130,8 +130,7 @@ class BotAPI(Telegram):
 
         Raises `ValueError` if the id is not a negative number.
         """
-        if chat_id >= 0:
-            raise ValueError(f"group {chat_id}: the id of a group is a negative number")
+        _require_negative(chat_id, "group")
         chat = self.chat(chat_id)
         if title is not None:
             chat["title"] = title
@@ -150,7 +149,10 @@ class BotAPI(Telegram):
             chat_id: Its id, which starts with `-100`.
             title: Its title.
             username: Its public name, without `@`.
+
+        Raises `ValueError` if the id is not a negative number.
         """
+        _require_negative(chat_id, "channel")
         public = {} if username is None else {"username": username}
         self.add_chat({"id": chat_id, "type": "channel", "title": title, **public})
         return Channel(self, chat_id)
@@ -162,7 +164,10 @@ class BotAPI(Telegram):
         Args:
             chat_id: The id of the chat with them, which differs from that of the channel.
             title: The title of the channel.
+
+        Raises `ValueError` if the id is not a negative number.
         """
+        _require_negative(chat_id, "chat with direct messages")
         kind = {"type": "supergroup", "is_direct_messages": True}
         self.add_chat({"id": chat_id, "title": title, **kind})
         return DirectMessages(chat_id, self)
@@ -353,6 +358,11 @@ class BotAPI(Telegram):
             f"the bot has called {dict(calls)}, and left {len(self._updates.pending)} updates "
             f"unconfirmed; the conversation:\n{self._transcript.text() or '(nothing yet)'}"
         )
+
+
+def _require_negative(chat_id: int, chat: str) -> None:
+    if chat_id >= 0:
+        raise ValueError(f"{chat} {chat_id}: its id is a negative number")
 
 
 class _Address(str):

@@ -233,7 +233,10 @@ class TestExceptions:
             fail()
         [note] = caught.value.__notes__
         first, *calls, last = note.splitlines()
-        assert ("Meanwhile the bot did not handle this:", "ZeroDivisionError: division by zero") == (
+        assert (
+            "Meanwhile the bot did not handle this:",
+            "ZeroDivisionError: division by zero",
+        ) == (
             first,
             last,
         )

@@ -345,7 +345,11 @@ ACTS = [
     Act("join", "status of a joined member", lambda s: s.boris.join(s.channel)),
     Act("leave", "member leaves", lambda s: s.joined(s.boris).leave(s.group)),
     Act("ban", "member banned by another", lambda s: s.owning_boris().ban(s.anna, s.group)),
-    Act("ban", "member removed by another", lambda s: s.owning_boris().ban(s.joined(s.clara), s.group)),
+    Act(
+        "ban",
+        "member removed by another",
+        lambda s: s.owning_boris().ban(s.joined(s.clara), s.group),
+    ),
     Act(
         "promote",
         "member promoted by another",

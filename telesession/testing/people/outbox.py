@@ -66,14 +66,17 @@ class Outbox:
             kind: The kind of the updates, by default that of the chat.
             where: The place.
 
-        Raises `ValueError` if Telegram's apps would not send a message there.
+        Raises `ValueError` if Telegram's apps would not send a message there, and `TypeError` for
+        an option that `Where` does not have.
         """
         if unknown := where.keys() - Where.__annotations__.keys():
             options = ", ".join(Where.__annotations__)
             raise TypeError(f"a message has no option {unknown.pop()!r}; its options are {options}")
-        chat, topic, reply_to = self._chat_of(where), where.get("topic"), where.get("reply_to")
-        self._telegram.community.check_topic(chat.id, topic, self.sender_in(chat.id))
-        answered = {} if reply_to is None else self._answer_to(reply_to)
+        chat, topic = self._chat_of(where), where.get("topic")
+        if type(chat) is Chat and kind != "guest_message":
+            self._require_own(chat.id)
+        self._telegram.community.check_writer(chat.id, topic, self.sender_in(chat.id))
+        answered = self._answer_to(where.get("reply_to"), chat)
         messages = [{**self._envelope(chat, topic), **one, **answered} for one in contents]
         ephemeral = where.get("ephemeral", False)
         return self._telegram.push_messages(kind or chat.kind, messages, ephemeral=ephemeral)
@@ -95,7 +98,7 @@ class Outbox:
         A message as its chat shows it now.
 
         Raises `ValueError` if the server does not know it, or if it is an ephemeral message of
-        another user.
+        another user, and `TypeError` for an object of another kind.
         """
         address = address_of(message)
         found = self._telegram.find(address)
@@ -121,15 +124,10 @@ class Outbox:
         Raises `ValueError` as `find` does, and for a message in the private chat of another user.
         """
         found = self.find(message)
-        user_id, chat = self._sender.get("from", {}).get("id"), found["chat"]
-        # The users of a guest message, and of the chat with a business account, are two.
+        # Two users see a guest message, and the chat with a business account.
         shared = {"business_connection_id", "guest_bot_caller_user", "guest_query_id"}
-        if chat["type"] == "private" and chat["id"] != user_id and not shared & found.keys():
-            raise ValueError(
-                f"user {user_id} cannot act on message {found['message_id']} in chat "
-                f"{chat['id']}: that is the private chat of another user; send it to user "
-                f"{user_id} or to a group"
-            )
+        if found["chat"]["type"] == "private" and not shared & found.keys():
+            self._require_own(found["chat"]["id"])
         return found
 
     def find_own(self, message: Any) -> JSON:
@@ -153,6 +151,15 @@ class Outbox:
             return {"from": ANONYMOUS_ADMIN, "sender_chat": self._telegram.chat(chat_id)}
         return self._sender
 
+    def _require_own(self, chat_id: int) -> None:
+        """Raise `ValueError` for the private chat of another user with the bot."""
+        user_id = self._sender.get("from", {}).get("id")
+        if chat_id != user_id:
+            raise ValueError(
+                f"user {user_id} cannot act in the private chat of user {chat_id} with the bot; "
+                "let them act in a group"
+            )
+
     def _chat_of(self, where: Where) -> Chat:
         chat = where.get("chat") or self.home
         if not isinstance(chat, Chat):
@@ -168,5 +175,13 @@ class Outbox:
         place = chat.fields(sender.get("from", {}), topic)
         return {**sender, "chat": chat.json, "date": int(time.time()), **place}
 
-    def _answer_to(self, message: Any) -> JSON:
-        return {"reply_to_message": without(self.find(message), "reply_to_message")}
+    def _answer_to(self, message: Any, chat: Chat) -> JSON:
+        if message is None:
+            return {}
+        answered = self.find(message)
+        if answered["chat"]["id"] != chat.id:
+            raise ValueError(
+                f"cannot reply in chat {chat.id} to a message of chat {answered['chat']['id']}: "
+                "give chat= too, or a message of the same chat"
+            )
+        return {"reply_to_message": without(answered, "reply_to_message")}

@@ -27,7 +27,8 @@ class User(Membership, Sender):
     A Telegram user who acts on the bot: each method is one update, pushed and returned.
 
     Methods that send a message take the options `chat`, `topic`, `reply_to` and `ephemeral`; see
-    `Where`.
+    `Where`. An act that Telegram's apps do not offer, such as one in the private chat of another
+    user, is a `ValueError`.
 
     Args:
         telegram: The server whose bot gets the updates.
@@ -41,7 +42,7 @@ class User(Membership, Sender):
     def __init__(self, telegram: Telegram, user_id: int, **profile: Any) -> None:
         self.id = user_id
         if user_id < 1:
-            raise ValueError(f"user {user_id}: the id of a user is a positive number")
+            raise ValueError(f"user {user_id}: their id is a positive number")
         self.json = {**telegram.known_user(user_id), **profile}
         telegram.add_user(self.json, private_json(self.json))
         self.private_chat = Chat(user_id, telegram)
@@ -92,7 +93,11 @@ class User(Membership, Sender):
     def contact(
         self, phone_number: str = "15550100", *, person: User | None = None, **where: Unpack[Where]
     ) -> JSON:
-        """Send a contact: the user's own, or that of another person."""
+        """
+        Send a contact: the user's own, or that of another person.
+
+        Raises `TypeError` for a phone number that is no `str`.
+        """
         if not isinstance(phone_number, str):
             raise TypeError(
                 f"{phone_number!r} is no phone number: give a str, and another user as person="

@@ -11,7 +11,7 @@ from telebot import TeleBot, apihelper
 from telesession.testing.server.call import Call, RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Set
+    from collections.abc import Callable, Iterable, Mapping
 
 
 class Methods:
@@ -63,7 +63,7 @@ class Methods:
             f"test, bot_api.answer_with({call.method!r}, ...)",
         )
 
-    def _names(self) -> Set[str]:
+    def _names(self) -> frozenset[str]:
         """The names of all methods that have an answer."""
         return _TRUE | self._table.keys() | self._given.keys()
 
@@ -83,7 +83,7 @@ def _is_true(name: str) -> bool:
 _TRUE = frozenset(_named(name) for name in vars(TeleBot) if _is_true(name))
 
 
-def _unknown(method: str, names: Set[str]) -> str:
+def _unknown(method: str, names: frozenset[str]) -> str:
     """The message for a method that has no answer, with the names that are like it."""
     near = get_close_matches(_named(method), names, n=1)
     hint = (

@@ -10,7 +10,7 @@ from telesession.testing.telegram.chat_settings import ChatSettings
 from telesession.testing.telegram.invite_links import InviteLinks
 from telesession.testing.telegram.join_requests import JoinRequests
 from telesession.testing.telegram.member_methods import MemberMethods
-from telesession.testing.telegram.members import BANNED, Members, is_present
+from telesession.testing.telegram.members import ADMINISTRATORS, BANNED, Members, is_present
 from telesession.testing.telegram.rights import ALL_RIGHTS, administrator
 from telesession.testing.telegram.topics import Topics
 
@@ -77,9 +77,11 @@ class Community:
         self._requests.note(update)
         self.topics.note(update)
 
-    def check_topic(self, chat_id: int, topic_id: int | None, sender: JSON) -> None:
+    def check_writer(self, chat_id: int, topic_id: int | None, sender: JSON) -> None:
         """
-        Raise `ValueError` for a topic in which Telegram's apps let a user not write.
+        Raise `ValueError` for a user who cannot write in a chat, or in its topic.
+
+        They are banned, or the topic is none to write in; see `Topics.check_writer`.
 
         Args:
             chat_id: The chat.
@@ -88,8 +90,11 @@ class Community:
         """
         with self._changed:
             chat = self._directory.chat(chat_id)
-            is_administrator = "sender_chat" in sender or self._is_administrator(chat, sender)
-            self.topics.check_user(chat, topic_id, is_administrator=is_administrator)
+            status = "administrator" if "sender_chat" in sender else self._status(chat, sender)
+            if status == BANNED["status"]:
+                user_id = sender["from"]["id"]
+                raise ValueError(f"user {user_id} cannot write in {chat_id}: they are banned there")
+            self.topics.check_writer(chat, topic_id, is_administrator=status in ADMINISTRATORS)
 
     def members_of(self, chat_id: int) -> list[JSON]:
         """The `ChatMember` of everybody who is in a chat now, the bot first."""
@@ -220,12 +225,11 @@ class Community:
         # The users of a channel cannot be told, and an anonymous sender is an administrator.
         if "sender_chat" in sender or chat["type"] == "channel":
             return
-        if not self._is_administrator(chat, sender):
+        if self._status(chat, sender) not in ADMINISTRATORS:
             raise ValueError(
                 f"user {sender['from']['id']} is no administrator of group {chat['id']}: let its "
                 f"owner promote them, or make it with bot_api.group({chat['id']}, owner=...)"
             )
 
-    def _is_administrator(self, chat: JSON, sender: JSON) -> bool:
-        member = self._members.get(chat, sender["from"]["id"])
-        return member["status"] in {"creator", "administrator"}
+    def _status(self, chat: JSON, sender: JSON) -> str:
+        return str(self._members.get(chat, sender["from"]["id"])["status"])

@@ -132,7 +132,7 @@ def address_of(message: Any) -> Address:
     """
     The address of a message in any of its forms.
 
-    Raises `ValueError` for an object of another kind.
+    Raises `TypeError` for an object of another kind.
     """
     if isinstance(message, Mapping):
         if "message_id" not in message:
@@ -140,7 +140,7 @@ def address_of(message: Any) -> Address:
         if message.keys() >= {"chat", "message_id"}:
             return Address.of(message)
     if not isinstance(message, SentMessage | types.Message | types.InaccessibleMessage):
-        raise ValueError(
+        raise TypeError(
             f"{message!r:.100} is no message: give a SentMessage, such as replies[-1], or the "
             "update of a message that a method of User returned, or telebot's Message"
         )

@@ -79,7 +79,7 @@ class Topics:
         if _has_topics(chat) and self._know(chat["id"], topic_id) is None:
             raise RefusedError(400, "Bad Request: message thread not found")
 
-    def check_user(self, chat: JSON, topic_id: int | None, *, is_administrator: bool) -> None:
+    def check_writer(self, chat: JSON, topic_id: int | None, *, is_administrator: bool) -> None:
         """
         Raise `ValueError` for a topic in which a user cannot write.
 
