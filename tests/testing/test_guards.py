@@ -79,22 +79,22 @@ IMPOSSIBLE = [
     Mistake(
         "topic in a group without topics",
         lambda s: s.ada.send("a", chat=s.group, topic=7),
-        "topic 7 of group -1001: it has no topics; make it with bot_api.group(-1001, forum=True)",
+        "topic 7 of chat -1001: it has no topics; make it with bot_api.group(-1001, forum=True)",
     ),
     Mistake(
         "closed topic",
         lambda s: s.boris.send("a", chat=s.closed(), topic=7),
-        "topic 7 of group -1002: it is closed; only administrators can",
+        "topic 7 of chat -1002: it is closed; only administrators can",
     ),
     Mistake(
         "closed general topic",
         lambda s: (s.bot.close_general_forum_topic(-1002), s.boris.send("a", chat=s.forum)),
-        "topic 1 of group -1002: it is closed",
+        "topic 1 of chat -1002: it is closed",
     ),
     Mistake(
         "deleted topic",
         lambda s: (s.bot.delete_forum_topic(-1002, 7), s.ada.send("a", chat=s.forum, topic=7)),
-        "topic 7 of group -1002: it was deleted",
+        "topic 7 of chat -1002: it was deleted",
     ),
     Mistake(
         "banned user",

@@ -91,21 +91,21 @@ class Topics:
             topic_id: The topic, `None` for none, or the general one of a forum.
             is_administrator: Whether the user is an administrator.
         """
-        group = f"group {chat['id']}"
+        place = f"chat {chat['id']}"
         if chat["type"] in {"group", "supergroup"} and not chat.get("is_forum"):
             if topic_id is not None and not chat.get("is_direct_messages"):
                 raise ValueError(
-                    f"cannot write in topic {topic_id} of {group}: it has no topics; make it with "
+                    f"cannot write in topic {topic_id} of {place}: it has no topics; make it with "
                     f"bot_api.group({chat['id']}, forum=True)"
                 )
             return
         number = topic_id or (_GENERAL if chat.get("is_forum") else None)
         topic = self._topics.get((chat["id"], number), {}) if number else {}
         if topic is None:
-            raise ValueError(f"cannot write in topic {number} of {group}: it was deleted")
+            raise ValueError(f"cannot write in topic {number} of {place}: it was deleted")
         if topic.get("is_closed") and not is_administrator:
             raise ValueError(
-                f"cannot write in topic {number} of {group}: it is closed; only administrators can"
+                f"cannot write in topic {number} of {place}: it is closed; only administrators can"
             )
 
     def note(self, update: JSON) -> None:
