@@ -90,9 +90,7 @@ def _words_of(kind: str, payload: Mapping[str, Any]) -> Iterator[str]:
         yield describe({"poll": payload})
     else:
         yield f"({kind})"
-        yield from (
-            str(payload[name]) for name in ("query", "option_ids", "bio") if name in payload
-        )
+        yield from (str(payload[name]) for name in _TOLD if name in payload)
 
 
 def _content_of(message: Mapping[str, Any]) -> str:
