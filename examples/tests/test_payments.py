@@ -20,9 +20,10 @@ def ada(bot_api: BotAPI) -> User:
     return bot_api.user(1, first_name="Ada")
 
 
-def test_a_payment_is_counted(polling: Polling, ada: User) -> None:
+def test_a_payment_counts_once(polling: Polling, bot_api: BotAPI, ada: User) -> None:
     [invoice] = polling.say(ada, "/buy")
     assert ["thank you! you have paid for 1"] == polling.replies_to(ada.pay(invoice)).texts
+    bot_api.redeliver(bot_api.updates[-1])
     assert ["you have paid for 1"] == polling.say(ada, "/coffees").texts
 
 

@@ -13,7 +13,7 @@ from telesession.testing.people.chats import BusinessChat, Chat, DirectMessages,
 from telesession.testing.people.outbox import Where
 from telesession.testing.people.users import User
 from telesession.testing.polling import Polling, RecordingExceptionHandler, run_polling
-from telesession.testing.server.call import Call, File, RefusedError
+from telesession.testing.server.call import JSON, Call, File, RefusedError
 from telesession.testing.sessions import forget_sessions
 from telesession.testing.storage_faults import WaitingCalls
 from telesession.testing.telegram.history import Messages, SentMessage
@@ -21,6 +21,7 @@ from telesession.testing.terminal.chat import OFFLINE_TOKEN, chat, run
 from telesession.testing.threads import Log, began, in_threads
 
 __all__ = [
+    "JSON",
     "OFFLINE_TOKEN",
     "BotAPI",
     "BusinessChat",

@@ -248,7 +248,7 @@ class BotAPI(Telegram):
         It comes after all updates that wait. Raises `ValueError` if it was never delivered.
 
         Args:
-            update: What `push` or a call of `User` has returned.
+            update: The update that `push` or a call of `User` has returned, or one of `updates`.
         """
         with self._changed:
             self._updates.redeliver(update)
@@ -344,6 +344,7 @@ class BotAPI(Telegram):
     def _receive(self, call: Call) -> Any:
         with self._changed:
             self._calls.append(call)
+            self._queries.close(call)
             self._directory.bot = bot_user(call.token)
             self._changed.notify_all()
             try:

@@ -129,8 +129,10 @@ def pytest_runtest_makereport(
     """Put the conversations with the bot, if there were any, into the report of a failure."""
     report = yield
     if report.failed:
-        running = getattr(apihelper.API_URL, "api", None)
-        servers = dict.fromkeys([*item.stash.get(_STARTED, []), *([running] if running else [])])
-        for transcript in filter(None, (api.transcript for api in servers)):
+        servers = item.stash.get(_STARTED, [])
+        running: BotAPI | None = getattr(apihelper.API_URL, "api", None)
+        if running is not None:
+            servers = [*servers, running]
+        for transcript in filter(None, (api.transcript for api in dict.fromkeys(servers))):
             report.sections.append(("Conversation with the bot", transcript))
     return report

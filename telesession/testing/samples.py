@@ -680,7 +680,6 @@ _DRAFTS = _samples(
     },
 )
 
-#: Every sample: at least one of each kind of update that telebot knows.
 SAMPLES: tuple[Sample, ...] = (
     *_MESSAGES,
     *_EDITED_MESSAGES,
@@ -696,3 +695,4 @@ SAMPLES: tuple[Sample, ...] = (
     *_BOOSTS,
     *_DRAFTS,
 )
+"""Every sample: at least one of each kind of update that telebot knows."""

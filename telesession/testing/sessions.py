@@ -15,8 +15,10 @@ def forget_sessions(*storages: Storage) -> None:
     """
     Delete every record in some storages, in all their rooms: sessions, questions and the inbox.
 
-    The faults and the counts of a `FaultyStorage` stay as they are: its records are deleted behind
-    it. Raises the errors of `Storage.delete`.
+    Let the bot under test have another storage than the bot at work, such as another file. The
+    faults and the counts of a `FaultyStorage` stay as they are: its records are deleted behind it.
+
+    Raises the errors of `Storage.delete`.
 
     Args:
         storages: The storages of the bot; by default that of the sessions that name none, which

@@ -310,7 +310,7 @@ def said(text):
 
 path, workers = sys.argv[1:]
 with BotAPI():
-    bot = TeleBot("123456:offline")
+    bot = TeleBot("1:offline")
     if workers == "sequential":
         use_sequential_workers(bot)
     use_questions(bot, Sessions(storage=SQLiteStorage(path)), steps=[take])

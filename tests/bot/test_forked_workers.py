@@ -21,7 +21,7 @@ from telesession.forks import PerProcess
 # Later Pythons warn of forks where threads run; this is about what happens then.
 warnings.simplefilter("ignore", DeprecationWarning)
 role = "parent"
-bot = TeleBot("123456:offline")
+bot = TeleBot("1:offline")
 # A single worker: no other one can have a lock at the time of the fork, in the controls.
 use_sequential_workers(bot, num_threads=1)
 

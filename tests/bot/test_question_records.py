@@ -64,7 +64,7 @@ PROGRAM = """
 
     path, text = sys.argv[1:]
     with BotAPI() as api, SQLiteStorage(path) as storage:
-        bot = TeleBot("123456:offline", threaded=False)
+        bot = TeleBot("1:offline", threaded=False)
         use_questions(bot, Sessions(storage=storage), steps=[take_name])
         bot.register_message_handler(begin)
         update = api.user(42).send(text)

@@ -243,7 +243,7 @@ class TestLocks:
                 for user in (1, 2):
                     bot_api.user(user).send("hi")
             polling.wait_idle(PATIENCE)
-        assert [{"n": 25}, {"n": 25}] == [states.get_data(n, n, bot_id=1) for n in (1, 2)]
+        assert [{"n": 25}, {"n": 25}] == [states.get_data(n, n, bot_id=bot.bot_id) for n in (1, 2)]
 
 
 class Crowd:

@@ -183,7 +183,7 @@ from telebot.types import Update
 from telesession import Sessions, SessionStateStorage, SQLiteStorage, use_sequential_workers
 
 storage = SQLiteStorage(sys.argv[1])
-bot = TeleBot("123456:offline", state_storage=SessionStateStorage(storage))
+bot = TeleBot("1:offline", state_storage=SessionStateStorage(storage))
 sessions = Sessions(storage=storage)
 use_sequential_workers(bot, num_threads=1)
 is_over = threading.Event()

@@ -60,6 +60,15 @@ class TestReference:
         others = [*fixtures, *samples, "storage_suite.StorageSuite"]
         assert sorted([*testing.__all__, *others]) == sorted(listed)
 
+    def test_it_leaves_out_names_that_exist(self) -> None:
+        """Each name that the reference for tests leaves out is a method of a class of the kit."""
+        page = read(DOCS / "reference-testing.md")
+        left_out = {
+            name for names in re.findall(r'"!\^\((.*)\)\$"', page) for name in names.split("|")
+        }
+        assert left_out
+        assert set() == left_out - set(dir(testing.BotAPI())) - set(dir(testing.Chat))
+
     def test_every_public_name_is_explained(self) -> None:
         """Each name that can be imported is mentioned on another page than the reference."""
         pages = "".join(read(path) for path in PAGES if path.name != "reference.md")

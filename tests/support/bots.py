@@ -42,7 +42,6 @@ from telesession import (
 )
 from telesession.bot.workers import is_telebots, stop_workers
 from telesession.testing import (
-    OFFLINE_TOKEN,
     BotAPI,
     Group,
     RecordingExceptionHandler,
@@ -433,7 +432,7 @@ OLDER_STATES = [("here", data) for data in ({"a": 1}, {"a": 2}, {}, {"a": 4})]
 def read_older_states(storage: Storage) -> list[Any]:
     """What a bot finds of the users whose states are in the older format."""
     states = SessionStateStorage(storage)
-    bot: Any = TeleBot(OFFLINE_TOKEN, state_storage=states, threaded=False)
+    bot: Any = TeleBot("1:offline", state_storage=states, threaded=False)
     found = []
     for user, chat in [(1, -100), (2, -100), (3, -100), (42, None)]:
         with bot.retrieve_data(user, chat) as data:

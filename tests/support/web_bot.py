@@ -88,7 +88,7 @@ class Reported:
 def make_bot(name: str, storage: Storage) -> TeleBot:
     """A bot that counts in a storage, with workers if its name says so."""
     threaded = "workers" in name
-    bot = TeleBot("123456:offline", threaded=threaded, exception_handler=Reported(name))
+    bot = TeleBot("1:offline", threaded=threaded, exception_handler=Reported(name))
     if threaded:
         use_sequential_workers(bot, num_threads=2)
     sessions = Sessions(initial={"counter": 0}, storage=storage, prefix=name)

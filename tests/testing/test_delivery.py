@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from telesession import Storage
 
+PRICE = types.LabeledPrice("tea", 7)
+
 
 def texts_of(updates: list[types.Update]) -> list[str]:
     return [update.message.text for update in updates]
@@ -83,6 +85,35 @@ class TestRedelivery:
         ada.send("a")
         with pytest.raises(ValueError, match="never delivered"):
             api.redeliver(update)
+
+    def test_a_payment_comes_again(self, api: BotAPI, ada: User, bot: Any) -> None:
+        """The message about a payment, which no act of a user returns, is the last of `updates`."""
+        query = ada.pay(bot.send_invoice(1, "Tea", "a pot", "tea", "", "XTR", [PRICE]))
+        bot.answer_pre_checkout_query(query["pre_checkout_query"]["id"], ok=True)
+        with api.short_polls():
+            bot.get_updates(3)
+        api.redeliver(api.updates[-1])
+        [again] = bot.get_updates()
+
+        assert (2, 7) == (again.update_id, again.message.successful_payment.total_amount)
+
+
+class TestUpdates:
+    def test_every_update_is_there_once(self, api: BotAPI, ada: User, read: Any) -> None:
+        """They are in the order of arrival, confirmed, repeated or dropped."""
+        first = ada.send("a")
+        read()
+        api.redeliver(first)
+        with api.batch(order=lambda _: []):
+            second = ada.send("b")
+        assert [first, second] == api.updates
+
+    def test_an_update_that_the_bot_does_not_get_is_there(
+        self, api: BotAPI, ada: User, bot: Any
+    ) -> None:
+        """A reaction is one of them, although the bot has not asked for reactions."""
+        reaction = ada.react(bot.send_message(1, "?"), "👍")
+        assert ([], [reaction]) == (api.unconfirmed, api.updates)
 
 
 class TestLostConfirmations:

@@ -78,7 +78,7 @@ class User(Membership, Sender):
         There, messages, reactions and votes are those of the group. Buttons are pressed, and other
         chats written to, under the real id.
         """
-        self._telegram.community.put_anonymous(group.id, self.json)
+        self._telegram.community.put_administrator(group.id, self.json, is_anonymous=True)
         admin = copy.copy(self)
         admin._outbox = Outbox(
             self._telegram, {"from": self.json}, self.private_chat, anonymous_in=group.id

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 JSON = dict[str, Any]
+"""An object of the Bot API as Telegram sends it, such as an `Update` or a `User`, decoded."""
 
 
 @dataclass(frozen=True)

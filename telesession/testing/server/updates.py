@@ -29,6 +29,8 @@ class Updates:
     """
 
     def __init__(self, changed: threading.Condition, last_id: int = 0) -> None:
+        #: Every update so far, in the order of arrival.
+        self.arrived: list[JSON] = []
         self.pending: list[JSON] = []
         self.paused = False
         #: Whether the `BotAPI` was closed, so that no bot can get an update.
@@ -76,6 +78,7 @@ class Updates:
             )
         self.last_id = update_id
         update = {"update_id": update_id, **update}
+        self.arrived.append(update)
         for listener in self.listeners:
             listener(update)
         if self._allows(*kinds):

@@ -17,15 +17,15 @@ class Alerts:
     Not safe to share between threads by itself: its `BotAPI` calls it under a lock.
 
     Args:
-        notice: Called with the id of a user and the text that the user is shown.
+        notice: Called with a user and the text that the user is shown.
     """
 
-    def __init__(self, notice: Callable[[int, str], object]) -> None:
+    def __init__(self, notice: Callable[[JSON, str], object]) -> None:
         self._notice = notice
         # user id -> the texts
         self._texts: dict[int, list[str]] = {}
-        # id of a callback query -> the id of its user
-        self._pressed: dict[str, int] = {}
+        # id of a callback query -> its user
+        self._pressed: dict[str, JSON] = {}
 
     def methods(self) -> dict[str, Callable[[Call], Any]]:
         """The methods of the Bot API that are answered here, by their names."""
@@ -35,12 +35,12 @@ class Alerts:
         """Know the user of a button press, if an update is one."""
         query = update.get("callback_query", {})
         if "from" in query:
-            self._pressed[query["id"]] = query["from"]["id"]
+            self._pressed[query["id"]] = query["from"]
 
-    def show(self, user_id: int, text: str) -> None:
+    def show(self, user: JSON, text: str) -> None:
         """Show a text to a user."""
-        self._texts.setdefault(user_id, []).append(text)
-        self._notice(user_id, text)
+        self._texts.setdefault(user["id"], []).append(text)
+        self._notice(user, text)
 
     def of(self, user_id: int) -> list[str]:
         """Every text that a user was shown so far, in order."""
@@ -48,7 +48,7 @@ class Alerts:
 
     def _answer(self, call: Call) -> bool:
         """See https://core.telegram.org/bots/api#answercallbackquery."""
-        user_id = self._pressed.get(str(call.params.get("callback_query_id")))
-        if user_id is not None and call.params.get("text"):
-            self.show(user_id, str(call.params["text"]))
+        user = self._pressed.get(str(call.params.get("callback_query_id")))
+        if user is not None and call.params.get("text"):
+            self.show(user, str(call.params["text"]))
         return True

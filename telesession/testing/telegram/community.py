@@ -103,14 +103,21 @@ class Community:
             owner = {"status": "creator", "is_anonymous": False}
             self._members.put(self._directory.chat(chat_id), user, owner)
 
-    def put_anonymous(self, chat_id: int, user: JSON) -> None:
-        """Let a user be an anonymous administrator of a chat, without any update."""
+    def put_administrator(self, chat_id: int, user: JSON, *, is_anonymous: bool) -> None:
+        """
+        Let a user be an administrator of a chat, without any update; an owner stays one.
+
+        Args:
+            chat_id: The chat.
+            user: The user.
+            is_anonymous: Whether the user writes as the chat.
+        """
         with self._changed:
             chat = self._directory.chat(chat_id)
             record = without(self._members.get(chat, user["id"]), "user")
             if record["status"] != "creator":
                 record = administrator(chat, ALL_RIGHTS)
-            self._members.put(chat, user, {**record, "is_anonymous": True})
+            self._members.put(chat, user, {**record, "is_anonymous": is_anonymous})
 
     def join(self, chat_id: int, user: JSON, link: str | None) -> JSON:
         """Let a user join a chat, through a link if there is one; see `User.join`."""

@@ -278,7 +278,7 @@ class Payments:
         return purchase
 
     def _show_refusal(self, call: Call, purchase: JSON) -> None:
-        self._alerts.show(purchase["payer"]["id"], str(call.params.get("error_message") or ""))
+        self._alerts.show(purchase["payer"], str(call.params.get("error_message") or ""))
 
     def _tell(self, purchase: JSON, content: JSON) -> None:
         """Give the bot a message about a purchase."""

@@ -22,6 +22,7 @@ from telesession.testing.telegram.inline import InlineAnswers
 from telesession.testing.telegram.managed_bots import ManagedBots
 from telesession.testing.telegram.media import Media
 from telesession.testing.telegram.message_methods import MessageMethods
+from telesession.testing.telegram.open_queries import OpenQueries
 from telesession.testing.telegram.payments import Payments
 from telesession.testing.telegram.polls import Polls
 from telesession.testing.telegram.profile import Profile
@@ -60,7 +61,8 @@ class Telegram:
         self._updates.listeners.append(self._note_update)
         self._webhook = Webhook(self._updates, self._changed)
         self._files = Files()
-        self._transcript = Transcript()
+        self._queries = OpenQueries()
+        self._transcript = Transcript(self._queries)
         self._history.listeners.append(self._transcript.add_message)
         self._alerts = Alerts(self._transcript.add_alert)
         service = ServiceMessages(self._history, self._updates)
@@ -135,6 +137,17 @@ class Telegram:
         """
         with self._changed:
             return Messages(self._history.sent)
+
+    @property
+    def updates(self) -> list[JSON]:
+        """
+        Every update so far, in the order of arrival, whether the bot was given it or not.
+
+        It also has the updates that no act of a user returns, such as the message with a
+        `successful_payment`. An update that was delivered several times is there once.
+        """
+        with self._changed:
+            return list(self._updates.arrived)
 
     @property
     def unconfirmed(self) -> list[JSON]:
@@ -214,7 +227,7 @@ class Telegram:
 
     def vote(self, message: JSON, voter: JSON, options: Sequence[str | int]) -> JSON:
         """Let someone vote in a poll of the bot; see `User.vote`."""
-        with self._changed:
+        with self._changed, self._transcript.vote(message, voter, options):
             return self._polls.vote(message, voter, options)
 
     def alerts_of(self, user_id: int) -> list[str]:
@@ -383,6 +396,7 @@ class Telegram:
     def _note_update(self, update: JSON) -> None:
         """Learn of an update, from a user or about what the bot did."""
         self._alerts.note(update)
+        self._queries.note(update)
         self._inline.note(update)
         self._reactions.note(update)
         self._sent_before[update["update_id"]] = len(self._history.sent)
