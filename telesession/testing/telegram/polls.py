@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from telesession.testing.server.call import JSON, Call, RefusedError
+from telesession.testing.telegram.ids import new_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -94,7 +94,7 @@ class Polls:
         if kind == "regular" and "allows_revoting" not in call.params:
             flags["allows_revoting"] = True
         return {
-            "id": str(uuid4().int >> 65),
+            "id": new_id(),
             **question,
             "options": [self._option(one, number) for number, one in enumerate(asked)],
             "total_voter_count": 0,
