@@ -69,7 +69,7 @@ class BotAPI(Telegram):
         if api is None:
             raise RuntimeError(
                 "no loopback Bot API is running, and this would reach the real Telegram: "
-                "put it into a `with BotAPI() as api:` block"
+                "give the test the fixture bot_api, or put it into a `with BotAPI() as api:` block"
             )
         return api
 
@@ -85,21 +85,31 @@ class BotAPI(Telegram):
         # Else a download would go to the real server, with the token in its URL.
         apihelper.FILE_URL = f"{self._server.url}/file/bot{{0}}/{{1}}"  # type: ignore[assignment]
         apihelper.proxy = _NO_PROXY  # type: ignore[assignment]
+        self._updates.is_closed = False
+        self._webhook.start()
         return self
 
     def close(self) -> None:
         """
         Stop the server and point telebot where it pointed before; may be repeated.
 
-        Polls that wait are answered at once.
+        Polls that wait are answered at once. Users can act no more, until the server is started
+        again: each act is a `RuntimeError`. If another server was started since, telebot goes on
+        with that one.
         """
         if self._server is None:
             return
-        self._webhook.close()
         with self.short_polls(), self._faults.ended_waits():
+            # Only now: a handler that is posted to may wait in a call that is held.
+            self._webhook.close()
             self._server.stop()
         self._server = None
-        apihelper.API_URL, apihelper.FILE_URL, apihelper.proxy = self._former
+        self._updates.is_closed = True
+        later = self._started_next()
+        if later is None:
+            apihelper.API_URL, apihelper.FILE_URL, apihelper.proxy = self._former
+        else:
+            later._former = self._former
 
     def __enter__(self) -> Self:
         return self.start()
@@ -127,7 +137,10 @@ class BotAPI(Telegram):
             title: Its title, by default made up from the id.
             forum: Whether it has topics.
             owner: The user who has made it, its member with the status `creator`.
+
+        Raises `ValueError` if the id is not a negative number.
         """
+        _require_negative(chat_id, "group")
         chat = self.chat(chat_id)
         if title is not None:
             chat["title"] = title
@@ -146,7 +159,10 @@ class BotAPI(Telegram):
             chat_id: Its id, which starts with `-100`.
             title: Its title.
             username: Its public name, without `@`.
+
+        Raises `ValueError` if the id is not a negative number.
         """
+        _require_negative(chat_id, "channel")
         public = {} if username is None else {"username": username}
         self.add_chat({"id": chat_id, "type": "channel", "title": title, **public})
         return Channel(self, chat_id)
@@ -158,7 +174,10 @@ class BotAPI(Telegram):
         Args:
             chat_id: The id of the chat with them, which differs from that of the channel.
             title: The title of the channel.
+
+        Raises `ValueError` if the id is not a negative number.
         """
+        _require_negative(chat_id, "chat with direct messages")
         kind = {"type": "supergroup", "is_direct_messages": True}
         self.add_chat({"id": chat_id, "title": title, **kind})
         return DirectMessages(chat_id, self)
@@ -206,7 +225,10 @@ class BotAPI(Telegram):
             times: How many calls to refuse.
             after: Whether the call is executed first: the message is sent, and only the answer is
                 lost. A bot that tries again sends it twice.
+
+        Raises `ValueError` if the server has no such method.
         """
+        self._methods.check(method)
         failure = failure_of(code, description, retry_after, migrate_to_chat_id)
         self._faults.fail(method, failure, times, after=after)
 
@@ -219,7 +241,10 @@ class BotAPI(Telegram):
             seconds: Real seconds before a call is executed, even while the clock is frozen. A bot
                 whose time-out is shorter does not see the answer.
             times: How many calls take longer.
+
+        Raises `ValueError` if the server has no such method.
         """
+        self._methods.check(method)
         self._faults.delay(method, seconds, times)
 
     def holding(self, method: str) -> AbstractContextManager[None]:
@@ -231,7 +256,10 @@ class BotAPI(Telegram):
 
         Args:
             method: The method's name, such as `"sendMessage"`.
+
+        Raises `ValueError` if the server has no such method.
         """
+        self._methods.check(method)
         return self._faults.holding(method)
 
     def redeliver(self, update: JSON) -> None:
@@ -265,7 +293,8 @@ class BotAPI(Telegram):
         """
         A `with` block whose updates are delivered together at its end, so that one poll gets all.
 
-        If the block raises, they are dropped.
+        They are the updates of its thread, and those of other threads that are in no such block of
+        their own. If the block raises, they are dropped.
 
         Args:
             order: Gets the updates in their order, and gives them in the order of delivery, such as
@@ -319,6 +348,16 @@ class BotAPI(Telegram):
         """A `with` block in which `getUpdates` never waits; entering it ends the waits."""
         return self._updates.short()
 
+    def _started_next(self) -> BotAPI | None:
+        """The server that was started after this one and runs, if there is one."""
+        later: BotAPI | None = getattr(apihelper.API_URL, "api", None)
+        while later is not None:
+            former: BotAPI | None = getattr(later._former[0], "api", None)
+            if former is self:
+                return later
+            later = former
+        return None
+
     def _download(self, path: str) -> bytes:
         with self._changed:
             return self._files.download(path)
@@ -343,6 +382,11 @@ class BotAPI(Telegram):
             f"the bot has called {dict(calls)}, and left {len(self._updates.pending)} updates "
             f"unconfirmed; the conversation:\n{self._transcript.text() or '(nothing yet)'}"
         )
+
+
+def _require_negative(chat_id: int, chat: str) -> None:
+    if chat_id >= 0:
+        raise ValueError(f"{chat} {chat_id}: its id is a negative number")
 
 
 class _Address(str):

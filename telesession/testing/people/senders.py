@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Any, Unpack
-from uuid import uuid4
 
 from telesession.testing.telegram import content
 from telesession.testing.telegram.bot_messages import forwarded, hidden_origin, without
+from telesession.testing.telegram.ids import new_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +22,9 @@ _IN_ALBUMS = ("photo", "video", "document", "audio")
 # A message with this content is edited in its caption.
 _TEXT = ("text", "entities")
 _CAPTION = ("caption", "caption_entities")
+
+# How many photos are an album, see https://core.telegram.org/bots/api#sendmediagroup.
+_ALBUM = range(2, 11)
 
 
 class Sender:
@@ -40,7 +43,11 @@ class Sender:
         self._outbox = outbox
 
     def send(self, text: str, **where: Unpack[Where]) -> JSON:
-        """Send a text message; commands, links and the like in it are entities, as in Telegram."""
+        """
+        Send a text message; commands, links and the like in it are entities, as in Telegram.
+
+        Raises `ValueError` for an empty text.
+        """
         return self.send_content(content.text(text), **where)
 
     def photo(self, caption: str = "", **where: Unpack[Where]) -> JSON:
@@ -59,11 +66,15 @@ class Sender:
             kind: The content of each: `photo`, `video`, `document` or `audio`.
             where: As for every message.
 
-        Raises `ValueError` for files of another kind.
+        Raises `ValueError` for files of another kind, and unless there are 2 to 10.
         """
         if kind not in _IN_ALBUMS:
             raise ValueError(f"an album has no {kind!r}; use one of {', '.join(_IN_ALBUMS)}")
-        album = {"media_group_id": str(uuid4().int >> 65)}
+        if count not in _ALBUM:
+            raise ValueError(
+                f"cannot send an album of {count}: it has 2 to 10 files; one alone is a {kind}()"
+            )
+        album = {"media_group_id": new_id()}
         files = [{**content.FILES[kind](), **album} for _ in range(count)]
         files[0].update(content.caption(caption))
         return self._outbox.push(files, **where)
@@ -185,8 +196,10 @@ class Sender:
         Args:
             message: The update that a method of the same sender returned.
             text: The new text.
+
+        Raises `ValueError` for a message of another sender, and for an empty text.
         """
-        former = self._outbox.find(message)
+        former = self._outbox.find_own(message)
         if "text" in former:
             edited = {**without(former, *_TEXT), **content.text(text)}
         else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from typing import TYPE_CHECKING, Any, Self, Unpack
-from uuid import uuid4
 
 from telesession.testing.people.buttons import content_of, find_data, find_reply_button
 from telesession.testing.people.chats import Chat, DirectMessages, Group, private_json
@@ -13,6 +12,7 @@ from telesession.testing.people.outbox import Outbox, Where
 from telesession.testing.people.senders import Sender
 from telesession.testing.telegram import content
 from telesession.testing.telegram.history import inline_buttons
+from telesession.testing.telegram.ids import new_id
 from telesession.testing.telegram.inline import find_offer
 
 if TYPE_CHECKING:
@@ -26,18 +26,23 @@ class User(Membership, Sender):
     A Telegram user who acts on the bot: each method is one update, pushed and returned.
 
     Methods that send a message take the options `chat`, `topic`, `reply_to` and `ephemeral`; see
-    `Where`.
+    `Where`. An act that Telegram's apps do not offer, such as one in the private chat of another
+    user, is a `ValueError`.
 
     Args:
         telegram: The server whose bot gets the updates.
         user_id: The user's id, which is also the id of the private chat with the bot.
         profile: Further fields of https://core.telegram.org/bots/api#user, such as `username`;
-            `first_name` has a default.
+            `first_name` has a default. A user who is known keeps the others.
+
+    Raises `ValueError` if the id is not a positive number.
     """
 
     def __init__(self, telegram: Telegram, user_id: int, **profile: Any) -> None:
         self.id = user_id
-        self.json = {"id": user_id, "is_bot": False, "first_name": f"User {user_id}", **profile}
+        if user_id < 1:
+            raise ValueError(f"user {user_id}: their id is a positive number")
+        self.json = {**telegram.known_user(user_id), **profile}
         telegram.add_user(self.json, private_json(self.json))
         self.private_chat = Chat(user_id, telegram)
         """The private chat of this user with the bot."""
@@ -87,7 +92,15 @@ class User(Membership, Sender):
     def contact(
         self, phone_number: str = "15550100", *, person: User | None = None, **where: Unpack[Where]
     ) -> JSON:
-        """Send a contact: the user's own, or that of another person."""
+        """
+        Send a contact: the user's own, or that of another person.
+
+        Raises `TypeError` for a phone number that is no `str`.
+        """
+        if not isinstance(phone_number, str):
+            raise TypeError(
+                f"{phone_number!r} is no phone number: give a str, and another user as person="
+            )
         return self.send_content(content.contact((person or self).json, phone_number), **where)
 
     def suggest(
@@ -156,8 +169,9 @@ class User(Membership, Sender):
             chat: The chat: a group, or the `private_chat` of another user.
             reply_to: The message it answers.
         """
-        summons = {**content.text(text), "guest_query_id": _query_id()}
-        [update] = self._outbox.push([summons], chat, reply_to=reply_to, kind="guest_message")
+        where: Where = {"chat": chat, "reply_to": reply_to}
+        summons = {**content.text(text), "guest_query_id": new_id()}
+        [update] = self._outbox.push([summons], kind="guest_message", **where)
         return update
 
     def upgrade(self, group: Group, chat_id: int) -> Group:
@@ -199,7 +213,7 @@ class User(Membership, Sender):
         Raises `ValueError` if there is no such button, if it is an inline one that has no
         `callback_data`, or if it requests something else.
         """
-        shown = self._outbox.find(message)
+        shown = self._outbox.find_to_use(message)
         markup = self._telegram.markup_of(shown)
         if any(button.get("pay") and button["text"] == data for button in inline_buttons(markup)):
             return self.pay(shown)
@@ -207,7 +221,7 @@ class User(Membership, Sender):
             return self._outbox.push_near(shown, content_of(button, self.json))
         inline_id = self._telegram.inline_id_of(shown)
         query = {
-            "id": _query_id(),
+            "id": new_id(),
             "from": self.json,
             **({"inline_message_id": inline_id} if inline_id else {"message": shown}),
             "chat_instance": str(shown["chat"]["id"]),
@@ -245,7 +259,7 @@ class User(Membership, Sender):
         Raises `ValueError` if there is no such invoice, or if it takes no such tip, has no shipping
         options, or asks for no address.
         """
-        found = invoice if isinstance(invoice, str) else self._outbox.find(invoice)
+        found = invoice if isinstance(invoice, str) else self._outbox.find_to_use(invoice)
         address = {"country_code": country, "city": city}
         return self._telegram.begin_payment(
             self.json, found, tip=tip, shipping=shipping, address=address
@@ -260,7 +274,7 @@ class User(Membership, Sender):
 
         Raises `ValueError` if the message has none.
         """
-        return self._telegram.buy_media(self.json, self._outbox.find(message))
+        return self._telegram.buy_media(self.json, self._outbox.find_to_use(message))
 
     def vote(self, message: Any, *options: str | int) -> JSON:
         """
@@ -277,7 +291,7 @@ class User(Membership, Sender):
         Raises `ValueError` if Telegram's apps would not offer it: the poll is closed, it takes one
         answer, or it is a quiz and the user has voted.
         """
-        shown = self._outbox.find(message)
+        shown = self._outbox.find_to_use(message)
         anonymous = shown["chat"]["id"] == self._outbox.anonymous_in
         voter = {"voter_chat": shown["chat"]} if anonymous else {"user": self.json}
         return self._telegram.vote(shown, voter, options)
@@ -297,14 +311,14 @@ class User(Membership, Sender):
         Raises `ValueError` if Telegram's apps would not offer it: they have no such emoji, or
         nothing would change.
         """
-        shown = self._outbox.find(message)
+        shown = self._outbox.find_to_use(message)
         anonymous = shown["chat"]["id"] == self._outbox.anonymous_in
         actor = {"actor_chat": shown["chat"]} if anonymous else {"user": self.json}
         return self._telegram.react(shown, actor, emoji)
 
     def inline(self, query: str) -> JSON:
         """Type an inline query after the bot's name, in some chat."""
-        payload = {"id": _query_id(), "from": self.json, "query": query, "offset": ""}
+        payload = {"id": new_id(), "from": self.json, "query": query, "offset": ""}
         return self._telegram.push({"inline_query": {**payload, "chat_type": "sender"}})
 
     def choose(self, query: JSON, result: str, *, chat: Chat | None = None) -> JSON:
@@ -329,11 +343,6 @@ class User(Membership, Sender):
         if "reply_markup" in offer.result:
             # Telegram tells the id only of a message that has a keyboard.
             chosen["inline_message_id"] = (
-                _query_id() if sent is None else self._telegram.name_inline(sent)
+                new_id() if sent is None else self._telegram.name_inline(sent)
             )
         return self._telegram.push({"chosen_inline_result": chosen})
-
-
-def _query_id() -> str:
-    # Not from the clock: it may be frozen.
-    return str(uuid4().int >> 65)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from telesession.testing.telegram.entities import detect
+from telesession.testing.telegram.ids import new_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,7 +20,13 @@ _DICE = {"🎲": 6, "🎯": 6, "🎳": 6, "🏀": 5, "⚽": 5, "🎰": 64}
 
 
 def text(words: str) -> JSON:
-    """A text with its entities."""
+    """
+    A text with its entities.
+
+    Raises `ValueError` for one that Telegram's apps would not send, because it is empty.
+    """
+    if not words.strip():
+        raise ValueError("cannot send an empty text: give a text with a visible character")
     return {"text": words, **_entities("entities", words)}
 
 
@@ -157,7 +164,7 @@ def poll(question: str, options: Iterable[str]) -> JSON:
     """An anonymous poll in which no vote has been cast."""
     return {
         "poll": {
-            "id": str(uuid4().int >> 65),
+            "id": new_id(),
             "question": question,
             "options": [
                 {"persistent_id": uuid4().hex, "text": option, "voter_count": 0}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from telesession.testing.server.call import JSON, Call, RefusedError
 from telesession.testing.telegram.bot_messages import (
@@ -17,6 +16,7 @@ from telesession.testing.telegram.bot_messages import (
     without,
 )
 from telesession.testing.telegram.directory import bot_user
+from telesession.testing.telegram.ids import new_id
 from telesession.testing.telegram.media import location
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class MessageMethods:
         media = call.json("media") or ()
         if not media:
             raise RefusedError(400, "Bad Request: group send failed: media is empty")
-        album = {"media_group_id": _album_id()}
+        album = {"media_group_id": new_id()}
         contents = [{**self._media.input_media(one, call), **album} for one in media]
         return [self._messages.send(call, content) for content in contents]
 
@@ -122,7 +122,7 @@ class MessageMethods:
 
     def _send_all(self, call: Call, action: str, content_of: Callable[[JSON], JSON]) -> list[JSON]:
         """Send contents made of several messages; those of an album are an album again."""
-        albums: defaultdict[str, str] = defaultdict(_album_id)
+        albums: defaultdict[str, str] = defaultdict(new_id)
         numbers = []
         for message in self._sources(call, action):
             content = content_of(message)
@@ -218,10 +218,6 @@ class MessageMethods:
 
 
 _PARTICIPLES = {"copy": "copied", "forward": "forwarded"}
-
-
-def _album_id() -> str:
-    return str(uuid4().int >> 65)
 
 
 def _number_of(message: JSON) -> JSON:

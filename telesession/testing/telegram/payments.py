@@ -10,6 +10,7 @@ from uuid import uuid4
 from telesession.testing.server.call import JSON, OLD_QUERY, Call, RefusedError
 from telesession.testing.telegram import content
 from telesession.testing.telegram.bot_messages import require
+from telesession.testing.telegram.ids import new_id
 from telesession.testing.telegram.prices import price
 
 if TYPE_CHECKING:
@@ -293,7 +294,7 @@ class Payments:
         )
 
     def _remember(self, purchase: JSON) -> str:
-        query_id = str(uuid4().int >> 65)
+        query_id = new_id()
         self._purchases[query_id] = purchase
         return query_id
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from telesession.testing.server.call import JSON, Call, RefusedError
 from telesession.testing.telegram.history import Address
+from telesession.testing.telegram.ids import new_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -70,9 +70,15 @@ class Polls:
             voter: The field of the `poll_answer` that has the voter: `user` or `voter_chat`.
             options: The texts or the numbers of the options; none takes the vote back.
 
-        Raises `ValueError` if Telegram's apps would not let the voter do so.
+        Raises `ValueError` if the message has no poll of the bot, or if Telegram's apps would not
+        let the voter do so.
         """
-        poll = message["poll"]
+        poll = message.get("poll", {})
+        if poll.get("id") not in self._votes:
+            raise ValueError(
+                f"cannot vote in message {message['message_id']}: it has no poll of the bot, and "
+                "a bot hears nothing of votes in other polls"
+            )
         chosen = tuple(sorted({_number_of(poll, option) for option in options}))
         [voter_id] = [each["id"] for each in voter.values()]
         votes = self._votes[poll["id"]]
@@ -108,7 +114,7 @@ class Polls:
         if kind == "regular" and "allows_revoting" not in call.params:
             flags["allows_revoting"] = True
         return {
-            "id": str(uuid4().int >> 65),
+            "id": new_id(),
             **question,
             "options": [self._option(one, number) for number, one in enumerate(asked)],
             "total_voter_count": 0,

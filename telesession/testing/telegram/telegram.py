@@ -114,7 +114,6 @@ class Telegram:
                 self._reactions.methods(),
             ]
         )
-        self._answers: dict[str, Any] = {}
         self._calls: list[Call] = []
         # update id -> how many messages the bot had sent before
         self._sent_before: dict[int, int] = {}
@@ -126,8 +125,16 @@ class Telegram:
             return list(self._calls)
 
     def calls_of(self, method: str) -> list[Call]:
-        """Every call of one method so far, in the order of arrival."""
-        return [call for call in self.calls if call.method == method]
+        """
+        Every call of one method so far, in the order of arrival.
+
+        Raises `ValueError` if there was none, and the server has no such method.
+        """
+        with self._changed:
+            found = [call for call in self._calls if call.method == method]
+            if not found:
+                self._methods.check(method)
+            return found
 
     @property
     def messages(self) -> Messages:
@@ -164,6 +171,11 @@ class Telegram:
             self._directory.add_user(user)
             self._directory.add_chat(private_chat)
 
+    def known_user(self, user_id: int) -> JSON:
+        """A user as Telegram would send them now; an unknown one is made up."""
+        with self._changed:
+            return dict(self._directory.user(user_id))
+
     def add_chat(self, chat: JSON) -> None:
         """Know a chat, in place of what was known of it before."""
         with self._changed:
@@ -189,13 +201,19 @@ class Telegram:
         with self._changed:
             return dict(self._directory.chat(chat_id))
 
+    def business_owner(self, connection_id: str) -> JSON:
+        """The owner of the business account that a connection belongs to; may be made up."""
+        with self._changed:
+            return self._directory.owner(connection_id)
+
     def push(self, update: JSON) -> JSON:
         """
         Give an update to the bot, and return it with its `update_id`.
 
         For the kinds of updates that `User` has no method for. An `update_id` is filled in if
         there is none, and the message in the update, if any, becomes known to the server. Raises
-        `ValueError` unless the update has exactly one payload, such as `message`.
+        `ValueError` unless the update has exactly one payload, such as `message`, and
+        `RuntimeError` after the server was closed.
         """
         with self._changed:
             pushed = self._updates.push(update)
@@ -326,8 +344,15 @@ class Telegram:
 
         An update without a chat, such as a vote, has the private chat of its user. Messages that
         were deleted since are left out.
+
+        Raises `RuntimeError` if the update waits for the end of a block of `batch`.
         """
         with self._changed:
+            if self._updates.is_in_batch(update):
+                raise RuntimeError(
+                    "the bot cannot have replied to an update that waits for the end of a "
+                    "`with bot_api.batch():` block: ask for its replies after the block"
+                )
             before = self._sent_before[update["update_id"]]
             chat_id, connection_id = _chat_of(update)
             return Messages(
@@ -396,8 +421,6 @@ class Telegram:
         Runs in a thread of the server, one call at a time.
         """
         self._polls.close_due()
-        if call.method in self._answers:
-            return self._answers[call.method]
         return self._methods.answer(call)
 
     def answer_with(self, method: str, result: Any) -> None:
@@ -405,11 +428,14 @@ class Telegram:
         Give a method an answer from now on, instead of the server's own.
 
         Args:
-            method: The method's name, such as `"getStarTransactions"`.
+            method: The method's name, such as `"getStarTransactions"`. It may be newer than this
+                server.
             result: The `result` as Telegram would send it, of JSON types.
+
+        Raises `ValueError` for a name with `_`, such as `"get_me"`.
         """
         with self._changed:
-            self._answers[method] = result
+            self._methods.give(method, result)
 
     def put_file(self, file_id: str, content: bytes) -> None:
         """

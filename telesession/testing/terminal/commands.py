@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TextIO
 
+from telesession.testing.explain import explain
 from telesession.testing.terminal.choices import choose, choose_options
-from telesession.testing.terminal.explain import explain
 from telesession.testing.terminal.lines import wrap
 from telesession.testing.terminal.menu import draw_menu, handled_commands
 
