@@ -55,6 +55,9 @@ def names_for(api: BotAPI, bot: Any) -> dict[str, Any]:
         "chat": api.business_chat(bob, owner=ada),
         "menu": menu,
         "invoice": bot.send_invoice(1, "Tea", "a pot", "p", "", "XTR", prices),
+        "parcel": bot.send_invoice(
+            1, "Tea", "a pot", "p", "t", "EUR", prices, is_flexible=True, max_tip_amount=50
+        ),
         "art": bot.send_paid_media(1, 5, [types.InputPaidMediaPhoto("file-1")]),
         "poll": bot.send_poll(1, "what?", choices, is_anonymous=False),
         "query": query,

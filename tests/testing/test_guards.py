@@ -137,8 +137,8 @@ IMPOSSIBLE = [
     ),
     Mistake("empty text", lambda s: s.ada.send(" \n"), "cannot send an empty text"),
     Mistake("edit to nothing", lambda s: s.ada.edit(s.ada.send("a"), ""), "an empty text"),
-    Mistake("album of one", lambda s: s.ada.album(1), "album of 1: it has 2 to 10 photos"),
-    Mistake("album of eleven", lambda s: s.ada.album(11), "album of 11: it has 2 to 10 photos"),
+    Mistake("album of one", lambda s: s.ada.album(1), "album of 1: it has 2 to 10 files"),
+    Mistake("album of eleven", lambda s: s.ada.album(11), "album of 11: it has 2 to 10 files"),
     Mistake(
         "promotion by a plain member",
         lambda s: s.boris.promote(s.ada, s.group),

@@ -319,6 +319,11 @@ ACTS = [
     Act("video_note", "video note", lambda stage: stage.anna.video_note()),
     Act("forward", "forward of a channel post", lambda s: s.anna.forward(s.channel.photo())),
     Act("forward", "forward of a user", lambda s: s.anna.forward(s.clara.send("hi"))),
+    Act(
+        "forward",
+        "forward of a hidden user",
+        lambda s: s.anna.forward(s.clara.send("hi"), hidden=True),
+    ),
     Act("vote", "poll answer of a user", lambda s: s.anna.vote(s.asked(), "sencha")),
     Act(
         "vote",
@@ -392,6 +397,7 @@ ACTS = [
         "reaction of an anonymous admin",
         lambda s: s.anna.anonymous_in(s.group).react(s.anna.send("hi", chat=s.group), "👍"),
     ),
+    Act("react", "reaction count", lambda s: s.anna.react(s.channel.send("hi"), "🔥")),
     Act("inline", "inline query", lambda stage: stage.anna.inline("sencha")),
     Act("choose", "chosen inline result", lambda s: s.anna.choose(s.offered(), "42", chat=s.group)),
 ]

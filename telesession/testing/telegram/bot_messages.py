@@ -198,6 +198,8 @@ class BotMessages:
         elif chat.get("is_direct_messages") and not call.params.get("reply_parameters"):
             raise RefusedError(400, "Bad Request: direct_messages_topic_id is empty")
         if connection_id := call.params.get("business_connection_id"):
+            if not self._directory.is_connected(connection_id):
+                raise RefusedError(400, "Bad Request: BUSINESS_CONNECTION_INVALID")
             place["business_connection_id"] = connection_id
             place["from"] = self._directory.owner(connection_id)
             place["sender_business_bot"] = bot_user(call.token)
@@ -235,10 +237,31 @@ def copied(message: JSON) -> JSON:
     return without(message, *_NOT_COPIED)
 
 
+def pinned(message: JSON) -> JSON:
+    """The fields of the service message about a message that was pinned."""
+    topic = {name: message[name] for name in _TOPIC if name in message}
+    return {"pinned_message": without(message, "reply_to_message"), **topic}
+
+
 def forwarded(message: JSON) -> JSON:
     """The fields of a message that is forwarded; see https://core.telegram.org/bots/api#messageorigin."""
     origin = message.get("forward_origin") or _origin_of(message)
     return {**copied(message), "forward_origin": origin}
+
+
+def hidden_origin(origin: JSON) -> JSON:
+    """
+    The `MessageOriginHiddenUser` in place of a `MessageOrigin`.
+
+    Raises `ValueError` if it is no user.
+    """
+    if origin["type"] not in {"user", "hidden_user"}:
+        raise ValueError(f"cannot hide where a message of a {origin['type']} is from, only a user")
+    if origin["type"] == "hidden_user":
+        return origin
+    user = origin["sender_user"]
+    name = " ".join(user[part] for part in ("first_name", "last_name") if part in user)
+    return {"type": "hidden_user", "date": origin["date"], "sender_user_name": name}
 
 
 def _origin_of(message: JSON) -> JSON:

@@ -11,7 +11,7 @@ from telesession.testing.telegram.entities import detect
 from telesession.testing.telegram.ids import new_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from telesession.testing.server.call import JSON
 
@@ -270,3 +270,17 @@ def _entities(name: str, words: str) -> JSON:
     """The entities that Telegram's servers find in a text, under a name; nothing if none."""
     entities = detect(words)
     return {name: entities} if entities else {}
+
+
+#: kind of a message with a file -> a function that makes its content
+FILES: dict[str, Callable[[], JSON]] = {
+    "animation": animation,
+    "audio": lambda: audio("Untitled", "Unknown", 180),
+    "document": lambda: document("file"),
+    "live_photo": live_photo,
+    "photo": photo,
+    "sticker": lambda: sticker("🙂"),
+    "video": lambda: video(10),
+    "video_note": lambda: video_note(10),
+    "voice": lambda: voice(3),
+}

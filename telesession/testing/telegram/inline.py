@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
-from telesession.testing.server.call import JSON, Call, RefusedError
+from telesession.testing.server.call import JSON, OLD_QUERY, Call, RefusedError
 from telesession.testing.telegram.bot_messages import require
 from telesession.testing.telegram.directory import bot_user
 from telesession.testing.telegram.history import Address
@@ -124,10 +124,7 @@ class InlineAnswers:
         """See https://core.telegram.org/bots/api#answerguestquery."""
         query = self._guests.pop(str(call.params.get("guest_query_id")), None)
         if query is None:
-            raise RefusedError(
-                400,
-                "Bad Request: query is too old and response timeout expired or query ID is invalid",
-            )
+            raise RefusedError(400, OLD_QUERY)
         result = call.json("result") or {}
         place = {
             "chat_id": query["chat"]["id"],

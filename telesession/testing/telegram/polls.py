@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from telesession.testing.server.call import JSON, Call, RefusedError
+from telesession.testing.telegram.history import Address
 from telesession.testing.telegram.ids import new_id
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from telesession.testing.server.updates import Updates
     from telesession.testing.telegram.bot_messages import BotMessages
+    from telesession.testing.telegram.history import History
     from telesession.testing.telegram.media import Media
 
 _FLAGS = ("allows_multiple_answers", "allows_revoting", "members_only")
@@ -26,20 +28,35 @@ class Polls:
 
     Args:
         messages: Puts messages into chats.
+        history: Where the polls are.
         media: Makes the texts of polls.
         updates: The queue of updates, for those about votes.
     """
 
-    def __init__(self, messages: BotMessages, media: Media, updates: Updates) -> None:
+    def __init__(
+        self, messages: BotMessages, history: History, media: Media, updates: Updates
+    ) -> None:
         self._messages = messages
+        self._history = history
         self._media = media
         self._updates = updates
         # poll id -> voter id -> the numbers of the chosen options
         self._votes: dict[str, dict[int, tuple[int, ...]]] = {}
+        # address -> the `close_date` of the poll there, in seconds since 1970
+        self._ends: dict[Address, int] = {}
 
     def methods(self) -> dict[str, Callable[[Call], Any]]:
         """The methods of the Bot API that are answered here, by their names."""
         return {"sendPoll": self._send, "stopPoll": self._stop}
+
+    def close_due(self) -> None:
+        """Close the polls whose `close_date` has come, and tell the bot of each."""
+        due = [(end, address) for address, end in self._ends.items() if end <= time.time()]
+        for _, address in sorted(due):
+            del self._ends[address]
+            message = self._history.find(address)
+            if message is not None and not message["poll"]["is_closed"]:
+                self._close(message)
 
     def vote(self, message: JSON, voter: Mapping[str, JSON], options: Sequence[str | int]) -> JSON:
         """
@@ -81,7 +98,10 @@ class Polls:
     def _send(self, call: Call) -> JSON:
         poll = self._poll_of(call)
         self._votes[poll["id"]] = {}
-        return self._messages.send(call, {"poll": poll})
+        message = self._messages.send(call, {"poll": poll})
+        if "close_date" in poll:
+            self._ends[Address.of(message)] = poll["close_date"]
+        return message
 
     def _poll_of(self, call: Call) -> JSON:
         """The `Poll` that a call of `sendPoll` describes."""
@@ -122,8 +142,12 @@ class Polls:
             raise RefusedError(400, "Bad Request: message with poll to stop not found")
         if poll["is_closed"]:
             raise RefusedError(400, "Bad Request: poll has already been closed")
-        closed = {**poll, "is_closed": True}
-        self._replace(message, closed, call.json("reply_markup"))
+        return self._close(message, call.json("reply_markup"))
+
+    def _close(self, message: JSON, markup: JSON | None = None) -> JSON:
+        """Close a poll, tell the bot of it, and return it."""
+        closed: JSON = {**message["poll"], "is_closed": True}
+        self._replace(message, closed, markup)
         self._updates.push({"poll": closed})
         return closed
 
@@ -143,7 +167,7 @@ def _refuse_vote(poll: JSON, chosen: Sequence[int], *, has_voted: bool) -> None:
     """Raise `ValueError` for a vote that Telegram's apps do not offer."""
     final = poll["type"] == "quiz" or not poll["allows_revoting"]
     reason = ""
-    if poll["is_closed"] or time.time() >= poll.get("close_date", float("inf")):
+    if poll["is_closed"]:
         reason = "it is closed"
     elif len(chosen) > 1 and not poll["allows_multiple_answers"]:
         reason = "it takes one answer"
