@@ -155,7 +155,7 @@ class BusinessChat(Chat):
         It is connected at first, without an update. A connection belongs to all chats of the
         account.
         """
-        return self.telegram.connect(self.connection_id, is_enabled=True)
+        return self.telegram.connect_business(self.connection_id, is_enabled=True)
 
     def disconnect(self) -> JSON:
         """
@@ -163,7 +163,7 @@ class BusinessChat(Chat):
 
         From then on the bot gets no messages of the account, and its own are refused.
         """
-        return self.telegram.connect(self.connection_id, is_enabled=False)
+        return self.telegram.connect_business(self.connection_id, is_enabled=False)
 
     def fields(self, sender: JSON, topic: int | None) -> JSON:
         """
@@ -171,7 +171,7 @@ class BusinessChat(Chat):
 
         Raises `ValueError` if the owner has ended the connection.
         """
-        if not self.telegram.is_connected(self.connection_id):
+        if not self.telegram.is_business_connected(self.connection_id):
             raise ValueError(
                 f"the bot hears nothing of the business chat of user {self.id}: its owner has "
                 f"ended the connection {self.connection_id!r}; connect() begins it again"

@@ -128,7 +128,10 @@ class Directory:
 
     def connect(self, connection_id: str, *, is_enabled: bool) -> None:
         """Enable or end a connection to a business account."""
-        (self._ended.discard if is_enabled else self._ended.add)(connection_id)
+        if is_enabled:
+            self._ended.discard(connection_id)
+        else:
+            self._ended.add(connection_id)
 
     def _make_channel(self, username: str) -> JSON:
         """A channel of which only the `@username` is known."""

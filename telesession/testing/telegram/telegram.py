@@ -181,12 +181,12 @@ class Telegram:
         with self._changed:
             self._directory.add_chat(chat)
 
-    def connect(self, connection_id: str, *, is_enabled: bool) -> JSON:
+    def connect_business(self, connection_id: str, *, is_enabled: bool) -> JSON:
         """Let a business account connect the bot or end that; see `BusinessChat.connect`."""
         with self._changed:
             return self._accounts.connect(connection_id, is_enabled=is_enabled)
 
-    def is_connected(self, connection_id: str) -> bool:
+    def is_business_connected(self, connection_id: str) -> bool:
         """Whether a connection to a business account is enabled."""
         with self._changed:
             return self._directory.is_connected(connection_id)
