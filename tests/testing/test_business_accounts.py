@@ -49,6 +49,16 @@ def test_a_connection_has_its_owner(bot: Any, chat: Any, boris: User) -> None:
     assert {True} == set(vars(connection.rights).values())
 
 
+def test_the_chat_of_a_message_has_its_owner(
+    api: BotAPI, chat: Any, ada: User, boris: User
+) -> None:
+    """The chat that a message of a customer is in belongs to the owner, and not to the customer."""
+    found = chat_of(ada.send("hi", chat=chat)["business_message"], api)
+
+    assert isinstance(found, BusinessChat)
+    assert (chat, boris.json) == (found, found.owner)
+
+
 def test_the_owner_ends_the_connection(bot: Any, chat: Any, ada: User, read: Any) -> None:
     """The bot is told, its messages are refused, and a customer who writes is an error."""
     chat.disconnect()
@@ -73,16 +83,6 @@ def test_the_owner_connects_the_bot_again(bot: Any, chat: Any, ada: User, read: 
     bot.send_message(ada.id, "hi", business_connection_id=CONNECTION)
 
     assert (True, True, ["hi"]) == (told.is_enabled, told.rights.can_reply, chat.messages.texts)
-
-
-def test_the_chat_of_a_message_has_its_owner(
-    api: BotAPI, chat: Any, ada: User, boris: User
-) -> None:
-    """The chat that a message of a customer is in belongs to the owner, and not to the customer."""
-    found = chat_of(ada.send("hi", chat=chat)["business_message"], api)
-
-    assert isinstance(found, BusinessChat)
-    assert (chat, boris.json) == (found, found.owner)
 
 
 def test_the_owner_gets_a_name(bot: Any, chat: Any, boris: User) -> None:
