@@ -71,7 +71,10 @@ def names_for(api: BotAPI, bot: Any) -> dict[str, Any]:
 # What must be there before a call, by the call.
 BEFORE = {
     "ada.ban(bob, group)": "bob.join(group)",
+    "ada.close_topic(group, 7)": "ada.send('hi', chat=group, topic=7)",
+    "ada.demote(bob, group)": "ada.promote(bob, group)",
     "ada.promote(bob, group)": "bob.join(group)",
+    "ada.unban(bob, group)": "ada.ban(bob, group)",
     "ada.unblock()": "ada.block()",
     "bob.leave(group)": "bob.join(group)",
     "bob.unboost(group)": "bob.boost(group)",

@@ -407,6 +407,7 @@ class TestMessages:
 
     def test_topics_are_kept(self, bot: Any, api: BotAPI) -> None:
         """A message to a topic of a forum says so."""
+        api.user(1).send("hi", chat=api.group(-1001, forum=True), topic=4)
         sent = bot.send_message(-1001, "x", message_thread_id=4)
         assert (4, True) == (sent.message_thread_id, sent.is_topic_message)
 

@@ -101,6 +101,13 @@ class Group(Chat):
         """A topic is that of a forum."""
         if topic is None:
             return {}
+        message = self.telegram.find_message(self.id, topic) or {}
+        if "forum_topic_created" in message:
+            return {
+                "message_thread_id": topic,
+                "is_topic_message": True,
+                "reply_to_message": message,
+            }
         return fields_in_topic(self.json, sender, topic, int(time.time()))
 
 

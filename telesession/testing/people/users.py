@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from telesession.testing.people.buttons import content_of, find_data, find_reply_button
 from telesession.testing.people.chats import Chat, DirectMessages, Group, private_json
 from telesession.testing.people.membership import Membership
+from telesession.testing.people.moderation import Moderation
 from telesession.testing.people.outbox import Outbox, Where
 from telesession.testing.people.senders import Sender
 from telesession.testing.telegram import content
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from telesession.testing.telegram.telegram import Telegram
 
 
-class User(Membership, Sender):
+class User(Membership, Moderation, Sender):
     """
     A Telegram user who acts on the bot: each method is one update, pushed and returned.
 

@@ -38,6 +38,8 @@ class Updates:
         self.last_id = last_id
         #: Called with each new update, whether the bot gets it or not.
         self.listeners: list[Callable[[JSON], object]] = []
+        #: Whether the bot gets an update at all.
+        self.is_heard: Callable[[JSON], bool] = lambda _: True
         self._changed = changed
         self._allowed: frozenset[str] | None = None
         self._short = 0
@@ -81,7 +83,7 @@ class Updates:
         self.arrived.append(update)
         for listener in self.listeners:
             listener(update)
-        if self._allows(*kinds):
+        if self._allows(*kinds) and self.is_heard(update):
             self._deliver([update], self._open_batch())
         return update
 

@@ -22,6 +22,8 @@ class Directory:
         #: The `User` that the bot is: the owner of the token that was used last.
         self.bot = bot_user("")
         self._chats: dict[int, JSON] = {}
+        # The ids of the chats that are not made up.
+        self._known: set[int] = set()
         self._users: dict[int, JSON] = {}
         # connection id -> the `User` of the business account
         self._owners: dict[str, JSON] = {}
@@ -53,6 +55,11 @@ class Directory:
     def add_chat(self, chat: JSON) -> None:
         """Know a chat, in place of what was known of it before."""
         self._chats[chat["id"]] = chat
+        self._known.add(chat["id"])
+
+    def knows(self, chat_id: int) -> bool:
+        """Whether a test or a user has told of a chat, so that it is not made up."""
+        return chat_id in self._known
 
     def chat_to_write(self, chat_id: int | str) -> JSON:
         """

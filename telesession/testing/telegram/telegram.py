@@ -69,6 +69,7 @@ class Telegram:
         self.community = Community(
             self._changed, self._directory, self._history, self._updates, service, self._files
         )
+        self._updates.is_heard = self.community.hears
         messages = BotMessages(self._directory, self._history, self.community.topics)
         self._messages = messages
         media = Media(self._files, self._directory)
@@ -112,7 +113,8 @@ class Telegram:
                 SuggestedPosts(messages, self._history).methods(),
                 self._inline.methods(),
                 self._reactions.methods(),
-            ]
+            ],
+            self.community.check_call,
         )
         self._calls: list[Call] = []
         # update id -> how many messages the bot had sent before
