@@ -290,7 +290,7 @@ class TestPins:
 
     def test_the_bot_is_told_of_its_pin(self, api: BotAPI, bot: Any, ada: User) -> None:
         """A service message of the bot has the pinned message, in the topic of that."""
-        api.group(-1001, forum=True)
+        ada.send("hi", chat=api.group(-1001, forum=True), topic=7)
         hi = ada.send("hi", chat=api.group(-1002))["message"]
         sent = bot.send_message(-1001, "rules", message_thread_id=7, reply_to_message_id=1)
         bot.pin_chat_message(-1001, sent.message_id)
