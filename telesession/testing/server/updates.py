@@ -36,7 +36,8 @@ class Updates:
         #: Called with each new update, whether the bot gets it or not.
         self.listeners: list[Callable[[JSON], object]] = []
         self._changed = changed
-        self._allowed: frozenset[str] | None = None
+        #: The kinds of updates that the bot asks for, or `None` for the usual ones.
+        self.allowed: list[str] | None = None
         self._short = 0
         self._batch: list[JSON] | None = None
         # The id() of each update that is to be delivered again. Until it is, no `offset` confirms
@@ -126,7 +127,7 @@ class Updates:
         """Take over `allowed_updates`; if the call has none, the previous setting stays."""
         kinds = call.json("allowed_updates")
         if kinds is not None:
-            self._allowed = frozenset(kinds) or None
+            self.allowed = list(kinds) or None
 
     def confirm_below(self, update_id: int) -> None:
         """Drop every update with a lower id than this, unless the confirmation is lost."""
@@ -156,7 +157,7 @@ class Updates:
                 self._short -= 1
 
     def _allows(self, kind: str) -> bool:
-        return kind not in _UNSOLICITED if self._allowed is None else kind in self._allowed
+        return kind not in _UNSOLICITED if self.allowed is None else kind in self.allowed
 
     def _deliver(self, updates: Iterable[JSON]) -> None:
         (self.pending if self._batch is None else self._batch).extend(updates)
