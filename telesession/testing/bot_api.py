@@ -179,6 +179,7 @@ class BotAPI(Telegram):
         with self._changed:
             if owner is not None:
                 self._directory.add_owner(connection_id, owner.json)
+            self._directory.connect(connection_id)
             known = self._directory.owner(connection_id)
         return BusinessChat(customer.id, self, connection_id, known)
 

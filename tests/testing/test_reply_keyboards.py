@@ -28,10 +28,10 @@ BUTTONS = [
 ]
 
 
-def send_keyboard(bot: Any, chat_id: int = 1, **options: Any) -> Any:
+def send_keyboard(bot: Any) -> Any:
     markup = types.ReplyKeyboardMarkup()
     markup.add(*BUTTONS)
-    return bot.send_message(chat_id, "pick", reply_markup=markup, **options)
+    return bot.send_message(1, "pick", reply_markup=markup)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,9 @@ def test_the_press_goes_to_the_place_of_the_keyboard(  # noqa: PLR0917 -- as abo
 ) -> None:
     """The message is where the keyboard is; outside private chats it is a reply to it."""
     api.direct_messages(-1002)
-    sent = send_keyboard(bot, chat_id, **options)
+    api.business_chat(ada, connection_id="shop")
+    markup = types.ReplyKeyboardMarkup().add("Plain")
+    sent = bot.send_message(chat_id, "pick", reply_markup=markup, **options)
     ada.press(sent, "Plain")
     update = read()[0]
     message = update.message or update.business_message

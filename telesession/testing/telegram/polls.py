@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from telesession.testing.server.call import JSON, Call, RefusedError
+from telesession.testing.telegram.markups import read_markup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from telesession.testing.server.updates import Updates
     from telesession.testing.telegram.bot_messages import BotMessages
     from telesession.testing.telegram.media import Media
+
+_MAX_QUESTION = 300
+_MAX_OPTIONS = 12
+_MAX_OPTION = 100
 
 _FLAGS = ("allows_multiple_answers", "allows_revoting", "members_only")
 
@@ -64,7 +69,7 @@ class Polls:
         if not chosen:
             del votes[voter_id]
         counted = self._count(poll)
-        self._replace(message, counted)
+        self._messages.show_poll(counted)
         update = self._updates.push({"poll": counted})
         if poll["is_anonymous"]:
             return update
@@ -72,25 +77,40 @@ class Polls:
         persistent = [poll["options"][number]["persistent_id"] for number in chosen]
         return self._updates.push({"poll_answer": {**answer, "option_persistent_ids": persistent}})
 
+    def copy(self, poll: JSON) -> JSON:
+        """The poll in the copy of a message: a new one of the bot, open and without votes."""
+        options = [{**option, "voter_count": 0} for option in poll["options"]]
+        fresh = {"id": str(uuid4().int >> 65), "is_closed": False, "total_voter_count": 0}
+        copied = {**poll, **fresh, "options": options}
+        self._votes[copied["id"]] = {}
+        return copied
+
     def _send(self, call: Call) -> JSON:
         poll = self._poll_of(call)
         self._votes[poll["id"]] = {}
         return self._messages.send(call, {"poll": poll})
 
     def _poll_of(self, call: Call) -> JSON:
-        """The `Poll` that a call of `sendPoll` describes."""
+        """
+        The `Poll` that a call of `sendPoll` describes.
+
+        Raises `RefusedError` if the call asks for one that Telegram does not have.
+
+        See https://core.telegram.org/bots/api#sendpoll.
+        """
         question = self._text(call.params, "question")
         asked = call.json("options") or ()
-        if not question or not asked:
-            raise RefusedError(400, "Bad Request: poll must have a question and at least 1 option")
+        options = [self._option(one, number) for number, one in enumerate(asked)]
+        _check_texts(question.get("question", ""), [one.get("text", "") for one in options])
         kind = call.params.get("type") or "regular"
+        right = _correct_options(call, len(options)) if kind == "quiz" else []
         flags = {name: call.flag(name) for name in _FLAGS}
         if kind == "regular" and "allows_revoting" not in call.params:
             flags["allows_revoting"] = True
         return {
             "id": str(uuid4().int >> 65),
             **question,
-            "options": [self._option(one, number) for number, one in enumerate(asked)],
+            "options": options,
             "total_voter_count": 0,
             "is_closed": call.flag("is_closed"),
             "is_anonymous": "is_anonymous" not in call.params or call.flag("is_anonymous"),
@@ -98,7 +118,7 @@ class Polls:
             **flags,
             **self._text(call.params, "explanation"),
             **self._text(call.params, "description"),
-            **({"correct_option_ids": _correct_options(call)} if kind == "quiz" else {}),
+            **({"correct_option_ids": right} if kind == "quiz" else {}),
             **_end_of(call),
         }
 
@@ -117,7 +137,10 @@ class Polls:
         if poll["is_closed"]:
             raise RefusedError(400, "Bad Request: poll has already been closed")
         closed = {**poll, "is_closed": True}
-        self._replace(message, closed, call.json("reply_markup"))
+        markup = read_markup(call, message["chat"], only_inline=True)
+        changed = {**message, "poll": closed}
+        self._messages.publish(changed, markup or message.get("reply_markup"))
+        self._messages.show_poll(closed)
         self._updates.push({"poll": closed})
         return closed
 
@@ -128,9 +151,6 @@ class Polls:
             for number, option in enumerate(poll["options"])
         ]
         return {**poll, "options": options, "total_voter_count": len(votes)}
-
-    def _replace(self, message: JSON, poll: JSON, markup: JSON | None = None) -> None:
-        self._messages.publish({**message, "poll": poll}, markup or message.get("reply_markup"))
 
 
 def _refuse_vote(poll: JSON, chosen: Sequence[int], *, has_voted: bool) -> None:
@@ -167,9 +187,30 @@ def _end_of(call: Call) -> JSON:
     return {}
 
 
-def _correct_options(call: Call) -> list[int]:
+def _check_texts(question: str, options: list[str]) -> None:
+    """Raise `RefusedError` if a poll has too many or too long texts, or lacks one."""
+    if not options:
+        raise RefusedError(400, "Bad Request: poll must have at least one answer option")
+    if not all([question, *options]):
+        raise RefusedError(400, "Bad Request: text must be non-empty")
+    reason = ""
+    if len(question) > _MAX_QUESTION:
+        reason = f"poll question length must not exceed {_MAX_QUESTION}"
+    elif len(options) > _MAX_OPTIONS:
+        reason = f"poll can't have more than {_MAX_OPTIONS} options"
+    elif any(len(option) > _MAX_OPTION for option in options):
+        reason = f"poll options length must not exceed {_MAX_OPTION}"
+    if reason:
+        raise RefusedError(400, f"Bad Request: {reason}")
+
+
+def _correct_options(call: Call, count: int) -> list[int]:
+    """The numbers of the right answers of a quiz with so many options."""
     several: list[int] | None = call.json("correct_option_ids")
     single = call.integer("correct_option_id")
     if several is None and single is None:
         raise RefusedError(400, "Bad Request: correct_option_ids is empty")
-    return [single] if several is None and single is not None else several or []
+    right = [single] if several is None and single is not None else several or []
+    if any(number not in range(count) for number in right):
+        raise RefusedError(400, "Bad Request: wrong correct option ID specified")
+    return right
