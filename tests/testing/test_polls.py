@@ -202,6 +202,17 @@ class TestCopies:
         assert [True, False, False] == [one.is_closed for one in polls]
         assert 3 == len({one.id for one in polls})
 
+    def test_a_copy_has_its_own_time(
+        self, frozen_time: FrozenDateTimeFactory, api: BotAPI, bot: Any, ada: User
+    ) -> None:
+        """The time of a copied poll begins with the copy."""
+        sent = ask(bot, open_period=60)
+        frozen_time.tick(60)
+        bot.copy_message(2, 1, sent.message_id)
+        ada.vote(api.messages[-1], "tea")
+
+        assert [1, 0, 0] == counts(api)
+
     def test_a_quiz_of_a_user_has_a_secret(self, bot: Any, ada: User) -> None:
         """A quiz is copied only if the bot knows the right answer."""
         poll = ada.poll("2 + 2?", ["3", "4"])["message"]["poll"]

@@ -81,6 +81,8 @@ class Polls:
         """The poll in the copy of a message: a new one of the bot, open and without votes."""
         options = [{**option, "voter_count": 0} for option in poll["options"]]
         fresh = {"id": str(uuid4().int >> 65), "is_closed": False, "total_voter_count": 0}
+        if "open_period" in poll:
+            fresh["close_date"] = int(time.time()) + poll["open_period"]
         copied = {**poll, **fresh, "options": options}
         self._votes[copied["id"]] = {}
         return copied
