@@ -1,11 +1,11 @@
 """
 A quiz in the topics of a group: each topic has a session, and admins ask the next question.
 
-Try `/in -1001` and `/topic 7`, then `/quiz`, `/press Paris` and `/score`.
+Try `/in -1001`, `/topic 7`, `/quiz`, `/press Paris` and `/score`, then `/admin` and `/next`.
 
 Each user answers a question once. `/next` is for admins, also for those who write as the group:
 Telegram sends such a message with the group as its `sender_chat`. A press on a button comes under
-the real id, so these admins play under their own name.
+the real id, so these admins play under their own name. In the terminal, `/anonymous` does that.
 
     > /in -1001
     1 in -1001 > /topic 7
@@ -18,6 +18,18 @@ the real id, so these admins play under their own name.
     (notice) you have answered already
     1 in -1001, topic 7 > /score
     User 1: 1
+    1 in -1001, topic 7 > /next
+    only admins ask the next question
+    1 in -1001, topic 7 > /admin
+    1 in -1001, topic 7, admin > /next
+    What is 6 times 7?
+      [1] 36  [2] 42
+    1 in -1001, topic 7, admin > /anonymous
+    1 in -1001, topic 7, anonymous > /press 42
+    (notice) right!
+    1 in -1001, topic 7, anonymous > /next
+    that was the last question
+    User 1: 2
 """
 
 # mypy: allow-untyped-decorators, allow-untyped-calls
@@ -33,7 +45,7 @@ from telebot.util import quick_markup
 from telesession import Sessions, by_topic, use_sequential_workers
 
 TOKEN = os.environ.get("BOT_TOKEN")
-HELP = "add me to a group; /quiz begins, admins ask on with /next, and /score shows the score"
+HELP = "add me to a group; /quiz begins, admins go on with /next, /score shows points"
 GROUPS = ["group", "supergroup"]
 # question -> its answers, the right one last
 QUESTIONS = {
@@ -147,4 +159,4 @@ if __name__ == "__main__":
     else:  # In the terminal, without a network.
         from telesession.testing import chat
 
-        chat(bot, hint="try: /in -1001, /topic 7, then /quiz, /press Paris and /score")
+        chat(bot, hint="try: /in -1001, /topic 7, /quiz, /press Paris, /score, then /admin, /next")

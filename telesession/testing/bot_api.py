@@ -69,7 +69,7 @@ class BotAPI(Telegram):
         if api is None:
             raise RuntimeError(
                 "no loopback Bot API is running, and this would reach the real Telegram: "
-                "put it into a `with BotAPI() as api:` block"
+                "give the test the fixture bot_api, or put it into a `with BotAPI() as api:` block"
             )
         return api
 
@@ -127,7 +127,10 @@ class BotAPI(Telegram):
             title: Its title, by default made up from the id.
             forum: Whether it has topics.
             owner: The user who has made it, its member with the status `creator`.
+
+        Raises `ValueError` if the id is not a negative number.
         """
+        _require_negative(chat_id, "group")
         chat = self.chat(chat_id)
         if title is not None:
             chat["title"] = title
@@ -146,7 +149,10 @@ class BotAPI(Telegram):
             chat_id: Its id, which starts with `-100`.
             title: Its title.
             username: Its public name, without `@`.
+
+        Raises `ValueError` if the id is not a negative number.
         """
+        _require_negative(chat_id, "channel")
         public = {} if username is None else {"username": username}
         self.add_chat({"id": chat_id, "type": "channel", "title": title, **public})
         return Channel(self, chat_id)
@@ -158,7 +164,10 @@ class BotAPI(Telegram):
         Args:
             chat_id: The id of the chat with them, which differs from that of the channel.
             title: The title of the channel.
+
+        Raises `ValueError` if the id is not a negative number.
         """
+        _require_negative(chat_id, "chat with direct messages")
         kind = {"type": "supergroup", "is_direct_messages": True}
         self.add_chat({"id": chat_id, "title": title, **kind})
         return DirectMessages(chat_id, self)
@@ -205,7 +214,10 @@ class BotAPI(Telegram):
             times: How many calls to refuse.
             after: Whether the call is executed first: the message is sent, and only the answer is
                 lost. A bot that tries again sends it twice.
+
+        Raises `ValueError` if the server has no such method.
         """
+        self._methods.check(method)
         self._faults.fail(method, failure_of(code, description, retry_after), times, after=after)
 
     def delay_next(self, method: str, seconds: float, *, times: int = 1) -> None:
@@ -217,7 +229,10 @@ class BotAPI(Telegram):
             seconds: Real seconds before a call is executed, even while the clock is frozen. A bot
                 whose time-out is shorter does not see the answer.
             times: How many calls take longer.
+
+        Raises `ValueError` if the server has no such method.
         """
+        self._methods.check(method)
         self._faults.delay(method, seconds, times)
 
     def holding(self, method: str) -> AbstractContextManager[None]:
@@ -229,7 +244,10 @@ class BotAPI(Telegram):
 
         Args:
             method: The method's name, such as `"sendMessage"`.
+
+        Raises `ValueError` if the server has no such method.
         """
+        self._methods.check(method)
         return self._faults.holding(method)
 
     def redeliver(self, update: JSON) -> None:
@@ -324,6 +342,7 @@ class BotAPI(Telegram):
     def _receive(self, call: Call) -> Any:
         with self._changed:
             self._calls.append(call)
+            self._queries.close(call)
             self._directory.bot = bot_user(call.token)
             self._changed.notify_all()
             try:
@@ -340,6 +359,11 @@ class BotAPI(Telegram):
             f"the bot has called {dict(calls)}, and left {len(self._updates.pending)} updates "
             f"unconfirmed; the conversation:\n{self._transcript.text() or '(nothing yet)'}"
         )
+
+
+def _require_negative(chat_id: int, chat: str) -> None:
+    if chat_id >= 0:
+        raise ValueError(f"{chat} {chat_id}: its id is a negative number")
 
 
 class _Address(str):

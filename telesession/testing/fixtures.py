@@ -56,8 +56,8 @@ def frozen_time() -> Iterator[FrozenDateTimeFactory]:
 
     Each `threading.Timer` that is started meanwhile waits on this clock. `tick` and `move_to` run
     the timers that are due until then, each at its own time, and return when they have ended. They
-    raise `TimeoutError` if one does not end within 10 real seconds. At the end of the test, timers
-    that wait are cancelled.
+    raise the exception of a timer, several as an `ExceptionGroup`, and `TimeoutError` if a timer
+    does not end within 10 real seconds. At the end of the test, timers that wait are cancelled.
     """
     frozen = freezegun.freeze_time(ignore=["_pytest"])
     with pytest.MonkeyPatch.context() as patch, frozen as clock:

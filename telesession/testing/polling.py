@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from telebot import util
 
 from telesession.testing.bot_api import BotAPI
+from telesession.testing.explain import explain
 from telesession.testing.pool import Reporting, watch_pool
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def run_polling(bot: TeleBot, api: BotAPI | None = None, *, timeout: float = 10)
     An exception of a handler or of the polling is raised at the end of the block, unless the
     `on_error` of the bot's workers or its `exception_handler` handles it: one exception as it is,
     several as an `ExceptionGroup`. If the block itself raises, they are added to that exception as
-    notes.
+    notes, each with the files and lines of the bot's own code.
 
     Args:
         bot: The bot, with or without threads.
@@ -113,8 +114,8 @@ class Polling:
                 lambda: self._ended or self._is_idle(), timeout, what="the bot to finish"
             )
         except TimeoutError as error:
-            handlers = f"{self._unfinished} of its handlers have not returned"
-            raise TimeoutError(f"{error}; {handlers}") from None
+            handlers = f"{self._unfinished} handlers of the bot have not returned"
+            raise TimeoutError(f"{handlers}: {error}") from None
         if not self._is_idle():
             raise RuntimeError("the bot has stopped polling, and left updates unhandled")
 
@@ -165,7 +166,8 @@ class Polling:
         finally:
             if error is not None:
                 for unhandled in self.exceptions:
-                    error.add_note(f"Meanwhile the bot did not handle {unhandled!r}")
+                    lines = ["Meanwhile the bot did not handle this:", *explain(unhandled)]
+                    error.add_note("\n".join(lines))
         if error is None:
             self._raise_unhandled()
 

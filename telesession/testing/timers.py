@@ -37,6 +37,7 @@ class Timers:
         # Those that have not ended, each with its deadline while it waits.
         self._deadlines: dict[threading.Timer, datetime | None] = {}
         self._ended: list[threading.Timer] = []
+        self._errors: list[Exception] = []
         self._is_closed = False
 
     def start(self, timer: threading.Timer) -> None:
@@ -75,8 +76,9 @@ class Timers:
         """
         Move the clock, and run the timers that are due until then, each at its own time.
 
-        Raises `TimeoutError` if one of them does not end within 10 real seconds. The clock stands
-        at its deadline then.
+        Raises the exception of a timer after all have run, several as an `ExceptionGroup`; also
+        that of a timer of no time, which has run before. Raises `TimeoutError` if a timer does not
+        end within 10 real seconds. The clock stands at its deadline then.
 
         Args:
             delta: How far, in seconds or as a `timedelta`. If it is negative, no timer runs.
@@ -91,15 +93,21 @@ class Timers:
             self._wake(deadline)
             self._settle()
         self._move(end - self._clock())
+        self._raise_errors()
         return self._clock()
 
     def close(self) -> None:
-        """Cancel all timers that wait."""
+        """
+        Cancel all timers that wait.
+
+        Raises the exceptions of timers that no `tick` has raised.
+        """
         with self._changed:
             self._is_closed = True
             waiting = [timer for timer, deadline in self._deadlines.items() if deadline is not None]
         for timer in waiting:
             timer.cancel()
+        self._raise_errors()
 
     def _adopt(self, timer: threading.Timer) -> None:
         """Let a timer wait on the frozen clock, and tell when it has ended."""
@@ -108,6 +116,8 @@ class Timers:
         def run_to_end() -> None:
             try:
                 run()
+            except Exception as error:  # noqa: BLE001 -- raised again by tick()
+                self._keep(error)
             finally:
                 with self._changed:
                     del self._deadlines[timer]
@@ -143,8 +153,23 @@ class Timers:
                 )
             ended, self._ended = self._ended, []
         for timer in ended:
-            # Its exception is reported by then.
             timer.join(_PATIENCE)
+
+    def _keep(self, error: Exception) -> None:
+        """Keep the exception of a timer for `tick` or `close`; raise it if both are over."""
+        with self._changed:
+            if self._is_closed:
+                raise error
+            self._errors.append(error)
+
+    def _raise_errors(self) -> None:
+        """Raise the exceptions that were kept."""
+        with self._changed:
+            errors, self._errors = self._errors, []
+        if len(errors) == 1:
+            raise errors[0]
+        if errors:
+            raise ExceptionGroup("timers have raised some exceptions", errors)
 
     def _running(self) -> list[str]:
         """The functions of the timers that neither wait nor have ended."""

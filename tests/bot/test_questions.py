@@ -257,7 +257,7 @@ class TestTimeOut:
         frozen_time.tick(60)
         assert ([], False) == (
             list(storage.keys()),
-            cancel(simple_host.bot, said_in_group("").message),
+            cancel(simple_host.bot, said_in_group("hi").message),
         )
         simple_host.deliver(said_in_group("late"))
         assert ([("step", "in time"), ("handler", "late")], []) == (desk.heard, simple_host.raised)

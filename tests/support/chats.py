@@ -28,7 +28,9 @@ class EchoingTerminal(Terminal):
 
 def typed_in(line: str) -> str | None:
     """The text that was typed in a line of a chat, or `None` if it has no prompt."""
-    typed = re.fullmatch(r"(?:\d+(?: in -\d+)?(?:, topic \d+)? )?> (.*)\n?", line)
+    typed = re.fullmatch(
+        r"(?:\d+(?: in -\d+)?(?:, topic \d+)?(?:, (?:admin|anonymous))? )?> (.*)\n?", line
+    )
     return None if typed is None else typed[1]
 
 

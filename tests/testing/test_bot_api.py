@@ -557,7 +557,7 @@ class TestWaiting:
         expected = (
             "waited 0.01 s for 2 messages of the bot, in vain: the bot has called "
             "{'sendMessage': 1}, and left 1 updates unconfirmed; the conversation:\n"
-            "bot to 1: a\nUser 1: b"
+            "bot to User 1: a\nUser 1: b"
         )
         with pytest.raises(TimeoutError) as caught:
             api.wait_for_messages(2, timeout=0.01)

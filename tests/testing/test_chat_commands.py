@@ -17,10 +17,7 @@ FRAME = [
     "  +--------------+",
     "  (Phone sends your contact)",
 ]
-NO_BUTTON = (
-    "! there is no button in this chat to press; the chat forgets its messages at its end, type "
-    "the answer"
-)
+NO_BUTTON = "! there is no button to press; after a restart, type the answer"
 EVERYTHING = [*util.content_type_media, *util.content_type_service]
 
 
@@ -145,11 +142,11 @@ OTHER_SENDS = "/send", "/send 2 30", "/send game", "/send voice hi"
 @pytest.mark.parametrize("line", OTHER_SENDS)
 def test_another_kind_is_explained(bot: Any, line: str) -> None:
     """With another word than a kind, or one too many, nothing is sent; two slashes send it."""
-    usage = (
-        "! write it like this: /send photo, or album, video, audio, animation, voice, dice, "
-        "document, sticker, contact, location, venue; //send says it to the bot"
-    )
-    assert [usage, f"text {line}"] == talk(bot, line, f"/{line}")
+    usage = [
+        "! write it like this: /send photo, or album, video, audio, animation, voice,",
+        "  dice, document, sticker, contact, location, venue; //send says it to the bot",
+    ]
+    assert [*usage, f"text {line}"] == talk(bot, line, f"/{line}")
 
 
 @pytest.mark.parametrize("line", OTHER_SENDS)
@@ -208,7 +205,7 @@ class TestTopics:
         """Buttons, keyboards and replies belong to the topic that they were sent to."""
         lines = "/topic 7", "/buttons", "/keys", "/topic 8", "/press Yes", "Phone", "/topic 7"
         assert [
-            NO_BUTTON,
+            "! there is no button here to press; for the latest: /topic 7",
             "text Phone",
             "pressed y",
             "contact",
@@ -285,9 +282,27 @@ class TestPress:
         """An unknown button is answered with the labels, and with the data that differ."""
         complaint = "! there is no button '3' to press: the keyboard has Phone, Skip"
         assert [complaint] == talk(bot, "/keys", "/press 3")[5:]
-        assert [f"{complaint}; the message has Yes (y), no, site"] == (
+        assert [f"{complaint}; the message has", "  Yes (y), no, site"] == (
             inline_and_keyboard(bot, "/press 3")
         )
+
+    @pytest.mark.parametrize(
+        ("lines", "way"),
+        [
+            (("/buttons", "/topic 7"), "/topic"),
+            (("/topic 7", "/buttons", "/topic 8"), "/topic 7"),
+            (("/buttons", "/as 2"), "/as 1"),
+            (("/topic 7", "/buttons", "/as 2", "/in -5"), "/as 1, /in private, /topic 7"),
+            (("/in -5", "/buttons", "/as 2", "/in -6"), "/in -5"),
+            (("/in -5", "/topic 7", "/buttons", "/in private"), "/in -5, /topic 7"),
+            (("/in -5", "/topic 7", "/buttons", "/topic"), "/topic 7"),
+        ],
+    )
+    def test_buttons_elsewhere_are_told(self, bot: Any, lines: tuple[str, ...], way: str) -> None:
+        """Without buttons in the chat, the lines that lead to the latest ones are told."""
+        complaint = f"! there is no button here to press; for the latest: {way}"
+        assert complaint == talk(bot, *lines, "/press Yes")[-1]
+        assert "pressed y" == talk(bot, *lines, *way.split(", "), "/press Yes")[-1]
 
     @pytest.mark.parametrize("choice", ["site", "Site", "3"])
     def test_a_link_is_explained(self, bot: Any, choice: str) -> None:
@@ -312,10 +327,15 @@ class TestPrompt:
             (("/topic 7",), "1, topic 7 > "),
             (("/as 42", "/in -100", "/topic 7"), "42 in -100, topic 7 > "),
             (("/as 42", "/in -100", "/as 1", "/in private"), "> "),
+            (("/in -100", "/admin"), "1 in -100, admin > "),
+            (("/in -100", "/topic 7", "/anonymous"), "1 in -100, topic 7, anonymous > "),
+            (("/in -100", "/admin", "/as 2"), "2 in -100 > "),
+            (("/in -100", "/admin", "/in -200"), "1 in -200 > "),
+            (("/in -100", "/admin", "/in private"), "> "),
         ],
     )
     def test_it_names_the_place(self, bot: Any, lines: tuple[str, ...], expected: str) -> None:
-        """The prompt names user, group and topic, but for user 1 in the private chat."""
+        """The prompt names user, group, topic and role, but for user 1 in the private chat."""
         *_, before, prompt = talk(bot, *lines, "a", kind=Terminal)
         assert (f"{expected}text a", expected) == (before[-len(expected) - 6 :], prompt)
 
@@ -363,6 +383,59 @@ class TestLog:
         before = list(logging.getLogger("telesession").handlers)
         talk(bot, "a")
         assert before == logging.getLogger("telesession").handlers
+
+
+class TestAdministrators:
+    @pytest.fixture
+    def statuses(self, bot: Any) -> list[Any]:
+        """Each `/who` adds the users who are administrators, and whether it came as the group."""
+        statuses: list[Any] = []
+
+        @bot.message_handler(commands=["who"])
+        def who(message: Any) -> None:
+            administrators = bot.get_chat_administrators(message.chat.id)
+            ids = [one.user.id for one in administrators if not one.user.is_bot]
+            statuses.append((ids, message.sender_chat is not None))
+
+        bot.message_handlers.insert(0, bot.message_handlers.pop())
+        return statuses
+
+    def test_a_user_is_one(self, bot: Any, statuses: list[Any]) -> None:
+        """`/admin` makes the user an administrator of the group on the screen, without a word."""
+        assert ["(no answer)"] * 2 == talk(bot, "/in -5", "/who", "/admin", "/who")
+        assert [([], False), ([1], False)] == statuses
+
+    def test_a_user_is_an_anonymous_one(self, bot: Any, statuses: list[Any]) -> None:
+        """`/anonymous` makes an administrator who writes as the group, until it is typed again."""
+        talk(bot, "/in -5", "/anonymous", "/who", "/as 2", "/who", "/as 1", "/who")
+        talk(bot, "/in -5", "/anonymous", "/anonymous", "/who", "/anonymous", "/admin", "/who")
+        is_group = [True, False, True, False, False]
+        assert [([1], as_group) for as_group in is_group] == statuses
+
+    def test_the_bot_may_change_it(self, bot: Any, statuses: list[Any]) -> None:
+        """A user whom the bot makes an anonymous administrator is one in the chat, too."""
+        bot.register_message_handler(
+            lambda _: bot.promote_chat_member(-1005, 1, is_anonymous=True), commands=["up"]
+        )
+        bot.message_handlers.insert(0, bot.message_handlers.pop())
+        *_, prompt = talk(bot, "/in -1005", "/up", "/who", kind=Terminal)
+        assert [([1], True)] == statuses
+        assert prompt.endswith("1 in -1005, anonymous > ")
+
+    @pytest.mark.parametrize("line", ["/admin", "/anonymous"])
+    def test_a_group_is_necessary(self, bot: Any, line: str) -> None:
+        """In a private chat there is nothing to administrate."""
+        assert ["! go to a group first: /in -100"] == talk(bot, line)
+
+    def test_a_bot_may_have_the_command(self, bot: Any) -> None:
+        """A bot whose handler names `admin` gets the line; `/anonymous` makes admins then."""
+        bot.message_handlers.clear()
+        bot.register_message_handler(
+            lambda message: bot.send_message(message.chat.id, "of the bot"), commands=["admin"]
+        )
+        lines = "/in -5", "/admin", "/anonymous", "/anonymous"
+        assert ["of the bot"] == talk(bot, *lines)
+        assert talk(bot, *lines, kind=Terminal)[-1].endswith("> 1 in -5, admin > ")
 
 
 class TestMembers:

@@ -205,6 +205,7 @@ class TestChanges:
             },
             "News",
         ),
+        ({"type": "user", "sender_user": {"id": 7, "is_bot": False, "first_name": ""}}, "?"),
     ],
 )
 def test_a_forward_names_its_origin(origin: dict[str, Any], name: str) -> None:

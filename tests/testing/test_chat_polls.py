@@ -119,7 +119,8 @@ def test_wrong_votes_are_explained(bot: Any) -> None:
         "! the poll 'Where to?' has no option 'Nice'; it has ['Paris', 'Rome', '3']",
         "! the poll 'Where to?' has no option '4'; it has ['Paris', 'Rome', '3']",
         "! cannot vote in the poll 'Where to?': it takes one answer",
-        "! cannot vote in the poll 'Where to?': give an option; there is no vote to take back",
+        "! cannot vote in the poll 'Where to?': give an option; there is no vote to take",
+        "  back",
     ] == talk(bot, "/poll", *lines)[4:]
 
 

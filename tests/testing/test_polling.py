@@ -164,7 +164,8 @@ class TestWaitIdle:
             api.user(1).edit(api.user(1).send("a"), "b")
             api.wait_until_confirmed()
             api.wait_for(lambda: bot.worker_pool.unfinished == 1)
-            with pytest.raises(TimeoutError, match="1 of its handlers have not returned"):
+            expected = "1 handlers of the bot have not returned: waited 0.01 s for the bot"
+            with pytest.raises(TimeoutError, match=f"^{expected}"):
                 polling.wait_idle(timeout=0.01)
             go_on.set()
 
@@ -230,8 +231,16 @@ class TestExceptions:
 
         with pytest.raises(AssertionError) as caught:
             fail()
-        expected = "Meanwhile the bot did not handle ZeroDivisionError('division by zero')"
-        assert [expected] == caught.value.__notes__
+        [note] = caught.value.__notes__
+        first, *calls, last = note.splitlines()
+        assert (
+            "Meanwhile the bot did not handle this:",
+            "ZeroDivisionError: division by zero",
+        ) == (
+            first,
+            last,
+        )
+        assert f'File "{__file__}"' in calls[-2]
 
     def test_looked_at_exceptions_are_done_with(self, api: BotAPI, bot: Any) -> None:
         """Exceptions that the test takes out of the list are not raised."""

@@ -47,7 +47,7 @@ def test_a_poll_is_as_the_bot_asked(bot: Any) -> None:
 
 def test_votes_are_counted(api: BotAPI, bot: Any, ada: User, boris: User) -> None:
     """Each voter has one vote, the latest, and can take it back."""
-    poll = ask(bot)
+    poll = ask(bot, -1001)
     ada.vote(poll, "tea")
     boris.vote(poll, 1)
     assert [1, 1, 0] == counts(api)
@@ -150,7 +150,7 @@ def test_a_poll_closes_in_time(
 ) -> None:
     """From its end on a poll takes no votes."""
     now = int(frozen_time().timestamp())
-    poll = ask(bot, **{end: 60 if end == "open_period" else now + 60})
+    poll = ask(bot, -1001, **{end: 60 if end == "open_period" else now + 60})
     frozen_time.tick(59)
     ada.vote(poll, "tea")
     frozen_time.tick(1)
@@ -168,7 +168,7 @@ class TestCopies:
     def test_a_forwarded_poll_is_the_same(self, api: BotAPI, bot: Any, ada: User) -> None:
         """A vote in a forwarded poll counts in each message that shows the poll."""
         sent = ask(bot)
-        forwarded = bot.forward_message(2, 1, sent.message_id)
+        forwarded = bot.forward_message(-5, 1, sent.message_id)
         ada.vote(forwarded, "tea")
         bot.stop_poll(1, sent.message_id)
         polls = [message.parse().poll for message in api.messages]
@@ -191,8 +191,8 @@ class TestCopies:
         sent = ask(bot)
         ada.vote(sent, "tea")
         bot.stop_poll(1, sent.message_id)
-        bot.copy_message(2, 1, sent.message_id)
-        bot.copy_messages(2, 1, [sent.message_id])
+        bot.copy_message(-5, 1, sent.message_id)
+        bot.copy_messages(-5, 1, [sent.message_id])
         ada.vote(api.messages[2], "milk")
         polls = [message.parse().poll for message in api.messages]
 
@@ -208,7 +208,7 @@ class TestCopies:
         """The time of a copied poll begins with the copy."""
         sent = ask(bot, open_period=60)
         frozen_time.tick(60)
-        bot.copy_message(2, 1, sent.message_id)
+        bot.copy_message(-5, 1, sent.message_id)
         ada.vote(api.messages[-1], "tea")
 
         assert [1, 0, 0] == counts(api)

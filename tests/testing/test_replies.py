@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from telebot import TeleBot, types
+from telebot.apihelper import ApiTelegramException
 from telebot.util import quick_markup
 
 from telesession import MemoryStorage, Session, Sessions, with_session
@@ -138,10 +140,10 @@ class TestViews:
         )
 
     def test_notices_are_alerts_of_their_user(
-        self, polling: Polling, ada: User, boris: User
+        self, polling: Polling, api: BotAPI, ada: User, boris: User
     ) -> None:
         """The text that answers a press is shown to the one who has pressed."""
-        [menu] = polling.say(ada, "/menu")
+        [menu] = polling.say(ada, "/menu", chat=api.group(-1001))
         polling.replies_to(boris.press(menu, "Yes"))
         assert ([], ["Boris: yes"]) == (ada.alerts, boris.alerts)
 
@@ -171,11 +173,11 @@ class TestConversation:
         polling.replies_to(ada.press(menu, "Yes"))
         assert [
             "Ada: /menu",
-            "bot to 1: sure? [Yes]",
+            "bot to Ada: sure? [Yes]",
             "Ada: presses 'yes'",
-            "bot shows user 1: Ada: yes",
-            "bot to 1 (edited): chosen",
-            "bot to 1: thanks",
+            "bot shows Ada: Ada: yes",
+            "bot to Ada (edited): chosen",
+            "bot to Ada: thanks",
         ] == api.transcript.splitlines()
 
     def test_it_tells_where(self, api: BotAPI, bot: Any, ada: User) -> None:
@@ -191,9 +193,9 @@ class TestConversation:
             "Ada in Tea, topic 7: a",
             "Tea in Tea: b",
             "News in News: (photo) c",
-            "bot in Tea, only to user 1: d",
-            "bot to 1: e",
-            "bot to 1 (deleted): e",
+            "bot in Tea, only to Ada: d",
+            "bot to Ada: e",
+            "bot to Ada (deleted): e",
         ] == api.transcript.splitlines()
 
     def test_it_names_other_contents(self, api: BotAPI, bot: Any, ada: User) -> None:
@@ -211,13 +213,81 @@ class TestConversation:
             "Ada: (photo) cat",
             "Ada: (edited) (photo) dog",
             "Ada: (inline_query) tea",
-            "bot to 1: hi",
+            "bot to Ada: hi",
             "Ada: (message_reaction)",
-            "bot to 1: (poll) what? [tea: 0] [milk: 0]",
-            "bot to 1 (edited): (poll) what? [tea: 0] [milk: 1]",
-            "Telegram: (poll) what? [tea: 0] [milk: 1]",
-            "Ada: (poll_answer) [1]",
+            "bot to Ada: (poll) what? [tea: 0] [milk: 0]",
+            "Ada votes: milk",
         ] == api.transcript.splitlines()
+
+    def test_a_vote_is_one_line(self, api: BotAPI, bot: Any, ada: User) -> None:
+        """A vote has the texts of its options, in a poll of any kind, and may be taken back."""
+        group = api.group(-1001, title="Tea")
+        options = [types.InputPollOption("tea"), types.InputPollOption("milk")]
+        secret = bot.send_poll(1, "what?", options)
+        open_poll = bot.send_poll(
+            -1001, "what?", options, is_anonymous=False, allows_multiple_answers=True
+        )
+        before = len(api.transcript.splitlines())
+        ada.vote(secret, 0)
+        ada.vote(open_poll, "tea", 1)
+        ada.anonymous_in(group).vote(open_poll, "milk")
+        ada.vote(open_poll)
+        bot.stop_poll(-1001, open_poll.message_id)
+        assert [
+            "Ada votes: tea",
+            "Ada in Tea votes: tea, milk",
+            "Tea in Tea votes: milk",
+            "Ada in Tea takes the vote back",
+            "bot in Tea (edited): (poll) what? [tea: 0] [milk: 1] closed",
+            "Telegram: (poll) what? [tea: 0] [milk: 1] closed",
+        ] == api.transcript.splitlines()[before:]
+
+    def test_a_vote_that_is_refused_is_no_line(self, api: BotAPI, bot: Any, ada: User) -> None:
+        """A vote that Telegram's apps would not let the user give is not told."""
+        poll = bot.send_poll(1, "what?", [types.InputPollOption("tea")])
+        before = api.transcript
+        with pytest.raises(ValueError, match="no option"):
+            ada.vote(poll, "milk")
+        assert before == api.transcript
+
+    def test_a_forward_is_marked(self, api: BotAPI, bot: Any, ada: User, boris: User) -> None:
+        """A forwarded message names its origin, whether a user or the bot forwards it."""
+        said = ada.forward(boris.send("hi"))["message"]
+        bot.forward_message(2, 1, said["message_id"])
+        assert [
+            "Boris: hi",
+            "Ada: (forwarded from Boris) hi",
+            "bot to Boris: (forwarded from Boris) hi",
+        ] == api.transcript.splitlines()
+
+    def test_a_chat_without_a_name_has_its_number(self, api: BotAPI) -> None:
+        """A pushed message may lack the names of its people."""
+        api.push({"message": {"message_id": 1, "date": 1, "chat": {"id": 5}, "from": {"id": 5}}})
+        assert "5 in 5: (empty)" == api.transcript
+
+    @pytest.mark.parametrize(
+        ("kind", "options"),
+        [
+            ("callback_query", {}),
+            ("pre_checkout_query", {"ok": True}),
+            ("shipping_query", {"ok": True}),
+        ],
+    )
+    def test_its_end_tells_of_unanswered_queries(
+        self, api: BotAPI, bot: Any, ada: User, kind: str, options: Any
+    ) -> None:
+        """Queries of a kind are told once, until the bot has called the method that answers."""
+        numbers = "8", "9"
+        for number in numbers:
+            api.push({kind: {"id": number, "from": ada.json}})
+        *queries, told = api.transcript.splitlines()
+        assert (2, True) == (len(queries), f": the bot has not called answer_{kind})" in told)
+        for number in numbers:
+            assert told in api.transcript
+            # The server refuses to end a payment that it has not begun.
+            with suppress(ApiTelegramException):
+                getattr(bot, f"answer_{kind}")(number, **options)
+        assert told not in api.transcript
 
     def test_it_tells_of_refusals(self, api: BotAPI, bot: Any) -> None:
         """A call that the server refused is in it, with the reason."""

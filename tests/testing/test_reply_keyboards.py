@@ -94,6 +94,7 @@ def test_the_press_goes_to_the_place_of_the_keyboard(  # noqa: PLR0917 -- as abo
 ) -> None:
     """The message is where the keyboard is; outside private chats it is a reply to it."""
     api.direct_messages(-1002)
+    api.group(-1001, forum=True)
     api.business_chat(ada, connection_id="shop")
     markup = types.ReplyKeyboardMarkup().add("Plain")
     sent = bot.send_message(chat_id, "pick", reply_markup=markup, **options)

@@ -146,6 +146,11 @@ class Stage:
         self.direct = api.direct_messages(DIRECT_MESSAGES["id"], title=DIRECT_MESSAGES["title"])
         self.business = api.business_chat(self.clara, owner=self.owner, connection_id=CONNECTION)
 
+    def owning_boris(self) -> User:
+        """Boris as the owner of the group."""
+        self.api.community.put_owner(self.group.id, self.boris.json)
+        return self.boris
+
     def menu(self) -> types.Message:
         """A message of the bot with a button, in private with Anna."""
         markup = types.InlineKeyboardMarkup()
@@ -339,12 +344,16 @@ ACTS = [
     Act("join", "member joins", lambda s: s.boris.join(s.group)),
     Act("join", "status of a joined member", lambda s: s.boris.join(s.channel)),
     Act("leave", "member leaves", lambda s: s.joined(s.boris).leave(s.group)),
-    Act("ban", "member banned by another", lambda s: s.boris.ban(s.anna, s.group)),
-    Act("ban", "member removed by another", lambda s: s.boris.ban(s.joined(s.clara), s.group)),
+    Act("ban", "member banned by another", lambda s: s.owning_boris().ban(s.anna, s.group)),
+    Act(
+        "ban",
+        "member removed by another",
+        lambda s: s.owning_boris().ban(s.joined(s.clara), s.group),
+    ),
     Act(
         "promote",
         "member promoted by another",
-        lambda s: s.boris.promote(s.joined(s.anna), s.group),
+        lambda s: s.owning_boris().promote(s.joined(s.anna), s.group),
     ),
     Act("block", "bot blocked by a user", lambda s: s.anna.block()),
     Act("unblock", "bot unblocked by a user", lambda s: s.blocked_by(s.anna).unblock()),

@@ -192,14 +192,49 @@ class TestEnds:
 
         assert ["due"] == seen
 
-    def test_an_exception_is_reported(
+    def test_an_exception_is_raised_by_the_tick(self, frozen_time: FrozenDateTimeFactory) -> None:
+        """A tick raises the exception of a timer after the other timers have run, and once."""
+        seen: list[str] = []
+        after(10, divmod, 1, 0)
+        after(20, seen.append, "due")
+        with pytest.raises(ZeroDivisionError):
+            frozen_time.tick(30)
+        frozen_time.tick(30)
+
+        assert ["due"] == seen
+
+    def test_several_exceptions_are_a_group(self, frozen_time: FrozenDateTimeFactory) -> None:
+        """Exceptions of several timers are raised together, in the order of the timers."""
+        after(10, divmod, 1, 0)
+        after(20, int, "one")
+        with pytest.raises(ExceptionGroup) as caught:
+            frozen_time.move_to(frozen_time() + timedelta(seconds=30))
+
+        assert [ZeroDivisionError, ValueError] == [type(one) for one in caught.value.exceptions]
+
+    def test_an_exception_without_a_tick_is_raised_at_the_end(
+        self, frozen_time: FrozenDateTimeFactory
+    ) -> None:
+        """A timer of no time runs without a tick, and its exception is raised at the end."""
+        without_tick = timers.Timers(frozen_time)
+        timer = Timer(0, divmod, (1, 0))
+        without_tick.start(timer)
+        timer.join(PATIENCE)
+        with pytest.raises(ZeroDivisionError):
+            without_tick.close()
+
+    def test_an_exception_after_the_end_is_reported(
         self, frozen_time: FrozenDateTimeFactory, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """What a timer raises goes to `threading.excepthook`, before the tick returns."""
+        """A timer that still runs after the end of the test reports its exception as always."""
         reported: list[Any] = []
         monkeypatch.setattr(threading, "excepthook", reported.append)
-        timer = after(10, divmod, 1, 0)
-        frozen_time.tick(10)
+        ended, release = timers.Timers(frozen_time), threading.Event()
+        timer = Timer(0, lambda: divmod(release.wait(PATIENCE), 0))
+        ended.start(timer)
+        ended.close()
+        release.set()
+        timer.join(PATIENCE)
 
         assert [(ZeroDivisionError, timer)] == [(args.exc_type, args.thread) for args in reported]
 

@@ -45,8 +45,10 @@ class Membership:
         Leave a group or a channel (`left_chat_member`, `chat_member`).
 
         Returns the first update, as `join` does.
+
+        Raises `ValueError` for a user who is no member.
         """
-        return self._telegram.community.remove(chat.id, self.json, self._outbox.sender_in(chat.id))
+        return self._telegram.community.leave(chat.id, self.json, self._outbox.sender_in(chat.id))
 
     def request_to_join(
         self, group: Chat | Channel, *, bio: str | None = None, link: str | None = None
@@ -97,19 +99,22 @@ class Membership:
             person: The new administrator.
             group: The group or the channel.
             custom_title: The title that is shown beside the name.
+
+        Raises `ValueError` if the user is no administrator of the group.
         """
-        by = self._outbox.sender_in(group.id)["from"]
-        return self._telegram.community.promote(group.id, person.json, by, custom_title)
+        sender = self._outbox.sender_in(group.id)
+        return self._telegram.community.promote(group.id, person.json, sender, custom_title)
 
     def ban(self, person: Membership, group: Chat | Channel) -> JSON:
         """
         Ban someone for ever (`left_chat_member`, `chat_member`).
 
         Returns the first update: the message about a member of a group, else the `chat_member`.
+
+        Raises `ValueError` if the user is no administrator of the group.
         """
-        return self._telegram.community.remove(
-            group.id, person.json, self._outbox.sender_in(group.id), is_banned=True
-        )
+        sender = self._outbox.sender_in(group.id)
+        return self._telegram.community.ban(group.id, person.json, sender)
 
     def block(self) -> JSON:
         """Block the bot: its messages are refused, with code 403 (`my_chat_member`)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from telesession.testing.people.chats import ANONYMOUS_ADMIN, Chat, chat_of
 from telesession.testing.telegram.bot_messages import without
@@ -55,36 +55,38 @@ class Outbox:
         self._telegram = telegram
         self._sender = sender
 
-    def push(  # noqa: PLR0917 -- the options of Where
-        self,
-        contents: Iterable[JSON],
-        chat: Chat | None = None,
-        topic: int | None = None,
-        reply_to: Any = None,
-        ephemeral: bool = False,
-        kind: str | None = None,
+    def push(
+        self, contents: Iterable[JSON], *, kind: str | None = None, **where: Unpack[Where]
     ) -> list[JSON]:
         """
         Give the bot a message for each content, and return the updates.
 
         Args:
             contents: The fields of each message that are no matter of its place.
-            chat: See `Where`, as for the next three.
-            topic: See `Where`.
-            reply_to: See `Where`.
-            ephemeral: See `Where`.
             kind: The kind of the updates, by default that of the chat.
+            where: The place.
+
+        Raises `ValueError` if Telegram's apps would not send a message there, and `TypeError` for
+        an option that `Where` does not have.
         """
-        chat = chat or self.home
-        answered = {} if reply_to is None else self._answer_to(reply_to)
+        if unknown := where.keys() - Where.__annotations__.keys():
+            options = ", ".join(Where.__annotations__)
+            raise TypeError(f"a message has no option {unknown.pop()!r}; its options are {options}")
+        chat, topic = self._chat_of(where), where.get("topic")
+        if type(chat) is Chat and kind != "guest_message":
+            self._require_own(chat.id)
+        self._telegram.community.check_writer(chat.id, topic, self.sender_in(chat.id))
+        answered = self._answer_to(where.get("reply_to"), chat)
         messages = [{**self._envelope(chat, topic), **one, **answered} for one in contents]
+        ephemeral = where.get("ephemeral", False)
         return self._telegram.push_messages(kind or chat.kind, messages, ephemeral=ephemeral)
 
     def push_near(self, shown: JSON, content: JSON) -> JSON:
         """Give the bot a message that a reply keyboard makes, in the place of the keyboard."""
         # Telegram's apps reply to the message of the keyboard, but for private chats.
         reply_to = None if shown["chat"]["type"] == "private" else shown
-        [update] = self.push([content], chat_of(shown, self._telegram), topic_of(shown), reply_to)
+        chat, topic = chat_of(shown, self._telegram), topic_of(shown)
+        [update] = self.push([content], chat=chat, topic=topic, reply_to=reply_to)
         return update
 
     def kind_of(self, message: JSON) -> str:
@@ -93,9 +95,10 @@ class Outbox:
 
     def find(self, message: Any) -> JSON:
         """
-        A message that the user acts on, as its chat shows it now.
+        A message as its chat shows it now.
 
-        Raises `ValueError` if the server does not know it, or if the user does not see it.
+        Raises `ValueError` if the server does not know it, or if it is an ephemeral message of
+        another user, and `TypeError` for an object of another kind.
         """
         address = address_of(message)
         found = self._telegram.find(address)
@@ -114,11 +117,57 @@ class Outbox:
             )
         return found
 
+    def find_to_use(self, message: Any) -> JSON:
+        """
+        A message that the user acts on, as its chat shows it now.
+
+        Raises `ValueError` as `find` does, and for a message in the private chat of another user.
+        """
+        found = self.find(message)
+        # Two users see a guest message, and the chat with a business account.
+        shared = {"business_connection_id", "guest_bot_caller_user", "guest_query_id"}
+        if found["chat"]["type"] == "private" and not shared & found.keys():
+            self._require_own(found["chat"]["id"])
+        return found
+
+    def find_own(self, message: Any) -> JSON:
+        """
+        A message that the user may edit, as its chat shows it now.
+
+        Raises `ValueError` as `find` does, and for a message of another sender.
+        """
+        found = self.find(message)
+        name, sender = next(iter(self.sender_in(found["chat"]["id"]).items()))
+        if found.get(name, {}).get("id") != sender["id"]:
+            raise ValueError(
+                f"cannot edit message {found['message_id']} in chat {found['chat']['id']}: only "
+                "its sender can, and a bot does so with its methods"
+            )
+        return found
+
     def sender_in(self, chat_id: int) -> JSON:
         """The fields of a message in a chat that say who sends it."""
         if chat_id == self.anonymous_in:
             return {"from": ANONYMOUS_ADMIN, "sender_chat": self._telegram.chat(chat_id)}
         return self._sender
+
+    def _require_own(self, chat_id: int) -> None:
+        """Raise `ValueError` for the private chat of another user with the bot."""
+        user_id = self._sender.get("from", {}).get("id")
+        if chat_id != user_id:
+            raise ValueError(
+                f"user {user_id} cannot act in the private chat of user {chat_id} with the bot; "
+                "let them act in a group"
+            )
+
+    def _chat_of(self, where: Where) -> Chat:
+        chat = where.get("chat") or self.home
+        if not isinstance(chat, Chat):
+            raise TypeError(
+                f"chat={chat!r} is no chat: give what bot_api.group(...) and the like have "
+                "returned, or the private_chat of a user"
+            )
+        return chat
 
     def _envelope(self, chat: Chat, topic: int | None) -> JSON:
         """The fields of a message beside its number and its content."""
@@ -126,5 +175,13 @@ class Outbox:
         place = chat.fields(sender.get("from", {}), topic)
         return {**sender, "chat": chat.json, "date": int(time.time()), **place}
 
-    def _answer_to(self, message: Any) -> JSON:
-        return {"reply_to_message": without(self.find(message), "reply_to_message")}
+    def _answer_to(self, message: Any, chat: Chat) -> JSON:
+        if message is None:
+            return {}
+        answered = self.find(message)
+        if answered["chat"]["id"] != chat.id:
+            raise ValueError(
+                f"cannot reply in chat {chat.id} to a message of chat {answered['chat']['id']}: "
+                "give chat= too, or a message of the same chat"
+            )
+        return {"reply_to_message": without(answered, "reply_to_message")}

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _TEXT = ("text", "entities")
 _CAPTION = ("caption", "caption_entities")
 
+# How many photos are an album, see https://core.telegram.org/bots/api#sendmediagroup.
+_ALBUM = range(2, 11)
+
 
 class Sender:
     """
@@ -37,7 +40,11 @@ class Sender:
         self._outbox = outbox
 
     def send(self, text: str, **where: Unpack[Where]) -> JSON:
-        """Send a text message; commands, links and the like in it are entities, as in Telegram."""
+        """
+        Send a text message; commands, links and the like in it are entities, as in Telegram.
+
+        Raises `ValueError` for an empty text.
+        """
         return self.send_content(content.text(text), **where)
 
     def photo(self, caption: str = "", **where: Unpack[Where]) -> JSON:
@@ -49,7 +56,13 @@ class Sender:
         Send photos as one album: a message for each, with one `media_group_id`, in a row.
 
         The first one has the caption.
+
+        Raises `ValueError` unless there are 2 to 10 photos.
         """
+        if count not in _ALBUM:
+            raise ValueError(
+                f"cannot send an album of {count}: it has 2 to 10 photos; one alone is a photo()"
+            )
         album = {"media_group_id": str(uuid4().int >> 65)}
         photos = [{**content.photo(), **album} for _ in range(count)]
         photos[0].update(content.caption(caption))
@@ -165,8 +178,10 @@ class Sender:
         Args:
             message: The update that a method of the same sender returned.
             text: The new text.
+
+        Raises `ValueError` for a message of another sender, and for an empty text.
         """
-        former = self._outbox.find(message)
+        former = self._outbox.find_own(message)
         if "text" in former:
             edited = {**without(former, *_TEXT), **content.text(text)}
         else:

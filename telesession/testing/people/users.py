@@ -27,18 +27,23 @@ class User(Membership, Sender):
     A Telegram user who acts on the bot: each method is one update, pushed and returned.
 
     Methods that send a message take the options `chat`, `topic`, `reply_to` and `ephemeral`; see
-    `Where`.
+    `Where`. An act that Telegram's apps do not offer, such as one in the private chat of another
+    user, is a `ValueError`.
 
     Args:
         telegram: The server whose bot gets the updates.
         user_id: The user's id, which is also the id of the private chat with the bot.
         profile: Further fields of https://core.telegram.org/bots/api#user, such as `username`;
-            `first_name` has a default.
+            `first_name` has a default. A user who is known keeps the others.
+
+    Raises `ValueError` if the id is not a positive number.
     """
 
     def __init__(self, telegram: Telegram, user_id: int, **profile: Any) -> None:
         self.id = user_id
-        self.json = {"id": user_id, "is_bot": False, "first_name": f"User {user_id}", **profile}
+        if user_id < 1:
+            raise ValueError(f"user {user_id}: their id is a positive number")
+        self.json = {**telegram.known_user(user_id), **profile}
         telegram.add_user(self.json, private_json(self.json))
         self.private_chat = Chat(user_id, telegram)
         """The private chat of this user with the bot."""
@@ -78,7 +83,7 @@ class User(Membership, Sender):
         There, messages, reactions and votes are those of the group. Buttons are pressed, and other
         chats written to, under the real id.
         """
-        self._telegram.community.put_anonymous(group.id, self.json)
+        self._telegram.community.put_administrator(group.id, self.json, is_anonymous=True)
         admin = copy.copy(self)
         admin._outbox = Outbox(
             self._telegram, {"from": self.json}, self.private_chat, anonymous_in=group.id
@@ -88,7 +93,15 @@ class User(Membership, Sender):
     def contact(
         self, phone_number: str = "15550100", *, person: User | None = None, **where: Unpack[Where]
     ) -> JSON:
-        """Send a contact: the user's own, or that of another person."""
+        """
+        Send a contact: the user's own, or that of another person.
+
+        Raises `TypeError` for a phone number that is no `str`.
+        """
+        if not isinstance(phone_number, str):
+            raise TypeError(
+                f"{phone_number!r} is no phone number: give a str, and another user as person="
+            )
         return self.send_content(content.contact((person or self).json, phone_number), **where)
 
     def suggest(
@@ -157,8 +170,9 @@ class User(Membership, Sender):
             chat: The chat: a group, or the `private_chat` of another user.
             reply_to: The message it answers.
         """
+        where: Where = {"chat": chat, "reply_to": reply_to}
         summons = {**content.text(text), "guest_query_id": _query_id()}
-        [update] = self._outbox.push([summons], chat, reply_to=reply_to, kind="guest_message")
+        [update] = self._outbox.push([summons], kind="guest_message", **where)
         return update
 
     def upgrade(self, group: Group, chat_id: int) -> Group:
@@ -197,7 +211,7 @@ class User(Membership, Sender):
         Raises `ValueError` if there is no such button, if it is an inline one that has no
         `callback_data`, or if it requests something else.
         """
-        shown = self._outbox.find(message)
+        shown = self._outbox.find_to_use(message)
         markup = self._telegram.markup_of(shown)
         if any(button.get("pay") and button["text"] == data for button in inline_buttons(markup)):
             return self.pay(shown)
@@ -228,7 +242,7 @@ class User(Membership, Sender):
 
         Raises `ValueError` if there is no such invoice.
         """
-        found = invoice if isinstance(invoice, str) else self._outbox.find(invoice)
+        found = invoice if isinstance(invoice, str) else self._outbox.find_to_use(invoice)
         return self._telegram.begin_payment(self.json, found, tip=tip)
 
     def buy(self, message: Any) -> JSON:
@@ -240,7 +254,7 @@ class User(Membership, Sender):
 
         Raises `ValueError` if the message has none.
         """
-        return self._telegram.buy_media(self.json, self._outbox.find(message))
+        return self._telegram.buy_media(self.json, self._outbox.find_to_use(message))
 
     def vote(self, message: Any, *options: str | int) -> JSON:
         """
@@ -257,14 +271,14 @@ class User(Membership, Sender):
         Raises `ValueError` if Telegram's apps would not offer it: the poll is closed, it takes one
         answer, or it is a quiz and the user has voted.
         """
-        shown = self._outbox.find(message)
+        shown = self._outbox.find_to_use(message)
         anonymous = shown["chat"]["id"] == self._outbox.anonymous_in
         voter = {"voter_chat": shown["chat"]} if anonymous else {"user": self.json}
         return self._telegram.vote(shown, voter, options)
 
     def react(self, message: Any, emoji: str) -> JSON:
         """Put an emoji under a message, in place of this user's former ones."""
-        shown = self._outbox.find(message)
+        shown = self._outbox.find_to_use(message)
         is_anonymous = shown["chat"]["id"] == self._outbox.anonymous_in
         reaction = {
             "chat": shown["chat"],

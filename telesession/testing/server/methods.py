@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from telebot import TeleBot
+from telebot import TeleBot, apihelper
 
 from telesession.testing.server.call import Call, RefusedError
 
@@ -25,6 +26,23 @@ class Methods:
 
     def __init__(self, tables: Iterable[Mapping[str, Callable[[Call], Any]]]) -> None:
         self._table = {name: method for table in tables for name, method in table.items()}
+        self._given: dict[str, Any] = {}
+
+    def give(self, method: str, result: Any) -> None:
+        """
+        Give a method an answer from now on, in place of that of the tables.
+
+        Raises `ValueError` for a name that is not written as Telegram does.
+        """
+        if "_" in method:
+            raise ValueError(_unknown(method, self._names()))
+        self._given[method] = result
+
+    def check(self, method: str) -> None:
+        """Raise `ValueError` for a name of a method that has no answer."""
+        names = self._names()
+        if method not in names:
+            raise ValueError(_unknown(method, names))
 
     def answer(self, call: Call) -> Any:
         """
@@ -32,10 +50,12 @@ class Methods:
 
         Raises `RefusedError` where Telegram would refuse, and for a method that is not known.
         """
+        if call.method in self._given:
+            return self._given[call.method]
         method = self._table.get(call.method)
         if method is not None:
             return method(call)
-        if _returns_bool(call.method):
+        if call.method in _TRUE:
             return True
         raise RefusedError(
             404,
@@ -43,9 +63,33 @@ class Methods:
             f"test, bot_api.answer_with({call.method!r}, ...)",
         )
 
+    def _names(self) -> frozenset[str]:
+        """The names of all methods that have an answer."""
+        return _TRUE | self._table.keys() | self._given.keys()
 
-def _returns_bool(method: str) -> bool:
-    """Whether telebot annotates a method of the Bot API as one that is answered `True`."""
-    name = re.sub(r"(?=[A-Z])", "_", method).lower()
-    annotations = getattr(getattr(TeleBot, name, None), "__annotations__", {})
-    return annotations.get("return") in {bool, "bool"}
+
+def _named(name: str) -> str:
+    """The name of a method of the Bot API, from that of telebot."""
+    return re.sub(r"_+(\w)", lambda found: found[1].upper(), name)
+
+
+def _is_true(name: str) -> bool:
+    """Whether telebot annotates one of its methods that call the Bot API as answered `True`."""
+    annotations = getattr(getattr(TeleBot, name), "__annotations__", {})
+    return hasattr(apihelper, name) and annotations.get("return") in {bool, "bool"}
+
+
+# The methods that need no table.
+_TRUE = frozenset(_named(name) for name in vars(TeleBot) if _is_true(name))
+
+
+def _unknown(method: str, names: frozenset[str]) -> str:
+    """The message for a method that has no answer, with the names that are like it."""
+    near = get_close_matches(_named(method), names, n=1)
+    hint = (
+        f"do you mean {near[0]!r}?"
+        if near
+        else "name it as Telegram does, such as 'sendMessage'; a new method needs an answer, "
+        "bot_api.answer_with(...)"
+    )
+    return f"the loopback Bot API has no method {method!r}: {hint}"

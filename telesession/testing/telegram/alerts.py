@@ -22,15 +22,15 @@ class Alerts:
     Not safe to share between threads by itself: its `BotAPI` calls it under a lock.
 
     Args:
-        notice: Called with the id of a user and the text that the user is shown.
+        notice: Called with a user and the text that the user is shown.
     """
 
-    def __init__(self, notice: Callable[[int, str], object]) -> None:
+    def __init__(self, notice: Callable[[JSON, str], object]) -> None:
         self._notice = notice
         # user id -> the texts
         self._texts: dict[int, list[str]] = {}
-        # id of a callback query -> the id of its user
-        self._pressed: dict[str, int] = {}
+        # id of a callback query -> its user
+        self._pressed: dict[str, JSON] = {}
         # ids of the callback queries that the bot has answered
         self._answered: set[str] = set()
 
@@ -42,12 +42,12 @@ class Alerts:
         """Know the user of a button press, if an update is one."""
         query = update.get("callback_query", {})
         if "from" in query:
-            self._pressed[query["id"]] = query["from"]["id"]
+            self._pressed[query["id"]] = query["from"]
 
-    def show(self, user_id: int, text: str) -> None:
+    def show(self, user: JSON, text: str) -> None:
         """Show a text to a user."""
-        self._texts.setdefault(user_id, []).append(text)
-        self._notice(user_id, text)
+        self._texts.setdefault(user["id"], []).append(text)
+        self._notice(user, text)
 
     def of(self, user_id: int) -> list[str]:
         """Every text that a user was shown so far, in order."""

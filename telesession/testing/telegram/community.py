@@ -10,7 +10,7 @@ from telesession.testing.telegram.chat_settings import ChatSettings
 from telesession.testing.telegram.invite_links import InviteLinks
 from telesession.testing.telegram.join_requests import JoinRequests
 from telesession.testing.telegram.member_methods import MemberMethods
-from telesession.testing.telegram.members import BANNED, Members
+from telesession.testing.telegram.members import ADMINISTRATORS, BANNED, Members, is_present
 from telesession.testing.telegram.rights import ALL_RIGHTS, administrator
 from telesession.testing.telegram.topics import Topics
 
@@ -77,6 +77,25 @@ class Community:
         self._requests.note(update)
         self.topics.note(update)
 
+    def check_writer(self, chat_id: int, topic_id: int | None, sender: JSON) -> None:
+        """
+        Raise `ValueError` for a user who cannot write in a chat, or in its topic.
+
+        They are banned, or the topic is none to write in; see `Topics.check_writer`.
+
+        Args:
+            chat_id: The chat.
+            topic_id: The topic, `None` for the general one of a forum.
+            sender: The fields of the message that say who sends it.
+        """
+        with self._changed:
+            chat = self._directory.chat(chat_id)
+            status = self._status(chat, sender)
+            if status == BANNED["status"]:
+                user_id = sender["from"]["id"]
+                raise ValueError(f"user {user_id} cannot write in {chat_id}: they are banned there")
+            self.topics.check_writer(chat, topic_id, is_administrator=status in ADMINISTRATORS)
+
     def members_of(self, chat_id: int) -> list[JSON]:
         """The `ChatMember` of everybody who is in a chat now, the bot first."""
         with self._changed:
@@ -103,14 +122,21 @@ class Community:
             owner = {"status": "creator", "is_anonymous": False}
             self._members.put(self._directory.chat(chat_id), user, owner)
 
-    def put_anonymous(self, chat_id: int, user: JSON) -> None:
-        """Let a user be an anonymous administrator of a chat, without any update."""
+    def put_administrator(self, chat_id: int, user: JSON, *, is_anonymous: bool) -> None:
+        """
+        Let a user be an administrator of a chat, without any update; an owner stays one.
+
+        Args:
+            chat_id: The chat.
+            user: The user.
+            is_anonymous: Whether the user writes as the chat.
+        """
         with self._changed:
             chat = self._directory.chat(chat_id)
             record = without(self._members.get(chat, user["id"]), "user")
             if record["status"] != "creator":
                 record = administrator(chat, ALL_RIGHTS)
-            self._members.put(chat, user, {**record, "is_anonymous": True})
+            self._members.put(chat, user, {**record, "is_anonymous": is_anonymous})
 
     def join(self, chat_id: int, user: JSON, link: str | None) -> JSON:
         """Let a user join a chat, through a link if there is one; see `User.join`."""
@@ -129,28 +155,40 @@ class Community:
         with self._changed:
             return self._members.add(self._directory.chat(chat_id), people, sender)
 
-    def remove(self, chat_id: int, user: JSON, sender: JSON, *, is_banned: bool = False) -> JSON:
+    def leave(self, chat_id: int, user: JSON, sender: JSON) -> JSON:
         """
-        Let a user leave a chat, or be banned there; see `User.leave` and `User.ban`.
+        Let a user leave a chat; see `User.leave`.
 
         Args:
             chat_id: The chat.
             user: The user.
             sender: The fields of the message about it that say who did so.
-            is_banned: Whether the user cannot come back.
         """
         with self._changed:
-            record = BANNED if is_banned else None
-            return self._members.remove(self._directory.chat(chat_id), user, sender, record)
+            chat = self._directory.chat(chat_id)
+            if not is_present(self._members.get(chat, user["id"])):
+                raise ValueError(
+                    f"user {user['id']} cannot leave chat {chat_id} without being a member: let "
+                    "them join or write there first"
+                )
+            return self._members.remove(chat, user, sender)
 
-    def promote(self, chat_id: int, user: JSON, by: JSON, custom_title: str | None) -> JSON:
+    def ban(self, chat_id: int, user: JSON, sender: JSON) -> JSON:
+        """Let an administrator ban a user from a chat, as for `leave`; see `User.ban`."""
+        with self._changed:
+            chat = self._directory.chat(chat_id)
+            self._require_administrator(chat, sender)
+            return self._members.remove(chat, user, sender, BANNED)
+
+    def promote(self, chat_id: int, user: JSON, sender: JSON, custom_title: str | None) -> JSON:
         """Make a user an administrator of a chat; see `User.promote`."""
         with self._changed:
             chat = self._directory.chat(chat_id)
+            self._require_administrator(chat, sender)
             record = administrator(chat, ALL_RIGHTS)
             if custom_title is not None:
                 record["custom_title"] = custom_title
-            return self._members.change(chat, user, record, by)
+            return self._members.change(chat, user, record, sender["from"])
 
     def add_bot(self, chat_id: int, sender: JSON, *, is_administrator: bool = False) -> JSON:
         """Let someone add or unblock the bot; see `User.add_bot` and `User.unblock`."""
@@ -181,3 +219,18 @@ class Community:
         """Let a user take a boost back; see `User.unboost`."""
         with self._changed:
             return self._boosts.remove(self._directory.chat(chat_id), user)
+
+    def _require_administrator(self, chat: JSON, sender: JSON) -> None:
+        """Raise `ValueError` if a user who acts in a group is no administrator there."""
+        # A test cannot say that a user administers a channel.
+        if chat["type"] != "channel" and self._status(chat, sender) not in ADMINISTRATORS:
+            raise ValueError(
+                f"user {sender['from']['id']} is no administrator of group {chat['id']}: let its "
+                f"owner promote them, or make it with bot_api.group({chat['id']}, owner=...)"
+            )
+
+    def _status(self, chat: JSON, sender: JSON) -> str:
+        """The status of the sender of a message; only an administrator is anonymous."""
+        if "sender_chat" in sender:
+            return "administrator"
+        return str(self._members.get(chat, sender["from"]["id"])["status"])

@@ -19,7 +19,13 @@ _DICE = {"🎲": 6, "🎯": 6, "🎳": 6, "🏀": 5, "⚽": 5, "🎰": 64}
 
 
 def text(words: str) -> JSON:
-    """A text with its entities."""
+    """
+    A text with its entities.
+
+    Raises `ValueError` for one that Telegram's apps would not send, because it is empty.
+    """
+    if not words.strip():
+        raise ValueError("cannot send an empty text: give a text with a visible character")
     return {"text": words, **_entities("entities", words)}
 
 

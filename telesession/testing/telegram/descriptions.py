@@ -35,6 +35,22 @@ def details_of(message: Mapping[str, Any]) -> str:
     return ": ".join(word for word in words if word)
 
 
+def forward_mark(message: Mapping[str, Any]) -> str:
+    """
+    The words that name the origin of a forwarded message; empty for another one.
+
+    Args:
+        message: The `Message` as Telegram sends it. See
+            https://core.telegram.org/bots/api#messageorigin.
+    """
+    origin = message.get("forward_origin")
+    if not origin:
+        return ""
+    sender = origin.get("sender_user") or origin.get("sender_chat") or origin.get("chat") or {}
+    names = sender.get("title"), sender.get("first_name"), origin.get("sender_user_name")
+    return f"(forwarded from {next((name for name in names if name), '?')})"
+
+
 def _detail_of(kind: str, message: Mapping[str, Any]) -> str:
     try:
         return _DETAILS[kind](message[kind])

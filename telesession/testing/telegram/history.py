@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, overload
 
 from telebot import types
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import SupportsIndex
 
     from telesession.testing.server.call import JSON
     from telesession.testing.telegram.directory import Directory
@@ -128,11 +129,21 @@ class SentMessage:
 
 
 def address_of(message: Any) -> Address:
-    """The address of a message in any of its forms."""
+    """
+    The address of a message in any of its forms.
+
+    Raises `TypeError` for an object of another kind.
+    """
     if isinstance(message, Mapping):
         if "message_id" not in message:
-            message = next(payload for payload in message.values() if isinstance(payload, Mapping))
-        return Address.of(message)
+            message = next((one for one in message.values() if isinstance(one, Mapping)), {})
+        if message.keys() >= {"chat", "message_id"}:
+            return Address.of(message)
+    if not isinstance(message, SentMessage | types.Message | types.InaccessibleMessage):
+        raise TypeError(
+            f"{message!r:.100} is no message: give a SentMessage, such as replies[-1], or the "
+            "update of a message that a method of User returned, or telebot's Message"
+        )
     return Address(
         message.chat_id if isinstance(message, SentMessage) else message.chat.id,
         message.message_id,
@@ -142,7 +153,17 @@ def address_of(message: Any) -> Address:
 
 
 class Messages(list[SentMessage]):
-    """A list of messages of the bot."""
+    """A list of messages of the bot; a slice of it is one too."""
+
+    @overload
+    def __getitem__(self, index: SupportsIndex, /) -> SentMessage: ...
+
+    @overload
+    def __getitem__(self, index: slice, /) -> Messages: ...
+
+    def __getitem__(self, index: SupportsIndex | slice, /) -> SentMessage | Messages:
+        found = super().__getitem__(index)
+        return Messages(found) if isinstance(found, list) else found
 
     @property
     def texts(self) -> list[str]:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 _GROUPS = frozenset({"group", "supergroup"})
 
+#: The statuses of an administrator, and of the owner.
+ADMINISTRATORS = frozenset({"creator", "administrator"})
+
 LEFT: JSON = {"status": "left"}
 BANNED: JSON = {"status": "kicked", "until_date": 0}
 
@@ -58,7 +61,7 @@ class Members:
 
     def administrators(self, chat: JSON) -> list[JSON]:
         """The `ChatMember` of the owner and of each administrator of a chat, the bot first."""
-        return [one for one in self.present(chat) if one["status"] in {"creator", "administrator"}]
+        return [one for one in self.present(chat) if one["status"] in ADMINISTRATORS]
 
     def put(self, chat: JSON, user: JSON, record: JSON) -> None:
         """Let a user have a status in a chat, without any update."""

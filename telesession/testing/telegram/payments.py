@@ -193,7 +193,7 @@ class Payments:
         refusal = _refusal_of(call)
         purchase = self._take(call, "shipping_query_id")
         if refusal is not None:
-            self._alerts.show(purchase["payer"]["id"], refusal)
+            self._alerts.show(purchase["payer"], refusal)
             return True
         options = call.json("shipping_options") or ()
         if not options:
@@ -211,7 +211,7 @@ class Payments:
         refusal = _refusal_of(call)
         purchase = self._take(call, "pre_checkout_query_id")
         if refusal is not None:
-            self._alerts.show(purchase["payer"]["id"], refusal)
+            self._alerts.show(purchase["payer"], refusal)
             return True
         query_id = call.params["pre_checkout_query_id"]
         paid = content.successful_payment(_paid(purchase), query_id)

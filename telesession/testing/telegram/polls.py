@@ -58,9 +58,15 @@ class Polls:
             voter: The field of the `poll_answer` that has the voter: `user` or `voter_chat`.
             options: The texts or the numbers of the options; none takes the vote back.
 
-        Raises `ValueError` if Telegram's apps would not let the voter do so.
+        Raises `ValueError` if the message has no poll of the bot, or if Telegram's apps would not
+        let the voter do so.
         """
-        poll = message["poll"]
+        poll = message.get("poll", {})
+        if poll.get("id") not in self._votes:
+            raise ValueError(
+                f"cannot vote in message {message['message_id']}: it has no poll of the bot, and "
+                "a bot hears nothing of votes in other polls"
+            )
         chosen = tuple(sorted({_number_of(poll, option) for option in options}))
         [voter_id] = [each["id"] for each in voter.values()]
         votes = self._votes[poll["id"]]

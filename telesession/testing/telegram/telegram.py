@@ -22,6 +22,7 @@ from telesession.testing.telegram.inline import InlineAnswers
 from telesession.testing.telegram.managed_bots import ManagedBots
 from telesession.testing.telegram.media import Media
 from telesession.testing.telegram.message_methods import MessageMethods
+from telesession.testing.telegram.open_queries import OpenQueries
 from telesession.testing.telegram.payments import Payments
 from telesession.testing.telegram.polls import Polls
 from telesession.testing.telegram.profile import Profile
@@ -60,7 +61,8 @@ class Telegram:
         self._updates.listeners.append(self._note_update)
         self._webhook = Webhook(self._updates, self._changed)
         self._files = Files()
-        self._transcript = Transcript()
+        self._queries = OpenQueries()
+        self._transcript = Transcript(self._queries)
         self._history.listeners.append(self._transcript.add_message)
         self._alerts = Alerts(self._transcript.add_alert)
         service = ServiceMessages(self._history, self._updates)
@@ -111,7 +113,6 @@ class Telegram:
                 self._reactions.methods(),
             ]
         )
-        self._answers: dict[str, Any] = {}
         self._calls: list[Call] = []
         # update id -> how many messages the bot had sent before
         self._sent_before: dict[int, int] = {}
@@ -123,8 +124,16 @@ class Telegram:
             return list(self._calls)
 
     def calls_of(self, method: str) -> list[Call]:
-        """Every call of one method so far, in the order of arrival."""
-        return [call for call in self.calls if call.method == method]
+        """
+        Every call of one method so far, in the order of arrival.
+
+        Raises `ValueError` if there was none, and the server has no such method.
+        """
+        with self._changed:
+            found = [call for call in self._calls if call.method == method]
+            if not found:
+                self._methods.check(method)
+            return found
 
     @property
     def messages(self) -> Messages:
@@ -158,6 +167,11 @@ class Telegram:
         with self._changed:
             self._directory.add_user(user)
             self._directory.add_chat(private_chat)
+
+    def known_user(self, user_id: int) -> JSON:
+        """A user as Telegram would send them now; an unknown one is made up."""
+        with self._changed:
+            return dict(self._directory.user(user_id))
 
     def add_chat(self, chat: JSON) -> None:
         """Know a chat, in place of what was known of it before."""
@@ -219,7 +233,7 @@ class Telegram:
 
     def vote(self, message: JSON, voter: JSON, options: Sequence[str | int]) -> JSON:
         """Let someone vote in a poll of the bot; see `User.vote`."""
-        with self._changed:
+        with self._changed, self._transcript.vote(message, voter, options):
             return self._polls.vote(message, voter, options)
 
     def alerts_of(self, user_id: int) -> list[str]:
@@ -352,8 +366,6 @@ class Telegram:
 
         Runs in a thread of the server, one call at a time.
         """
-        if call.method in self._answers:
-            return self._answers[call.method]
         return self._methods.answer(call)
 
     def answer_with(self, method: str, result: Any) -> None:
@@ -361,11 +373,14 @@ class Telegram:
         Give a method an answer from now on, instead of the server's own.
 
         Args:
-            method: The method's name, such as `"getStarTransactions"`.
+            method: The method's name, such as `"getStarTransactions"`. It may be newer than this
+                server.
             result: The `result` as Telegram would send it, of JSON types.
+
+        Raises `ValueError` for a name with `_`, such as `"get_me"`.
         """
         with self._changed:
-            self._answers[method] = result
+            self._methods.give(method, result)
 
     def put_file(self, file_id: str, content: bytes) -> None:
         """
@@ -382,6 +397,7 @@ class Telegram:
         """Learn of an update, from a user or about what the bot did."""
         self._directory.note(update)
         self._alerts.note(update)
+        self._queries.note(update)
         self._inline.note(update)
         self._reactions.note(update)
         self._sent_before[update["update_id"]] = len(self._history.sent)

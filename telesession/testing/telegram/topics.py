@@ -79,6 +79,35 @@ class Topics:
         if _has_topics(chat) and self._know(chat["id"], topic_id) is None:
             raise RefusedError(400, "Bad Request: message thread not found")
 
+    def check_writer(self, chat: JSON, topic_id: int | None, *, is_administrator: bool) -> None:
+        """
+        Raise `ValueError` for a topic in which a user cannot write.
+
+        That is one of a group without topics, one that was deleted, and for a user who is no
+        administrator one that is closed.
+
+        Args:
+            chat: The chat.
+            topic_id: The topic, `None` for none, or the general one of a forum.
+            is_administrator: Whether the user is an administrator.
+        """
+        place = f"chat {chat['id']}"
+        if chat["type"] in {"group", "supergroup"} and not chat.get("is_forum"):
+            if topic_id is not None and not chat.get("is_direct_messages"):
+                raise ValueError(
+                    f"cannot write in topic {topic_id} of {place}: it has no topics; make it with "
+                    f"bot_api.group({chat['id']}, forum=True)"
+                )
+            return
+        number = topic_id or (_GENERAL if chat.get("is_forum") else None)
+        topic = self._topics.get((chat["id"], number), {}) if number else {}
+        if topic is None:
+            raise ValueError(f"cannot write in topic {number} of {place}: it was deleted")
+        if topic.get("is_closed") and not is_administrator:
+            raise ValueError(
+                f"cannot write in topic {number} of {place}: it is closed; only administrators can"
+            )
+
     def note(self, update: JSON) -> None:
         """Know the topic of a message, if it is in one."""
         message = update.get("message", {})

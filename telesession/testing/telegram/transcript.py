@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from telesession.testing.telegram.descriptions import describe
+from telesession.testing.telegram.descriptions import describe, forward_mark
 from telesession.testing.telegram.history import SentMessage, topic_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from telesession.testing.server.call import JSON, Call, RefusedError
+    from telesession.testing.telegram.open_queries import OpenQueries
 
 # Fields of other updates than messages that tell something.
 _TOLD = ("query", "option_ids", "bio")
@@ -24,16 +26,26 @@ class Transcript:
     Writes down the updates of users, the messages of the bot, and the calls that were refused.
 
     Not safe to share between threads by itself: its `BotAPI` calls it under a lock.
+
+    Args:
+        queries: The queries that the bot has not answered; the last lines tell of them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, queries: OpenQueries) -> None:
+        self._queries = queries
         self._entries: list[tuple[Callable[..., str], Any]] = []
 
     def text(self, limit: int = 50) -> str:
-        """The latest lines, at most so many, as one text; empty if there are none."""
+        """
+        The conversation as one text, and the lines about queries that are not answered.
+
+        Args:
+            limit: The greatest number of lines of the conversation; the latest ones are kept.
+        """
         hidden = len(self._entries) - limit
         lines = [f"({hidden} lines before)"] if hidden > 0 else []
         lines += [line_of(*event) for line_of, event in self._entries[-limit:]]
+        lines += self._queries.lines()
         return "\n".join(line.replace("\n", "\n    ") for line in lines)
 
     def add_update(self, update: JSON) -> None:
@@ -44,9 +56,23 @@ class Transcript:
         """Write down that the bot has sent, edited or deleted a message."""
         self._entries.append((_message_line, (change, sent)))
 
-    def add_alert(self, user_id: int, text: str) -> None:
+    @contextmanager
+    def vote(self, message: JSON, voter: JSON, options: Sequence[str | int]) -> Iterator[None]:
+        """
+        Write down a vote in one line, in place of all that is written down in the `with` block.
+
+        Args:
+            message: The message with the poll.
+            voter: The field of the `poll_answer` that has the voter.
+            options: The texts or the numbers of the options; none takes the vote back.
+        """
+        before = len(self._entries)
+        yield
+        self._entries[before:] = [(_vote_line, (message, voter, options))]
+
+    def add_alert(self, user: JSON, text: str) -> None:
         """Write down that a user was shown a notice."""
-        self._entries.append((_alert_line, (user_id, text)))
+        self._entries.append((_alert_line, (user, text)))
 
     def add_refusal(self, call: Call, refusal: RefusedError) -> None:
         """Write down that a call of the bot was refused."""
@@ -57,13 +83,21 @@ class Transcript:
 def _message_line(change: str, sent: SentMessage) -> str:
     action = "" if change == "sent" else f" ({change})"
     buttons = "".join(f" [{button['text']}]" for button in sent.buttons)
-    to = "" if sent.receiver_id is None else f", only to user {sent.receiver_id}"
-    chat = "" if sent.json["chat"].get("type") != "private" else f" to {sent.chat_id}"
-    return f"bot{chat}{_place_of(sent.json)}{to}{action}: {describe(sent.json)}{buttons}"
+    receiver, chat = sent.json.get("receiver_user"), sent.json["chat"]
+    only = f", only to {_name_in(receiver)}" if receiver else ""
+    to = f" to {_name_in(chat)}" if chat["type"] == "private" else ""
+    return f"bot{to}{_place_of(sent.json)}{only}{action}: {_words_in(sent.json)}{buttons}"
 
 
-def _alert_line(user_id: int, text: str) -> str:
-    return f"bot shows user {user_id}: {text}"
+def _vote_line(message: JSON, voter: JSON, options: Sequence[str | int]) -> str:
+    texts = [one["text"] for one in message["poll"]["options"]]
+    chosen = [texts[option] if isinstance(option, int) else option for option in options]
+    act = f"votes: {', '.join(chosen)}" if chosen else "takes the vote back"
+    return f"{_name_of(voter)}{_place_of(message)} {act}"
+
+
+def _alert_line(user: JSON, text: str) -> str:
+    return f"bot shows {_name_in(user)}: {text}"
 
 
 def _refusal_line(call: Call, refusal: RefusedError) -> str:
@@ -90,15 +124,12 @@ def _words_of(kind: str, payload: Mapping[str, Any]) -> Iterator[str]:
         yield describe({"poll": payload})
     else:
         yield f"({kind})"
-        yield from (
-            str(payload[name]) for name in ("query", "option_ids", "bio") if name in payload
-        )
+        yield from (str(payload[name]) for name in _TOLD if name in payload)
 
 
 def _content_of(message: Mapping[str, Any]) -> str:
-    words = describe(message)
-    if words != "(unknown)":
-        return words
+    if describe(message) != "(unknown)":
+        return _words_in(message)
     # A service message: the first field that is not of every message.
     known = {"message_id", "date", "chat", "from", "sender_chat", "message_thread_id"}
     return f"({next((name for name in message if name not in known), 'empty')})"
@@ -107,8 +138,17 @@ def _content_of(message: Mapping[str, Any]) -> str:
 def _name_of(payload: Mapping[str, Any]) -> str:
     for name in ("sender_chat", "from", "user", "voter_chat", "actor_chat"):
         if sender := payload.get(name):
-            return str(sender.get("first_name") or sender.get("title") or sender.get("id"))
+            return _name_in(sender)
     return "Telegram"
+
+
+def _name_in(sender: Mapping[str, Any]) -> str:
+    """The name of a user or a chat, or else its id."""
+    return str(sender.get("first_name") or sender.get("title") or sender.get("id"))
+
+
+def _words_in(message: Mapping[str, Any]) -> str:
+    return f"{forward_mark(message)} {describe(message)}".lstrip()
 
 
 def _place_of(message: Mapping[str, Any]) -> str:

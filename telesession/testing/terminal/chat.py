@@ -68,14 +68,19 @@ def chat(
     A record of this library's logger, from `WARNING` on, is a line such as `! WARNING ...`.
 
     In a terminal the prompt is `> `, and later names the place, such as `42 in -100, topic 7 > `.
+    An administrator of the group has `, admin` or `, anonymous` in it.
 
     A few lines are commands of the chat:
 
     - `/as 42` goes on as user 42, `/in -100` in a group and `/in private` in the private chat
       again. `/topic 7` goes to a topic of the chat, and `/topic` alone out of it.
+    - `/admin` makes the user an administrator of the group. `/anonymous` does so too, and the user
+      goes on as an anonymous one: messages and votes are those of the group. `/anonymous` again or
+      `/admin` leads back to the own name. The bot gets no update about it.
     - `/press Yes` presses an inline button of the latest message that has any, or a button of the
       open reply keyboard. Label and `callback_data` may be written in upper or lower case. A
-      number counts the buttons of the later one of the two messages. If the bot does not call
+      number counts the buttons of the later one of the two messages. If there are buttons only in
+      other chats, the chat names the lines that lead to the latest. If the bot does not call
       `answer_callback_query`, the chat says so.
     - `/vote Paris` votes in the latest poll of the bot, and so does `/vote 1`. Several options have
       commas between them. `/vote` alone takes the vote back.
@@ -87,8 +92,9 @@ def chat(
       stand a caption, behind `dice` and `sticker` an emoji, behind `venue` a title.
     - `/request -100` asks to join a group, and `/invite 42` adds a user to the group.
 
-    Some bots have commands of these names. If a handler names `send`, `vote` or `pay`, the bot gets
-    each `/pay`, and the lines with the other two that name no kind or no option of a poll.
+    Some bots have commands of these names. If a handler names `pay` or `admin`, the bot gets each
+    line with it. If one names `send` or `vote`, the bot gets the lines with it that name no kind or
+    no option of a poll.
 
     A line that starts with `//` is sent without its first slash.
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TextIO
 
+from telesession.testing.explain import explain
 from telesession.testing.terminal.choices import choose, choose_options
-from telesession.testing.terminal.explain import explain
+from telesession.testing.terminal.lines import wrap
 from telesession.testing.terminal.menu import draw_menu, handled_commands
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from telesession.testing.people.chats import Group
     from telesession.testing.people.outbox import Where
+    from telesession.testing.people.users import User
     from telesession.testing.polling import Polling
     from telesession.testing.telegram.history import SentMessage
     from telesession.testing.terminal.reports import Reports
@@ -26,10 +28,11 @@ What you type goes to the bot, except for these lines:
   /in -100      go to a group           /reply text   answer the last message
   /in private   go back                 /vote Paris   vote in the last poll
   /topic 7      go to a topic           /pay          pay the last invoice
-  /request -100 ask to join a group     /send photo   or album, video, audio,
-  /invite 42    add a user to the group               animation, voice, dice,
-  //quit        say /quit to the bot                  document, sticker,
-  /quit         end the chat                          contact, location, venue
+  /admin        administer the group    /send photo   or album, video, audio,
+  /anonymous    write as the group                    animation, voice, dice,
+  /request -100 ask to join a group                   document, sticker,
+  /invite 42    add a user to the group               contact, location, venue
+  //quit        say /quit to the bot    /quit         end the chat
 """
 
 # A kind of message -> the option of the method of `User` that takes the words behind it, if any.
@@ -84,6 +87,8 @@ class Commands:
             "/as": self._be,
             "/in": self._go,
             "/topic": self._go_to_topic,
+            "/admin": self._be_admin,
+            "/anonymous": self._switch_anonymous,
         }
         self._acts: dict[str, Callable[[str], object]] = {
             "/invite": self._invite,
@@ -96,6 +101,7 @@ class Commands:
         }
         # Lines that are the bot's, if a handler of it names the command, unless these are true.
         self._claims: dict[str, Callable[[str], bool]] = {
+            "/admin": lambda _: False,
             "/pay": lambda _: False,
             "/send": _names_kind,
             "/vote": self._names_options,
@@ -111,11 +117,11 @@ class Commands:
                 sent = self._obey(line)
             except ValueError as error:
                 sent = False
-                self._screen.write(f"! {error}")
+                self._complain(error)
             try:
                 self._polling.wait_idle(timeout=None)
             except RuntimeError as error:
-                self._screen.write(f"! {error}")
+                self._complain(error)
                 return
             finally:
                 self._show_exceptions()
@@ -139,12 +145,14 @@ class Commands:
         self._screen.print("\n" if self._prompt() else "")
 
     def _prompt(self) -> str:
-        """The place of the next line, unless it is user 1 in private; empty without a terminal."""
+        """Who says the next line where, but for user 1 in private; empty without a terminal."""
         if not self._stdin.isatty():
             return ""
         place = "" if self._group is None else f" in {self._group.id}"
         if self._topic is not None:
             place += f", topic {self._topic}"
+        if role := self._role():
+            place += f", {role}"
         return f"{self._user.id}{place} > " if place or self._user.id != 1 else "> "
 
     def _read(self, prompt: str) -> str:
@@ -158,18 +166,19 @@ class Commands:
     def _obey(self, line: str) -> bool:
         """Do what a line says, and return whether the bot has got something."""
         word, _, rest = line.partition(" ")
-        if move := self._moves.get(word):
+        if self._is_for_bot(word, rest.strip()):
+            self._say(line.removeprefix("/") if line.startswith("//") else line)
+        elif move := self._moves.get(word):
             move(rest.strip())
             return False
-        act = self._acts.get(word)
-        if act is None or self._is_for_bot(word, rest.strip()):
-            self._say(line.removeprefix("/") if line.startswith("//") else line)
         else:
-            act(rest.strip())
+            self._acts[word](rest.strip())
         return True
 
     def _is_for_bot(self, word: str, rest: str) -> bool:
-        """Whether a line that the chat knows is a command of the bot's own."""
+        """Whether a line is not one of the chat's commands, or is a command of the bot's own."""
+        if word not in self._moves and word not in self._acts:
+            return True
         claim = self._claims.get(word)
         if claim is None or word.removeprefix("/") not in handled_commands(self._bot):
             return False
@@ -177,9 +186,9 @@ class Commands:
 
     def _say(self, text: str) -> None:
         if keyboard := self._screen.keyboard_with(text):
-            self._user.press(keyboard, text)
+            self._sender.press(keyboard, text)
         else:
-            self._user.send(text, **self._where())
+            self._sender.send(text, **self._where())
 
     def _send(self, content: str) -> None:
         kind, _, words = content.partition(" ")
@@ -189,7 +198,21 @@ class Commands:
                 "//send says it to the bot"
             )
         options = {_KINDS[kind.lower()]: words.strip()} if words else {}
-        getattr(self._user, kind.lower())(**options, **self._where())
+        getattr(self._sender, kind.lower())(**options, **self._where())
+
+    @property
+    def _sender(self) -> User:
+        """The user, who may be an anonymous administrator of the group."""
+        if self._group is not None and self._role() == "anonymous":
+            return self._user.anonymous_in(self._group)
+        return self._user
+
+    def _role(self) -> str:
+        """`admin` or `anonymous` for an administrator of the group, else nothing."""
+        for one in self._group.administrators if self._group is not None else ():
+            if one["user"]["id"] == self._user.id:
+                return "anonymous" if one["is_anonymous"] else "admin"
+        return ""
 
     def _where(self) -> Where:
         reply_to = self._screen.take_reply_to()
@@ -217,6 +240,22 @@ class Commands:
             self._group = self._screen.group(self._group.id, forum=True)
         self._look()
 
+    def _be_admin(self, _: str) -> None:
+        self._put_administrator(is_anonymous=False)
+
+    def _switch_anonymous(self, _: str) -> None:
+        self._put_administrator(is_anonymous=self._role() != "anonymous")
+
+    def _put_administrator(self, *, is_anonymous: bool) -> None:
+        self._screen.community.put_administrator(
+            self._entered_group().id, self._user.json, is_anonymous=is_anonymous
+        )
+
+    def _entered_group(self) -> Group:
+        if self._group is None:
+            raise ValueError("go to a group first: /in -100")
+        return self._group
+
     def _find_group(self, chat_id: str, usage: str) -> Group:
         number = _parse_number(chat_id, usage)
         if number >= 0:
@@ -226,17 +265,30 @@ class Commands:
     def _press(self, choice: str) -> None:
         messages = list(self._screen.with_buttons())
         if not messages:
-            raise ValueError(
-                "there is no button in this chat to press; the chat forgets its messages at its "
-                "end, type the answer"
-            )
-        self._user.press(*choose(messages, choice))
+            other = self._screen.buttons_elsewhere()
+            if other is None:
+                raise ValueError("there is no button to press; after a restart, type the answer")
+            way = self._way_to(other)
+            raise ValueError(f"there is no button here to press; for the latest: {way}")
+        self._sender.press(*choose(messages, choice))
+
+    def _way_to(self, message: SentMessage) -> str:
+        """The lines to type that lead to the chat and the topic of a message."""
+        chat_id, topic, here = message.chat_id, message.topic, self._screen.chat_id
+        lines = []
+        if chat_id not in {here, self._user.id} and chat_id > 0:
+            lines.append(f"/as {chat_id}")
+        if chat_id != here and (chat_id < 0 or self._group is not None):
+            lines.append(f"/in {chat_id if chat_id < 0 else 'private'}")
+        if topic is not None:
+            lines.append(f"/topic {topic}")
+        return ", ".join(lines or ["/topic"])
 
     def _vote(self, choice: str) -> None:
         message = self._latest("poll")
         if message is None:
             raise ValueError("there is no poll of the bot in this chat to vote in")
-        self._user.vote(message, *choose_options(message.json["poll"], choice))
+        self._sender.vote(message, *choose_options(message.json["poll"], choice))
 
     def _names_options(self, choice: str) -> bool:
         message = self._latest("poll")
@@ -264,20 +316,21 @@ class Commands:
             raise ValueError("there is no message of the bot in this chat to reply to")
         where = self._where()
         where["reply_to"] = message
-        self._user.send(text, **where)
+        self._sender.send(text, **where)
 
     def _request(self, chat_id: str) -> None:
         self._user.request_to_join(self._find_group(chat_id, "/request -100"))
 
     def _invite(self, user_id: str) -> None:
         person = self._screen.user(_parse_id(user_id, "/invite 42", "user"))
-        if self._group is None:
-            raise ValueError("go to a group first: /in -100")
-        self._user.invite(self._group, person)
+        self._sender.invite(self._entered_group(), person)
 
     def _look(self) -> None:
         chat_id = self._user.id if self._group is None else self._group.id
         self._screen.look(self._user.id, chat_id, self._topic)
+
+    def _complain(self, error: Exception) -> None:
+        self._screen.write(*wrap(f"! {error}", 2))
 
     def _show_exceptions(self) -> None:
         while self._exceptions:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import TYPE_CHECKING
+
+from telesession.testing.terminal.lines import wrap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -11,8 +12,6 @@ if TYPE_CHECKING:
     from telebot import TeleBot
 
     from telesession.testing.server.call import JSON
-
-_WIDTH = 80
 
 
 def handled_commands(bot: TeleBot) -> list[str]:
@@ -32,21 +31,9 @@ def draw_menu(declared: Sequence[JSON], handled: Sequence[str]) -> list[str]:
     """
     if declared:
         indent = max(len(command["command"]) for command in declared) + 5
-        rows = [f"/{one['command']}".ljust(indent - 2) + one["description"] for one in declared]
-        return ["The bot's commands:", *(line for row in rows for line in _wrap(row, indent))]
+        rows = [f"  /{one['command']}".ljust(indent) + one["description"] for one in declared]
+        return ["The bot's commands:", *(line for row in rows for line in wrap(row, indent))]
     if handled:
         names = " ".join(f"/{name}" for name in handled)
-        return ["The bot has handlers for these commands:", *_wrap(names, 2)]
+        return ["The bot has handlers for these commands:", *wrap(f"  {names}", 2)]
     return []
-
-
-def _wrap(row: str, indent: int) -> list[str]:
-    """A row in lines of at most 80 columns, all but the first with an indent of their own."""
-    return textwrap.wrap(
-        row,
-        _WIDTH,
-        initial_indent="  ",
-        subsequent_indent=" " * indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import telebot
 
-from telesession.testing.terminal.explain import explain
+from telesession.testing.explain import explain
 
 if TYPE_CHECKING:
     from collections.abc import Callable

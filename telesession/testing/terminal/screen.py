@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from telesession.testing.bot_api import BotAPI
 from telesession.testing.people.buttons import reply_buttons
-from telesession.testing.telegram.descriptions import describe
+from telesession.testing.telegram.descriptions import describe, forward_mark
 from telesession.testing.telegram.history import Address, topic_of
 from telesession.testing.telegram.prices import price
 from telesession.testing.terminal.drawing import draw_album, draw_message
@@ -21,15 +21,6 @@ if TYPE_CHECKING:
 
 # The calls that refuse a payment if they are not `ok`.
 _REFUSALS = ("answerPreCheckoutQuery", "answerShippingQuery")
-
-# The kind of a query -> how the chat tells that the bot has not answered it.
-_UNANSWERED = {
-    "callback_query": (
-        "(the button keeps its clock: the bot has not called answer_callback_query)"
-    ),
-    "pre_checkout_query": ("(the payment waits: the bot has not called answer_pre_checkout_query)"),
-    "shipping_query": "(the payment waits: the bot has not called answer_shipping_query)",
-}
 
 
 class Screen(BotAPI):
@@ -57,8 +48,6 @@ class Screen(BotAPI):
         self._stdout = stdout
         # The messages of an album that is being sent.
         self._album: list[SentMessage] = []
-        # id of a query that waits for the bot -> its kind
-        self._queries: dict[str, str] = {}
         self._history.listeners.append(self._show_change)
         self._history.removal_listeners.append(self._show_removal)
         self._updates.listeners.append(self._show_update)
@@ -94,11 +83,13 @@ class Screen(BotAPI):
 
     def seen(self) -> Iterator[SentMessage]:
         """The messages of the bot that the user sees in this chat, the latest first."""
-        for message in reversed(self.messages):
-            is_here = (message.chat_id, message.topic) == (self.chat_id, self.topic)
-            is_for_user = message.receiver_id in {None, self.user_id}
-            if is_here and is_for_user and self._is_there(message.json):
-                yield message
+        return (one for one in self._readable() if self._is_here(one))
+
+    def buttons_elsewhere(self) -> SentMessage | None:
+        """The latest message with inline buttons that is in another chat or topic, if any."""
+        return next(
+            (one for one in self._readable() if one.buttons and not self._is_here(one)), None
+        )
 
     def write(self, *lines: str) -> None:
         """Print lines of the bot or the chat, above the prompt if it waits."""
@@ -119,14 +110,12 @@ class Screen(BotAPI):
     def take_unanswered(self) -> list[str]:
         """The lines about queries that the bot has not answered, each once."""
         with self._changed:
-            kinds = list(self._queries.values())
+            lines = self._queries.lines()
             self._queries.clear()
-        return [_UNANSWERED[kind] for kind in kinds]
+        return lines
 
     def answer(self, call: Call) -> Any:
         """Answer a call as a `BotAPI` does, and print the notice in it."""
-        for kind in _UNANSWERED:
-            self._queries.pop(str(call.params.get(f"{kind}_id")), None)
         try:
             result = super().answer(call)
         finally:
@@ -137,6 +126,15 @@ class Screen(BotAPI):
         elif call.method in _REFUSALS and not call.flag("ok"):
             self.write(f"(alert) {call.params.get('error_message', '')}")
         return result
+
+    def _readable(self) -> Iterator[SentMessage]:
+        """The messages of the bot in all chats but those that only others see, the latest first."""
+        for message in reversed(self.messages):
+            if message.receiver_id in {None, self.user_id} and self._is_there(message.json):
+                yield message
+
+    def _is_here(self, message: SentMessage) -> bool:
+        return (message.chat_id, message.topic) == (self.chat_id, self.topic)
 
     def _is_there(self, message: Mapping[str, Any]) -> bool:
         """Whether a message was not deleted."""
@@ -169,9 +167,7 @@ class Screen(BotAPI):
         self._show(message, [describe(message)], "(deleted)")
 
     def _show_update(self, update: JSON) -> None:
-        """Print a payment that Telegram tells the bot of, and know a query."""
-        for kind in _UNANSWERED.keys() & update.keys():
-            self._queries[update[kind]["id"]] = kind
+        """Print a payment that Telegram tells the bot of."""
         message = update.get("message", {})
         if paid := message.get("successful_payment"):
             self.write(f"({self._payer(message['from'])} paid {_price_of(paid)})")
@@ -191,8 +187,8 @@ class Screen(BotAPI):
             yield "(no topic)" if topic is None else f"(topic {topic})"
         if "receiver_user" in message:
             yield "(only you see this)"
-        if origin := message.get("forward_origin"):
-            yield f"(forwarded from {_name_of(origin)})"
+        if mark := forward_mark(message):
+            yield mark
 
     def _payer(self, user: JSON) -> str:
         return "you" if user["id"] == self.user_id else f"user {user['id']}"
@@ -208,10 +204,3 @@ class Screen(BotAPI):
 
 def _price_of(payment: JSON) -> str:
     return price(payment["total_amount"], payment["currency"])
-
-
-def _name_of(origin: Mapping[str, Any]) -> str:
-    """The name in the origin of a message, see https://core.telegram.org/bots/api#messageorigin."""
-    sender = origin.get("sender_user") or origin.get("sender_chat") or origin.get("chat") or {}
-    names = sender.get("title"), sender.get("first_name"), origin.get("sender_user_name")
-    return next(str(name) for name in names if name)
