@@ -15,6 +15,7 @@ from telesession.testing.people.users import User
 from telesession.testing.polling import Polling, RecordingExceptionHandler, run_polling
 from telesession.testing.server.call import JSON, Call, File, RefusedError
 from telesession.testing.sessions import forget_sessions
+from telesession.testing.storage_faults import WaitingCalls
 from telesession.testing.telegram.history import Messages, SentMessage
 from telesession.testing.terminal.chat import OFFLINE_TOKEN, chat, run
 from telesession.testing.threads import Log, began, in_threads
@@ -38,6 +39,7 @@ __all__ = [
     "RefusedError",
     "SentMessage",
     "User",
+    "WaitingCalls",
     "Where",
     "began",
     "chat",

@@ -85,21 +85,31 @@ class BotAPI(Telegram):
         # Else a download would go to the real server, with the token in its URL.
         apihelper.FILE_URL = f"{self._server.url}/file/bot{{0}}/{{1}}"  # type: ignore[assignment]
         apihelper.proxy = _NO_PROXY  # type: ignore[assignment]
+        self._updates.is_closed = False
+        self._webhook.start()
         return self
 
     def close(self) -> None:
         """
         Stop the server and point telebot where it pointed before; may be repeated.
 
-        Polls that wait are answered at once.
+        Polls that wait are answered at once. Users can act no more, until the server is started
+        again: each act is a `RuntimeError`. If another server was started since, telebot goes on
+        with that one.
         """
         if self._server is None:
             return
-        self._webhook.close()
         with self.short_polls(), self._faults.ended_waits():
+            # Only now: a handler that is posted to may wait in a call that is held.
+            self._webhook.close()
             self._server.stop()
         self._server = None
-        apihelper.API_URL, apihelper.FILE_URL, apihelper.proxy = self._former
+        self._updates.is_closed = True
+        later = self._started_next()
+        if later is None:
+            apihelper.API_URL, apihelper.FILE_URL, apihelper.proxy = self._former
+        else:
+            later._former = self._former
 
     def __enter__(self) -> Self:
         return self.start()
@@ -281,7 +291,8 @@ class BotAPI(Telegram):
         """
         A `with` block whose updates are delivered together at its end, so that one poll gets all.
 
-        If the block raises, they are dropped.
+        They are the updates of its thread, and those of other threads that are in no such block of
+        their own. If the block raises, they are dropped.
 
         Args:
             order: Gets the updates in their order, and gives them in the order of delivery, such as
@@ -334,6 +345,16 @@ class BotAPI(Telegram):
     def short_polls(self) -> AbstractContextManager[None]:
         """A `with` block in which `getUpdates` never waits; entering it ends the waits."""
         return self._updates.short()
+
+    def _started_next(self) -> BotAPI | None:
+        """The server that was started after this one and runs, if there is one."""
+        later: BotAPI | None = getattr(apihelper.API_URL, "api", None)
+        while later is not None:
+            former: BotAPI | None = getattr(later._former[0], "api", None)
+            if former is self:
+                return later
+            later = former
+        return None
 
     def _download(self, path: str) -> bytes:
         with self._changed:

@@ -27,6 +27,10 @@ class FaultyStorage(StorageFaults, Storage):
     writes it, if it has changed. `save` is a call of `commit`, too. `get` is the read of
     `Sessions.peek` and of filters.
 
+    A bot whose inbox is this storage makes calls of its own for each update, such as a `commit`
+    that stores it. So name the record that a fault is about: `fail("commit", key="1")` is the
+    commit of the session of user 1. `lose_lock` counts only commits of locked records.
+
     Keep one instance for a test, and give it to everybody who uses the records. Threads may share
     it.
 
@@ -125,7 +129,7 @@ class FaultyStorage(StorageFaults, Storage):
     def _write(self, holds: Sequence[Hold], keys: Sequence[str], write: Callable[[], None]) -> None:
         """Do noted writes of holds of the storage behind, as a call of `commit`."""
         try:
-            self._call("commit", keys, write)
+            self._call("commit", keys, write, has_locks=bool(holds))
         except BaseException:
             # A write that failed is not done later.
             for hold in holds:

@@ -43,7 +43,8 @@ def run_polling(bot: TeleBot, api: BotAPI | None = None, *, timeout: float = 10)
     An exception of a handler or of the polling is raised at the end of the block, unless the
     `on_error` of the bot's workers or its `exception_handler` handles it: one exception as it is,
     several as an `ExceptionGroup`. If the block itself raises, they are added to that exception as
-    notes, each with the files and lines of the bot's own code.
+    notes, each with the files and lines of the bot's own code. A `SystemExit` of a handler, which
+    would end a worker of telebot in silence, is raised as the cause of a `RuntimeError`.
 
     Args:
         bot: The bot, with or without threads.
@@ -143,7 +144,8 @@ class Polling:
         Args:
             update: The update, or a list of them, as an act of a user has returned it.
 
-        Raises the errors of `wait_idle`.
+        Raises the errors of `wait_idle`, and `RuntimeError` inside a block of `BotAPI.batch`, at
+        whose end the bot gets the update.
         """
         self.wait_idle(self._timeout)
         return self._api.replies_to(update[0] if isinstance(update, list) else update)
@@ -178,12 +180,12 @@ class Polling:
         bot.last_update_id = 0
         bot.exception_handler = self._unhandled
         if bot.threaded:
-            self._pool = watch_pool(bot, self._unhandled.handle, self._api.notify)
+            self._pool = watch_pool(bot, self._unhandled.report, self._api.notify)
         self._polls_before = self._polls
         self._thread.start()
 
     def _poll(self) -> None:
-        with Reporting(self._unhandled.handle):
+        with Reporting(self._unhandled.report):
             self._bot.infinity_polling(**_OPTIONS)
             # A bot that was stopped once leaves infinity_polling() at once, for ever after.
             if not (self._has_polled or self._stopping):
@@ -247,3 +249,16 @@ class _Unhandled(RecordingExceptionHandler):
     def handle(self, exception: Exception) -> bool:
         handled = self.former is not None and self.former.handle(exception)
         return bool(handled) or super().handle(exception)
+
+    def report(self, error: Exception | SystemExit) -> None:
+        """Keep what ended a task, unless the former handler handles it."""
+        if isinstance(error, Exception):
+            self.handle(error)
+            return
+        # telebot asks no exception handler about it.
+        ended = RuntimeError(
+            f"a handler raised {error!r}, which ends its worker, or the polling without threads: "
+            "return from the handler, or call bot.stop_bot()"
+        )
+        ended.__cause__ = error
+        self.exceptions.append(ended)

@@ -27,7 +27,7 @@ class CountingPool:
     def __init__(
         self,
         pool: Any,
-        report: Callable[[Exception], object],
+        report: Callable[[Exception | SystemExit], object],
         on_done: Callable[[], object],
     ) -> None:
         self.pool = pool
@@ -118,7 +118,7 @@ class WatchedWorkers:
 
 
 def watch_pool(
-    bot: Any, report: Callable[[Exception], object], on_done: Callable[[], object]
+    bot: Any, report: Callable[[Exception | SystemExit], object], on_done: Callable[[], object]
 ) -> CountingPool | WatchedWorkers:
     """Let a bot have a pool that counts: its own, or a new one like it if that was closed."""
     pool = _open_pool(bot)
@@ -170,9 +170,13 @@ def _open_pool(bot: Any) -> Any:
 
 
 class Reporting:
-    """A `with` block whose exceptions are reported and go no further."""
+    """
+    A `with` block whose exceptions are reported and go no further.
 
-    def __init__(self, report: Callable[[Exception], object]) -> None:
+    A `SystemExit` is one of them, because it would end the thread in silence.
+    """
+
+    def __init__(self, report: Callable[[Exception | SystemExit], object]) -> None:
         self._report = report
 
     def __enter__(self) -> None:
@@ -184,7 +188,7 @@ class Reporting:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
-        if not isinstance(error, Exception):
+        if not isinstance(error, (Exception, SystemExit)):
             return False
         self._report(error)
         return True

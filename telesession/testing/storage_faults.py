@@ -39,8 +39,9 @@ class StorageFaults:
     Counts the calls of a storage, and lets some of them fail or wait; the base of `FaultyStorage`.
 
     A fault belongs to one call of one method, counted from the moment at which it was asked for.
-    Several faults of one call happen in the order in which they were asked for. The methods are
-    those of `Storage`. Any other name is a `ValueError`. Threads may share an instance.
+    Several faults of one call happen in the order in which they were asked for. A fault whose call
+    does not come stays until `clear_faults`. The methods are those of `Storage`. Any other name is
+    a `ValueError`. Threads may share an instance.
 
     Attributes:
         calls: The number of calls so far, by the name of the method. It may be cleared.
@@ -50,7 +51,18 @@ class StorageFaults:
         self.calls: Counter[str] = Counter()
         self._mutex = threading.Lock()
         self._faults: list[_Fault] = []
-        self._gates: list[_Gate] = []
+        self._blocks: list[WaitingCalls] = []
+
+    @property
+    def faults(self) -> Counter[str]:
+        """The number of faults that have not happened yet, by the name of the method."""
+        with self._mutex:
+            return Counter(fault.method for fault in self._faults)
+
+    def clear_faults(self) -> None:
+        """Forget the faults that have not happened yet, such as those of an earlier test."""
+        with self._mutex:
+            self._faults.clear()
 
     def fail(
         self,
@@ -58,6 +70,7 @@ class StorageFaults:
         *,
         at: int = 1,
         times: int = 1,
+        key: str | None = None,
         after: bool = False,
         error: Exception | None = None,
     ) -> None:
@@ -68,6 +81,8 @@ class StorageFaults:
             method: The method's name, such as `"get"`.
             at: Which of the next calls fails first; 1 is the next one.
             times: How many calls fail, one after the other.
+            key: The key of a record. Then only calls for this record count, also those for several
+                records. By default each call of the method counts.
             after: Whether the call is executed first, so that only its answer is lost. The
                 `outcome` of the error is `"unknown"` then, if the method writes.
             error: What is raised; a `StorageError` by default. Its reason is `the disk is full`,
@@ -75,25 +90,26 @@ class StorageFaults:
         """
 
         def fail(keys: Sequence[str]) -> None:
-            raise error or _failure(method, keys, after=after)
+            raise error or _failure(method, keys if key is None else (key,), after=after)
 
         for number in range(at, at + times):
-            self._plan(method, number, fail, after=after)
+            self._plan(method, number, fail, after=after, key=key)
 
     def lose_lock(self, *, at: int = 1) -> None:
         """
         Let a commit find that a lock was lost, as after a lease that ran out.
 
-        It raises `LockLostError` and writes nothing.
+        It raises `LockLostError` and writes nothing. Commits without a lock, such as those of an
+        inbox that stores updates, do not count.
 
         Args:
-            at: Which of the next calls of `commit` it is; 1 is the next one.
+            at: Which of the next commits of locked records it is; 1 is the next one.
         """
 
         def lose(keys: Sequence[str]) -> None:
             raise LockLostError(keys[0])
 
-        self._plan("commit", at, lose)
+        self._plan("commit", at, lose, is_of_lock=True)
 
     def delay(self, method: str, seconds: float, *, at: int = 1) -> None:
         """
@@ -107,12 +123,14 @@ class StorageFaults:
         self._plan(method, at, lambda _: time.sleep(seconds))
 
     @contextmanager
-    def waiting(self, method: str) -> Iterator[Log]:
+    def waiting(self, method: str) -> Iterator[WaitingCalls]:
         """
         A `with` block in which each call of a method waits until the block ends.
 
         The target of the block is a `Log` with the key of each call that has come to wait, so
         `reached.wait_for(1)` returns when the first one does. A call without a key adds `""`.
+        `reached.release()` lets the calls go on before the end of the block. A block of `began`
+        inside needs it, because it ends only when its call has returned.
 
         A call that waits for more than 30 real seconds raises `TimeoutError`, because it is likely
         to be one of the test's own thread.
@@ -120,15 +138,15 @@ class StorageFaults:
         Args:
             method: The method's name, such as `"get"`.
         """
-        gate = _Gate(_checked(method), Log(), threading.Event())
+        reached = WaitingCalls(_checked(method))
         with self._mutex:
-            self._gates.append(gate)
+            self._blocks.append(reached)
         try:
-            yield gate.reached
+            yield reached
         finally:
             with self._mutex:
-                self._gates.remove(gate)
-            gate.opened.set()
+                self._blocks.remove(reached)
+            reached.release()
 
     def _plan(
         self,
@@ -137,21 +155,35 @@ class StorageFaults:
         happen: Callable[[Sequence[str]], None],
         *,
         after: bool = False,
+        key: str | None = None,
+        is_of_lock: bool = False,
     ) -> None:
-        """Let something happen at a call; it is called with the keys of the call."""
+        """Let something happen at a call; see `_Fault`."""
         if at < 1:
             raise ValueError(f"the next call is number 1, so there is none with number {at}")
         with self._mutex:
-            self._faults.append(_Fault(_checked(method), at, happen, after))
+            self._faults.append(_Fault(_checked(method), at, happen, after, key, is_of_lock))
 
-    def _call(self, method: str, keys: Sequence[str], call: Callable[[], T]) -> T:
-        """Make a call of a method with the faults that are due, and return its result."""
+    def _call(
+        self, method: str, keys: Sequence[str], call: Callable[[], T], *, has_locks: bool = False
+    ) -> T:
+        """
+        Make a call of a method with the faults that are due, and return its result.
+
+        Args:
+            method: The method's name.
+            keys: The keys of the records.
+            call: Makes the call.
+            has_locks: Whether the call gets a hold of a record.
+        """
         with self._mutex:
             self.calls[method] += 1
-            due, self._faults = _split(self._faults, method)
-            gates = [gate for gate in self._gates if gate.method == method]
-        for gate in gates:
-            gate.pass_through(keys[0] if keys else "")
+            due, self._faults = _split(
+                self._faults, lambda fault: fault.counts(method, keys, has_locks=has_locks)
+            )
+            blocks = [block for block in self._blocks if block.method == method]
+        for block in blocks:
+            block.wait_for_release(keys[0] if keys else "")
         for fault in due:
             if not fault.after:
                 fault.happen(keys)
@@ -168,45 +200,73 @@ class _Fault(NamedTuple):
 
     Attributes:
         method: The method's name.
-        at: Which of the next calls it is; 1 is the next one.
+        at: Which of the next calls that count it is; 1 is the next one.
         happen: What happens. It gets the keys of the call.
         after: Whether it happens after the call was executed.
+        key: The record whose calls count; `None` is any record.
+        is_of_lock: Whether only calls that get a hold of a record count.
     """
 
     method: str
     at: int
     happen: Callable[[Sequence[str]], None]
     after: bool
+    key: str | None
+    is_of_lock: bool
+
+    def counts(self, method: str, keys: Sequence[str], *, has_locks: bool) -> bool:
+        """Whether a call brings the fault nearer."""
+        return (
+            method == self.method
+            and (self.key is None or self.key in keys)
+            and (has_locks or not self.is_of_lock)
+        )
 
 
-class _Gate(NamedTuple):
+class WaitingCalls(Log):
     """
-    Where calls of a method wait.
+    The calls that wait in a block of `StorageFaults.waiting`: a `Log` of their keys.
+
+    It lives as long as the block. Threads may share it.
 
     Attributes:
-        method: The method's name.
-        reached: The key of each call that has come.
-        opened: Set when they may go on.
+        method: The name of the method whose calls wait.
     """
 
-    method: str
-    reached: Log
-    opened: threading.Event
+    def __init__(self, method: str) -> None:
+        super().__init__()
+        self.method = method
+        self._released = threading.Event()
 
-    def pass_through(self, key: str) -> None:
-        self.reached.add(key)
-        if not self.opened.wait(PATIENCE):
+    def release(self) -> None:
+        """Let the calls go on that wait, and let later ones pass. It may be repeated."""
+        self._released.set()
+
+    def wait_for_release(self, key: str) -> None:
+        """
+        Wait in the thread of a call; called by the storage.
+
+        Raises `TimeoutError` after 30 real seconds.
+
+        Args:
+            key: The key of the call's record, or `""`.
+        """
+        self.add(key)
+        if not self._released.wait(PATIENCE):
             raise TimeoutError(
-                f"a call of {self.method} has waited for {PATIENCE} s: leave the block of "
-                f"waiting({self.method!r}) earlier, or make the call in another thread"
+                f"a call of {self.method} has waited for {PATIENCE} s: end the block of "
+                f"waiting({self.method!r}) earlier, call release() on its target before a block "
+                "inside waits for the call, or make the call in another thread"
             )
 
 
-def _split(faults: list[_Fault], method: str) -> tuple[list[_Fault], list[_Fault]]:
-    """The faults that are due at a call of a method, and all others, one call nearer."""
+def _split(
+    faults: list[_Fault], counts: Callable[[_Fault], bool]
+) -> tuple[list[_Fault], list[_Fault]]:
+    """The faults that are due at a call, and all others; those that count it are one nearer."""
     due, later = [], []
     for fault in faults:
-        if fault.method != method:
+        if not counts(fault):
             later.append(fault)
         elif fault.at > 1:
             later.append(fault._replace(at=fault.at - 1))

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
     from freezegun.api import FrozenDateTimeFactory
 
-_SECOND = timedelta(seconds=1)
 # Real seconds to wait for the end of a timer that runs.
 _PATIENCE = 10.0
 
@@ -24,15 +23,17 @@ class Timers:
     which timers are due to the next one, lets them run, and waits for their end. So a timer that
     starts another one, or itself again, runs as often as in real time.
 
-    Keep one for as long as the clock is frozen. Threads may share it.
+    Keep one for as long as the clock is frozen. Threads may share it: the clock moves by the sum of
+    their ticks.
 
     Args:
         clock: The frozen clock.
+        move: Moves the clock by a time, and runs nothing.
     """
 
-    def __init__(self, clock: FrozenDateTimeFactory) -> None:
+    def __init__(self, clock: FrozenDateTimeFactory, move: Callable[[timedelta], object]) -> None:
         self._clock = clock
-        self._move: Callable[[timedelta], object] = clock.tick
+        self._move = move
         self._changed = threading.Condition()
         # Those that have not ended, each with its deadline while it waits.
         self._deadlines: dict[threading.Timer, datetime | None] = {}
@@ -72,7 +73,7 @@ class Timers:
         with self._changed:
             self._changed.notify_all()
 
-    def tick(self, delta: timedelta | float = _SECOND) -> datetime:
+    def tick(self, delta: timedelta | float) -> datetime:
         """
         Move the clock, and run the timers that are due until then, each at its own time.
 
@@ -86,13 +87,10 @@ class Timers:
         Returns:
             The time afterwards, in UTC.
         """
-        end = self._clock() + (delta if isinstance(delta, timedelta) else timedelta(seconds=delta))
-        self._settle()
-        while (deadline := self._first_deadline()) is not None and deadline <= end:
-            self._move(max(deadline - self._clock(), timedelta()))
-            self._wake(deadline)
+        rest: timedelta | None = delta if isinstance(delta, timedelta) else timedelta(seconds=delta)
+        while rest is not None:
             self._settle()
-        self._move(end - self._clock())
+            rest = self._advance(rest)
         self._raise_errors()
         return self._clock()
 
@@ -130,17 +128,31 @@ class Timers:
         with self._changed:
             self._deadlines[timer] = None
 
-    def _first_deadline(self) -> datetime | None:
+    def _advance(self, time: timedelta) -> timedelta | None:
+        """
+        Move the clock to the first deadline within a time, and return the rest of the time.
+
+        Without such a deadline, the clock moves by all of it, and nothing is left.
+        """
         with self._changed:
-            deadlines = [deadline for deadline in self._deadlines.values() if deadline is not None]
-        return min(deadlines, default=None)
+            if self._running():
+                # The tick of another thread has woken timers since.
+                return time
+            waiting = [deadline for deadline in self._deadlines.values() if deadline is not None]
+            step = max(min(waiting) - self._clock(), timedelta()) if waiting else None
+            if step is None or step > time:
+                self._move(time)
+                return None
+            self._move(step)
+            self._wake(min(waiting))
+            return time - step
 
     def _wake(self, now: datetime) -> None:
-        with self._changed:
-            for timer, deadline in self._deadlines.items():
-                if deadline is not None and deadline <= now:
-                    self._deadlines[timer] = None
-            self._changed.notify_all()
+        """Let the timers run that are due."""
+        for timer, deadline in self._deadlines.items():
+            if deadline is not None and deadline <= now:
+                self._deadlines[timer] = None
+        self._changed.notify_all()
 
     def _settle(self) -> None:
         """Wait until every timer waits, or has ended."""

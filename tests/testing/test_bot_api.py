@@ -91,6 +91,35 @@ class TestLifecycle:
         with pytest.raises(RuntimeError, match="no loopback Bot API is running"):
             BotAPI.running()
 
+    @pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (0, 2, 1), (2, 1, 0)])
+    def test_servers_may_be_closed_in_any_order(
+        self, monkeypatch: pytest.MonkeyPatch, order: tuple[int, ...]
+    ) -> None:
+        """telebot talks to the latest server that still runs, and then to the former url."""
+        monkeypatch.setattr(apihelper, "API_URL", "https://former/{0}/{1}")
+        monkeypatch.setattr(apihelper, "proxy", {"https": "socks5://former"})
+        servers = [BotAPI().start() for _ in range(3)]
+        left = dict(enumerate(servers))
+        running = []
+        for number in order:
+            left.pop(number).close()
+            running.append(BotAPI.running() if left else None)
+            assert running[-1] is (left[max(left)] if left else None)
+        assert ("https://former/{0}/{1}", None) == (apihelper.API_URL, apihelper.FILE_URL)
+        assert {"https": "socks5://former"} == apihelper.proxy
+
+    def test_users_of_a_closed_server_cannot_act(self) -> None:
+        """An act after the end is an error, and works again once the server was started again."""
+        with BotAPI() as api:
+            ada = api.user(1)
+            ada.send("a")
+        for act in (lambda: ada.send("b"), lambda: api.push({"poll": {"id": "1"}})):
+            with pytest.raises(RuntimeError, match="this BotAPI was closed"):
+                act()
+        with api:
+            ada.send("c")
+        assert ["a", "c"] == [update["message"]["text"] for update in api.unconfirmed]
+
     def test_closing_ends_polls(self, bot: Any, api: BotAPI) -> None:
         """A poll that waits is answered when the server closes, with no updates."""
         answers: queue.Queue[Any] = queue.Queue()
@@ -594,6 +623,19 @@ class TestWebhook:
             assert ("/hook?a=b", "s3cret", 1, "a") == receiver.get()
             assert ("/hook?a=b", "s3cret", 2, "b") == receiver.get()
             api.wait_until_confirmed()
+
+    def test_a_server_that_starts_again_posts_again(self, bot: Any, api: BotAPI) -> None:
+        """A webhook that was set before the end of the server gets updates after a new start."""
+        with Receiver() as receiver:
+            bot.set_webhook(receiver.url)
+            api.user(1).send("a")
+            texts = [receiver.get()[3]]
+            api.close()
+            api.start()
+            api.user(1).send("b")
+            texts.append(receiver.get()[3])
+            api.wait_until_confirmed()
+        assert ["a", "b"] == texts
 
     def test_a_failed_post_is_repeated(self, bot: Any, api: BotAPI) -> None:
         """An update that the bot did not take is posted again, before later ones."""

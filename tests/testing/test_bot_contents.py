@@ -9,6 +9,9 @@ import pytest
 from telebot import types
 from telebot.apihelper import ApiTelegramException
 
+from telesession.testing.telegram.directory import Directory
+from telesession.testing.telegram.history import History
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -267,6 +270,23 @@ class TestPins:
         assert ["a"] == [message["text"] for message in ada.private_chat.pinned]
         bot.unpin_all_chat_messages(1)
         assert [] == ada.private_chat.pinned
+
+    def test_a_pin_costs_the_same_beside_many_others(self) -> None:
+        """The address of a message is read as often beside a thousand pins as beside none."""
+        history, reads = History(Directory()), [0]
+
+        class Counted(dict[str, Any]):
+            def __getitem__(self, name: str) -> Any:
+                reads[-1] += 1
+                return super().__getitem__(name)
+
+        def pin(number: int) -> int:
+            reads[-1] = 0
+            history.pin(Counted(chat={"id": 1}, message_id=number))
+            return reads[-1]
+
+        first, *_, last = [pin(number) for number in range(1000)]
+        assert first == last
 
     def test_a_deleted_message_is_pinned_no_more(self, bot: Any, ada: User) -> None:
         """A deletion takes the pin away."""

@@ -9,6 +9,8 @@ import pytest
 from telebot import types
 from telebot.apihelper import ApiTelegramException
 
+from telesession.testing.people.chats import BusinessChat, chat_of
+
 if TYPE_CHECKING:
     from telesession.testing import BotAPI, User
 
@@ -45,6 +47,16 @@ def test_a_connection_has_its_owner(bot: Any, chat: Any, boris: User) -> None:
         connection.is_enabled,
     )
     assert {True} == set(vars(connection.rights).values())
+
+
+def test_the_chat_of_a_message_has_its_owner(
+    api: BotAPI, chat: Any, ada: User, boris: User
+) -> None:
+    """The chat that a message of a customer is in belongs to the owner, and not to the customer."""
+    found = chat_of(ada.send("hi", chat=chat)["business_message"], api)
+
+    assert isinstance(found, BusinessChat)
+    assert (chat, boris.json) == (found, found.owner)
 
 
 def test_the_owner_gets_a_name(bot: Any, chat: Any, boris: User) -> None:

@@ -196,6 +196,60 @@ class TestBatches:
 
         assert ([], ["b", "a", "c"]) == (during, texts_of(read()))
 
+    def test_blocks_that_overlap_lose_nothing(self, api: BotAPI, ada: User, read: Any) -> None:
+        """A block that ends before one inside it loses no update, of its own or a later one."""
+        first, second = api.batch(), api.batch()
+        first.__enter__()
+        ada.send("a")
+        second.__enter__()
+        ada.send("b")
+        first.__exit__(None, None, None)
+        second.__exit__(None, None, None)
+        ada.send("c")
+
+        assert ["b", "a", "c"] == texts_of(read())
+
+    def test_each_thread_has_blocks_of_its_own(self, api: BotAPI, bot: Any, ada: User) -> None:
+        """A block of another thread orders its own updates, and delivers them at its own end."""
+        other = api.batch(order=reversed)
+        with OtherThread() as thread, api.batch():
+            ada.send("a")
+            thread.call(other.__enter__)
+            ada.send("b")
+            for text in "cd":
+                thread.call(ada.send, text)
+            thread.call(other.__exit__, None, None, None)
+            polls = [poll(api, bot, 1)]
+        # The lower numbers come later, and the offset does not confirm them.
+        polls += [poll(api, bot, 5), poll(api, bot, 5)]
+
+        assert [["d", "c"], ["a", "b"], []] == polls
+
+    def test_a_thread_without_a_block_joins_that_of_another_one(
+        self, api: BotAPI, ada: User, read: Any
+    ) -> None:
+        """Updates that other threads make, such as those about acts of the bot, come at its end."""
+        with OtherThread() as thread:
+            with api.batch():
+                thread.call(ada.send, "a")
+                during = api.unconfirmed
+            thread.call(ada.send, "b")
+
+        assert ([], ["a", "b"]) == (during, texts_of(read()))
+
+    def test_replies_inside_a_block_are_an_error(self, api: BotAPI, ada: User) -> None:
+        """The bot has no update before the end of the block, so nothing can be a reply to it."""
+        bot = TeleBot(OFFLINE_TOKEN)
+        bot.message_handler()(lambda message: bot.reply_to(message, message.text.upper()))
+        with run_polling(bot) as polling:
+            with api.batch():
+                update = ada.send("a")
+                with pytest.raises(RuntimeError, match="ask for its replies after the block"):
+                    polling.say(ada, "b")
+            texts = polling.replies_to(update).texts
+
+        assert ["A", "B"] == sorted(texts)
+
 
 class TestWebhooks:
     def test_a_lost_confirmation_repeats_one_update(self, bot: Any, api: BotAPI) -> None:

@@ -10,6 +10,7 @@ import requests
 from telebot import TeleBot, apihelper
 
 from support.clocks import PATIENCE
+from support.receivers import Receiver
 from support.threads import OtherThread, start
 from telesession import MemoryStorage, Sessions, on_commit, use_sequential_workers
 from telesession.testing import OFFLINE_TOKEN, BotAPI, run_polling
@@ -114,6 +115,28 @@ class TestDelays:
 
 
 class TestHolding:
+    def test_the_end_of_the_server_ends_a_handler_of_a_webhook(self) -> None:
+        """A server that is closed answers a held call of a handler that an update was posted to."""
+        api = BotAPI().start()
+        bot = TeleBot(OFFLINE_TOKEN, threaded=False)
+        outcomes: list[Any] = []
+
+        def handle(raw: bytes) -> None:
+            try:
+                outcomes.append(bot.send_message(1, "a").text)
+            except requests.RequestException as error:
+                outcomes.append(error)
+
+        with Receiver(take=handle) as receiver:
+            bot.set_webhook(receiver.url)
+            with api.holding("sendMessage"):
+                api.user(1).send("hi")
+                api.wait_for(lambda: api.calls_of("sendMessage"))
+                api.close()
+            receiver.get()
+
+        assert ["a"] == outcomes
+
     def test_calls_wait_until_the_block_ends(self, bot: Any, api: BotAPI) -> None:
         """The calls of one method wait, and are executed when the block has ended."""
         with OtherThread() as thread:

@@ -30,6 +30,7 @@ from telesession.testing import (
     OFFLINE_TOKEN,
     BotAPI,
     FaultyStorage,
+    began,
     run_polling,
     storage_faults,
 )
@@ -284,6 +285,51 @@ class TestFailures:
         assert 7 == counter(sessions)
 
 
+class TestKeys:
+    def test_a_call_for_another_record_does_not_count(self) -> None:
+        """A fault with a key counts the calls for this record alone."""
+        storage = FaultyStorage(MemoryStorage({"a": b"old", "b": b"old"}))
+        storage.fail("get", key="b", at=2)
+        for key in "abaa":
+            storage.get(key)
+
+        with pytest.raises(StorageError) as caught:
+            storage.get("b")
+        assert ("b", Counter()) == (caught.value.key, storage.faults)
+
+    def test_a_commit_of_several_records_counts(
+        self, sessions: Sessions[Session], faulty: FaultyStorage
+    ) -> None:
+        """A commit counts if the record is one of those that it writes, and the error names it."""
+        faulty.fail("commit", key="2")
+        count(sessions, 1)
+        with pytest.raises(StorageError) as caught:
+            count(sessions, 1, 2)
+
+        assert ("2", 2, None) == (caught.value.key, counter(sessions), counter(sessions, 2))
+
+
+class TestLeftFaults:
+    def test_faults_that_have_not_happened_are_counted(self) -> None:
+        """`faults` counts what is left, so a test can tell whether a fault has happened."""
+        storage = FaultyStorage(MemoryStorage())
+        storage.fail("get", times=2)
+        storage.lose_lock(at=3)
+        before = storage.faults
+        with pytest.raises(StorageError):
+            storage.get("key")
+
+        assert (Counter(get=2, commit=1), Counter(get=1, commit=1)) == (before, storage.faults)
+
+    def test_cleared_faults_do_not_happen(self) -> None:
+        """`clear_faults` forgets what an earlier test has left."""
+        storage = FaultyStorage(MemoryStorage())
+        storage.fail("get", times=2)
+        storage.clear_faults()
+
+        assert (None, Counter()) == (storage.get("key"), storage.faults)
+
+
 class TestOtherFaults:
     def test_an_evicted_session_begins_anew(
         self, sessions: Sessions[Session], faulty: FaultyStorage
@@ -340,6 +386,19 @@ class TestOtherFaults:
 
         assert (["1"], (False, True, 1), 2) == (keys, during, counter(sessions))
 
+    def test_released_calls_go_on_inside_the_block(self) -> None:
+        """`release` ends the waits, so a block inside may wait for its call; later calls pass."""
+        storage = FaultyStorage(MemoryStorage({"key": b"old"}))
+        with storage.waiting("get") as reached, began(storage.get, "key") as call:
+            reached.wait_for(1)
+            during = call.done()
+            reached.release()
+        with storage.waiting("get") as reached:
+            reached.release()
+            later = storage.get("key")
+
+        assert (False, b"old", b"old", ["key"]) == (during, call.result(), later, reached.entries)
+
     def test_a_call_of_the_tests_own_thread_does_not_hang(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -347,7 +406,10 @@ class TestOtherFaults:
         monkeypatch.setattr(storage_faults, "PATIENCE", 0.01)
         storage = FaultyStorage(MemoryStorage())
 
-        with storage.waiting("keys") as reached, pytest.raises(TimeoutError, match="in another th"):
+        with (
+            storage.waiting("keys") as reached,
+            pytest.raises(TimeoutError, match=r"release\(\).*in another th"),
+        ):
             storage.keys()
 
         assert [""] == reached.entries
@@ -397,6 +459,33 @@ class TestBots:
 
         assert [StorageError] == [type(error) for error in errors]
         assert ["1", "2"] == [message.text for message in bot_api.messages]
+
+    def test_the_commits_of_an_inbox_lose_no_lock(self, bot_api: BotAPI) -> None:
+        """`lose_lock` is about the session of a handler, and not about the stored update."""
+        storage = FaultyStorage(MemoryStorage())
+        with run_polling(self.make_bot(storage, has_inbox=True)) as polling:
+            ada = bot_api.user(1)
+            before = polling.say(ada, "hi").texts
+            storage.lose_lock()
+            during = polling.say(ada, "hi").texts
+            errors = list(polling.exceptions)
+            polling.exceptions.clear()
+            after = polling.say(ada, "hi").texts
+
+        assert (["1"], [], ["2"]) == (before, during, after)
+        assert [("1", LockLostError)] == [(error.key, type(error)) for error in errors]
+
+    def test_a_commit_beside_an_inbox_fails_by_its_key(self, bot_api: BotAPI) -> None:
+        """With a key the commit of a session fails, and those of the inbox do not count."""
+        storage = FaultyStorage(MemoryStorage())
+        storage.fail("commit", key="1", at=2)
+        with run_polling(self.make_bot(storage, has_inbox=True)) as polling:
+            ada = bot_api.user(1)
+            replies = [polling.say(ada, "hi").texts for _ in range(3)]
+            errors = list(polling.exceptions)
+            polling.exceptions.clear()
+
+        assert ([["1"], [], ["2"]], [StorageError]) == (replies, [type(one) for one in errors])
 
     def test_an_inbox_finds_out_whether_a_commit_was_done(
         self, bot_api: BotAPI, tmp_path: Path

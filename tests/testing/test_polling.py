@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from typing import Any
@@ -286,6 +287,36 @@ class TestExceptions:
             handle(api, bot, "0")
         assert [ZeroDivisionError] == errors
 
+    def test_an_exit_of_a_handler_is_reported(self, api: BotAPI, bot: Any) -> None:
+        """A `SystemExit`, which would end a worker in silence, is the cause of an error."""
+
+        @bot.edited_message_handler()
+        def leave(message: Any) -> None:
+            raise SystemExit(3)
+
+        polling = run_polling(bot)
+
+        def leave_once() -> None:
+            with polling:
+                api.user(1).edit(api.user(1).send("a"), "b")
+                api.wait_for(lambda: polling.exceptions)
+
+        with pytest.raises(RuntimeError, match=r"raised SystemExit\(3\), which ends") as caught:
+            leave_once()
+        assert isinstance(caught.value.__cause__, SystemExit)
+
+    def test_no_exception_handler_is_asked_about_an_exit(self, api: BotAPI) -> None:
+        """As with telebot, a `SystemExit` is no matter of the bot's exception handler."""
+        handler = RecordingExceptionHandler()
+        bot = make_bot(exception_handler=handler)
+        bot.edited_message_handler()(lambda message: sys.exit())
+        with run_polling(bot) as polling:
+            api.user(1).edit(api.user(1).send("a"), "b")
+            polling.wait_idle()
+            raised = [type(error) for error in polling.exceptions]
+            polling.exceptions.clear()
+        assert ([RuntimeError], []) == (raised, handler.exceptions)
+
     def test_failures_of_the_polling_itself(self, api: BotAPI, bot: Any) -> None:
         """A refused poll is reported too, and the bot polls on."""
         api.fail_next("getUpdates", 502)
@@ -449,7 +480,7 @@ class TestPools:
 
         @bot.edited_message_handler()
         def exit_(message: Any) -> None:
-            raise SystemExit
+            raise GeneratorExit
 
         with run_polling(bot) as polling:
             api.user(1).edit(api.user(1).send("a"), "b")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -12,7 +13,15 @@ from telebot.apihelper import ApiTelegramException
 from telebot.util import quick_markup
 
 from telesession import MemoryStorage, Session, Sessions, with_session
-from telesession.testing import BotAPI, Messages, Polling, User, forget_sessions, run_polling
+from telesession.testing import (
+    BotAPI,
+    FaultyStorage,
+    Messages,
+    Polling,
+    User,
+    forget_sessions,
+    run_polling,
+)
 
 
 def make_bot() -> Any:
@@ -320,6 +329,85 @@ class TestConversation:
         result.stdout.fnmatch_lines(["*Conversation with the bot*", "Ada: hello there"])
         result.stdout.no_fnmatch_line("*nothing to see*")
 
+    def test_a_failure_shows_it_after_the_end_of_the_server(
+        self, pytester: pytest.Pytester
+    ) -> None:
+        """A handler that raises, a block in the test and a `tearDown` show it, too, and once."""
+        pytester.makeconftest('pytest_plugins = ["telesession.testing.fixtures"]')
+        pytester.makepyfile(
+            """
+            import unittest
+            import pytest
+            from telebot import TeleBot
+            from telesession.testing import OFFLINE_TOKEN, BotAPI, run_polling
+
+            bot = TeleBot(OFFLINE_TOKEN)
+
+            @bot.message_handler()
+            def fail(message):
+                raise KeyError(message.text)
+
+            @pytest.fixture
+            def polling(bot_api):
+                with run_polling(bot) as polling:
+                    yield polling
+
+            def test_handler(bot_api, polling):
+                polling.say(bot_api.user(1, first_name="Ada"), "in a teardown")
+
+            def test_block():
+                with BotAPI() as api:
+                    api.user(1, first_name="Ada").send("in a block")
+                    assert False
+
+            class TestUnit(unittest.TestCase):
+                def setUp(self):
+                    self.api = BotAPI().start()
+
+                def tearDown(self):
+                    self.api.close()
+
+                def test_unit(self):
+                    self.api.user(1, first_name="Ada").send("in a unit test")
+                    self.fail()
+
+            def test_nothing():
+                assert False
+            """
+        )
+        result = pytester.runpytest("-p", "no:cacheprovider")
+        result.assert_outcomes(passed=1, failed=3, errors=1)
+        shown = [line for line in result.outlines if line.startswith("Ada: ")]
+        assert ["Ada: in a teardown", "Ada: in a block", "Ada: in a unit test"] == shown
+
+    def test_a_failure_shows_a_server_of_several_tests(self, pytester: pytest.Pytester) -> None:
+        """A server that was started before the test is shown, after one that the test started."""
+        pytester.makeconftest('pytest_plugins = ["telesession.testing.fixtures"]')
+        pytester.makepyfile(
+            """
+            import pytest
+            from telesession.testing import BotAPI
+
+            @pytest.fixture(scope="module")
+            def api():
+                with BotAPI() as api:
+                    yield api
+
+            def test_success(api):
+                api.user(1, first_name="Ada").send("earlier")
+
+            def test_failure(api):
+                with BotAPI() as inner:
+                    inner.user(1, first_name="Ada").send("inside")
+                api.user(1, first_name="Ada").send("now")
+                assert False
+            """
+        )
+        result = pytester.runpytest("-p", "no:cacheprovider")
+        result.assert_outcomes(passed=1, failed=1)
+        shown = [line for line in result.outlines if line.startswith("Ada: ")]
+        assert ["Ada: inside", "Ada: earlier", "Ada: now"] == shown
+
 
 class TestFreshSessions:
     @staticmethod
@@ -348,3 +436,13 @@ class TestFreshSessions:
                 pass
         forget_sessions(*storages[:2])
         assert [[], [], ["1"]] == [list(storage.keys()) for storage in storages]
+
+    def test_the_faults_of_a_storage_stay(self) -> None:
+        """`forget_sessions` makes no call of a `FaultyStorage`, and empties the one behind it."""
+        behind = MemoryStorage({"1": b"a"})
+        storage = FaultyStorage(FaultyStorage(behind))
+        for method in ("keys", "delete"):
+            storage.fail(method)
+        forget_sessions(storage)
+        assert ([], {}) == (list(behind.keys()), storage.calls)
+        assert Counter(keys=1, delete=1) == storage.faults

@@ -12,6 +12,7 @@ from threading import Timer
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from freezegun import freeze_time
 from telebot import TeleBot
 
 from support.bots import ROOT
@@ -216,7 +217,7 @@ class TestEnds:
         self, frozen_time: FrozenDateTimeFactory
     ) -> None:
         """A timer of no time runs without a tick, and its exception is raised at the end."""
-        without_tick = timers.Timers(frozen_time)
+        without_tick = timers.Timers(frozen_time, frozen_time.tick)
         timer = Timer(0, divmod, (1, 0))
         without_tick.start(timer)
         timer.join(PATIENCE)
@@ -229,7 +230,7 @@ class TestEnds:
         """A timer that still runs after the end of the test reports its exception as always."""
         reported: list[Any] = []
         monkeypatch.setattr(threading, "excepthook", reported.append)
-        ended, release = timers.Timers(frozen_time), threading.Event()
+        ended, release = timers.Timers(frozen_time, frozen_time.tick), threading.Event()
         timer = Timer(0, lambda: divmod(release.wait(PATIENCE), 0))
         ended.start(timer)
         ended.close()
@@ -264,7 +265,7 @@ class TestEnds:
     ) -> None:
         """A timer that comes to wait when the clock is frozen no more ends at once."""
         seen: list[str] = []
-        ended = timers.Timers(frozen_time)
+        ended = timers.Timers(frozen_time, frozen_time.tick)
         ended.close()
         ticker = Ticker(10, seen.append, ["late"])
         ended.start(ticker)
@@ -279,6 +280,56 @@ class TestEnds:
         frozen_time.tick(5)
 
         assert ["moved"] == seen
+
+    def test_ticks_of_two_threads_add_up(self, frozen_time: FrozenDateTimeFactory) -> None:
+        """A tick that another thread makes during a tick moves the clock by its own time."""
+        begun, seen = time.monotonic(), []
+        after(5, frozen_time.tick, 10)
+        after(12, lambda: seen.append(time.monotonic() - begun))
+        after(18, lambda: seen.append(time.monotonic() - begun))
+        frozen_time.tick(10)
+
+        assert ([12, 18], 20) == (seen, time.monotonic() - begun)
+
+    def test_a_tick_does_not_pass_timers_that_run(self, frozen_time: FrozenDateTimeFactory) -> None:
+        """A timer that another thread has woken since is waited for before the clock moves on."""
+        begun = frozen_time()
+        ticked = timers.Timers(frozen_time, frozen_time.tick)
+        ticked._deadlines[Timer(5, bool)] = None
+
+        assert (timedelta(seconds=9), begun) == (
+            ticked._advance(timedelta(seconds=9)),
+            frozen_time(),
+        )
+
+    @pytest.mark.parametrize("seconds", [60, 60.0, timedelta(minutes=1)])
+    def test_a_clock_inside_has_timers_of_its_own(
+        self, frozen_time: FrozenDateTimeFactory, seconds: Any
+    ) -> None:
+        """Under a `freeze_time` of the test, timers run when that clock is moved, and only then."""
+        seen: list[str] = []
+        after(30, seen.append, "outside")
+        with freeze_time("2020-01-01") as clock:
+            after(30, seen.append, "inside")
+            frozen_time.tick(10)
+            before = list(seen)
+            clock.tick(seconds)
+            now = datetime.now(UTC)
+        between = list(seen)
+        frozen_time.tick(20)
+
+        assert datetime(2020, 1, 1, 0, 1, tzinfo=UTC) == now
+        assert ([], ["inside"], ["inside", "outside"]) == (before, between, seen)
+
+    def test_under_a_clock_that_ticks_timers_are_real(
+        self, frozen_time: FrozenDateTimeFactory
+    ) -> None:
+        """A clock that goes on by itself moves as time does, and so do the timers under it."""
+        log = Log()
+        with freeze_time("2020-01-01", tick=True):
+            after(0.001, log.add, "real")
+
+            assert ["real"] == log.wait_for(1)
 
 
 MODULE = """

@@ -188,7 +188,8 @@ def chat_of(message: JSON, telegram: Telegram) -> Chat:
     """The chat that a message is in."""
     chat = message["chat"]
     if connection_id := message.get("business_connection_id"):
-        return BusinessChat(chat["id"], telegram, connection_id, message["from"])
+        owner = telegram.business_owner(connection_id)
+        return BusinessChat(chat["id"], telegram, connection_id, owner)
     if chat.get("is_direct_messages"):
         return DirectMessages(chat["id"], telegram)
     kinds = {"private": Chat, "channel": ChannelChat}

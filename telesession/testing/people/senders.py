@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Any, Unpack
-from uuid import uuid4
 
 from telesession.testing.telegram import content
 from telesession.testing.telegram.bot_messages import forwarded, without
+from telesession.testing.telegram.ids import new_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,7 +63,7 @@ class Sender:
             raise ValueError(
                 f"cannot send an album of {count}: it has 2 to 10 photos; one alone is a photo()"
             )
-        album = {"media_group_id": str(uuid4().int >> 65)}
+        album = {"media_group_id": new_id()}
         photos = [{**content.photo(), **album} for _ in range(count)]
         photos[0].update(content.caption(caption))
         return self._outbox.push(photos, **where)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import time
 from typing import TYPE_CHECKING, Any, Self, Unpack
-from uuid import uuid4
 
 from telesession.testing.people.buttons import content_of, find_data, find_reply_button
 from telesession.testing.people.chats import Chat, DirectMessages, Group, private_json
@@ -14,6 +13,7 @@ from telesession.testing.people.outbox import Outbox, Where
 from telesession.testing.people.senders import Sender
 from telesession.testing.telegram import content
 from telesession.testing.telegram.history import inline_buttons
+from telesession.testing.telegram.ids import new_id
 from telesession.testing.telegram.inline import find_offer
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ class User(Membership, Sender):
             reply_to: The message it answers.
         """
         where: Where = {"chat": chat, "reply_to": reply_to}
-        summons = {**content.text(text), "guest_query_id": _query_id()}
+        summons = {**content.text(text), "guest_query_id": new_id()}
         [update] = self._outbox.push([summons], kind="guest_message", **where)
         return update
 
@@ -219,7 +219,7 @@ class User(Membership, Sender):
             return self._outbox.push_near(shown, content_of(button, self.json))
         inline_id = self._telegram.inline_id_of(shown)
         query = {
-            "id": _query_id(),
+            "id": new_id(),
             "from": self.json,
             **({"inline_message_id": inline_id} if inline_id else {"message": shown}),
             "chat_instance": str(shown["chat"]["id"]),
@@ -292,7 +292,7 @@ class User(Membership, Sender):
 
     def inline(self, query: str) -> JSON:
         """Type an inline query after the bot's name, in some chat."""
-        payload = {"id": _query_id(), "from": self.json, "query": query, "offset": ""}
+        payload = {"id": new_id(), "from": self.json, "query": query, "offset": ""}
         return self._telegram.push({"inline_query": {**payload, "chat_type": "sender"}})
 
     def choose(self, query: JSON, result: str, *, chat: Chat | None = None) -> JSON:
@@ -317,11 +317,6 @@ class User(Membership, Sender):
         if "reply_markup" in offer.result:
             # Telegram tells the id only of a message that has a keyboard.
             chosen["inline_message_id"] = (
-                _query_id() if sent is None else self._telegram.name_inline(sent)
+                new_id() if sent is None else self._telegram.name_inline(sent)
             )
         return self._telegram.push({"chosen_inline_result": chosen})
-
-
-def _query_id() -> str:
-    # Not from the clock: it may be frozen.
-    return str(uuid4().int >> 65)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from telesession.testing.server.call import JSON, Call, RefusedError
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Iterable, Iterator
 
 _MAX_LIMIT = 100
@@ -32,6 +33,8 @@ class Updates:
         self.arrived: list[JSON] = []
         self.pending: list[JSON] = []
         self.paused = False
+        #: Whether the `BotAPI` was closed, so that no bot can get an update.
+        self.is_closed = False
         self.last_id = last_id
         #: Called with each new update, whether the bot gets it or not.
         self.listeners: list[Callable[[JSON], object]] = []
@@ -39,10 +42,13 @@ class Updates:
         #: The kinds of updates that the bot asks for, or `None` for the usual ones.
         self.allowed: list[str] | None = None
         self._short = 0
-        self._batch: list[JSON] | None = None
-        # The id() of each update that is to be delivered again. Until it is, no `offset` confirms
-        # it, because a repeated update is equal to the first one.
-        self._again: set[int] = set()
+        # The blocks of batch() that have not ended, the latest one last.
+        self._batches: list[_Batch] = []
+        # The id() of each update that comes after one with the same number or a higher one. Until
+        # it was given to the bot, no `offset` confirms it, because the earlier one is meant.
+        self._late: set[int] = set()
+        # The highest number that was queued for the bot.
+        self._highest = last_id
         self._lost = 0
 
     def push(self, update: JSON) -> JSON:
@@ -51,8 +57,14 @@ class Updates:
 
         As in Telegram, an update of a kind that the bot did not allow when it happened never
         reaches it. Raises `ValueError` for an update with no payload or several, or with an
-        `update_id` that is not above all earlier ones.
+        `update_id` that is not above all earlier ones, and `RuntimeError` after the end of the
+        `BotAPI`.
         """
+        if self.is_closed:
+            raise RuntimeError(
+                "cannot give an update to the bot, because this BotAPI was closed: let users act "
+                "before close(), or inside the `with` block"
+            )
         kinds = update.keys() - {"update_id"}
         if len(kinds) != 1:
             raise ValueError(
@@ -71,7 +83,7 @@ class Updates:
         for listener in self.listeners:
             listener(update)
         if self._allows(*kinds):
-            self._deliver([update])
+            self._deliver([update], self._open_batch())
         return update
 
     def redeliver(self, update: JSON) -> None:
@@ -86,8 +98,8 @@ class Updates:
                 "call of a User has returned"
             )
         again = dict(update)
-        self._again.add(id(again))
-        self._deliver([again])
+        self._late.add(id(again))
+        self._deliver([again], self._open_batch())
 
     def lose_confirmations(self, times: int) -> None:
         """Ignore the next confirmations of updates."""
@@ -95,16 +107,26 @@ class Updates:
 
     @contextmanager
     def batch(self, order: Callable[[list[JSON]], Iterable[JSON]]) -> Iterator[None]:
-        """Queue the updates of a `with` block at its end, in an order."""
-        batch: list[JSON] = []
+        """
+        Queue the updates of a `with` block at its end, in an order.
+
+        The updates of a thread go to its own innermost block, or else to the latest block of all.
+        """
+        batch = _Batch(threading.get_ident())
         with self._changed:
-            former, self._batch = self._batch, batch
+            self._batches.append(batch)
         try:
             yield
         finally:
-            self._batch = former
+            with self._changed:
+                self._batches.remove(batch)
         with self._changed:
-            self._deliver(order(batch))
+            self._deliver(order(batch.updates), self._batch_of(batch.thread))
+
+    def is_in_batch(self, update: JSON) -> bool:
+        """Whether an update waits for the end of a block of `batch`."""
+        number = update["update_id"]
+        return any(one["update_id"] == number for batch in self._batches for one in batch.updates)
 
     def poll(self, call: Call) -> list[JSON]:
         """
@@ -120,7 +142,7 @@ class Updates:
         self._refuse_if_paused("terminated by setWebhook request; ")
         limit = call.integer("limit") or _MAX_LIMIT
         given = self.pending[: min(max(limit, 1), _MAX_LIMIT)]
-        self._again -= set(map(id, given))
+        self._late -= set(map(id, given))
         return given
 
     def allow(self, call: Call) -> None:
@@ -132,7 +154,7 @@ class Updates:
     def confirm_below(self, update_id: int) -> None:
         """Drop every update with a lower id than this, unless the confirmation is lost."""
         lower = {id(update) for update in self.pending if update["update_id"] < update_id}
-        self._drop(lower - self._again)
+        self._drop(lower - self._late)
 
     def confirm(self, update: JSON) -> None:
         """Drop one update that was delivered, unless the confirmation is lost."""
@@ -141,7 +163,7 @@ class Updates:
     def drop_all(self) -> None:
         """Drop all updates that wait."""
         self.pending.clear()
-        self._again.clear()
+        self._late.clear()
         self._changed.notify_all()
 
     @contextmanager
@@ -159,9 +181,26 @@ class Updates:
     def _allows(self, kind: str) -> bool:
         return kind not in _UNSOLICITED if self.allowed is None else kind in self.allowed
 
-    def _deliver(self, updates: Iterable[JSON]) -> None:
-        (self.pending if self._batch is None else self._batch).extend(updates)
+    def _deliver(self, updates: Iterable[JSON], batch: _Batch | None) -> None:
+        if batch is None:
+            self._queue(list(updates))
+        else:
+            batch.updates.extend(updates)
         self._changed.notify_all()
+
+    def _queue(self, updates: list[JSON]) -> None:
+        self._late.update(id(one) for one in updates if one["update_id"] < self._highest)
+        self._highest = max([self._highest, *(one["update_id"] for one in updates)])
+        self.pending += updates
+
+    def _open_batch(self) -> _Batch | None:
+        """The block that an update of this thread goes to."""
+        latest = self._batches[-1] if self._batches else None
+        return self._batch_of(threading.get_ident()) or latest
+
+    def _batch_of(self, thread: int) -> _Batch | None:
+        """The innermost block of a thread."""
+        return next((one for one in reversed(self._batches) if one.thread == thread), None)
 
     def _confirm(self, offset: int) -> None:
         if offset < 0:
@@ -175,10 +214,24 @@ class Updates:
             self._lost -= 1
         else:
             self.pending = [each for each in self.pending if id(each) not in confirmed]
-            self._again -= confirmed
+            self._late -= confirmed
         self._changed.notify_all()
 
     def _refuse_if_paused(self, reason: str) -> None:
         if self.paused:
             hint = "use deleteWebhook to delete the webhook first"
             raise RefusedError(409, f"Conflict: {reason}{hint}")
+
+
+@dataclass(eq=False)
+class _Batch:
+    """
+    The updates of a block of `batch`.
+
+    Args:
+        thread: The identifier of the thread of the block.
+        updates: The updates, in the order in which they happened.
+    """
+
+    thread: int
+    updates: list[JSON] = field(default_factory=list)

@@ -75,13 +75,20 @@ class Webhook:
             **self._failure,
         }
 
+    def start(self) -> None:
+        """Post updates, if a url is set, until `close`."""
+        with self._changed:
+            self._closed = False
+            self._run()
+
     def close(self) -> None:
         """Stop posting; not to be called under the condition, for a post may be under way."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        if self._thread is not None:
-            self._thread.join(_POST_SECONDS)
+            thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.join(_POST_SECONDS)
 
     def _switch(self, url: str, call: Call, options: JSON) -> bool:
         if call.flag("drop_pending_updates"):
@@ -91,10 +98,14 @@ class Webhook:
         self._failure = {}
         self._updates.paused = bool(url)
         self._changed.notify_all()
-        if url and self._thread is None:
+        self._run()
+        return True
+
+    def _run(self) -> None:
+        """Start the thread that posts, if there is a url and no such thread."""
+        if self._url and self._thread is None and not self._closed:
             self._thread = threading.Thread(target=self._deliver, name="Webhook", daemon=True)
             self._thread.start()
-        return True
 
     def _deliver(self) -> None:
         while True:

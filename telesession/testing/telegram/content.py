@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from telesession.testing.telegram.entities import detect
+from telesession.testing.telegram.ids import new_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -163,7 +164,7 @@ def poll(question: str, options: Iterable[str]) -> JSON:
     """An anonymous poll in which no vote has been cast."""
     return {
         "poll": {
-            "id": str(uuid4().int >> 65),
+            "id": new_id(),
             "question": question,
             "options": [
                 {"persistent_id": uuid4().hex, "text": option, "voter_count": 0}

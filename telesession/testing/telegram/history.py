@@ -224,8 +224,8 @@ class History:
         )
         # address -> index in `sent`
         self._places: dict[Address, int] = {}
-        # The pinned messages of all chats, the latest pin last.
-        self._pins: list[Address] = []
+        # The pinned messages of all chats as keys, the latest pin last.
+        self._pins: dict[Address, None] = {}
 
     def next_message_id(self, chat_id: int) -> int:
         """A number for a new message: one more than the latest in that chat."""
@@ -307,11 +307,11 @@ class History:
     def pin(self, message: JSON) -> None:
         """Pin a message in its chat, above those that are pinned already."""
         self.unpin(message)
-        self._pins.append(Address.of(message))
+        self._pins[Address.of(message)] = None
 
     def unpin(self, message: JSON) -> None:
         """Unpin a message, if it is pinned."""
-        self._pins = [address for address in self._pins if address != Address.of(message)]
+        self._pins.pop(Address.of(message), None)
 
     def pinned(self, chat_id: int) -> list[JSON]:
         """The pinned messages of a chat, the latest pin first."""

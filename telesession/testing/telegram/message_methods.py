@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from telesession.testing.server.call import JSON, Call, RefusedError
 from telesession.testing.telegram.bot_messages import (
@@ -15,6 +14,7 @@ from telesession.testing.telegram.bot_messages import (
     require,
     without,
 )
+from telesession.testing.telegram.ids import new_id
 from telesession.testing.telegram.media import location
 from telesession.testing.telegram.message_rules import (
     can_be_copied,
@@ -108,7 +108,7 @@ class MessageMethods:
         """
         media = call.json("media") or ()
         _check_album([str(one.get("type")) for one in media])
-        album = {"media_group_id": _album_id()} if len(media) > 1 else {}
+        album = {"media_group_id": new_id()} if len(media) > 1 else {}
         contents = [{**self._media.input_media(one, call), **album} for one in media]
         return [self._messages.send(call, content) for content in contents]
 
@@ -151,7 +151,7 @@ class MessageMethods:
 
     def _send_all(self, call: Call, action: str, content_of: Callable[[JSON], JSON]) -> list[JSON]:
         """Send contents made of several messages; those of an album are an album again."""
-        albums: defaultdict[str, str] = defaultdict(_album_id)
+        albums: defaultdict[str, str] = defaultdict(new_id)
         numbers = []
         for message in self._sources(call, action):
             content = content_of(message)
@@ -276,10 +276,6 @@ def _check_album(kinds: list[str]) -> None:
     if len(albums) > 1:
         lonely = "document" if "document" in albums else "audio"
         raise RefusedError(400, f"Bad Request: {lonely} can't be mixed with other media types")
-
-
-def _album_id() -> str:
-    return str(uuid4().int >> 65)
 
 
 def _number_of(message: JSON) -> JSON:

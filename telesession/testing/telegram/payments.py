@@ -9,6 +9,7 @@ from uuid import uuid4
 from telesession.testing.server.call import JSON, Call, RefusedError
 from telesession.testing.telegram import content
 from telesession.testing.telegram.bot_messages import require
+from telesession.testing.telegram.ids import new_id
 from telesession.testing.telegram.invoices import STARS, check_invoice
 from telesession.testing.telegram.prices import price
 from telesession.testing.telegram.queries import unknown_query
@@ -269,7 +270,7 @@ class Payments:
         )
 
     def _remember(self, purchase: JSON) -> str:
-        query_id = str(uuid4().int >> 65)
+        query_id = new_id()
         self._purchases[query_id] = purchase
         return query_id
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from telesession.testing.server.call import JSON, Call, RefusedError
+from telesession.testing.telegram.ids import new_id
 from telesession.testing.telegram.markups import read_markup
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Polls:
     def copy(self, poll: JSON) -> JSON:
         """The poll in the copy of a message: a new one of the bot, open and without votes."""
         options = [{**option, "voter_count": 0} for option in poll["options"]]
-        fresh = {"id": str(uuid4().int >> 65), "is_closed": False, "total_voter_count": 0}
+        fresh = {"id": new_id(), "is_closed": False, "total_voter_count": 0}
         if "open_period" in poll:
             fresh["close_date"] = int(time.time()) + poll["open_period"]
         copied = {**poll, **fresh, "options": options}
@@ -116,7 +116,7 @@ class Polls:
         if kind == "regular" and "allows_revoting" not in call.params:
             flags["allows_revoting"] = True
         return {
-            "id": str(uuid4().int >> 65),
+            "id": new_id(),
             **question,
             "options": options,
             "total_voter_count": 0,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from telesession.testing.server.call import JSON, Call, RefusedError
 from telesession.testing.telegram.bot_messages import require
+from telesession.testing.telegram.ids import new_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -178,7 +178,7 @@ class Stickers:
         if asked.get("mask_position"):
             sticker["mask_position"] = asked["mask_position"]
         if of_set["sticker_type"] == _CUSTOM_EMOJI:
-            sticker["custom_emoji_id"] = str(uuid4().int >> 65)
+            sticker["custom_emoji_id"] = new_id()
         return sticker
 
     def _icon(self, emoji: str) -> JSON:

@@ -183,13 +183,19 @@ class Telegram:
         with self._changed:
             return dict(self._directory.chat(chat_id))
 
+    def business_owner(self, connection_id: str) -> JSON:
+        """The owner of the business account that a connection belongs to; may be made up."""
+        with self._changed:
+            return self._directory.owner(connection_id)
+
     def push(self, update: JSON) -> JSON:
         """
         Give an update to the bot, and return it with its `update_id`.
 
         For the kinds of updates that `User` has no method for. An `update_id` is filled in if
         there is none, and the message in the update, if any, becomes known to the server. Raises
-        `ValueError` unless the update has exactly one payload, such as `message`.
+        `ValueError` unless the update has exactly one payload, such as `message`, and
+        `RuntimeError` after the server was closed.
         """
         with self._changed:
             pushed = self._updates.push(update)
@@ -303,8 +309,15 @@ class Telegram:
 
         An update without a chat, such as a vote, has the private chat of its user. Messages that
         were deleted since are left out.
+
+        Raises `RuntimeError` if the update waits for the end of a block of `batch`.
         """
         with self._changed:
+            if self._updates.is_in_batch(update):
+                raise RuntimeError(
+                    "the bot cannot have replied to an update that waits for the end of a "
+                    "`with bot_api.batch():` block: ask for its replies after the block"
+                )
             before = self._sent_before[update["update_id"]]
             chat_id, connection_id = _chat_of(update)
             return Messages(
