@@ -198,6 +198,7 @@ class BotAPI(Telegram):
         with self._changed:
             if owner is not None:
                 self._directory.add_owner(connection_id, owner.json)
+            self._directory.add_connection(connection_id)
             known = self._directory.owner(connection_id)
         return BusinessChat(customer.id, self, connection_id, known)
 

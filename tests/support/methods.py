@@ -129,6 +129,12 @@ class Prepared:
         return self.message
 
     @cached_property
+    def ephemeral_photo(self) -> types.Message:
+        return self.bot.send_photo(
+            GROUP, FILE, ephemeral_message_parameters=types.EphemeralMessageParameters(1)
+        )
+
+    @cached_property
     def ephemeral(self) -> types.Message:
         return self.bot.send_message(
             GROUP, "hi", ephemeral_message_parameters=types.EphemeralMessageParameters(1)
@@ -412,7 +418,10 @@ OF_METHOD: dict[str, dict[str, Callable[[Prepared], Any]]] = {
     "decline_suggested_post": _SUGGESTED,
     "delete_business_messages": {"message_ids": lambda it: [it.business["message_id"]]},
     "edit_chat_invite_link": {"invite_link": lambda it: it.invite_link},
-    "edit_ephemeral_message_caption": {"caption": lambda _: "tea"},
+    "edit_ephemeral_message_caption": {
+        "caption": lambda _: "tea",
+        "ephemeral_message_id": lambda it: it.ephemeral_photo.ephemeral_message_id,
+    },
     "edit_ephemeral_message_reply_markup": {"reply_markup": lambda _: LABELS},
     "edit_ephemeral_message_text": {"text": lambda _: "tea"},
     "edit_message_caption": _PHOTO,

@@ -169,13 +169,13 @@ class TestRequests:
         self, api: BotAPI, path: str, options: dict[str, Any]
     ) -> None:
         """Parameters are read from the query and from every kind of body, the body winning."""
-        assert (200, {"ok": True, "result": True}) == post(f"sendChatAction{path}", **options)
-        assert [Call("sendChatAction", {"text": "é &", "empty": ""}, TOKEN)] == api.calls
+        assert (200, {"ok": True, "result": True}) == post(f"logOut{path}", **options)
+        assert [Call("logOut", {"text": "é &", "empty": ""}, TOKEN)] == api.calls
 
     def test_a_body_of_another_kind_has_no_parameters(self, api: BotAPI) -> None:
         """A body that the Bot API has no use for is passed over."""
-        post("sendChatAction", data=b"text=a", headers={"Content-Type": "text/plain"})
-        assert [Call("sendChatAction", {}, TOKEN)] == api.calls
+        post("logOut", data=b"text=a", headers={"Content-Type": "text/plain"})
+        assert [Call("logOut", {}, TOKEN)] == api.calls
 
     def test_files_arrive_whole(self, bot: Any, api: BotAPI) -> None:
         """An uploaded file keeps its name and every byte, beside ordinary parameters."""
@@ -188,7 +188,7 @@ class TestRequests:
     def test_text_that_is_no_text_is_still_read(self, api: BotAPI) -> None:
         """Bytes that are not UTF-8 do not break the server."""
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        assert 200 == post("sendChatAction", data=b"a=\xff", headers=headers)[0]
+        assert 200 == post("logOut", data=b"a=\xff", headers=headers)[0]
         assert {"a": "\ufffd"} == api.calls[0].params
 
     def test_a_form_inside_a_form_is_passed_over(self, api: BotAPI) -> None:
@@ -198,9 +198,7 @@ class TestRequests:
             b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nx\r\n--b--\r\n"
             b'--a\r\nContent-Disposition: form-data; name="out"\r\n\r\ny\r\n--a--\r\n'
         )
-        post(
-            "sendChatAction", data=body, headers={"Content-Type": "multipart/form-data; boundary=a"}
-        )
+        post("logOut", data=body, headers={"Content-Type": "multipart/form-data; boundary=a"})
         assert {"out": "y"} == api.calls[0].params
 
     @pytest.mark.parametrize("body", [b"{", b"[1]", b"\xff"])
@@ -491,9 +489,11 @@ class TestMessages:
 
     def test_small_answers_are_true(self, bot: Any, api: BotAPI) -> None:
         """Methods that only say yes, say yes."""
+        ada = api.user(1)
+        press = ada.press(bot.send_message(1, "a", reply_markup=keyboard("Yes")), "Yes")
         answers = [
-            bot.answer_callback_query("1", "ok"),
-            bot.answer_inline_query("1", []),
+            bot.answer_callback_query(press["callback_query"]["id"], "ok"),
+            bot.answer_inline_query(ada.inline("tea")["inline_query"]["id"], []),
             bot.send_chat_action(1, "typing"),
         ]
         assert [True, True, True] == answers
@@ -725,6 +725,27 @@ class TestWebhook:
             api.push({"poll": {}})
             api.user(1).send("a")
             assert "a" == receiver.get()[3]
+
+    @pytest.mark.parametrize(
+        ("options", "expected"),
+        [
+            ({}, (40, None, None)),
+            (
+                {"max_connections": 500, "ip_address": "10.0.0.1", "allowed_updates": ["message"]},
+                (100, "10.0.0.1", ["message"]),
+            ),
+        ],
+    )
+    def test_its_options_come_back(
+        self, bot: Any, options: dict[str, Any], expected: tuple[Any, ...]
+    ) -> None:
+        """The bot can read the options of its webhook, until it deletes it."""
+        with Receiver() as receiver:
+            bot.set_webhook(receiver.url, **options)
+            info = bot.get_webhook_info()
+            bot.delete_webhook()
+        assert expected == (info.max_connections, info.ip_address, info.allowed_updates)
+        assert None is bot.get_webhook_info().max_connections
 
     @pytest.mark.parametrize("url", ["ftp://example.org", "example.org", "http://"])
     def test_a_bad_url_is_refused(self, bot: Any, api: BotAPI, url: str) -> None:

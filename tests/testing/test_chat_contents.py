@@ -142,7 +142,9 @@ class TestChanges:
             text, photo = bot.send_message(chat_id, "a"), bot.send_photo(chat_id, "id")
             bot.edit_message_text("b", chat_id, text.message_id)
             bot.edit_message_caption("us", chat_id, photo.message_id)
-            markup = types.InlineKeyboardMarkup([[types.InlineKeyboardButton("ok", url="x")]])
+            markup = types.InlineKeyboardMarkup(
+                [[types.InlineKeyboardButton("ok", url="example.org")]]
+            )
             bot.edit_message_reply_markup(chat_id, text.message_id, reply_markup=markup)
 
         edits = ["(edited) b", "(edited) (photo) us", "(edited) b", "  [1] ok"]
@@ -152,7 +154,9 @@ class TestChanges:
         """A message that the bot deletes is printed with a mark, and without its keyboard."""
 
         def delete(bot: Any, message: Any) -> None:
-            markup = types.InlineKeyboardMarkup([[types.InlineKeyboardButton("ok", url="x")]])
+            markup = types.InlineKeyboardMarkup(
+                [[types.InlineKeyboardButton("ok", url="example.org")]]
+            )
             sent = bot.send_photo(message.chat.id, "id", caption="us", reply_markup=markup)
             bot.delete_message(message.chat.id, sent.message_id)
 

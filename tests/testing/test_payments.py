@@ -18,8 +18,8 @@ ORDER = {"currency": "XTR", "total_amount": 7, "invoice_payload": "tea"}
 
 
 def send_invoice(bot: Any, **options: Any) -> Any:
-    """An invoice with two prices."""
-    prices = [types.LabeledPrice("tea", 5), types.LabeledPrice("milk", 2)]
+    """An invoice for seven stars."""
+    prices = [types.LabeledPrice("tea", 7)]
     return bot.send_invoice(5, "Tea", "with milk", "tea", "", "XTR", prices, **options)
 
 
@@ -81,9 +81,7 @@ def test_a_query_is_answered_once(api: BotAPI, bot: Any) -> None:
     bot.answer_pre_checkout_query(query, ok=True)
 
     for unknown in (query, "1"):
-        with pytest.raises(
-            ApiTelegramException, match="query is too old and response timeout expired"
-        ):
+        with pytest.raises(ApiTelegramException, match="query is too old and response timeout"):
             bot.answer_pre_checkout_query(unknown, ok=True)
 
 

@@ -175,8 +175,9 @@ class TestBusinessChats:
             api.messages[1].reply_to_message_id,
         )
 
-    def test_an_edit_finds_its_message(self, api: BotAPI, bot: Any) -> None:
+    def test_an_edit_finds_its_message(self, api: BotAPI, bot: Any, ada: User) -> None:
         """The bot edits the message of the connection that it names."""
+        api.business_chat(ada, connection_id="shop")
         for options in ({}, {"business_connection_id": "shop"}):
             bot.send_message(1, "first", **options)
         bot.edit_message_text("second", 1, 1, business_connection_id="shop")

@@ -229,6 +229,66 @@ def test_a_poll_that_was_stopped_ends_once(
 
 
 def test_a_poll_needs_options(bot: Any) -> None:
-    """A poll without a question or options is refused."""
-    with pytest.raises(ApiTelegramException, match="poll must have a question"):
+    """A poll without options is refused."""
+    with pytest.raises(ApiTelegramException, match="poll must have at least one answer option"):
         bot.send_poll(1, "what?", [])
+
+
+class TestCopies:
+    def test_a_forwarded_poll_is_the_same(self, api: BotAPI, bot: Any, ada: User) -> None:
+        """A vote in a forwarded poll counts in each message that shows the poll."""
+        sent = ask(bot)
+        forwarded = bot.forward_message(-5, 1, sent.message_id)
+        ada.vote(forwarded, "tea")
+        bot.stop_poll(1, sent.message_id)
+        polls = [message.parse().poll for message in api.messages]
+
+        assert [(1, True)] * 2 == [(one.total_voter_count, one.is_closed) for one in polls]
+        assert 1 == len({one.id for one in polls})
+
+    def test_a_forward_of_a_user_has_the_votes(self, api: BotAPI, bot: Any, ada: User) -> None:
+        """The poll that a user has forwarded to the bot shows the votes, too."""
+        sent = ask(bot)
+        number = ada.forward(sent)["message"]["message_id"]
+        ada.vote(sent, "tea")
+        shown = api.find_message(1, number)
+
+        assert shown is not None
+        assert (1, 1) == (shown["poll"]["total_voter_count"], len(api.messages))
+
+    def test_a_copied_poll_is_another(self, api: BotAPI, bot: Any, ada: User) -> None:
+        """A copy begins without votes, open, and with votes of its own."""
+        sent = ask(bot)
+        ada.vote(sent, "tea")
+        bot.stop_poll(1, sent.message_id)
+        bot.copy_message(-5, 1, sent.message_id)
+        bot.copy_messages(-5, 1, [sent.message_id])
+        ada.vote(api.messages[2], "milk")
+        polls = [message.parse().poll for message in api.messages]
+
+        assert [(1, 0, 0), (0, 0, 0), (0, 1, 0)] == [
+            tuple(option.voter_count for option in one.options) for one in polls
+        ]
+        assert [True, False, False] == [one.is_closed for one in polls]
+        assert 3 == len({one.id for one in polls})
+
+    def test_a_copy_has_its_own_time(
+        self, frozen_time: FrozenDateTimeFactory, api: BotAPI, bot: Any, ada: User
+    ) -> None:
+        """The time of a copied poll begins with the copy."""
+        sent = ask(bot, open_period=60)
+        frozen_time.tick(60)
+        bot.copy_message(-5, 1, sent.message_id)
+        ada.vote(api.messages[-1], "tea")
+
+        assert [1, 0, 0] == counts(api)
+
+    def test_a_quiz_of_a_user_has_a_secret(self, bot: Any, ada: User) -> None:
+        """A quiz is copied only if the bot knows the right answer."""
+        poll = ada.poll("2 + 2?", ["3", "4"])["message"]["poll"]
+        riddle = ada.send_content({"poll": {**poll, "type": "quiz"}})["message"]
+        own = bot.send_poll(1, "2 + 2?", ["3", "4"], type="quiz", correct_option_id=1)
+        with pytest.raises(ApiTelegramException, match="message can't be copied"):
+            bot.copy_message(2, 1, riddle["message_id"])
+
+        assert bot.copy_message(2, 1, own.message_id)

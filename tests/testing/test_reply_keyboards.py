@@ -28,10 +28,10 @@ BUTTONS = [
 ]
 
 
-def send_keyboard(bot: Any, chat_id: int = 1, **options: Any) -> Any:
+def send_keyboard(bot: Any) -> Any:
     markup = types.ReplyKeyboardMarkup()
     markup.add(*BUTTONS)
-    return bot.send_message(chat_id, "pick", reply_markup=markup, **options)
+    return bot.send_message(1, "pick", reply_markup=markup)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,9 @@ def test_the_press_goes_to_the_place_of_the_keyboard(  # noqa: PLR0917 -- as abo
     api.direct_messages(-1002)
     for chat in (ada.private_chat, api.group(-1001, forum=True)):
         ada.send("hi", chat=chat, topic=7)
-    sent = send_keyboard(bot, chat_id, **options)
+    api.business_chat(ada, connection_id="shop")
+    markup = types.ReplyKeyboardMarkup().add("Plain")
+    sent = bot.send_message(chat_id, "pick", reply_markup=markup, **options)
     ada.press(sent, "Plain")
     update = read()[-1]
     message = update.message or update.business_message

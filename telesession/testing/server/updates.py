@@ -41,7 +41,8 @@ class Updates:
         #: Whether the bot gets an update at all.
         self.is_heard: Callable[[JSON], bool] = lambda _: True
         self._changed = changed
-        self._allowed: frozenset[str] | None = None
+        #: The kinds of updates that the bot asks for, or `None` for the usual ones.
+        self.allowed: list[str] | None = None
         self._short = 0
         # The blocks of batch() that have not ended, the latest one last.
         self._batches: list[_Batch] = []
@@ -150,7 +151,7 @@ class Updates:
         """Take over `allowed_updates`; if the call has none, the previous setting stays."""
         kinds = call.json("allowed_updates")
         if kinds is not None:
-            self._allowed = frozenset(kinds) or None
+            self.allowed = list(kinds) or None
 
     def confirm_below(self, update_id: int) -> None:
         """Drop every update with a lower id than this, unless the confirmation is lost."""
@@ -180,7 +181,7 @@ class Updates:
                 self._short -= 1
 
     def _allows(self, kind: str) -> bool:
-        return kind not in _UNSOLICITED if self._allowed is None else kind in self._allowed
+        return kind not in _UNSOLICITED if self.allowed is None else kind in self.allowed
 
     def _deliver(self, updates: Iterable[JSON], batch: _Batch | None) -> None:
         if batch is None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _POST_SECONDS = 60.0
 _RETRY_SECONDS = 0.05
 _SUCCESS = range(200, 300)
+_CONNECTIONS = 40
+_MAX_CONNECTIONS = 100
 
 
 class Webhook:
@@ -39,6 +41,8 @@ class Webhook:
         self._changed = changed
         self._url = ""
         self._headers: dict[str, str] = {}
+        # The fields of the `WebhookInfo` that the bot has set.
+        self._options: JSON = {}
         self._failure: JSON = {}
         self._closed = False
         self._thread: threading.Thread | None = None
@@ -53,18 +57,21 @@ class Webhook:
         self._headers = {"Content-Type": "application/json"}
         if secret := call.params.get("secret_token"):
             self._headers["X-Telegram-Bot-Api-Secret-Token"] = str(secret)
-        return self._switch(url, call)
+        return self._switch(url, call, _options_of(call) if url else {})
 
     def delete(self, call: Call) -> bool:
         """Answer `deleteWebhook`, see https://core.telegram.org/bots/api#deletewebhook."""
-        return self._switch("", call)
+        return self._switch("", call, {})
 
     def info(self, _: Call) -> JSON:
         """Answer `getWebhookInfo`, see https://core.telegram.org/bots/api#webhookinfo."""
+        allowed = self._updates.allowed
         return {
             "url": self._url,
             "has_custom_certificate": False,
             "pending_update_count": len(self._updates.pending),
+            **self._options,
+            **({"allowed_updates": allowed} if allowed else {}),
             **self._failure,
         }
 
@@ -83,10 +90,11 @@ class Webhook:
         if thread is not None:
             thread.join(_POST_SECONDS)
 
-    def _switch(self, url: str, call: Call) -> bool:
+    def _switch(self, url: str, call: Call, options: JSON) -> bool:
         if call.flag("drop_pending_updates"):
             self._updates.drop_all()
         self._url = url
+        self._options = options
         self._failure = {}
         self._updates.paused = bool(url)
         self._changed.notify_all()
@@ -117,6 +125,15 @@ class Webhook:
                     self._failure = {"last_error_date": now, "last_error_message": failure}
                     self._changed.notify_all()
                     self._changed.wait(_RETRY_SECONDS)
+
+
+def _options_of(call: Call) -> JSON:
+    """The fields of the `WebhookInfo` that a call of `setWebhook` sets."""
+    asked = call.integer("max_connections") or _CONNECTIONS
+    options: JSON = {"max_connections": min(max(asked, 1), _MAX_CONNECTIONS)}
+    if address := call.params.get("ip_address"):
+        options["ip_address"] = str(address)
+    return options
 
 
 def _post(url: str, headers: dict[str, str], update: JSON) -> str | None:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from telesession.testing.server.call import RefusedError
+from telesession.testing.telegram.queries import unknown_query
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from telesession.testing.server.call import JSON, Call
+
+_MAX_TEXT = 200
 
 
 class Alerts:
@@ -26,6 +31,8 @@ class Alerts:
         self._texts: dict[int, list[str]] = {}
         # id of a callback query -> its user
         self._pressed: dict[str, JSON] = {}
+        # ids of the callback queries that the bot has answered
+        self._answered: set[str] = set()
 
     def methods(self) -> dict[str, Callable[[Call], Any]]:
         """The methods of the Bot API that are answered here, by their names."""
@@ -47,8 +54,17 @@ class Alerts:
         return list(self._texts.get(user_id, ()))
 
     def _answer(self, call: Call) -> bool:
-        """See https://core.telegram.org/bots/api#answercallbackquery."""
-        user = self._pressed.get(str(call.params.get("callback_query_id")))
-        if user is not None and call.params.get("text"):
-            self.show(user, str(call.params["text"]))
+        """
+        Show the text of an answer to the user who has pressed; a second answer shows nothing.
+
+        See https://core.telegram.org/bots/api#answercallbackquery.
+        """
+        query_id, text = str(call.params.get("callback_query_id")), str(call.params.get("text", ""))
+        if query_id not in self._pressed:
+            raise unknown_query()
+        if len(text) > _MAX_TEXT:
+            raise RefusedError(400, "Bad Request: MESSAGE_TOO_LONG")
+        if text and query_id not in self._answered:
+            self.show(self._pressed[query_id], text)
+        self._answered.add(query_id)
         return True

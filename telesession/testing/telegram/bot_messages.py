@@ -9,6 +9,10 @@ from uuid import uuid4
 from telesession.testing.server.call import JSON, Call, RefusedError
 from telesession.testing.telegram.directory import bot_user
 from telesession.testing.telegram.history import Address, History, SentMessage, topic_of
+from telesession.testing.telegram.markups import read_markup
+from telesession.testing.telegram.message_rules import check_edit
+from telesession.testing.telegram.origins import origin_of
+from telesession.testing.telegram.replies import Replies
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,8 +27,8 @@ _TOPIC = ("message_thread_id", "is_topic_message", "direct_messages_topic")
 _ENVELOPE = (
     *("message_id", "ephemeral_message_id", "from", "sender_chat", "sender_business_bot"),
     *("chat", "date", "reply_to_message", "business_connection_id", "receiver_user"),
-    *("media_group_id", "has_protected_content", "forward_origin", "via_bot"),
-    *("guest_bot_caller_user", *_TOPIC),
+    *("media_group_id", "has_protected_content", "forward_origin", "via_bot", "effect_id"),
+    *("guest_bot_caller_user", "external_reply", "quote", *_TOPIC),
 )
 
 #: The fields of a message that a copy of it has not.
@@ -48,6 +52,7 @@ class BotMessages:
         self._directory = directory
         self._history = history
         self._topics = topics
+        self._replies = Replies(directory, history)
         # id of an inline message -> its address
         self._inline: dict[str, Address] = {}
 
@@ -55,9 +60,11 @@ class BotMessages:
         """
         Send a message to the place that a call names, and return it.
 
-        Raises `RefusedError` if there is no such place.
+        Raises `RefusedError` if there is no such place, or if Telegram would not take the keyboard
+        of the call.
         """
         chat = self._directory.chat_to_write(require(call, "chat_id"))
+        markup = read_markup(call, chat)
         place = self._place(call, chat)
         message: JSON = {
             "from": bot_user(call.token),
@@ -69,26 +76,31 @@ class BotMessages:
         if chat["type"] == "channel":
             del message["from"]
             message["sender_chat"] = chat
-        if replied := self._replied(call, chat):
-            message["reply_to_message"] = without(replied, "reply_to_message")
-            if topic_of(message) is None:
+        if replied := self._replies.replied(call, chat):
+            message.update(self._replies.fields(call, chat, replied))
+            if topic_of(message) is None and "reply_to_message" in message:
                 # A reply is in the topic of the message that it answers.
                 message.update((name, replied[name]) for name in _TOPIC if name in replied)
+        if effect := call.params.get("message_effect_id"):
+            message["effect_id"] = str(effect)
         if call.flag("protect_content"):
             message["has_protected_content"] = True
         message = self._history.number(message, ephemeral="receiver_user" in place)
-        return self.publish(message, call.json("reply_markup"))
+        return self.publish(message, markup)
 
-    def edit(self, call: Call, change: Callable[[JSON], JSON]) -> JSON | bool:
+    def edit(
+        self, call: Call, change: Callable[[JSON], JSON], part: str | None = None
+    ) -> JSON | bool:
         """
         Change a message that a call names, and put the keyboard of the call under it.
 
         Args:
             call: The call.
             change: Makes the new message of the former one.
+            part: The part that changes, as `check_edit` names it; `None` for the others.
 
         Returns the message, or `True` for one that the bot cannot see. Raises `RefusedError` if
-        there is no such message, or if nothing would change.
+        there is no such message, if it has no such part, or if nothing would change.
         """
         inline_id = call.params.get("inline_message_id")
         if inline_id and inline_id not in self._inline:
@@ -97,8 +109,10 @@ class BotMessages:
         former = self.find(call, "edit")
         if not _is_of_bot(former):
             raise RefusedError(400, "Bad Request: message can't be edited")
+        if part is not None:
+            check_edit(former, part)
         message = without(change(former), "reply_markup", "edit_date")
-        markup = call.json("reply_markup")
+        markup = read_markup(call, former["chat"], only_inline=True)
         was = without(former, "reply_markup", "edit_date")
         if (message, markup) == (was, former.get("reply_markup")):
             raise RefusedError(
@@ -125,6 +139,12 @@ class BotMessages:
         if message is None or receiver != call.integer("receiver_user_id"):
             raise RefusedError(400, f"Bad Request: message to {action} not found")
         return message
+
+    def check_chat(self, call: Call) -> None:
+        """Raise `RefusedError` if the bot cannot write in the chat that a call names."""
+        self._directory.chat_to_write(require(call, "chat_id"))
+        if connection_id := call.params.get("business_connection_id"):
+            self._directory.owner(connection_id)
 
     def name_inline(self, address: Address) -> str:
         """Give a message an id by which the bot acts on it without its chat, and return the id."""
@@ -177,6 +197,16 @@ class BotMessages:
         self._history.add_sent(sent)
         return message
 
+    def show_poll(self, poll: JSON) -> None:
+        """Let every message that has a poll, the forwarded ones too, show it as it is now."""
+        shown = self._history.with_poll(poll["id"])
+        for message in [one for one in shown if one["poll"] != poll]:
+            changed = {**message, "poll": poll}
+            if self._history.is_sent(message):
+                self.publish(changed, self._history.markup(Address.of(message)) or None)
+            else:
+                self._history.remember(changed)
+
     def _replace(self, message: JSON, markup: JSON | None) -> JSON:
         """Put the new version of a message into the history."""
         if "via_bot" not in message:
@@ -207,19 +237,6 @@ class BotMessages:
             place["receiver_user"] = self._directory.user(parameters["receiver_user_id"])
         return place
 
-    def _replied(self, call: Call, chat: JSON) -> JSON | None:
-        """The message that a call replies to, if there is one."""
-        parameters = call.json("reply_parameters") or {}
-        message_id = parameters.get("message_id") or call.integer("reply_to_message_id") or 0
-        ephemeral_id = parameters.get("ephemeral_message_id")
-        connection_id = call.params.get("business_connection_id")
-        address = Address(chat["id"], message_id, connection_id, ephemeral_id)
-        allowed = parameters.get("allow_sending_without_reply")
-        # A message that the server never knew may be one that a test has made by itself.
-        if self._history.was_deleted(address) and not allowed:
-            raise RefusedError(400, "Bad Request: message to be replied not found")
-        return self._history.find(address)
-
 
 def _is_of_bot(message: JSON) -> bool:
     """Whether a message was sent by the bot, for a business account or through an inline query."""
@@ -245,8 +262,7 @@ def pinned(message: JSON) -> JSON:
 
 def forwarded(message: JSON) -> JSON:
     """The fields of a message that is forwarded; see https://core.telegram.org/bots/api#messageorigin."""
-    origin = message.get("forward_origin") or _origin_of(message)
-    return {**copied(message), "forward_origin": origin}
+    return {**copied(message), "forward_origin": origin_of(message)}
 
 
 def hidden_origin(origin: JSON) -> JSON:
@@ -262,16 +278,6 @@ def hidden_origin(origin: JSON) -> JSON:
     user = origin["sender_user"]
     name = " ".join(user[part] for part in ("first_name", "last_name") if part in user)
     return {"type": "hidden_user", "date": origin["date"], "sender_user_name": name}
-
-
-def _origin_of(message: JSON) -> JSON:
-    sent = {"date": message["date"]}
-    chat = message.get("sender_chat")
-    if chat is None:
-        return {"type": "user", **sent, "sender_user": message["from"]}
-    if chat["type"] == "channel":
-        return {"type": "channel", **sent, "chat": chat, "message_id": message["message_id"]}
-    return {"type": "chat", **sent, "sender_chat": chat}
 
 
 def require(call: Call, name: str) -> Any:

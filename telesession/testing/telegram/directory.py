@@ -10,6 +10,8 @@ from telesession.testing.server.call import GROUP_UPGRADED, RefusedError
 if TYPE_CHECKING:
     from telesession.testing.server.call import JSON
 
+_OWNER = {"id": 1, "is_bot": False, "first_name": "Owner"}
+
 
 class Directory:
     """
@@ -121,9 +123,17 @@ class Directory:
         return user_id == self.bot["id"] and user_id not in self._users
 
     def owner(self, connection_id: str) -> JSON:
-        """The owner of the business account that a connection belongs to; may be made up."""
-        made_up = {"id": 1, "is_bot": False, "first_name": "Owner"}
-        return self._owners.get(connection_id, made_up)
+        """
+        The owner of the business account that a connection belongs to.
+
+        As long as no connection is known, each one exists and has a made-up owner: a test may hand
+        its updates to the bot without this server.
+
+        Raises `RefusedError` if there is no such connection.
+        """
+        if self._owners and connection_id not in self._owners:
+            raise RefusedError(400, "Bad Request: business connection not found")
+        return self._owners.get(connection_id, dict(_OWNER))
 
     def add_owner(self, connection_id: str, owner: JSON) -> None:
         """Know the owner of a business account."""
@@ -139,6 +149,19 @@ class Directory:
             self._ended.discard(connection_id)
         else:
             self._ended.add(connection_id)
+
+    def add_connection(self, connection_id: str) -> None:
+        """Know a connection to a business account; an unknown owner is made up."""
+        self._owners.setdefault(connection_id, dict(_OWNER))
+
+    def note(self, update: JSON) -> None:
+        """Know the business connection in an update, if there is one."""
+        [payload] = [value for name, value in update.items() if name != "update_id"]
+        if "business_connection" in update:
+            self.add_owner(payload["id"], payload["user"])
+        message = payload.get("message") or payload
+        if connection_id := message.get("business_connection_id"):
+            self.add_connection(connection_id)
 
     def _make_channel(self, username: str) -> JSON:
         """A channel of which only the `@username` is known."""

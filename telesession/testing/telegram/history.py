@@ -171,8 +171,8 @@ class Messages(list[SentMessage]):
         return [message.text for message in self]
 
 
-# The fields of a message that tell its content, the more special ones first.
-_CONTENTS = (
+#: The fields of a message that tell its content, the more special ones first.
+CONTENTS = (
     *("animation", "live_photo", "venue", "paid_media", "invoice", "rich_message"),
     *("text", "photo", "video", "audio", "document", "voice", "video_note", "sticker"),
     *("contact", "dice", "game", "poll", "location", "checklist"),
@@ -181,7 +181,7 @@ _CONTENTS = (
 
 def content_type_of(message: Mapping[str, Any]) -> str:
     """The content of a message in Telegram's words; `unknown` for one that is not known here."""
-    return next((name for name in _CONTENTS if name in message), "unknown")
+    return next((name for name in CONTENTS if name in message), "unknown")
 
 
 def inline_buttons(reply_markup: Mapping[str, Any] | None) -> list[JSON]:
@@ -300,6 +300,10 @@ class History:
             for listener in self.removal_listeners:
                 listener(message)
 
+    def is_sent(self, message: JSON) -> bool:
+        """Whether a message is one of the bot."""
+        return Address.of(message) in self._places
+
     def was_deleted(self, address: Address) -> bool:
         """Whether there was a message that is deleted now."""
         return address in self._deleted
@@ -324,6 +328,14 @@ class History:
             message
             for address, message in self._messages.items()
             if address.chat_id == chat_id and topic_of(message) == topic
+        ]
+
+    def with_poll(self, poll_id: str) -> list[JSON]:
+        """The messages of all chats that show a poll: the one that sent it, and the forwarded."""
+        return [
+            message
+            for message in self._messages.values()
+            if message.get("poll", {}).get("id") == poll_id
         ]
 
     def of_business(self, connection_id: str, message_ids: Iterable[int]) -> list[JSON]:

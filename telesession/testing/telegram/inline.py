@@ -6,10 +6,13 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
-from telesession.testing.server.call import JSON, OLD_QUERY, Call, RefusedError
+from telesession.testing.server.call import JSON, Call, RefusedError
 from telesession.testing.telegram.bot_messages import require
 from telesession.testing.telegram.directory import bot_user
 from telesession.testing.telegram.history import Address
+from telesession.testing.telegram.invoices import check_invoice
+from telesession.testing.telegram.markups import check_inline
+from telesession.testing.telegram.queries import unknown_query
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,6 +82,8 @@ class InlineAnswers:
         self._media = media
         # id of a query, or of a prepared message -> the offers
         self._offers: dict[str, list[Offer]] = {}
+        # ids of the inline queries of users
+        self._asked: set[str] = set()
         # id of a guest query -> the message
         self._guests: dict[str, JSON] = {}
 
@@ -93,7 +98,9 @@ class InlineAnswers:
         }
 
     def note(self, update: JSON) -> None:
-        """Know the query of a guest message, if an update is one."""
+        """Know the query in an update, if it is an inline query or a guest message."""
+        if "inline_query" in update:
+            self._asked.add(update["inline_query"]["id"])
         message = update.get("guest_message", {})
         if "guest_query_id" in message:
             self._guests[message["guest_query_id"]] = message
@@ -111,20 +118,22 @@ class InlineAnswers:
 
     def _answer(self, call: Call) -> bool:
         """See https://core.telegram.org/bots/api#answerinlinequery."""
+        query_id = str(require(call, "inline_query_id"))
+        if query_id not in self._asked:
+            raise unknown_query()
         results = call.json("results") or []
         if len(results) > _MAX_RESULTS:
             raise RefusedError(400, "Bad Request: RESULTS_TOO_MUCH")
         if len({one["id"] for one in results}) < len(results):
             raise RefusedError(400, "Bad Request: RESULT_ID_DUPLICATE")
-        offers = [self._offer(one, call) for one in results]
-        self._offers[str(require(call, "inline_query_id"))] = offers
+        self._offers[query_id] = [self._offer(one, call) for one in results]
         return True
 
     def _answer_guest(self, call: Call) -> JSON:
         """See https://core.telegram.org/bots/api#answerguestquery."""
         query = self._guests.pop(str(call.params.get("guest_query_id")), None)
         if query is None:
-            raise RefusedError(400, OLD_QUERY)
+            raise unknown_query()
         result = call.json("result") or {}
         place = {
             "chat_id": query["chat"]["id"],
@@ -161,6 +170,7 @@ class InlineAnswers:
     def _offer(self, result: JSON, call: Call) -> Offer:
         content = {**self._content(result), "via_bot": bot_user(call.token)}
         if markup := result.get("reply_markup"):
+            check_inline(markup)
             content["reply_markup"] = markup
         return Offer(result, content)
 
@@ -197,6 +207,7 @@ def _shown(result: JSON) -> Call:
 
 def _invoice(content: JSON) -> JSON:
     """The `Invoice` that an `InputInvoiceMessageContent` describes."""
+    check_invoice(Call("", content))
     total = sum(int(price["amount"]) for price in content["prices"])
     names = ("title", "description", "currency")
     invoice = {name: content[name] for name in names}

@@ -30,6 +30,9 @@ _DETAILS = {
     "emoji": str,
 }
 
+# The kinds of files that a spoiler can cover.
+_COVERED = frozenset({"animation", "live_photo", "photo", "video"})
+
 _LOCATION = {
     "latitude": float,
     "longitude": float,
@@ -84,14 +87,14 @@ class Media:
             raise RefusedError(400, "Bad Request: message text is empty")
         if len(text["text"]) > _MAX_TEXT:
             raise RefusedError(400, "Bad Request: message is too long")
-        return text
+        return {**text, **_link_preview(call)}
 
     def caption(self, fields: Mapping[str, Any]) -> JSON:
         """The caption in the parameters of a call, or in an `InputMedia`, and its entities."""
         caption = self.formatted(fields, "caption", "caption_entities")
         if len(caption.get("caption", "")) > _MAX_CAPTION:
             raise RefusedError(400, "Bad Request: message caption is too long")
-        if str(fields.get("show_caption_above_media", "")).lower() == "true":
+        if caption and _is_true(fields.get("show_caption_above_media")):
             caption["show_caption_above_media"] = True
         return caption
 
@@ -130,12 +133,13 @@ class Media:
         kind = str(media.get("type"))
         if kind not in content.FILES:
             raise RefusedError(400, f"Bad Request: media type {kind} is unknown")
-        return {**self._file(kind, media, media.get("media"), call), **self.caption(media)}
+        file = self._file(kind, media, media.get("media"), call)
+        return {**file, **self.caption(media), **_spoiler(kind, media)}
 
     def _file_of(self, kind: str) -> Callable[[Call], JSON]:
         def content_of(call: Call) -> JSON:
             file = self._file(kind, call.params, call.params.get(kind), call)
-            return {**file, **self.caption(call.params)}
+            return {**file, **self.caption(call.params), **_spoiler(kind, call.params)}
 
         return content_of
 
@@ -194,6 +198,26 @@ def _rich_message(call: Call) -> JSON:
     asked = call.json("rich_message") or {}
     text = asked.get("html") or asked.get("markdown") or ""
     return {"blocks": asked.get("blocks") or [{"type": "paragraph", "text": text}]}
+
+
+def _link_preview(call: Call) -> JSON:
+    """The `link_preview_options` of a text; nothing if the call changes none of them."""
+    options = call.json("link_preview_options") or {}
+    if not options and call.flag("disable_web_page_preview"):
+        options = {"is_disabled": True}
+    chosen = {name: value for name, value in options.items() if value}
+    return {"link_preview_options": chosen} if chosen else {}
+
+
+def _spoiler(kind: str, fields: Mapping[str, Any]) -> JSON:
+    """The mark of a medium that is covered until the user touches it."""
+    covered = kind in _COVERED and _is_true(fields.get("has_spoiler"))
+    return {"has_media_spoiler": True} if covered else {}
+
+
+def _is_true(value: Any) -> bool:
+    """Whether a field is true; that of a call is a string."""
+    return str(value).lower() == "true"
 
 
 def _picked(fields: Mapping[str, Any], kinds: Mapping[str, Callable[[Any], Any]]) -> JSON:

@@ -18,13 +18,37 @@ from telesession.testing.telegram.bot_messages import (
 from telesession.testing.telegram.directory import bot_user
 from telesession.testing.telegram.ids import new_id
 from telesession.testing.telegram.media import location
+from telesession.testing.telegram.message_rules import (
+    can_be_copied,
+    can_be_forwarded,
+    check_deletion,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from telesession.testing.telegram.history import History
     from telesession.testing.telegram.media import Media
+    from telesession.testing.telegram.polls import Polls
     from telesession.testing.telegram.service_messages import ServiceMessages
+
+_MAX_ALBUM = 10
+
+# The kinds of media that an album can have -> the kind of the album.
+_ALBUMS = {
+    **dict.fromkeys(("live_photo", "photo", "video"), "visual"),
+    "audio": "audio",
+    "document": "document",
+}
+
+# https://core.telegram.org/bots/api#sendchataction
+_ACTIONS = frozenset(
+    {
+        *("typing", "upload_photo", "record_video", "upload_video", "record_voice"),
+        *("upload_voice", "upload_document", "choose_sticker", "find_location"),
+        *("record_video_note", "upload_video_note"),
+    }
+)
 
 
 class MessageMethods:
@@ -35,22 +59,30 @@ class MessageMethods:
         messages: Puts messages into chats.
         history: Where the pinned ones are.
         media: Makes the contents.
+        polls: Makes the polls of copies.
         service: Tells the bot of its own pins.
     """
 
     def __init__(
-        self, messages: BotMessages, history: History, media: Media, service: ServiceMessages
+        self,
+        messages: BotMessages,
+        history: History,
+        media: Media,
+        polls: Polls,
+        service: ServiceMessages,
     ) -> None:
         self._messages = messages
         self._service = service
         self._history = history
         self._media = media
+        self._polls = polls
 
     def methods(self) -> dict[str, Callable[[Call], Any]]:
         """The methods of the Bot API that are answered here, by their names."""
         return {
             **dict.fromkeys(self._media.methods, self._send),
             "sendMediaGroup": self._send_album,
+            "sendChatAction": self._act,
             "sendMessageDraft": self._draft,
             "sendRichMessageDraft": self._draft,
             "copyMessage": self._copy,
@@ -81,12 +113,23 @@ class MessageMethods:
         return self._messages.send(call, self._media.content(call))
 
     def _send_album(self, call: Call) -> list[JSON]:
+        """
+        Send an album of up to 10 items; a single item is a message without an album.
+
+        See https://core.telegram.org/bots/api#sendmediagroup.
+        """
         media = call.json("media") or ()
-        if not media:
-            raise RefusedError(400, "Bad Request: group send failed: media is empty")
-        album = {"media_group_id": new_id()}
+        _check_album([str(one.get("type")) for one in media])
+        album = {"media_group_id": new_id()} if len(media) > 1 else {}
         contents = [{**self._media.input_media(one, call), **album} for one in media]
         return [self._messages.send(call, content) for content in contents]
+
+    def _act(self, call: Call) -> bool:
+        """See https://core.telegram.org/bots/api#sendchataction."""
+        self._messages.check_chat(call)
+        if call.params.get("action") not in _ACTIONS:
+            raise RefusedError(400, "Bad Request: wrong parameter action in request")
+        return True
 
     def _draft(self, call: Call) -> bool:
         """
@@ -104,18 +147,16 @@ class MessageMethods:
         return True
 
     def _copy(self, call: Call) -> JSON:
-        message = self._source(call, call.integer("message_id"), "copy")
-        content = copied(message)
+        content = self._copied(self._source(call, "copy"))
         if call.params.get("caption") is not None:
             content = {**_uncaptioned(content), **self._media.caption(call.params)}
         return _number_of(self._messages.send(call, content))
 
     def _copy_several(self, call: Call) -> list[JSON]:
-        return self._send_all(call, "copy", copied)
+        return self._send_all(call, "copy", self._copied)
 
     def _forward(self, call: Call) -> JSON:
-        message = self._source(call, call.integer("message_id"), "forward")
-        return self._messages.send(call, forwarded(message))
+        return self._messages.send(call, forwarded(self._source(call, "forward")))
 
     def _forward_several(self, call: Call) -> list[JSON]:
         return self._send_all(call, "forward", forwarded)
@@ -131,34 +172,46 @@ class MessageMethods:
             numbers.append(_number_of(self._messages.send(call, content)))
         return numbers
 
-    def _source(self, call: Call, message_id: int | None, action: str) -> JSON:
-        message = self._messages.lookup(call, message_id or 0, "from_chat_id")
+    def _copied(self, message: JSON) -> JSON:
+        """The content of the copy of a message; a poll begins anew."""
+        content = copied(message)
+        if "poll" in content:
+            content["poll"] = self._polls.copy(content["poll"])
+        return content
+
+    def _source(self, call: Call, action: str) -> JSON:
+        number = call.integer("message_id") or 0
+        message = self._messages.lookup(call, number, "from_chat_id")
         if message is None:
             raise RefusedError(400, f"Bad Request: message to {action} not found")
-        if message.get("has_protected_content"):
-            raise RefusedError(400, f"Bad Request: message can't be {_PARTICIPLES[action]}")
+        participle, is_allowed = _RULES[action]
+        if not is_allowed(message):
+            raise RefusedError(400, f"Bad Request: message can't be {participle}")
         return message
 
     def _sources(self, call: Call, action: str) -> list[JSON]:
         numbers = call.json("message_ids") or ()
         messages = [self._messages.lookup(call, number, "from_chat_id") for number in numbers]
-        # Telegram skips messages that it does not find.
-        found = [message for message in messages if message]
+        # Telegram skips messages that it does not find, or that may not leave their chat.
+        _, is_allowed = _RULES[action]
+        found = [message for message in messages if message and is_allowed(message)]
         if not found:
             raise RefusedError(400, f"Bad Request: there are no messages to {action}")
         return found
 
     def _edit_text(self, call: Call) -> JSON | bool:
         text = self._media.text(call)
-        return self._messages.edit(call, lambda former: {**envelope(former), **text})
+        return self._messages.edit(call, lambda former: {**envelope(former), **text}, "text")
 
     def _edit_caption(self, call: Call) -> JSON | bool:
         caption = self._media.caption(call.params)
-        return self._messages.edit(call, lambda former: {**_uncaptioned(former), **caption})
+        return self._messages.edit(
+            call, lambda former: {**_uncaptioned(former), **caption}, "caption"
+        )
 
     def _edit_media(self, call: Call) -> JSON | bool:
         content = self._media.input_media(call.json("media") or {}, call)
-        return self._messages.edit(call, lambda former: {**envelope(former), **content})
+        return self._messages.edit(call, lambda former: {**envelope(former), **content}, "media")
 
     def _edit_markup(self, call: Call) -> JSON | bool:
         return self._messages.edit(call, lambda former: former)
@@ -175,17 +228,22 @@ class MessageMethods:
 
     def _edit_checklist(self, call: Call) -> JSON | bool:
         tasks = self._media.checklist(call)
-        return self._messages.edit(call, lambda former: {**envelope(former), **tasks})
+        return self._messages.edit(call, lambda former: {**envelope(former), **tasks}, "checklist")
 
     def _delete(self, call: Call) -> bool:
-        self._messages.delete(self._messages.find(call, "delete"))
+        message = self._messages.find(call, "delete")
+        check_deletion(message)
+        self._messages.delete(message)
         return True
 
     def _delete_several(self, call: Call) -> bool:
-        for number in call.json("message_ids") or ():
-            # Telegram skips messages that it does not find.
-            if message := self._messages.lookup(call, number):
-                self._messages.delete(message)
+        numbers = call.json("message_ids") or ()
+        # Telegram skips messages that it does not find.
+        found = [one for number in numbers if (one := self._messages.lookup(call, number))]
+        for message in found:
+            check_deletion(message)
+        for message in found:
+            self._messages.delete(message)
         return True
 
     def _delete_business(self, call: Call) -> bool:
@@ -217,7 +275,23 @@ class MessageMethods:
         return True
 
 
-_PARTICIPLES = {"copy": "copied", "forward": "forwarded"}
+# action of the bot -> its participle, and whether a message may leave its chat so
+_RULES = {"copy": ("copied", can_be_copied), "forward": ("forwarded", can_be_forwarded)}
+
+
+def _check_album(kinds: list[str]) -> None:
+    """Raise `RefusedError` if media of some kinds are no album."""
+    if not kinds:
+        raise RefusedError(400, "Bad Request: there are no messages to send")
+    if len(kinds) > _MAX_ALBUM:
+        raise RefusedError(400, "Bad Request: too many messages to send as an album")
+    if other := [kind for kind in kinds if kind not in _ALBUMS]:
+        reason = f'type "{other[0]}" can\'t be used in sendMediaGroup'
+        raise RefusedError(400, f"Bad Request: can't parse InputMedia: {reason}")
+    albums = {_ALBUMS[kind] for kind in kinds}
+    if len(albums) > 1:
+        lonely = "document" if "document" in albums else "audio"
+        raise RefusedError(400, f"Bad Request: {lonely} can't be mixed with other media types")
 
 
 def _number_of(message: JSON) -> JSON:

@@ -7,11 +7,13 @@ import time
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from telesession.testing.server.call import JSON, OLD_QUERY, Call, RefusedError
+from telesession.testing.server.call import JSON, Call, RefusedError
 from telesession.testing.telegram import content
 from telesession.testing.telegram.bot_messages import require
 from telesession.testing.telegram.ids import new_id
+from telesession.testing.telegram.invoices import STARS, check_invoice
 from telesession.testing.telegram.prices import price
+from telesession.testing.telegram.queries import unknown_query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from telesession.testing.telegram.media import Media
     from telesession.testing.telegram.service_messages import ServiceMessages
 
-_STARS = "XTR"
 _LINK = "https://t.me/$"
 # Seconds for the answer to a query, see https://core.telegram.org/bots/api#answerprecheckoutquery.
 _CHECKOUT_SECONDS = 10
@@ -210,9 +211,10 @@ class Payments:
         return link
 
     def _answer_shipping(self, call: Call) -> bool:
+        refusal = _refusal_of(call)
         purchase = self._take(call, "shipping_query_id")
-        if not call.flag("ok"):
-            self._show_refusal(call, purchase)
+        if refusal is not None:
+            self._alerts.show(purchase["payer"], refusal)
             return True
         options = call.json("shipping_options") or ()
         if not options:
@@ -234,14 +236,15 @@ class Payments:
         return self._updates.push({"pre_checkout_query": query})
 
     def _answer(self, call: Call) -> bool:
+        refusal = _refusal_of(call)
         purchase = self._take(call, "pre_checkout_query_id")
-        if not call.flag("ok"):
-            self._show_refusal(call, purchase)
+        if refusal is not None:
+            self._alerts.show(purchase["payer"], refusal)
             return True
         query_id = call.params["pre_checkout_query_id"]
         paid = content.successful_payment(_paid(purchase), query_id)
         self._tell(purchase, paid)
-        if purchase["currency"] == _STARS:
+        if purchase["currency"] == STARS:
             payment = paid["successful_payment"]
             charge = payment["telegram_payment_charge_id"]
             self._receipts[charge] = {**purchase, "paid": payment}
@@ -301,11 +304,8 @@ class Payments:
     def _take(self, call: Call, name: str) -> JSON:
         purchase = self._purchases.pop(str(call.params.get(name)), None)
         if purchase is None or time.time() > purchase.get("deadline", float("inf")):
-            raise RefusedError(400, OLD_QUERY)
+            raise unknown_query()
         return purchase
-
-    def _show_refusal(self, call: Call, purchase: JSON) -> None:
-        self._alerts.show(purchase["payer"], str(call.params.get("error_message") or ""))
 
     def _tell(self, purchase: JSON, content: JSON) -> None:
         """Give the bot a message about a purchase."""
@@ -343,6 +343,15 @@ def _choice(options: Sequence[JSON], wanted: str | None) -> JSON | None:
     return next((one for one in options if wanted in {one["id"], one["title"]}), None)
 
 
+def _refusal_of(call: Call) -> str | None:
+    """The reason for which the bot refuses a payment; `None` if it agrees."""
+    if call.flag("ok"):
+        return None
+    if not call.params.get("error_message"):
+        raise RefusedError(400, 'Bad Request: parameter "error_message" is required')
+    return str(call.params["error_message"])
+
+
 def _payer_of(purchase: JSON) -> JSON:
     """The `TransactionPartner` of a purchase."""
     return {"type": "user", "transaction_type": "invoice_payment", "user": purchase["payer"]}
@@ -354,14 +363,15 @@ def _place_of(message: JSON) -> tuple[int, int]:
 
 def _order_of(call: Call) -> JSON:
     """The parameters of a call that its payments have in common."""
+    check_invoice(call)
     info: JSON = {}
     for wish, answer in _WISHES.items():
         if call.flag(wish) or (wish == "need_shipping_address" and call.flag("is_flexible")):
             info.update(answer)
     return {
-        "currency": str(require(call, "currency")),
-        "total_amount": _total(call.json("prices") or ()),
-        "invoice_payload": str(call.params.get("payload", "")),
+        "currency": str(call.params["currency"]),
+        "total_amount": _total(call.json("prices")),
+        "invoice_payload": str(call.params["payload"]),
         "is_flexible": call.flag("is_flexible"),
         "max_tip_amount": call.integer("max_tip_amount") or 0,
         "order_info": info,
@@ -371,7 +381,7 @@ def _order_of(call: Call) -> JSON:
 def _label_of(order: JSON) -> str:
     """The label of the button of an invoice; Telegram's apps show a star in place of `XTR`."""
     amount, currency = order["total_amount"], order["currency"]
-    return f"Pay {amount} {_STARS}" if currency == _STARS else f"Pay {price(amount, currency)}"
+    return f"Pay {amount} {STARS}" if currency == STARS else f"Pay {price(amount, currency)}"
 
 
 def _total(prices: Any) -> int:

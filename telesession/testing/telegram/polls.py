@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from telesession.testing.server.call import JSON, Call, RefusedError
-from telesession.testing.telegram.history import Address
 from telesession.testing.telegram.ids import new_id
+from telesession.testing.telegram.markups import read_markup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from telesession.testing.telegram.bot_messages import BotMessages
     from telesession.testing.telegram.history import History
     from telesession.testing.telegram.media import Media
+
+_MAX_QUESTION = 300
+_MAX_OPTIONS = 12
+_MAX_OPTION = 100
 
 _FLAGS = ("allows_multiple_answers", "allows_revoting", "members_only")
 
@@ -42,8 +46,8 @@ class Polls:
         self._updates = updates
         # poll id -> voter id -> the numbers of the chosen options
         self._votes: dict[str, dict[int, tuple[int, ...]]] = {}
-        # address -> the `close_date` of the poll there, in seconds since 1970
-        self._ends: dict[Address, int] = {}
+        # poll id -> its `close_date`, in seconds since 1970
+        self._ends: dict[str, int] = {}
 
     def methods(self) -> dict[str, Callable[[Call], Any]]:
         """The methods of the Bot API that are answered here, by their names."""
@@ -51,12 +55,12 @@ class Polls:
 
     def close_due(self) -> None:
         """Close the polls whose `close_date` has come, and tell the bot of each."""
-        due = [(end, address) for address, end in self._ends.items() if end <= time.time()]
-        for _, address in sorted(due):
-            del self._ends[address]
-            message = self._history.find(address)
-            if message is not None and not message["poll"]["is_closed"]:
-                self._close(message)
+        due = [(end, poll_id) for poll_id, end in self._ends.items() if end <= time.time()]
+        for _, poll_id in sorted(due):
+            del self._ends[poll_id]
+            for message in self._history.with_poll(poll_id)[:1]:
+                if not message["poll"]["is_closed"]:
+                    self._close(message["poll"])
 
     def vote(self, message: JSON, voter: Mapping[str, JSON], options: Sequence[str | int]) -> JSON:
         """
@@ -87,7 +91,7 @@ class Polls:
         if not chosen:
             del votes[voter_id]
         counted = self._count(poll)
-        self._replace(message, counted)
+        self._messages.show_poll(counted)
         update = self._updates.push({"poll": counted})
         if poll["is_anonymous"]:
             return update
@@ -95,28 +99,49 @@ class Polls:
         persistent = [poll["options"][number]["persistent_id"] for number in chosen]
         return self._updates.push({"poll_answer": {**answer, "option_persistent_ids": persistent}})
 
+    def copy(self, poll: JSON) -> JSON:
+        """The poll in the copy of a message: a new one of the bot, open and without votes."""
+        options = [{**option, "voter_count": 0} for option in poll["options"]]
+        fresh = {"id": new_id(), "is_closed": False, "total_voter_count": 0}
+        if "open_period" in poll:
+            fresh["close_date"] = int(time.time()) + poll["open_period"]
+        copied = {**poll, **fresh, "options": options}
+        self._know(copied)
+        return copied
+
     def _send(self, call: Call) -> JSON:
         poll = self._poll_of(call)
-        self._votes[poll["id"]] = {}
         message = self._messages.send(call, {"poll": poll})
-        if "close_date" in poll:
-            self._ends[Address.of(message)] = poll["close_date"]
+        self._know(poll)
         return message
 
+    def _know(self, poll: JSON) -> None:
+        """Count the votes of a poll from now on, and close it in time."""
+        self._votes[poll["id"]] = {}
+        if "close_date" in poll:
+            self._ends[poll["id"]] = poll["close_date"]
+
     def _poll_of(self, call: Call) -> JSON:
-        """The `Poll` that a call of `sendPoll` describes."""
+        """
+        The `Poll` that a call of `sendPoll` describes.
+
+        Raises `RefusedError` if the call asks for one that Telegram does not have.
+
+        See https://core.telegram.org/bots/api#sendpoll.
+        """
         question = self._text(call.params, "question")
         asked = call.json("options") or ()
-        if not question or not asked:
-            raise RefusedError(400, "Bad Request: poll must have a question and at least 1 option")
+        options = [self._option(one, number) for number, one in enumerate(asked)]
+        _check_texts(question.get("question", ""), [one.get("text", "") for one in options])
         kind = call.params.get("type") or "regular"
+        right = _correct_options(call, len(options)) if kind == "quiz" else []
         flags = {name: call.flag(name) for name in _FLAGS}
         if kind == "regular" and "allows_revoting" not in call.params:
             flags["allows_revoting"] = True
         return {
             "id": new_id(),
             **question,
-            "options": [self._option(one, number) for number, one in enumerate(asked)],
+            "options": options,
             "total_voter_count": 0,
             "is_closed": call.flag("is_closed"),
             "is_anonymous": "is_anonymous" not in call.params or call.flag("is_anonymous"),
@@ -124,7 +149,7 @@ class Polls:
             **flags,
             **self._text(call.params, "explanation"),
             **self._text(call.params, "description"),
-            **({"correct_option_ids": _correct_options(call)} if kind == "quiz" else {}),
+            **({"correct_option_ids": right} if kind == "quiz" else {}),
             **_end_of(call),
         }
 
@@ -142,12 +167,17 @@ class Polls:
             raise RefusedError(400, "Bad Request: message with poll to stop not found")
         if poll["is_closed"]:
             raise RefusedError(400, "Bad Request: poll has already been closed")
-        return self._close(message, call.json("reply_markup"))
+        # Telegram keeps the keyboard that the call does not replace.
+        markup = read_markup(call, message["chat"], only_inline=True)
+        closed = {**poll, "is_closed": True}
+        changed = {**message, "poll": closed}
+        self._messages.publish(changed, markup or message.get("reply_markup"))
+        return self._close(closed)
 
-    def _close(self, message: JSON, markup: JSON | None = None) -> JSON:
-        """Close a poll, tell the bot of it, and return it."""
-        closed: JSON = {**message["poll"], "is_closed": True}
-        self._replace(message, closed, markup)
+    def _close(self, poll: JSON) -> JSON:
+        """Close a poll wherever it is shown, tell the bot of it, and return it."""
+        closed: JSON = {**poll, "is_closed": True}
+        self._messages.show_poll(closed)
         self._updates.push({"poll": closed})
         return closed
 
@@ -158,9 +188,6 @@ class Polls:
             for number, option in enumerate(poll["options"])
         ]
         return {**poll, "options": options, "total_voter_count": len(votes)}
-
-    def _replace(self, message: JSON, poll: JSON, markup: JSON | None = None) -> None:
-        self._messages.publish({**message, "poll": poll}, markup or message.get("reply_markup"))
 
 
 def _refuse_vote(poll: JSON, chosen: Sequence[int], *, has_voted: bool) -> None:
@@ -197,9 +224,30 @@ def _end_of(call: Call) -> JSON:
     return {}
 
 
-def _correct_options(call: Call) -> list[int]:
+def _check_texts(question: str, options: list[str]) -> None:
+    """Raise `RefusedError` if a poll has too many or too long texts, or lacks one."""
+    if not options:
+        raise RefusedError(400, "Bad Request: poll must have at least one answer option")
+    if not all([question, *options]):
+        raise RefusedError(400, "Bad Request: text must be non-empty")
+    reason = ""
+    if len(question) > _MAX_QUESTION:
+        reason = f"poll question length must not exceed {_MAX_QUESTION}"
+    elif len(options) > _MAX_OPTIONS:
+        reason = f"poll can't have more than {_MAX_OPTIONS} options"
+    elif any(len(option) > _MAX_OPTION for option in options):
+        reason = f"poll options length must not exceed {_MAX_OPTION}"
+    if reason:
+        raise RefusedError(400, f"Bad Request: {reason}")
+
+
+def _correct_options(call: Call, count: int) -> list[int]:
+    """The numbers of the right answers of a quiz with so many options."""
     several: list[int] | None = call.json("correct_option_ids")
     single = call.integer("correct_option_id")
     if several is None and single is None:
         raise RefusedError(400, "Bad Request: correct_option_ids is empty")
-    return [single] if several is None and single is not None else several or []
+    right = [single] if several is None and single is not None else several or []
+    if any(number not in range(count) for number in right):
+        raise RefusedError(400, "Bad Request: wrong correct option ID specified")
+    return right

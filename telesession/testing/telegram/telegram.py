@@ -95,7 +95,7 @@ class Telegram:
                     "deleteWebhook": self._webhook.delete,
                     "getWebhookInfo": self._webhook.info,
                 },
-                MessageMethods(messages, self._history, media, service).methods(),
+                MessageMethods(messages, self._history, media, self._polls, service).methods(),
                 self._alerts.methods(),
                 self.community.methods(),
                 self._files.methods(),
@@ -452,6 +452,7 @@ class Telegram:
 
     def _note_update(self, update: JSON) -> None:
         """Learn of an update, from a user or about what the bot did."""
+        self._directory.note(update)
         self._alerts.note(update)
         self._queries.note(update)
         self._inline.note(update)
