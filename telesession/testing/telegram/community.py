@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from telesession.testing.telegram import content
 from telesession.testing.telegram.boosts import Boosts
-from telesession.testing.telegram.bot_messages import without
+from telesession.testing.telegram.bot_messages import pinned, without
 from telesession.testing.telegram.bot_rights import BotRights
 from telesession.testing.telegram.chat_settings import ChatSettings
 from telesession.testing.telegram.invite_links import InviteLinks
@@ -269,7 +268,7 @@ class Community:
             chat = self._directory.chat(message["chat"]["id"])
             self._rights.check_right(chat, sender, "can_pin_messages")
             self._history.pin(message)
-            return self._service.push(chat, sender, content.pinned_message(message))
+            return self._service.push(chat, sender, pinned(message))
 
     def delete(self, message: JSON, sender: JSON) -> JSON | None:
         """Let a user delete a message, as for `pin`; see `User.delete`."""

@@ -201,14 +201,6 @@ def left_chat_member(person: JSON) -> JSON:
     return {"left_chat_participant": person, "left_chat_member": person}
 
 
-def pinned_message(message: JSON) -> JSON:
-    """The content of the message about a pinned message, which is in the same topic."""
-    topic = ("message_thread_id", "is_topic_message")
-    place = {name: message[name] for name in topic if name in message}
-    pinned = {name: value for name, value in message.items() if name != "reply_to_message"}
-    return {**place, "pinned_message": pinned}
-
-
 def successful_payment(order: JSON, payment_id: str) -> JSON:
     """
     The service message about a payment.
