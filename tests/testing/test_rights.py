@@ -380,14 +380,18 @@ class TestTopics:
         """A topic that was neither made nor used is unknown, like the number of the general one."""
         stage.ada.send("a", topic=7)
         stage.bot.send_message(1, "a", message_thread_id=7)
-        stage.api.group(-1005)
-        for chat_id, topic in ((GROUP, 7), (GROUP, 1), (1, 8), (-1005, 7)):
+        for chat_id, topic in ((GROUP, 7), (GROUP, 1), (1, 8)):
             with pytest.raises(ApiTelegramException, match="message thread not found"):
                 stage.bot.send_message(chat_id, "a", message_thread_id=topic)
         with pytest.raises(ApiTelegramException, match="TOPIC_ID_INVALID"):
             stage.bot.close_forum_topic(GROUP, 7)
 
         assert ["a"] == stage.api.messages.texts
+
+    def test_a_group_without_topics_ignores_them(self, stage: Stage) -> None:
+        """The bot's message to a topic of a group that is no forum is in the group."""
+        stage.api.group(-1005)
+        assert None is stage.bot.send_message(-1005, "a", message_thread_id=7).message_thread_id
 
     def test_an_unknown_chat_may_have_any_topic(self, stage: Stage) -> None:
         """A test that hands updates to the bot by itself tells the server nothing of the chat."""

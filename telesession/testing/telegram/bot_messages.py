@@ -219,8 +219,8 @@ class BotMessages:
     def _place(self, call: Call, chat: JSON) -> JSON:
         """The fields of a message that say where in its chat, and to whom, the bot sends it."""
         place: JSON = {}
-        if topic := call.integer("message_thread_id"):
-            self._topics.check(chat, topic)
+        topic = call.integer("message_thread_id")
+        if topic and self._topics.takes(chat, topic):
             place.update(message_thread_id=topic, is_topic_message=True)
         if direct := call.integer("direct_messages_topic_id"):
             user = self._directory.user(direct)

@@ -70,19 +70,25 @@ class Topics:
         )
         return [topic for _, topic in topics]
 
-    def check(self, chat: JSON, topic_id: int) -> None:
+    def takes(self, chat: JSON, topic_id: int) -> bool:
         """
-        Raise `RefusedError` for a topic that the bot cannot write to.
+        Whether a message that the bot sends to a topic of a chat gets there.
 
-        It is not there, or it is the general one of a forum, which has no number for messages. A
-        chat of which the server has not heard may have any topic: a test that hands updates to the
-        bot by itself knows of it.
+        A group without topics ignores the topic, as Bot API servers do since October 2025. A chat
+        of which the server has not heard may have any topic: a test that hands updates to the bot
+        by itself knows of it.
+
+        Raises `RefusedError` for a topic that is not there, and for the general one of a forum,
+        which has no number for messages.
         """
         if not self._directory.knows(chat["id"]):
-            return
+            return True
+        if chat["type"] != "private" and not chat.get("is_forum"):
+            return False
         is_general = topic_id == _GENERAL and chat.get("is_forum")
         if is_general or self._find(chat, topic_id) is None:
             raise RefusedError(400, "Bad Request: message thread not found")
+        return True
 
     def check_writer(self, chat: JSON, topic_id: int | None, *, is_administrator: bool) -> None:
         """
