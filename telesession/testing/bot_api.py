@@ -198,7 +198,7 @@ class BotAPI(Telegram):
         with self._changed:
             if owner is not None:
                 self._directory.add_owner(connection_id, owner.json)
-            self._directory.connect(connection_id)
+            self._directory.add_connection(connection_id)
             known = self._directory.owner(connection_id)
         return BusinessChat(customer.id, self, connection_id, known)
 
@@ -209,6 +209,7 @@ class BotAPI(Telegram):
         *,
         description: str | None = None,
         retry_after: int = 1,
+        migrate_to_chat_id: int | None = None,
         times: int = 1,
         after: bool = False,
     ) -> None:
@@ -221,6 +222,7 @@ class BotAPI(Telegram):
                 `None` breaks the connection, and the bot gets no answer.
             description: The error's description, by default as Telegram words it for the code.
             retry_after: Seconds to wait that the error asks for, with code 429 only.
+            migrate_to_chat_id: The id of the supergroup that a group has become, with code 400.
             times: How many calls to refuse.
             after: Whether the call is executed first: the message is sent, and only the answer is
                 lost. A bot that tries again sends it twice.
@@ -228,7 +230,8 @@ class BotAPI(Telegram):
         Raises `ValueError` if the server has no such method.
         """
         self._methods.check(method)
-        self._faults.fail(method, failure_of(code, description, retry_after), times, after=after)
+        failure = failure_of(code, description, retry_after, migrate_to_chat_id)
+        self._faults.fail(method, failure, times, after=after)
 
     def delay_next(self, method: str, seconds: float, *, times: int = 1) -> None:
         """

@@ -63,9 +63,10 @@ def frozen_time() -> Iterator[FrozenDateTimeFactory]:
     Each `threading.Timer` that is started meanwhile waits on this clock. `tick` and `move_to` run
     the timers that are due until then, each at its own time, and return when they have ended. They
     raise the exception of a timer, several as an `ExceptionGroup`, and `TimeoutError` if a timer
-    does not end within 10 real seconds. At the end of the test, timers that wait are cancelled. A
-    block of `freeze_time` inside the test has a clock of its own, on which the timers wait that are
-    started there.
+    does not end within 10 real seconds. Then polls close whose time is over, and a bot that waits
+    for updates is told. At the end of the test, timers that wait are cancelled. A block of
+    `freeze_time` inside the test has a clock of its own, on which the timers wait that are started
+    there.
     """
     frozen = freezegun.freeze_time(ignore=["_pytest"])
     with pytest.MonkeyPatch.context() as patch, frozen as clock:
@@ -86,7 +87,12 @@ def _timers_on_frozen_clocks(patch: pytest.MonkeyPatch) -> Iterator[None]:
     def tick(
         clock: FrozenDateTimeFactory, delta: timedelta | float = timedelta(seconds=1)
     ) -> datetime:
-        return timers_on(clock).tick(delta)
+        try:
+            return timers_on(clock).tick(delta)
+        finally:
+            # Polls may have come to their end.
+            if api := getattr(apihelper.API_URL, "api", None):
+                api.notify()
 
     def start_on_clock(timer: threading.Timer) -> None:
         # The clock of the innermost freeze_time. It may tick by itself, as time does.

@@ -42,7 +42,12 @@ from telesession.testing.sample_chats import (
 )
 from telesession.testing.telegram import content
 from telesession.testing.telegram.members import BANNED
-from telesession.testing.telegram.rights import ALL_RIGHTS, administrator
+from telesession.testing.telegram.rights import (
+    ALL_RIGHTS,
+    administrator,
+    permissions,
+    restricted,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -148,6 +153,8 @@ def _record(chat: JSON, status: str) -> JSON:
     """The fields of a `ChatMember` with a status."""
     if status == "administrator":
         return administrator(chat, ALL_RIGHTS)
+    if status == "restricted":
+        return restricted(permissions({}, independent=True), 0, is_member=True)
     return BANNED if status == "kicked" else {"status": status}
 
 
@@ -599,6 +606,13 @@ _MEMBERS = (
             "member banned by another": _member_change(GROUP, BORIS, ANNA, "member", "kicked"),
             "member promoted by another": _member_change(
                 GROUP, BORIS, ANNA, "member", "administrator"
+            ),
+            "member demoted by another": _member_change(
+                GROUP, BORIS, ANNA, "administrator", "member"
+            ),
+            "member unbanned by another": _member_change(GROUP, BORIS, ANNA, "kicked", "left"),
+            "member restricted by another": _member_change(
+                GROUP, BORIS, ANNA, "member", "restricted"
             ),
         },
     ),

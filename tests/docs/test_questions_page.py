@@ -78,6 +78,7 @@ def test_an_age_is_asked_for_until_it_is_a_number(dialog: Dialog) -> None:
 def test_an_admin_is_asked_in_a_topic(dialog: Dialog) -> None:
     """A message of the author is no verdict, and the reply of the admin reaches the author."""
     group, admin = dialog.api.group(-1001472583690, forum=True), dialog.api.user(412587349)
+    assert [] == dialog.after(lambda: admin.send("hi", chat=group, topic=7))
     assert ["your verdict on /submit tea"] == dialog.say("/submit tea")
     assert [] == dialog.say("good")
     question = dialog.api.messages[-1]

@@ -55,6 +55,9 @@ def names_for(api: BotAPI, bot: Any) -> dict[str, Any]:
         "chat": api.business_chat(bob, owner=ada),
         "menu": menu,
         "invoice": bot.send_invoice(1, "Tea", "a pot", "p", "", "XTR", prices),
+        "parcel": bot.send_invoice(
+            1, "Tea", "a pot", "p", "t", "EUR", prices, is_flexible=True, max_tip_amount=50
+        ),
         "art": bot.send_paid_media(1, 5, [types.InputPaidMediaPhoto("file-1")]),
         "poll": bot.send_poll(1, "what?", choices, is_anonymous=False),
         "query": query,
@@ -68,7 +71,10 @@ def names_for(api: BotAPI, bot: Any) -> dict[str, Any]:
 # What must be there before a call, by the call.
 BEFORE = {
     "ada.ban(bob, group)": "bob.join(group)",
+    "ada.close_topic(group, 7)": "ada.send('hi', chat=group, topic=7)",
+    "ada.demote(bob, group)": "ada.promote(bob, group)",
     "ada.promote(bob, group)": "bob.join(group)",
+    "ada.unban(bob, group)": "ada.ban(bob, group)",
     "ada.unblock()": "ada.block()",
     "bob.leave(group)": "bob.join(group)",
     "bob.unboost(group)": "bob.boost(group)",

@@ -238,6 +238,7 @@ class TestSupportDesk:
             monkeypatch.setenv(name, str(value))
         group = bot_api.group(-1005, forum=True)
         with on_stage("support_desk", bot_api) as stage:
+            assert [] == texts_after(stage, lambda: say_in(stage, 8, group, topic=7))
             self.ask(stage, 1, "a?")
             asked = stage.api.messages[-1]
             assert (-1005, 7, "User 1 asks: a?") == (asked.chat_id, asked.topic, asked.text)

@@ -268,6 +268,10 @@ class Dialog:
             for name, chat in (("private", None), ("forum", self.forum))
             for topic in (7, 8)
         }
+        for chat, topic in product((self.ada.private_chat, self.forum), (7, 8)):
+            # It is there before the bot asks in it.
+            message = {"is_topic_message": True, "chat": chat.json, "message_thread_id": topic}
+            api.community.topics.note({"message": message})
         return {
             "private": {},
             **{name: {"chat": chat} for name, chat in chats.items()},

@@ -12,6 +12,7 @@ import freezegun
 import pytest
 import requests
 from telebot import TeleBot, apihelper, types
+from telebot.apihelper import ApiTelegramException
 
 from support.receivers import Receiver
 from support.threads import start
@@ -404,6 +405,7 @@ class TestMessages:
 
     def test_topics_are_kept(self, bot: Any, api: BotAPI) -> None:
         """A message to a topic of a forum says so."""
+        api.user(1).send("hi", chat=api.group(-1001, forum=True), topic=4)
         sent = bot.send_message(-1001, "x", message_thread_id=4)
         assert (4, True) == (sent.message_thread_id, sent.is_topic_message)
 
@@ -547,6 +549,24 @@ class TestFailures:
         assert 3 == post("sendMessage")[1]["parameters"]["retry_after"]
         expected = {"ok": False, "error_code": 403, "description": "Forbidden: just so"}
         assert (403, expected) == post("sendMessage")
+
+    def test_a_migrated_group_says_where_it_is(self, bot: Any, api: BotAPI) -> None:
+        """A refusal for a group that is a supergroup now has the id of the supergroup."""
+        api.fail_next("sendMessage", 400, migrate_to_chat_id=-1007)
+        with pytest.raises(ApiTelegramException, match="upgraded to a supergroup chat") as caught:
+            bot.send_message(-7, "a")
+        assert {"migrate_to_chat_id": -1007} == caught.value.result_json["parameters"]
+
+    def test_a_refusal_has_the_parameters_that_it_was_given(self) -> None:
+        """The parameters are empty, or those of Telegram's `ResponseParameters`."""
+        refusals = [
+            RefusedError(400, "no"),
+            RefusedError(429, "later", 5),
+            RefusedError(400, "there", migrate_to_chat_id=-1007),
+        ]
+        assert [{}, {"retry_after": 5}, {"migrate_to_chat_id": -1007}] == [
+            refusal.parameters for refusal in refusals
+        ]
 
     def test_several_calls_fail_on_request(self, bot: Any, api: BotAPI) -> None:
         """As many calls are refused as were asked for."""

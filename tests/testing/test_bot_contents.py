@@ -288,6 +288,31 @@ class TestPins:
         first, *_, last = [pin(number) for number in range(1000)]
         assert first == last
 
+    def test_the_bot_is_told_of_its_pin(self, api: BotAPI, bot: Any, ada: User) -> None:
+        """A service message of the bot has the pinned message, in the topic of that."""
+        ada.send("hi", chat=api.group(-1001, forum=True), topic=7)
+        hi = ada.send("hi", chat=api.group(-1002))["message"]
+        sent = bot.send_message(-1001, "rules", message_thread_id=7, reply_to_message_id=1)
+        bot.pin_chat_message(-1001, sent.message_id)
+        bot.pin_chat_message(-1002, hi["message_id"])
+        in_forum, in_group = (
+            types.Update.de_json(update).message for update in api.unconfirmed[-2:]
+        )
+        assert ("pinned_message", "rules", bot.get_me().id, 7) == (
+            in_forum.content_type,
+            in_forum.pinned_message.text,
+            in_forum.from_user.id,
+            in_forum.message_thread_id,
+        )
+        assert ("hi", None) == (in_group.pinned_message.text, in_group.message_thread_id)
+
+    def test_a_channel_tells_of_a_pin(self, api: BotAPI, bot: Any) -> None:
+        """The pin of a post is told by a post of the channel."""
+        post = api.channel(-1002).send("news")["channel_post"]
+        bot.pin_chat_message(-1002, post["message_id"])
+        told = api.unconfirmed[-1]["channel_post"]
+        assert (-1002, "news") == (told["sender_chat"]["id"], told["pinned_message"]["text"])
+
     def test_a_deleted_message_is_pinned_no_more(self, bot: Any, ada: User) -> None:
         """A deletion takes the pin away."""
         number = bot.send_message(1, "a").message_id

@@ -59,6 +59,32 @@ def test_the_chat_of_a_message_has_its_owner(
     assert (chat, boris.json) == (found, found.owner)
 
 
+def test_the_owner_ends_the_connection(bot: Any, chat: Any, ada: User, read: Any) -> None:
+    """The bot is told, its messages are refused, and a customer who writes is an error."""
+    chat.disconnect()
+    [told] = [update.business_connection for update in read()]
+
+    assert (CONNECTION, False, False) == (
+        told.id,
+        told.is_enabled,
+        bot.get_business_connection(CONNECTION).is_enabled,
+    )
+    with pytest.raises(ApiTelegramException, match="BUSINESS_CONNECTION_INVALID"):
+        bot.send_message(ada.id, "hi", business_connection_id=CONNECTION)
+    with pytest.raises(ValueError, match="its owner has ended the connection 'business-1'"):
+        ada.send("hi", chat=chat)
+
+
+def test_the_owner_connects_the_bot_again(bot: Any, chat: Any, ada: User, read: Any) -> None:
+    """The bot is told of its rights, and writes for the account."""
+    chat.disconnect()
+    chat.connect()
+    told = [update.business_connection for update in read()][-1]
+    bot.send_message(ada.id, "hi", business_connection_id=CONNECTION)
+
+    assert (True, True, ["hi"]) == (told.is_enabled, told.rights.can_reply, chat.messages.texts)
+
+
 def test_the_owner_gets_a_name(bot: Any, chat: Any, boris: User) -> None:
     """The owner has the names that the bot sets, also in later updates."""
     bot.set_business_account_name(CONNECTION, "Tea", "House")

@@ -129,6 +129,42 @@ class TestAlbum:
         albums = [ada.album(), ada.album()]
         assert 2 == len({album[0]["message"]["media_group_id"] for album in albums})
 
+    @pytest.mark.parametrize("kind", ["video", "document", "audio"])
+    def test_an_album_has_files_of_a_kind(self, ada: User, read: Read, kind: str) -> None:
+        """An album of another kind is so many files of that kind, each with an id of its own."""
+        ada.album(3, "mine", kind=kind)
+        messages = [update.message for update in read()]
+        assert [kind] * 3 == [message.content_type for message in messages]
+        assert ["mine", None, None] == [message.caption for message in messages]
+        assert 3 == len({getattr(message, kind).file_id for message in messages})
+
+    def test_an_album_has_no_other_files(self, ada: User) -> None:
+        """Telegram sends voice messages one by one."""
+        with pytest.raises(ValueError, match="an album has no 'voice'; use one of photo, video"):
+            ada.album(kind="voice")
+
+
+def test_a_voice_message_has_a_caption(ada: User, read: Read) -> None:
+    """A voice message may have a caption, with its entities."""
+    ada.voice(caption="#song")
+    message = read()[0].message
+    assert ("#song", "hashtag") == (message.caption, message.caption_entities[0].type)
+
+
+class TestForward:
+    def test_a_hidden_user_has_a_name(self, api: BotAPI, ada: User, read: Read) -> None:
+        """The forward of a hidden user has the full name, and not the user."""
+        carl = api.user(3, first_name="Carl", last_name="Tea")
+        ada.forward(ada.forward(carl.send("hi"), hidden=True), hidden=True)
+        for origin in (update.message.forward_origin for update in read()[1:]):
+            assert ("hidden_user", "Carl Tea") == (origin.type, origin.sender_user_name)
+
+    def test_a_channel_is_not_hidden(self, api: BotAPI, ada: User) -> None:
+        """Only users can hide themselves in forwards."""
+        post = api.channel(-1002).send("hi")
+        with pytest.raises(ValueError, match="cannot hide where a message of a channel is from"):
+            ada.forward(post, hidden=True)
+
 
 class TestRequests:
     def test_shared_users_have_ids(self, ada: User, boris: User, read: Read) -> None:

@@ -51,7 +51,14 @@ class Stage:
 
     def closed(self) -> Group:
         """The forum, whose topic 7 is closed."""
+        self.ada.send("a", chat=self.forum, topic=7)
         self.bot.close_forum_topic(-1002, 7)
+        return self.forum
+
+    def deleted(self) -> Group:
+        """The forum, whose topic 7 was deleted."""
+        self.ada.send("a", chat=self.forum, topic=7)
+        self.bot.delete_forum_topic(-1002, 7)
         return self.forum
 
 
@@ -93,13 +100,13 @@ IMPOSSIBLE = [
     ),
     Mistake(
         "deleted topic",
-        lambda s: (s.bot.delete_forum_topic(-1002, 7), s.ada.send("a", chat=s.forum, topic=7)),
+        lambda s: s.ada.send("a", chat=s.deleted(), topic=7),
         "topic 7 of chat -1002: it was deleted",
     ),
     Mistake(
         "banned user",
         lambda s: (s.bot.ban_chat_member(-1001, 2), s.boris.send("a", chat=s.group)),
-        "user 2 cannot write in -1001: they are banned there",
+        "user 2 is banned in group -1001: unban them first",
     ),
     Mistake(
         "text in the private chat of another",
@@ -137,8 +144,8 @@ IMPOSSIBLE = [
     ),
     Mistake("empty text", lambda s: s.ada.send(" \n"), "cannot send an empty text"),
     Mistake("edit to nothing", lambda s: s.ada.edit(s.ada.send("a"), ""), "an empty text"),
-    Mistake("album of one", lambda s: s.ada.album(1), "album of 1: it has 2 to 10 photos"),
-    Mistake("album of eleven", lambda s: s.ada.album(11), "album of 11: it has 2 to 10 photos"),
+    Mistake("album of one", lambda s: s.ada.album(1), "album of 1: it has 2 to 10 files"),
+    Mistake("album of eleven", lambda s: s.ada.album(11), "album of 11: it has 2 to 10 files"),
     Mistake(
         "promotion by a plain member",
         lambda s: s.boris.promote(s.ada, s.group),

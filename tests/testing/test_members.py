@@ -547,7 +547,7 @@ class TestBot:
         self, api: BotAPI, bot: Any, ada: User, read: Read, chat_id: int
     ) -> None:
         """Calls of a bot that was removed are refused, until somebody adds it."""
-        group = api.group(chat_id)
+        group = api.group(chat_id, owner=ada)
         ada.remove_bot(group)
         [change, message] = read()
 

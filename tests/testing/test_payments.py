@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,6 +10,8 @@ from telebot import types
 from telebot.apihelper import ApiTelegramException
 
 if TYPE_CHECKING:
+    from freezegun.api import FrozenDateTimeFactory
+
     from telesession.testing import BotAPI
 
 ORDER = {"currency": "XTR", "total_amount": 7, "invoice_payload": "tea"}
@@ -101,14 +104,26 @@ def sell_by_post(bot: Any) -> Any:
     )
 
 
+def sell_with_tip(bot: Any) -> Any:
+    """An invoice with a tip of up to 50 cents."""
+    prices = [types.LabeledPrice("tea", 500)]
+    return bot.send_invoice(5, "Tea", "a pot", "tea", "token", "EUR", prices, max_tip_amount=50)
+
+
+def ship(bot: Any, query: Any) -> None:
+    """Offer two ways of delivery."""
+    slow = types.ShippingOption("slow", "by ship").add_price(types.LabeledPrice("s", 99))
+    fast = types.ShippingOption("fast", "by air").add_price(types.LabeledPrice("f", 999))
+    bot.answer_shipping_query(query["id"], ok=True, shipping_options=[slow, fast])
+
+
 class TestWays:
     def test_a_user_pays_without_a_button(self, api: BotAPI, bot: Any) -> None:
         """`pay` is the same as a press on the button of the invoice, and may add a tip."""
-        send_invoice(bot)
-        query = api.user(5).pay(api.messages[-1], tip=3)["pre_checkout_query"]
+        query = api.user(5).pay(sell_with_tip(bot), tip=30)["pre_checkout_query"]
         bot.answer_pre_checkout_query(query["id"], ok=True)
         payment = api.unconfirmed[-1]["message"]["successful_payment"]
-        assert (10, 10) == (query["total_amount"], payment["total_amount"])
+        assert (530, 530) == (query["total_amount"], payment["total_amount"])
 
     def test_a_link_can_be_paid(self, api: BotAPI, bot: Any) -> None:
         """An invoice that is a link is paid in the private chat, as often as users want."""
@@ -135,9 +150,7 @@ class TestWays:
             query["invoice_payload"],
             query["shipping_address"]["country_code"],
         )
-        slow = types.ShippingOption("slow", "by ship").add_price(types.LabeledPrice("s", 99))
-        fast = types.ShippingOption("fast", "by air").add_price(types.LabeledPrice("f", 999))
-        bot.answer_shipping_query(query["id"], ok=True, shipping_options=[slow, fast])
+        ship(bot, query)
         checkout = api.unconfirmed[-1]["pre_checkout_query"]
         assert ("slow", 599, "user@example.com") == (
             checkout["shipping_option_id"],
@@ -147,6 +160,67 @@ class TestWays:
         bot.answer_pre_checkout_query(checkout["id"], ok=True)
         payment = api.unconfirmed[-1]["message"]["successful_payment"]
         assert ("slow", 599) == (payment["shipping_option_id"], payment["total_amount"])
+
+    @pytest.mark.parametrize("wanted", ["fast", "by air"])
+    def test_a_way_of_delivery_is_chosen(self, api: BotAPI, bot: Any, wanted: str) -> None:
+        """The user chooses a shipping option by its id or its title, and pays its price."""
+        ship(bot, api.user(5).pay(sell_by_post(bot), shipping=wanted)["shipping_query"])
+        checkout = api.unconfirmed[-1]["pre_checkout_query"]
+        assert ("fast", 1499) == (checkout["shipping_option_id"], checkout["total_amount"])
+
+    def test_a_missing_way_of_delivery_ends_the_payment(self, api: BotAPI, bot: Any) -> None:
+        """If the bot does not offer the option, nothing is paid, and the user is told."""
+        user = api.user(5)
+        ship(bot, user.pay(sell_by_post(bot), shipping="pigeon")["shipping_query"])
+        expected = "there is no shipping option 'pigeon', only by ship (slow), by air (fast)"
+        assert ([expected], 1) == (user.alerts, len(api.unconfirmed))
+
+    def test_a_user_lives_elsewhere(self, api: BotAPI, bot: Any) -> None:
+        """The address of a payment has the country and the city of the user."""
+        query = api.user(5).pay(sell_by_post(bot), country="FR", city="Lyon")["shipping_query"]
+        ship(bot, query)
+        info = api.unconfirmed[-1]["pre_checkout_query"]["order_info"]
+        assert query["shipping_address"] == info["shipping_address"]
+        assert ("FR", "Lyon", "1 Test Street") == tuple(
+            info["shipping_address"][name] for name in ("country_code", "city", "street_line1")
+        )
+        # The next user has the usual address.
+        other = api.user(5).pay(sell_by_post(bot))["shipping_query"]
+        assert "DE" == other["shipping_address"]["country_code"]
+
+    @pytest.mark.parametrize(
+        ("sell", "options", "reason"),
+        [
+            (sell_with_tip, {"tip": 51}, "a tip of 51 is not from 0 to its max_tip_amount 50"),
+            (sell_with_tip, {"tip": -5}, "a tip of -5 is not from 0"),
+            (send_invoice, {"tip": 1}, "max_tip_amount 0"),
+            (sell_with_tip, {"shipping": "fast"}, "it has no shipping options"),
+            (sell_with_tip, {"country": "FR"}, "it asks for no address"),
+            (sell_by_post, {"country": "France"}, "'France' is no code of a country"),
+        ],
+    )
+    def test_an_invoice_takes_only_its_wishes(
+        self, api: BotAPI, bot: Any, sell: Any, options: dict[str, Any], reason: str
+    ) -> None:
+        """A payment that the form of the invoice does not offer is an error of the test."""
+        with pytest.raises(ValueError, match=f"cannot pay the invoice 'tea' so: .*{reason}"):
+            api.user(5).pay(sell(bot), **options)
+
+    @pytest.mark.parametrize(("seconds", "payments"), [(10, 1), (10.5, 0)])
+    def test_the_bot_answers_in_time(
+        self,
+        frozen_time: FrozenDateTimeFactory,
+        api: BotAPI,
+        bot: Any,
+        seconds: float,
+        payments: int,
+    ) -> None:
+        """Ten seconds after the query an answer is still taken, and later it is refused."""
+        query = begin_payment(bot, api)
+        frozen_time.tick(seconds)
+        with nullcontext() if payments else pytest.raises(ApiTelegramException, match="too old"):
+            bot.answer_pre_checkout_query(query, ok=True)
+        assert payments == sum("message" in update for update in api.unconfirmed)
 
     def test_a_refused_address_ends_the_payment(self, api: BotAPI, bot: Any) -> None:
         """The user is shown why the bot does not deliver."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from telebot import types
+from freezegun import freeze_time
+from telebot import TeleBot, types
 from telebot.apihelper import ApiTelegramException
+
+from telesession.testing import run_polling
 
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
@@ -146,16 +149,83 @@ def test_impossible_votes_are_refused(
 
 @pytest.mark.parametrize("end", ["open_period", "close_date"])
 def test_a_poll_closes_in_time(
-    frozen_time: FrozenDateTimeFactory, bot: Any, ada: User, boris: User, end: str
+    frozen_time: FrozenDateTimeFactory, api: BotAPI, bot: Any, ada: User, end: str
 ) -> None:
-    """From its end on a poll takes no votes."""
+    """From its end on a poll takes no votes, cannot be stopped, and the bot is told."""
     now = int(frozen_time().timestamp())
     poll = ask(bot, -1001, **{end: 60 if end == "open_period" else now + 60})
     frozen_time.tick(59)
     ada.vote(poll, "tea")
     frozen_time.tick(1)
+    told = api.unconfirmed[-1]["poll"]
+    assert (True, 1) == (told["is_closed"], told["total_voter_count"])
     with pytest.raises(ValueError, match="it is closed"):
-        boris.vote(poll, "tea")
+        api.user(2).vote(poll, "tea")
+    with pytest.raises(ApiTelegramException, match="poll has already been closed"):
+        bot.stop_poll(-1001, poll.message_id)
+    assert told == api.unconfirmed[-1]["poll"]
+
+
+@pytest.mark.usefixtures("frozen_time")
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda api, bot: api.messages[-1].json["poll"],
+        lambda api, bot: api.user(1).messages[-1].json["poll"],
+        lambda api, bot: api.find_message(1, 1)["poll"],
+        lambda api, bot: bot.forward_message(2, 1, 1).json["poll"],
+        lambda api, bot: bot.get_updates(timeout=1)[-1].poll.__dict__,
+    ],
+    ids=["messages", "messages of a user", "message", "forward", "updates"],
+)
+def test_every_look_finds_the_poll_closed(bot: Any, api: BotAPI, look: Any) -> None:
+    """A poll whose time is over is closed for each look, also if the clock has told nothing."""
+    with freeze_time("2030-01-01"):
+        ask(bot, open_period=60)
+    with freeze_time("2030-01-02"):
+        assert look(api, bot)["is_closed"]
+    assert 1 == kinds(api).count("poll")
+
+
+def test_polls_close_in_order(
+    frozen_time: FrozenDateTimeFactory, api: BotAPI, bot: Any, ada: User
+) -> None:
+    """The bot is told first of the poll that has ended first; one that was deleted is silent."""
+    late, early, gone = (ask(bot, open_period=seconds) for seconds in (30, 20, 10))
+    ada.vote(late, "tea")
+    bot.delete_message(1, gone.message_id)
+    frozen_time.tick(60)
+    told = [update["poll"] for update in api.unconfirmed[1:]]
+    assert [(early.poll.id, True), (late.poll.id, True)] == [
+        (poll["id"], poll["is_closed"]) for poll in told
+    ]
+
+
+def test_a_bot_that_polls_hears_of_the_end(
+    frozen_time: FrozenDateTimeFactory, bot_api: BotAPI
+) -> None:
+    """The tick of the clock that closes a poll wakes the bot, whose handler gets the result."""
+    bot: Any = TeleBot("77:offline")
+
+    @bot.poll_handler(lambda poll: poll.is_closed)
+    def tell(poll: types.Poll) -> None:
+        bot.send_message(1, f"{poll.options[0].voter_count} for tea")
+
+    with run_polling(bot) as polling:
+        bot_api.user(1).vote(ask(bot, open_period=60), "tea")
+        polling.wait_idle()
+        frozen_time.tick(61)
+        polling.wait_idle()
+    assert "1 for tea" == bot_api.messages[-1].text
+
+
+def test_a_poll_that_was_stopped_ends_once(
+    frozen_time: FrozenDateTimeFactory, api: BotAPI, bot: Any
+) -> None:
+    """The end of a poll that the bot has stopped is no news."""
+    bot.stop_poll(1, ask(bot, open_period=60).message_id)
+    frozen_time.tick(60)
+    assert ["poll"] == kinds(api)
 
 
 def test_a_poll_needs_options(bot: Any) -> None:

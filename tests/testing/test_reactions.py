@@ -94,3 +94,64 @@ def test_the_bot_deletes_reactions_of_an_anonymous_admin(api: BotAPI, bot: Any, 
     bot.delete_message_reaction(-100, message.message_id, actor_chat_id=-100)
 
     assert (["👍"], []) == (former, api.reactions_of(message))
+
+
+class TestUsers:
+    def test_the_former_reactions_are_told(self, bot: Any, ada: User, read: Any) -> None:
+        """The bot gets the reactions of this user before and after: two at once, one, none."""
+        message = bot.send_message(1, "hi")
+        ada.send("hi")
+        read()
+        for emoji in (["👍", "🎉"], ["❤\ufe0f"], []):
+            ada.react(message, *emoji)
+        told = [update.message_reaction for update in read()]
+        assert [([], ["👍", "🎉"]), (["👍", "🎉"], ["❤"]), (["❤"], [])] == [
+            (labels(each.old_reaction), labels(each.new_reaction)) for each in told
+        ]
+
+    def test_the_bot_deletes_a_former_reaction(self, bot: Any, ada: User) -> None:
+        """A reaction that the bot has deleted is none that a user has replaced."""
+        message = bot.send_message(-100, "hi")
+        ada.react(message, "👍")
+        bot.delete_message_reaction(-100, message.message_id, user_id=ada.id)
+        assert [] == ada.react(message, "👍")["message_reaction"]["old_reaction"]
+
+    @pytest.mark.parametrize(
+        ("emoji", "reason"),
+        [
+            (["abc"], "'abc' is no reaction of Telegram"),
+            (["🍵"], "'🍵' is no reaction of Telegram"),
+            ([""], "'' is no reaction of Telegram"),
+            ([*"👍🎉🔥🥰"], "up to 3 reactions to a message, not 4"),
+            (["👍"], "cannot react: 👍 is there already"),
+        ],
+    )
+    def test_some_reactions_are_not_offered(
+        self, bot: Any, ada: User, emoji: list[str], reason: str
+    ) -> None:
+        """A reaction that Telegram's apps do not offer is an error of the test."""
+        message = bot.send_message(1, "hi")
+        ada.react(message, "👍")
+        with pytest.raises(ValueError, match=reason):
+            ada.react(message, *emoji)
+
+    def test_there_must_be_a_reaction_to_take_back(self, bot: Any, ada: User) -> None:
+        """Without an emoji and without former ones there is nothing to do."""
+        with pytest.raises(ValueError, match="give an emoji; there is none to take back"):
+            ada.react(bot.send_message(1, "hi"))
+
+    def test_a_channel_has_counts(self, api: BotAPI, ada: User, boris: User, read: Any) -> None:
+        """Reactions to a post of a channel are told as numbers, without the users."""
+        post = api.channel(-1002).send("news")
+        read()
+        for user, emoji in ((ada, "🔥"), (boris, "👍"), (ada, "👍")):
+            user.react(post, emoji)
+        told = [update.message_reaction_count.reactions for update in read()]
+        assert [{"🔥": 1}, {"🔥": 1, "👍": 1}, {"👍": 2}] == [
+            {one.type.emoji: one.total_count for one in reactions} for reactions in told
+        ]
+
+
+def labels(reactions: Any) -> list[str]:
+    """The emoji of reactions."""
+    return [one.emoji for one in reactions]

@@ -94,12 +94,13 @@ def test_the_press_goes_to_the_place_of_the_keyboard(  # noqa: PLR0917 -- as abo
 ) -> None:
     """The message is where the keyboard is; outside private chats it is a reply to it."""
     api.direct_messages(-1002)
-    api.group(-1001, forum=True)
+    for chat in (ada.private_chat, api.group(-1001, forum=True)):
+        ada.send("hi", chat=chat, topic=7)
     api.business_chat(ada, connection_id="shop")
     markup = types.ReplyKeyboardMarkup().add("Plain")
     sent = bot.send_message(chat_id, "pick", reply_markup=markup, **options)
     ada.press(sent, "Plain")
-    update = read()[0]
+    update = read()[-1]
     message = update.message or update.business_message
     direct = message.direct_messages_topic
     place = {

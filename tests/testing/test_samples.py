@@ -214,6 +214,11 @@ class Stage:
         self.bot.answer_pre_checkout_query(self.pay(payer)["pre_checkout_query"]["id"], ok=True)
         return self.api.unconfirmed[-1]
 
+    def topic_of(self, user: User) -> int:
+        """The number of a topic that a user has made."""
+        update = user.create_topic(self.forum, "Tea")
+        return int(update["message"]["message_thread_id"])
+
     def joined(self, user: User) -> User:
         """A user who is a member of the group."""
         user.join(self.group)
@@ -225,8 +230,18 @@ class Stage:
         return user
 
     def added_by(self, user: User) -> User:
-        """A user who has added the bot to the group, as a plain member."""
+        """The owner of the group, who has added the bot, as a plain member."""
         user.add_bot(self.group, administrator=False)
+        return user
+
+    def banned(self, user: User) -> User:
+        """A user whom the owner has banned from the group."""
+        self.boris.ban(user, self.group)
+        return user
+
+    def promoted(self, user: User) -> User:
+        """A user whom the owner has made an administrator of the group."""
+        self.boris.promote(user, self.group)
         return user
 
     def boosted_by(self, user: User) -> User:
@@ -319,6 +334,11 @@ ACTS = [
     Act("video_note", "video note", lambda stage: stage.anna.video_note()),
     Act("forward", "forward of a channel post", lambda s: s.anna.forward(s.channel.photo())),
     Act("forward", "forward of a user", lambda s: s.anna.forward(s.clara.send("hi"))),
+    Act(
+        "forward",
+        "forward of a hidden user",
+        lambda s: s.anna.forward(s.clara.send("hi"), hidden=True),
+    ),
     Act("vote", "poll answer of a user", lambda s: s.anna.vote(s.asked(), "sencha")),
     Act(
         "vote",
@@ -362,7 +382,43 @@ ACTS = [
         "bot added to a group",
         lambda s: s.boris.add_bot(s.group, administrator=False),
     ),
-    Act("remove_bot", "bot banned from a group", lambda s: s.added_by(s.boris).remove_bot(s.group)),
+    Act(
+        "remove_bot",
+        "bot banned from a group",
+        lambda s: s.added_by(s.owning_boris()).remove_bot(s.group),
+    ),
+    Act(
+        "unban",
+        "member unbanned by another",
+        lambda s: s.owning_boris().unban(s.banned(s.anna), s.group),
+    ),
+    Act(
+        "demote",
+        "member demoted by another",
+        lambda s: s.owning_boris().demote(s.promoted(s.anna), s.group),
+    ),
+    Act(
+        "restrict",
+        "member restricted by another",
+        lambda s: s.owning_boris().restrict(s.joined(s.anna), s.group),
+    ),
+    Act(
+        "pin",
+        "pinned message",
+        lambda s: s.owning_boris().pin(s.anna.send("hi", chat=s.group)),
+    ),
+    Act(
+        "delete",
+        "deleted business messages",
+        lambda s: s.clara.delete(s.clara.send("hi", chat=s.business)),
+    ),
+    Act("create_topic", "forum topic created", lambda s: s.boris.create_topic(s.forum, "Tea")),
+    Act(
+        "close_topic",
+        "forum topic closed",
+        lambda s: s.boris.close_topic(s.forum, s.topic_of(s.boris)),
+        differs="message.reply_to_message",
+    ),
     Act("boost", "boost of a user", lambda s: s.anna.boost(s.channel)),
     Act("unboost", "removed boost of a user", lambda s: s.boosted_by(s.boris).unboost(s.channel)),
     Act("upgrade", "basic group becomes a supergroup", lambda s: s.upgraded()[0]),
@@ -392,6 +448,7 @@ ACTS = [
         "reaction of an anonymous admin",
         lambda s: s.anna.anonymous_in(s.group).react(s.anna.send("hi", chat=s.group), "👍"),
     ),
+    Act("react", "reaction count", lambda s: s.anna.react(s.channel.send("hi"), "🔥")),
     Act("inline", "inline query", lambda stage: stage.anna.inline("sencha")),
     Act("choose", "chosen inline result", lambda s: s.anna.choose(s.offered(), "42", chat=s.group)),
 ]

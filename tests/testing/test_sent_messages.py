@@ -12,10 +12,13 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("method", ["send_message", "send_photo"])
-@pytest.mark.parametrize("chat_id", [1, -1001])
-def test_a_topic_is_kept(api: BotAPI, bot: Any, method: str, chat_id: int) -> None:
+@pytest.mark.parametrize("place", ["private", "forum"])
+def test_a_topic_is_kept(api: BotAPI, bot: Any, method: str, place: str) -> None:
     """A message of any kind is in the topic that it was sent to, in private chats too."""
-    sent = getattr(bot, method)(chat_id, "hi", message_thread_id=7)
+    ada, forum = api.user(1), api.group(-1001, forum=True)
+    chat = forum if place == "forum" else ada.private_chat
+    ada.send("hi", chat=chat, topic=7)
+    sent = getattr(bot, method)(chat.id, "hi", message_thread_id=7)
     assert (7, True, 7) == (sent.message_thread_id, sent.is_topic_message, api.messages[0].topic)
 
 
@@ -59,10 +62,12 @@ def test_messages_pushed_together_have_numbers_in_a_row(api: BotAPI) -> None:
 class TestCopies:
     def test_a_copy_has_the_content_of_the_message(self, api: BotAPI, bot: Any) -> None:
         """The bot sends the content of a message that it got, without saying who wrote it."""
-        number = api.user(1).send("/help me")["message"]["message_id"]
-        copied = bot.copy_message(-5, 1, number, message_thread_id=7)
+        ada, forum = api.user(1), api.group(-1005, forum=True)
+        ada.send("hi", chat=forum, topic=7)
+        number = ada.send("/help me")["message"]["message_id"]
+        copied = bot.copy_message(-1005, 1, number, message_thread_id=7)
         (sent,) = api.messages
-        assert (copied.message_id, -5, "/help me", 7) == (
+        assert (copied.message_id, -1005, "/help me", 7) == (
             sent.message_id,
             sent.chat_id,
             sent.text,

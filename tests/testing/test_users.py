@@ -5,6 +5,7 @@ from typing import Any
 import freezegun
 import pytest
 from telebot import types
+from telebot.apihelper import ApiTelegramException
 
 from telesession.testing import BotAPI, User
 
@@ -219,3 +220,17 @@ def test_a_group_becomes_a_supergroup(api: BotAPI) -> None:
         for message in told
     ]
     assert ["migrate_to_chat_id", "migrate_from_chat_id"] == [m.content_type for m in told]
+
+
+def test_the_bot_writes_to_the_supergroup(api: BotAPI, bot: Any) -> None:
+    """A message to the former group is refused with the id of the supergroup."""
+    group = api.group(-10)
+    former = bot.send_message(-10, "hi").message_id
+    supergroup = api.user(1).upgrade(group, -10010)
+
+    with pytest.raises(ApiTelegramException, match="upgraded to a supergroup chat") as caught:
+        bot.send_message(-10, "there?")
+    bot.send_message(caught.value.result_json["parameters"]["migrate_to_chat_id"], "here!")
+    bot.copy_message(-10010, -10, former)
+
+    assert (["here!", "hi"], "group") == (supergroup.messages.texts, bot.get_chat(-10).type)

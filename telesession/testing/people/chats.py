@@ -101,6 +101,13 @@ class Group(Chat):
         """A topic is that of a forum."""
         if topic is None:
             return {}
+        message = self.telegram.find_message(self.id, topic) or {}
+        if "forum_topic_created" in message:
+            return {
+                "message_thread_id": topic,
+                "is_topic_message": True,
+                "reply_to_message": message,
+            }
         return fields_in_topic(self.json, sender, topic, int(time.time()))
 
 
@@ -148,8 +155,34 @@ class BusinessChat(Chat):
         """Whether a message of the bot was sent through the connection to this chat."""
         return (sent.chat_id, sent.business_connection_id) == (self.id, self.connection_id)
 
+    def connect(self) -> JSON:
+        """
+        Let the owner connect the bot with the account, with all rights (`business_connection`).
+
+        It is connected at first, without an update. A connection belongs to all chats of the
+        account.
+        """
+        return self.telegram.connect_business(self.connection_id, is_enabled=True)
+
+    def disconnect(self) -> JSON:
+        """
+        Let the owner end the connection (`business_connection`).
+
+        From then on the bot gets no messages of the account, and its own are refused.
+        """
+        return self.telegram.connect_business(self.connection_id, is_enabled=False)
+
     def fields(self, sender: JSON, topic: int | None) -> JSON:
-        """A topic is that of a private chat."""
+        """
+        A topic is that of a private chat.
+
+        Raises `ValueError` if the owner has ended the connection.
+        """
+        if not self.telegram.is_business_connected(self.connection_id):
+            raise ValueError(
+                f"the bot hears nothing of the business chat of user {self.id}: its owner has "
+                f"ended the connection {self.connection_id!r}; connect() begins it again"
+            )
         return {**super().fields(sender, topic), "business_connection_id": self.connection_id}
 
 

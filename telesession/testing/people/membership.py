@@ -83,6 +83,8 @@ class Membership:
 
         Telegram's message about it is from the user who added them; its update is returned. A
         `chat_member` for each follows.
+
+        Raises `ValueError` if the user may not add members, and for a person who is banned.
         """
         members = [person.json for person in people or (self,)]
         return self._telegram.community.add(group.id, members, self._outbox.sender_in(group.id))
@@ -100,7 +102,8 @@ class Membership:
             group: The group or the channel.
             custom_title: The title that is shown beside the name.
 
-        Raises `ValueError` if the user is no administrator of the group.
+        Raises `ValueError` if the user is no administrator of the group who may do so, and for a
+        person who is banned, or an administrator whom only the owner may change.
         """
         sender = self._outbox.sender_in(group.id)
         return self._telegram.community.promote(group.id, person.json, sender, custom_title)
@@ -111,13 +114,17 @@ class Membership:
 
         Returns the first update: the message about a member of a group, else the `chat_member`.
 
-        Raises `ValueError` if the user is no administrator of the group.
+        Raises `ValueError` as `promote` does.
         """
         sender = self._outbox.sender_in(group.id)
         return self._telegram.community.ban(group.id, person.json, sender)
 
     def block(self) -> JSON:
-        """Block the bot: its messages are refused, with code 403 (`my_chat_member`)."""
+        """
+        Block the bot: its messages are refused, with code 403 (`my_chat_member`).
+
+        Until `unblock`, the user cannot write to the bot either.
+        """
         return self._telegram.community.remove_bot(self.id, {"from": self.json})
 
     def unblock(self) -> JSON:
@@ -132,7 +139,8 @@ class Membership:
 
         Args:
             group: The group or the channel.
-            administrator: Whether it has all rights, else it is a plain member.
+            administrator: Whether it has all rights, else it is a plain member, whose calls that
+                need a right are refused, with code 400.
         """
         sender = self._outbox.sender_in(group.id)
         return self._telegram.community.add_bot(group.id, sender, is_administrator=administrator)
@@ -141,7 +149,10 @@ class Membership:
         """
         Ban the bot from a group or a channel (`my_chat_member`, `left_chat_member`).
 
-        Returns the `my_chat_member`. The bot's calls for the chat are refused, with code 403.
+        Returns the `my_chat_member`. The bot's calls for the chat are refused, with code 403, and
+        the bot gets no more updates of it.
+
+        Raises `ValueError` if the user is no administrator of the group.
         """
         return self._telegram.community.remove_bot(group.id, self._outbox.sender_in(group.id))
 

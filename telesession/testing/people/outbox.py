@@ -73,13 +73,16 @@ class Outbox:
             options = ", ".join(Where.__annotations__)
             raise TypeError(f"a message has no option {unknown.pop()!r}; its options are {options}")
         chat, topic = self._chat_of(where), where.get("topic")
+        contents, kind = list(contents), kind or chat.kind
         if type(chat) is Chat and kind != "guest_message":
             self._require_own(chat.id)
-        self._telegram.community.check_writer(chat.id, topic, self.sender_in(chat.id))
+        if kind == "message":
+            sender = self.sender_in(chat.id)
+            self._telegram.community.check_message(chat.id, sender, topic, contents)
         answered = self._answer_to(where.get("reply_to"), chat)
         messages = [{**self._envelope(chat, topic), **one, **answered} for one in contents]
         ephemeral = where.get("ephemeral", False)
-        return self._telegram.push_messages(kind or chat.kind, messages, ephemeral=ephemeral)
+        return self._telegram.push_messages(kind, messages, ephemeral=ephemeral)
 
     def push_near(self, shown: JSON, content: JSON) -> JSON:
         """Give the bot a message that a reply keyboard makes, in the place of the keyboard."""
@@ -97,10 +100,13 @@ class Outbox:
         """
         A message as its chat shows it now.
 
-        Raises `ValueError` if the server does not know it, or if it is an ephemeral message of
-        another user, and `TypeError` for an object of another kind.
+        Raises `ValueError` if the server does not know it, if it is an ephemeral message of
+        another user, or if the user is banned in its chat. Raises `TypeError` for an object of
+        another kind.
         """
         address = address_of(message)
+        sender = self.sender_in(address.chat_id)
+        self._telegram.community.check_banned(address.chat_id, sender)
         found = self._telegram.find(address)
         if found is None:
             raise ValueError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from telesession.testing.telegram import content
 from telesession.testing.telegram.bot_messages import forwarded, without
 from telesession.testing.telegram.ids import new_id
+from telesession.testing.telegram.origins import hidden_origin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from telesession.testing.people.outbox import Outbox, Where
     from telesession.testing.server.call import JSON
     from telesession.testing.telegram.telegram import Telegram
+
+# https://core.telegram.org/bots/api#sendmediagroup
+_IN_ALBUMS = ("photo", "video", "document", "audio")
 
 # A message with this content is edited in its caption.
 _TEXT = ("text", "entities")
@@ -51,22 +55,30 @@ class Sender:
         """Send a photo."""
         return self.send_content({**content.photo(), **content.caption(caption)}, **where)
 
-    def album(self, count: int = 2, caption: str = "", **where: Unpack[Where]) -> list[JSON]:
+    def album(
+        self, count: int = 2, caption: str = "", *, kind: str = "photo", **where: Unpack[Where]
+    ) -> list[JSON]:
         """
-        Send photos as one album: a message for each, with one `media_group_id`, in a row.
+        Send files as one album: a message for each, with one `media_group_id`, in a row.
 
-        The first one has the caption.
+        Args:
+            count: The number of files.
+            caption: The caption of the first one.
+            kind: The content of each: `photo`, `video`, `document` or `audio`.
+            where: As for every message.
 
-        Raises `ValueError` unless there are 2 to 10 photos.
+        Raises `ValueError` for files of another kind, and unless there are 2 to 10.
         """
+        if kind not in _IN_ALBUMS:
+            raise ValueError(f"an album has no {kind!r}; use one of {', '.join(_IN_ALBUMS)}")
         if count not in _ALBUM:
             raise ValueError(
-                f"cannot send an album of {count}: it has 2 to 10 photos; one alone is a photo()"
+                f"cannot send an album of {count}: it has 2 to 10 files; one alone is a {kind}()"
             )
         album = {"media_group_id": new_id()}
-        photos = [{**content.photo(), **album} for _ in range(count)]
-        photos[0].update(content.caption(caption))
-        return self._outbox.push(photos, **where)
+        files = [{**content.FILES[kind](), **album} for _ in range(count)]
+        files[0].update(content.caption(caption))
+        return self._outbox.push(files, **where)
 
     def document(
         self, caption: str = "", *, name: str = "notes.txt", **where: Unpack[Where]
@@ -99,9 +111,9 @@ class Sender:
         music = content.audio(title, performer, seconds)
         return self.send_content({**music, **content.caption(caption)}, **where)
 
-    def voice(self, seconds: int = 3, **where: Unpack[Where]) -> JSON:
+    def voice(self, seconds: int = 3, *, caption: str = "", **where: Unpack[Where]) -> JSON:
         """Send a voice message."""
-        return self.send_content(content.voice(seconds), **where)
+        return self.send_content({**content.voice(seconds), **content.caption(caption)}, **where)
 
     def video_note(self, seconds: int = 10, **where: Unpack[Where]) -> JSON:
         """Send a round video."""
@@ -149,15 +161,22 @@ class Sender:
         paid = {**content.paid_media(stars), **content.caption(caption)}
         return self.send_content(paid, **where)
 
-    def forward(self, message: Any, **where: Unpack[Where]) -> JSON:
+    def forward(self, message: Any, *, hidden: bool = False, **where: Unpack[Where]) -> JSON:
         """
         Forward a message to the bot.
 
         Args:
             message: A `SentMessage`, an update that such a method returned, or telebot's `Message`.
+            hidden: Whether the bot gets only the name of the user whose message it is, as the
+                privacy settings of that user can say.
             where: As for every message.
+
+        Raises `ValueError` if the message to be hidden is one of a group or a channel.
         """
-        return self.send_content(forwarded(self._outbox.find(message)), **where)
+        copy = forwarded(self._outbox.find(message))
+        if hidden:
+            copy["forward_origin"] = hidden_origin(copy["forward_origin"])
+        return self.send_content(copy, **where)
 
     def send_content(self, message: Mapping[str, Any], **where: Unpack[Where]) -> JSON:
         """

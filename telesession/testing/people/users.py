@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-import time
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from telesession.testing.people.buttons import content_of, find_data, find_reply_button
 from telesession.testing.people.chats import Chat, DirectMessages, Group, private_json
 from telesession.testing.people.membership import Membership
+from telesession.testing.people.moderation import Moderation
 from telesession.testing.people.outbox import Outbox, Where
 from telesession.testing.people.senders import Sender
 from telesession.testing.telegram import content
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from telesession.testing.telegram.telegram import Telegram
 
 
-class User(Membership, Sender):
+class User(Membership, Moderation, Sender):
     """
     A Telegram user who acts on the bot: each method is one update, pushed and returned.
 
@@ -181,6 +181,8 @@ class User(Membership, Sender):
 
         Telegram tells it in both chats: two updates are pushed, first that with
         `migrate_to_chat_id` in the group, then that with `migrate_from_chat_id` in the supergroup.
+        From then on the bot's messages to the group are refused with code 400, and the parameters
+        of the refusal have the `migrate_to_chat_id`.
 
         Args:
             group: What it was until now.
@@ -190,6 +192,7 @@ class User(Membership, Sender):
         self._telegram.add_chat({"id": chat_id, "title": title, "type": "supergroup"})
         supergroup = Group(chat_id, self._telegram)
         self.send_content({"migrate_to_chat_id": chat_id}, chat=group)
+        self._telegram.migrate(group.id, chat_id)
         self.send_content({"migrate_from_chat_id": group.id}, chat=supergroup)
         return supergroup
 
@@ -227,23 +230,41 @@ class User(Membership, Sender):
         }
         return self._telegram.push({"callback_query": query})
 
-    def pay(self, invoice: Any, *, tip: int = 0) -> JSON:
+    def pay(
+        self,
+        invoice: Any,
+        *,
+        tip: int = 0,
+        shipping: str | None = None,
+        country: str | None = None,
+        city: str | None = None,
+    ) -> JSON:
         """
         Pay an invoice, and return the first query about it.
 
         That is a `pre_checkout_query`, or for an invoice with `is_flexible` a `shipping_query`,
-        after which the first of the bot's shipping options is chosen. Once the bot has agreed, the
-        message with the `successful_payment` follows. If it refuses, its reason is in `alerts`. See
+        after which one of the bot's shipping options is chosen. The bot has 10 seconds for its
+        answer to the `pre_checkout_query`. Once it has agreed, the message with the
+        `successful_payment` follows. If it refuses, its reason is in `alerts`. See
         https://core.telegram.org/bots/payments.
 
         Args:
             invoice: The message with the invoice, or the link of `create_invoice_link`.
-            tip: What the user adds, in the smallest units of the currency.
+            tip: The sum that the user adds, in the smallest units of the currency, up to the
+                `max_tip_amount` of the invoice.
+            shipping: The id or the title of a shipping option, by default the first one. If the
+                bot does not offer it, nothing is paid, and `alerts` says so.
+            country: The code of the country of the user's address, by default `DE`.
+            city: The city of the user's address, by default `Berlin`.
 
-        Raises `ValueError` if there is no such invoice.
+        Raises `ValueError` if there is no such invoice, or if it takes no such tip, has no shipping
+        options, or asks for no address.
         """
         found = invoice if isinstance(invoice, str) else self._outbox.find_to_use(invoice)
-        return self._telegram.begin_payment(self.json, found, tip=tip)
+        address = {"country_code": country, "city": city}
+        return self._telegram.begin_payment(
+            self.json, found, tip=tip, shipping=shipping, address=address
+        )
 
     def buy(self, message: Any) -> JSON:
         """
@@ -276,19 +297,25 @@ class User(Membership, Sender):
         voter = {"voter_chat": shown["chat"]} if anonymous else {"user": self.json}
         return self._telegram.vote(shown, voter, options)
 
-    def react(self, message: Any, emoji: str) -> JSON:
-        """Put an emoji under a message, in place of this user's former ones."""
+    def react(self, message: Any, *emoji: str) -> JSON:
+        """
+        Put emoji under a message, in place of this user's former ones (`message_reaction`).
+
+        Under a post of a channel reactions are anonymous: the bot gets their counts alone
+        (`message_reaction_count`).
+
+        Args:
+            message: The message, in any form.
+            emoji: One of https://core.telegram.org/bots/api#reactiontypeemoji, or up to three as
+                users of Telegram Premium have; none takes the former ones back.
+
+        Raises `ValueError` if Telegram's apps would not offer it: they have no such emoji, or
+        nothing would change.
+        """
         shown = self._outbox.find_to_use(message)
-        is_anonymous = shown["chat"]["id"] == self._outbox.anonymous_in
-        reaction = {
-            "chat": shown["chat"],
-            "message_id": shown["message_id"],
-            **({"actor_chat": shown["chat"]} if is_anonymous else {"user": self.json}),
-            "date": int(time.time()),
-            "old_reaction": [],
-            "new_reaction": [{"type": "emoji", "emoji": emoji}],
-        }
-        return self._telegram.push({"message_reaction": reaction})
+        anonymous = shown["chat"]["id"] == self._outbox.anonymous_in
+        actor = {"actor_chat": shown["chat"]} if anonymous else {"user": self.json}
+        return self._telegram.react(shown, actor, emoji)
 
     def inline(self, query: str) -> JSON:
         """Type an inline query after the bot's name, in some chat."""

@@ -12,6 +12,12 @@ if TYPE_CHECKING:
 JSON = dict[str, Any]
 """An object of the Bot API as Telegram sends it, such as an `Update` or a `User`, decoded."""
 
+#: The description of a refused answer to a query of a user.
+OLD_QUERY = "Bad Request: query is too old and response timeout expired or query ID is invalid"
+
+#: The description of a refusal that has a `migrate_to_chat_id`.
+GROUP_UPGRADED = "Bad Request: group chat was upgraded to a supergroup chat"
+
 
 @dataclass(frozen=True)
 class File:
@@ -76,15 +82,26 @@ class RefusedError(Exception):
         code: The `error_code`, which is the HTTP status too.
         description: The `description`, worded as Telegram does.
         retry_after: Seconds to wait before the next call, for code 429 only.
+        migrate_to_chat_id: The id of the supergroup that a group has become.
 
-    See https://core.telegram.org/bots/api#making-requests.
+    `parameters` has the last two that are given, as
+    https://core.telegram.org/bots/api#responseparameters. See
+    https://core.telegram.org/bots/api#making-requests.
     """
 
-    def __init__(self, code: int, description: str, retry_after: int | None = None) -> None:
-        super().__init__(code, description, retry_after)
+    def __init__(
+        self,
+        code: int,
+        description: str,
+        retry_after: int | None = None,
+        migrate_to_chat_id: int | None = None,
+    ) -> None:
+        super().__init__(code, description, retry_after, migrate_to_chat_id)
         self.code = code
         self.description = description
         self.retry_after = retry_after
+        hints = {"retry_after": retry_after, "migrate_to_chat_id": migrate_to_chat_id}
+        self.parameters = {name: hint for name, hint in hints.items() if hint is not None}
 
     def __str__(self) -> str:
         return f"{self.code} {self.description}"
@@ -92,6 +109,6 @@ class RefusedError(Exception):
     def as_answer(self) -> JSON:
         """The error answer as the Bot API writes it."""
         answer: JSON = {"ok": False, "error_code": self.code, "description": self.description}
-        if self.retry_after is not None:
-            answer["parameters"] = {"retry_after": self.retry_after}
+        if self.parameters:
+            answer["parameters"] = self.parameters
         return answer

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from telesession.testing.server.call import Call, RefusedError
+from telesession.testing.server.call import GROUP_UPGRADED, Call, RefusedError
 
 if TYPE_CHECKING:
     import threading
@@ -26,7 +26,9 @@ _DESCRIPTIONS = {
 }
 
 
-def failure_of(code: int | None, description: str | None, retry_after: int) -> Exception:
+def failure_of(
+    code: int | None, description: str | None, retry_after: int, migrate_to_chat_id: int | None
+) -> Exception:
     """
     What ends a call that fails, to be raised while it is answered.
 
@@ -34,13 +36,16 @@ def failure_of(code: int | None, description: str | None, retry_after: int) -> E
         code: The error code; `None` breaks the connection.
         description: The error's description; `None` is as Telegram words it for the code.
         retry_after: Seconds to wait that the error asks for, with code 429 only.
+        migrate_to_chat_id: The id of the supergroup that a group has become, or `None`.
     """
     if code is None:
         return ConnectionAbortedError()
+    if description is None and migrate_to_chat_id is not None:
+        description = GROUP_UPGRADED
     if description is None:
         description = _DESCRIPTIONS.get(code, "Error").format(retry_after=retry_after)
     limited = code == HTTPStatus.TOO_MANY_REQUESTS
-    return RefusedError(code, description, retry_after if limited else None)
+    return RefusedError(code, description, retry_after if limited else None, migrate_to_chat_id)
 
 
 class Faults:

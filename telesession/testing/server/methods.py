@@ -22,9 +22,15 @@ class Methods:
 
     Args:
         tables: The methods by their names, each with the function that answers.
+        refuse: Called before such a function; raises `RefusedError` for a call without the right.
     """
 
-    def __init__(self, tables: Iterable[Mapping[str, Callable[[Call], Any]]]) -> None:
+    def __init__(
+        self,
+        tables: Iterable[Mapping[str, Callable[[Call], Any]]],
+        refuse: Callable[[Call], object],
+    ) -> None:
+        self._refuse = refuse
         self._table = {name: method for table in tables for name, method in table.items()}
         self._given: dict[str, Any] = {}
 
@@ -54,6 +60,7 @@ class Methods:
             return self._given[call.method]
         method = self._table.get(call.method)
         if method is not None:
+            self._refuse(call)
             return method(call)
         if call.method in _TRUE:
             return True

@@ -38,6 +38,8 @@ class Updates:
         self.last_id = last_id
         #: Called with each new update, whether the bot gets it or not.
         self.listeners: list[Callable[[JSON], object]] = []
+        #: Whether the bot gets an update at all.
+        self.is_heard: Callable[[JSON], bool] = lambda _: True
         self._changed = changed
         #: The kinds of updates that the bot asks for, or `None` for the usual ones.
         self.allowed: list[str] | None = None
@@ -82,7 +84,7 @@ class Updates:
         self.arrived.append(update)
         for listener in self.listeners:
             listener(update)
-        if self._allows(*kinds):
+        if self._allows(*kinds) and self.is_heard(update):
             self._deliver([update], self._open_batch())
         return update
 

@@ -144,7 +144,7 @@ class BotMessages:
         """Raise `RefusedError` if the bot cannot write in the chat that a call names."""
         self._directory.chat_to_write(require(call, "chat_id"))
         if connection_id := call.params.get("business_connection_id"):
-            self._directory.owner(connection_id)
+            self._account(connection_id)
 
     def name_inline(self, address: Address) -> str:
         """Give a message an id by which the bot acts on it without its chat, and return the id."""
@@ -216,6 +216,12 @@ class BotMessages:
         self._history.remember(message)
         return message
 
+    def _account(self, connection_id: str) -> JSON:
+        """The owner of a business account; raises `RefusedError` if the connection has ended."""
+        if not self._directory.is_connected(connection_id):
+            raise RefusedError(400, "Bad Request: BUSINESS_CONNECTION_INVALID")
+        return self._directory.owner(connection_id)
+
     def _place(self, call: Call, chat: JSON) -> JSON:
         """The fields of a message that say where in its chat, and to whom, the bot sends it."""
         place: JSON = {}
@@ -229,7 +235,7 @@ class BotMessages:
             raise RefusedError(400, "Bad Request: direct_messages_topic_id is empty")
         if connection_id := call.params.get("business_connection_id"):
             place["business_connection_id"] = connection_id
-            place["from"] = self._directory.owner(connection_id)
+            place["from"] = self._account(connection_id)
             place["sender_business_bot"] = bot_user(call.token)
         if parameters := call.json("ephemeral_message_parameters"):
             place["receiver_user"] = self._directory.user(parameters["receiver_user_id"])
@@ -250,6 +256,12 @@ def envelope(message: JSON) -> JSON:
 def copied(message: JSON) -> JSON:
     """The fields of a message that a copy of it has."""
     return without(message, *_NOT_COPIED)
+
+
+def pinned(message: JSON) -> JSON:
+    """The fields of the service message about a message that was pinned."""
+    topic = {name: message[name] for name in _TOPIC if name in message}
+    return {"pinned_message": without(message, "reply_to_message"), **topic}
 
 
 def forwarded(message: JSON) -> JSON:

@@ -12,6 +12,7 @@ from telesession.testing.telegram.bot_messages import require
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from telesession.testing.server.updates import Updates
     from telesession.testing.telegram.bot_messages import BotMessages
     from telesession.testing.telegram.directory import Directory
     from telesession.testing.telegram.payments import Payments
@@ -39,12 +40,16 @@ class BusinessAccounts:
         directory: The owners.
         messages: The messages that a bot reads for an account.
         payments: The stars of the bot.
+        updates: The queue of updates.
     """
 
-    def __init__(self, directory: Directory, messages: BotMessages, payments: Payments) -> None:
+    def __init__(
+        self, directory: Directory, messages: BotMessages, payments: Payments, updates: Updates
+    ) -> None:
         self._directory = directory
         self._messages = messages
         self._payments = payments
+        self._updates = updates
         # connection id -> seconds since 1970
         self._dates: dict[str, int] = {}
         # connection id -> the stars of the account
@@ -63,6 +68,11 @@ class BusinessAccounts:
             "transferBusinessAccountStars": self._transfer_stars,
         }
 
+    def connect(self, connection_id: str, *, is_enabled: bool) -> JSON:
+        """Let the owner of an account connect the bot or end that; returns the update."""
+        self._directory.connect(connection_id, is_enabled=is_enabled)
+        return self._updates.push({"business_connection": self._connection(connection_id)})
+
     def add_stars(self, connection_id: str, stars: int) -> None:
         """
         Give stars to an account, or with a number below 0 take them.
@@ -74,16 +84,19 @@ class BusinessAccounts:
         self._stars[connection_id] += stars
 
     def _get(self, call: Call) -> JSON:
+        return self._connection(_id_of(call))
+
+    def _connection(self, connection_id: str) -> JSON:
         """See https://core.telegram.org/bots/api#businessconnection."""
-        connection_id = _id_of(call)
+        is_enabled = self._directory.is_connected(connection_id)
         owner = self._directory.owner(connection_id)
         return {
             "id": connection_id,
             "user": owner,
             "user_chat_id": owner["id"],
             "date": self._dates.setdefault(connection_id, int(time.time())),
-            "is_enabled": True,
-            "rights": _RIGHTS,
+            "is_enabled": is_enabled,
+            **({"rights": _RIGHTS} if is_enabled else {}),
         }
 
     def _read(self, call: Call) -> bool:

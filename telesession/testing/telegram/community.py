@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from telesession.testing.telegram import content
 from telesession.testing.telegram.boosts import Boosts
 from telesession.testing.telegram.bot_messages import without
+from telesession.testing.telegram.bot_rights import BotRights
 from telesession.testing.telegram.chat_settings import ChatSettings
 from telesession.testing.telegram.invite_links import InviteLinks
 from telesession.testing.telegram.join_requests import JoinRequests
 from telesession.testing.telegram.member_methods import MemberMethods
-from telesession.testing.telegram.members import ADMINISTRATORS, BANNED, Members, is_present
-from telesession.testing.telegram.rights import ALL_RIGHTS, administrator
+from telesession.testing.telegram.members import BANNED, LEFT, Members, is_present
+from telesession.testing.telegram.rights import (
+    ALL_RIGHTS,
+    administrator,
+    permissions,
+    restricted,
+)
 from telesession.testing.telegram.topics import Topics
+from telesession.testing.telegram.user_rights import UserRights
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from telesession.testing.server.call import JSON, Call
     from telesession.testing.server.updates import Updates
@@ -54,7 +62,11 @@ class Community:
         self._changed = changed
         self._directory = directory
         self._history = history
+        self._updates = updates
+        self._service = service
         self._members = Members(directory, service, updates)
+        self._rights = UserRights(self._members, self.topics, history)
+        self._bot_rights = BotRights(directory, self._members, history)
         self._links = InviteLinks(directory, self._members)
         self._requests = JoinRequests(directory, self._members, self._links)
         self._boosts = Boosts(directory, updates)
@@ -77,24 +89,25 @@ class Community:
         self._requests.note(update)
         self.topics.note(update)
 
-    def check_writer(self, chat_id: int, topic_id: int | None, sender: JSON) -> None:
-        """
-        Raise `ValueError` for a user who cannot write in a chat, or in its topic.
+    def hears(self, update: JSON) -> bool:
+        """Whether the bot gets an update; see `Members.hears`."""
+        return self._members.hears(update)
 
-        They are banned, or the topic is none to write in; see `Topics.check_writer`.
+    def check_call(self, call: Call) -> None:
+        """Raise `RefusedError` for a call that needs a right which the bot does not have."""
+        self._bot_rights.check(call)
 
-        Args:
-            chat_id: The chat.
-            topic_id: The topic, `None` for the general one of a forum.
-            sender: The fields of the message that say who sends it.
-        """
+    def check_message(
+        self, chat_id: int, sender: JSON, topic_id: int | None, contents: Iterable[JSON]
+    ) -> None:
+        """Raise `ValueError` if a user cannot send messages; see `UserRights.check_message`."""
         with self._changed:
-            chat = self._directory.chat(chat_id)
-            status = self._status(chat, sender)
-            if status == BANNED["status"]:
-                user_id = sender["from"]["id"]
-                raise ValueError(f"user {user_id} cannot write in {chat_id}: they are banned there")
-            self.topics.check_writer(chat, topic_id, is_administrator=status in ADMINISTRATORS)
+            self._rights.check_message(self._directory.chat(chat_id), sender, topic_id, contents)
+
+    def check_banned(self, chat_id: int, sender: JSON) -> None:
+        """Raise `ValueError` if a user who acts in a chat is banned there."""
+        with self._changed:
+            self._rights.check_banned(self._directory.chat(chat_id), sender)
 
     def members_of(self, chat_id: int) -> list[JSON]:
         """The `ChatMember` of everybody who is in a chat now, the bot first."""
@@ -153,7 +166,11 @@ class Community:
             sender: The fields of the message about them that say who added them.
         """
         with self._changed:
-            return self._members.add(self._directory.chat(chat_id), people, sender)
+            chat = self._directory.chat(chat_id)
+            self._rights.check_right(chat, sender, "can_invite_users")
+            for person in people:
+                self._rights.check_not_banned(chat, person)
+            return self._members.add(chat, people, sender)
 
     def leave(self, chat_id: int, user: JSON, sender: JSON) -> JSON:
         """
@@ -177,18 +194,111 @@ class Community:
         """Let an administrator ban a user from a chat, as for `leave`; see `User.ban`."""
         with self._changed:
             chat = self._directory.chat(chat_id)
-            self._require_administrator(chat, sender)
+            self._rights.check_power(chat, sender, user, "can_restrict_members")
             return self._members.remove(chat, user, sender, BANNED)
+
+    def unban(self, chat_id: int, user: JSON, sender: JSON) -> JSON:
+        """Let an administrator lift a ban, as for `leave`; see `User.unban`."""
+        with self._changed:
+            chat = self._directory.chat(chat_id)
+            self._rights.check_right(chat, sender, "can_restrict_members")
+            if self._members.get(chat, user["id"])["status"] != "kicked":
+                raise ValueError(f"user {user['id']} is not banned in chat {chat_id}")
+            return self._members.change(chat, user, LEFT, sender["from"])
+
+    def restrict(
+        self, chat_id: int, user: JSON, sender: JSON, given: Mapping[str, Any], until_date: int
+    ) -> JSON:
+        """
+        Let an administrator restrict a user, as for `leave`; see `User.restrict`.
+
+        Args:
+            chat_id: The chat.
+            user: The user.
+            sender: The fields of a message that say who does so.
+            given: The permissions that are left, by their names.
+            until_date: The end, in seconds since 1970; 0 is for ever.
+        """
+        with self._changed:
+            chat = self._directory.chat(chat_id)
+            if chat["type"] != "supergroup":
+                raise ValueError(
+                    f"cannot restrict user {user['id']} in chat {chat_id}: only supergroups, whose "
+                    "ids start with -100, have restrictions"
+                )
+            self._rights.check_power(chat, sender, user, "can_restrict_members")
+            is_member = is_present(self._members.get(chat, user["id"]))
+            left = permissions(given, independent=True)
+            record = restricted(left, until_date, is_member=is_member)
+            return self._members.change(chat, user, record, sender["from"])
 
     def promote(self, chat_id: int, user: JSON, sender: JSON, custom_title: str | None) -> JSON:
         """Make a user an administrator of a chat; see `User.promote`."""
         with self._changed:
             chat = self._directory.chat(chat_id)
-            self._require_administrator(chat, sender)
+            self._rights.check_power(chat, sender, user, "can_promote_members")
+            self._rights.check_not_banned(chat, user)
             record = administrator(chat, ALL_RIGHTS)
             if custom_title is not None:
                 record["custom_title"] = custom_title
             return self._members.change(chat, user, record, sender["from"])
+
+    def demote(self, chat_id: int, user: JSON, sender: JSON) -> JSON:
+        """Make a plain member of an administrator, as for `leave`; see `User.demote`."""
+        with self._changed:
+            chat = self._directory.chat(chat_id)
+            self._rights.check_power(chat, sender, user, "can_promote_members")
+            if self._members.get(chat, user["id"])["status"] != "administrator":
+                raise ValueError(f"user {user['id']} is no administrator of chat {chat_id}")
+            return self._members.change(chat, user, {"status": "member"}, sender["from"])
+
+    def pin(self, message: JSON, sender: JSON) -> JSON:
+        """
+        Let a user pin a message; see `User.pin`.
+
+        Args:
+            message: The message as its chat shows it now.
+            sender: The fields of the message about it that say who does so.
+        """
+        if {"business_connection_id", "ephemeral_message_id"} & message.keys():
+            raise ValueError(
+                "the bot hears nothing of a pin in a business chat, and an ephemeral message "
+                "cannot be pinned: pin one of a group or of the private chat with the bot"
+            )
+        with self._changed:
+            chat = self._directory.chat(message["chat"]["id"])
+            self._rights.check_right(chat, sender, "can_pin_messages")
+            self._history.pin(message)
+            return self._service.push(chat, sender, content.pinned_message(message))
+
+    def delete(self, message: JSON, sender: JSON) -> JSON | None:
+        """Let a user delete a message, as for `pin`; see `User.delete`."""
+        with self._changed:
+            self._rights.check_delete(message, sender)
+            self._history.forget(message)
+            connection_id = message.get("business_connection_id")
+            if connection_id is None:
+                return None
+            deleted = {
+                "business_connection_id": connection_id,
+                "chat": message["chat"],
+                "message_ids": [message["message_id"]],
+            }
+            return self._updates.push({"deleted_business_messages": deleted})
+
+    def create_topic(self, chat_id: int, name: str, sender: JSON) -> JSON:
+        """Let a user make a topic; see `User.create_topic`."""
+        with self._changed:
+            chat = self._directory.chat(chat_id)
+            self._rights.check_right(chat, sender, "can_manage_topics")
+            return self.topics.create(chat, name, sender)
+
+    def close_topic(self, chat_id: int, topic_id: int, sender: JSON) -> JSON:
+        """Let a user close a topic; see `User.close_topic`."""
+        with self._changed:
+            chat = self._directory.chat(chat_id)
+            self._rights.check_close(chat, sender, topic_id)
+            return self.topics.close(chat, topic_id, sender)
 
     def add_bot(self, chat_id: int, sender: JSON, *, is_administrator: bool = False) -> JSON:
         """Let someone add or unblock the bot; see `User.add_bot` and `User.unblock`."""
@@ -199,7 +309,9 @@ class Community:
     def remove_bot(self, chat_id: int, sender: JSON) -> JSON:
         """Let someone ban or block the bot; see `User.remove_bot` and `User.block`."""
         with self._changed:
-            return self._members.remove_bot(self._directory.chat(chat_id), sender, BANNED)
+            chat = self._directory.chat(chat_id)
+            self._rights.check_right(chat, sender, "can_restrict_members")
+            return self._members.remove_bot(chat, sender, BANNED)
 
     def invite_link(self, chat_id: int, link: str) -> JSON:
         """
@@ -219,18 +331,3 @@ class Community:
         """Let a user take a boost back; see `User.unboost`."""
         with self._changed:
             return self._boosts.remove(self._directory.chat(chat_id), user)
-
-    def _require_administrator(self, chat: JSON, sender: JSON) -> None:
-        """Raise `ValueError` if a user who acts in a group is no administrator there."""
-        # A test cannot say that a user administers a channel.
-        if chat["type"] != "channel" and self._status(chat, sender) not in ADMINISTRATORS:
-            raise ValueError(
-                f"user {sender['from']['id']} is no administrator of group {chat['id']}: let its "
-                f"owner promote them, or make it with bot_api.group({chat['id']}, owner=...)"
-            )
-
-    def _status(self, chat: JSON, sender: JSON) -> str:
-        """The status of the sender of a message; only an administrator is anonymous."""
-        if "sender_chat" in sender:
-            return "administrator"
-        return str(self._members.get(chat, sender["from"]["id"])["status"])

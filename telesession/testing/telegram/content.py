@@ -11,7 +11,7 @@ from telesession.testing.telegram.entities import detect
 from telesession.testing.telegram.ids import new_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from telesession.testing.server.call import JSON
 
@@ -201,6 +201,14 @@ def left_chat_member(person: JSON) -> JSON:
     return {"left_chat_participant": person, "left_chat_member": person}
 
 
+def pinned_message(message: JSON) -> JSON:
+    """The content of the message about a pinned message, which is in the same topic."""
+    topic = ("message_thread_id", "is_topic_message")
+    place = {name: message[name] for name in topic if name in message}
+    pinned = {name: value for name, value in message.items() if name != "reply_to_message"}
+    return {**place, "pinned_message": pinned}
+
+
 def successful_payment(order: JSON, payment_id: str) -> JSON:
     """
     The service message about a payment.
@@ -270,3 +278,17 @@ def _entities(name: str, words: str) -> JSON:
     """The entities that Telegram's servers find in a text, under a name; nothing if none."""
     entities = detect(words)
     return {name: entities} if entities else {}
+
+
+#: kind of a message with a file -> a function that makes its content
+FILES: dict[str, Callable[[], JSON]] = {
+    "animation": animation,
+    "audio": lambda: audio("Untitled", "Unknown", 180),
+    "document": lambda: document("file"),
+    "live_photo": live_photo,
+    "photo": photo,
+    "sticker": lambda: sticker("🙂"),
+    "video": lambda: video(10),
+    "video_note": lambda: video_note(10),
+    "voice": lambda: voice(3),
+}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from telesession.testing.server.call import RefusedError
+from telesession.testing.server.call import GROUP_UPGRADED, RefusedError
 
 if TYPE_CHECKING:
     from telesession.testing.server.call import JSON
@@ -24,13 +24,19 @@ class Directory:
         #: The `User` that the bot is: the owner of the token that was used last.
         self.bot = bot_user("")
         self._chats: dict[int, JSON] = {}
+        # The ids of the chats that are not made up.
+        self._known: set[int] = set()
         self._users: dict[int, JSON] = {}
         # connection id -> the `User` of the business account
         self._owners: dict[str, JSON] = {}
+        # The connections that their owners have ended.
+        self._ended: set[str] = set()
         # chat id -> the fields of its `ChatFullInfo` that the bot has set
         self._details: defaultdict[int, JSON] = defaultdict(dict)
         # chat id -> the reason why the bot cannot write there
         self._closed: dict[int, str] = {}
+        # id of a former group -> the id of the supergroup that it has become
+        self._supergroups: dict[int, int] = {}
 
     def chat(self, chat_id: int | str) -> JSON:
         """
@@ -51,17 +57,23 @@ class Directory:
     def add_chat(self, chat: JSON) -> None:
         """Know a chat, in place of what was known of it before."""
         self._chats[chat["id"]] = chat
+        self._known.add(chat["id"])
+
+    def knows(self, chat_id: int) -> bool:
+        """Whether a test or a user has told of a chat, so that it is not made up."""
+        return chat_id in self._known
 
     def chat_to_write(self, chat_id: int | str) -> JSON:
         """
         The chat with an id, for a message of the bot.
 
-        Raises `RefusedError` if the bot cannot write there, because it was blocked or removed.
+        Raises `RefusedError` if the bot cannot write there, because it was blocked or removed, or
+        because the group is a supergroup now.
         """
         chat = self.chat(chat_id)
-        if reason := self._closed.get(chat["id"]):
-            raise RefusedError(403, f"Forbidden: {reason}")
-        return chat
+        if supergroup := self._supergroups.get(chat["id"]):
+            raise RefusedError(400, GROUP_UPGRADED, migrate_to_chat_id=supergroup)
+        return self._not_closed(chat)
 
     def chat_to_read(self, chat_id: int | str) -> JSON:
         """
@@ -70,7 +82,16 @@ class Directory:
         Raises `RefusedError` if it is a group or a channel that the bot is no member of.
         """
         chat = self.chat(chat_id)
-        return chat if chat["type"] == "private" else self.chat_to_write(chat_id)
+        return chat if chat["type"] == "private" else self._not_closed(chat)
+
+    def _not_closed(self, chat: JSON) -> JSON:
+        if reason := self._closed.get(chat["id"]):
+            raise RefusedError(403, f"Forbidden: {reason}")
+        return chat
+
+    def migrate(self, chat_id: int, supergroup_id: int) -> None:
+        """Know that a group has become a supergroup, in which the bot's messages belong now."""
+        self._supergroups[chat_id] = supergroup_id
 
     def details(self, chat_id: int) -> JSON:
         """
@@ -118,7 +139,7 @@ class Directory:
         """Know the owner of a business account."""
         self._owners[connection_id] = owner
 
-    def connect(self, connection_id: str) -> None:
+    def add_connection(self, connection_id: str) -> None:
         """Know a connection to a business account; an unknown owner is made up."""
         self._owners.setdefault(connection_id, dict(_OWNER))
 
@@ -127,9 +148,21 @@ class Directory:
         [payload] = [value for name, value in update.items() if name != "update_id"]
         if "business_connection" in update:
             self.add_owner(payload["id"], payload["user"])
+            self.connect(payload["id"], is_enabled=payload["is_enabled"])
         message = payload.get("message") or payload
         if connection_id := message.get("business_connection_id"):
-            self.connect(connection_id)
+            self.add_connection(connection_id)
+
+    def is_connected(self, connection_id: str) -> bool:
+        """Whether a connection to a business account is enabled, as each is at first."""
+        return connection_id not in self._ended
+
+    def connect(self, connection_id: str, *, is_enabled: bool) -> None:
+        """Enable or end a connection to a business account."""
+        if is_enabled:
+            self._ended.discard(connection_id)
+        else:
+            self._ended.add(connection_id)
 
     def _make_channel(self, username: str) -> JSON:
         """A channel of which only the `@username` is known."""

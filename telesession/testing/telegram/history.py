@@ -251,11 +251,15 @@ class History:
         return markup
 
     def remember(self, message: JSON) -> None:
-        """Know a message, in place of its former version if there is one."""
+        """Know a message of a user and its chat, in place of its former version if there is one."""
         address = Address.of(message)
         if address.connection_id is None and address not in self._messages:
             # An older version of a message has the chat as it was then.
             self._directory.add_chat(message["chat"])
+        self._keep(message)
+
+    def _keep(self, message: JSON) -> None:
+        address = Address.of(message)
         line = (address.chat_id, address.connection_id, address.ephemeral_id is not None)
         number = address.ephemeral_id or address.message_id
         self._last_ids[line] = max(self._last_ids[line], number)
@@ -276,7 +280,7 @@ class History:
 
         An edited one takes the place of its former version in `sent`.
         """
-        self.remember(dict(sent.json))
+        self._keep(dict(sent.json))
         place = self._places.setdefault(Address.of(sent.json), len(self.sent))
         change = "sent" if place == len(self.sent) else "edited"
         self.sent[place : place + 1] = [sent]

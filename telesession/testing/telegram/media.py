@@ -19,19 +19,6 @@ _ATTACHED = "attach://"
 _MAX_TEXT = 4096
 _MAX_CAPTION = 1024
 
-# A file of each kind, with the details that a call may leave out.
-_FILES: dict[str, Callable[[], JSON]] = {
-    "animation": content.animation,
-    "audio": lambda: content.audio("Untitled", "Unknown", 180),
-    "document": lambda: content.document("file"),
-    "live_photo": content.live_photo,
-    "photo": content.photo,
-    "sticker": lambda: content.sticker("🙂"),
-    "video": lambda: content.video(10),
-    "video_note": lambda: content.video_note(10),
-    "voice": lambda: content.voice(3),
-}
-
 # The parameters of a call that are details of its file.
 _DETAILS = {
     "duration": int,
@@ -79,7 +66,7 @@ class Media:
             "sendChecklist": self.checklist,
             "sendRichMessage": lambda call: {"rich_message": _rich_message(call)},
             "sendVenue": _venue,
-            **{_method(kind): self._file_of(kind) for kind in _FILES},
+            **{_method(kind): self._file_of(kind) for kind in content.FILES},
         }
 
     @property
@@ -144,7 +131,7 @@ class Media:
     def input_media(self, media: Mapping[str, Any], call: Call) -> JSON:
         """The content that an `InputMedia`, or `InputPaidMedia`, in a call describes."""
         kind = str(media.get("type"))
-        if kind not in _FILES:
+        if kind not in content.FILES:
             raise RefusedError(400, f"Bad Request: media type {kind} is unknown")
         file = self._file(kind, media, media.get("media"), call)
         return {**file, **self.caption(media), **_spoiler(kind, media)}
@@ -162,7 +149,7 @@ class Media:
             source = call.params.get(source.removeprefix(_ATTACHED))
         if not source:
             raise RefusedError(400, f"Bad Request: there is no {kind} in the request")
-        made = _FILES[kind]()
+        made = content.FILES[kind]()
         stored = self._files.store(source)
         if kind == "photo":
             made["photo"][-1].update(stored)

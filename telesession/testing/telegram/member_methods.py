@@ -9,10 +9,10 @@ from telesession.testing.server.call import JSON, Call, RefusedError
 from telesession.testing.telegram.bot_messages import require, without
 from telesession.testing.telegram.members import LEFT, is_present
 from telesession.testing.telegram.rights import (
-    ALL_PERMISSIONS,
     ALL_RIGHTS,
     administrator,
     permissions,
+    restricted,
 )
 
 if TYPE_CHECKING:
@@ -119,14 +119,7 @@ class MemberMethods:
             call.json("permissions") or {},
             independent=call.flag("use_independent_chat_permissions"),
         )
-        record = {
-            "status": "restricted",
-            "until_date": _until(call),
-            **given,
-            "is_member": is_present(member),
-        }
-        if given == ALL_PERMISSIONS:
-            record = {"status": "member"} if is_present(member) else LEFT
+        record = restricted(given, _until(call), is_member=is_present(member))
         self._change(chat, member, record)
         return True
 

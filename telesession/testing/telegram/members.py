@@ -6,7 +6,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from telesession.testing.telegram import content
-from telesession.testing.telegram.rights import ALL_RIGHTS, administrator
+from telesession.testing.telegram.rights import (
+    ALL_PERMISSIONS,
+    ALL_RIGHTS,
+    USUAL_PERMISSIONS,
+    administrator,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +22,12 @@ if TYPE_CHECKING:
     from telesession.testing.telegram.service_messages import ServiceMessages
 
 _GROUPS = frozenset({"group", "supergroup"})
+
+# The types of chats with members.
+_COMMON = _GROUPS | {"channel"}
+
+# The kinds of updates that a bot gets about a chat which it is no member of.
+_HEARD_OUTSIDE = frozenset({"my_chat_member", "guest_message"})
 
 #: The statuses of an administrator, and of the owner.
 ADMINISTRATORS = frozenset({"creator", "administrator"})
@@ -33,7 +44,8 @@ class Members:
     The members of each chat with their status, as https://core.telegram.org/bots/api#chatmember.
 
     At first the bot is an administrator of every group and channel with all rights, and the users
-    of groups are unknown. A user who writes in a group becomes a member. Not safe to share between
+    of groups are unknown. A user who writes in a group becomes a member, but a banned one stays
+    banned. Not safe to share between
     threads by itself: its `BotAPI` calls it under a lock.
 
     Args:
@@ -52,6 +64,35 @@ class Members:
     def get(self, chat: JSON, user_id: int) -> JSON:
         """The `ChatMember` that a user is in a chat; `left` for an unknown one."""
         return self._member(chat, _BOT if self._directory.is_bot(user_id) else user_id)
+
+    def bot_in(self, chat: JSON) -> JSON:
+        """The `ChatMember` that the bot is in a chat."""
+        return self._member(chat, _BOT)
+
+    def may(self, chat: JSON, user_id: int, name: str) -> bool:
+        """Whether a user has a right or a permission in a group, such as `can_pin_messages`."""
+        member = self.get(chat, user_id)
+        status = member["status"]
+        if status in {"creator", "kicked"}:
+            return bool(status == "creator")
+        chosen = self._directory.details(chat["id"]).get("permissions", USUAL_PERMISSIONS)
+        permitted = bool(chosen.get(name))
+        if status == "administrator":
+            return permitted or bool(member.get(name, name in ALL_PERMISSIONS))
+        return permitted and bool(member.get(name, True))
+
+    def hears(self, update: JSON) -> bool:
+        """
+        Whether the bot gets an update: none of a group or a channel that it is no member of.
+
+        It does get its own changes there, and the messages that summon it.
+        """
+        [(kind, payload)] = [item for item in update.items() if item[0] != "update_id"]
+        chat = payload.get("chat") or payload.get("message", {}).get("chat")
+        if kind in _HEARD_OUTSIDE or not chat or chat.get("type") not in _COMMON:
+            return True
+        gone = payload.get("left_chat_member")
+        return is_present(self.bot_in(chat)) or bool(gone and self._key(gone) == _BOT)
 
     def present(self, chat: JSON) -> list[JSON]:
         """The `ChatMember` of everybody who is in a chat now, the bot first."""
@@ -195,11 +236,17 @@ class Members:
             return
         if former := message.get("migrate_from_chat_id"):
             self._copy_all(former, chat["id"])
-        senders = [message["from"]] if "from" in message and "sender_chat" not in message else []
-        for user in message.get("new_chat_members", senders):
-            self.put(chat, user, _joined(self._record(chat, self._key(user))))
+        if "new_chat_members" in message:
+            for user in message["new_chat_members"]:
+                self.put(chat, user, _joined(self._record(chat, self._key(user))))
+        elif "from" in message and "sender_chat" not in message:
+            self._note_sender(chat, message["from"])
         if user := message.get("left_chat_member"):
             self.put(chat, user, _gone(self._record(chat, self._key(user))))
+
+    def _note_sender(self, chat: JSON, user: JSON) -> None:
+        record = self._record(chat, self._key(user))
+        self.put(chat, user, record if record["status"] == "kicked" else _joined(record))
 
     def _member(self, chat: JSON, key: int) -> JSON:
         user = self._directory.bot if key == _BOT else self._directory.user(key)
@@ -256,8 +303,10 @@ def _joined(record: JSON) -> JSON:
 
 
 def _gone(record: JSON) -> JSON:
-    """The record of a user who goes."""
-    return {**record, "is_member": False} if record["status"] == "restricted" else LEFT
+    """The record of a user who goes, which a ban outlasts."""
+    if record["status"] == "restricted":
+        return {**record, "is_member": False}
+    return record if record["status"] == "kicked" else LEFT
 
 
 def _expired(record: JSON) -> JSON:

@@ -11,9 +11,11 @@ from telesession.testing.telegram.bot_messages import (
     copied,
     envelope,
     forwarded,
+    pinned,
     require,
     without,
 )
+from telesession.testing.telegram.directory import bot_user
 from telesession.testing.telegram.ids import new_id
 from telesession.testing.telegram.media import location
 from telesession.testing.telegram.message_rules import (
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from telesession.testing.telegram.history import History
     from telesession.testing.telegram.media import Media
     from telesession.testing.telegram.polls import Polls
+    from telesession.testing.telegram.service_messages import ServiceMessages
 
 _MAX_ALBUM = 10
 _MAX_NUMBERS = 100
@@ -58,10 +61,20 @@ class MessageMethods:
         history: Where the pinned ones are.
         media: Makes the contents.
         polls: Makes the polls of copies.
+        service: Tells the bot of its own pins.
     """
 
-    def __init__(self, messages: BotMessages, history: History, media: Media, polls: Polls) -> None:
+    def __init__(
+        self,
+        messages: BotMessages,
+        history: History,
+        media: Media,
+        *,
+        polls: Polls,
+        service: ServiceMessages,
+    ) -> None:
         self._messages = messages
+        self._service = service
         self._history = history
         self._media = media
         self._polls = polls
@@ -242,13 +255,17 @@ class MessageMethods:
         return True
 
     def _pin(self, call: Call) -> bool:
-        self._history.pin(self._messages.find(call, "pin"))
+        """See https://core.telegram.org/bots/api#pinchatmessage."""
+        message = self._messages.find(call, "pin")
+        self._history.pin(message)
+        if "business_connection_id" not in message:
+            self._service.push(message["chat"], {"from": bot_user(call.token)}, pinned(message))
         return True
 
     def _unpin(self, call: Call) -> bool:
-        pinned = self._history.pinned(self._messages.chat_of(call)["id"])
+        pins = self._history.pinned(self._messages.chat_of(call)["id"])
         number = call.integer("message_id")
-        found = [message for message in pinned if number in {None, message["message_id"]}]
+        found = [message for message in pins if number in {None, message["message_id"]}]
         if not found:
             raise RefusedError(400, "Bad Request: message to unpin not found")
         self._history.unpin(found[0])

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from telesession.testing.server.call import JSON, Call, RefusedError
+from telesession.testing.server.call import JSON, OLD_QUERY, Call, RefusedError
 from telesession.testing.telegram import content
 from telesession.testing.telegram.bot_messages import require
 from telesession.testing.telegram.ids import new_id
 from telesession.testing.telegram.invoices import STARS, check_invoice
 from telesession.testing.telegram.prices import price
-from telesession.testing.telegram.queries import unknown_query
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from telesession.testing.server.updates import Updates
     from telesession.testing.telegram.alerts import Alerts
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from telesession.testing.telegram.service_messages import ServiceMessages
 
 _LINK = "https://t.me/$"
+# Seconds for the answer to a query, see https://core.telegram.org/bots/api#answerprecheckoutquery.
+_CHECKOUT_SECONDS = 10
+
+_COUNTRY = re.compile("[A-Z]{2}")
 
 # The parameters of an invoice that ask the user for something.
 _WISHES: dict[str, JSON] = {
@@ -98,7 +102,15 @@ class Payments:
             "getStarTransactions": self._list_transactions,
         }
 
-    def begin(self, payer: JSON, invoice: JSON | str, *, tip: int = 0) -> JSON:
+    def begin(
+        self,
+        payer: JSON,
+        invoice: JSON | str,
+        *,
+        tip: int = 0,
+        shipping: str | None = None,
+        address: Mapping[str, str | None],
+    ) -> JSON:
         """
         Let a user pay, and return the first update about it.
 
@@ -108,17 +120,24 @@ class Payments:
         Args:
             payer: The user.
             invoice: The message with the invoice, or the link of one.
-            tip: What the user adds, in the smallest units of the currency.
+            tip: The sum that the user adds, in the smallest units of the currency.
+            shipping: The id or the title of the shipping option that the user will choose, by
+                default the first one.
+            address: Fields of the `ShippingAddress` that differ from the made-up one; `None` for
+                those that do not.
 
-        Raises `ValueError` if there is no such invoice.
+        Raises `ValueError` if there is no such invoice, or if it asks for none of these.
         """
         place = invoice if isinstance(invoice, str) else _place_of(invoice)
         order = self._orders.get(place)
         if order is None:
             raise ValueError("cannot pay: there is no invoice in this message, and no such link")
+        changed = {name: value for name, value in address.items() if value is not None}
+        _refuse_payment(order, tip, shipping, changed)
         chat = self._directory.chat(payer["id"]) if isinstance(invoice, str) else invoice["chat"]
-        purchase = {"payer": payer, "chat": chat, **order}
+        purchase = {"payer": payer, "chat": chat, "shipping": shipping, **order}
         purchase["total_amount"] += tip
+        purchase["order_info"] = _moved(order["order_info"], changed)
         if not order["is_flexible"]:
             return self._check_out(purchase)
         query_id = self._remember(purchase)
@@ -126,7 +145,7 @@ class Payments:
             "id": query_id,
             "from": payer,
             "invoice_payload": order["invoice_payload"],
-            "shipping_address": order["order_info"]["shipping_address"],
+            "shipping_address": purchase["order_info"]["shipping_address"],
         }
         return self._updates.push({"shipping_query": query})
 
@@ -199,12 +218,19 @@ class Payments:
         options = call.json("shipping_options") or ()
         if not options:
             raise RefusedError(400, "Bad Request: shipping_options is empty")
-        purchase["shipping_option_id"] = options[0]["id"]
-        purchase["total_amount"] += _total(options[0]["prices"])
+        chosen = _choice(options, purchase["shipping"])
+        if chosen is None:
+            offered = ", ".join(f"{one['title']} ({one['id']})" for one in options)
+            reason = f"there is no shipping option {purchase['shipping']!r}, only {offered}"
+            self._alerts.show(purchase["payer"], reason)
+            return True
+        purchase["shipping_option_id"] = chosen["id"]
+        purchase["total_amount"] += _total(chosen["prices"])
         self._check_out(purchase)
         return True
 
     def _check_out(self, purchase: JSON) -> JSON:
+        purchase["deadline"] = time.time() + _CHECKOUT_SECONDS
         query = {"id": self._remember(purchase), "from": purchase["payer"], **_paid(purchase)}
         return self._updates.push({"pre_checkout_query": query})
 
@@ -276,8 +302,8 @@ class Payments:
 
     def _take(self, call: Call, name: str) -> JSON:
         purchase = self._purchases.pop(str(call.params.get(name)), None)
-        if purchase is None:
-            raise unknown_query()
+        if purchase is None or time.time() > purchase.get("deadline", float("inf")):
+            raise RefusedError(400, OLD_QUERY)
         return purchase
 
     def _tell(self, purchase: JSON, content: JSON) -> None:
@@ -292,6 +318,37 @@ def _refusal_of(call: Call) -> str | None:
     if not call.params.get("error_message"):
         raise RefusedError(400, 'Bad Request: parameter "error_message" is required')
     return str(call.params["error_message"])
+
+
+def _refuse_payment(
+    order: JSON, tip: int, shipping: str | None, address: Mapping[str, str]
+) -> None:
+    """Raise `ValueError` for a payment that the form of an invoice does not offer."""
+    reason = ""
+    if not 0 <= tip <= order["max_tip_amount"]:
+        reason = f"a tip of {tip} is not from 0 to its max_tip_amount {order['max_tip_amount']}"
+    elif shipping is not None and not order["is_flexible"]:
+        reason = "it has no shipping options, because it is not is_flexible"
+    elif address and "shipping_address" not in order["order_info"]:
+        reason = "it asks for no address, because it has no need_shipping_address"
+    elif not _COUNTRY.fullmatch(address.get("country_code", "DE")):
+        reason = f"{address['country_code']!r} is no code of a country, as DE is"
+    if reason:
+        raise ValueError(f"cannot pay the invoice {order['invoice_payload']!r} so: {reason}")
+
+
+def _moved(info: JSON, address: Mapping[str, str]) -> JSON:
+    """An `OrderInfo` with another address."""
+    if not address:
+        return info
+    return {**info, "shipping_address": {**info["shipping_address"], **address}}
+
+
+def _choice(options: Sequence[JSON], wanted: str | None) -> JSON | None:
+    """The option with an id or a title, or the first one; `None` if there is no such option."""
+    if wanted is None:
+        return options[0]
+    return next((one for one in options if wanted in {one["id"], one["title"]}), None)
 
 
 def _payer_of(purchase: JSON) -> JSON:
@@ -315,6 +372,7 @@ def _order_of(call: Call) -> JSON:
         "total_amount": _total(call.json("prices")),
         "invoice_payload": str(call.params["payload"]),
         "is_flexible": call.flag("is_flexible"),
+        "max_tip_amount": call.integer("max_tip_amount") or 0,
         "order_info": info,
     }
 

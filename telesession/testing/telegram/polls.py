@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from telesession.testing.server.updates import Updates
     from telesession.testing.telegram.bot_messages import BotMessages
+    from telesession.testing.telegram.history import History
     from telesession.testing.telegram.media import Media
 
 _MAX_QUESTION = 300
@@ -31,20 +32,35 @@ class Polls:
 
     Args:
         messages: Puts messages into chats.
+        history: Where the polls are.
         media: Makes the texts of polls.
         updates: The queue of updates, for those about votes.
     """
 
-    def __init__(self, messages: BotMessages, media: Media, updates: Updates) -> None:
+    def __init__(
+        self, messages: BotMessages, history: History, media: Media, updates: Updates
+    ) -> None:
         self._messages = messages
+        self._history = history
         self._media = media
         self._updates = updates
         # poll id -> voter id -> the numbers of the chosen options
         self._votes: dict[str, dict[int, tuple[int, ...]]] = {}
+        # poll id -> its `close_date`, in seconds since 1970
+        self._ends: dict[str, int] = {}
 
     def methods(self) -> dict[str, Callable[[Call], Any]]:
         """The methods of the Bot API that are answered here, by their names."""
         return {"sendPoll": self._send, "stopPoll": self._stop}
+
+    def close_due(self) -> None:
+        """Close the polls whose `close_date` has come, and tell the bot of each."""
+        due = [(end, poll_id) for poll_id, end in self._ends.items() if end <= time.time()]
+        for _, poll_id in sorted(due):
+            del self._ends[poll_id]
+            for message in self._history.with_poll(poll_id)[:1]:
+                if not message["poll"]["is_closed"]:
+                    self._close(message["poll"])
 
     def vote(self, message: JSON, voter: Mapping[str, JSON], options: Sequence[str | int]) -> JSON:
         """
@@ -89,14 +105,17 @@ class Polls:
         fresh = {"id": new_id(), "is_closed": False, "total_voter_count": 0}
         if "open_period" in poll:
             fresh["close_date"] = int(time.time()) + poll["open_period"]
-        copied = {**poll, **fresh, "options": options}
-        self._votes[copied["id"]] = {}
-        return copied
+        return self._add({**poll, **fresh, "options": options})
+
+    def _add(self, poll: JSON) -> JSON:
+        """Keep a new poll, and return it."""
+        self._votes[poll["id"]] = {}
+        if "close_date" in poll:
+            self._ends[poll["id"]] = poll["close_date"]
+        return poll
 
     def _send(self, call: Call) -> JSON:
-        poll = self._poll_of(call)
-        self._votes[poll["id"]] = {}
-        return self._messages.send(call, {"poll": poll})
+        return self._messages.send(call, {"poll": self._add(self._poll_of(call))})
 
     def _poll_of(self, call: Call) -> JSON:
         """
@@ -144,10 +163,13 @@ class Polls:
             raise RefusedError(400, "Bad Request: message with poll to stop not found")
         if poll["is_closed"]:
             raise RefusedError(400, "Bad Request: poll has already been closed")
+        if markup := read_markup(call, message["chat"], only_inline=True):
+            self._messages.publish(message, markup)
+        return self._close(poll)
+
+    def _close(self, poll: JSON) -> JSON:
+        """Close a poll, tell the bot of it, and return it."""
         closed = {**poll, "is_closed": True}
-        markup = read_markup(call, message["chat"], only_inline=True)
-        changed = {**message, "poll": closed}
-        self._messages.publish(changed, markup or message.get("reply_markup"))
         self._messages.show_poll(closed)
         self._updates.push({"poll": closed})
         return closed
@@ -165,7 +187,7 @@ def _refuse_vote(poll: JSON, chosen: Sequence[int], *, has_voted: bool) -> None:
     """Raise `ValueError` for a vote that Telegram's apps do not offer."""
     final = poll["type"] == "quiz" or not poll["allows_revoting"]
     reason = ""
-    if poll["is_closed"] or time.time() >= poll.get("close_date", float("inf")):
+    if poll["is_closed"]:
         reason = "it is closed"
     elif len(chosen) > 1 and not poll["allows_multiple_answers"]:
         reason = "it takes one answer"

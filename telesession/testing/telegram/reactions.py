@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import time
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
 from telesession.testing.server.call import JSON, Call, RefusedError
@@ -10,8 +11,9 @@ from telesession.testing.telegram.directory import bot_user
 from telesession.testing.telegram.history import Address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
+    from telesession.testing.server.updates import Updates
     from telesession.testing.telegram.bot_messages import BotMessages
 
 # https://core.telegram.org/bots/api#reactiontypeemoji
@@ -27,6 +29,10 @@ _EMOJI = frozenset(
 )
 
 
+# The most that one user has under one message, as with Telegram Premium.
+_MAX_OF_USER = 3
+
+
 class Reactions:
     """
     The reactions under each message, by the user or chat that has reacted.
@@ -35,10 +41,12 @@ class Reactions:
 
     Args:
         messages: The messages.
+        updates: The queue of updates.
     """
 
-    def __init__(self, messages: BotMessages) -> None:
+    def __init__(self, messages: BotMessages, updates: Updates) -> None:
         self._messages = messages
+        self._updates = updates
         # address -> id of a user or chat -> each `ReactionType`
         self._reactions: defaultdict[Address, dict[int, list[JSON]]] = defaultdict(dict)
 
@@ -49,6 +57,34 @@ class Reactions:
             "deleteMessageReaction": self._delete,
             "deleteAllMessageReactions": self._delete_all,
         }
+
+    def react(self, message: JSON, actor: Mapping[str, JSON], emoji: Sequence[str]) -> JSON:
+        """
+        Let someone put emoji under a message, and return the update about it.
+
+        Args:
+            message: The message, as it is now.
+            actor: The field of the `message_reaction` that has the actor: `user` or `actor_chat`.
+            emoji: The emoji in place of the former ones.
+
+        Raises `ValueError` if Telegram's apps would not let the actor do so.
+        """
+        new = [{"type": "emoji", "emoji": _offered(one)} for one in emoji]
+        [actor_id] = [each["id"] for each in actor.values()]
+        address = Address.of(message)
+        old = self._reactions[address].get(actor_id, [])
+        _refuse_reaction(old, new)
+        self._reactions[address][actor_id] = new
+        place = {
+            "chat": message["chat"],
+            "message_id": message["message_id"],
+            "date": int(time.time()),
+        }
+        if message["chat"]["type"] == "channel":
+            counted = {**place, "reactions": self._count(address)}
+            return self._updates.push({"message_reaction_count": counted})
+        changed = {**place, **actor, "old_reaction": old, "new_reaction": new}
+        return self._updates.push({"message_reaction": changed})
 
     def note(self, update: JSON) -> None:
         """Know the reactions of a user or a chat, if an update has them."""
@@ -62,6 +98,15 @@ class Reactions:
         """The emoji under a message; `paid` and the ids of custom emoji are there as they are."""
         reactions = self._reactions[address].values()
         return [_label(one) for by_one in reactions for one in by_one]
+
+    def _count(self, address: Address) -> list[JSON]:
+        """Each `ReactionCount` of a message, the most frequent first."""
+        reactions = [one for by_one in self._reactions[address].values() for one in by_one]
+        kinds = {_label(one): one for one in reactions}
+        counts = Counter(map(_label, reactions))
+        return [
+            {"type": kinds[label], "total_count": count} for label, count in counts.most_common()
+        ]
 
     def _set(self, call: Call) -> bool:
         """See https://core.telegram.org/bots/api#setmessagereaction."""
@@ -94,11 +139,36 @@ def _actor(call: Call) -> int:
     return call.integer("user_id") or call.integer("actor_chat_id") or 0
 
 
+def _refuse_reaction(old: Sequence[JSON], new: Sequence[JSON]) -> None:
+    """Raise `ValueError` for a reaction that Telegram's apps do not offer."""
+    if len(new) > _MAX_OF_USER:
+        raise ValueError(f"a user has up to {_MAX_OF_USER} reactions to a message, not {len(new)}")
+    if new == old:
+        shown = " ".join(map(_label, old))
+        reason = f"{shown} is there already" if old else "give an emoji; there is none to take back"
+        raise ValueError(f"cannot react: {reason}")
+
+
+def _offered(emoji: str) -> str:
+    """An emoji as Telegram writes it; raises `ValueError` if nobody can react with it."""
+    plain = _plain(emoji)
+    if plain not in _EMOJI:
+        raise ValueError(
+            f"{emoji!r} is no reaction of Telegram, as 👍 is; they are listed at "
+            "https://core.telegram.org/bots/api#reactiontypeemoji"
+        )
+    return plain
+
+
+def _plain(emoji: str) -> str:
+    """An emoji without the variation selector that some keyboards add."""
+    return emoji.replace("\ufe0f", "")
+
+
 def _is_allowed(reaction: JSON) -> bool:
     """Whether a bot may react so."""
     if reaction["type"] == "emoji":
-        # Without the variation selector that some keyboards add.
-        return str(reaction["emoji"]).replace("\ufe0f", "") in _EMOJI
+        return _plain(str(reaction["emoji"])) in _EMOJI
     return bool(reaction["type"] == "custom_emoji")
 
 

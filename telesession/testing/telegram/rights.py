@@ -43,6 +43,9 @@ _RIGHTS_OF_TYPES = {
 #: The permissions of a member without restrictions.
 ALL_PERMISSIONS = dict.fromkeys(_PERMISSIONS, True)
 
+#: The permissions of the members of a group before any change, those of a public group.
+USUAL_PERMISSIONS = ALL_PERMISSIONS | {"can_change_info": False, "can_pin_messages": False}
+
 #: The rights of an administrator who may do everything, in any type of chat.
 ALL_RIGHTS = frozenset({*_RIGHTS, *(name for of in _RIGHTS_OF_TYPES.values() for name in of)})
 
@@ -66,6 +69,20 @@ def permissions(asked: Mapping[str, Any], *, independent: bool) -> JSON:
     if given["can_send_polls"]:
         given["can_send_messages"] = True
     return given
+
+
+def restricted(given: JSON, until_date: int, *, is_member: bool) -> JSON:
+    """
+    The fields of a `ChatMemberRestricted` beside the user; with all permissions there is no such.
+
+    Args:
+        given: The permissions, all of them.
+        until_date: The end of the restriction, in seconds since 1970; 0 is for ever.
+        is_member: Whether the user is in the chat.
+    """
+    if given == ALL_PERMISSIONS:
+        return {"status": "member" if is_member else "left"}
+    return {"status": "restricted", "until_date": until_date, **given, "is_member": is_member}
 
 
 def administrator(

@@ -35,7 +35,7 @@ from telesession.testing.telegram.transcript import Transcript
 from telesession.testing.telegram.user_profiles import UserProfiles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from telesession.testing.server.call import JSON, Call
     from telesession.testing.telegram.history import SentMessage
@@ -69,10 +69,11 @@ class Telegram:
         self.community = Community(
             self._changed, self._directory, self._history, self._updates, service, self._files
         )
+        self._updates.is_heard = self.community.hears
         messages = BotMessages(self._directory, self._history, self.community.topics)
         self._messages = messages
         media = Media(self._files, self._directory)
-        self._polls = Polls(messages, media, self._updates)
+        self._polls = Polls(messages, self._history, media, self._updates)
         self._payments = Payments(
             messages,
             media,
@@ -83,8 +84,9 @@ class Telegram:
         )
         self._commands = BotCommands(self._directory)
         self._inline = InlineAnswers(messages, media)
-        self._reactions = Reactions(messages)
-        accounts = BusinessAccounts(self._directory, messages, self._payments)
+        self._reactions = Reactions(messages, self._updates)
+        accounts = BusinessAccounts(self._directory, messages, self._payments, self._updates)
+        self._accounts = accounts
         self._methods = Methods(
             [
                 {
@@ -93,7 +95,9 @@ class Telegram:
                     "deleteWebhook": self._webhook.delete,
                     "getWebhookInfo": self._webhook.info,
                 },
-                MessageMethods(messages, self._history, media, self._polls).methods(),
+                MessageMethods(
+                    messages, self._history, media, polls=self._polls, service=service
+                ).methods(),
                 self._alerts.methods(),
                 self.community.methods(),
                 self._files.methods(),
@@ -111,7 +115,8 @@ class Telegram:
                 SuggestedPosts(messages, self._history).methods(),
                 self._inline.methods(),
                 self._reactions.methods(),
-            ]
+            ],
+            self.community.check_call,
         )
         self._calls: list[Call] = []
         # update id -> how many messages the bot had sent before
@@ -143,6 +148,7 @@ class Telegram:
         An edited message is there as it reads now, in its old place; a deleted one stays.
         """
         with self._changed:
+            self._polls.close_due()
             return Messages(self._history.sent)
 
     @property
@@ -160,6 +166,7 @@ class Telegram:
     def unconfirmed(self) -> list[JSON]:
         """The updates that the bot was not given yet, or has not asked beyond."""
         with self._changed:
+            self._polls.close_due()
             return list(self._updates.pending)
 
     def add_user(self, user: JSON, private_chat: JSON) -> None:
@@ -177,6 +184,21 @@ class Telegram:
         """Know a chat, in place of what was known of it before."""
         with self._changed:
             self._directory.add_chat(chat)
+
+    def connect_business(self, connection_id: str, *, is_enabled: bool) -> JSON:
+        """Let a business account connect the bot or end that; see `BusinessChat.connect`."""
+        with self._changed:
+            return self._accounts.connect(connection_id, is_enabled=is_enabled)
+
+    def is_business_connected(self, connection_id: str) -> bool:
+        """Whether a connection to a business account is enabled."""
+        with self._changed:
+            return self._directory.is_connected(connection_id)
+
+    def migrate(self, chat_id: int, supergroup_id: int) -> None:
+        """Refuse the bot's messages to a group that is a supergroup now; see `User.upgrade`."""
+        with self._changed:
+            self._directory.migrate(chat_id, supergroup_id)
 
     def chat(self, chat_id: int) -> JSON:
         """A chat as Telegram would send it now; an unknown one is made up."""
@@ -218,7 +240,15 @@ class Telegram:
             numbered = [self._history.number(one, ephemeral=ephemeral) for one in messages]
             return [self.push({kind: message}) for message in numbered]
 
-    def begin_payment(self, payer: JSON, invoice: JSON | str, *, tip: int = 0) -> JSON:
+    def begin_payment(
+        self,
+        payer: JSON,
+        invoice: JSON | str,
+        *,
+        tip: int,
+        shipping: str | None,
+        address: Mapping[str, str | None],
+    ) -> JSON:
         """
         Give the first query of a user who pays an invoice to the bot; see `User.pay`.
 
@@ -227,10 +257,13 @@ class Telegram:
         Args:
             payer: The user.
             invoice: The message with the invoice, or the link of one.
-            tip: What the user adds, in the smallest units of the currency.
+            tip: The sum that the user adds, in the smallest units of the currency.
+            shipping: The id or the title of a shipping option, or `None` for the first one.
+            address: Fields of the `ShippingAddress` that differ from the made-up one; `None` for
+                those that do not.
         """
         with self._changed:
-            return self._payments.begin(payer, invoice, tip=tip)
+            return self._payments.begin(payer, invoice, tip=tip, shipping=shipping, address=address)
 
     def buy_media(self, buyer: JSON, message: JSON) -> JSON:
         """Give the `purchased_paid_media` of a user to the bot; see `User.buy`."""
@@ -241,6 +274,11 @@ class Telegram:
         """Let someone vote in a poll of the bot; see `User.vote`."""
         with self._changed, self._transcript.vote(message, voter, options):
             return self._polls.vote(message, voter, options)
+
+    def react(self, message: JSON, actor: JSON, emoji: Sequence[str]) -> JSON:
+        """Let someone put emoji under a message; see `User.react`."""
+        with self._changed:
+            return self._reactions.react(message, actor, emoji)
 
     def alerts_of(self, user_id: int) -> list[str]:
         """Every notice that a user was shown so far; see `User.alerts`."""
@@ -300,6 +338,7 @@ class Telegram:
     def shown(self, is_there: Callable[[SentMessage], bool]) -> Messages:
         """The bot's messages that were not deleted and for which a function is true, in order."""
         with self._changed:
+            self._polls.close_due()
             sent = self._history.sent
             return Messages(one for one in sent if not one.is_deleted and is_there(one))
 
@@ -361,6 +400,7 @@ class Telegram:
     def find(self, address: Address) -> JSON | None:
         """A message as its chat shows it now, or `None` if it is unknown or was deleted."""
         with self._changed:
+            self._polls.close_due()
             return self._history.find(address)
 
     def markup_of(self, message: JSON) -> JSON:
@@ -369,8 +409,13 @@ class Telegram:
             return self._history.markup(Address.of(message))
 
     def notify(self) -> None:
-        """Let waiting predicates look again, after a change that the server cannot know of."""
+        """
+        Let waiting predicates look again, after a change that the server cannot know of.
+
+        One such change is the time of a clock that stands still. Polls whose time is over close.
+        """
         with self._changed:
+            self._polls.close_due()
             self._changed.notify_all()
 
     def answer(self, call: Call) -> Any:
@@ -379,6 +424,7 @@ class Telegram:
 
         Runs in a thread of the server, one call at a time.
         """
+        self._polls.close_due()
         return self._methods.answer(call)
 
     def answer_with(self, method: str, result: Any) -> None:

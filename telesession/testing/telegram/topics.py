@@ -72,19 +72,24 @@ class Topics:
 
     def check(self, chat: JSON, topic_id: int) -> None:
         """
-        Know a topic that the bot writes to.
+        Raise `RefusedError` for a topic that the bot cannot write to.
 
-        Raises `RefusedError` if it was deleted.
+        It is not there, or it is the general one of a forum, which has no number for messages. A
+        chat of which the server has not heard may have any topic: a test that hands updates to the
+        bot by itself knows of it.
         """
-        if _has_topics(chat) and self._know(chat["id"], topic_id) is None:
+        if not self._directory.knows(chat["id"]):
+            return
+        is_general = topic_id == _GENERAL and chat.get("is_forum")
+        if is_general or self._find(chat, topic_id) is None:
             raise RefusedError(400, "Bad Request: message thread not found")
 
     def check_writer(self, chat: JSON, topic_id: int | None, *, is_administrator: bool) -> None:
         """
         Raise `ValueError` for a topic in which a user cannot write.
 
-        That is one of a group without topics, one that was deleted, and for a user who is no
-        administrator one that is closed.
+        That is one of a group without topics, the general one of a forum by its number, one that
+        was deleted, and for a user who is no administrator one that is closed.
 
         Args:
             chat: The chat.
@@ -99,6 +104,10 @@ class Topics:
                     f"bot_api.group({chat['id']}, forum=True)"
                 )
             return
+        if topic_id == _GENERAL and chat.get("is_forum"):
+            raise ValueError(
+                f"messages in the general topic of {place} have no number: leave topic out"
+            )
         number = topic_id or (_GENERAL if chat.get("is_forum") else None)
         topic = self._topics.get((chat["id"], number), {}) if number else {}
         if topic is None:
@@ -108,11 +117,43 @@ class Topics:
                 f"cannot write in topic {number} of {place}: it is closed; only administrators can"
             )
 
+    def create(self, chat: JSON, name: str, sender: JSON) -> JSON:
+        """
+        Let a user make a topic, and return the update with the `forum_topic_created`.
+
+        Raises `ValueError` if the chat is no forum.
+        """
+        if not chat.get("is_forum"):
+            raise ValueError(
+                f"cannot make a topic in chat {chat['id']}: make the group with "
+                f"bot_api.group({chat['id']}, forum=True)"
+            )
+        return self._add(chat, {"name": name, "icon_color": _COLOR}, sender)
+
+    def close(self, chat: JSON, topic_id: int, sender: JSON) -> JSON:
+        """
+        Let a user close a topic, and return the update with the `forum_topic_closed`.
+
+        Raises `ValueError` if there is no such topic, or if it is closed.
+        """
+        topic = self._find(chat, topic_id)
+        if topic is None or topic["is_closed"]:
+            state = "closed already" if topic else "not there"
+            raise ValueError(f"cannot close topic {topic_id} of group {chat['id']}: it is {state}")
+        topic["is_closed"] = True
+        return self._tell(chat, topic, {"forum_topic_closed": {}}, sender)
+
     def note(self, update: JSON) -> None:
         """Know the topic of a message, if it is in one."""
         message = update.get("message", {})
         if message.get("is_topic_message"):
             self._know(message["chat"]["id"], message["message_thread_id"])
+
+    def _find(self, chat: JSON, topic_id: int) -> JSON | None:
+        """A topic, or `None` if it is unknown or was deleted; each forum has the general one."""
+        if topic_id == _GENERAL and chat.get("is_forum"):
+            return self._know(chat["id"], _GENERAL)
+        return self._topics.get((chat["id"], topic_id))
 
     def _know(self, chat_id: int, topic_id: int) -> JSON | None:
         """A topic, new if it is unknown, or `None` if it was deleted."""
@@ -120,14 +161,21 @@ class Topics:
         return self._topics.setdefault((chat_id, topic_id), _topic(topic_id, name, _COLOR))
 
     def _create(self, call: Call) -> JSON:
-        chat, name = self._chat(call), _name_of(call)
+        created = {
+            "name": _name_of(call),
+            "icon_color": call.integer("icon_color") or _COLOR,
+            **_icon_of(call),
+        }
+        update = self._add(self._chat(call), created, self._me)
+        return {"message_thread_id": update["message"]["message_thread_id"], **created}
+
+    def _add(self, chat: JSON, created: JSON, sender: JSON) -> JSON:
+        """Make a topic, and return the update with the `forum_topic_created`."""
         topic_id = self._new_id(chat["id"])
-        icon = _icon_of(call)
-        topic = _topic(topic_id, name, call.integer("icon_color") or _COLOR) | icon
+        topic = _topic(topic_id, created["name"], created["icon_color"]) | created
         self._topics[chat["id"], topic_id] = topic
-        created = {"name": name, "icon_color": topic["icon_color"], **icon}
-        self._tell(chat, topic, {"message_id": topic_id, "forum_topic_created": created})
-        return {"message_thread_id": topic_id, **created}
+        event = {"message_id": topic_id, "forum_topic_created": created}
+        return self._tell(chat, topic, event, sender)
 
     def _new_id(self, chat_id: int) -> int:
         """The number of a message, but not that of the general topic."""
@@ -145,7 +193,7 @@ class Topics:
         if not changes:
             raise RefusedError(400, "Bad Request: TOPIC_NOT_MODIFIED")
         topic.update(changes)
-        self._tell(chat, topic, {"forum_topic_edited": changes})
+        self._tell(chat, topic, {"forum_topic_edited": changes}, self._me)
         return True
 
     def _close(self, call: Call) -> bool:
@@ -167,7 +215,7 @@ class Topics:
         if topic[name] == value:
             raise RefusedError(400, "Bad Request: TOPIC_NOT_MODIFIED")
         topic.update(state)
-        self._tell(chat, topic, {event: {}})
+        self._tell(chat, topic, {event: {}}, self._me)
         return True
 
     def _delete(self, call: Call) -> bool:
@@ -190,10 +238,14 @@ class Topics:
         """The chat and the topic that a call names."""
         chat = self._chat(call)
         topic_id = _GENERAL if "General" in call.method else call.integer("message_thread_id")
-        topic = self._know(chat["id"], topic_id) if topic_id else None
+        topic = self._find(chat, topic_id) if topic_id else None
         if topic is None:
             raise RefusedError(400, "Bad Request: TOPIC_ID_INVALID")
         return chat, topic
+
+    @property
+    def _me(self) -> JSON:
+        return {"from": self._directory.bot}
 
     def _chat(self, call: Call) -> JSON:
         chat = self._directory.chat_to_write(call.params.get("chat_id", ""))
@@ -201,10 +253,10 @@ class Topics:
             raise RefusedError(400, "Bad Request: the chat is not a forum")
         return chat
 
-    def _tell(self, chat: JSON, topic: JSON, event: JSON) -> None:
+    def _tell(self, chat: JSON, topic: JSON, event: JSON, sender: JSON) -> JSON:
         number = _number_of(topic)
         place = {"message_thread_id": number, "is_topic_message": True} if number else {}
-        self._service.push(chat, {"from": self._directory.bot}, {**place, **event})
+        return self._service.push(chat, sender, {**place, **event})
 
 
 def _has_topics(chat: JSON) -> bool:
