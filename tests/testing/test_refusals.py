@@ -279,6 +279,14 @@ REFUSED: dict[str, tuple[Callable[[Any, Any], object], str]] = {
         lambda bot, _: bot.forward_messages(2, 1, [protected(bot)]),
         "there are no messages to forward",
     ),
+    "deletion of 101 messages": (
+        lambda bot, _: bot.delete_messages(1, list(range(1, 102))),
+        "too many message identifiers specified",
+    ),
+    "copies of 101 messages": (
+        lambda bot, _: bot.copy_messages(2, 1, list(range(1, 102))),
+        "too many message identifiers specified",
+    ),
     "young die": (
         lambda bot, _: bot.delete_message(1, bot.send_dice(1).message_id),
         "message can't be deleted for everyone",

@@ -6,8 +6,9 @@ import time
 from typing import TYPE_CHECKING, Any, Unpack
 
 from telesession.testing.telegram import content
-from telesession.testing.telegram.bot_messages import forwarded, hidden_origin, without
+from telesession.testing.telegram.bot_messages import forwarded, without
 from telesession.testing.telegram.ids import new_id
+from telesession.testing.telegram.origins import hidden_origin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 JSON = dict[str, Any]
 """An object of the Bot API as Telegram sends it, such as an `Update` or a `User`, decoded."""
 
+#: The description of a refused answer to a query of a user.
+OLD_QUERY = "Bad Request: query is too old and response timeout expired or query ID is invalid"
 
 #: The description of a refusal that has a `migrate_to_chat_id`.
 GROUP_UPGRADED = "Bad Request: group chat was upgraded to a supergroup chat"

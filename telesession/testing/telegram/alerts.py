@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from telesession.testing.server.call import RefusedError
-from telesession.testing.telegram.queries import unknown_query
+from telesession.testing.server.call import OLD_QUERY, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +60,7 @@ class Alerts:
         """
         query_id, text = str(call.params.get("callback_query_id")), str(call.params.get("text", ""))
         if query_id not in self._pressed:
-            raise unknown_query()
+            raise RefusedError(400, OLD_QUERY)
         if len(text) > _MAX_TEXT:
             raise RefusedError(400, "Bad Request: MESSAGE_TOO_LONG")
         if text and query_id not in self._answered:

@@ -144,7 +144,7 @@ class BotMessages:
         """Raise `RefusedError` if the bot cannot write in the chat that a call names."""
         self._directory.chat_to_write(require(call, "chat_id"))
         if connection_id := call.params.get("business_connection_id"):
-            self._directory.owner(connection_id)
+            self._account(connection_id)
 
     def name_inline(self, address: Address) -> str:
         """Give a message an id by which the bot acts on it without its chat, and return the id."""
@@ -216,6 +216,12 @@ class BotMessages:
         self._history.remember(message)
         return message
 
+    def _account(self, connection_id: str) -> JSON:
+        """The owner of a business account; raises `RefusedError` if the connection has ended."""
+        if not self._directory.is_connected(connection_id):
+            raise RefusedError(400, "Bad Request: BUSINESS_CONNECTION_INVALID")
+        return self._directory.owner(connection_id)
+
     def _place(self, call: Call, chat: JSON) -> JSON:
         """The fields of a message that say where in its chat, and to whom, the bot sends it."""
         place: JSON = {}
@@ -228,10 +234,8 @@ class BotMessages:
         elif chat.get("is_direct_messages") and not call.params.get("reply_parameters"):
             raise RefusedError(400, "Bad Request: direct_messages_topic_id is empty")
         if connection_id := call.params.get("business_connection_id"):
-            if not self._directory.is_connected(connection_id):
-                raise RefusedError(400, "Bad Request: BUSINESS_CONNECTION_INVALID")
             place["business_connection_id"] = connection_id
-            place["from"] = self._directory.owner(connection_id)
+            place["from"] = self._account(connection_id)
             place["sender_business_bot"] = bot_user(call.token)
         if parameters := call.json("ephemeral_message_parameters"):
             place["receiver_user"] = self._directory.user(parameters["receiver_user_id"])
@@ -263,21 +267,6 @@ def pinned(message: JSON) -> JSON:
 def forwarded(message: JSON) -> JSON:
     """The fields of a message that is forwarded; see https://core.telegram.org/bots/api#messageorigin."""
     return {**copied(message), "forward_origin": origin_of(message)}
-
-
-def hidden_origin(origin: JSON) -> JSON:
-    """
-    The `MessageOriginHiddenUser` in place of a `MessageOrigin`.
-
-    Raises `ValueError` if it is no user.
-    """
-    if origin["type"] not in {"user", "hidden_user"}:
-        raise ValueError(f"cannot hide where a message of a {origin['type']} is from, only a user")
-    if origin["type"] == "hidden_user":
-        return origin
-    user = origin["sender_user"]
-    name = " ".join(user[part] for part in ("first_name", "last_name") if part in user)
-    return {"type": "hidden_user", "date": origin["date"], "sender_user_name": name}
 
 
 def require(call: Call, name: str) -> Any:

@@ -139,6 +139,20 @@ class Directory:
         """Know the owner of a business account."""
         self._owners[connection_id] = owner
 
+    def add_connection(self, connection_id: str) -> None:
+        """Know a connection to a business account; an unknown owner is made up."""
+        self._owners.setdefault(connection_id, dict(_OWNER))
+
+    def note(self, update: JSON) -> None:
+        """Know the business connection in an update, if there is one."""
+        [payload] = [value for name, value in update.items() if name != "update_id"]
+        if "business_connection" in update:
+            self.add_owner(payload["id"], payload["user"])
+            self.connect(payload["id"], is_enabled=payload["is_enabled"])
+        message = payload.get("message") or payload
+        if connection_id := message.get("business_connection_id"):
+            self.add_connection(connection_id)
+
     def is_connected(self, connection_id: str) -> bool:
         """Whether a connection to a business account is enabled, as each is at first."""
         return connection_id not in self._ended
@@ -149,19 +163,6 @@ class Directory:
             self._ended.discard(connection_id)
         else:
             self._ended.add(connection_id)
-
-    def add_connection(self, connection_id: str) -> None:
-        """Know a connection to a business account; an unknown owner is made up."""
-        self._owners.setdefault(connection_id, dict(_OWNER))
-
-    def note(self, update: JSON) -> None:
-        """Know the business connection in an update, if there is one."""
-        [payload] = [value for name, value in update.items() if name != "update_id"]
-        if "business_connection" in update:
-            self.add_owner(payload["id"], payload["user"])
-        message = payload.get("message") or payload
-        if connection_id := message.get("business_connection_id"):
-            self.add_connection(connection_id)
 
     def _make_channel(self, username: str) -> JSON:
         """A channel of which only the `@username` is known."""

@@ -6,13 +6,12 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
-from telesession.testing.server.call import JSON, Call, RefusedError
+from telesession.testing.server.call import JSON, OLD_QUERY, Call, RefusedError
 from telesession.testing.telegram.bot_messages import require
 from telesession.testing.telegram.directory import bot_user
 from telesession.testing.telegram.history import Address
 from telesession.testing.telegram.invoices import check_invoice
 from telesession.testing.telegram.markups import check_inline
-from telesession.testing.telegram.queries import unknown_query
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,7 +119,7 @@ class InlineAnswers:
         """See https://core.telegram.org/bots/api#answerinlinequery."""
         query_id = str(require(call, "inline_query_id"))
         if query_id not in self._asked:
-            raise unknown_query()
+            raise RefusedError(400, OLD_QUERY)
         results = call.json("results") or []
         if len(results) > _MAX_RESULTS:
             raise RefusedError(400, "Bad Request: RESULTS_TOO_MUCH")
@@ -133,7 +132,7 @@ class InlineAnswers:
         """See https://core.telegram.org/bots/api#answerguestquery."""
         query = self._guests.pop(str(call.params.get("guest_query_id")), None)
         if query is None:
-            raise unknown_query()
+            raise RefusedError(400, OLD_QUERY)
         result = call.json("result") or {}
         place = {
             "chat_id": query["chat"]["id"],

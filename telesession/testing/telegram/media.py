@@ -203,8 +203,6 @@ def _rich_message(call: Call) -> JSON:
 def _link_preview(call: Call) -> JSON:
     """The `link_preview_options` of a text; nothing if the call changes none of them."""
     options = call.json("link_preview_options") or {}
-    if not options and call.flag("disable_web_page_preview"):
-        options = {"is_disabled": True}
     chosen = {name: value for name, value in options.items() if value}
     return {"link_preview_options": chosen} if chosen else {}
 

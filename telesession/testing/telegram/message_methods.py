@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from telesession.testing.telegram.service_messages import ServiceMessages
 
 _MAX_ALBUM = 10
+_MAX_NUMBERS = 100
 
 # The kinds of media that an album can have -> the kind of the album.
 _ALBUMS = {
@@ -68,6 +69,7 @@ class MessageMethods:
         messages: BotMessages,
         history: History,
         media: Media,
+        *,
         polls: Polls,
         service: ServiceMessages,
     ) -> None:
@@ -190,7 +192,7 @@ class MessageMethods:
         return message
 
     def _sources(self, call: Call, action: str) -> list[JSON]:
-        numbers = call.json("message_ids") or ()
+        numbers = _numbers_in(call)
         messages = [self._messages.lookup(call, number, "from_chat_id") for number in numbers]
         # Telegram skips messages that it does not find, or that may not leave their chat.
         _, is_allowed = _RULES[action]
@@ -237,7 +239,7 @@ class MessageMethods:
         return True
 
     def _delete_several(self, call: Call) -> bool:
-        numbers = call.json("message_ids") or ()
+        numbers = _numbers_in(call)
         # Telegram skips messages that it does not find.
         found = [one for number in numbers if (one := self._messages.lookup(call, number))]
         for message in found:
@@ -247,8 +249,8 @@ class MessageMethods:
         return True
 
     def _delete_business(self, call: Call) -> bool:
-        connection_id, numbers = require(call, "business_connection_id"), call.json("message_ids")
-        for message in self._history.of_business(connection_id, numbers or ()):
+        connection_id = require(call, "business_connection_id")
+        for message in self._history.of_business(connection_id, _numbers_in(call)):
             self._messages.delete(message)
         return True
 
@@ -292,6 +294,14 @@ def _check_album(kinds: list[str]) -> None:
     if len(albums) > 1:
         lonely = "document" if "document" in albums else "audio"
         raise RefusedError(400, f"Bad Request: {lonely} can't be mixed with other media types")
+
+
+def _numbers_in(call: Call) -> list[int]:
+    """The `message_ids` of a call, at most 100."""
+    numbers: list[int] = call.json("message_ids") or []
+    if len(numbers) > _MAX_NUMBERS:
+        raise RefusedError(400, "Bad Request: too many message identifiers specified")
+    return numbers
 
 
 def _number_of(message: JSON) -> JSON:

@@ -7,13 +7,12 @@ import time
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from telesession.testing.server.call import JSON, Call, RefusedError
+from telesession.testing.server.call import JSON, OLD_QUERY, Call, RefusedError
 from telesession.testing.telegram import content
 from telesession.testing.telegram.bot_messages import require
 from telesession.testing.telegram.ids import new_id
 from telesession.testing.telegram.invoices import STARS, check_invoice
 from telesession.testing.telegram.prices import price
-from telesession.testing.telegram.queries import unknown_query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -304,12 +303,21 @@ class Payments:
     def _take(self, call: Call, name: str) -> JSON:
         purchase = self._purchases.pop(str(call.params.get(name)), None)
         if purchase is None or time.time() > purchase.get("deadline", float("inf")):
-            raise unknown_query()
+            raise RefusedError(400, OLD_QUERY)
         return purchase
 
     def _tell(self, purchase: JSON, content: JSON) -> None:
         """Give the bot a message about a purchase."""
         self._service.push(purchase["chat"], {"from": purchase["payer"]}, content)
+
+
+def _refusal_of(call: Call) -> str | None:
+    """The reason for which the bot refuses a payment; `None` if it agrees."""
+    if call.flag("ok"):
+        return None
+    if not call.params.get("error_message"):
+        raise RefusedError(400, 'Bad Request: parameter "error_message" is required')
+    return str(call.params["error_message"])
 
 
 def _refuse_payment(
@@ -341,15 +349,6 @@ def _choice(options: Sequence[JSON], wanted: str | None) -> JSON | None:
     if wanted is None:
         return options[0]
     return next((one for one in options if wanted in {one["id"], one["title"]}), None)
-
-
-def _refusal_of(call: Call) -> str | None:
-    """The reason for which the bot refuses a payment; `None` if it agrees."""
-    if call.flag("ok"):
-        return None
-    if not call.params.get("error_message"):
-        raise RefusedError(400, 'Bad Request: parameter "error_message" is required')
-    return str(call.params["error_message"])
 
 
 def _payer_of(purchase: JSON) -> JSON:

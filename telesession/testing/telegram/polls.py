@@ -105,21 +105,17 @@ class Polls:
         fresh = {"id": new_id(), "is_closed": False, "total_voter_count": 0}
         if "open_period" in poll:
             fresh["close_date"] = int(time.time()) + poll["open_period"]
-        copied = {**poll, **fresh, "options": options}
-        self._know(copied)
-        return copied
+        return self._add({**poll, **fresh, "options": options})
 
-    def _send(self, call: Call) -> JSON:
-        poll = self._poll_of(call)
-        message = self._messages.send(call, {"poll": poll})
-        self._know(poll)
-        return message
-
-    def _know(self, poll: JSON) -> None:
-        """Count the votes of a poll from now on, and close it in time."""
+    def _add(self, poll: JSON) -> JSON:
+        """Keep a new poll, and return it."""
         self._votes[poll["id"]] = {}
         if "close_date" in poll:
             self._ends[poll["id"]] = poll["close_date"]
+        return poll
+
+    def _send(self, call: Call) -> JSON:
+        return self._messages.send(call, {"poll": self._add(self._poll_of(call))})
 
     def _poll_of(self, call: Call) -> JSON:
         """
@@ -167,16 +163,13 @@ class Polls:
             raise RefusedError(400, "Bad Request: message with poll to stop not found")
         if poll["is_closed"]:
             raise RefusedError(400, "Bad Request: poll has already been closed")
-        # Telegram keeps the keyboard that the call does not replace.
-        markup = read_markup(call, message["chat"], only_inline=True)
-        closed = {**poll, "is_closed": True}
-        changed = {**message, "poll": closed}
-        self._messages.publish(changed, markup or message.get("reply_markup"))
-        return self._close(closed)
+        if markup := read_markup(call, message["chat"], only_inline=True):
+            self._messages.publish(message, markup)
+        return self._close(poll)
 
     def _close(self, poll: JSON) -> JSON:
-        """Close a poll wherever it is shown, tell the bot of it, and return it."""
-        closed: JSON = {**poll, "is_closed": True}
+        """Close a poll, tell the bot of it, and return it."""
+        closed = {**poll, "is_closed": True}
         self._messages.show_poll(closed)
         self._updates.push({"poll": closed})
         return closed

@@ -95,7 +95,9 @@ class Telegram:
                     "deleteWebhook": self._webhook.delete,
                     "getWebhookInfo": self._webhook.info,
                 },
-                MessageMethods(messages, self._history, media, self._polls, service).methods(),
+                MessageMethods(
+                    messages, self._history, media, polls=self._polls, service=service
+                ).methods(),
                 self._alerts.methods(),
                 self.community.methods(),
                 self._files.methods(),
