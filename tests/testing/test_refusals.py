@@ -445,3 +445,14 @@ def test_a_connection_brings_its_owner(api: BotAPI, bot: Any, ada: User) -> None
     api.push({"business_connection": connection})
 
     assert "Ada" == bot.get_business_connection("shop").user.first_name
+
+
+def test_a_connection_that_has_ended_is_refused(api: BotAPI, bot: Any, ada: User) -> None:
+    """The update about the end of a connection ends it, for messages and for actions."""
+    connection = {"id": "shop", "user": ada.json, "user_chat_id": 1, "date": 1}
+    api.push({"business_connection": {**connection, "is_enabled": False}})
+    for call in (bot.send_message, bot.send_chat_action):
+        with pytest.raises(ApiTelegramException, match="BUSINESS_CONNECTION_INVALID"):
+            call(1, "typing", business_connection_id="shop")
+
+    assert not bot.get_business_connection("shop").is_enabled
