@@ -239,14 +239,6 @@ REFUSED: dict[str, tuple[Callable[[Any, Any], object], str]] = {
         lambda bot, ada: bot.answer_pre_checkout_query(checkout(bot, ada), ok=False),
         'parameter "error_message" is required',
     ),
-    "answer to an unknown press": (
-        lambda bot, _: bot.answer_callback_query("1"),
-        "query is too old and response timeout expired or query ID is invalid",
-    ),
-    "answer to an unknown inline query": (
-        lambda bot, _: bot.answer_inline_query("1", []),
-        "query is too old and response timeout expired or query ID is invalid",
-    ),
     "long notice": (
         lambda bot, ada: bot.answer_callback_query(pressed(bot, ada), "n" * 201),
         "MESSAGE_TOO_LONG",

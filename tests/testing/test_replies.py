@@ -156,6 +156,14 @@ class TestViews:
         polling.replies_to(boris.press(menu, "Yes"))
         assert ([], ["Boris: yes"]) == (ada.alerts, boris.alerts)
 
+    def test_an_answer_shows_its_text_once(self, api: BotAPI, bot: Any, ada: User) -> None:
+        """A second answer shows nothing, and one to a press that a test has made is accepted."""
+        menu = bot.send_message(1, "?", reply_markup=quick_markup({"Yes": {"callback_data": "y"}}))
+        query_id = ada.press(menu, "Yes")["callback_query"]["id"]
+        answers = [(query_id, "first"), (query_id, "second"), ("1", "of no press")]
+        assert [True] * 3 == [bot.answer_callback_query(*answer) for answer in answers]
+        assert ["first"] == ada.alerts
+
     def test_a_chat_shows_itself_as_it_is_now(self, api: BotAPI, ada: User) -> None:
         """A group that has been renamed has the new title, also in a message to it."""
         group = api.group(-1001, title="Tea")

@@ -81,8 +81,6 @@ class InlineAnswers:
         self._media = media
         # id of a query, or of a prepared message -> the offers
         self._offers: dict[str, list[Offer]] = {}
-        # ids of the inline queries of users
-        self._asked: set[str] = set()
         # id of a guest query -> the message
         self._guests: dict[str, JSON] = {}
 
@@ -97,9 +95,7 @@ class InlineAnswers:
         }
 
     def note(self, update: JSON) -> None:
-        """Know the query in an update, if it is an inline query or a guest message."""
-        if "inline_query" in update:
-            self._asked.add(update["inline_query"]["id"])
+        """Know the query of a guest message, if an update is one."""
         message = update.get("guest_message", {})
         if "guest_query_id" in message:
             self._guests[message["guest_query_id"]] = message
@@ -118,8 +114,6 @@ class InlineAnswers:
     def _answer(self, call: Call) -> bool:
         """See https://core.telegram.org/bots/api#answerinlinequery."""
         query_id = str(require(call, "inline_query_id"))
-        if query_id not in self._asked:
-            raise RefusedError(400, OLD_QUERY)
         results = call.json("results") or []
         if len(results) > _MAX_RESULTS:
             raise RefusedError(400, "Bad Request: RESULTS_TOO_MUCH")
