@@ -30,20 +30,20 @@ class OnePoller(BotAPI):
         super().__init__()
         self._refuses = refuses
         # token -> the number of its polls so far
-        self._polls = Counter[str]()
+        self._counts = Counter[str]()
         self._latest: Call | None = None
 
     def wait_for_poll(self, token: str, number: int) -> None:
         """Wait until the bot of a token has polled so often."""
         self.wait_for(
-            lambda: self._polls[token] >= number, PATIENCE, what=f"poll {number} of {token}"
+            lambda: self._counts[token] >= number, PATIENCE, what=f"poll {number} of {token}"
         )
 
     def answer(self, call: Call) -> Any:
         """See `BotAPI.answer`."""
         if call.method != "getUpdates":
             return super().answer(call)
-        self._polls[call.token] += 1
+        self._counts[call.token] += 1
         self._latest = call
         self._changed.notify_all()
         if not self._refuses:
