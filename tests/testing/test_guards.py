@@ -155,8 +155,8 @@ IMPOSSIBLE = [
     Mistake("ban by a plain member", lambda s: s.boris.ban(s.ada, s.group), "no administrator"),
     Mistake(
         "leave by no member",
-        lambda s: s.boris.leave(s.group),
-        "user 2 cannot leave chat -1001 without being a member: let them join or write there",
+        lambda s: (s.boris.leave(s.group), s.boris.leave(s.group)),
+        "user 2 cannot leave chat -1001 without being a member: let them join again",
     ),
     Mistake("id of a group", lambda s: s.api.group(5), "group 5: its id is a negative number"),
     Mistake("id of a channel", lambda s: s.api.channel(5), "channel 5: its id is a negative"),

@@ -76,13 +76,30 @@ def test_a_refusal_brings_no_payment(api: BotAPI, bot: Any) -> None:
 
 
 def test_a_query_is_answered_once(api: BotAPI, bot: Any) -> None:
-    """A second answer to a query is refused, as one to an unknown query."""
+    """A second answer to a query is refused."""
     query = begin_payment(bot, api)
     bot.answer_pre_checkout_query(query, ok=True)
 
-    for unknown in (query, "1"):
-        with pytest.raises(ApiTelegramException, match="query is too old and response timeout"):
-            bot.answer_pre_checkout_query(unknown, ok=True)
+    with pytest.raises(ApiTelegramException, match="query is too old and response timeout"):
+        bot.answer_pre_checkout_query(query, ok=True)
+
+
+def test_a_query_that_a_test_has_made_is_answered(api: BotAPI, bot: Any) -> None:
+    """An answer to a query that the server does not know is accepted, and nothing follows."""
+    assert bot.answer_pre_checkout_query("1", ok=True)
+    assert bot.answer_shipping_query("2", ok=False, error_message="not there")
+    assert [] == api.updates
+
+
+def test_a_message_elsewhere_with_the_number_of_an_invoice_is_none(api: BotAPI, bot: Any) -> None:
+    """An invoice in private is not paid by a message of a business chat with the same number."""
+    user = api.user(5)
+    chat = api.business_chat(user)
+    number = send_invoice(bot).message_id
+    same = user.send("hi", chat=chat)
+    assert number == same["business_message"]["message_id"]
+    with pytest.raises(ValueError, match="there is no invoice in this message"):
+        user.pay(same)
 
 
 def test_an_invoice_has_the_keyboard_that_it_was_given(api: BotAPI, bot: Any) -> None:

@@ -92,7 +92,22 @@ WITHOUT_RIGHT = [
     Refused("restrict", lambda s: s.boris.restrict(s.clara, s.group), PLAIN),
     Refused("promote", lambda s: s.boris.promote(s.boris, s.group), PLAIN),
     Refused("demote", lambda s: s.boris.demote(s.clara, s.group), PLAIN),
-    Refused("pin", lambda s: s.boris.pin(s.said()), PLAIN),
+    Refused(
+        "pin without the permission",
+        lambda s: (
+            s.bot.set_chat_permissions(GROUP, types.ChatPermissions(can_send_messages=True)),
+            s.boris.pin(s.said()),
+        ),
+        PLAIN,
+    ),
+    Refused(
+        "pin in a public group",
+        lambda s: (
+            s.api.add_chat({**s.group.json, "username": "tea"}),
+            s.boris.pin(s.said()),
+        ),
+        PLAIN,
+    ),
     Refused("delete", lambda s: s.boris.delete(s.said()), PLAIN),
     Refused("remove the bot", lambda s: s.boris.remove_bot(s.group), PLAIN),
     Refused(
@@ -122,7 +137,7 @@ WITHOUT_RIGHT = [
     ),
     Refused(
         "group without an owner",
-        lambda s: s.ada.pin(s.ada.send("a", chat=s.api.group(-1002))),
+        lambda s: s.ada.ban(s.boris, s.api.group(-1002)),
         "make it with bot_api.group(-1002, owner=...)",
     ),
     Refused(
@@ -293,6 +308,11 @@ class TestPinsAndDeletions:
         )
         assert "a" == stage.bot.get_chat(GROUP).pinned_message.text
 
+    def test_a_member_pins_in_a_private_group(self, stage: Stage) -> None:
+        """Members may pin as long as the permissions of their group are the usual ones."""
+        stage.boris.pin(stage.boris.send("a", chat=stage.group))
+        assert ["a"] == [message["text"] for message in stage.group.pinned]
+
     def test_a_user_pins_in_private(self, stage: Stage) -> None:
         """In the private chat with the bot each user pins messages, those of the bot too."""
         update = stage.boris.pin(stage.bot.send_message(2, "a"))
@@ -398,6 +418,40 @@ class TestTopics:
         sent = [stage.bot.send_message(-1005, "a", message_thread_id=7) for _ in range(2)]
 
         assert [7, 7] == [message.message_thread_id for message in sent]
+
+
+class TestGroupsWithoutAnOwner:
+    def test_a_quiet_member_leaves(self, stage: Stage) -> None:
+        """A user of whom the server knows nothing may be a member, and leaves once."""
+        group = stage.api.group(-1002)
+        stage.boris.leave(group)
+        with pytest.raises(ValueError, match="cannot leave chat -1002 without being a member"):
+            stage.boris.leave(group)
+
+    def test_the_bot_is_removed(self, stage: Stage) -> None:
+        """As anybody may add the bot there, anybody may remove it."""
+        group = stage.api.group(-1002)
+        stage.boris.add_bot(group)
+        stage.boris.remove_bot(group)
+        with pytest.raises(ApiTelegramException, match="bot was kicked"):
+            stage.bot.send_message(-1002, "hi")
+
+
+class TestPlacesOfOthers:
+    def test_a_guest_answers_in_a_group_that_it_was_removed_from(self, stage: Stage) -> None:
+        """A bot answers a message that summons it, in a chat that it is no member of."""
+        stage.ada.remove_bot(stage.group)
+        query = stage.boris.summon("@test_bot hi", stage.group)["guest_message"]["guest_query_id"]
+        text = types.InputTextMessageContent("hello")
+        stage.bot.answer_guest_query(query, types.InlineQueryResultArticle("1", "a", text))
+        assert ["hello"] == stage.api.messages.texts
+
+    def test_a_business_writes_to_a_customer_who_has_blocked_the_bot(self, stage: Stage) -> None:
+        """The bot writes for the owner there, and not for itself."""
+        chat = stage.api.business_chat(stage.boris)
+        stage.boris.block()
+        stage.bot.send_message(2, "hi", business_connection_id=chat.connection_id)
+        assert ["hi"] == chat.messages.texts
 
 
 class TestRemovedBot:

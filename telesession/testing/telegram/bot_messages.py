@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from telesession.testing.telegram.directory import Directory
     from telesession.testing.telegram.topics import Topics
 
+_GUEST = "answerGuestQuery"
+
 #: The fields of a message that say in which topic it is.
 _TOPIC = ("message_thread_id", "is_topic_message", "direct_messages_topic")
 
@@ -63,7 +65,7 @@ class BotMessages:
         Raises `RefusedError` if there is no such place, or if Telegram would not take the keyboard
         of the call.
         """
-        chat = self._directory.chat_to_write(require(call, "chat_id"))
+        chat = self._open_chat(call)
         markup = read_markup(call, chat)
         place = self._place(call, chat)
         message: JSON = {
@@ -221,6 +223,17 @@ class BotMessages:
         if not self._directory.is_connected(connection_id):
             raise RefusedError(400, "Bad Request: BUSINESS_CONNECTION_INVALID")
         return self._directory.owner(connection_id)
+
+    def _open_chat(self, call: Call) -> JSON:
+        """
+        The chat that a call writes to.
+
+        A business account writes even if its customer has blocked the bot, and a guest answers in a
+        chat that it is no member of.
+        """
+        is_elsewhere = call.params.get("business_connection_id") or call.method == _GUEST
+        find = self._directory.chat if is_elsewhere else self._directory.chat_to_write
+        return find(require(call, "chat_id"))
 
     def _place(self, call: Call, chat: JSON) -> JSON:
         """The fields of a message that say where in its chat, and to whom, the bot sends it."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from telesession.testing.server.call import JSON, Call, File, RefusedError
 from telesession.testing.telegram import content
 from telesession.testing.telegram.bot_messages import require
-from telesession.testing.telegram.rights import USUAL_PERMISSIONS, permissions
+from telesession.testing.telegram.rights import permissions, usual_permissions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +76,7 @@ class ChatSettings:
             "accepted_gift_types": dict.fromkeys(_GIFTS, chat["type"] == "private"),
         }
         if chat["type"] in {"group", "supergroup"}:
-            full["permissions"] = dict(USUAL_PERMISSIONS)
+            full["permissions"] = usual_permissions(chat)
         if "username" in chat:
             full["active_usernames"] = [chat["username"]]
         if link := self._links.primary(chat):

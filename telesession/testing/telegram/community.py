@@ -182,10 +182,10 @@ class Community:
         """
         with self._changed:
             chat = self._directory.chat(chat_id)
-            if not is_present(self._members.get(chat, user["id"])):
+            if self._members.is_gone(chat, user["id"]):
                 raise ValueError(
                     f"user {user['id']} cannot leave chat {chat_id} without being a member: let "
-                    "them join or write there first"
+                    "them join again"
                 )
             return self._members.remove(chat, user, sender)
 
@@ -309,7 +309,8 @@ class Community:
         """Let someone ban or block the bot; see `User.remove_bot` and `User.block`."""
         with self._changed:
             chat = self._directory.chat(chat_id)
-            self._rights.check_right(chat, sender, "can_restrict_members")
+            if self._members.has_owner(chat):
+                self._rights.check_right(chat, sender, "can_restrict_members")
             return self._members.remove_bot(chat, sender, BANNED)
 
     def invite_link(self, chat_id: int, link: str) -> JSON:

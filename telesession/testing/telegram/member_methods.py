@@ -124,8 +124,7 @@ class MemberMethods:
         return True
 
     def _promote(self, call: Call) -> bool:
-        chat, member = self._member(call, _CHANNELS)
-        _refuse_owner(member)
+        chat, member = self._editable(call, _CHANNELS)
         granted = {name for name in ALL_RIGHTS if call.flag(name)}
         is_anonymous = call.flag("is_anonymous")
         record: JSON = {"status": "member"}

@@ -9,8 +9,8 @@ from telesession.testing.telegram import content
 from telesession.testing.telegram.rights import (
     ALL_PERMISSIONS,
     ALL_RIGHTS,
-    USUAL_PERMISSIONS,
     administrator,
+    usual_permissions,
 )
 
 if TYPE_CHECKING:
@@ -69,13 +69,21 @@ class Members:
         """The `ChatMember` that the bot is in a chat."""
         return self._member(chat, _BOT)
 
+    def is_gone(self, chat: JSON, user_id: int) -> bool:
+        """Whether a user has left a chat or is banned there; an unknown user may be a member."""
+        return self._records.get((chat["id"], user_id), {}).get("status") in {"left", "kicked"}
+
+    def has_owner(self, chat: JSON) -> bool:
+        """Whether the owner of a chat is known."""
+        return any(one["status"] == "creator" for one in self.present(chat))
+
     def may(self, chat: JSON, user_id: int, name: str) -> bool:
         """Whether a user has a right or a permission in a group, such as `can_pin_messages`."""
         member = self.get(chat, user_id)
         status = member["status"]
         if status in {"creator", "kicked"}:
             return bool(status == "creator")
-        chosen = self._directory.details(chat["id"]).get("permissions", USUAL_PERMISSIONS)
+        chosen = self._directory.details(chat["id"]).get("permissions") or usual_permissions(chat)
         permitted = bool(chosen.get(name))
         if status == "administrator":
             return permitted or bool(member.get(name, name in ALL_PERMISSIONS))

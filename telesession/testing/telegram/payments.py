@@ -10,6 +10,7 @@ from uuid import uuid4
 from telesession.testing.server.call import JSON, OLD_QUERY, Call, RefusedError
 from telesession.testing.telegram import content
 from telesession.testing.telegram.bot_messages import require
+from telesession.testing.telegram.history import Address
 from telesession.testing.telegram.ids import new_id
 from telesession.testing.telegram.invoices import STARS, check_invoice
 from telesession.testing.telegram.prices import price
@@ -80,9 +81,10 @@ class Payments:
         self._updates = updates
         self._alerts = alerts
         # An address or a link -> the order that its payments have in common.
-        self._orders: dict[tuple[int, int] | str, JSON] = {}
+        self._orders: dict[Address | str, JSON] = {}
         # id of a shipping or pre-checkout query -> the purchase
         self._purchases: dict[str, JSON] = {}
+        self._answered: set[str] = set()
         # charge -> the purchase that was paid in stars
         self._receipts: dict[str, JSON] = {}
         self._refunded: set[str] = set()
@@ -128,7 +130,7 @@ class Payments:
 
         Raises `ValueError` if there is no such invoice, or if it asks for none of these.
         """
-        place = invoice if isinstance(invoice, str) else _place_of(invoice)
+        place = invoice if isinstance(invoice, str) else Address.of(invoice)
         order = self._orders.get(place)
         if order is None:
             raise ValueError("cannot pay: there is no invoice in this message, and no such link")
@@ -157,7 +159,7 @@ class Payments:
         """
         if "paid_media" not in message:
             raise ValueError("cannot buy: there is no paid media in this message")
-        payload = self._orders.get(_place_of(message), {}).get("invoice_payload", "")
+        payload = self._orders.get(Address.of(message), {}).get("invoice_payload", "")
         partner = {"type": "user", "transaction_type": "paid_media_payment", "user": buyer}
         self.earn(message["paid_media"]["star_count"], partner)
         purchased = {"from": buyer, "paid_media_payload": payload}
@@ -196,12 +198,12 @@ class Payments:
         invoice = {name: call.params.get(name, "") for name in names}
         invoice.update((name, order[name]) for name in ("currency", "total_amount"))
         message = self._messages.send(call, {"invoice": invoice})
-        self._orders[_place_of(message)] = order
+        self._orders[Address.of(message)] = order
         return message
 
     def _send_media(self, call: Call) -> JSON:
         message = self._messages.send(call, self._media.paid_media(call))
-        self._orders[_place_of(message)] = {"invoice_payload": str(call.params.get("payload", ""))}
+        self._orders[Address.of(message)] = {"invoice_payload": str(call.params.get("payload", ""))}
         return message
 
     def _create_link(self, call: Call) -> str:
@@ -212,6 +214,8 @@ class Payments:
     def _answer_shipping(self, call: Call) -> bool:
         refusal = _refusal_of(call)
         purchase = self._take(call, "shipping_query_id")
+        if purchase is None:
+            return True
         if refusal is not None:
             self._alerts.show(purchase["payer"], refusal)
             return True
@@ -237,6 +241,8 @@ class Payments:
     def _answer(self, call: Call) -> bool:
         refusal = _refusal_of(call)
         purchase = self._take(call, "pre_checkout_query_id")
+        if purchase is None:
+            return True
         if refusal is not None:
             self._alerts.show(purchase["payer"], refusal)
             return True
@@ -300,10 +306,19 @@ class Payments:
         self._purchases[query_id] = purchase
         return query_id
 
-    def _take(self, call: Call, name: str) -> JSON:
-        purchase = self._purchases.pop(str(call.params.get(name)), None)
-        if purchase is None or time.time() > purchase.get("deadline", float("inf")):
+    def _take(self, call: Call, name: str) -> JSON | None:
+        """
+        The purchase whose query a call answers.
+
+        It is `None` for a query that the server does not know: a test has made it by itself. Raises
+        `RefusedError` for a query that was answered before, or is too old.
+        """
+        query_id = str(call.params.get(name))
+        purchase = self._purchases.pop(query_id, None)
+        is_late = purchase is not None and time.time() > purchase.get("deadline", float("inf"))
+        if is_late or query_id in self._answered:
             raise RefusedError(400, OLD_QUERY)
+        self._answered.add(query_id)
         return purchase
 
     def _tell(self, purchase: JSON, content: JSON) -> None:
@@ -354,10 +369,6 @@ def _choice(options: Sequence[JSON], wanted: str | None) -> JSON | None:
 def _payer_of(purchase: JSON) -> JSON:
     """The `TransactionPartner` of a purchase."""
     return {"type": "user", "transaction_type": "invoice_payment", "user": purchase["payer"]}
-
-
-def _place_of(message: JSON) -> tuple[int, int]:
-    return message["chat"]["id"], message["message_id"]
 
 
 def _order_of(call: Call) -> JSON:

@@ -43,11 +43,20 @@ _RIGHTS_OF_TYPES = {
 #: The permissions of a member without restrictions.
 ALL_PERMISSIONS = dict.fromkeys(_PERMISSIONS, True)
 
-#: The permissions of the members of a group before any change, those of a public group.
-USUAL_PERMISSIONS = ALL_PERMISSIONS | {"can_change_info": False, "can_pin_messages": False}
+_PUBLIC = ALL_PERMISSIONS | {"can_change_info": False, "can_pin_messages": False}
 
 #: The rights of an administrator who may do everything, in any type of chat.
 ALL_RIGHTS = frozenset({*_RIGHTS, *(name for of in _RIGHTS_OF_TYPES.values() for name in of)})
+
+
+def usual_permissions(chat: JSON) -> JSON:
+    """
+    The permissions of the members of a group before any change.
+
+    Members of a public group, which is one with a `username`, pin nothing and change no title. See
+    https://core.telegram.org/bots/api#chatpermissions.
+    """
+    return dict(_PUBLIC if "username" in chat else ALL_PERMISSIONS)
 
 
 def permissions(asked: Mapping[str, Any], *, independent: bool) -> JSON:
