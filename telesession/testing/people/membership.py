@@ -135,7 +135,8 @@ class Membership:
         """
         Add the bot to a group or a channel (`my_chat_member`, `new_chat_members`).
 
-        Returns the `my_chat_member`. Once it is in, the call changes only the rights.
+        Any user may do so. Returns the `my_chat_member`. Once the bot is in, the call changes only
+        its rights.
 
         Args:
             group: The group or the channel.

@@ -45,8 +45,9 @@ class Members:
 
     At first the bot is an administrator of every group and channel with all rights, and the users
     of groups are unknown. A user who writes in a group becomes a member, but a banned one stays
-    banned. Not safe to share between
-    threads by itself: its `BotAPI` calls it under a lock.
+    banned.
+
+    Not safe to share between threads by itself: its `BotAPI` calls it under a lock.
 
     Args:
         directory: The users, and the chats that the bot cannot write to.

@@ -20,7 +20,9 @@ _COLOR = 0x6FB9F0
 
 class Topics:
     """
-    The topics of each chat; one that is used by its number exists from then on.
+    The topics of each chat.
+
+    A topic that a user writes in exists from then on. The bot writes only in topics that exist.
 
     Not safe to share between threads by itself: its `BotAPI` calls it under a lock.
 
