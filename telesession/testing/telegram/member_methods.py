@@ -33,11 +33,13 @@ class _Scope(NamedTuple):
     refusal: str
 
 
-_BANS = _Scope(frozenset({"group", "supergroup", "channel"}), "can't ban members in private chats")
+_ALL_BUT_PRIVATE = _Scope(
+    frozenset({"group", "supergroup", "channel"}), "can't ban members in private chats"
+)
 _GROUPS = _Scope(
     frozenset({"group", "supergroup"}), "method is available only for groups and supergroups"
 )
-_CHANNELS = _Scope(
+_SUPERGROUPS_AND_CHANNELS = _Scope(
     frozenset({"supergroup", "channel"}),
     "method is available for supergroup and channel chats only",
 )
@@ -96,13 +98,13 @@ class MemberMethods:
         return 2 if chat["type"] == "private" else len(self._members.present(chat))
 
     def _ban(self, call: Call) -> bool:
-        chat, member = self._editable(call, _BANS)
+        chat, member = self._editable(call, _ALL_BUT_PRIVATE)
         banned = {"status": "kicked", "until_date": _until(call)}
         self._remove(chat, member, banned)
         return True
 
     def _unban(self, call: Call) -> bool:
-        chat, member = self._member(call, _CHANNELS)
+        chat, member = self._member(call, _SUPERGROUPS_AND_CHANNELS)
         if call.flag("only_if_banned") and member["status"] != "kicked":
             return True
         _refuse_owner(member)
@@ -124,7 +126,7 @@ class MemberMethods:
         return True
 
     def _promote(self, call: Call) -> bool:
-        chat, member = self._member(call, _CHANNELS)
+        chat, member = self._member(call, _SUPERGROUPS_AND_CHANNELS)
         _refuse_owner(member)
         granted = {name for name in ALL_RIGHTS if call.flag(name)}
         is_anonymous = call.flag("is_anonymous")
