@@ -225,6 +225,12 @@ class Updates:
             raise RefusedError(409, f"Conflict: {reason}{hint}")
 
 
+def payload_of(update: JSON) -> tuple[str, JSON]:
+    """The kind of an update, such as `message`, and the object in this field."""
+    [(kind, payload)] = [item for item in update.items() if item[0] != "update_id"]
+    return kind, payload
+
+
 @dataclass(eq=False)
 class _Batch:
     """

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from telesession.testing.server.call import JSON, Call, RefusedError
 from telesession.testing.telegram.bot_messages import require, without
+from telesession.testing.telegram.directory import GROUPS
 from telesession.testing.telegram.members import LEFT, is_present
 from telesession.testing.telegram.rights import (
     ALL_RIGHTS,
@@ -33,12 +34,8 @@ class _Scope(NamedTuple):
     refusal: str
 
 
-_ALL_BUT_PRIVATE = _Scope(
-    frozenset({"group", "supergroup", "channel"}), "can't ban members in private chats"
-)
-_GROUPS = _Scope(
-    frozenset({"group", "supergroup"}), "method is available only for groups and supergroups"
-)
+_ALL_BUT_PRIVATE = _Scope(GROUPS | {"channel"}, "can't ban members in private chats")
+_GROUPS = _Scope(GROUPS, "method is available only for groups and supergroups")
 _SUPERGROUPS_AND_CHANNELS = _Scope(
     frozenset({"supergroup", "channel"}),
     "method is available for supergroup and channel chats only",
@@ -113,7 +110,7 @@ class MemberMethods:
 
     def _remove(self, chat: JSON, member: JSON, record: JSON) -> None:
         if record != without(member, "user"):
-            self._members.remove(chat, member["user"], self._me, record)
+            self._members.remove(chat, member["user"], self._directory.sender, record)
 
     def _restrict(self, call: Call) -> bool:
         chat, member = self._editable(call, _SUPERGROUPS)
@@ -171,7 +168,7 @@ class MemberMethods:
         chat = self._directory.chat_to_write(require(call, "chat_id"))
         if chat["type"] == "private":
             raise RefusedError(400, "Bad Request: can't leave private chats")
-        self._members.remove_bot(chat, self._me, LEFT)
+        self._members.remove_bot(chat, self._directory.sender, LEFT)
         return True
 
     def _change(self, chat: JSON, member: JSON, record: JSON) -> None:
@@ -192,10 +189,6 @@ class MemberMethods:
         if chat["type"] not in scope.types:
             raise RefusedError(400, f"Bad Request: {scope.refusal}")
         return chat, self._members.get(chat, user_id_of(call))
-
-    @property
-    def _me(self) -> JSON:
-        return {"from": self._directory.bot}
 
 
 def user_id_of(call: Call) -> int:

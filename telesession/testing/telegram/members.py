@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from telesession.testing.server.updates import payload_of
 from telesession.testing.telegram import content
+from telesession.testing.telegram.directory import GROUPS
 from telesession.testing.telegram.rights import (
     ALL_PERMISSIONS,
     ALL_RIGHTS,
@@ -21,10 +23,8 @@ if TYPE_CHECKING:
     from telesession.testing.telegram.directory import Directory
     from telesession.testing.telegram.service_messages import ServiceMessages
 
-_GROUPS = frozenset({"group", "supergroup"})
-
 # The types of chats with members.
-_COMMON = _GROUPS | {"channel"}
+_COMMON = GROUPS | {"channel"}
 
 # The kinds of updates that a bot gets about a chat which it is no member of.
 _HEARD_OUTSIDE = frozenset({"my_chat_member", "guest_message"})
@@ -88,7 +88,7 @@ class Members:
 
         It does get its own changes there, and the messages that summon it.
         """
-        [(kind, payload)] = [item for item in update.items() if item[0] != "update_id"]
+        kind, payload = payload_of(update)
         chat = payload.get("chat") or payload.get("message", {}).get("chat")
         if kind in _HEARD_OUTSIDE or not chat or chat.get("type") not in _COMMON:
             return True
@@ -171,7 +171,7 @@ class Members:
             details: As for `change`.
         """
         updates = []
-        if chat["type"] in _GROUPS:
+        if chat["type"] in GROUPS:
             updates.append(self._service.push(chat, sender, content.new_chat_members(people)))
         for person in people:
             joined = record or _joined(self._record(chat, self._key(person)))
@@ -193,7 +193,7 @@ class Members:
         """
         old = self._record(chat, self._key(user))
         updates = []
-        if chat["type"] in _GROUPS and is_present(old):
+        if chat["type"] in GROUPS and is_present(old):
             updates.append(self._service.push(chat, sender, content.left_chat_member(user)))
         updates.append(self.change(chat, user, record or _gone(old), sender["from"]))
         return updates[0]
@@ -216,7 +216,7 @@ class Members:
         is_new = not is_present(self._record(chat, _BOT))
         record = administrator(chat, ALL_RIGHTS) if is_administrator else {"status": "member"}
         update = self.change(chat, bot, record, sender["from"])
-        if is_new and chat["type"] in _GROUPS:
+        if is_new and chat["type"] in GROUPS:
             self._service.push(chat, sender, content.new_chat_members([bot]))
         return update
 
@@ -225,7 +225,7 @@ class Members:
         bot = self._directory.bot
         was_present = is_present(self._record(chat, _BOT))
         update = self.change(chat, bot, record, sender["from"])
-        if was_present and chat["type"] in _GROUPS:
+        if was_present and chat["type"] in GROUPS:
             self._service.push(chat, sender, content.left_chat_member(bot))
         return update
 
@@ -233,7 +233,7 @@ class Members:
         """Know the members of a group that a message of a user tells of."""
         message = update.get("message", {})
         chat = message.get("chat", {})
-        if chat.get("type") not in _GROUPS:
+        if chat.get("type") not in GROUPS:
             return
         if former := message.get("migrate_from_chat_id"):
             self._copy_all(former, chat["id"])
