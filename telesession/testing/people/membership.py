@@ -1,4 +1,4 @@
-"""The acts by which users come into groups and go, block the bot, and manage other members."""
+"""The acts by which users come into groups and go, boost them, and add or block the bot."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 class Membership:
     """
-    The part of a `User` for groups: joins, leaves, blocks, and the acts of an administrator.
+    The part of a `User` for groups: joins, leaves, boosts, and the membership of the bot.
 
     A `chat_member` reaches only a bot that asks for it in its `allowed_updates`.
     """
@@ -88,36 +88,6 @@ class Membership:
         """
         members = [person.json for person in people or (self,)]
         return self._telegram.community.add(group.id, members, self._outbox.sender_in(group.id))
-
-    def promote(
-        self, person: Membership, group: Chat | Channel, *, custom_title: str | None = None
-    ) -> JSON:
-        """
-        Make someone an administrator with all rights, and return the `chat_member`.
-
-        The bot may not change these rights.
-
-        Args:
-            person: The new administrator.
-            group: The group or the channel.
-            custom_title: The title that is shown beside the name.
-
-        Raises `ValueError` if the user is no administrator of the group who may do so, and for a
-        person who is banned, or an administrator whom only the owner may change.
-        """
-        sender = self._outbox.sender_in(group.id)
-        return self._telegram.community.promote(group.id, person.json, sender, custom_title)
-
-    def ban(self, person: Membership, group: Chat | Channel) -> JSON:
-        """
-        Ban someone for ever (`left_chat_member`, `chat_member`).
-
-        Returns the first update: the message about a member of a group, else the `chat_member`.
-
-        Raises `ValueError` as `promote` does.
-        """
-        sender = self._outbox.sender_in(group.id)
-        return self._telegram.community.ban(group.id, person.json, sender)
 
     def block(self) -> JSON:
         """

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from telesession.testing.server.call import JSON, Call, RefusedError
 from telesession.testing.telegram.bot_messages import require, without
 from telesession.testing.telegram.directory import GROUPS
-from telesession.testing.telegram.members import LEFT, is_present
+from telesession.testing.telegram.members import is_present
 from telesession.testing.telegram.rights import (
     ALL_RIGHTS,
+    BANNED,
+    LEFT,
+    MEMBER,
     administrator,
     permissions,
     restricted,
@@ -96,7 +99,7 @@ class MemberMethods:
 
     def _ban(self, call: Call) -> bool:
         chat, member = self._editable(call, _ALL_BUT_PRIVATE)
-        banned = {"status": "kicked", "until_date": _until(call)}
+        banned = {**BANNED, "until_date": _until(call)}
         self._remove(chat, member, banned)
         return True
 
@@ -127,7 +130,7 @@ class MemberMethods:
         _refuse_owner(member)
         granted = {name for name in ALL_RIGHTS if call.flag(name)}
         is_anonymous = call.flag("is_anonymous")
-        record: JSON = {"status": "member"}
+        record = MEMBER
         if granted or is_anonymous:
             record = administrator(chat, granted, can_be_edited=True, is_anonymous=is_anonymous)
         elif not is_present(member):

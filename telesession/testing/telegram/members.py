@@ -11,6 +11,8 @@ from telesession.testing.telegram.directory import GROUPS
 from telesession.testing.telegram.rights import (
     ALL_PERMISSIONS,
     ALL_RIGHTS,
+    LEFT,
+    MEMBER,
     USUAL_PERMISSIONS,
     administrator,
 )
@@ -31,9 +33,6 @@ _HEARD_OUTSIDE = frozenset({"my_chat_member", "guest_message"})
 
 #: The statuses of an administrator, and of the owner.
 ADMINISTRATORS = frozenset({"creator", "administrator"})
-
-LEFT: JSON = {"status": "left"}
-BANNED: JSON = {"status": "kicked", "until_date": 0}
 
 # The key of the bot, whose id depends on the token, which may become known later.
 _BOT = 0
@@ -214,7 +213,7 @@ class Members:
             self._records.setdefault((chat["id"], _BOT), LEFT)
         bot = self._directory.bot
         is_new = not is_present(self._record(chat, _BOT))
-        record = administrator(chat, ALL_RIGHTS) if is_administrator else {"status": "member"}
+        record = administrator(chat, ALL_RIGHTS) if is_administrator else MEMBER
         update = self.change(chat, bot, record, sender["from"])
         if is_new and chat["type"] in GROUPS:
             self._service.push(chat, sender, content.new_chat_members([bot]))
@@ -292,7 +291,7 @@ def is_present(member: JSON) -> bool:
 def _first_record(chat: JSON, key: int) -> JSON:
     """The record of a user before any change."""
     if chat["type"] == "private":
-        return {"status": "member"}
+        return MEMBER
     return administrator(chat, ALL_RIGHTS) if key == _BOT else LEFT
 
 
@@ -300,7 +299,7 @@ def _joined(record: JSON) -> JSON:
     """The record of a user who comes, or writes."""
     if record["status"] == "restricted":
         return {**record, "is_member": True}
-    return record if is_present(record) else {"status": "member"}
+    return record if is_present(record) else MEMBER
 
 
 def _gone(record: JSON) -> JSON:
@@ -313,4 +312,4 @@ def _gone(record: JSON) -> JSON:
 def _expired(record: JSON) -> JSON:
     """The record of a user whose ban, restriction or subscription is over."""
     is_member = record["status"] == "restricted" and record["is_member"]
-    return {"status": "member"} if is_member else LEFT
+    return MEMBER if is_member else LEFT
