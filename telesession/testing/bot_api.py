@@ -267,10 +267,12 @@ class BotAPI(Telegram):
         """
         Deliver an update once more, with the same `update_id`, as Telegram does now and then.
 
-        It comes after all updates that wait. Raises `ValueError` if it was never delivered.
+        It comes after all updates that wait.
 
         Args:
             update: The update that `push` or a call of `User` has returned, or one of `updates`.
+
+        Raises `ValueError` if none of `updates` has its `update_id`.
         """
         with self._changed:
             self._updates.redeliver(update)

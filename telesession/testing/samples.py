@@ -41,9 +41,9 @@ from telesession.testing.sample_chats import (
     private,
 )
 from telesession.testing.telegram import content
-from telesession.testing.telegram.members import BANNED
 from telesession.testing.telegram.rights import (
     ALL_RIGHTS,
+    BANNED,
     administrator,
     permissions,
     restricted,

@@ -86,6 +86,12 @@ class TestRedelivery:
         with pytest.raises(ValueError, match="never delivered"):
             api.redeliver(update)
 
+    def test_a_number_that_was_left_out_cannot_come_again(self, api: BotAPI, ada: User) -> None:
+        """A number below the latest one is not enough, because ids may have gaps."""
+        api.push({**ada.send("a"), "update_id": 5})
+        with pytest.raises(ValueError, match="never delivered"):
+            api.redeliver({"update_id": 3})
+
     def test_a_payment_comes_again(self, api: BotAPI, ada: User, bot: Any) -> None:
         """The message about a payment, which no act of a user returns, is the last of `updates`."""
         query = ada.pay(bot.send_invoice(1, "Tea", "a pot", "tea", "", "XTR", [PRICE]))

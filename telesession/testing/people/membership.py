@@ -1,4 +1,4 @@
-"""The acts by which users come into groups and go, block the bot, and manage other members."""
+"""The acts by which users come into groups and go, boost them, and add or block the bot."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 class Membership:
     """
-    The part of a `User` for groups: joins, leaves, blocks, and the acts of an administrator.
+    The part of a `User` for groups: joins, leaves, boosts, and the membership of the bot.
 
     A `chat_member` reaches only a bot that asks for it in its `allowed_updates`.
     """
@@ -46,7 +46,7 @@ class Membership:
 
         Returns the first update, as `join` does.
 
-        Raises `ValueError` for a user who is no member.
+        Raises `ValueError` for a user who has left already or is banned.
         """
         return self._telegram.community.leave(chat.id, self.json, self._outbox.sender_in(chat.id))
 
@@ -89,36 +89,6 @@ class Membership:
         members = [person.json for person in people or (self,)]
         return self._telegram.community.add(group.id, members, self._outbox.sender_in(group.id))
 
-    def promote(
-        self, person: Membership, group: Chat | Channel, *, custom_title: str | None = None
-    ) -> JSON:
-        """
-        Make someone an administrator with all rights, and return the `chat_member`.
-
-        The bot may not change these rights.
-
-        Args:
-            person: The new administrator.
-            group: The group or the channel.
-            custom_title: The title that is shown beside the name.
-
-        Raises `ValueError` if the user is no administrator of the group who may do so, and for a
-        person who is banned, or an administrator whom only the owner may change.
-        """
-        sender = self._outbox.sender_in(group.id)
-        return self._telegram.community.promote(group.id, person.json, sender, custom_title)
-
-    def ban(self, person: Membership, group: Chat | Channel) -> JSON:
-        """
-        Ban someone for ever (`left_chat_member`, `chat_member`).
-
-        Returns the first update: the message about a member of a group, else the `chat_member`.
-
-        Raises `ValueError` as `promote` does.
-        """
-        sender = self._outbox.sender_in(group.id)
-        return self._telegram.community.ban(group.id, person.json, sender)
-
     def block(self) -> JSON:
         """
         Block the bot: its messages are refused, with code 403 (`my_chat_member`).
@@ -135,7 +105,8 @@ class Membership:
         """
         Add the bot to a group or a channel (`my_chat_member`, `new_chat_members`).
 
-        Returns the `my_chat_member`. Once it is in, the call changes only the rights.
+        Any user may do so. Returns the `my_chat_member`. Once the bot is in, the call changes only
+        its rights.
 
         Args:
             group: The group or the channel.
@@ -152,7 +123,7 @@ class Membership:
         Returns the `my_chat_member`. The bot's calls for the chat are refused, with code 403, and
         the bot gets no more updates of it.
 
-        Raises `ValueError` if the user is no administrator of the group.
+        Raises `ValueError` if the group has an owner, and the user is no administrator of it.
         """
         return self._telegram.community.remove_bot(group.id, self._outbox.sender_in(group.id))
 

@@ -1,4 +1,4 @@
-"""The acts by which users keep order in groups: restrictions, pins, deletions, topics."""
+"""The acts by which users keep order in groups: bans, rights, pins, deletions, topics."""
 
 from __future__ import annotations
 
@@ -53,6 +53,18 @@ class Moderation:
         sender = self._outbox.sender_in(group.id)
         return self._telegram.community.restrict(group.id, person.json, sender, given, until_date)
 
+    def ban(self, person: Membership, group: Chat | Channel) -> JSON:
+        """
+        Ban someone for ever (`left_chat_member`, `chat_member`).
+
+        Returns the first update: the message about a member of a group, else the `chat_member`.
+
+        Raises `ValueError` as for every act here, and for an administrator whom only the owner may
+        change.
+        """
+        sender = self._outbox.sender_in(group.id)
+        return self._telegram.community.ban(group.id, person.json, sender)
+
     def unban(self, person: Membership, group: Chat | Channel) -> JSON:
         """
         Let someone who is banned come back, and return the `chat_member`.
@@ -61,6 +73,25 @@ class Moderation:
         """
         sender = self._outbox.sender_in(group.id)
         return self._telegram.community.unban(group.id, person.json, sender)
+
+    def promote(
+        self, person: Membership, group: Chat | Channel, *, custom_title: str | None = None
+    ) -> JSON:
+        """
+        Make someone an administrator with all rights, and return the `chat_member`.
+
+        The bot may not change these rights.
+
+        Args:
+            person: The new administrator.
+            group: The group or the channel.
+            custom_title: The title that is shown beside the name.
+
+        Raises `ValueError` as for every act here, and for a person who is banned, or an
+        administrator whom only the owner may change.
+        """
+        sender = self._outbox.sender_in(group.id)
+        return self._telegram.community.promote(group.id, person.json, sender, custom_title)
 
     def demote(self, person: Membership, group: Chat | Channel) -> JSON:
         """

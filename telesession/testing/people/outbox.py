@@ -157,6 +157,20 @@ class Outbox:
             return {"from": ANONYMOUS_ADMIN, "sender_chat": self._telegram.chat(chat_id)}
         return self._sender
 
+    def actor_on(self, message: JSON, chat_field: str) -> JSON:
+        """
+        The field of an update that says who votes or reacts.
+
+        That is `user`, and for an anonymous administrator the field of the group.
+
+        Args:
+            message: The message with the poll or the reactions.
+            chat_field: `voter_chat` or `actor_chat`.
+        """
+        if message["chat"]["id"] == self.anonymous_in:
+            return {chat_field: message["chat"]}
+        return {"user": self._sender["from"]}
+
     def _require_own(self, chat_id: int) -> None:
         """Raise `ValueError` for the private chat of another user with the bot."""
         user_id = self._sender.get("from", {}).get("id")

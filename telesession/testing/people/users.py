@@ -293,8 +293,7 @@ class User(Membership, Moderation, Sender):
         answer, or it is a quiz and the user has voted.
         """
         shown = self._outbox.find_to_use(message)
-        anonymous = shown["chat"]["id"] == self._outbox.anonymous_in
-        voter = {"voter_chat": shown["chat"]} if anonymous else {"user": self.json}
+        voter = self._outbox.actor_on(shown, "voter_chat")
         return self._telegram.vote(shown, voter, options)
 
     def react(self, message: Any, *emoji: str) -> JSON:
@@ -313,8 +312,7 @@ class User(Membership, Moderation, Sender):
         nothing would change.
         """
         shown = self._outbox.find_to_use(message)
-        anonymous = shown["chat"]["id"] == self._outbox.anonymous_in
-        actor = {"actor_chat": shown["chat"]} if anonymous else {"user": self.json}
+        actor = self._outbox.actor_on(shown, "actor_chat")
         return self._telegram.react(shown, actor, emoji)
 
     def inline(self, query: str) -> JSON:

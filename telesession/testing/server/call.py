@@ -112,3 +112,13 @@ class RefusedError(Exception):
         if self.parameters:
             answer["parameters"] = self.parameters
         return answer
+
+
+def bad_request(reason: str) -> RefusedError:
+    """
+    The refusal of a call that is wrong, with code 400.
+
+    Args:
+        reason: The `description` behind `Bad Request: `, worded as Telegram does.
+    """
+    return RefusedError(400, f"Bad Request: {reason}")

@@ -90,11 +90,11 @@ class Updates:
 
     def redeliver(self, update: JSON) -> None:
         """
-        Queue an update that the bot was given once more.
+        Queue an update once more, after all updates that wait.
 
-        Raises `ValueError` for an update that was never pushed.
+        Raises `ValueError` if no update with its `update_id` was pushed.
         """
-        if not 0 < update.get("update_id", 0) <= self.last_id:
+        if all(one["update_id"] != update.get("update_id") for one in self.arrived):
             raise ValueError(
                 "cannot deliver an update again that was never delivered: give what push() or a "
                 "call of a User has returned"
@@ -223,6 +223,12 @@ class Updates:
         if self.paused:
             hint = "use deleteWebhook to delete the webhook first"
             raise RefusedError(409, f"Conflict: {reason}{hint}")
+
+
+def payload_of(update: JSON) -> tuple[str, JSON]:
+    """The kind of an update, such as `message`, and the object in this field."""
+    [(kind, payload)] = [item for item in update.items() if item[0] != "update_id"]
+    return kind, payload
 
 
 @dataclass(eq=False)

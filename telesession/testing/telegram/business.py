@@ -114,7 +114,7 @@ class BusinessAccounts:
 
     def _change_owner(self, call: Call, fields: JSON) -> None:
         """Set fields of the `User` of an account; remove those that are empty."""
-        owner = self._directory.owner(_id_of(call))
+        owner = owner_of(call, self._directory)
         owner.update(fields)
         for name in [name for name, value in fields.items() if not value]:
             del owner[name]
@@ -131,15 +131,24 @@ class BusinessAccounts:
 
     def _details_of(self, call: Call) -> JSON:
         """The fields of the `ChatFullInfo` of the owner that `getChat` shows."""
-        return self._directory.details(self._directory.owner(_id_of(call))["id"])
+        return self._directory.details(owner_of(call, self._directory)["id"])
 
     def _transfer_stars(self, call: Call) -> bool:
         stars = call.integer("star_count") or 0
         self.add_stars(_id_of(call), -stars)
-        owner = self._directory.owner(_id_of(call))
+        owner = owner_of(call, self._directory)
         kind = "business_account_transfer"
         self._payments.earn(stars, {"type": "user", "transaction_type": kind, "user": owner})
         return True
+
+
+def owner_of(call: Call, directory: Directory) -> JSON:
+    """
+    The owner of the business account that a call names.
+
+    Raises `RefusedError` if the call names none, or one that is not there.
+    """
+    return directory.owner(_id_of(call))
 
 
 def _id_of(call: Call) -> str:

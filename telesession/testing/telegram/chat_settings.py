@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from telesession.testing.server.call import JSON, Call, File, RefusedError
 from telesession.testing.telegram import content
 from telesession.testing.telegram.bot_messages import require
+from telesession.testing.telegram.directory import GROUPS
 from telesession.testing.telegram.rights import permissions, usual_permissions
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class ChatSettings:
             "max_reaction_count": 11,
             "accepted_gift_types": dict.fromkeys(_GIFTS, chat["type"] == "private"),
         }
-        if chat["type"] in {"group", "supergroup"}:
+        if chat["type"] in GROUPS:
             full["permissions"] = usual_permissions(chat)
         if "username" in chat:
             full["active_usernames"] = [chat["username"]]
@@ -146,7 +147,7 @@ class ChatSettings:
         return self._directory.details(chat["id"])
 
     def _tell(self, chat: JSON, fields: JSON) -> None:
-        self._service.push(chat, {"from": self._directory.bot}, fields)
+        self._service.push(chat, self._directory.sender, fields)
 
     def _chat(self, call: Call) -> JSON:
         """The group or the channel that a call names."""

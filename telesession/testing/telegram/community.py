@@ -11,10 +11,14 @@ from telesession.testing.telegram.chat_settings import ChatSettings
 from telesession.testing.telegram.invite_links import InviteLinks
 from telesession.testing.telegram.join_requests import JoinRequests
 from telesession.testing.telegram.member_methods import MemberMethods
-from telesession.testing.telegram.members import BANNED, LEFT, Members, is_present
+from telesession.testing.telegram.members import Members, is_present
 from telesession.testing.telegram.rights import (
     ALL_RIGHTS,
+    BANNED,
+    LEFT,
+    MEMBER,
     administrator,
+    owner,
     permissions,
     restricted,
 )
@@ -131,8 +135,7 @@ class Community:
     def put_owner(self, chat_id: int, user: JSON) -> None:
         """Let a user be the owner of a chat, without any update."""
         with self._changed:
-            owner = {"status": "creator", "is_anonymous": False}
-            self._members.put(self._directory.chat(chat_id), user, owner)
+            self._members.put(self._directory.chat(chat_id), user, owner())
 
     def put_administrator(self, chat_id: int, user: JSON, *, is_anonymous: bool) -> None:
         """
@@ -249,7 +252,7 @@ class Community:
             self._rights.check_power(chat, sender, user, "can_promote_members")
             if self._members.get(chat, user["id"])["status"] != "administrator":
                 raise ValueError(f"user {user['id']} is no administrator of chat {chat_id}")
-            return self._members.change(chat, user, {"status": "member"}, sender["from"])
+            return self._members.change(chat, user, MEMBER, sender["from"])
 
     def pin(self, message: JSON, sender: JSON) -> JSON:
         """

@@ -6,9 +6,13 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from telesession.testing.server.call import GROUP_UPGRADED, RefusedError
+from telesession.testing.server.updates import payload_of
 
 if TYPE_CHECKING:
     from telesession.testing.server.call import JSON
+
+#: The types of chats that are groups.
+GROUPS = frozenset({"group", "supergroup"})
 
 _OWNER = {"id": 1, "is_bot": False, "first_name": "Owner"}
 
@@ -37,6 +41,11 @@ class Directory:
         self._closed: dict[int, str] = {}
         # id of a former group -> the id of the supergroup that it has become
         self._supergroups: dict[int, int] = {}
+
+    @property
+    def sender(self) -> JSON:
+        """The fields of a message that say that the bot sends it."""
+        return {"from": self.bot}
 
     def chat(self, chat_id: int | str) -> JSON:
         """
@@ -145,7 +154,7 @@ class Directory:
 
     def note(self, update: JSON) -> None:
         """Know the business connection in an update, if there is one."""
-        [payload] = [value for name, value in update.items() if name != "update_id"]
+        _, payload = payload_of(update)
         if "business_connection" in update:
             self.add_owner(payload["id"], payload["user"])
             self.connect(payload["id"], is_enabled=payload["is_enabled"])

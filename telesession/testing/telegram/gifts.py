@@ -10,6 +10,7 @@ from uuid import uuid4
 from telesession.testing.server.call import JSON, Call, RefusedError
 from telesession.testing.telegram import content
 from telesession.testing.telegram.bot_messages import require, without
+from telesession.testing.telegram.business import owner_of
 from telesession.testing.telegram.directory import bot_user
 
 if TYPE_CHECKING:
@@ -87,7 +88,9 @@ class Gifts:
             "giftPremiumSubscription": self._give_premium,
             "getUserGifts": lambda call: self._public(call, call.integer("user_id") or 0),
             "getChatGifts": lambda call: self._public(call, self._chat_id(call, "chat_id")),
-            "getBusinessAccountGifts": lambda call: self._page(call, self._business_id(call)),
+            "getBusinessAccountGifts": lambda call: self._page(
+                call, owner_of(call, self._directory)["id"]
+            ),
             "convertGiftToStars": self._convert,
             "upgradeGift": self._upgrade,
             "transferGift": self._transfer,
@@ -166,7 +169,7 @@ class Gifts:
         names = ("owned_gift_id", "sender_user", "send_date", "is_saved")
         kept = {name: gift[name] for name in names}
         gift_now = {"type": "unique", "gift": _unique(gift["gift"]), "can_be_transferred": True}
-        gifts = self._owned[self._business_id(call)]
+        gifts = self._owned[owner_of(call, self._directory)["id"]]
         gifts[gifts.index(gift)] = {**gift_now, **kept}
         return True
 
@@ -180,20 +183,17 @@ class Gifts:
 
     def _take(self, call: Call, kind: str, otherwise: str) -> JSON:
         gift = self._find(call, kind, otherwise)
-        self._owned[self._business_id(call)].remove(gift)
+        self._owned[owner_of(call, self._directory)["id"]].remove(gift)
         return gift
 
     def _find(self, call: Call, kind: str, otherwise: str) -> JSON:
         """The gift of a business account that a call names, if it is of a kind."""
-        for gift in self._owned[self._business_id(call)]:
+        for gift in self._owned[owner_of(call, self._directory)["id"]]:
             if gift["owned_gift_id"] == call.params.get("owned_gift_id"):
                 if gift["type"] != kind:
                     raise RefusedError(400, f"Bad Request: {otherwise}")
                 return gift
         raise RefusedError(400, "Bad Request: STARGIFT_NOT_FOUND")
-
-    def _business_id(self, call: Call) -> int:
-        return int(self._directory.owner(require(call, "business_connection_id"))["id"])
 
     def _chat_id(self, call: Call, name: str) -> int:
         return int(self._directory.chat(require(call, name))["id"])

@@ -70,7 +70,7 @@ class SentMessage:
         reply_markup: The decoded keyboard under it, of any kind, or `None`.
         reply_to_message_id: The message it answers, or `None`.
         json: The whole `Message` as Telegram would send it.
-        is_deleted: Whether the bot has deleted it.
+        is_deleted: Whether the bot or a user has deleted it.
     """
 
     message_id: int

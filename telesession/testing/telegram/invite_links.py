@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from telesession.testing.server.call import JSON, Call, RefusedError
 from telesession.testing.telegram.bot_messages import require, without
+from telesession.testing.telegram.rights import MEMBER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,7 +98,7 @@ class InviteLinks:
         """
         record = None
         if period := link.get("subscription_period"):
-            record = {"status": "member", "until_date": int(time.time()) + period}
+            record = {**MEMBER, "until_date": int(time.time()) + period}
         self._joined.setdefault(link["invite_link"], set()).add(user["id"])
         return self._members.add(chat, [user], {"from": user}, record, by=by, invite_link=link)
 

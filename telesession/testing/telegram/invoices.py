@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from telesession.testing.server.call import RefusedError
+from telesession.testing.server.call import bad_request
 
 if TYPE_CHECKING:
     from telesession.testing.server.call import Call
@@ -27,25 +27,21 @@ def check_invoice(call: Call) -> None:
     """
     for name in ("title", "description", "payload", "currency", "prices"):
         if call.params.get(name) in (None, ""):
-            raise _refused(f'parameter "{name}" is required')
+            raise bad_request(f'parameter "{name}" is required')
     if len(str(call.params["title"])) > _MAX_TITLE:
-        raise _refused(f"invoice title must not exceed {_MAX_TITLE} characters")
+        raise bad_request(f"invoice title must not exceed {_MAX_TITLE} characters")
     if len(str(call.params["description"])) > _MAX_DESCRIPTION:
-        raise _refused(f"invoice description must not exceed {_MAX_DESCRIPTION} characters")
+        raise bad_request(f"invoice description must not exceed {_MAX_DESCRIPTION} characters")
     if len(str(call.params["payload"]).encode()) > _MAX_PAYLOAD:
-        raise _refused("INVOICE_PAYLOAD_INVALID")
+        raise bad_request("INVOICE_PAYLOAD_INVALID")
     _check_prices(call, call.json("prices"))
 
 
 def _check_prices(call: Call, prices: list[Any]) -> None:
     if not prices:
-        raise _refused("there must be at least one price")
+        raise bad_request("there must be at least one price")
     has_token = bool(call.params.get("provider_token"))
     if call.params["currency"] != STARS and not has_token:
-        raise _refused("PAYMENT_PROVIDER_INVALID")
+        raise bad_request("PAYMENT_PROVIDER_INVALID")
     if call.params["currency"] == STARS and (has_token or len(prices) > 1):
-        raise _refused("STARS_INVOICE_INVALID")
-
-
-def _refused(reason: str) -> RefusedError:
-    return RefusedError(400, f"Bad Request: {reason}")
+        raise bad_request("STARS_INVOICE_INVALID")

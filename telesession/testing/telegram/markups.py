@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from telesession.testing.server.call import RefusedError
+from telesession.testing.server.call import RefusedError, bad_request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,12 +56,12 @@ def read_markup(call: Call, chat: Mapping[str, Any], *, only_inline: bool = Fals
     if not markup:
         return None
     if not isinstance(markup, dict):
-        raise _refused("object expected as reply markup")
+        raise bad_request("object expected as reply markup")
     if "inline_keyboard" in markup:
         check_inline(markup)
         return markup if any(markup["inline_keyboard"]) else None
     if only_inline or chat.get("type") == "channel":
-        raise _refused("inline keyboard expected")
+        raise bad_request("inline keyboard expected")
     for button in _buttons(markup, "keyboard"):
         _check_reply_button(button, is_private=chat.get("type") == "private")
     return markup
@@ -77,7 +77,7 @@ def _buttons(markup: Mapping[str, Any], name: str) -> list[JSON]:
     """The buttons of a keyboard, row by row; that of a bare text has nothing else."""
     rows = markup.get(name, [])
     if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
-        raise _refused(f'field "{name}" must be an Array of Arrays')
+        raise bad_request(f'field "{name}" must be an Array of Arrays')
     return [
         {"text": button} if isinstance(button, str) else button for row in rows for button in row
     ]
@@ -85,12 +85,12 @@ def _buttons(markup: Mapping[str, Any], name: str) -> list[JSON]:
 
 def _check_inline_button(button: JSON) -> None:
     if not button.get("text"):
-        raise _refused("inline keyboard button text must be non-empty")
+        raise bad_request("inline keyboard button text must be non-empty")
     if url := button.get("url"):
         _check_link("inline keyboard button URL", url)
     elif data := button.get("callback_data"):
         if len(str(data).encode()) > _MAX_DATA:
-            raise _refused("BUTTON_DATA_INVALID")
+            raise bad_request("BUTTON_DATA_INVALID")
     elif not any(name in button for name in _ACTIONS):
         raise _unreadable("Text buttons are unallowed in the inline keyboard")
     for name in ("login_url", "web_app"):
@@ -101,10 +101,10 @@ def _check_inline_button(button: JSON) -> None:
 
 def _check_reply_button(button: JSON, *, is_private: bool) -> None:
     if not button.get("text"):
-        raise _refused("keyboard button text must be non-empty")
+        raise bad_request("keyboard button text must be non-empty")
     for name, words in _PRIVATE.items():
         if button.get(name) and not is_private:
-            raise _refused(f"{words} in private chats only")
+            raise bad_request(f"{words} in private chats only")
     if "web_app" in button:
         noun = f"keyboard button {_NOUNS['web_app']}"
         _check_link(noun, button["web_app"].get("url", ""), only_https=True)
@@ -125,12 +125,8 @@ def _check_link(noun: str, link: str, *, only_https: bool = False) -> None:
         return
     else:
         reason = "Wrong HTTP URL"
-    raise _refused(f"{noun} '{link}' is invalid: {reason}")
+    raise bad_request(f"{noun} '{link}' is invalid: {reason}")
 
 
 def _unreadable(reason: str) -> RefusedError:
-    return _refused(f"can't parse inline keyboard button: {reason}")
-
-
-def _refused(reason: str) -> RefusedError:
-    return RefusedError(400, f"Bad Request: {reason}")
+    return bad_request(f"can't parse inline keyboard button: {reason}")

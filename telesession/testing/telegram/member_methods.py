@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from telesession.testing.server.call import JSON, Call, RefusedError
 from telesession.testing.telegram.bot_messages import require, without
-from telesession.testing.telegram.members import LEFT, is_present
+from telesession.testing.telegram.directory import GROUPS
+from telesession.testing.telegram.members import is_present
 from telesession.testing.telegram.rights import (
     ALL_RIGHTS,
+    BANNED,
+    LEFT,
+    MEMBER,
     administrator,
     permissions,
     restricted,
@@ -33,11 +37,9 @@ class _Scope(NamedTuple):
     refusal: str
 
 
-_BANS = _Scope(frozenset({"group", "supergroup", "channel"}), "can't ban members in private chats")
-_GROUPS = _Scope(
-    frozenset({"group", "supergroup"}), "method is available only for groups and supergroups"
-)
-_CHANNELS = _Scope(
+_ALL_BUT_PRIVATE = _Scope(GROUPS | {"channel"}, "can't ban members in private chats")
+_GROUPS = _Scope(GROUPS, "method is available only for groups and supergroups")
+_SUPERGROUPS_AND_CHANNELS = _Scope(
     frozenset({"supergroup", "channel"}),
     "method is available for supergroup and channel chats only",
 )
@@ -96,13 +98,13 @@ class MemberMethods:
         return 2 if chat["type"] == "private" else len(self._members.present(chat))
 
     def _ban(self, call: Call) -> bool:
-        chat, member = self._editable(call, _BANS)
-        banned = {"status": "kicked", "until_date": _until(call)}
+        chat, member = self._editable(call, _ALL_BUT_PRIVATE)
+        banned = {**BANNED, "until_date": _until(call)}
         self._remove(chat, member, banned)
         return True
 
     def _unban(self, call: Call) -> bool:
-        chat, member = self._member(call, _CHANNELS)
+        chat, member = self._member(call, _SUPERGROUPS_AND_CHANNELS)
         if call.flag("only_if_banned") and member["status"] != "kicked":
             return True
         _refuse_owner(member)
@@ -111,7 +113,7 @@ class MemberMethods:
 
     def _remove(self, chat: JSON, member: JSON, record: JSON) -> None:
         if record != without(member, "user"):
-            self._members.remove(chat, member["user"], self._me, record)
+            self._members.remove(chat, member["user"], self._directory.sender, record)
 
     def _restrict(self, call: Call) -> bool:
         chat, member = self._editable(call, _SUPERGROUPS)
@@ -124,10 +126,10 @@ class MemberMethods:
         return True
 
     def _promote(self, call: Call) -> bool:
-        chat, member = self._editable(call, _CHANNELS)
+        chat, member = self._editable(call, _SUPERGROUPS_AND_CHANNELS)
         granted = {name for name in ALL_RIGHTS if call.flag(name)}
         is_anonymous = call.flag("is_anonymous")
-        record: JSON = {"status": "member"}
+        record = MEMBER
         if granted or is_anonymous:
             record = administrator(chat, granted, can_be_edited=True, is_anonymous=is_anonymous)
         elif not is_present(member):
@@ -168,7 +170,7 @@ class MemberMethods:
         chat = self._directory.chat_to_write(require(call, "chat_id"))
         if chat["type"] == "private":
             raise RefusedError(400, "Bad Request: can't leave private chats")
-        self._members.remove_bot(chat, self._me, LEFT)
+        self._members.remove_bot(chat, self._directory.sender, LEFT)
         return True
 
     def _change(self, chat: JSON, member: JSON, record: JSON) -> None:
@@ -189,10 +191,6 @@ class MemberMethods:
         if chat["type"] not in scope.types:
             raise RefusedError(400, f"Bad Request: {scope.refusal}")
         return chat, self._members.get(chat, user_id_of(call))
-
-    @property
-    def _me(self) -> JSON:
-        return {"from": self._directory.bot}
 
 
 def user_id_of(call: Call) -> int:

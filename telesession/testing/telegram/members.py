@@ -5,10 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from telesession.testing.server.updates import payload_of
 from telesession.testing.telegram import content
+from telesession.testing.telegram.directory import GROUPS
 from telesession.testing.telegram.rights import (
     ALL_PERMISSIONS,
     ALL_RIGHTS,
+    LEFT,
+    MEMBER,
     administrator,
     usual_permissions,
 )
@@ -21,19 +25,14 @@ if TYPE_CHECKING:
     from telesession.testing.telegram.directory import Directory
     from telesession.testing.telegram.service_messages import ServiceMessages
 
-_GROUPS = frozenset({"group", "supergroup"})
-
 # The types of chats with members.
-_COMMON = _GROUPS | {"channel"}
+_COMMON = GROUPS | {"channel"}
 
 # The kinds of updates that a bot gets about a chat which it is no member of.
 _HEARD_OUTSIDE = frozenset({"my_chat_member", "guest_message"})
 
 #: The statuses of an administrator, and of the owner.
 ADMINISTRATORS = frozenset({"creator", "administrator"})
-
-LEFT: JSON = {"status": "left"}
-BANNED: JSON = {"status": "kicked", "until_date": 0}
 
 # The key of the bot, whose id depends on the token, which may become known later.
 _BOT = 0
@@ -45,8 +44,9 @@ class Members:
 
     At first the bot is an administrator of every group and channel with all rights, and the users
     of groups are unknown. A user who writes in a group becomes a member, but a banned one stays
-    banned. Not safe to share between
-    threads by itself: its `BotAPI` calls it under a lock.
+    banned.
+
+    Not safe to share between threads by itself: its `BotAPI` calls it under a lock.
 
     Args:
         directory: The users, and the chats that the bot cannot write to.
@@ -95,7 +95,7 @@ class Members:
 
         It does get its own changes there, and the messages that summon it.
         """
-        [(kind, payload)] = [item for item in update.items() if item[0] != "update_id"]
+        kind, payload = payload_of(update)
         chat = payload.get("chat") or payload.get("message", {}).get("chat")
         if kind in _HEARD_OUTSIDE or not chat or chat.get("type") not in _COMMON:
             return True
@@ -178,7 +178,7 @@ class Members:
             details: As for `change`.
         """
         updates = []
-        if chat["type"] in _GROUPS:
+        if chat["type"] in GROUPS:
             updates.append(self._service.push(chat, sender, content.new_chat_members(people)))
         for person in people:
             joined = record or _joined(self._record(chat, self._key(person)))
@@ -200,7 +200,7 @@ class Members:
         """
         old = self._record(chat, self._key(user))
         updates = []
-        if chat["type"] in _GROUPS and is_present(old):
+        if chat["type"] in GROUPS and is_present(old):
             updates.append(self._service.push(chat, sender, content.left_chat_member(user)))
         updates.append(self.change(chat, user, record or _gone(old), sender["from"]))
         return updates[0]
@@ -221,9 +221,9 @@ class Members:
             self._records.setdefault((chat["id"], _BOT), LEFT)
         bot = self._directory.bot
         is_new = not is_present(self._record(chat, _BOT))
-        record = administrator(chat, ALL_RIGHTS) if is_administrator else {"status": "member"}
+        record = administrator(chat, ALL_RIGHTS) if is_administrator else MEMBER
         update = self.change(chat, bot, record, sender["from"])
-        if is_new and chat["type"] in _GROUPS:
+        if is_new and chat["type"] in GROUPS:
             self._service.push(chat, sender, content.new_chat_members([bot]))
         return update
 
@@ -232,7 +232,7 @@ class Members:
         bot = self._directory.bot
         was_present = is_present(self._record(chat, _BOT))
         update = self.change(chat, bot, record, sender["from"])
-        if was_present and chat["type"] in _GROUPS:
+        if was_present and chat["type"] in GROUPS:
             self._service.push(chat, sender, content.left_chat_member(bot))
         return update
 
@@ -240,7 +240,7 @@ class Members:
         """Know the members of a group that a message of a user tells of."""
         message = update.get("message", {})
         chat = message.get("chat", {})
-        if chat.get("type") not in _GROUPS:
+        if chat.get("type") not in GROUPS:
             return
         if former := message.get("migrate_from_chat_id"):
             self._copy_all(former, chat["id"])
@@ -299,7 +299,7 @@ def is_present(member: JSON) -> bool:
 def _first_record(chat: JSON, key: int) -> JSON:
     """The record of a user before any change."""
     if chat["type"] == "private":
-        return {"status": "member"}
+        return MEMBER
     return administrator(chat, ALL_RIGHTS) if key == _BOT else LEFT
 
 
@@ -307,7 +307,7 @@ def _joined(record: JSON) -> JSON:
     """The record of a user who comes, or writes."""
     if record["status"] == "restricted":
         return {**record, "is_member": True}
-    return record if is_present(record) else {"status": "member"}
+    return record if is_present(record) else MEMBER
 
 
 def _gone(record: JSON) -> JSON:
@@ -320,4 +320,4 @@ def _gone(record: JSON) -> JSON:
 def _expired(record: JSON) -> JSON:
     """The record of a user whose ban, restriction or subscription is over."""
     is_member = record["status"] == "restricted" and record["is_member"]
-    return {"status": "member"} if is_member else LEFT
+    return MEMBER if is_member else LEFT

@@ -321,9 +321,9 @@ class Payments:
         self._answered.add(query_id)
         return purchase
 
-    def _tell(self, purchase: JSON, content: JSON) -> None:
+    def _tell(self, purchase: JSON, fields: JSON) -> None:
         """Give the bot a message about a purchase."""
-        self._service.push(purchase["chat"], {"from": purchase["payer"]}, content)
+        self._service.push(purchase["chat"], {"from": purchase["payer"]}, fields)
 
 
 def _refusal_of(call: Call) -> str | None:

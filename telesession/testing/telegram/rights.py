@@ -40,6 +40,15 @@ _RIGHTS_OF_TYPES = {
     "channel": ("can_post_messages", "can_edit_messages", "can_manage_direct_messages"),
 }
 
+#: The fields of a `ChatMemberMember` beside the user.
+MEMBER: JSON = {"status": "member"}
+
+#: The fields of a `ChatMemberLeft` beside the user.
+LEFT: JSON = {"status": "left"}
+
+#: The fields of a `ChatMemberBanned` beside the user, for a ban without an end.
+BANNED: JSON = {"status": "kicked", "until_date": 0}
+
 #: The permissions of a member without restrictions.
 ALL_PERMISSIONS = dict.fromkeys(_PERMISSIONS, True)
 
@@ -90,8 +99,13 @@ def restricted(given: JSON, until_date: int, *, is_member: bool) -> JSON:
         is_member: Whether the user is in the chat.
     """
     if given == ALL_PERMISSIONS:
-        return {"status": "member" if is_member else "left"}
+        return MEMBER if is_member else LEFT
     return {"status": "restricted", "until_date": until_date, **given, "is_member": is_member}
+
+
+def owner() -> JSON:
+    """The fields of a `ChatMemberOwner` beside the user, of one who writes under the own name."""
+    return {"status": "creator", "is_anonymous": False}
 
 
 def administrator(

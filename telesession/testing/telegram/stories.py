@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from telesession.testing.server.call import JSON, Call, RefusedError
 from telesession.testing.telegram.bot_messages import require
+from telesession.testing.telegram.business import owner_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,13 +64,13 @@ class Stories:
         if call.integer("active_period") not in _PERIODS:
             raise RefusedError(400, "Bad Request: invalid story active period specified")
         self._last += 1
-        posted = (self._owner_id(call), self._last)
+        posted = (owner_of(call, self._directory)["id"], self._last)
         self._posted.add(posted)
         return self._story(posted)
 
     def _named(self, call: Call) -> tuple[int, int]:
         """The story that a call names."""
-        named = (self._owner_id(call), call.integer("story_id") or 0)
+        named = (owner_of(call, self._directory)["id"], call.integer("story_id") or 0)
         self._require(named)
         return named
 
@@ -80,6 +81,3 @@ class Stories:
     def _story(self, posted: tuple[int, int]) -> JSON:
         chat_id, number = posted
         return {"chat": self._directory.chat(chat_id), "id": number}
-
-    def _owner_id(self, call: Call) -> int:
-        return int(self._directory.owner(require(call, "business_connection_id"))["id"])

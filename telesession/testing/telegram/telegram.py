@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from telesession.testing.server.methods import Methods
-from telesession.testing.server.updates import Updates
+from telesession.testing.server.updates import Updates, payload_of
 from telesession.testing.server.webhook import Webhook
 from telesession.testing.telegram.alerts import Alerts
 from telesession.testing.telegram.bot_commands import BotCommands
@@ -465,7 +465,7 @@ class Telegram:
 
 def _chat_of(update: JSON) -> tuple[int | None, str | None]:
     """The chat of an update, and its business connection if there is one."""
-    [payload] = [value for name, value in update.items() if name != "update_id"]
+    _, payload = payload_of(update)
     place = payload.get("message") if "chat" not in payload else payload
     if isinstance(place, dict) and "chat" in place:
         return place["chat"]["id"], place.get("business_connection_id")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from telesession.testing.server.call import JSON, Call, RefusedError
+from telesession.testing.telegram.directory import GROUPS
 from telesession.testing.telegram.history import topic_of
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ _COLOR = 0x6FB9F0
 
 class Topics:
     """
-    The topics of each chat; one that is used by its number exists from then on.
+    The topics of each chat.
+
+    A topic that a user writes in exists from then on. The bot writes only in topics that exist.
 
     Not safe to share between threads by itself: its `BotAPI` calls it under a lock.
 
@@ -103,7 +106,7 @@ class Topics:
             is_administrator: Whether the user is an administrator.
         """
         place = f"chat {chat['id']}"
-        if chat["type"] in {"group", "supergroup"} and not chat.get("is_forum"):
+        if chat["type"] in GROUPS and not chat.get("is_forum"):
             if topic_id is not None and not chat.get("is_direct_messages"):
                 raise ValueError(
                     f"cannot write in topic {topic_id} of {place}: it has no topics; make it with "
@@ -172,7 +175,7 @@ class Topics:
             "icon_color": call.integer("icon_color") or _COLOR,
             **_icon_of(call),
         }
-        update = self._add(self._chat(call), created, self._me)
+        update = self._add(self._chat(call), created, self._directory.sender)
         return {"message_thread_id": update["message"]["message_thread_id"], **created}
 
     def _add(self, chat: JSON, created: JSON, sender: JSON) -> JSON:
@@ -199,7 +202,7 @@ class Topics:
         if not changes:
             raise RefusedError(400, "Bad Request: TOPIC_NOT_MODIFIED")
         topic.update(changes)
-        self._tell(chat, topic, {"forum_topic_edited": changes}, self._me)
+        self._tell(chat, topic, {"forum_topic_edited": changes}, self._directory.sender)
         return True
 
     def _close(self, call: Call) -> bool:
@@ -221,7 +224,7 @@ class Topics:
         if topic[name] == value:
             raise RefusedError(400, "Bad Request: TOPIC_NOT_MODIFIED")
         topic.update(state)
-        self._tell(chat, topic, {event: {}}, self._me)
+        self._tell(chat, topic, {event: {}}, self._directory.sender)
         return True
 
     def _delete(self, call: Call) -> bool:
@@ -248,10 +251,6 @@ class Topics:
         if topic is None:
             raise RefusedError(400, "Bad Request: TOPIC_ID_INVALID")
         return chat, topic
-
-    @property
-    def _me(self) -> JSON:
-        return {"from": self._directory.bot}
 
     def _chat(self, call: Call) -> JSON:
         chat = self._directory.chat_to_write(call.params.get("chat_id", ""))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from telesession.testing.server.updates import payload_of
 from telesession.testing.telegram.descriptions import describe, forward_mark
 from telesession.testing.telegram.history import SentMessage, topic_of
 
@@ -105,7 +106,7 @@ def _refusal_line(call: Call, refusal: RefusedError) -> str:
 
 
 def _update_line(update: JSON) -> str:
-    [(kind, payload)] = [item for item in update.items() if item[0] != "update_id"]
+    kind, payload = payload_of(update)
     return " ".join(_words_of(kind, payload))
 
 

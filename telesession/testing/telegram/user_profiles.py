@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from telesession.testing.telegram.bot_messages import require
+from telesession.testing.telegram.business import owner_of
 from telesession.testing.telegram.directory import bot_user
 
 if TYPE_CHECKING:
@@ -46,8 +46,12 @@ class UserProfiles:
             "setUserEmojiStatus": self._set_emoji_status,
             "setMyProfilePhoto": lambda call: self._set(call, _bot_id(call)),
             "removeMyProfilePhoto": lambda call: self._remove(_bot_id(call)),
-            "setBusinessAccountProfilePhoto": lambda call: self._set(call, self._owner_id(call)),
-            "removeBusinessAccountProfilePhoto": lambda call: self._remove(self._owner_id(call)),
+            "setBusinessAccountProfilePhoto": lambda call: self._set(
+                call, owner_of(call, self._directory)["id"]
+            ),
+            "removeBusinessAccountProfilePhoto": lambda call: self._remove(
+                owner_of(call, self._directory)["id"]
+            ),
         }
 
     def _set_emoji_status(self, call: Call) -> bool:
@@ -80,9 +84,6 @@ class UserProfiles:
     def _remove(self, user_id: int) -> bool:
         del self._photos[user_id][:1]
         return True
-
-    def _owner_id(self, call: Call) -> int:
-        return int(self._directory.owner(require(call, "business_connection_id"))["id"])
 
 
 def _bot_id(call: Call) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from telesession.testing.telegram.directory import GROUPS
 from telesession.testing.telegram.history import Address, content_type_of
 from telesession.testing.telegram.members import ADMINISTRATORS
 
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from telesession.testing.telegram.history import History
     from telesession.testing.telegram.members import Members
     from telesession.testing.telegram.topics import Topics
-
-_GROUPS = frozenset({"group", "supergroup"})
 
 # Content of a message -> the permission that it needs; others need `can_send_messages`.
 _PERMISSIONS = {
@@ -163,7 +162,7 @@ class UserRights:
         return self._status(chat, user) in ADMINISTRATORS
 
     def _is_checked(self, chat: JSON, sender: JSON) -> bool:
-        return chat["type"] in _GROUPS and "sender_chat" not in sender and "from" in sender
+        return chat["type"] in GROUPS and "sender_chat" not in sender and "from" in sender
 
 
 def _is_own(message: JSON, sender: JSON) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from telesession.testing.server.call import JSON, Call, RefusedError
+from telesession.testing.server.call import JSON, Call, RefusedError, bad_request
 from telesession.testing.telegram.entities.detection import detect
-from telesession.testing.telegram.entities.given import checked, wrong
+from telesession.testing.telegram.entities.given import checked
 from telesession.testing.telegram.entities.html import parse_html
 from telesession.testing.telegram.entities.markdown import parse_markdown
 from telesession.testing.telegram.entities.markdown_v2 import parse_markdown_v2
@@ -122,16 +122,16 @@ def _moved(entity: JSON, offsets: Mapping[int, int], text: str) -> JSON:
     start, end = entity["offset"], entity["offset"] + entity["length"]
     length = utf16(text)
     if start > length:
-        raise wrong(f"entity begins after the end of the text at UTF-16 offset {start}")
+        raise bad_request(f"entity begins after the end of the text at UTF-16 offset {start}")
     if start not in offsets:
-        raise wrong(
+        raise bad_request(
             f"entity begins in a middle of a UTF-16 symbol at byte offset {_bytes(text, start)}"
         )
     beginning = f"entity beginning at UTF-16 offset {start} ends"
     if end > length:
-        raise wrong(f"{beginning} after the end of the text at UTF-16 offset {end}")
+        raise bad_request(f"{beginning} after the end of the text at UTF-16 offset {end}")
     if end not in offsets:
-        raise wrong(
+        raise bad_request(
             f"{beginning} in a middle of a UTF-16 symbol at byte offset {_bytes(text, end)}"
         )
     return {**entity, "offset": offsets[start], "length": offsets[end] - offsets[start]}

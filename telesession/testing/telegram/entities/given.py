@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from telesession.testing.server.call import JSON, RefusedError
+from telesession.testing.server.call import JSON, bad_request
 from telesession.testing.telegram.entities import links
 
 if TYPE_CHECKING:
@@ -44,22 +44,17 @@ def checked(entities: Iterable[Mapping[str, Any]]) -> list[JSON]:
     return [_entity(entity) for entity in entities if entity.get("type") not in _FOUND]
 
 
-def wrong(reason: str) -> RefusedError:
-    """The refusal of an entity that a bot gave."""
-    return RefusedError(400, f"Bad Request: {reason}")
-
-
 def _entity(entity: Mapping[str, Any]) -> JSON:
     kind, offset, length = (_required(entity, name) for name in ("type", "offset", "length"))
     for name, number in (("offset", offset), ("length", length)):
         if number < 0:
-            raise wrong(f"receive an entity with incorrect {name} {number}")
+            raise bad_request(f"receive an entity with incorrect {name} {number}")
     if kind in _WITHOUT_DETAILS:
         details = {}
     elif kind in _DETAILS:
         details = _DETAILS[kind](entity)
     else:
-        raise wrong("can't parse MessageEntity: Unsupported type specified")
+        raise bad_request("can't parse MessageEntity: Unsupported type specified")
     return {"type": kind, "offset": offset, "length": length, **details}
 
 
@@ -67,7 +62,7 @@ def _text_link(entity: Mapping[str, Any]) -> JSON:
     url = _required(entity, "url")
     fields = links.link(url)
     if fields is None:
-        raise wrong(f"entity URL '{url}' is invalid")
+        raise bad_request(f"entity URL '{url}' is invalid")
     return fields
 
 
@@ -78,7 +73,7 @@ def _text_mention(entity: Mapping[str, Any]) -> JSON:
 def _custom_emoji(entity: Mapping[str, Any]) -> JSON:
     fields = links.custom_emoji(str(_required(entity, "custom_emoji_id")))
     if fields is None:
-        raise wrong("invalid custom emoji identifier specified")
+        raise bad_request("invalid custom emoji identifier specified")
     return fields
 
 
@@ -86,7 +81,7 @@ def _date_time(entity: Mapping[str, Any]) -> JSON:
     unix_time, pattern = _required(entity, "unix_time"), entity.get("date_time_format") or ""
     fields = links.date_time(unix_time, pattern)
     if fields is None:
-        raise wrong("can't parse MessageEntity: Invalid date-time format specified")
+        raise bad_request("can't parse MessageEntity: Invalid date-time format specified")
     return fields
 
 
@@ -107,5 +102,5 @@ _DETAILS: Mapping[str, Callable[[Mapping[str, Any]], JSON]] = {
 
 def _required(entity: Mapping[str, Any], name: str) -> Any:
     if entity.get(name) is None:
-        raise wrong(f"can't parse MessageEntity: Can't find field \"{name}\"")
+        raise bad_request(f"can't parse MessageEntity: Can't find field \"{name}\"")
     return entity[name]
