@@ -126,7 +126,9 @@ class BotAPI(Telegram):
         chat_id: int,
         *,
         title: str | None = None,
+        username: str | None = None,
         forum: bool = False,
+        topics: Iterable[int] = (),
         owner: User | None = None,
     ) -> Group:
         """
@@ -135,7 +137,9 @@ class BotAPI(Telegram):
         Args:
             chat_id: Its id, a negative number; supergroups start with `-100`.
             title: Its title, by default made up from the id.
+            username: The name without `@` of a public group, whose members pin nothing.
             forum: Whether it has topics.
+            topics: The ids of topics that a forum has already; users and the bot make others.
             owner: The user who has made it, its member with the status `creator`.
 
         Raises `ValueError` if the id is not a negative number.
@@ -144,9 +148,12 @@ class BotAPI(Telegram):
         chat = self.chat(chat_id)
         if title is not None:
             chat["title"] = title
+        if username is not None:
+            chat["username"] = username
         if forum:
             chat.update(type="supergroup", is_forum=True)
         self.add_chat(chat)
+        self.community.put_topics(chat_id, topics)
         if owner is not None:
             self.community.put_owner(chat_id, owner.json)
         return Group(chat_id, self)

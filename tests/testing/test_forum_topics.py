@@ -67,6 +67,18 @@ class TestTopics:
         with pytest.raises(ApiTelegramException, match="the chat is not a forum"):
             bot.create_forum_topic(-1002, "Green")
 
+    def test_a_forum_has_topics_from_before(self, api: BotAPI, bot: Any) -> None:
+        """A bot whose file names a topic writes there first."""
+        forum = api.group(-1003, forum=True, topics=[77])
+        assert 77 == bot.send_message(-1003, "hi", message_thread_id=77).message_thread_id
+        assert [1, 77] == [one["message_thread_id"] for one in forum.topics]
+        assert [] == api.updates
+
+    def test_a_topic_needs_a_forum(self, api: BotAPI) -> None:
+        """A group without topics has none from before."""
+        with pytest.raises(ValueError, match="group -1003 has no topics: make it with forum=True"):
+            api.group(-1003, topics=[77])
+
     def test_a_private_chat_may_have_topics(self, bot: Any, ada: User) -> None:
         """A bot makes topics in a private chat, too."""
         topic = bot.create_forum_topic(1, "Order 5").message_thread_id

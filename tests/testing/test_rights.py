@@ -103,7 +103,7 @@ WITHOUT_RIGHT = [
     Refused(
         "pin in a public group",
         lambda s: (
-            s.api.add_chat({**s.group.json, "username": "tea"}),
+            s.api.group(GROUP, username="tea"),
             s.boris.pin(s.said()),
         ),
         PLAIN,

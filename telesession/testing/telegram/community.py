@@ -132,6 +132,16 @@ class Community:
         with self._changed:
             return self._history.pinned(chat_id)
 
+    def put_topics(self, chat_id: int, topic_ids: Iterable[int]) -> None:
+        """
+        Let a forum have topics, without any update.
+
+        Raises `ValueError` if there are some and the chat is no forum.
+        """
+        with self._changed:
+            for topic_id in topic_ids:
+                self.topics.put(self._directory.chat(chat_id), topic_id)
+
     def put_owner(self, chat_id: int, user: JSON) -> None:
         """Let a user be the owner of a chat, without any update."""
         with self._changed:

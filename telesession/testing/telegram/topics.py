@@ -152,6 +152,12 @@ class Topics:
         topic["is_closed"] = True
         return self._tell(chat, topic, {"forum_topic_closed": {}}, sender)
 
+    def put(self, chat: JSON, topic_id: int) -> None:
+        """Let a forum have a topic; raises `ValueError` if the chat is no forum."""
+        if not chat.get("is_forum"):
+            raise ValueError(f"group {chat['id']} has no topics: make it with forum=True, too")
+        self._know(chat["id"], topic_id)
+
     def note(self, update: JSON) -> None:
         """Know the topic of a message, if it is in one."""
         message = update.get("message", {})
