@@ -481,6 +481,23 @@ class TestRun:
             assert 0 == program.wait(30)
             assert ("\n", "") == (program.stdout.read(), program.stderr.read())
 
+    def test_without_an_input_it_ends(
+        self, bot: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """A program that was started with a closed input has nothing to read."""
+        monkeypatch.setattr(sys, "stdin", None)
+        chat(bot)
+        assert "" == capsys.readouterr().out
+
+    def test_it_ends_with_the_reader_of_its_output(self, bot: Any) -> None:
+        """After the end of a reader such as `head` no line is read, and nothing is raised."""
+        reader, writer = os.pipe()
+        os.close(reader)
+        lines = io.StringIO("a\nb\nc\n")
+        with open(writer, "w") as stdout:
+            chat(bot, stdin=lines, stdout=stdout)
+        assert "b\nc\n" == lines.read()
+
     def test_without_a_token_it_chats(
         self, bot: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:

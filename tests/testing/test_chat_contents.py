@@ -91,6 +91,11 @@ class TestAlbums:
         expected = ["(album of 3 photos)", "  1. left", "  3. right"]
         assert expected == shown(lambda bot, m: send_album(bot, m.chat.id, "left", "", "right"))
 
+    def test_lines_of_a_caption_are_below_each_other(self) -> None:
+        """The second line of a caption begins below the first one, behind the number."""
+        expected = ["(album of 2 photos)", "  1. left", "     bank", "  2. right"]
+        assert expected == shown(lambda bot, m: send_album(bot, m.chat.id, "left\nbank", "right"))
+
     def test_the_kinds_are_counted(self) -> None:
         """An album of several kinds names each, and documents by their names."""
 

@@ -124,6 +124,12 @@ def test_wrong_votes_are_explained(bot: Any) -> None:
     ] == talk(bot, "/poll", *lines)[4:]
 
 
+def test_numbers_start_at_one(bot: Any) -> None:
+    """A vote for option 0 says that the numbers start at 1."""
+    complaint = "! the options of a poll have numbers from 1: /vote 1"
+    assert [complaint] == talk(bot, "/poll", "/vote 0")[4:]
+
+
 class TestTheBotsOwnCommand:
     @pytest.fixture
     def bot(self, bot: Any) -> Any:

@@ -166,6 +166,24 @@ class TestPress:
         with pytest.raises(ValueError, match="'Docs' opens a link, the bot hears"):
             ann.press(sent, "Docs")
 
+    @pytest.mark.parametrize(
+        ("options", "act"),
+        [
+            ({"copy_text": types.CopyTextButton("tea")}, "copies a text"),
+            ({"switch_inline_query": "tea"}, "begins an inline query"),
+            ({"switch_inline_query_current_chat": "tea"}, "begins an inline query"),
+            ({"web_app": types.WebAppInfo("https://example.org")}, "opens a web app"),
+            ({"login_url": types.LoginUrl("https://example.org")}, "opens a link"),
+        ],
+    )
+    def test_the_bot_hears_nothing_of_other_buttons(
+        self, ann: User, bot: Any, options: dict[str, Any], act: str
+    ) -> None:
+        """Pressing a button that Telegram's apps act on alone says what they do."""
+        sent = send_buttons(bot, {"text": "Go", **options})
+        with pytest.raises(ValueError, match=f"'Go' {act}, the bot hears nothing of it"):
+            ann.press(sent, "Go")
+
     @pytest.mark.parametrize("data", ["Maybe", "https://example.org"])
     def test_only_callback_buttons_can_be_pressed(self, ann: User, bot: Any, data: str) -> None:
         """Pressing a button that is not there names the buttons there are."""

@@ -18,6 +18,18 @@ CHOSEN_ID = 1000
 # Fields of a button that only say how it looks.
 _LOOKS = frozenset({"text", "style", "icon_custom_emoji_id"})
 
+# The field of an inline button that sends the bot nothing -> the act of the app, see
+# https://core.telegram.org/bots/api#inlinekeyboardbutton.
+_SILENT = {
+    "url": "opens a link",
+    "login_url": "opens a link",
+    "web_app": "opens a web app",
+    "copy_text": "copies a text",
+    "switch_inline_query": "begins an inline query",
+    "switch_inline_query_current_chat": "begins an inline query",
+    "switch_inline_query_chosen_chat": "begins an inline query",
+}
+
 
 def reply_buttons(markup: Mapping[str, Any]) -> list[JSON]:
     """The buttons of a reply keyboard, row by row; none if the keyboard is of another kind."""
@@ -38,15 +50,17 @@ def find_data(markup: Mapping[str, Any], data: str) -> str:
     """
     The `callback_data` of an inline button that is named by its `callback_data` or its label.
 
-    Raises `ValueError` if there is no such button, or it has no `callback_data`, as a link.
+    Raises `ValueError` if there is no such button, or if a press on it sends the bot nothing, as on
+    a link.
     """
     buttons = inline_buttons(markup)
     for name in ("callback_data", "text"):
         for button in buttons:
             if button.get(name) == data and "callback_data" in button:
                 return str(button["callback_data"])
-    if data in {button["text"] for button in buttons if "url" in button}:
-        raise ValueError(f"{data!r} opens a link, the bot hears nothing of it")
+    named = [button for button in buttons if button["text"] == data]
+    if acts := [act for button in named for name, act in _SILENT.items() if name in button]:
+        raise ValueError(f"{data!r} {acts[0]}, the bot hears nothing of it")
     raise ValueError(f"there is no button {data!r} to press: {describe_buttons(markup)}")
 
 

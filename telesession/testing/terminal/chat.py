@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import TYPE_CHECKING, TextIO
@@ -49,6 +50,8 @@ def chat(
 ) -> None:
     """
     Chat with a bot in the terminal until `/quit`, the end of the input or Ctrl-C.
+
+    It ends, too, if the program that reads the output has ended, such as `head`.
 
     A terminal first gets the hint, the commands of the chat and those of the bot: the list that it
     has set for the user with `set_my_commands`, or else the names in its handlers.
@@ -116,7 +119,8 @@ def chat(
             with run_polling(bot, screen) as polling:
                 commands = Commands(
                     bot,
-                    stdin or sys.stdin,
+                    # A program that was started without an input has none.
+                    stdin or sys.stdin or io.StringIO(),
                     screen,
                     polling=polling,
                     reports=reports,

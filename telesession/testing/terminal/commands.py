@@ -136,7 +136,7 @@ class Commands:
         self._screen.print("\n\n".join(part for part in parts if part) + "\n\n")
 
     def _lines(self) -> Iterator[str]:
-        while line := self._read(self._prompt()):
+        while self._screen.is_read and (line := self._read(self._prompt())):
             if line.strip() == "/quit":
                 return
             if line.strip():
@@ -288,7 +288,10 @@ class Commands:
         message = self._latest("poll")
         if message is None:
             raise ValueError("there is no poll of the bot in this chat to vote in")
-        self._sender.vote(message, *choose_options(message.json["poll"], choice))
+        options = choose_options(message.json["poll"], choice)
+        if "0" in options:
+            raise ValueError("the options of a poll have numbers from 1: /vote 1")
+        self._sender.vote(message, *options)
 
     def _names_options(self, choice: str) -> bool:
         message = self._latest("poll")

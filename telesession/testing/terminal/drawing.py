@@ -32,7 +32,7 @@ def draw_album(messages: Sequence[SentMessage]) -> list[str]:
     The lines of an album.
 
     The first has the number of each kind. A single caption is behind it, and several ones are
-    below, each with the number of its message.
+    below, each with the number of its message in front and its further lines indented.
 
     Args:
         messages: The messages of the album, at least one.
@@ -43,7 +43,7 @@ def draw_album(messages: Sequence[SentMessage]) -> list[str]:
     told = [(number, words) for number, words in details if words]
     if len(told) == 1:
         return [f"{head} {told[0][1]}"]
-    return [head, *(f"  {number}. {words}" for number, words in told)]
+    return [head, *(_indented(f"  {number}. ", words) for number, words in told)]
 
 
 def _poll(poll: Mapping[str, Any]) -> Iterator[str]:
@@ -74,6 +74,11 @@ _DRAWINGS: dict[str, Callable[[Mapping[str, Any]], Iterator[str]]] = {
     "invoice": _invoice,
     "poll": _poll,
 }
+
+
+def _indented(start: str, text: str) -> str:
+    """A text behind a start, with its further lines below its first one."""
+    return start + text.replace("\n", "\n" + " " * len(start))
 
 
 def _count(noun: str, number: int) -> str:

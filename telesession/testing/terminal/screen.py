@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -45,6 +46,8 @@ class Screen(BotAPI):
         self._reply_to: dict[tuple[int, int | None], JSON] = {}
         # The prompt that waits for a line, or nothing.
         self.prompt = ""
+        #: Whether the output can be read; false once its reader, such as `head`, has ended.
+        self.is_read = True
         self._stdout = stdout
         # The messages of an album that is being sent.
         self._album: list[SentMessage] = []
@@ -99,6 +102,15 @@ class Screen(BotAPI):
 
     def print(self, text: str) -> None:
         """Print a text that does not count."""
+        try:
+            self._write(text)
+        except BrokenPipeError:
+            self.is_read = False
+            # Else Python would try to write the rest at its end, and complain.
+            with open(os.devnull, "wb") as nothing:
+                os.dup2(nothing.fileno(), self._stdout.fileno())
+
+    def _write(self, text: str) -> None:
         try:
             self._stdout.write(text)
         except UnicodeEncodeError:
