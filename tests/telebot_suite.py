@@ -83,5 +83,10 @@ def differences(outcomes: Outcomes) -> list[str]:
     return sorted(lines)
 
 
+def verdict(lines: list[str]) -> str | None:
+    """The argument for `sys.exit`: the differences, or `None`, for an empty text is a failure."""
+    return "\n".join(lines) or None
+
+
 if __name__ == "__main__":
-    sys.exit("\n".join(differences(run_suite(Path(sys.argv[1]).resolve()))))
+    sys.exit(verdict(differences(run_suite(Path(sys.argv[1]).resolve()))))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from telebot_suite import COLLECTED, NOT_PASSED, Outcomes, differences
+from telebot_suite import COLLECTED, NOT_PASSED, Outcomes, differences, verdict
 
 
 def outcomes(collected: int = COLLECTED, **not_passed: str) -> Outcomes:
@@ -35,3 +35,8 @@ def test_tests_that_are_missing() -> None:
     """Tests that were not collected are missed."""
     expected = [f"expected {COLLECTED} tests, found {COLLECTED - 1}"]
     assert expected == differences(outcomes(COLLECTED - 1))
+
+
+def test_the_verdict_is_an_exit_status() -> None:
+    """`sys.exit` ends with 0 for no difference, and prints the differences otherwise."""
+    assert (None, "a\nb") == (verdict([]), verdict(["a", "b"]))
