@@ -194,7 +194,7 @@ class Timers:
 
 
 class _Finished(threading.Event):
-    """What a timer waits for, in the place of its own event: set when it is cancelled or done."""
+    """The event of a timer, in the place of its own: set when the timer is cancelled or done."""
 
     def __init__(self, timers: Timers, timer: threading.Timer) -> None:
         super().__init__()

@@ -68,7 +68,7 @@ def names_for(api: BotAPI, bot: Any) -> dict[str, Any]:
     }
 
 
-# What must be there before a call, by the call.
+# Call -> the call that must come before it.
 BEFORE = {
     "ada.ban(bob, group)": "bob.join(group)",
     "ada.close_topic(group, 7)": "ada.send('hi', chat=group, topic=7)",

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from telebot import types
 
+from support.mistakes import Mistake, each
 from telesession.testing import BotAPI, Messages, SentMessage, User, run_polling
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from telesession.testing import Group
 
 
@@ -65,21 +64,6 @@ class Stage:
 @pytest.fixture
 def stage(api: BotAPI, bot: Any) -> Stage:
     return Stage(api, bot)
-
-
-class Mistake(NamedTuple):
-    """
-    An act that is refused.
-
-    Args:
-        name: Its name, the id of its test.
-        act: The act.
-        message: A part of the message.
-    """
-
-    name: str
-    act: Callable[[Stage], object]
-    message: str
 
 
 IMPOSSIBLE = [
@@ -190,11 +174,7 @@ WRONG_TYPES = [
 ]
 
 
-def names(mistakes: list[Mistake]) -> Any:
-    return pytest.mark.parametrize("mistake", mistakes, ids=lambda one: one.name)
-
-
-@names(IMPOSSIBLE)
+@each(IMPOSSIBLE)
 def test_an_impossible_act_is_refused(stage: Stage, mistake: Mistake) -> None:
     """An act that Telegram's apps do not offer is a `ValueError` with the reason."""
     with pytest.raises(ValueError) as caught:  # noqa: PT011 -- compared below
@@ -203,7 +183,7 @@ def test_an_impossible_act_is_refused(stage: Stage, mistake: Mistake) -> None:
     assert mistake.message in str(caught.value)
 
 
-@names(WRONG_TYPES)
+@each(WRONG_TYPES)
 def test_an_argument_of_another_type_is_refused(stage: Stage, mistake: Mistake) -> None:
     """An argument of another type is a `TypeError` that says which one to give."""
     stage.menu()

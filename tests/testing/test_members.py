@@ -40,7 +40,7 @@ def status(bot: Any, user_id: int, chat_id: int = -1001) -> str:
 
 
 def changes(updates: list[types.Update]) -> list[tuple[int, int, str, str]]:
-    """Who changed whom, and both statuses, in the `chat_member` updates."""
+    """The actor, the member and both statuses of each `chat_member` update."""
     return [
         (
             change.from_user.id,

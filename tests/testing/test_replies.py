@@ -216,7 +216,7 @@ class TestConversation:
         ] == api.transcript.splitlines()
 
     def test_it_names_other_contents(self, api: BotAPI, bot: Any, ada: User) -> None:
-        """What is no text is named by its kind, with the detail that matters."""
+        """Other contents than texts are named by their kind, with the detail that matters."""
         ada.dice("🎲", value=4)
         ada.location(1, 2)
         ada.edit(ada.photo("cat"), "dog")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from freezegun import freeze_time
 from telebot import TeleBot, types
 from telebot.apihelper import ApiTelegramException
 
+from support.mistakes import Mistake, each
 from telesession.testing import BotAPI, Channel, User, run_polling
 
 Read = Callable[[], list[types.Update]]
@@ -54,21 +55,6 @@ def stage(api: BotAPI, bot: Any, kinds: Kinds) -> Stage:
     return Stage(api, bot)
 
 
-class Refused(NamedTuple):
-    """
-    An act that is refused.
-
-    Args:
-        name: Its name, the id of its test.
-        act: The act.
-        message: A part of the message.
-    """
-
-    name: str
-    act: Callable[[Stage], object]
-    message: str
-
-
 def restrict(stage: Stage, **permissions: bool) -> None:
     """Let the bot leave some permissions to Boris."""
     stage.bot.restrict_chat_member(GROUP, 2, permissions=types.ChatPermissions(**permissions))
@@ -78,21 +64,21 @@ PLAIN = "user 2 is no administrator of group -1001: let its owner promote them"
 BANNED = "user 2 is banned in group -1001: unban them first"
 
 REFUSED = [
-    Refused("write while banned", lambda s: s.boris.send("a", chat=s.group), BANNED),
-    Refused("join while banned", lambda s: s.boris.join(s.group), "the user is banned"),
-    Refused("invite a banned user", lambda s: s.ada.invite(s.group, s.boris), BANNED),
-    Refused("promote a banned user", lambda s: s.ada.promote(s.boris, s.group), BANNED),
-    Refused("pin while banned", lambda s: s.boris.pin(s.said()), BANNED),
-    Refused("react while banned", lambda s: s.boris.react(s.said(), "👍"), BANNED),
+    Mistake("write while banned", lambda s: s.boris.send("a", chat=s.group), BANNED),
+    Mistake("join while banned", lambda s: s.boris.join(s.group), "the user is banned"),
+    Mistake("invite a banned user", lambda s: s.ada.invite(s.group, s.boris), BANNED),
+    Mistake("promote a banned user", lambda s: s.ada.promote(s.boris, s.group), BANNED),
+    Mistake("pin while banned", lambda s: s.boris.pin(s.said()), BANNED),
+    Mistake("react while banned", lambda s: s.boris.react(s.said(), "👍"), BANNED),
 ]
 
 WITHOUT_RIGHT = [
-    Refused("ban", lambda s: s.boris.ban(s.clara, s.group), PLAIN),
-    Refused("unban", lambda s: s.boris.unban(s.clara, s.group), PLAIN),
-    Refused("restrict", lambda s: s.boris.restrict(s.clara, s.group), PLAIN),
-    Refused("promote", lambda s: s.boris.promote(s.boris, s.group), PLAIN),
-    Refused("demote", lambda s: s.boris.demote(s.clara, s.group), PLAIN),
-    Refused(
+    Mistake("ban", lambda s: s.boris.ban(s.clara, s.group), PLAIN),
+    Mistake("unban", lambda s: s.boris.unban(s.clara, s.group), PLAIN),
+    Mistake("restrict", lambda s: s.boris.restrict(s.clara, s.group), PLAIN),
+    Mistake("promote", lambda s: s.boris.promote(s.boris, s.group), PLAIN),
+    Mistake("demote", lambda s: s.boris.demote(s.clara, s.group), PLAIN),
+    Mistake(
         "pin without the permission",
         lambda s: (
             s.bot.set_chat_permissions(GROUP, types.ChatPermissions(can_send_messages=True)),
@@ -100,7 +86,7 @@ WITHOUT_RIGHT = [
         ),
         PLAIN,
     ),
-    Refused(
+    Mistake(
         "pin in a public group",
         lambda s: (
             s.api.group(GROUP, username="tea"),
@@ -108,26 +94,26 @@ WITHOUT_RIGHT = [
         ),
         PLAIN,
     ),
-    Refused("delete", lambda s: s.boris.delete(s.said()), PLAIN),
-    Refused("remove the bot", lambda s: s.boris.remove_bot(s.group), PLAIN),
-    Refused(
+    Mistake("delete", lambda s: s.boris.delete(s.said()), PLAIN),
+    Mistake("remove the bot", lambda s: s.boris.remove_bot(s.group), PLAIN),
+    Mistake(
         "close a topic of another",
         lambda s: s.boris.close_topic(
             s.group, s.bot.create_forum_topic(GROUP, "A").message_thread_id
         ),
         PLAIN,
     ),
-    Refused(
+    Mistake(
         "right of an administrator",
         lambda s: s.administrator(can_pin_messages=True).ban(s.clara, s.group),
         "user 2 has not the right can_restrict_members in group -1001: let its owner promote",
     ),
-    Refused(
+    Mistake(
         "ban of the owner",
         lambda s: s.administrator(can_restrict_members=True).ban(s.ada, s.group),
         "user 1 is the owner of group -1001, and stays so",
     ),
-    Refused(
+    Mistake(
         "ban of an administrator",
         lambda s: (
             s.ada.promote(s.clara, s.group),
@@ -135,32 +121,32 @@ WITHOUT_RIGHT = [
         ),
         "user 3 is an administrator of group -1001: let its owner do it",
     ),
-    Refused(
+    Mistake(
         "group without an owner",
         lambda s: s.ada.ban(s.boris, s.api.group(-1002)),
         "make it with bot_api.group(-1002, owner=...)",
     ),
-    Refused(
+    Mistake(
         "invitation without the permission",
         lambda s: (s.bot.set_chat_permissions(GROUP, NOTHING), s.boris.invite(s.group, s.clara)),
         PLAIN,
     ),
-    Refused(
+    Mistake(
         "topic without the permission",
         lambda s: (s.bot.set_chat_permissions(GROUP, NOTHING), s.boris.create_topic(s.group, "A")),
         PLAIN,
     ),
-    Refused(
+    Mistake(
         "text while muted",
         lambda s: (restrict(s), s.boris.send("a", chat=s.group)),
         "user 2 may not send this to group -1001, because can_send_messages is taken away",
     ),
-    Refused(
+    Mistake(
         "photo with texts only",
         lambda s: (restrict(s, can_send_messages=True), s.boris.photo(chat=s.group)),
         "because can_send_photos is taken away",
     ),
-    Refused(
+    Mistake(
         "poll in a group without polls",
         lambda s: (
             s.bot.set_chat_permissions(GROUP, types.ChatPermissions(can_send_messages=True)),
@@ -168,37 +154,37 @@ WITHOUT_RIGHT = [
         ),
         "because can_send_polls is taken away",
     ),
-    Refused(
+    Mistake(
         "text to a blocked bot",
         lambda s: (s.boris.block(), s.boris.send("/start")),
         "user 2 has blocked the bot: unblock() it first",
     ),
-    Refused("unban of no one", lambda s: s.ada.unban(s.boris, s.group), "is not banned"),
-    Refused("demotion of a member", lambda s: s.ada.demote(s.boris, s.group), "no administrator"),
-    Refused(
+    Mistake("unban of no one", lambda s: s.ada.unban(s.boris, s.group), "is not banned"),
+    Mistake("demotion of a member", lambda s: s.ada.demote(s.boris, s.group), "no administrator"),
+    Mistake(
         "restriction in a basic group",
         lambda s: s.ada.restrict(s.boris, s.api.group(-5, owner=s.ada)),
         "only supergroups, whose ids start with -100, have restrictions",
     ),
-    Refused(
+    Mistake(
         "pin in a business chat",
         lambda s: s.ada.pin(s.ada.send("a", chat=s.api.business_chat(s.ada))),
         "the bot hears nothing of a pin in a business chat",
     ),
-    Refused(
+    Mistake(
         "topic of a group without topics",
         lambda s: s.ada.create_topic(s.api.group(-1002, owner=s.ada), "A"),
         "make the group with bot_api.group(-1002, forum=True)",
     ),
-    Refused(
+    Mistake(
         "closing of no topic", lambda s: s.ada.close_topic(s.group, 7), "topic 7 of group -1001: it"
     ),
-    Refused(
+    Mistake(
         "closing of a closed topic",
         lambda s: [s.ada.close_topic(s.group, 1) for _ in range(2)],
         "it is closed already",
     ),
-    Refused(
+    Mistake(
         "general topic by its number",
         lambda s: s.ada.send("a", chat=s.group, topic=1),
         "leave topic out",
@@ -206,28 +192,24 @@ WITHOUT_RIGHT = [
 ]
 
 
-def named(table: list[Refused]) -> Any:
-    return pytest.mark.parametrize("refused", table, ids=lambda one: one.name)
-
-
 class TestUsers:
-    @named(REFUSED)
-    def test_a_ban_forbids(self, stage: Stage, refused: Refused) -> None:
+    @each(REFUSED)
+    def test_a_ban_forbids(self, stage: Stage, mistake: Mistake) -> None:
         """A banned user does nothing in the group, and is not let in before the ban is lifted."""
         stage.bot.ban_chat_member(GROUP, 2)
         with pytest.raises(ValueError) as caught:  # noqa: PT011 -- compared below
-            refused.act(stage)
+            mistake.act(stage)
 
-        assert refused.message in str(caught.value)
+        assert mistake.message in str(caught.value)
         assert "kicked" == stage.status(stage.boris)
 
-    @named(WITHOUT_RIGHT)
-    def test_a_missing_right_forbids(self, stage: Stage, refused: Refused) -> None:
+    @each(WITHOUT_RIGHT)
+    def test_a_missing_right_forbids(self, stage: Stage, mistake: Mistake) -> None:
         """An act without the right to it is refused, with the remedy."""
         with pytest.raises(ValueError) as caught:  # noqa: PT011 -- compared below
-            refused.act(stage)
+            mistake.act(stage)
 
-        assert refused.message in str(caught.value)
+        assert mistake.message in str(caught.value)
 
     def test_a_message_made_by_hand_lifts_no_ban(self, stage: Stage) -> None:
         """A banned user stays so, whatever messages of theirs a test makes by itself."""

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 JSON = dict[str, Any]
 """An object of the Bot API as Telegram sends it, such as an `Update` or a `User`, decoded."""
 
-#: The description of a refused answer to a query of a user.
-OLD_QUERY = "Bad Request: query is too old and response timeout expired or query ID is invalid"
+#: The reason for which an answer to a query of a user is refused, for `bad_request`.
+OLD_QUERY = "query is too old and response timeout expired or query ID is invalid"
 
 #: The description of a refusal that has a `migrate_to_chat_id`.
 GROUP_UPGRADED = "Bad Request: group chat was upgraded to a supergroup chat"
@@ -57,7 +57,7 @@ class Call:
         try:
             return int(value)
         except (TypeError, ValueError):
-            raise RefusedError(400, f"Bad Request: {name} must be an integer") from None
+            raise bad_request(f"{name} must be an integer") from None
 
     def json(self, name: str) -> Any:
         """A parameter as a decoded JSON value, or `None` if it is missing or empty."""
@@ -67,7 +67,7 @@ class Call:
         try:
             return json.loads(value) if value else None
         except ValueError:
-            raise RefusedError(400, f"Bad Request: can't parse {name} JSON object") from None
+            raise bad_request(f"can't parse {name} JSON object") from None
 
     def flag(self, name: str) -> bool:
         """Whether a boolean parameter is present and true, however the bot spelled it."""

@@ -13,7 +13,7 @@ from socketserver import TCPServer
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from telesession.testing.server.call import JSON, Call, File, RefusedError
+from telesession.testing.server.call import JSON, Call, File, RefusedError, bad_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -167,7 +167,7 @@ def _parse_json(body: bytes) -> JSON:
     except ValueError:
         params = None
     if not isinstance(params, dict):
-        raise RefusedError(400, "Bad Request: can't parse JSON object")
+        raise bad_request("can't parse JSON object")
     return params
 
 

@@ -1,4 +1,4 @@
-"""What the methods of the loopback Bot API answer."""
+"""The answers of the methods of the loopback Bot API."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from telesession.testing.server.call import JSON, Call, RefusedError
+from telesession.testing.server.call import JSON, Call, bad_request
 
 if TYPE_CHECKING:
     from telesession.testing.server.updates import Updates
@@ -52,7 +52,7 @@ class Webhook:
         url = str(call.params.get("url", ""))
         parts = urlsplit(url)
         if url and not (parts.scheme in {"http", "https"} and parts.hostname):
-            raise RefusedError(400, "Bad Request: bad webhook: invalid webhook URL specified")
+            raise bad_request("bad webhook: invalid webhook URL specified")
         self._updates.allow(call)
         self._headers = {"Content-Type": "application/json"}
         if secret := call.params.get("secret_token"):

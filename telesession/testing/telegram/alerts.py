@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from telesession.testing.server.call import RefusedError
+from telesession.testing.server.call import bad_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +61,7 @@ class Alerts:
         """
         query_id, text = str(call.params.get("callback_query_id")), str(call.params.get("text", ""))
         if len(text) > _MAX_TEXT:
-            raise RefusedError(400, "Bad Request: MESSAGE_TOO_LONG")
+            raise bad_request("MESSAGE_TOO_LONG")
         user = self._pressed.pop(query_id, None)
         if text and user is not None:
             self.show(user, text)

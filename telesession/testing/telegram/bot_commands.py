@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from telesession.testing.server.call import JSON, Call, RefusedError
+from telesession.testing.server.call import JSON, Call, bad_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +62,7 @@ class BotCommands:
         """See https://core.telegram.org/bots/api#setmycommands."""
         commands = [_checked(command) for command in call.json("commands") or ()]
         if len(commands) > _MAX_COMMANDS:
-            raise RefusedError(400, "Bad Request: BOT_COMMANDS_TOO_MUCH")
+            raise bad_request("BOT_COMMANDS_TOO_MUCH")
         if not commands:
             return self._delete(call)
         self._lists[self._place(call)] = commands
@@ -97,5 +97,5 @@ def _checked(command: JSON) -> JSON:
     elif not _NAME.fullmatch(name):
         reason = "BOT_COMMAND_INVALID"
     if reason:
-        raise RefusedError(400, f"Bad Request: {reason}")
+        raise bad_request(f"{reason}")
     return {**command, "command": name, "description": description}

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from telesession.testing.server.call import JSON, Call, RefusedError
+from telesession.testing.server.call import JSON, Call, bad_request
 from telesession.testing.telegram.directory import bot_user
 from telesession.testing.telegram.history import Address, History, SentMessage, topic_of
 from telesession.testing.telegram.markups import read_markup
@@ -110,16 +110,15 @@ class BotMessages:
             return True
         former = self.find(call, "edit")
         if not _is_of_bot(former):
-            raise RefusedError(400, "Bad Request: message can't be edited")
+            raise bad_request("message can't be edited")
         if part is not None:
             check_edit(former, part)
         message = without(change(former), "reply_markup", "edit_date")
         markup = read_markup(call, former["chat"], only_inline=True)
         was = without(former, "reply_markup", "edit_date")
         if (message, markup) == (was, former.get("reply_markup")):
-            raise RefusedError(
-                400,
-                "Bad Request: message is not modified: specified new message content and reply "
+            raise bad_request(
+                "message is not modified: specified new message content and reply "
                 "markup are exactly the same as a current content and reply markup of the message",
             )
         edited = self._replace({**message, "edit_date": int(time.time())}, markup)
@@ -139,7 +138,7 @@ class BotMessages:
         )
         receiver = (message or {}).get("receiver_user", {}).get("id")
         if message is None or receiver != call.integer("receiver_user_id"):
-            raise RefusedError(400, f"Bad Request: message to {action} not found")
+            raise bad_request(f"message to {action} not found")
         return message
 
     def check_chat(self, call: Call) -> None:
@@ -221,7 +220,7 @@ class BotMessages:
     def _account(self, connection_id: str) -> JSON:
         """The owner of a business account; raises `RefusedError` if the connection has ended."""
         if not self._directory.is_connected(connection_id):
-            raise RefusedError(400, "Bad Request: BUSINESS_CONNECTION_INVALID")
+            raise bad_request("BUSINESS_CONNECTION_INVALID")
         return self._directory.owner(connection_id)
 
     def _open_chat(self, call: Call) -> JSON:
@@ -245,7 +244,7 @@ class BotMessages:
             user = self._directory.user(direct)
             place["direct_messages_topic"] = {"topic_id": direct, "user": user}
         elif chat.get("is_direct_messages") and not call.params.get("reply_parameters"):
-            raise RefusedError(400, "Bad Request: direct_messages_topic_id is empty")
+            raise bad_request("direct_messages_topic_id is empty")
         if connection_id := call.params.get("business_connection_id"):
             place["business_connection_id"] = connection_id
             place["from"] = self._account(connection_id)
@@ -285,7 +284,7 @@ def forwarded(message: JSON) -> JSON:
 def require(call: Call, name: str) -> Any:
     """A parameter of a call; raises `RefusedError` if it is missing or empty."""
     if call.params.get(name) in (None, ""):
-        raise RefusedError(400, f"Bad Request: {name} is empty")
+        raise bad_request(f"{name} is empty")
     return call.params[name]
 
 

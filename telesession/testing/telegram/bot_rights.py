@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from telesession.testing.server.call import RefusedError
+from telesession.testing.server.call import bad_request
 from telesession.testing.telegram.history import Address
 from telesession.testing.telegram.members import is_present
 
@@ -44,7 +44,7 @@ class BotRights:
         if chat["type"] == "private" or not is_present(record) or right.is_in(chat, record):
             return
         if not self._deletes_own(call, chat):
-            raise RefusedError(400, f"Bad Request: {right.refusal}")
+            raise bad_request(f"{right.refusal}")
 
     def _deletes_own(self, call: Call, chat: JSON) -> bool:
         """Whether a call deletes messages, and all are those of the bot or unknown."""

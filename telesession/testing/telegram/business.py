@@ -6,7 +6,7 @@ import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from telesession.testing.server.call import JSON, Call, RefusedError
+from telesession.testing.server.call import JSON, Call, bad_request
 from telesession.testing.telegram.bot_messages import require
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class BusinessAccounts:
         Raises `RefusedError` if the account has fewer.
         """
         if self._stars[connection_id] + stars < 0:
-            raise RefusedError(400, "Bad Request: BALANCE_TOO_LOW")
+            raise bad_request("BALANCE_TOO_LOW")
         self._stars[connection_id] += stars
 
     def _get(self, call: Call) -> JSON:

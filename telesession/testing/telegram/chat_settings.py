@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from telesession.testing.server.call import JSON, Call, File, RefusedError
+from telesession.testing.server.call import JSON, Call, File, bad_request
 from telesession.testing.telegram import content
 from telesession.testing.telegram.bot_messages import require
 from telesession.testing.telegram.directory import GROUPS
@@ -91,9 +91,9 @@ class ChatSettings:
         chat = self._chat(call)
         title = str(call.params.get("title") or "").strip()
         if not title:
-            raise RefusedError(400, "Bad Request: title must be non-empty")
+            raise bad_request("title must be non-empty")
         if title == chat.get("title"):
-            raise RefusedError(400, "Bad Request: chat title is not modified")
+            raise bad_request("chat title is not modified")
         self._directory.add_chat({**chat, "title": title})
         self._tell({**chat, "title": title}, {"new_chat_title": title})
         return True
@@ -102,7 +102,7 @@ class ChatSettings:
         chat = self._chat(call)
         description = str(call.params.get("description") or "")
         if description == self._of(chat).get("description", ""):
-            raise RefusedError(400, "Bad Request: chat description is not modified")
+            raise bad_request("chat description is not modified")
         self._of(chat)["description"] = description
         return True
 
@@ -117,7 +117,7 @@ class ChatSettings:
     def _set_photo(self, call: Call) -> bool:
         chat, photo = self._chat(call), require(call, "photo")
         if not isinstance(photo, File):
-            raise RefusedError(400, "Bad Request: photo must be uploaded as an InputFile")
+            raise bad_request("photo must be uploaded as an InputFile")
         stored = self._files.store(photo)
         small, big = content.photo()["photo"]
         self._of(chat)["photo"] = {
@@ -153,13 +153,13 @@ class ChatSettings:
         """The group or the channel that a call names."""
         chat = self._directory.chat_to_write(require(call, "chat_id"))
         if chat["type"] == "private":
-            raise RefusedError(400, f"Bad Request: {_PRIVATE[call.method]}")
+            raise bad_request(f"{_PRIVATE[call.method]}")
         return chat
 
     def _supergroup(self, call: Call) -> JSON:
         chat = self._directory.chat_to_write(require(call, "chat_id"))
         if chat["type"] != "supergroup":
-            raise RefusedError(400, "Bad Request: method is available only for supergroups")
+            raise bad_request("method is available only for supergroups")
         return chat
 
 

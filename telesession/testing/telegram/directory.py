@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from telesession.testing.server.call import GROUP_UPGRADED, RefusedError
+from telesession.testing.server.call import GROUP_UPGRADED, RefusedError, bad_request
 from telesession.testing.server.updates import payload_of
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Directory:
         try:
             number = int(name)
         except ValueError:
-            raise RefusedError(400, "Bad Request: chat not found") from None
+            raise bad_request("chat not found") from None
         return self._chats.setdefault(number, _make_chat(number))
 
     def add_chat(self, chat: JSON) -> None:
@@ -141,7 +141,7 @@ class Directory:
         Raises `RefusedError` if there is no such connection.
         """
         if self._owners and connection_id not in self._owners:
-            raise RefusedError(400, "Bad Request: business connection not found")
+            raise bad_request("business connection not found")
         return self._owners.get(connection_id, dict(_OWNER))
 
     def add_owner(self, connection_id: str, owner: JSON) -> None:

@@ -6,7 +6,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from telesession.testing.server.call import File, RefusedError
+from telesession.testing.server.call import File, RefusedError, bad_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +64,7 @@ class Files:
         """See https://core.telegram.org/bots/api#getfile."""
         file_id = str(call.params.get("file_id") or "")
         if not file_id:
-            raise RefusedError(400, "Bad Request: file_id not specified")
+            raise bad_request("file_id not specified")
         return {**self._describe(file_id), "file_path": _FOLDER + file_id}
 
     def _describe(self, file_id: str) -> JSON:

@@ -6,7 +6,7 @@ import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from telesession.testing.server.call import JSON, Call, RefusedError
+from telesession.testing.server.call import JSON, Call, bad_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +45,7 @@ class Games:
         scores = self._scores_of(call, message)
         user_id, score = call.integer("user_id") or 0, call.integer("score") or 0
         if score <= scores.get(user_id, -1) and not call.flag("force"):
-            raise RefusedError(400, "Bad Request: BOT_SCORE_NOT_MODIFIED")
+            raise bad_request("BOT_SCORE_NOT_MODIFIED")
         scores[user_id] = score
         if message is None:
             return True
@@ -82,7 +82,7 @@ class Games:
             return None
         message = self._messages.find(call, action)
         if "game" not in message:
-            raise RefusedError(400, "Bad Request: message has no game")
+            raise bad_request("message has no game")
         return message
 
     def _scores_of(self, call: Call, message: JSON | None) -> dict[int, int]:

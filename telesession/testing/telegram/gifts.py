@@ -7,7 +7,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from telesession.testing.server.call import JSON, Call, RefusedError
+from telesession.testing.server.call import JSON, Call, bad_request
 from telesession.testing.telegram import content
 from telesession.testing.telegram.bot_messages import require, without
 from telesession.testing.telegram.business import owner_of
@@ -100,7 +100,7 @@ class Gifts:
         """See https://core.telegram.org/bots/api#sendgift."""
         gift = self._available.get(str(require(call, "gift_id")))
         if gift is None:
-            raise RefusedError(400, "Bad Request: STARGIFT_INVALID")
+            raise bad_request("STARGIFT_INVALID")
         receiver = call.params.get("user_id") or require(call, "chat_id")
         chat = self._directory.chat(receiver)
         paid = call.flag("pay_for_upgrade")
@@ -130,7 +130,7 @@ class Gifts:
         """See https://core.telegram.org/bots/api#giftpremiumsubscription."""
         months, stars = call.integer("month_count") or 0, call.integer("star_count")
         if stars is None or _PREMIUM.get(months) != stars:
-            raise RefusedError(400, "Bad Request: PREMIUM_GIFT_CODE_INVALID")
+            raise bad_request("PREMIUM_GIFT_CODE_INVALID")
         user = self._directory.user(call.integer("user_id") or 0)
         partner = self._partner(self._directory.chat(user["id"]), "premium_purchase")
         self._payments.spend(stars, {**partner, "premium_subscription_duration": months})
@@ -164,7 +164,7 @@ class Gifts:
         price = call.integer("star_count") or 0
         gift = self._find(call, "regular", "STARGIFT_ALREADY_UPGRADED")
         if price != (0 if "prepaid_upgrade_star_count" in gift else _UPGRADE_STARS):
-            raise RefusedError(400, "Bad Request: STARGIFT_UPGRADE_UNAVAILABLE")
+            raise bad_request("STARGIFT_UPGRADE_UNAVAILABLE")
         self._accounts.add_stars(require(call, "business_connection_id"), -price)
         names = ("owned_gift_id", "sender_user", "send_date", "is_saved")
         kept = {name: gift[name] for name in names}
@@ -191,9 +191,9 @@ class Gifts:
         for gift in self._owned[owner_of(call, self._directory)["id"]]:
             if gift["owned_gift_id"] == call.params.get("owned_gift_id"):
                 if gift["type"] != kind:
-                    raise RefusedError(400, f"Bad Request: {otherwise}")
+                    raise bad_request(f"{otherwise}")
                 return gift
-        raise RefusedError(400, "Bad Request: STARGIFT_NOT_FOUND")
+        raise bad_request("STARGIFT_NOT_FOUND")
 
     def _chat_id(self, call: Call, name: str) -> int:
         return int(self._directory.chat(require(call, name))["id"])

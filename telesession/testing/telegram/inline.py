@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
-from telesession.testing.server.call import JSON, OLD_QUERY, Call, RefusedError
+from telesession.testing.server.call import JSON, OLD_QUERY, Call, bad_request
 from telesession.testing.telegram.bot_messages import require
 from telesession.testing.telegram.directory import bot_user
 from telesession.testing.telegram.history import Address
@@ -116,9 +116,9 @@ class InlineAnswers:
         query_id = str(require(call, "inline_query_id"))
         results = call.json("results") or []
         if len(results) > _MAX_RESULTS:
-            raise RefusedError(400, "Bad Request: RESULTS_TOO_MUCH")
+            raise bad_request("RESULTS_TOO_MUCH")
         if len({one["id"] for one in results}) < len(results):
-            raise RefusedError(400, "Bad Request: RESULT_ID_DUPLICATE")
+            raise bad_request("RESULT_ID_DUPLICATE")
         self._offers[query_id] = [self._offer(one, call) for one in results]
         return True
 
@@ -126,7 +126,7 @@ class InlineAnswers:
         """See https://core.telegram.org/bots/api#answerguestquery."""
         query = self._guests.pop(str(call.params.get("guest_query_id")), None)
         if query is None:
-            raise RefusedError(400, OLD_QUERY)
+            raise bad_request(OLD_QUERY)
         result = call.json("result") or {}
         place = {
             "chat_id": query["chat"]["id"],
@@ -154,7 +154,7 @@ class InlineAnswers:
         """See https://core.telegram.org/bots/api#savepreparedkeyboardbutton."""
         button = call.json("button") or {}
         if not {"request_users", "request_chat", "request_managed_bot"} & button.keys():
-            raise RefusedError(400, "Bad Request: BUTTON_TYPE_INVALID")
+            raise bad_request("BUTTON_TYPE_INVALID")
         return {"id": uuid4().hex}
 
     def _keep(self, call: Call, query_id: str) -> None:
@@ -195,7 +195,7 @@ def _shown(result: JSON) -> Call:
         return Call(f"send{file.capitalize()}", {**result, file: source})
     if kind in _OTHERS:
         return Call(_OTHERS[kind], result)
-    raise RefusedError(400, "Bad Request: can't parse inline query result: message is empty")
+    raise bad_request("can't parse inline query result: message is empty")
 
 
 def _invoice(content: JSON) -> JSON:

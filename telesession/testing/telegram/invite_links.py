@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from telesession.testing.server.call import JSON, Call, RefusedError
+from telesession.testing.server.call import JSON, Call, bad_request
 from telesession.testing.telegram.bot_messages import require, without
 from telesession.testing.telegram.rights import MEMBER
 
@@ -127,7 +127,7 @@ class InviteLinks:
     def _create_subscription(self, call: Call) -> JSON:
         chat = self._chat(call)
         if chat["type"] != "channel":
-            raise RefusedError(400, "Bad Request: CHAT_INVALID")
+            raise bad_request("CHAT_INVALID")
         prices = {
             name: call.integer(name) or 0 for name in ("subscription_period", "subscription_price")
         }
@@ -167,13 +167,13 @@ class InviteLinks:
         chat = self._chat(call)
         link = self._links.get((chat["id"], str(require(call, "invite_link"))))
         if link is None:
-            raise RefusedError(400, "Bad Request: INVITE_HASH_EXPIRED")
+            raise bad_request("INVITE_HASH_EXPIRED")
         return chat, link
 
     def _chat(self, call: Call) -> JSON:
         chat = self._directory.chat_to_write(require(call, "chat_id"))
         if chat["type"] == "private":
-            raise RefusedError(400, "Bad Request: can't invite members to a private chat")
+            raise bad_request("can't invite members to a private chat")
         return chat
 
 
@@ -187,10 +187,8 @@ def _settings(call: Call) -> JSON:
     limit = call.integer("member_limit") or 0
     asks = call.flag("creates_join_request")
     if limit and asks:
-        raise RefusedError(
-            400,
-            "Bad Request: member limit can't be specified for links requiring administrator "
-            "approval",
+        raise bad_request(
+            "member limit can't be specified for links requiring administrator approval",
         )
     # telebot sends a fraction of a second too.
     expire_date = int(float(call.params.get("expire_date") or 0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from telesession.testing.server.call import JSON, Call, RefusedError
+from telesession.testing.server.call import JSON, Call, bad_request
 from telesession.testing.telegram.bot_messages import require
 from telesession.testing.telegram.member_methods import user_id_of
 from telesession.testing.telegram.members import is_present
@@ -59,7 +59,7 @@ class JoinRequests:
         request = self._by_query(call)
         chat, result = request["chat"], call.params.get("result")
         if result not in {"approve", "decline", "queue"}:
-            raise RefusedError(400, "Bad Request: invalid result specified")
+            raise bad_request("invalid result specified")
         if result != "queue":
             del self._waiting[chat["id"], request["from"]["id"]]
         if result == "approve":
@@ -78,9 +78,7 @@ class JoinRequests:
         for request in self._waiting.values():
             if request.get("query_id") == query_id:
                 return request
-        raise RefusedError(
-            400, "Bad Request: query is too old and response timeout expired or query ID is invalid"
-        )
+        raise bad_request("query is too old and response timeout expired or query ID is invalid")
 
     def _admit(self, chat: JSON, request: JSON) -> None:
         """Let the user of a request into the chat."""
@@ -102,5 +100,5 @@ class JoinRequests:
         if request is None:
             is_member = is_present(self._members.get(chat, user_id))
             reason = "USER_ALREADY_PARTICIPANT" if is_member else "HIDE_REQUESTER_MISSING"
-            raise RefusedError(400, f"Bad Request: {reason}")
+            raise bad_request(f"{reason}")
         return chat, request

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from telesession.testing.server.call import JSON, Call, File, RefusedError
+from telesession.testing.server.call import JSON, Call, File, bad_request
 from telesession.testing.telegram import content
 from telesession.testing.telegram.bot_messages import require
 from telesession.testing.telegram.entities import formatted
@@ -84,16 +84,16 @@ class Media:
             return {"rich_message": _rich_message(call)}
         text = self.formatted(call.params)
         if not text.get("text"):
-            raise RefusedError(400, "Bad Request: message text is empty")
+            raise bad_request("message text is empty")
         if len(text["text"]) > _MAX_TEXT:
-            raise RefusedError(400, "Bad Request: message is too long")
+            raise bad_request("message is too long")
         return {**text, **_link_preview(call)}
 
     def caption(self, fields: Mapping[str, Any]) -> JSON:
         """The caption in the parameters of a call, or in an `InputMedia`, and its entities."""
         caption = self.formatted(fields, "caption", "caption_entities")
         if len(caption.get("caption", "")) > _MAX_CAPTION:
-            raise RefusedError(400, "Bad Request: message caption is too long")
+            raise bad_request("message caption is too long")
         if caption and _is_true(fields.get("show_caption_above_media")):
             caption["show_caption_above_media"] = True
         return caption
@@ -132,7 +132,7 @@ class Media:
         """The content that an `InputMedia`, or `InputPaidMedia`, in a call describes."""
         kind = str(media.get("type"))
         if kind not in content.FILES:
-            raise RefusedError(400, f"Bad Request: media type {kind} is unknown")
+            raise bad_request(f"media type {kind} is unknown")
         file = self._file(kind, media, media.get("media"), call)
         return {**file, **self.caption(media), **_spoiler(kind, media)}
 
@@ -148,7 +148,7 @@ class Media:
         if isinstance(source, str) and source.startswith(_ATTACHED):
             source = call.params.get(source.removeprefix(_ATTACHED))
         if not source:
-            raise RefusedError(400, f"Bad Request: there is no {kind} in the request")
+            raise bad_request(f"there is no {kind} in the request")
         made = content.FILES[kind]()
         stored = self._files.store(source)
         if kind == "photo":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from telesession.testing.server.call import JSON, Call, RefusedError
+from telesession.testing.server.call import JSON, Call, RefusedError, bad_request
 from telesession.testing.telegram.bot_messages import require, without
 from telesession.testing.telegram.directory import GROUPS
 from telesession.testing.telegram.members import is_present
@@ -83,7 +83,7 @@ class MemberMethods:
     def _list_administrators(self, call: Call) -> list[JSON]:
         chat = self._directory.chat_to_read(require(call, "chat_id"))
         if chat["type"] == "private":
-            raise RefusedError(400, "Bad Request: there are no administrators in the private chat")
+            raise bad_request("there are no administrators in the private chat")
         found = self._members.administrators(chat)
         me = self._directory.bot
         # Telegram leaves other bots out by default.
@@ -140,13 +140,11 @@ class MemberMethods:
     def _set_custom_title(self, call: Call) -> bool:
         chat, member = self._member(call, _GROUPS)
         if member["status"] == "creator":
-            raise RefusedError(400, "Bad Request: only the owner can edit their custom title")
+            raise bad_request("only the owner can edit their custom title")
         if member["status"] != "administrator":
-            raise RefusedError(400, "Bad Request: user is not an administrator")
+            raise bad_request("user is not an administrator")
         if not member["can_be_edited"]:
-            raise RefusedError(
-                400, "Bad Request: not enough rights to change custom title of the user"
-            )
+            raise bad_request("not enough rights to change custom title of the user")
         self._label(chat, member, "custom_title", call.params.get("custom_title"))
         return True
 
@@ -169,7 +167,7 @@ class MemberMethods:
     def _leave(self, call: Call) -> bool:
         chat = self._directory.chat_to_write(require(call, "chat_id"))
         if chat["type"] == "private":
-            raise RefusedError(400, "Bad Request: can't leave private chats")
+            raise bad_request("can't leave private chats")
         self._members.remove_bot(chat, self._directory.sender, LEFT)
         return True
 
@@ -182,14 +180,14 @@ class MemberMethods:
         chat, member = self._member(call, scope)
         _refuse_owner(member)
         if member["status"] == "administrator" and not member["can_be_edited"]:
-            raise RefusedError(400, "Bad Request: user is an administrator of the chat")
+            raise bad_request("user is an administrator of the chat")
         return chat, member
 
     def _member(self, call: Call, scope: _Scope) -> tuple[JSON, JSON]:
         """The chat and the member that a call names, if the method is for such chats."""
         chat = self._directory.chat_to_write(require(call, "chat_id"))
         if chat["type"] not in scope.types:
-            raise RefusedError(400, f"Bad Request: {scope.refusal}")
+            raise bad_request(f"{scope.refusal}")
         return chat, self._members.get(chat, user_id_of(call))
 
 
@@ -200,13 +198,13 @@ def user_id_of(call: Call) -> int:
     except RefusedError:
         user_id = 0
     if user_id <= 0:
-        raise RefusedError(400, "Bad Request: invalid user_id specified")
+        raise bad_request("invalid user_id specified")
     return user_id
 
 
 def _refuse_owner(member: JSON) -> None:
     if member["status"] == "creator":
-        raise RefusedError(400, "Bad Request: can't remove chat owner")
+        raise bad_request("can't remove chat owner")
 
 
 def _until(call: Call) -> int:

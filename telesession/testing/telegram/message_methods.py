@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from telesession.testing.server.call import JSON, Call, RefusedError
+from telesession.testing.server.call import JSON, Call, bad_request
 from telesession.testing.telegram.bot_messages import (
     BotMessages,
     copied,
@@ -130,7 +130,7 @@ class MessageMethods:
         """See https://core.telegram.org/bots/api#sendchataction."""
         self._messages.check_chat(call)
         if call.params.get("action") not in _ACTIONS:
-            raise RefusedError(400, "Bad Request: wrong parameter action in request")
+            raise bad_request("wrong parameter action in request")
         return True
 
     def _draft(self, call: Call) -> bool:
@@ -140,9 +140,9 @@ class MessageMethods:
         A draft is no message, so only the call of the bot has its text.
         """
         if self._messages.chat_of(call)["type"] != "private":
-            raise RefusedError(400, "Bad Request: TEXTDRAFT_PEER_INVALID")
+            raise bad_request("TEXTDRAFT_PEER_INVALID")
         if not call.integer("draft_id"):
-            raise RefusedError(400, "Bad Request: draft_id must be non-zero")
+            raise bad_request("draft_id must be non-zero")
         # An empty text shows that the bot thinks.
         if call.params.get("text") or call.params.get("rich_message"):
             self._media.text(call)
@@ -185,10 +185,10 @@ class MessageMethods:
         number = call.integer("message_id") or 0
         message = self._messages.lookup(call, number, "from_chat_id")
         if message is None:
-            raise RefusedError(400, f"Bad Request: message to {action} not found")
+            raise bad_request(f"message to {action} not found")
         participle, is_allowed = _RULES[action]
         if not is_allowed(message):
-            raise RefusedError(400, f"Bad Request: message can't be {participle}")
+            raise bad_request(f"message can't be {participle}")
         return message
 
     def _sources(self, call: Call, action: str) -> list[JSON]:
@@ -198,7 +198,7 @@ class MessageMethods:
         _, is_allowed = _RULES[action]
         found = [message for message in messages if message and is_allowed(message)]
         if not found:
-            raise RefusedError(400, f"Bad Request: there are no messages to {action}")
+            raise bad_request(f"there are no messages to {action}")
         return found
 
     def _edit_text(self, call: Call) -> JSON | bool:
@@ -267,7 +267,7 @@ class MessageMethods:
         number = call.integer("message_id")
         found = [message for message in pins if number in {None, message["message_id"]}]
         if not found:
-            raise RefusedError(400, "Bad Request: message to unpin not found")
+            raise bad_request("message to unpin not found")
         self._history.unpin(found[0])
         return True
 
@@ -284,23 +284,23 @@ _RULES = {"copy": ("copied", can_be_copied), "forward": ("forwarded", can_be_for
 def _check_album(kinds: list[str]) -> None:
     """Raise `RefusedError` if media of some kinds are no album."""
     if not kinds:
-        raise RefusedError(400, "Bad Request: there are no messages to send")
+        raise bad_request("there are no messages to send")
     if len(kinds) > _MAX_ALBUM:
-        raise RefusedError(400, "Bad Request: too many messages to send as an album")
+        raise bad_request("too many messages to send as an album")
     if other := [kind for kind in kinds if kind not in _ALBUMS]:
         reason = f'type "{other[0]}" can\'t be used in sendMediaGroup'
-        raise RefusedError(400, f"Bad Request: can't parse InputMedia: {reason}")
+        raise bad_request(f"can't parse InputMedia: {reason}")
     albums = {_ALBUMS[kind] for kind in kinds}
     if len(albums) > 1:
         lonely = "document" if "document" in albums else "audio"
-        raise RefusedError(400, f"Bad Request: {lonely} can't be mixed with other media types")
+        raise bad_request(f"{lonely} can't be mixed with other media types")
 
 
 def _numbers_in(call: Call) -> list[int]:
     """The `message_ids` of a call, at most 100."""
     numbers: list[int] = call.json("message_ids") or []
     if len(numbers) > _MAX_NUMBERS:
-        raise RefusedError(400, "Bad Request: too many message identifiers specified")
+        raise bad_request("too many message identifiers specified")
     return numbers
 
 
@@ -321,5 +321,5 @@ def _located(message: JSON, place: JSON) -> JSON:
 def _location_of(message: JSON) -> JSON:
     location: JSON = message.get("location", {})
     if "live_period" not in location:
-        raise RefusedError(400, "Bad Request: message can't be edited")
+        raise bad_request("message can't be edited")
     return location

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from telesession.testing.server.call import RefusedError
+from telesession.testing.server.call import bad_request
 from telesession.testing.telegram.history import content_type_of
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def check_edit(message: Mapping[str, Any], part: str) -> None:
     """
     contents, refusal = _PARTS[part]
     if content_type_of(message) not in contents:
-        raise RefusedError(400, f"Bad Request: {refusal}")
+        raise bad_request(f"{refusal}")
 
 
 def can_be_forwarded(message: Mapping[str, Any]) -> bool:
@@ -85,4 +85,4 @@ def check_deletion(message: Mapping[str, Any]) -> None:
     age = time.time() - message["date"]
     is_young_die = "dice" in message and message["chat"]["type"] == "private" and age < _DAY
     if age >= 2 * _DAY or is_young_die:
-        raise RefusedError(400, "Bad Request: message can't be deleted for everyone")
+        raise bad_request("message can't be deleted for everyone")

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from telesession.testing.server.call import JSON, OLD_QUERY, Call, RefusedError
+from telesession.testing.server.call import JSON, OLD_QUERY, Call, bad_request
 from telesession.testing.telegram import content
 from telesession.testing.telegram.bot_messages import require
 from telesession.testing.telegram.history import Address
@@ -186,7 +186,7 @@ class Payments:
         Raises `RefusedError` if the bot has fewer.
         """
         if stars > self._balance:
-            raise RefusedError(400, "Bad Request: BALANCE_TOO_LOW")
+            raise bad_request("BALANCE_TOO_LOW")
         self._note(-stars, partner, uuid4().hex)
 
     def _send(self, call: Call) -> JSON:
@@ -221,7 +221,7 @@ class Payments:
             return True
         options = call.json("shipping_options") or ()
         if not options:
-            raise RefusedError(400, "Bad Request: shipping_options is empty")
+            raise bad_request("shipping_options is empty")
         chosen = _choice(options, purchase["shipping"])
         if chosen is None:
             offered = ", ".join(f"{one['title']} ({one['id']})" for one in options)
@@ -260,7 +260,7 @@ class Payments:
         receipt = self._receipt_of(call)
         charge = receipt["paid"]["telegram_payment_charge_id"]
         if charge in self._refunded:
-            raise RefusedError(400, "Bad Request: CHARGE_ALREADY_REFUNDED")
+            raise bad_request("CHARGE_ALREADY_REFUNDED")
         self._refunded.add(charge)
         self._note(-receipt["total_amount"], _payer_of(receipt), charge)
         names = ("currency", "total_amount", "invoice_payload", "telegram_payment_charge_id")
@@ -276,7 +276,7 @@ class Payments:
         """The purchase in stars whose charge and payer a call names."""
         receipt = self._receipts.get(str(require(call, "telegram_payment_charge_id")))
         if receipt is None or receipt["payer"]["id"] != call.integer("user_id"):
-            raise RefusedError(400, "Bad Request: CHARGE_NOT_FOUND")
+            raise bad_request("CHARGE_NOT_FOUND")
         return receipt
 
     @property
@@ -317,7 +317,7 @@ class Payments:
         purchase = self._purchases.pop(query_id, None)
         is_late = purchase is not None and time.time() > purchase.get("deadline", float("inf"))
         if is_late or query_id in self._answered:
-            raise RefusedError(400, OLD_QUERY)
+            raise bad_request(OLD_QUERY)
         self._answered.add(query_id)
         return purchase
 
@@ -331,7 +331,7 @@ def _refusal_of(call: Call) -> str | None:
     if call.flag("ok"):
         return None
     if not call.params.get("error_message"):
-        raise RefusedError(400, 'Bad Request: parameter "error_message" is required')
+        raise bad_request('parameter "error_message" is required')
     return str(call.params["error_message"])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from telesession.testing.server.call import JSON, Call, RefusedError
+from telesession.testing.server.call import JSON, Call, bad_request
 from telesession.testing.telegram.ids import new_id
 from telesession.testing.telegram.markups import read_markup
 
@@ -160,9 +160,9 @@ class Polls:
         message = self._messages.find(call, "stop")
         poll = message.get("poll")
         if poll is None:
-            raise RefusedError(400, "Bad Request: message with poll to stop not found")
+            raise bad_request("message with poll to stop not found")
         if poll["is_closed"]:
-            raise RefusedError(400, "Bad Request: poll has already been closed")
+            raise bad_request("poll has already been closed")
         if markup := read_markup(call, message["chat"], only_inline=True):
             self._messages.publish(message, markup)
         return self._close(poll)
@@ -220,9 +220,9 @@ def _end_of(call: Call) -> JSON:
 def _check_texts(question: str, options: list[str]) -> None:
     """Raise `RefusedError` if a poll has too many or too long texts, or lacks one."""
     if not options:
-        raise RefusedError(400, "Bad Request: poll must have at least one answer option")
+        raise bad_request("poll must have at least one answer option")
     if not all([question, *options]):
-        raise RefusedError(400, "Bad Request: text must be non-empty")
+        raise bad_request("text must be non-empty")
     reason = ""
     if len(question) > _MAX_QUESTION:
         reason = f"poll question length must not exceed {_MAX_QUESTION}"
@@ -231,7 +231,7 @@ def _check_texts(question: str, options: list[str]) -> None:
     elif any(len(option) > _MAX_OPTION for option in options):
         reason = f"poll options length must not exceed {_MAX_OPTION}"
     if reason:
-        raise RefusedError(400, f"Bad Request: {reason}")
+        raise bad_request(f"{reason}")
 
 
 def _correct_options(call: Call, count: int) -> list[int]:
@@ -239,8 +239,8 @@ def _correct_options(call: Call, count: int) -> list[int]:
     several: list[int] | None = call.json("correct_option_ids")
     single = call.integer("correct_option_id")
     if several is None and single is None:
-        raise RefusedError(400, "Bad Request: correct_option_ids is empty")
+        raise bad_request("correct_option_ids is empty")
     right = [single] if several is None and single is not None else several or []
     if any(number not in range(count) for number in right):
-        raise RefusedError(400, "Bad Request: wrong correct option ID specified")
+        raise bad_request("wrong correct option ID specified")
     return right

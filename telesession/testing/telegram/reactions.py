@@ -6,7 +6,7 @@ import time
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
-from telesession.testing.server.call import JSON, Call, RefusedError
+from telesession.testing.server.call import JSON, Call, bad_request
 from telesession.testing.telegram.directory import bot_user
 from telesession.testing.telegram.history import Address
 
@@ -113,9 +113,9 @@ class Reactions:
         message = self._messages.find(call, "react")
         wanted = call.json("reaction") or []
         if len(wanted) > 1:
-            raise RefusedError(400, "Bad Request: REACTIONS_TOO_MANY")
+            raise bad_request("REACTIONS_TOO_MANY")
         if not all(map(_is_allowed, wanted)):
-            raise RefusedError(400, "Bad Request: REACTION_INVALID")
+            raise bad_request("REACTION_INVALID")
         self._reactions[Address.of(message)][bot_user(call.token)["id"]] = wanted
         return True
 

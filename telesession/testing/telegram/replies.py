@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from telesession.testing.server.call import JSON, Call, RefusedError
+from telesession.testing.server.call import JSON, Call, bad_request
 from telesession.testing.telegram.entities import formatted, utf16
 from telesession.testing.telegram.history import CONTENTS, Address
 from telesession.testing.telegram.origins import origin_of
@@ -50,7 +50,7 @@ class Replies:
         allowed = parameters.get("allow_sending_without_reply")
         # A message that the server never knew may be one that a test has made by itself.
         if self._history.was_deleted(address) and not allowed:
-            raise RefusedError(400, "Bad Request: message to be replied not found")
+            raise bad_request("message to be replied not found")
         return self._history.find(address)
 
     def fields(self, call: Call, chat: JSON, replied: JSON) -> JSON:
@@ -90,7 +90,7 @@ class Replies:
         )
         text, place = asked.get("quote", ""), replied.get("text") or replied.get("caption") or ""
         if text not in place:
-            raise RefusedError(400, "Bad Request: QUOTE_TEXT_INVALID")
+            raise bad_request("QUOTE_TEXT_INVALID")
         quote = {"text": text, "position": utf16(place[: place.index(text)]), "is_manual": True}
         if "quote_entities" in asked:
             quote["entities"] = asked["quote_entities"]

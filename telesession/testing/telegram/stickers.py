@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from telesession.testing.server.call import JSON, Call, RefusedError
+from telesession.testing.server.call import JSON, Call, bad_request
 from telesession.testing.telegram.bot_messages import require
 from telesession.testing.telegram.ids import new_id
 
@@ -63,9 +63,9 @@ class Stickers:
         """See https://core.telegram.org/bots/api#createnewstickerset."""
         name, inputs = str(require(call, "name")), call.json("stickers") or ()
         if name in self._sets:
-            raise RefusedError(400, "Bad Request: sticker set name is already occupied")
+            raise bad_request("sticker set name is already occupied")
         if not inputs:
-            raise RefusedError(400, "Bad Request: STICKERS_EMPTY")
+            raise bad_request("STICKERS_EMPTY")
         made: JSON = {
             "name": name,
             "title": str(require(call, "title")),
@@ -112,7 +112,7 @@ class Stickers:
         found, emoji_id = self._set_of(call), call.params.get("custom_emoji_id")
         known = [sticker.get("custom_emoji_id") for sticker in found["stickers"]]
         if emoji_id and emoji_id not in known:
-            raise RefusedError(400, "Bad Request: STICKER_INVALID")
+            raise bad_request("STICKER_INVALID")
         return True
 
     def _set_emoji(self, call: Call) -> bool:
@@ -149,7 +149,7 @@ class Stickers:
         """The set that a call names."""
         name = str(require(call, "name"))
         if name not in self._sets:
-            raise RefusedError(400, "Bad Request: STICKERSET_INVALID")
+            raise bad_request("STICKERSET_INVALID")
         return self._sets[name]
 
     def _find(self, call: Call, name: str = "sticker") -> tuple[JSON, int]:
@@ -159,7 +159,7 @@ class Stickers:
             for place, sticker in enumerate(found["stickers"]):
                 if sticker["file_id"] == file_id:
                     return found, place
-        raise RefusedError(400, "Bad Request: STICKER_INVALID")
+        raise bad_request("STICKER_INVALID")
 
     def _sticker(self, asked: JSON, of_set: JSON, call: Call) -> JSON:
         """A sticker for a set; see https://core.telegram.org/bots/api#inputsticker."""
@@ -189,5 +189,5 @@ class Stickers:
 
 def _first_emoji(emoji_list: list[str] | None) -> str:
     if not emoji_list:
-        raise RefusedError(400, "Bad Request: can't parse sticker: emoji list is empty")
+        raise bad_request("can't parse sticker: emoji list is empty")
     return emoji_list[0]

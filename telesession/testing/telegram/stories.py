@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from telesession.testing.server.call import JSON, Call, RefusedError
+from telesession.testing.server.call import JSON, Call, bad_request
 from telesession.testing.telegram.bot_messages import require
 from telesession.testing.telegram.business import owner_of
 
@@ -62,7 +62,7 @@ class Stories:
 
     def _add(self, call: Call) -> JSON:
         if call.integer("active_period") not in _PERIODS:
-            raise RefusedError(400, "Bad Request: invalid story active period specified")
+            raise bad_request("invalid story active period specified")
         self._last += 1
         posted = (owner_of(call, self._directory)["id"], self._last)
         self._posted.add(posted)
@@ -76,7 +76,7 @@ class Stories:
 
     def _require(self, named: tuple[int, int]) -> None:
         if named not in self._posted:
-            raise RefusedError(400, "Bad Request: story not found")
+            raise bad_request("story not found")
 
     def _story(self, posted: tuple[int, int]) -> JSON:
         chat_id, number = posted

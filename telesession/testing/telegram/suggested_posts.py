@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from telesession.testing.server.call import Call, RefusedError
+from telesession.testing.server.call import Call, bad_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,7 @@ class SuggestedPosts:
         message = self._messages.find(call, action)
         info = message.get("suggested_post_info", {})
         if info.get("state") != "pending":
-            raise RefusedError(400, f"Bad Request: suggested post can't be {state}")
+            raise bad_request(f"suggested post can't be {state}")
         decided = {**message, "suggested_post_info": {**info, "state": state}}
         self._history.remember(decided)
         return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from telesession.testing.server.call import JSON, Call, RefusedError
+from telesession.testing.server.call import JSON, Call, bad_request
 from telesession.testing.telegram.directory import GROUPS
 from telesession.testing.telegram.history import topic_of
 
@@ -90,7 +90,7 @@ class Topics:
             return False
         is_general = topic_id == _GENERAL and chat.get("is_forum")
         if is_general or self._find(chat, topic_id) is None:
-            raise RefusedError(400, "Bad Request: message thread not found")
+            raise bad_request("message thread not found")
         return True
 
     def check_writer(self, chat: JSON, topic_id: int | None, *, is_administrator: bool) -> None:
@@ -206,7 +206,7 @@ class Topics:
         if not edited:
             return True
         if not changes:
-            raise RefusedError(400, "Bad Request: TOPIC_NOT_MODIFIED")
+            raise bad_request("TOPIC_NOT_MODIFIED")
         topic.update(changes)
         self._tell(chat, topic, {"forum_topic_edited": changes}, self._directory.sender)
         return True
@@ -228,7 +228,7 @@ class Topics:
         chat, topic = self._named(call)
         name, value = next(iter(state.items()))
         if topic[name] == value:
-            raise RefusedError(400, "Bad Request: TOPIC_NOT_MODIFIED")
+            raise bad_request("TOPIC_NOT_MODIFIED")
         topic.update(state)
         self._tell(chat, topic, {event: {}}, self._directory.sender)
         return True
@@ -255,13 +255,13 @@ class Topics:
         topic_id = _GENERAL if "General" in call.method else call.integer("message_thread_id")
         topic = self._find(chat, topic_id) if topic_id else None
         if topic is None:
-            raise RefusedError(400, "Bad Request: TOPIC_ID_INVALID")
+            raise bad_request("TOPIC_ID_INVALID")
         return chat, topic
 
     def _chat(self, call: Call) -> JSON:
         chat = self._directory.chat_to_write(call.params.get("chat_id", ""))
         if not _has_topics(chat):
-            raise RefusedError(400, "Bad Request: the chat is not a forum")
+            raise bad_request("the chat is not a forum")
         return chat
 
     def _tell(self, chat: JSON, topic: JSON, event: JSON, sender: JSON) -> JSON:
@@ -293,7 +293,7 @@ def _number_of(topic: JSON) -> int | None:
 def _name_of(call: Call) -> str:
     name = str(call.params.get("name") or "").strip()
     if not name:
-        raise RefusedError(400, "Bad Request: title must be non-empty")
+        raise bad_request("title must be non-empty")
     return name
 
 

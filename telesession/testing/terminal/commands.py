@@ -145,7 +145,7 @@ class Commands:
         self._screen.print("\n" if self._prompt() else "")
 
     def _prompt(self) -> str:
-        """Who says the next line where, but for user 1 in private; empty without a terminal."""
+        """The user and place of the next line; empty for user 1 in private, or with no terminal."""
         if not self._stdin.isatty():
             return ""
         place = "" if self._group is None else f" in {self._group.id}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from telesession.testing.server.call import JSON, Call, RefusedError, bad_request
+from telesession.testing.server.call import JSON, Call, bad_request
 from telesession.testing.telegram.entities.detection import detect
 from telesession.testing.telegram.entities.given import checked
 from telesession.testing.telegram.entities.html import parse_html
@@ -76,7 +76,7 @@ def parse(text: str, parse_mode: str) -> tuple[str, list[JSON]]:
     """
     parser = _MODES.get(parse_mode.lower())
     if parser is None:
-        raise RefusedError(400, "Bad Request: unsupported parse_mode")
+        raise bad_request("unsupported parse_mode")
     marked = parser(text)
     return _fixed(marked.plain, marked.entities)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from telesession.testing.server.call import JSON, RefusedError
+from telesession.testing.server.call import JSON, RefusedError, bad_request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,4 +43,4 @@ def utf16(words: str) -> int:
 
 def refused(reason: str) -> RefusedError:
     """The refusal of a text whose markup is broken, worded as Telegram does."""
-    return RefusedError(400, f"Bad Request: can't parse entities: {reason}")
+    return bad_request(f"can't parse entities: {reason}")
