@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 from telesession.errors import SessionError
 from telesession.handlers import POSITIONAL, VARIADIC, is_async
 from telesession.session import state_of
-from telesession.typed import Check, Typed
+from telesession.typed.views import Check, Typed
 
 if TYPE_CHECKING:
     from telesession.session import Session

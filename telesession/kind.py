@@ -18,7 +18,7 @@ from telesession.session import (
     open_session,
     settle_defaults,
 )
-from telesession.typed import packed_fields
+from telesession.typed.views import packed_fields
 from telesession.unit import INDEPENDENT, USUAL, Unit, Use, locked
 
 if TYPE_CHECKING:

@@ -44,8 +44,9 @@ LAYERS = [
     {"errors", "forks", "text"},
     {"culprit", "tags"},
     {"keys", "session", "codecs", "locks"},
-    {"annotations", "groups", "memory_codec"},
-    {"typed"},
+    {"groups", "memory_codec"},
+    {"typed", "typed.annotations"},
+    {"typed.views"},
     {"record"},
     {"storage", "storage.base", "storage.memory", "storage.redis", "storage.sqlite"},
     {"endings", "handlers"},
@@ -84,8 +85,7 @@ STORAGES_IMPORT = {"errors", "forks", "locks", "codecs", "memory_codec"}
 IMPORT_STORAGES = {"sessions", "__init__"}
 OPTIONAL = {"telebot", "requests", "redis", "cryptography", "cachetools", "freezegun", "pytest"}
 THIRD_PARTY = {
-    "annotations": {"msgspec"},
-    "typed": {"msgspec"},
+    "typed.annotations": {"msgspec"},
     "codecs": {"cryptography"},
     "memory_codec": {"msgspec"},
     "text": {"msgspec"},

@@ -10,7 +10,6 @@ from inspect import getattr_static
 from typing import Any, NoReturn
 from weakref import ref
 
-from telesession.annotations import Annotation
 from telesession.errors import DecodeError, EncodeError
 from telesession.session import (
     CORE,
@@ -28,6 +27,7 @@ from telesession.session import (
     state_of,
     unmarked,
 )
+from telesession.typed.annotations import Annotation
 
 Check = Callable[[dict[str, Any], str], None]
 
