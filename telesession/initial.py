@@ -3,67 +3,77 @@
 from __future__ import annotations
 
 import inspect
-import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import is_dataclass
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
-from telesession.errors import SessionError
+from telesession.announced import Announced, announced_by
+from telesession.errors import DecodeError, SessionError
 from telesession.handlers import POSITIONAL, VARIADIC, is_async
-from telesession.session import state_of
-from telesession.typed.views import Check, Typed
 
 if TYPE_CHECKING:
-    from telesession.session import Session
+    from telesession.session import State
+    from telesession.typed.views import Typed
 
 
 class Initial:
     """
-    What new sessions begin with, and what all of them appear as.
+    What new sessions begin with, and the dataclass that they appear as.
+
+    A session keeps the dataclass that it began with. If `initial` may return instances of several,
+    the record names it.
 
     Keep one for as long as the decorator that uses it; any thread may use it.
 
     Args:
         initial: The option of that name; see `Sessions`.
-        check: See `Typed`.
-        declare: Called with the dataclass that all sessions appear as, as soon as it is known.
+        make_typed: Makes the `Typed` of a dataclass and its name in the records; `None` if the
+            records do not name it.
+        declare: Called with the dataclasses that sessions appear as, as soon as they are known.
 
     Attributes:
-        is_mapping: Whether it is settled that all sessions appear as mappings.
+        typed: The `Typed` of sessions whose records name no class; `None` if they are mappings,
+            or if only a call tells.
 
     Raises:
         TypeError: It is neither a mapping, nor a dataclass, nor a callable that can be called.
         ValueError: `declare` refuses the dataclass.
     """
 
-    def __init__(self, initial: Any, check: Check, declare: Callable[[type], None]) -> None:
-        self._check = check
+    def __init__(
+        self,
+        initial: Any,
+        make_typed: Callable[[type, str | None], Typed],
+        declare: Callable[[Sequence[type]], None],
+    ) -> None:
+        self._make_typed = make_typed
         self._declare = declare
         self._make, self._wants_update = _callable(initial)
-        # Whether sessions appear as a dataclass may turn out only when initial is called.
-        self._known = False
-        self.is_mapping = False
-        self._typed: Typed | None = None
-        # The same in an item, because only one of two threads can set that by setdefault.
-        self._settled: dict[str, Typed | None] = {}
-        declared = _declared_type(initial)
-        if is_dataclass(declared):
-            self._settle(declared)
-        elif issubclass(declared, Mapping):
-            self._settle(None)
+        self._initial = initial
+        self._is_resolved = self._is_mapping = False
+        self._announced: Announced | None = None
+        # In an item, because only one of two threads can set that by setdefault.
+        self._settled: dict[str, type | None] = {}
+        self._all: dict[type, Typed] = {}
+        self.typed: Typed | None = None
+        # An annotation may name a class that is defined further down.
+        with suppress(NameError):
+            self._resolve()
 
-    def make(self, key: str, update: object) -> dict[str, Any]:
+    def make(self, key: str, update: object) -> tuple[dict[str, Any], Typed | None]:
         """
-        The fields that a new session begins with; values may be marked by `ttl`.
+        The fields that a new session begins with, which `ttl` may have marked, and its class.
 
         Raises:
             SessionError: `initial` raised.
             TypeError: `initial` wants an update and there is none, or returned something else
-                than a mapping with names or an instance of a dataclass, or something of another
-                class than before.
+                than a mapping with names or an instance of a dataclass, or something of a class
+                that its annotation does not announce.
             ValueError: Other sessions have the same records as an unrelated dataclass.
         """
         made = self._call(key, update)
+        typed = None
         if isinstance(made, Mapping):
             self._settle(None)
             fields = dict(made)
@@ -76,54 +86,103 @@ class Initial:
                 f"not {type(made).__name__}"
             )
         _refuse_odd_names(fields)
-        return fields
+        return fields, typed
 
-    @property
-    def show(self) -> Callable[[Session, object], Any]:
-        """Makes of a session, with the update, the object that handlers get."""
-        return self._typed.open if self._typed is not None else self._show
-
-    def _show(self, session: Session, update: object) -> Any:
-        if not self._known:
-            # The record is older than this process: only a call tells what initial returns.
-            self.make(state_of(session).key, update)
-        return session if self._typed is None else self._typed.open(session)
-
-    def read(self, session: Session) -> Any:
+    def typed_for(self, state: State, update: object) -> Typed | None:
         """
-        A session that is only read, as what handlers get.
+        The `Typed` of a stored session; `None` for a mapping.
+
+        Raises:
+            DecodeError: The record names a class that is not announced.
+            SessionError: Only a call tells the class, and `initial` raised.
+        """
+        self._resolve_at_last()
+        announced, name = self._announced, state.class_name
+        if name is not None and announced is not None and not announced.are_final:
+            cls = announced.named(name)
+            if cls is None:
+                raise DecodeError(
+                    state.key,
+                    f"it is a session of the class {name}, which the annotation of initial does "
+                    f"not announce: {announced}",
+                    "declare the class there, or import the module that defines it",
+                )
+            return self._typed_of(cls, announced)
+        if self.typed is not None or self._is_mapping:
+            return self.typed
+        # The record is older than the annotation: only a call tells what initial returns.
+        typed = self.make(state.key, update)[1]
+        state.class_name = None if typed is None else typed.class_name
+        return typed
+
+    def typed_to_read(self, state: State) -> Typed | None:
+        """
+        The same for a session that is only read.
 
         It appears as a mapping while an `initial` that wants the update has not said what it
         returns, and has not been called either.
         """
-        if not self._known and not self._wants_update:
-            self.make(state_of(session).key, None)
-        return session if self._typed is None else self._typed.open(session)
+        self._resolve_at_last()
+        is_known = self._is_mapping or self.typed is not None or state.class_name is not None
+        return self.typed_for(state, None) if is_known or not self._wants_update else None
 
-    @overload
-    def _settle(self, cls: None) -> None: ...
+    def _resolve(self) -> None:
+        """Learn from the annotation of `initial`, and from those of its dataclasses."""
+        announced = announced_by(self._initial)
+        if isinstance(announced, Announced):
+            self._declare(announced.classes)
+            for cls in filter(is_dataclass, announced.classes):
+                self._typed_of(cls, announced)
+            self._announced = announced
+            self.typed = None if announced.only is None else self._all[announced.only]
+        self._is_mapping = announced is Mapping
+        self._is_resolved = True
 
-    @overload
-    def _settle(self, cls: type) -> Typed: ...
+    def _resolve_at_last(self) -> None:
+        if not self._is_resolved:
+            try:
+                self._resolve()
+            except NameError as error:
+                raise TypeError(
+                    f"the annotations of initial, or of its dataclass, cannot be resolved: {error}; "
+                    "define or import the name at the top level of the module, neither in a "
+                    "function nor under `if TYPE_CHECKING:`"
+                ) from error
 
     def _settle(self, cls: type | None) -> Typed | None:
-        """Let all sessions appear as a dataclass, or as mappings, unless that is settled."""
-        if not self._known:
-            typed = None
-            if cls is not None:
-                typed = Typed(cls, self._check)
-                self._declare(cls)
-            self._typed = self._settled.setdefault("class", typed)
-            self._known = True
-            self.is_mapping = self._typed is None
-        settled = None if self._typed is None else self._typed.cls
+        """See that `initial` may return an instance of a class; `None` is a mapping."""
+        self._resolve_at_last()
+        if self._announced is not None:
+            if cls is None or not self._announced.admits(cls):
+                raise TypeError(
+                    f"initial gave {_instance_of(cls)}, but these sessions are instances of "
+                    f"{self._announced}; declare in the annotation of initial all classes that it "
+                    "returns, or make Sessions with another name for the other"
+                )
+            return self._typed_of(cls, self._announced)
+        # The first call settles it, unless the annotation did.
+        settled = None if self._is_mapping else self._settled.setdefault("class", cls)
         if settled is not cls:
             raise TypeError(
                 f"initial gave {_instance_of(cls)}, but these sessions are {_plural_of(settled)}, "
-                "and no session changes its class; let initial always return the same class, and "
-                "make Sessions with another name for the other"
+                "and no session changes its class; let initial always return the same class, "
+                "declare in its annotation all classes that it returns, or make Sessions with "
+                "another name for the other"
             )
-        return self._typed
+        if cls is None:
+            self._is_mapping = True
+            return None
+        if self.typed is None:
+            self._declare((cls,))
+            self.typed = self._typed_of(cls, Announced((cls,)))
+        return self.typed
+
+    def _typed_of(self, cls: type, announced: Announced) -> Typed:
+        typed = self._all.get(cls)
+        if typed is None:
+            made = self._make_typed(cls, announced.name_of(cls))
+            typed = self._all.setdefault(cls, made)
+        return typed
 
     def _call(self, key: str, update: object) -> Any:
         if self._wants_update and update is None:
@@ -195,16 +254,3 @@ def _required_parameters(function: Callable[..., Any]) -> list[inspect.Parameter
         # Classes in C such as dict do not tell.
         return []
     return [p for p in parameters if p.default is p.empty and p.kind not in VARIADIC]
-
-
-def _declared_type(initial: Any) -> type:
-    """The class that `initial` is or says that it returns; `object` if it does not say."""
-    if isinstance(initial, Mapping):
-        return dict
-    if not isinstance(initial, type):
-        try:
-            initial = typing.get_type_hints(initial).get("return")
-        except (NameError, TypeError):
-            return object
-        initial = typing.get_origin(initial) or initial
-    return initial if isinstance(initial, type) else object

@@ -12,11 +12,10 @@ from telesession.moves import Moves
 from telesession.session import (
     Mark,
     ReadState,
-    Session,
     live_fields,
     open_public,
     open_session,
-    settle_defaults,
+    settle,
 )
 from telesession.typed.views import packed_fields
 from telesession.unit import INDEPENDENT, USUAL, Unit, Use, locked
@@ -67,9 +66,9 @@ class Kind:
         older: str | None = None,
     ) -> None:
         self.initial = initial
-        self.show = initial.show
         self.records = records
         self.read_packed, self.write_packed = records.read_packed, records.write_packed
+        self.write_scalars, self.write_plain = records.write_scalars, records.write_plain
         self.get_storage_key = get_storage_key
         self.storage = storage
         # The same in all processes.
@@ -218,9 +217,9 @@ class Kind:
         other.lifetime = lifetime
         return other
 
-    def load(self, entry: Entry, update: object, use: Use) -> Session:
+    def load(self, entry: Entry, update: object, use: Use) -> Any:
         """
-        Make a session object of the record of an entry, or of `initial`.
+        Make of the record of an entry, or of `initial`, the object that handlers get.
 
         Raises:
             DecodeError: The record cannot be read.
@@ -232,15 +231,15 @@ class Kind:
         if payload is not None:
             packed = self.read_packed(payload)
             if packed is None:
-                return open_session(*self.records.load(payload, hold.key, hold.now), entry)
-            if isinstance(packed, dict):
+                fields, marks, entry.class_name = self.records.load(payload, hold.key, hold.now)
+            elif isinstance(packed, dict):
                 entry.flat = True
-                return open_public(packed, entry)
-            fields, ttl = packed
-            if ttl is None:
-                return open_public(fields, entry)
-            entry.flat = True
-            return open_session(fields, self.records.load_marks(ttl, fields, hold.now), entry)
+                fields, marks = packed, None
+            else:
+                fields, ttl = packed
+                entry.flat = ttl is not None
+                marks = None if ttl is None else self.records.load_marks(ttl, fields, hold.now)
+            return self._show_stored(entry, fields, marks, update)
         if self.older is not None:
             self._look_for_older_records()
         if not use.create:
@@ -248,8 +247,12 @@ class Kind:
                 f"there is no session {entry.key!r}, and create=False makes none; open it without "
                 "create=False to make one from initial"
             )
-        fields = self.records.copy(self.initial.make(entry.key, update), entry.key)
-        session = open_session({}, {}, entry)
+        made, typed = self.initial.make(entry.key, update)
+        fields = self.records.copy(made, entry.key)
+        if typed is not None:
+            entry.class_name = typed.class_name
+            return self._kept(entry, typed.begin(entry, fields))
+        session = entry.session = open_session({}, {}, entry)
         entry.depth += 1
         try:
             session.update(fields)
@@ -257,7 +260,39 @@ class Kind:
             entry.depth -= 1
         return session
 
-    def encode(self, entry: Entry, session: Session) -> None:
+    def _show_stored(
+        self, entry: Entry, fields: dict[str, Any], marks: dict[str, Mark] | None, update: object
+    ) -> Any:
+        """Make the object that handlers get of stored fields; no marks means public names too."""
+        typed = self.initial.typed
+        if typed is None or entry.class_name is not None:
+            typed = self.initial.typed_for(entry, update)
+        if typed is not None and not marks:
+            return self._kept(entry, typed.open(entry, fields))
+        if marks is None:
+            session = open_public(fields, entry)
+        else:
+            session = open_session(fields, marks, entry)
+        entry.session = session
+        return session if typed is None else typed.view(session)
+
+    @staticmethod
+    def _kept(entry: Entry, instance: Any) -> Any:
+        if entry.solo is not None:
+            entry.session = instance
+        return instance
+
+    def show(self, entry: Entry, update: object) -> Any:
+        """Make the object that handlers get of an entry that is loaded already."""
+        typed = self.initial.typed_for(entry, update)
+        solo, session = entry.solo, entry.session
+        if solo is not None:
+            if typed is not None and typed.cls is solo.cls:
+                return session
+            session = solo.link(session)
+        return session if typed is None else typed.view(session)
+
+    def encode(self, entry: Entry) -> None:
         """
         Note in the hold of an entry the write that its session needs: all of it, a touch, or none.
 
@@ -265,20 +300,34 @@ class Kind:
             EncodeError: A field would not come back; nothing was noted.
         """
         hold, previous, fields = entry.hold, entry.payload, entry.attributes
-        is_plain = entry.views is None and not entry.marks and len(fields) == len(session)
-        if not is_plain:
-            fields = self._fields(entry, session)
+        is_solo, is_public = entry.solo is not None, False
+        if is_solo:
+            packed = entry.solo.pack(entry)
+            if packed is None:
+                entry.solo.link(entry.session)
+                is_solo = False
+            else:
+                fields = packed
+        if not is_solo:
+            session = entry.session
+            is_public = entry.views is None and not entry.marks and len(fields) == len(session)
+            if entry.views is not None:
+                settle(session)
+            if not is_public:
+                fields = live_fields(session)
         if entry.forgotten or not fields:
             if previous is not None:
                 hold.delete()
                 entry.payload = None
             return
         payload, marks = previous, entry.marks
+        if is_solo:
+            payload = self._write_solo(entry, fields)
         # Without an assignment, a flat record lacks expired fields only: no reason to write.
-        if payload is None or entry.changed or not entry.flat:
-            payload = self.write_packed(fields) if is_plain else None
+        elif payload is None or entry.changed or not entry.flat:
+            payload = self.write_packed(fields) if is_public else None
             if payload is None:
-                payload, marks = self._dump(entry, session, fields)
+                payload, marks = self._dump(entry, fields)
         if payload != previous:
             hold.set(payload, self.lifetime)
             entry.payload, entry.marks = payload, marks
@@ -286,29 +335,29 @@ class Kind:
             # The handler took longer than the session lives without one.
             hold.set(payload, self.lifetime)
 
-    @staticmethod
-    def _fields(entry: Entry, session: Session) -> dict[str, Any]:
-        """The live fields of a session, only to be read: the dict may be that of the session."""
-        if entry.views is not None:
-            settle_defaults(session)
-            if not entry.marks and len(entry.attributes) == len(session):
-                return entry.attributes
-        return live_fields(session)
+    def _write_solo(self, entry: Entry, fields: dict[str, Any]) -> bytes:
+        """The payload of the packed fields of a solo state."""
+        payload = None
+        if entry.class_name is None:
+            if fields is entry.attributes:
+                payload = self.write_scalars(fields)
+            elif entry.solo.is_plain and entry.fitted is None and entry.undeclared is None:
+                payload = self.write_plain(fields)
+        if payload is None:
+            hold = entry.hold
+            payload, _ = self.records.dump(
+                entry, fields, fields, hold.key, entry.payload, hold.now
+            )
+        return payload
 
-    def _dump(
-        self, entry: Entry, session: Session, fields: dict[str, Any]
-    ) -> tuple[bytes, dict[str, Mark]]:
-        """The payload of a session, and the marks that it has once that is stored."""
-        if entry.views is not None:
-            fields = packed_fields(fields, entry)
-            payload = self.write_packed(fields) if fields is entry.attributes else None
-            if payload is not None:
-                return payload, entry.marks
-        hold = entry.hold
+    def _dump(self, entry: Entry, values: dict[str, Any]) -> tuple[bytes, dict[str, Mark]]:
+        """The payload of the live fields of a `Session`, and the marks once that is stored."""
+        fields = values if entry.views is None else packed_fields(values, entry)
+        hold, records = entry.hold, self.records
         # An expired field is no reason to write, so it takes a look at the record.
         if entry.flat and entry.marks and entry.marks.keys() <= fields.keys():
-            return self.records.dump_anew(session, fields, hold.key, hold.now)
-        return self.records.dump(session, fields, hold.key, entry.payload, hold.now)
+            return records.dump_anew(entry, values, fields, hold.key, hold.now)
+        return records.dump(entry, values, fields, hold.key, entry.payload, hold.now)
 
     def delete(self, place: str, use: Use = USUAL) -> bool:
         """Delete a session with the commit of the unit, and say whether it was stored."""
@@ -341,9 +390,16 @@ class Kind:
         loaded = self._load_saved(place)
         if loaded is None:
             return None
-        return self.initial.read(open_session(*loaded, ReadState(self.key_at(place))))
+        fields, marks, class_name = loaded
+        state = ReadState(self.key_at(place))
+        state.class_name = class_name
+        typed = self.initial.typed_to_read(state)
+        if typed is not None and not marks:
+            return typed.open(state, fields)
+        session = open_session(fields, marks, state)
+        return session if typed is None else typed.view(session)
 
-    def _load_saved(self, place: str) -> tuple[dict[str, Any], dict[str, Mark]] | None:
+    def _load_saved(self, place: str) -> tuple[dict[str, Any], dict[str, Mark], str | None] | None:
         try:
             payload, old = self.storage.get(place), self.pending.get(place)
             if payload is None and old is not None:

@@ -37,7 +37,7 @@ class MemoryCodec(PickleCodec):
     def encode(self, record: dict[str, Any], key: str, previous: bytes | None = None) -> bytes:
         """See `Codec.encode`."""
         packed = None
-        if "version" not in record:
+        if "version" not in record and "class" not in record:
             fields, ttl = record["fields"], record.get("ttl")
             if ttl is None and any(name[:1] == "_" for name in fields):
                 # All fields of a record without lifetimes can be attributes of a session.
@@ -93,6 +93,22 @@ class MemoryCodec(PickleCodec):
             return _pack(fields) if fields else None
         except (OverflowError, ValueError):
             # An integer beyond 64 bits, or text with half an emoji.
+            return None
+
+    @staticmethod
+    def write_scalars(fields: dict[str, Any]) -> bytes | None:
+        """The same for fields that are known to be scalars, of sessions without lifetimes."""
+        try:
+            return _pack(fields) if fields else None
+        except (OverflowError, ValueError):
+            return None
+
+    @staticmethod
+    def write_plain(fields: dict[str, Any]) -> bytes | None:
+        """The same for fields that are known to be lists, dicts with `str` keys and scalars."""
+        try:
+            return _pack((fields, None))
+        except (OverflowError, RecursionError, ValueError):
             return None
 
     @staticmethod

@@ -2,8 +2,8 @@
 Records: what a codec writes of a session, and back.
 
 A record is `{"fields": {name: value}}`. Where fields have a lifetime it also has
-`"ttl": {name: [lifetime, deadline]}`, in seconds, and where the bot counts the versions of its
-records, `"version": number`. A session counts deadlines on the monotonic clock, which means
+`"ttl": {name: [lifetime, deadline]}`, in seconds, where the bot counts the versions of its
+records, `"version": number`, and where sessions are of several dataclasses, `"class": name`. A session counts deadlines on the monotonic clock, which means
 nothing to another process; a storage that outlives this one has them in seconds since the epoch.
 Nothing but this module knows that there are two clocks.
 """
@@ -16,9 +16,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from telesession.codecs import JSONCodec
 from telesession.errors import DecodeError, SessionError
 from telesession.memory_codec import MemoryCodec
-from telesession.session import Mark, Marked, Session, field_of, state_of, unmarked
+from telesession.session import Mark, Marked, State, unmarked
 
 if TYPE_CHECKING:
     from telesession.codecs import Codec
@@ -64,12 +65,16 @@ class Records:
         knows_packed = isinstance(codec, MemoryCodec) and not version
         self.read_packed = MemoryCodec.read_packed if knows_packed else _none
         self.write_packed = MemoryCodec.write_packed if knows_packed else _none
+        self.write_scalars = MemoryCodec.write_scalars if knows_packed else _none
+        self.write_plain = MemoryCodec.write_plain if knows_packed else _none
+        self.check_elsewhere: Any = _check_json if isinstance(codec, MemoryCodec) else None
 
     def load(
         self, payload: bytes, key: str, now: Callable[[], float]
-    ) -> tuple[dict[str, Any], dict[str, Mark]]:
+    ) -> tuple[dict[str, Any], dict[str, Mark], str | None]:
         """
-        The live fields of a payload, and the marks of those that have or had a lifetime.
+        The live fields of a payload, the marks of those that have or had a lifetime, and the name
+        of the dataclass, if the record gives one.
 
         Args:
             payload: What the storage has.
@@ -84,16 +89,20 @@ class Records:
         if type(fields) is not dict or not _STR.issuperset(map(type, fields)):
             raise DecodeError(key, "it is not the record of a session")
         if len(record) == 1 and not self._version:
-            return fields, {}
+            return fields, {}, None
+        class_name: Any = record.get("class")
+        if class_name is not None and type(class_name) is not str:
+            raise DecodeError(key, "it does not name its class by a str")
         ttl, version = record.get("ttl"), record.get("version", 0)
         marks = {} if ttl is None else self.load_marks(_checked_ttl(ttl, key), fields, now)
         if version == self._version:
-            return fields, marks
-        return self._migrate(version, fields, marks, key)
+            return fields, marks, class_name
+        return *self._migrate(version, fields, marks, key), class_name
 
     def dump(
         self,
-        session: Session,
+        state: State,
+        values: dict[str, Any],
         fields: dict[str, Any],
         key: str,
         previous: bytes | None,
@@ -107,8 +116,9 @@ class Records:
         the end of the handler.
 
         Args:
-            session: What to write; it stays as it is.
-            fields: Its live fields as plain data.
+            state: The state of the session; it stays as it is.
+            values: The live fields.
+            fields: The same as plain data.
             key: The storage key that the payload is for.
             previous: The payload it was loaded from, or saved as since.
             now: The clock of the storage.
@@ -116,9 +126,11 @@ class Records:
         Raises:
             EncodeError: A field would not come back.
         """
-        marks = state_of(session).marks
+        marks, stamp = state.marks, self._stamp
+        if state.class_name is not None:
+            stamp = {"class": state.class_name, **stamp}
         if not marks:
-            record = {"fields": fields, **self._stamp} if self._stamp else {"fields": fields}
+            record = {"fields": fields, **stamp} if stamp else {"fields": fields}
             return self._codec.encode(record, key, previous), marks
         old = {} if previous is None else self._codec.decode(previous, key)
         old_fields = old.get("fields", {})
@@ -128,8 +140,10 @@ class Records:
         offset = self._clock_offset(now)
         stored = {}
         for name, mark in marks.items():
-            renew = name in fields and self._was_changed_inside(
-                session, fields, old_fields, name, key
+            renew = name in fields and (
+                mark.was_changed_inside(values[name])
+                if mark.stored is None
+                else not self._same({name: old_fields.get(name)}, {name: fields[name]}, key)
             )
             stored[name] = _stored(Mark.starting_now(mark.lifetime) if renew else mark, offset)
         ttl = {name: [mark.lifetime, mark.stored] for name, mark in stored.items()}
@@ -140,10 +154,15 @@ class Records:
         unchanged = is_current and ttl == old.get("ttl") and self._same(kept, fields, key)
         if previous is not None and unchanged:
             return previous, stored
-        return self._codec.encode({"fields": fields, "ttl": ttl, **self._stamp}, key), stored
+        return self._codec.encode({"fields": fields, "ttl": ttl, **stamp}, key), stored
 
     def dump_anew(
-        self, session: Session, fields: dict[str, Any], key: str, now: Callable[[], float]
+        self,
+        state: State,
+        values: dict[str, Any],
+        fields: dict[str, Any],
+        key: str,
+        now: Callable[[], float],
     ) -> tuple[bytes, dict[str, Mark]]:
         """
         Like `dump`, for a session with marks whose record had only scalars.
@@ -153,16 +172,17 @@ class Records:
         offset = self._clock_offset(now)
         stored: dict[str, Mark] = {}
         ttl: dict[str, list[float | None]] = {}
-        for name, mark in state_of(session).marks.items():
+        for name, mark in state.marks.items():
             if mark.stored is None and name in fields:
-                renew = mark.was_changed_inside(field_of(session, name, None))
+                renew = mark.was_changed_inside(values[name])
                 stored[name] = _stored(Mark.starting_now(mark.lifetime) if renew else mark, offset)
             else:
                 stored[name] = _stored(mark, offset)
             ttl[name] = [mark.lifetime, stored[name].stored]
-        payload = self.write_packed(fields, ttl)
+        payload = self.write_packed(fields, ttl) if state.class_name is None else None
         if payload is None:
-            payload = self._codec.encode({"fields": fields, "ttl": ttl}, key)
+            named = {} if state.class_name is None else {"class": state.class_name}
+            payload = self._codec.encode({"fields": fields, "ttl": ttl, **named}, key)
         return payload, stored
 
     def check(self, fields: dict[str, Any], key: str) -> None:
@@ -256,20 +276,6 @@ class Records:
                 kept.pop(name, None)
         return {name: unmarked(value) for name, value in fields.items()}, kept
 
-    def _was_changed_inside(
-        self,
-        session: Session,
-        fields: dict[str, Any],
-        old_fields: dict[str, Any],
-        name: str,
-        key: str,
-    ) -> bool:
-        """Whether a value is another than the one that was loaded or assigned."""
-        mark = state_of(session).marks[name]
-        if mark.stored is not None:
-            return not self._same({name: old_fields.get(name)}, {name: fields[name]}, key)
-        return mark.was_changed_inside(field_of(session, name, None))
-
     def _same(self, fields: dict[str, Any], others: dict[str, Any], key: str) -> bool:
         before = self._codec.encode({"fields": fields}, key)
         return before == self._codec.encode({"fields": others}, key, before)
@@ -283,6 +289,10 @@ class Records:
             # The thread had to pause between the two clocks, and would move every deadline.
             wall, after = now(), time.monotonic()
         return wall - after
+
+
+def _check_json(fields: dict[str, Any], key: str) -> None:
+    JSONCodec().encode({"fields": fields}, key)
 
 
 def _none(*_: object) -> None:

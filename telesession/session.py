@@ -148,44 +148,59 @@ class State:
     """
     The state of a session object beside its fields.
 
+    A session that handlers see through one dataclass only, and in which no field has a lifetime,
+    needs no `Session`: the `__dict__` of the instance is the dict of the fields. The state is
+    *solo* then. The first other use makes a `Session` of the fields, the *core*; see
+    `Typed.link`.
+
     Attributes:
         marks: field -> its lifetime and deadline, if it has or had one.
         attributes: field -> value, for the fields that are read as attributes without a call; the
             `__dict__` of the session. Empty while a field has a lifetime.
         changed: Whether a field was assigned or deleted since the record was loaded. Changes
-            inside of values do not show here.
+            inside of values do not show here, nor do those of a solo instance.
         depth: The number of blocks that have the session open. At 0 it is closed: writing is
             refused.
         forgotten: Whether the record is deleted at the commit.
-        views: For each dataclass that shows the session: its `Typed`, a weak reference to the
+        class_name: The name of the dataclass that the record gives; `None` if it gives none.
+        solo: The `Typed` of a solo state, otherwise `None`.
+        views: For each dataclass that shows the core: its `Typed`, a weak reference to the
             instance that handlers see, and the `__dict__` of the instance; `None` without one.
         fitted: field -> the stored value, and a snapshot of the value that is shown instead, where
             they differ; `None` if all fields are shown as they are stored.
         defaults: field -> a default that was handed out, and its snapshot; `None` without one.
+        undeclared: The stored fields that the dataclass of a solo state does not declare; `None`
+            without one.
     """
 
     __slots__ = (
         "attributes",
         "changed",
+        "class_name",
         "defaults",
         "depth",
         "fitted",
         "forgotten",
         "marks",
+        "solo",
+        "undeclared",
         "views",
     )
 
     marks: dict[str, Mark]
     attributes: dict[str, Any]
+    class_name: str | None
+    solo: Any
     views: tuple[tuple[Any, Any, dict[str, Any]], ...] | None
-    # These two are set with the views.
+    # These are set with the solo dataclass or the views.
     fitted: dict[str, tuple[Any, object]] | None
     defaults: dict[str, tuple[Any, object]] | None
+    undeclared: dict[str, Any] | None
 
     def __init__(self) -> None:
         self.changed = self.forgotten = False
         self.depth = 1
-        self.views = None
+        self.solo = self.views = self.class_name = None
 
     @property
     def key(self) -> str:
@@ -195,6 +210,9 @@ class State:
     def closed_error(self, attempt: str) -> SessionClosedError:
         """The error of a change of a closed session."""
         return SessionClosedError(self.key, attempt)
+
+    def gets_core(self, core: Session) -> None:
+        """Called with the `Session` that takes the fields of a solo state."""
 
 
 class ReadState(State):
@@ -304,7 +322,7 @@ class Session(_Unguarded):
                 raise _not_public(name)
             del self[name]
         except KeyError:
-            raise AttributeError(missing(self, name), name=name, obj=self) from None
+            raise AttributeError(missing(state_of(self), name), name=name, obj=self) from None
 
     def __missing__(self, name: str) -> NoReturn:
         raise KeyError(_unreadable(self, name))
@@ -314,7 +332,7 @@ class Session(_Unguarded):
 
     def __delitem__(self, name: str) -> None:
         if field_of(self, name, _ABSENT) is _ABSENT:
-            raise KeyError(missing(self, name))
+            raise KeyError(missing(state_of(self), name))
         _delete_field(self, name)
 
     def setdefault(self, name: str, default: Any = None, /) -> Any:
@@ -331,7 +349,7 @@ class Session(_Unguarded):
         if value is not _ABSENT:
             _delete_field(self, name)
         elif default is _ABSENT:
-            raise KeyError(missing(self, name))
+            raise KeyError(missing(state_of(self), name))
         return default if value is _ABSENT else value
 
     def popitem(self) -> tuple[str, Any]:
@@ -351,8 +369,8 @@ class Session(_Unguarded):
 
     def clear(self) -> None:
         """Delete all fields and every mark of `ttl`; a session left empty is deleted."""
-        refuse_closed(self, "delete the fields")
         state = state_of(self)
+        refuse_closed(state, "delete the fields")
         state.changed = True
         dict.clear(self)
         state.marks = _NO_MARKS
@@ -373,7 +391,7 @@ class Session(_Unguarded):
         raise TypeError("a session cannot be pickled; store or send as_dict(session)")
 
     def __repr__(self) -> str:
-        return describe("Session", self)
+        return describe("Session", state_of(self), live_fields(self))
 
 
 class _ExpiringSession(Session):
@@ -493,8 +511,8 @@ def _field_or_method_keys(session: Session, frame: FrameType) -> Any:
     return _dict_get(session, "keys")
 
 
-# The attribute by which an instance of a dataclass leads to the session it shows.
-CORE = "_telesession_core"
+# The attribute of an instance of a dataclass: the `State`, if it is solo, or the core.
+LINK = "_telesession_link"
 
 # What the methods above need without going through __getattribute__ and __setattr__.
 _dict_get, _dict_set = dict.get, dict.__setitem__
@@ -555,7 +573,7 @@ def field_of(session: Session, name: str, default: Any) -> Any:
     return _dict_get(session, name, default)
 
 
-def settle_defaults(session: Session) -> None:
+def settle(session: Session) -> None:
     """
     Make fields of the values that handlers have put into typed views past `__setattr__`.
 
@@ -563,50 +581,37 @@ def settle_defaults(session: Session) -> None:
     the `__dict__` of an instance.
     """
     state = state_of(session)
-    views = state.views
-    if views is None or not state.depth:
+    if not state.depth:
         return
-    if not state.marks:
-        for typed, _, shown in views:
-            _take_over(session, shown, typed.direct)
-    if not state.defaults:
-        return
-    for name, (value, pristine) in list(state.defaults.items()):
-        is_field = field_of(session, name, _ABSENT) is not _ABSENT
-        if is_field or picture(value) != pristine:
-            del state.defaults[name]
-            if not is_field:
-                session[name] = value
-
-
-def _take_over(session: Session, shown: dict[str, Any], names: Iterable[str]) -> None:
-    """Set and delete the fields that differ from those in the `__dict__` of a view."""
-    changes: dict[str, Any] | None = None
-    for name in names:
-        value, current = shown.get(name, _ABSENT), _dict_get(session, name, _ABSENT)
-        # By identity, because 1 and True are equal.
-        if value is not current:
-            changes = changes or {}
-            changes[name] = value
-            # For now: to set a field with a lifetime looks for such changes, too.
-            shown[name] = current
-            if current is _ABSENT:
-                del shown[name]
-    for name, value in (changes or {}).items():
-        if value is _ABSENT:
-            _delete_field(session, name)
-        else:
+    for typed, _, shown in state.views or ():
+        for name in typed.declared.intersection(shown):
+            set_field(session, name, shown.pop(name))
+    for name, value in changed_defaults(state).items():
+        if field_of(session, name, _ABSENT) is _ABSENT:
             session[name] = value
 
 
-def refuse_closed(session: Session, attempt: str) -> None:
+def changed_defaults(state: State) -> dict[str, Any]:
+    """Take the defaults that were handed out, and have changed inside, out of a state."""
+    if state.views is None and state.solo is None or not state.defaults:
+        return {}
+    changed = {
+        name: value
+        for name, (value, pristine) in state.defaults.items()
+        if picture(value) != pristine
+    }
+    for name in changed:
+        del state.defaults[name]
+    return changed
+
+
+def refuse_closed(state: State, attempt: str) -> None:
     """
     See that a session is open.
 
     Raises:
         SessionClosedError: It is closed. `attempt` says in the message what was tried.
     """
-    state = state_of(session)
     if not state.depth:
         raise state.closed_error(attempt)
 
@@ -617,16 +622,15 @@ def replace_field(session: Session, name: str, value: Any) -> None:
     _mind_attributes(session)
 
 
-def describe(kind: str, session: Session) -> str:
+def describe(kind: str, state: State, names: Iterable[str]) -> str:
     """A `repr` that shows key and field names but never a value: these are people's messages."""
-    state = state_of(session)
     closed = "" if state.depth else " (closed)"
-    return f"<{kind} {state.key!r}{closed}: {', '.join(live_fields(session)) or 'no fields'}>"
+    return f"<{kind} {state.key!r}{closed}: {', '.join(names) or 'no fields'}>"
 
 
-def missing(session: Session, name: Any) -> str:
+def missing(state: State, name: Any) -> str:
     """Say that there is no such field, and whether it has expired."""
-    key, mark = state_of(session).key, state_of(session).marks.get(name)
+    key, mark = state.key, state.marks.get(name)
     if mark is not None:
         return f"field {name!r} of session {key!r} expired, {mark.lifetime:g} s after its update"
     return f"session {key!r} has no field {name!r}"
@@ -634,7 +638,7 @@ def missing(session: Session, name: Any) -> str:
 
 def _unreadable(session: Session, name: Any) -> str:
     """Say the same to who reads, and how to do it."""
-    fault = missing(session, name)
+    fault = missing(state_of(session), name)
     if name in state_of(session).marks:
         return f"{fault}; read it with session.get({name!r}) where it may have"
     return f"{fault}; give it in initial=..., or read it with session.get({name!r})"
@@ -664,19 +668,15 @@ def _mind_attributes(session: Session) -> None:
     public = {} if state.marks else {n: v for n, v in dict.items(session) if n[:1] != "_"}
     state.attributes = public
     _set_attributes(session, public)
-    for typed, instance, shown in state.views or ():
-        typed.refill(instance(), shown, session)
 
 
 def set_field(session: Session, name: str, value: Any) -> None:
     """Set a field by a name that is exactly a `str`, not an instance of a subclass."""
     state = state_of(session)
     if not state.depth:
-        refuse_closed(session, f"set field {name!r}")
+        raise state.closed_error(f"set field {name!r}")
     state.changed = True
     if type(value) is Marked:
-        # The instances get another class, and their __dict__ is emptied.
-        settle_defaults(session)
         value = _mark(state, name, value)
         _mind_class(session)
     elif name in state.marks:
@@ -684,25 +684,15 @@ def set_field(session: Session, name: str, value: Any) -> None:
     _dict_set(session, name, value)
     if not state.marks and name[:1] != "_":
         state.attributes[name] = value
-    if state.views is not None:
-        _show_in_views(state, name, value)
-
-
-def _show_in_views(state: State, name: str, value: Any) -> None:
-    """Let the instances of dataclasses show a field that was set."""
-    if state.defaults:
+    if state.views is not None and state.defaults:
         # A default that was handed out before is over once the field exists.
         state.defaults.pop(name, None)
-    if not state.marks:
-        for typed, _, shown in state.views or ():
-            if name in typed.direct:
-                shown[name] = value
 
 
 def _delete_field(session: Session, name: str) -> None:
     """Delete a field that is in the dict, and its mark with it."""
-    refuse_closed(session, f"delete field {name!r}")
     state = state_of(session)
+    refuse_closed(state, f"delete field {name!r}")
     state.changed = True
     dict.__delitem__(session, name)
     if name in state.marks:
@@ -710,8 +700,6 @@ def _delete_field(session: Session, name: str) -> None:
         _mind_class(session)
     else:
         state.attributes.pop(name, None)
-    for _, _, shown in state.views or ():
-        shown.pop(name, None)
 
 
 def _mark(state: State, name: str, marked: Marked) -> Any:
@@ -737,22 +725,24 @@ def _plain_str(name: object) -> str:
     return str.__str__(name)
 
 
-def core_of(session: Any) -> Session:
+def state_behind(session: Any) -> State:
     """
-    The session itself, of whatever a handler got: a `Session` or an instance of a dataclass.
+    The state of a session as handlers get it: a `Session` or an instance of a dataclass.
 
     Raises:
         TypeError: It is neither.
     """
     if isinstance(session, Session):
-        return session
-    core = getattr(session, CORE, None)
-    if not isinstance(core, Session):
-        raise TypeError(
-            "functions such as save, forget and as_dict take the session that a handler got, not "
-            f"{_a(type(session))}"
-        )
-    return core
+        return state_of(session)
+    link = getattr(session, LINK, None)
+    if isinstance(link, State):
+        return link
+    if isinstance(link, Session):
+        return state_of(link)
+    raise TypeError(
+        "functions such as save, forget and as_dict take the session that a handler got, not "
+        f"{_a(type(session))}"
+    )
 
 
 def ttl_left(session: object, name: str) -> float | None:
@@ -762,20 +752,25 @@ def ttl_left(session: object, name: str) -> float | None:
     Returns:
         `None` if the field has no lifetime, and 0.0 once it has expired.
     """
-    mark = state_of(core_of(session)).marks.get(name)
+    mark = state_behind(session).marks.get(name)
     return None if mark is None else max(0.0, mark.deadline - time.monotonic())
 
 
 def as_dict(session: object) -> dict[str, Any]:
     """A snapshot of the live fields: a plain `dict` that shares no object with the session."""
-    core = core_of(session)
-    settle_defaults(core)
-    return copy.deepcopy(live_fields(core))
+    state = state_behind(session)
+    if state.solo is not None:
+        fields: dict[str, Any] = state.solo.live_fields(state)
+    else:
+        core: Any = session if isinstance(session, Session) else getattr(session, LINK)
+        settle(core)
+        fields = live_fields(core)
+    return copy.deepcopy(fields)
 
 
 def session_key(session: object) -> str:
     """The storage key that the session was loaded from, with the prefix if there is one."""
-    return state_of(core_of(session)).key
+    return state_behind(session).key
 
 
 def _a(cls: type) -> str:

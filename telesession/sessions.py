@@ -44,6 +44,7 @@ from telesession.options import (
 from telesession.record import Migration, Records
 from telesession.session import Session, seconds
 from telesession.storage.memory import MemoryStorage
+from telesession.typed.views import Typed
 from telesession.unit import Opening, Unit, Use, locked
 
 if TYPE_CHECKING:
@@ -166,8 +167,11 @@ class Sessions(Generic[S]):
         declare_there = partial(
             declare, storage=checked, room=room, is_default=checked is default_storage
         )
+        make_typed = partial(
+            Typed, check=records.check, check_elsewhere=records.check_elsewhere
+        )
         self._kind = Kind(
-            Initial(initial, records.check, declare_there),
+            Initial(initial, make_typed, declare_there),
             records,
             get_storage_key=checked_key_function(get_storage_key, "get_storage_key"),
             storage=checked,

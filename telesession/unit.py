@@ -40,10 +40,9 @@ from telesession.errors import LockLostError, SessionError, StorageError
 from telesession.session import (
     Session,
     State,
-    core_of,
     refuse_closed,
-    settle_defaults,
-    state_of,
+    settle,
+    state_behind,
 )
 
 if TYPE_CHECKING:
@@ -61,12 +60,6 @@ _log = logging.getLogger("telesession")
 _MANY = 100
 
 
-class Appearance(Protocol):
-    """How the sessions of a kind appear to handlers."""
-
-    is_mapping: bool
-
-
 class Opener(Protocol):
     """The part of a kind of sessions that a unit needs: its options and translations."""
 
@@ -74,11 +67,6 @@ class Opener(Protocol):
     storage_name: str
     lock_timeout: float | None
     commit_on_error: bool
-
-    @property
-    def initial(self) -> Appearance:
-        """How the sessions appear to handlers."""
-        ...
 
     @property
     def pending(self) -> Container[str]:
@@ -105,16 +93,15 @@ class Opener(Protocol):
         """The same kind with another lifetime: seconds after the last use, `None` for ever."""
         ...
 
-    def load(self, entry: Entry, update: object, use: Use) -> Session:
-        """Make a session object of the record of an entry, or of `initial`."""
+    def load(self, entry: Entry, update: object, use: Use) -> Any:
+        """Make of the record of an entry, or of `initial`, the object that handlers get."""
         ...
 
-    @property
-    def show(self) -> Callable[[Session, object], Any]:
-        """Makes of a session, with the update, the object that handlers get."""
+    def show(self, entry: Entry, update: object) -> Any:
+        """Make the object that handlers get of an entry that is loaded already."""
         ...
 
-    def encode(self, entry: Entry, session: Session) -> None:
+    def encode(self, entry: Entry) -> None:
         """Note in the hold of an entry the write that its session needs."""
         ...
 
@@ -182,7 +169,8 @@ class Entry(State):
         kind: The kind of sessions that wanted it first; its options apply.
         hold: The lock and the record.
         manager: The context manager that gave the hold, and frees it.
-        session: The session object; `None` while only the lock is needed.
+        session: The `Session`, or the instance of a solo state; `None` while only the lock is
+            needed.
         payload: The record as it was loaded, or saved since.
         flat: Whether the record was loaded with nothing but scalars, which cannot change inside,
             and was not saved since.
@@ -194,7 +182,7 @@ class Entry(State):
     kind: Opener
     hold: Hold
     manager: AbstractContextManager[Hold]
-    session: Session | None
+    session: Any
     payload: bytes | None
     flat: bool
     renews: bool
@@ -208,7 +196,7 @@ class Entry(State):
         entry.kind = kind
         entry.hold = hold
         entry.manager = manager
-        entry.session = entry.payload = entry.views = None
+        entry.session = entry.payload = entry.views = entry.solo = entry.class_name = None
         entry.flat = entry.renews = entry.changed = entry.forgotten = False
         entry.depth = 0
         return entry
@@ -222,6 +210,10 @@ class Entry(State):
     def place(self) -> tuple[Storage, str]:
         """The storage, and the key in it."""
         return self.hold.storage, self.hold.key
+
+    def gets_core(self, core: Session) -> None:
+        """See `State.gets_core`."""
+        self.session = core
 
     def without_session(self, note: Note | None) -> Entry:
         """The same lock and record, as they were when the hold had noted something else."""
@@ -391,15 +383,15 @@ class Unit:
     def open(self, kind: Opener, key: str, update: object, use: Use) -> Any:
         """Lock, load and open a session, as far as it is not, and give it as handlers get it."""
         entry = self.lock(kind, key)
-        session = entry.session
         try:
-            if session is None:
+            if entry.session is None:
                 # Its options apply, not those of a block that was undone, or that only locked.
                 entry.kind = kind
-                session = entry.session = kind.load(entry, update, use)
-            elif entry.views is not None:
-                settle_defaults(session)
-            shown = session if kind.initial.is_mapping else kind.show(session, update)
+                shown = kind.load(entry, update, use)
+            else:
+                if entry.views is not None:
+                    settle(entry.session)
+                shown = kind.show(entry, update)
         except SessionError as error:
             kind.rename(error, key)
             raise
@@ -425,11 +417,11 @@ class Unit:
             finally:
                 entry.depth -= 1
 
-    def set_down(self, entry: Entry, session: Session) -> Entry:
+    def set_down(self, entry: Entry) -> Entry:
         """Note the changes of a closed session, and go on without the session object."""
         before = entry.payload, entry.marks
         try:
-            entry.kind.encode(entry, session)
+            entry.kind.encode(entry)
         except SessionError as error:
             entry.kind.rename(error, entry.hold.key)
             raise
@@ -520,7 +512,7 @@ class _Before(NamedTuple):
     """An entry, its closed session and the note of its hold, as they were before a block."""
 
     entry: Entry
-    session: Session | None
+    session: Any
     note: Note | None
 
 
@@ -599,7 +591,7 @@ class Block:
         self.unit.blocks = tuple(block for block in blocks if block is not self)
         for entry in self._shown:
             if entry.views is not None and entry.session is not None:
-                settle_defaults(entry.session)
+                settle(entry.session)
             entry.depth -= 1
 
     def _undo(self, kept: list[tuple[Storage, str]]) -> None:
@@ -650,7 +642,7 @@ def _commit(  # noqa: C901 -- each update passes here
         holds.append(hold)
         if entry.session is not None:
             try:
-                entry.kind.encode(entry, entry.session)
+                entry.kind.encode(entry)
             except SessionError as error:
                 entry.kind.rename(error, hold.key)
                 raise
@@ -790,8 +782,7 @@ def save(session: object) -> None:
         SessionClosedError: The handler has returned.
         StorageError: The storage failed; the old record is still whole.
     """
-    core = _open_core(session, "save the fields")
-    entry = state_of(core)
+    entry = _open_state(session, "save the fields")
     if not isinstance(entry, Entry):
         raise SessionError(
             "could not save a session that was made by hand: it has no storage; change the one "
@@ -805,7 +796,7 @@ def save(session: object) -> None:
         )
     before = entry.payload, entry.marks, entry.hold.note
     try:
-        entry.kind.encode(entry, core)
+        entry.kind.encode(entry)
         entry.hold.flush()
         entry.flat = False
     except BaseException as error:
@@ -837,13 +828,13 @@ def forget(session: object) -> None:
     Raises:
         SessionClosedError: The handler has returned.
     """
-    state_of(_open_core(session, "forget the record")).forgotten = True
+    _open_state(session, "forget the record").forgotten = True
 
 
-def _open_core(session: object, attempt: str) -> Session:
-    core = core_of(session)
-    refuse_closed(core, attempt)
-    return core
+def _open_state(session: object, attempt: str) -> State:
+    state = state_behind(session)
+    refuse_closed(state, attempt)
+    return state
 
 
 @contextmanager
@@ -864,7 +855,7 @@ def locked(*wanted: Wanted, use: Use = USUAL) -> Iterator[list[Entry]]:
             if isinstance(block, Block):
                 block.will_change(entry)
             if entry.session is not None:
-                entries[number] = unit.set_down(entry, entry.session)
+                entries[number] = unit.set_down(entry)
         yield entries
     except BaseException as error:
         block.leave(error)
@@ -892,7 +883,7 @@ def noted(wanted: Wanted, use: Use) -> Iterator[Any]:
                 kind, key = wanted
                 entry = block.unit.entries[kind.storage, key]
                 if entry.session is not None:
-                    block.unit.set_down(entry, entry.session)
+                    block.unit.set_down(entry)
         except BaseException as error:
             block.leave(error)
             raise

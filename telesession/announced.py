@@ -1,0 +1,96 @@
+"""Announced dataclasses: those of which `initial` may return instances, by its annotation."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import is_dataclass
+from typing import Any
+
+
+class Announced:
+    """
+    The dataclasses that the sessions of one kind may be instances of.
+
+    Immutable; any thread may use it.
+
+    Args:
+        classes: The classes of the annotation.
+        are_final: Whether instances of subclasses are excluded.
+
+    Attributes:
+        classes: See above.
+        are_final: See above.
+    """
+
+    def __init__(self, classes: tuple[type, ...], *, are_final: bool = False) -> None:
+        self.classes = classes
+        self.are_final = are_final
+
+    def __str__(self) -> str:
+        return " | ".join(cls.__name__ for cls in self.classes)
+
+    @property
+    def only(self) -> type | None:
+        """The class of records that name none; `None` if each record names its class."""
+        only = self.classes[0]
+        return only if len(self.classes) == 1 and is_dataclass(only) else None
+
+    def admits(self, cls: type) -> bool:
+        """Whether a session may be an instance of a class."""
+        return cls in self.classes or (not self.are_final and issubclass(cls, self.classes))
+
+    def name_of(self, cls: type) -> str | None:
+        """The name of a class in the records; `None` if they do not name it."""
+        return None if cls is self.only else cls.__qualname__
+
+    def named(self, name: str) -> type | None:
+        """The class that a record names; `None` if it is not announced or not imported."""
+        found = None
+        for cls in self.classes if self.are_final else _with_subclasses(self.classes):
+            # The last one, because a reload defines a class again.
+            if cls.__qualname__ == name and is_dataclass(cls):
+                found = cls
+        return found
+
+
+def announced_by(initial: Any) -> Announced | type[Mapping[str, Any]] | None:
+    """
+    The classes that `initial` is or says that it returns.
+
+    Returns:
+        `Mapping` for a mapping; `None` if it does not say.
+
+    Raises:
+        NameError: Its annotation names a class that is not defined yet.
+    """
+    if isinstance(initial, type):
+        if is_dataclass(initial):
+            return Announced((initial,), are_final=True)
+        return Mapping if issubclass(initial, Mapping) else None
+    if isinstance(initial, Mapping):
+        return Mapping
+    try:
+        hint = typing.get_type_hints(initial).get("return")
+    except TypeError:
+        return None
+    is_union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    hints: tuple[Any, ...] = typing.get_args(hint) if is_union else (hint,)
+    classes = tuple(typing.get_origin(each) or each for each in hints)
+    if object in classes or not all(isinstance(cls, type) for cls in classes):
+        return None
+    if all(issubclass(cls, Mapping) for cls in classes):
+        return Mapping
+    if all(any(map(is_dataclass, _with_subclasses((cls,)))) for cls in classes):
+        return Announced(classes)
+    return None
+
+
+def _with_subclasses(classes: tuple[type, ...]) -> Iterator[type]:
+    """The classes and all their subclasses, but not those that are generated for sessions."""
+    for cls in classes:
+        if "_telesession_dataclass" not in vars(cls):
+            yield cls
+            # A metaclass may have methods of its own.
+            yield from _with_subclasses(tuple(type.__subclasses__(cls)))

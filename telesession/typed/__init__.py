@@ -1,0 +1,1 @@
+"""Typed sessions: fields that a dataclass declares, and their plain data."""

@@ -1,0 +1,255 @@
+"""The generated subclasses of a dataclass, whose instances show sessions."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from inspect import getattr_static
+from typing import Any, NamedTuple, NoReturn
+
+from telesession.session import (
+    LINK,
+    Marked,
+    Session,
+    State,
+    describe,
+    field_of,
+    live_fields,
+    missing,
+    picture,
+    refuse_closed,
+    settle,
+    state_behind,
+    unmarked,
+)
+
+_ABSENT: Any = object()
+_new = object.__new__
+
+
+class Shown(NamedTuple):
+    """
+    The two generated subclasses of a dataclass.
+
+    Args:
+        solo: The class of instances whose `__dict__` is the dict of the fields.
+        linked: The class of instances that read and write the fields of a `Session`.
+        is_direct: Whether the dataclass leaves the access to attributes to Python, so that it can
+            have solo instances.
+    """
+
+    solo: Any
+    linked: Any
+    is_direct: bool
+
+
+def make_classes(cls: Any, steady: Callable[[str, Any], bool]) -> Shown:
+    """
+    Generate the subclasses of a dataclass.
+
+    Args:
+        cls: The dataclass.
+        steady: Whether the factory of a field, given by its name, would make the same default
+            again.
+    """
+    fields = dataclasses.fields(cls)
+    is_direct = all(getattr(cls, name) is getattr(object, name) for name in _ACCESS)
+    solo = _named_like(
+        cls,
+        (_Shown, cls),
+        {
+            "__slots__": (LINK,),
+            "__setattr__": _make_setter(frozenset(field.name for field in fields)),
+            **{name: _make_comparison(cls, name) for name in _COMPARISONS},
+            "__hash__": cls.__hash__,
+            "_telesession_dataclass": cls,
+            # The dataclass may count its subclasses, and the second class is none of its own.
+            "__init_subclass__": classmethod(lambda _cls: None),
+            **{field.name: _Default(field, steady) for field in fields},
+        },
+    )
+    linked = _named_like(
+        cls,
+        (solo,),
+        {
+            "__slots__": (),
+            "__hash__": cls.__hash__,
+            "__setattr__": _Shown.__setattr__,
+            "__delattr__": cls.__delattr__,
+            **{field.name: _Field(field, steady) for field in fields},
+        },
+    )
+    # Another __dict__ would hide the fields that are set later.
+    solo._telesession_settable = frozenset(
+        name for name in dir(linked) if hasattr(getattr_static(linked, name, None), "__set__")
+    ) - {"__dict__"}
+    return Shown(solo, linked, is_direct)
+
+
+def snapshot(value: Any) -> Any:
+    """A plain instance of a dataclass with the fields of one that may show a session."""
+    plain = _new(getattr(value, "_telesession_dataclass", type(value)))
+    for field in dataclasses.fields(plain):
+        if hasattr(value, field.name):
+            object.__setattr__(plain, field.name, unmarked(getattr(value, field.name)))
+    return plain
+
+
+class _Default:
+    """
+    The default of a declared field, for a session without the field.
+
+    It is no data descriptor, so a field in the `__dict__` of an instance is read without a call.
+    """
+
+    def __init__(self, field: dataclasses.Field[Any], steady: Callable[[str, Any], bool]) -> None:
+        self._name = field.name
+        self._default = unmarked(field.default)
+        self._default_factory: Any = field.default_factory
+        self._steady = steady
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            if self._default is dataclasses.MISSING:
+                raise AttributeError(f"{self._name!r} has no default")
+            return self._default
+        state = state_behind(instance)
+        if state.defaults and self._name in state.defaults:
+            return state.defaults[self._name][0]
+        made = self._make_default(state)
+        is_made = self._default is dataclasses.MISSING
+        if is_made and state.depth and not self._steady(self._name, made):
+            # The next handler gets the value that this one sees.
+            setattr(instance, self._name, made)
+        else:
+            state.defaults = state.defaults or {}
+            state.defaults[self._name] = made, picture(made)
+        return made
+
+    def _make_default(self, state: State) -> Any:
+        if self._default is not dataclasses.MISSING:
+            made = self._default
+        elif self._default_factory is not dataclasses.MISSING:
+            made = self._default_factory()
+        else:
+            raise AttributeError(
+                f"{missing(state, self._name)}, and its declaration has no default; give it one, "
+                "or write a migration that sets it"
+            )
+        # It may be an object that exists only once, for all sessions.
+        return copy.deepcopy(unmarked(made))
+
+
+class _Field(_Default):
+    """A declared field: a data descriptor that leads to the session itself."""
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            return super().__get__(instance, owner)
+        value = field_of(getattr(instance, LINK), self._name, _ABSENT)
+        return super().__get__(instance, owner) if value is _ABSENT else value
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        getattr(instance, LINK)[self._name] = value
+
+    def __delete__(self, instance: Any) -> None:
+        core: Session = getattr(instance, LINK)
+        settle(core)
+        try:
+            del core[self._name]
+        except KeyError:
+            raise AttributeError(missing(state_behind(core), self._name)) from None
+
+
+class _Shown:
+    """What an instance that shows a session adds to its dataclass, which follows in its bases."""
+
+    __slots__ = ()
+    _telesession_link: State | Session
+    _telesession_dataclass: Any
+    _telesession_settable: frozenset[str]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Make an instance that shows no session, for `dataclasses.replace` and the like."""
+        return cls._telesession_dataclass(*args, **kwargs)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in self._telesession_settable:
+            cls = self._telesession_dataclass
+            names = ", ".join(field.name for field in dataclasses.fields(cls))
+            raise AttributeError(
+                f"{cls.__name__} declares no field {name!r}, so it would not be saved; add it to "
+                f"the dataclass, which has {names or 'no fields'}"
+            )
+        super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        # Only of solo instances.
+        state = state_behind(self)
+        if state.solo is not None and name in state.solo.declared:
+            state.solo.delete(state, name)
+        else:
+            super().__delattr__(name)
+
+    def __repr__(self) -> str:
+        state, link = state_behind(self), self._telesession_link
+        names = live_fields(link) if isinstance(link, Session) else state.solo.live_fields(state)
+        return describe(self._telesession_dataclass.__name__, state, names)
+
+    def __copy__(self) -> Any:
+        return snapshot(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return copy.deepcopy(snapshot(self), memo)
+
+    def __reduce_ex__(self, _protocol: object) -> NoReturn:
+        raise TypeError("a session cannot be pickled; store or send as_dict(session)")
+
+
+def _make_setter(declared: frozenset[str]) -> Callable[[Any, str, Any], None]:
+    """The `__setattr__` of solo instances."""
+
+    def set_attribute(self: Any, name: str, value: Any) -> None:
+        state = self._telesession_link
+        if name not in declared:
+            _Shown.__setattr__(self, name, value)
+        elif state.depth and not state.defaults and type(value) is not Marked:
+            # Most handlers come here.
+            state.attributes[name] = value
+        else:
+            refuse_closed(state, f"set field {name!r}")
+            if type(value) is Marked:
+                state.solo.link(self)[name] = value
+            else:
+                # A default that was handed out before is over once the field exists.
+                (state.defaults or {}).pop(name, None)
+                state.attributes[name] = value
+
+    return set_attribute
+
+
+def _named_like(cls: type, bases: tuple[type, ...], body: dict[str, Any]) -> Any:
+    names = {name: getattr(cls, name) for name in ("__doc__", "__module__", "__qualname__")}
+    return type(cls)(cls.__name__, bases, {**names, **body})
+
+
+# The methods by which a dataclass may go past the `__dict__` of its instances.
+_ACCESS = ("__delattr__", "__getattribute__", "__setattr__")
+
+_COMPARISONS = ("__eq__", "__lt__", "__le__", "__gt__", "__ge__")
+
+
+def _make_comparison(cls: Any, name: str) -> Callable[[Any, Any], Any]:
+    # The methods that @dataclass generates compare instances of the very same class only.
+    compare = getattr(cls, name)
+
+    def compare_snapshots(self: Any, other: Any) -> Any:
+        one, two = snapshot(self), snapshot(other) if isinstance(other, cls) else other
+        try:
+            return compare(one, two)
+        except AttributeError:
+            # A field is missing. Then == goes on to compare identities, and the others fail.
+            return NotImplemented
+
+    return compare_snapshots
