@@ -1,0 +1,238 @@
+"""Forms of lists, tuples, sets and dicts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import islice
+from operator import is_
+from typing import Any
+
+import msgspec
+
+from telesession.typed.form import Form, Misfit, Reading
+
+_LIST = frozenset((list,))
+
+
+class ItemsForm(Form):
+    """
+    A list, a set, a frozenset, or a tuple of any length, whose items are all of one form.
+
+    A set is packed as a list if packed items cannot be in a set. Unpacking takes a list for each
+    of the others as well.
+
+    Args:
+        kind: The type.
+        item: The form of the items.
+        text: The annotation.
+    """
+
+    def __init__(self, kind: type, item: Form, text: str) -> None:
+        self.text = text
+        self.types = frozenset((kind,))
+        self._kind: Any = kind
+        self._item = item
+        is_set = issubclass(kind, set | frozenset)
+        self._is_listed = kind is list or (is_set and not item.is_hashable)
+        self.plain_types = _LIST if self._is_listed else self.types
+        self.is_native = item.is_native and self.plain_types == self.types
+        self.is_hashable = kind in (tuple, frozenset) and item.is_hashable
+        self.writes_plain = self._is_listed
+
+    def parts(self) -> tuple[Form, ...]:
+        """See `Form.parts`."""
+        return (self._item,)
+
+    def pack(self, value: Any) -> Any:
+        """See `Form.pack`."""
+        if type(value) is not self._kind:
+            raise self.type_misfit(value)
+        if self.is_native and self._item.surely_fit(value):
+            return value
+        packed = _convert_all(self._item.pack, value)
+        if self.is_native and all(map(is_, packed, value)):
+            return value
+        if self._is_listed:
+            return packed if self._kind is list else sorted(packed, key=_order)
+        return self._kind(packed)
+
+    def unpack(self, plain: Any, reading: Reading) -> Any:
+        """See `Form.unpack`."""
+        kind = type(plain)
+        if kind is not self._kind:
+            if kind is not list:
+                raise self.type_misfit(plain)
+            reading.filled |= not self._is_listed
+        elif self.is_native and self._item.surely_fit(plain):
+            return plain
+        unpack = self._item.unpack
+        items = _convert_all(lambda item: unpack(item, reading), plain)
+        if self._kind is list:
+            return items
+        try:
+            return self._kind(items)
+        except TypeError:
+            raise self.misfit(plain, "one of its items cannot be in a set") from None
+
+
+class TupleForm(Form):
+    """
+    A tuple of a fixed length, with a form for each item.
+
+    Args:
+        items: The forms of the items.
+        text: The annotation.
+    """
+
+    types = plain_types = frozenset((tuple,))
+
+    def __init__(self, items: tuple[Form, ...], text: str) -> None:
+        self.text = text
+        self._items = items
+        self.is_native = all(item.is_native for item in items)
+        self.is_hashable = all(item.is_hashable for item in items)
+
+    def parts(self) -> tuple[Form, ...]:
+        """See `Form.parts`."""
+        return self._items
+
+    def pack(self, value: Any) -> Any:
+        """See `Form.pack`."""
+        if type(value) is not tuple:
+            raise self.type_misfit(value)
+        packed = self._convert(value, [item.pack for item in self._items])
+        return value if self.is_native and all(map(is_, packed, value)) else packed
+
+    def unpack(self, plain: Any, reading: Reading) -> Any:
+        """See `Form.unpack`."""
+        if type(plain) is list:
+            reading.filled = True
+        elif type(plain) is not tuple:
+            raise self.type_misfit(plain)
+        return self._convert(
+            plain, [lambda part, item=item: item.unpack(part, reading) for item in self._items]
+        )
+
+    def _convert(self, items: Any, converters: list[Any]) -> tuple[Any, ...]:
+        if len(items) != len(converters):
+            raise self.misfit(items, f"it has {len(items)} items")
+        return tuple(
+            _convert_at(f"[{index}]", convert, item)
+            for index, (convert, item) in enumerate(zip(converters, items, strict=True))
+        )
+
+
+class DictForm(Form):
+    """
+    A dict whose keys are of one form, and its values of another.
+
+    It is packed as a list of pairs if packed keys cannot be keys.
+
+    Args:
+        key: The form of the keys.
+        value: The form of the values.
+        text: The annotation.
+    """
+
+    types = frozenset((dict,))
+
+    def __init__(self, key: Form, value: Form, text: str) -> None:
+        self.text = text
+        self._key = key
+        self._value = value
+        self.plain_types = frozenset((dict if key.is_hashable else list,))
+        self.is_native = key.is_native and value.is_native and key.is_hashable
+        self.writes_plain = key.plain_types == frozenset((str,)) or not key.is_hashable
+
+    def parts(self) -> tuple[Form, ...]:
+        """See `Form.parts`."""
+        return self._key, self._value
+
+    def pack(self, value: Any) -> Any:
+        """See `Form.pack`."""
+        if type(value) is not dict:
+            raise self.type_misfit(value)
+        return self.pack_items(value)
+
+    def unpack(self, plain: Any, reading: Reading) -> Any:
+        """See `Form.unpack`."""
+        if type(plain) is not dict and (self._key.is_hashable or type(plain) is not list):
+            raise self.type_misfit(plain)
+        return self.unpack_items(plain, reading)
+
+    def pack_items(self, value: Any) -> Any:
+        """The packed items of a mapping, as a dict or pairs; the mapping itself if it is a dict."""
+        is_native = self.is_native and type(value) is dict
+        if is_native and self._key.surely_fit(value) and self._value.surely_fit(value.values()):
+            return value
+        keys = _convert_keys(self._key.pack, value)
+        values = _convert_all(self._value.pack, value.values(), value)
+        if is_native and all(map(is_, keys, value)) and all(map(is_, values, value.values())):
+            return value
+        pairs = zip(keys, values, strict=True)
+        return dict(pairs) if self._key.is_hashable else list(map(list, pairs))
+
+    def unpack_items(self, plain: Any, reading: Reading) -> Any:
+        """The dict of packed items; the packed dict itself if that is the same."""
+        keys: Any = plain
+        values: Any
+        if type(plain) is dict:
+            values = plain.values()
+            if self.is_native and self._key.surely_fit(plain) and self._value.surely_fit(values):
+                return plain
+        elif all(type(pair) is list and len(pair) == _PAIR for pair in plain):
+            keys, values = [key for key, _ in plain], [value for _, value in plain]
+        else:
+            raise self.misfit(plain, "it is no list of pairs")
+        unpack_key, unpack_value = self._key.unpack, self._value.unpack
+        made_keys = _convert_keys(lambda key: unpack_key(key, reading), keys)
+        made = _convert_all(lambda value: unpack_value(value, reading), values, keys)
+        try:
+            return dict(zip(made_keys, made, strict=True))
+        except TypeError:
+            raise self.misfit(plain, "one of its keys cannot be a key") from None
+
+
+_PAIR = 2
+_encode = msgspec.json.Encoder(enc_hook=repr, order="deterministic").encode
+
+
+def _order(packed: Any) -> bytes:
+    """A key that sorts packed items, so that equal sets are packed equally."""
+    try:
+        return _encode(packed)
+    except Exception:  # noqa: BLE001 -- there are dicts that JSON has no word for
+        return repr(packed).encode("utf-8", "surrogatepass")
+
+
+def _convert_all(
+    convert: Callable[[Any], Any], items: Iterable[Any], keys: Iterable[Any] | None = None
+) -> list[Any]:
+    """All items, converted; a refusal has the place of its item, in a list or of these keys."""
+    converted: list[Any] = []
+    try:
+        # At an exception the list has the items before.
+        converted.extend(map(convert, items))
+    except Misfit as misfit:
+        index = len(converted)
+        place: object = index
+        if keys is not None or not isinstance(items, list | tuple):
+            key = next(islice(items if keys is None else keys, index, None))
+            place = f"<{type(key).__name__}>"
+        raise misfit.inside(f"[{place}]") from None
+    return converted
+
+
+def _convert_keys(convert: Callable[[Any], Any], keys: Iterable[Any]) -> list[Any]:
+    try:
+        return _convert_all(convert, keys, keys)
+    except Misfit as misfit:
+        misfit.reason = f"it is a key{misfit.reason and ', and '}{misfit.reason}"
+        raise
+
+
+def _convert_at(segment: str, convert: Callable[[Any], Any], part: Any) -> Any:
+    try:
+        return convert(part)
+    except Misfit as misfit:
+        raise misfit.inside(segment) from None
