@@ -35,6 +35,7 @@ class Initial:
     Attributes:
         typed: The `Typed` of sessions whose records name no class; `None` if they are mappings,
             or if only a call tells.
+        is_mapping: Whether it is settled that all sessions are mappings.
 
     Raises:
         TypeError: It is neither a mapping, nor a dataclass, nor a callable that can be called.
@@ -51,7 +52,7 @@ class Initial:
         self._declare = declare
         self._make, self._wants_update = _callable(initial)
         self._initial = initial
-        self._is_resolved = self._is_mapping = False
+        self._is_resolved = self.is_mapping = False
         self._announced: Announced | None = None
         # In an item, because only one of two threads can set that by setdefault.
         self._settled: dict[str, type | None] = {}
@@ -79,7 +80,7 @@ class Initial:
             fields = dict(made)
         elif is_dataclass(made) and not isinstance(made, type):
             typed = self._settle(type(made))
-            fields = typed.declared_fields(made, key)
+            fields = {} if typed is None else typed.declared_fields(made, key)
         else:
             raise TypeError(
                 "initial must return a mapping or an instance of a dataclass, "
@@ -108,7 +109,7 @@ class Initial:
                     "declare the class there, or import the module that defines it",
                 )
             return self._typed_of(cls, announced)
-        if self.typed is not None or self._is_mapping:
+        if self.typed is not None or self.is_mapping:
             return self.typed
         # The record is older than the annotation: only a call tells what initial returns.
         typed = self.make(state.key, update)[1]
@@ -123,19 +124,19 @@ class Initial:
         returns, and has not been called either.
         """
         self._resolve_at_last()
-        is_known = self._is_mapping or self.typed is not None or state.class_name is not None
+        is_known = self.is_mapping or self.typed is not None or state.class_name is not None
         return self.typed_for(state, None) if is_known or not self._wants_update else None
 
     def _resolve(self) -> None:
         """Learn from the annotation of `initial`, and from those of its dataclasses."""
         announced = announced_by(self._initial)
         if isinstance(announced, Announced):
-            self._declare(announced.classes)
             for cls in filter(is_dataclass, announced.classes):
                 self._typed_of(cls, announced)
+            self._declare(announced.classes)
             self._announced = announced
             self.typed = None if announced.only is None else self._all[announced.only]
-        self._is_mapping = announced is Mapping
+        self.is_mapping = announced is Mapping
         self._is_resolved = True
 
     def _resolve_at_last(self) -> None:
@@ -144,8 +145,8 @@ class Initial:
                 self._resolve()
             except NameError as error:
                 raise TypeError(
-                    f"the annotations of initial, or of its dataclass, cannot be resolved: {error}; "
-                    "define or import the name at the top level of the module, neither in a "
+                    "the annotations of initial, or of its dataclass, cannot be resolved: "
+                    f"{error}; define or import the name at the top level of the module, neither in a "
                     "function nor under `if TYPE_CHECKING:`"
                 ) from error
 
@@ -161,7 +162,7 @@ class Initial:
                 )
             return self._typed_of(cls, self._announced)
         # The first call settles it, unless the annotation did.
-        settled = None if self._is_mapping else self._settled.setdefault("class", cls)
+        settled = None if self.is_mapping else self._settled.setdefault("class", cls)
         if settled is not cls:
             raise TypeError(
                 f"initial gave {_instance_of(cls)}, but these sessions are {_plural_of(settled)}, "
@@ -170,11 +171,12 @@ class Initial:
                 "another name for the other"
             )
         if cls is None:
-            self._is_mapping = True
+            self.is_mapping = True
             return None
         if self.typed is None:
+            typed = self._typed_of(cls, Announced((cls,)))
             self._declare((cls,))
-            self.typed = self._typed_of(cls, Announced((cls,)))
+            self.typed = typed
         return self.typed
 
     def _typed_of(self, cls: type, announced: Announced) -> Typed:

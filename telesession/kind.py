@@ -12,6 +12,7 @@ from telesession.moves import Moves
 from telesession.session import (
     Mark,
     ReadState,
+    begin_session,
     live_fields,
     open_public,
     open_session,
@@ -217,7 +218,9 @@ class Kind:
         other.lifetime = lifetime
         return other
 
-    def load(self, entry: Entry, update: object, use: Use) -> Any:
+    def load(  # noqa: C901 -- each update passes here
+        self, entry: Entry, update: object, use: Use
+    ) -> Any:
         """
         Make of the record of an entry, or of `initial`, the object that handlers get.
 
@@ -239,7 +242,22 @@ class Kind:
                 fields, ttl = packed
                 entry.flat = ttl is not None
                 marks = None if ttl is None else self.records.load_marks(ttl, fields, hold.now)
-            return self._show_stored(entry, fields, marks, update)
+            typed = self.initial.typed
+            if entry.class_name is not None or (typed is None and not self.initial.is_mapping):
+                typed = self.initial.typed_for(entry, update)
+            if typed is None:
+                if marks is None:
+                    entry.session = open_public(fields, entry)
+                else:
+                    entry.session = open_session(fields, marks, entry)
+                return entry.session
+            if marks:
+                entry.session = open_session(fields, marks, entry)
+                return typed.view(entry.session)
+            shown = typed.open(entry, fields)
+            if entry.solo is not None:
+                entry.session = shown
+            return shown
         if self.older is not None:
             self._look_for_older_records()
         if not use.create:
@@ -247,40 +265,20 @@ class Kind:
                 f"there is no session {entry.key!r}, and create=False makes none; open it without "
                 "create=False to make one from initial"
             )
+        return self._begin(entry, update)
+
+    def _begin(self, entry: Entry, update: object) -> Any:
+        """Make a new session, as the object that handlers get."""
         made, typed = self.initial.make(entry.key, update)
         fields = self.records.copy(made, entry.key)
-        if typed is not None:
-            entry.class_name = typed.class_name
-            return self._kept(entry, typed.begin(entry, fields))
-        session = entry.session = open_session({}, {}, entry)
-        entry.depth += 1
-        try:
-            session.update(fields)
-        finally:
-            entry.depth -= 1
-        return session
-
-    def _show_stored(
-        self, entry: Entry, fields: dict[str, Any], marks: dict[str, Mark] | None, update: object
-    ) -> Any:
-        """Make the object that handlers get of stored fields; no marks means public names too."""
-        typed = self.initial.typed
-        if typed is None or entry.class_name is not None:
-            typed = self.initial.typed_for(entry, update)
-        if typed is not None and not marks:
-            return self._kept(entry, typed.open(entry, fields))
-        if marks is None:
-            session = open_public(fields, entry)
-        else:
-            session = open_session(fields, marks, entry)
-        entry.session = session
-        return session if typed is None else typed.view(session)
-
-    @staticmethod
-    def _kept(entry: Entry, instance: Any) -> Any:
+        if typed is None:
+            entry.session = begin_session(fields, entry)
+            return entry.session
+        entry.class_name = typed.class_name
+        shown = typed.begin(entry, fields)
         if entry.solo is not None:
-            entry.session = instance
-        return instance
+            entry.session = shown
+        return shown
 
     def show(self, entry: Entry, update: object) -> Any:
         """Make the object that handlers get of an entry that is loaded already."""
@@ -299,41 +297,46 @@ class Kind:
         Raises:
             EncodeError: A field would not come back; nothing was noted.
         """
-        hold, previous, fields = entry.hold, entry.payload, entry.attributes
-        is_solo, is_public = entry.solo is not None, False
-        if is_solo:
-            packed = entry.solo.pack(entry)
-            if packed is None:
-                entry.solo.link(entry.session)
-                is_solo = False
-            else:
-                fields = packed
-        if not is_solo:
-            session = entry.session
-            is_public = entry.views is None and not entry.marks and len(fields) == len(session)
-            if entry.views is not None:
-                settle(session)
-            if not is_public:
-                fields = live_fields(session)
-        if entry.forgotten or not fields:
+        payload, marks = entry.payload, entry.marks
+        if entry.solo is not None and (packed := entry.solo.pack(entry)) is not None:
+            is_empty = not packed
+            if packed:
+                payload = self._write_solo(entry, packed)
+        else:
+            fields = entry.attributes
+            is_public = entry.views is entry.solo is None and not entry.marks
+            if not is_public or len(fields) != len(entry.session):
+                fields, is_public = self._live_fields(entry), False
+            is_empty = not fields
+            # Without an assignment, a flat record lacks expired fields only: no reason to write.
+            if fields and (payload is None or entry.changed or not entry.flat):
+                payload = self.write_packed(fields) if is_public else None
+                if payload is None:
+                    payload, marks = self._dump(entry, fields)
+        self._note(entry, None if is_empty or entry.forgotten else payload, marks)
+
+    def _note(self, entry: Entry, payload: bytes | None, marks: dict[str, Mark]) -> None:
+        """Note the write of a payload; `None` deletes the record."""
+        hold, previous = entry.hold, entry.payload
+        if payload is None:
             if previous is not None:
                 hold.delete()
                 entry.payload = None
-            return
-        payload, marks = previous, entry.marks
-        if is_solo:
-            payload = self._write_solo(entry, fields)
-        # Without an assignment, a flat record lacks expired fields only: no reason to write.
-        elif payload is None or entry.changed or not entry.flat:
-            payload = self.write_packed(fields) if is_public else None
-            if payload is None:
-                payload, marks = self._dump(entry, fields)
-        if payload != previous:
+        elif payload != previous:
             hold.set(payload, self.lifetime)
             entry.payload, entry.marks = payload, marks
         elif self.lifetime is not None and entry.renews and not hold.touch(self.lifetime):
             # The handler took longer than the session lives without one.
             hold.set(payload, self.lifetime)
+
+    @staticmethod
+    def _live_fields(entry: Entry) -> dict[str, Any]:
+        """The live fields of a `Session`, which a solo state becomes."""
+        if entry.solo is not None:
+            entry.solo.link(entry.session)
+        elif entry.views is not None:
+            settle(entry.session)
+        return live_fields(entry.session)
 
     def _write_solo(self, entry: Entry, fields: dict[str, Any]) -> bytes:
         """The payload of the packed fields of a solo state."""
@@ -345,9 +348,7 @@ class Kind:
                 payload = self.write_plain(fields)
         if payload is None:
             hold = entry.hold
-            payload, _ = self.records.dump(
-                entry, fields, fields, hold.key, entry.payload, hold.now
-            )
+            payload, _ = self.records.dump(entry, fields, fields, hold.key, entry.payload, hold.now)
         return payload
 
     def _dump(self, entry: Entry, values: dict[str, Any]) -> tuple[bytes, dict[str, Mark]]:

@@ -2,8 +2,9 @@
 Records: what a codec writes of a session, and back.
 
 A record is `{"fields": {name: value}}`. Where fields have a lifetime it also has
-`"ttl": {name: [lifetime, deadline]}`, in seconds, where the bot counts the versions of its
-records, `"version": number`, and where sessions are of several dataclasses, `"class": name`. A session counts deadlines on the monotonic clock, which means
+`"ttl": {name: [lifetime, deadline]}`, in seconds; where the bot counts the versions of its records,
+`"version": number`; and where sessions are of several dataclasses, `"class": name`. A session
+counts deadlines on the monotonic clock, which means
 nothing to another process; a storage that outlives this one has them in seconds since the epoch.
 Nothing but this module knows that there are two clocks.
 """
@@ -60,7 +61,6 @@ class Records:
         self._persistent = persistent
         self._version = version
         self._migrations = sorted((migrations or {}).items())
-        self._stamp = {"version": version} if version else {}
         # Packed records, which have no version, have a way of their own in memory.
         knows_packed = isinstance(codec, MemoryCodec) and not version
         self.read_packed = MemoryCodec.read_packed if knows_packed else _none
@@ -126,12 +126,9 @@ class Records:
         Raises:
             EncodeError: A field would not come back.
         """
-        marks, stamp = state.marks, self._stamp
-        if state.class_name is not None:
-            stamp = {"class": state.class_name, **stamp}
+        marks = state.marks
         if not marks:
-            record = {"fields": fields, **stamp} if stamp else {"fields": fields}
-            return self._codec.encode(record, key, previous), marks
+            return self._codec.encode(self._record(state, fields), key, previous), marks
         old = {} if previous is None else self._codec.decode(previous, key)
         old_fields = old.get("fields", {})
         is_current = old.get("version", 0) == self._version
@@ -154,7 +151,7 @@ class Records:
         unchanged = is_current and ttl == old.get("ttl") and self._same(kept, fields, key)
         if previous is not None and unchanged:
             return previous, stored
-        return self._codec.encode({"fields": fields, "ttl": ttl, **stamp}, key), stored
+        return self._codec.encode(self._record(state, fields, ttl), key), stored
 
     def dump_anew(
         self,
@@ -181,9 +178,20 @@ class Records:
             ttl[name] = [mark.lifetime, stored[name].stored]
         payload = self.write_packed(fields, ttl) if state.class_name is None else None
         if payload is None:
-            named = {} if state.class_name is None else {"class": state.class_name}
-            payload = self._codec.encode({"fields": fields, "ttl": ttl, **named}, key)
+            payload = self._codec.encode(self._record(state, fields, ttl), key)
         return payload, stored
+
+    def _record(
+        self, state: State, fields: dict[str, Any], ttl: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        record: dict[str, Any] = {"fields": fields}
+        if ttl is not None:
+            record["ttl"] = ttl
+        if self._version:
+            record["version"] = self._version
+        if state.class_name is not None:
+            record["class"] = state.class_name
+        return record
 
     def check(self, fields: dict[str, Any], key: str) -> None:
         """

@@ -541,6 +541,17 @@ def open_session(fields: dict[str, Any], marks: dict[str, Mark], state: State) -
     return _guarded(fields, state, _ExpiringSession)
 
 
+def begin_session(fields: dict[str, Any], state: State) -> Session:
+    """Make a session of new fields, whose values `ttl` may have marked."""
+    session = open_session({}, {}, state)
+    state.depth += 1
+    try:
+        session.update(fields)
+    finally:
+        state.depth -= 1
+    return session
+
+
 def open_public(fields: dict[str, Any], state: State) -> Session:
     """The same for fields without lifetimes, all of which can be attributes."""
     state.marks = _NO_MARKS
@@ -593,7 +604,7 @@ def settle(session: Session) -> None:
 
 def changed_defaults(state: State) -> dict[str, Any]:
     """Take the defaults that were handed out, and have changed inside, out of a state."""
-    if state.views is None and state.solo is None or not state.defaults:
+    if (state.views is None and state.solo is None) or not state.defaults:
         return {}
     changed = {
         name: value

@@ -167,9 +167,7 @@ class Sessions(Generic[S]):
         declare_there = partial(
             declare, storage=checked, room=room, is_default=checked is default_storage
         )
-        make_typed = partial(
-            Typed, check=records.check, check_elsewhere=records.check_elsewhere
-        )
+        make_typed = partial(Typed, check=records.check, check_elsewhere=records.check_elsewhere)
         self._kind = Kind(
             Initial(initial, make_typed, declare_there),
             records,

@@ -328,7 +328,8 @@ class Unit:
         while unit is not None:
             entry = unit.entries.get((storage, key))
             if entry is not None and entry.depth:
-                return entry.session
+                found: Session = entry.session
+                return found
             unit = unit._outer
         return None
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Callable, Iterable, Mapping
-from copy import copy, deepcopy
+from copy import deepcopy
 from functools import cached_property
 from inspect import getattr_static, isabstract
 from types import MappingProxyType, MemberDescriptorType
 from typing import Any
-
-import msgspec
 
 _set = object.__setattr__
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from telesession.typed.form import (
-    MARK,
     WOULD_NOT_COME_BACK,
     Form,
     Misfit,

@@ -17,10 +17,11 @@ from telesession.session import (
     Marked,
     Session,
     State,
+    begin_session,
     changed_defaults,
     live_fields,
-    open_session,
     missing,
+    open_session,
     picture,
     refuse_closed,
     replace_field,
@@ -105,44 +106,45 @@ class Typed:
 
     # From a record to an instance
 
-    def open(self, state: State, fields: dict[str, Any]) -> Any:
+    def open(self, state: State, fields: dict[str, Any], *, is_stored: bool = True) -> Any:
         """
-        An instance of stored fields without lifetimes.
+        An instance of fields without lifetimes.
 
         Args:
             state: The state of the session.
             fields: The fields, in a dict that belongs to the session from now on.
+            is_stored: Whether the values are those of a record, and not those of `initial`.
 
         Raises:
             DecodeError: A field holds something that its annotation does not allow.
         """
         state.fitted = state.defaults = state.undeclared = None
-        scalars_of = self._scalars.get
-        for name, value in fields.items():
-            scalars = scalars_of(name)
-            if scalars is None or type(value) not in scalars:
-                fields = self._unpack_all(state, fields)
-                break
-        return self._open_unpacked(state, fields)
+        if is_stored:
+            scalars_of = self._scalars.get
+            for name, value in fields.items():
+                scalars = scalars_of(name)
+                if scalars is None or type(value) not in scalars:
+                    fields = self._unpack_all(state, fields)
+                    break
+        if not self._is_direct:
+            core = open_session({**fields, **(state.undeclared or {})}, {}, state)
+            state.gets_core(core)
+            return self._show(core, state)
+        state.marks = _NO_MARKS
+        state.attributes = fields
+        state.solo = self
+        instance = _new(self._solo)
+        self._set_dict(instance, fields)
+        self._set_link(instance, state)
+        return instance
 
     def begin(self, state: State, fields: dict[str, Any]) -> Any:
-        """
-        An instance of the fields of a new session.
-
-        Args:
-            state: The state of the session.
-            fields: The fields as `initial` made them; values may be marked by `ttl`.
-        """
-        state.fitted = state.defaults = state.undeclared = None
+        """The same for the fields of a new session, which `ttl` may have marked."""
         if Marked not in map(type, fields.values()):
-            return self._open_unpacked(state, fields)
-        core = open_session({}, {}, state)
+            return self.open(state, fields, is_stored=False)
+        state.fitted = state.defaults = state.undeclared = None
+        core = begin_session(fields, state)
         state.gets_core(core)
-        state.depth += 1
-        try:
-            core.update(fields)
-        finally:
-            state.depth -= 1
         return self._show(core, state)
 
     def view(self, core: Session) -> Any:
@@ -172,19 +174,6 @@ class Typed:
             if value is not fields[name]:
                 replace_field(core, name, value)
         return self._show(core, state)
-
-    def _open_unpacked(self, state: State, fields: dict[str, Any]) -> Any:
-        if not self._is_direct:
-            core = open_session({**fields, **(state.undeclared or {})}, {}, state)
-            state.gets_core(core)
-            return self._show(core, state)
-        state.marks = _NO_MARKS
-        state.attributes = fields
-        state.solo = self
-        instance = _new(self._solo)
-        self._set_dict(instance, fields)
-        self._set_link(instance, state)
-        return instance
 
     def _show(self, core: Session, state: State) -> Any:
         instance = _new(self._linked)
@@ -313,20 +302,14 @@ class Typed:
         """Make a `Session` of a solo instance, which reads and writes its fields from now on."""
         state: State = getattr(instance, LINK)
         fields, shown = self.live_fields(state), state.attributes
-        marked = {n: fields.pop(n) for n, value in [*fields.items()] if type(value) is Marked}
         beside = {name: shown[name] for name in shown if name not in self.declared}
-        core = open_session(fields, {}, state)
+        core = begin_session(fields, state)
         state.solo = state.undeclared = None
         state.views = ((self, ref(instance), beside),)
         object.__setattr__(instance, "__class__", self._linked)
         self._set_dict(instance, beside)
         self._set_link(instance, core)
         state.gets_core(core)
-        state.depth += 1
-        try:
-            core.update(marked)
-        finally:
-            state.depth -= 1
         return core
 
     def _pack_all(self, fields: dict[str, Any], state: State) -> dict[str, Any]:
@@ -354,7 +337,8 @@ class Typed:
             raise EncodeError(key, name, type(value).__name__, reason) from None
         except Misfit as misfit:
             path = name + misfit.path
-            raise EncodeError(key, path, misfit.kind, self._fault(name, misfit)) from None
+            fault = self._fault(name, misfit, "assign what is declared, or declare this")
+            raise EncodeError(key, path, misfit.kind, fault) from None
         if name in self._doubtful:
             self._log_unportable(name, packed)
         return packed
@@ -366,34 +350,31 @@ class Typed:
             return False
         return True
 
-    def _fault(self, name: str, misfit: Misfit) -> str:
+    def _fault(self, name: str, misfit: Misfit, advice: str) -> str:
         """Why a value is refused, with the declaration that it was compared with."""
         declaration = f"{self.cls.__name__} declares {name}: {self._forms[name].text}"
         if misfit.path:
             declaration += f", with {misfit.declared} there"
-        return f"{misfit.fault}: {declaration}; {misfit.reason}"
+        return f"and {misfit.fault}: {declaration}; {misfit.reason or advice}"
 
     def _decode_error(self, key: str, name: str, stored: Any, misfit: Exception) -> DecodeError:
         if not isinstance(misfit, Misfit):
             kind = type(stored).__name__
             return DecodeError(key, f"its field {name!r}, of type {kind}, is nested too deeply")
-        reason = (
-            f"its field {name + misfit.path!r} holds an object of type {misfit.kind}, "
-            f"{self._fault(name, misfit)}"
-        )
-        remedy = "declare what is stored, or turn it into what is declared by a migration"
-        return DecodeError(key, reason, remedy)
+        fault = self._fault(name, misfit, "turn it into what is declared by a migration")
+        reason = f"its field {name + misfit.path!r} holds an object of type {misfit.kind}, {fault}"
+        return DecodeError(key, reason)
 
     def _refuse_undeclared(self, attributes: dict[str, Any], key: str) -> None:
         """See that no attribute is lost but those that are not meant to be stored."""
-        for name in attributes:
+        for name, value in attributes.items():
             if name in self.declared or name[:1] == "_" or _is_cached_property(self.cls, name):
                 continue
             reason = (
                 f"which would not come back: {self.cls.__name__} declares no field {name!r}; "
                 "declare it, or begin its name with _ if it is not to be stored"
             )
-            raise EncodeError(key, name, type(attributes[name]).__name__, reason)
+            raise EncodeError(key, name, type(value).__name__, reason)
 
     # Defaults
 
@@ -406,9 +387,10 @@ class Typed:
         """
         made = {}
         for field in dataclasses.fields(self.cls):
-            is_made = field.default_factory is not dataclasses.MISSING
+            factory: Any = field.default_factory
+            is_made = factory is not dataclasses.MISSING
             try:
-                default = unmarked(field.default_factory() if is_made else field.default)
+                default = unmarked(factory() if is_made else field.default)
             except Exception:  # noqa: BLE001, S112 -- what it needs may be there later
                 continue
             if default is dataclasses.MISSING:
