@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterator
 from functools import cached_property
 from inspect import getattr_static
 from types import MappingProxyType
@@ -97,7 +97,7 @@ class Typed:
         self._doubtful = {
             name for name, form in self._forms.items() if form.is_untyped and check_elsewhere
         }
-        self._logged_undeclared = False
+        self._has_logged_undeclared = False
         # field -> the snapshot of a packed default that a factory made at decoration
         self._made = self._check_defaults()
         self._solo, self._linked, self._is_direct = make_classes(cls, self._is_steady)
@@ -163,12 +163,13 @@ class Typed:
             if typed.cls is self.cls and (instance := reference()) is not None:
                 return instance
         fields = live_fields(core)
-        shown_before = frozenset[str]().union(*(typed.declared for typed, _, _ in views))
-        shown: dict[str, Any] = {}
-        for name in self.declared & fields.keys():
-            if name not in shown_before or not self._is_fit(name, fields[name]):
-                shown[name] = self._unpack(state, name, fields[name])
-        self._log_undeclared(fields.keys() - self.declared - shown_before, Reading())
+        fit = frozenset[str]().union(*(typed.declared for typed, _, _ in views))
+        unfit = {
+            n
+            for n in self.declared & fields.keys()
+            if n not in fit or not self._is_fit(n, fields[n])
+        }
+        shown = self._unpack(state, fields, unfit)
         for name, value in shown.items():
             # What is right already stays the object it is: another handler may be changing it.
             if value is not fields[name]:
@@ -188,37 +189,43 @@ class Typed:
         undeclared = {name: fields[name] for name in fields if name not in self.declared}
         if undeclared:
             state.undeclared = undeclared
-            self._log_undeclared(undeclared, Reading())
-        return {
-            name: self._unpack(state, name, value)
-            for name, value in fields.items()
-            if name in self.declared
-        }
+        return self._unpack(state, fields, self.declared & fields.keys())
 
-    def _unpack(self, state: State, name: str, stored: Any) -> Any:
-        form, reading = self._forms[name], Reading()
-        try:
-            value = form.unpack(stored, reading)
-        except (Misfit, RecursionError) as misfit:
-            if self._is_fit(name, stored):
-                return stored
-            raise self._decode_error(state.key, name, stored, misfit) from None
-        if reading.filled and not reading.made:
-            # Reading the record of another version of the program does not rewrite it.
-            state.fitted = state.fitted or {}
-            state.fitted[name] = stored, picture(form.pack(value))
-        if reading.undeclared:
-            self._log_undeclared((), reading)
-        return value
+    def _unpack(self, state: State, fields: dict[str, Any], names: Container[str]) -> Any:
+        """The values of the named fields, and a log entry about those that are not declared."""
+        values: dict[str, Any] = {}
+        undeclared: set[str] = set()
+        for name, stored in fields.items():
+            if name not in names:
+                continue
+            reading = Reading()
+            try:
+                values[name] = self._forms[name].unpack(stored, reading)
+            except (Misfit, RecursionError) as misfit:
+                if not self._is_fit(name, stored):
+                    raise self._decode_error(state.key, name, stored, misfit) from None
+                values[name] = stored
+            if reading.filled and not reading.made:
+                # Reading the record of another version of the program does not rewrite it.
+                state.fitted = state.fitted or {}
+                state.fitted[name] = stored, picture(self._forms[name].pack(values[name]))
+            undeclared |= reading.undeclared
+        if not self._has_logged_undeclared and (undeclared or fields.keys() - self.declared):
+            self._log_undeclared(undeclared, fields)
+        return values
 
-    def _log_undeclared(self, names: Iterable[str], reading: Reading) -> None:
-        found = sorted({*(f"{self.cls.__name__}.{name}" for name in names), *reading.undeclared})
-        if found and not self._logged_undeclared:
-            self._logged_undeclared = True
+    def _log_undeclared(self, undeclared: set[str], fields: dict[str, Any]) -> None:
+        own = fields.keys() - self.declared
+        for subclass in _subclasses(self.cls):
+            # A view of the same record may have more fields.
+            own -= {field.name for field in dataclasses.fields(subclass)}
+        undeclared |= {f"{self.cls.__name__}.{name}" for name in own}
+        if undeclared:
+            self._has_logged_undeclared = True
             _log.warning(
-                "stored sessions have fields that the classes do not declare: %s; if a field was "
+                "stored sessions have fields that their classes do not declare: %s; if a field was "
                 "renamed, move its values by a migration",
-                ", ".join(found),
+                ", ".join(sorted(undeclared)),
             )
 
     # From an instance to a record
@@ -350,20 +357,24 @@ class Typed:
             return False
         return True
 
-    def _fault(self, name: str, misfit: Misfit, advice: str) -> str:
+    def _fault(self, name: str, misfit: Misfit, advice: str = "") -> str:
         """Why a value is refused, with the declaration that it was compared with."""
         declaration = f"{self.cls.__name__} declares {name}: {self._forms[name].text}"
         if misfit.path:
             declaration += f", with {misfit.declared} there"
-        return f"and {misfit.fault}: {declaration}; {misfit.reason or advice}"
+        advice = misfit.reason or advice
+        return f"and {misfit.fault}: {declaration}" + (f"; {advice}" if advice else "")
 
     def _decode_error(self, key: str, name: str, stored: Any, misfit: Exception) -> DecodeError:
         if not isinstance(misfit, Misfit):
             kind = type(stored).__name__
             return DecodeError(key, f"its field {name!r}, of type {kind}, is nested too deeply")
-        fault = self._fault(name, misfit, "turn it into what is declared by a migration")
-        reason = f"its field {name + misfit.path!r} holds an object of type {misfit.kind}, {fault}"
-        return DecodeError(key, reason)
+        reason = (
+            f"its field {name + misfit.path!r} holds an object of type {misfit.kind}, "
+            f"{self._fault(name, misfit)}"
+        )
+        remedy = "move what is stored to what is declared by a migration, or delete the record"
+        return DecodeError(key, reason, remedy)
 
     def _refuse_undeclared(self, attributes: dict[str, Any], key: str) -> None:
         """See that no attribute is lost but those that are not meant to be stored."""
@@ -444,6 +455,14 @@ def packed_fields(fields: dict[str, Any], state: State) -> dict[str, Any]:
     for typed, _, shown in state.views or ():
         packed = {**packed, **typed.pack_view(fields, shown, state)}
     return packed
+
+
+def _subclasses(cls: type) -> Iterator[Any]:
+    """The dataclasses that extend a class."""
+    for subclass in type.__subclasses__(cls):
+        if dataclasses.is_dataclass(subclass):
+            yield subclass
+            yield from _subclasses(subclass)
 
 
 def _is_cached_property(cls: type, name: str) -> bool:
