@@ -304,7 +304,7 @@ class Kind:
                 payload = self._write_solo(entry, packed)
         else:
             fields = entry.attributes
-            is_public = entry.views is entry.solo is None and not entry.marks
+            is_public = entry.views is entry.solo is entry.class_name is None and not entry.marks
             if not is_public or len(fields) != len(entry.session):
                 fields, is_public = self._live_fields(entry), False
             is_empty = not fields
