@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from itertools import islice
 from operator import is_
 from typing import Any
 
 import msgspec
 
 from telesession.typed.form import Form, Misfit, Reading
+from telesession.typed.parts import of_key, pack_all, unpack_all
 
 _LIST = frozenset((list,))
+_STR = frozenset((str,))
 
 
 class ItemsForm(Form):
@@ -49,7 +49,7 @@ class ItemsForm(Form):
             raise self.type_misfit(value)
         if self.is_native and self._item.surely_fit(value):
             return value
-        packed = _convert_all(self._item.pack, value)
+        packed = pack_all(self._item, value)
         if self.is_native and all(map(is_, packed, value)):
             return value
         if self._is_listed:
@@ -65,8 +65,7 @@ class ItemsForm(Form):
             reading.filled |= not self._is_listed
         elif self.is_native and self._item.surely_fit(plain):
             return plain
-        unpack = self._item.unpack
-        items = _convert_all(lambda item: unpack(item, reading), plain)
+        items = unpack_all(self._item, plain, reading)
         if self._kind is list:
             return items
         try:
@@ -100,8 +99,14 @@ class TupleForm(Form):
         """See `Form.pack`."""
         if type(value) is not tuple:
             raise self.type_misfit(value)
-        packed = self._convert(value, [item.pack for item in self._items])
-        return value if self.is_native and all(map(is_, packed, value)) else packed
+        self._check_length(value)
+        packed, index = [], 0
+        try:
+            for index, form in enumerate(self._items):
+                packed.append(form.pack(value[index]))
+        except Misfit as misfit:
+            raise misfit.inside(f"[{index}]") from None
+        return value if self.is_native and all(map(is_, packed, value)) else tuple(packed)
 
     def unpack(self, plain: Any, reading: Reading) -> Any:
         """See `Form.unpack`."""
@@ -109,17 +114,18 @@ class TupleForm(Form):
             reading.filled = True
         elif type(plain) is not tuple:
             raise self.type_misfit(plain)
-        return self._convert(
-            plain, [lambda part, item=item: item.unpack(part, reading) for item in self._items]
-        )
+        self._check_length(plain)
+        items, index = [], 0
+        try:
+            for index, form in enumerate(self._items):
+                items.append(form.unpack(plain[index], reading))
+        except Misfit as misfit:
+            raise misfit.inside(f"[{index}]") from None
+        return tuple(items)
 
-    def _convert(self, items: Any, converters: list[Any]) -> tuple[Any, ...]:
-        if len(items) != len(converters):
-            raise self.misfit(items, f"it has {len(items)} items")
-        return tuple(
-            _convert_at(f"[{index}]", convert, item)
-            for index, (convert, item) in enumerate(zip(converters, items, strict=True))
-        )
+    def _check_length(self, items: Any) -> None:
+        if len(items) != len(self._items):
+            raise self.misfit(items, f"its length is {len(items)}, not {len(self._items)}")
 
 
 class DictForm(Form):
@@ -142,7 +148,7 @@ class DictForm(Form):
         self._value = value
         self.plain_types = frozenset((dict if key.is_hashable else list,))
         self.is_native = key.is_native and value.is_native and key.is_hashable
-        self.writes_plain = key.plain_types == frozenset((str,)) or not key.is_hashable
+        self.writes_plain = key.plain_types == _STR or not key.is_hashable
 
     def parts(self) -> tuple[Form, ...]:
         """See `Form.parts`."""
@@ -165,8 +171,8 @@ class DictForm(Form):
         is_native = self.is_native and type(value) is dict
         if is_native and self._key.surely_fit(value) and self._value.surely_fit(value.values()):
             return value
-        keys = _convert_keys(self._key.pack, value)
-        values = _convert_all(self._value.pack, value.values(), value)
+        keys = of_key(lambda: pack_all(self._key, value, value))
+        values = pack_all(self._value, value.values(), value)
         if is_native and all(map(is_, keys, value)) and all(map(is_, values, value.values())):
             return value
         pairs = zip(keys, values, strict=True)
@@ -176,7 +182,7 @@ class DictForm(Form):
         """The dict of packed items; the packed dict itself if that is the same."""
         keys: Any = plain
         values: Any
-        if type(plain) is dict:
+        if isinstance(plain, dict):
             values = plain.values()
             if self.is_native and self._key.surely_fit(plain) and self._value.surely_fit(values):
                 return plain
@@ -184,9 +190,8 @@ class DictForm(Form):
             keys, values = [key for key, _ in plain], [value for _, value in plain]
         else:
             raise self.misfit(plain, "it is no list of pairs")
-        unpack_key, unpack_value = self._key.unpack, self._value.unpack
-        made_keys = _convert_keys(lambda key: unpack_key(key, reading), keys)
-        made = _convert_all(lambda value: unpack_value(value, reading), values, keys)
+        made_keys = of_key(lambda: unpack_all(self._key, keys, reading, keys))
+        made = unpack_all(self._value, values, reading, keys)
         try:
             return dict(zip(made_keys, made, strict=True))
         except TypeError:
@@ -203,36 +208,3 @@ def _order(packed: Any) -> bytes:
         return _encode(packed)
     except Exception:  # noqa: BLE001 -- there are dicts that JSON has no word for
         return repr(packed).encode("utf-8", "surrogatepass")
-
-
-def _convert_all(
-    convert: Callable[[Any], Any], items: Iterable[Any], keys: Iterable[Any] | None = None
-) -> list[Any]:
-    """All items, converted; a refusal has the place of its item, in a list or of these keys."""
-    converted: list[Any] = []
-    try:
-        # At an exception the list has the items before.
-        converted.extend(map(convert, items))
-    except Misfit as misfit:
-        index = len(converted)
-        place: object = index
-        if keys is not None or not isinstance(items, list | tuple):
-            key = next(islice(items if keys is None else keys, index, None))
-            place = f"<{type(key).__name__}>"
-        raise misfit.inside(f"[{place}]") from None
-    return converted
-
-
-def _convert_keys(convert: Callable[[Any], Any], keys: Iterable[Any]) -> list[Any]:
-    try:
-        return _convert_all(convert, keys, keys)
-    except Misfit as misfit:
-        misfit.reason = f"it is a key{misfit.reason and ', and '}{misfit.reason}"
-        raise
-
-
-def _convert_at(segment: str, convert: Callable[[Any], Any], part: Any) -> Any:
-    try:
-        return convert(part)
-    except Misfit as misfit:
-        raise misfit.inside(segment) from None

@@ -6,11 +6,9 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from functools import cached_property
-from inspect import getattr_static, isabstract
+from inspect import getattr_static
 from types import MappingProxyType, MemberDescriptorType
 from typing import Any
-
-_set = object.__setattr__
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,9 +42,13 @@ class Layout:
         defaults: `name -> default`, for the fields that have one.
 
     Attributes:
-        hints: `name -> annotation` of fields that have one somewhere else than in the class.
-        is_bare: Instances have all in their `__dict__`, and nothing else.
+        hints: `name -> annotation`, for the fields whose annotations the class itself does not have.
+        set_dict: Sets the `__dict__` of an instance; `None` if instances have none.
+        is_bare: Instances have all they have in their `__dict__`.
+        takes_more: Instances may have other fields than the declared ones.
     """
+
+    takes_more = False
 
     def __init__(self, cls: type, names: Iterable[str], defaults: Mapping[str, Default]) -> None:
         self.cls: Any = cls
@@ -54,15 +56,15 @@ class Layout:
         self.defaults = MappingProxyType(dict(defaults))
         self.hints: Mapping[str, Any] = MappingProxyType({})
         self.set_dict: Callable[[Any, Any], None] | None = None
-        if (of_dict := getattr_static(cls, "__dict__", None)) is not None and cls.__dictoffset__:
-            self.set_dict = of_dict.__set__
+        if cls.__dictoffset__:
+            self.set_dict = getattr_static(cls, "__dict__").__set__
         slots = frozenset(_slots(cls))
-        self._other_slots = slots - frozenset(self.names)
+        self._other_slots = slots.difference(self.names)
         self.is_bare = self.set_dict is not None and not slots
 
     def read(self, value: Any) -> dict[str, Any]:
         """
-        The fields of an instance.
+        The fields of an instance; it may be the `__dict__` itself.
 
         Raises:
             AttributeError: A field is not set; the exception has its name.
@@ -77,13 +79,13 @@ class Layout:
         return others
 
     def make(self, fields: dict[str, Any]) -> Any:
-        """An instance with these fields, which takes the dict over."""
+        """An instance with these fields, which may take the dict over."""
         instance = object.__new__(self.cls)
         if self.is_bare and self.set_dict is not None:
             self.set_dict(instance, fields)
         else:
             for name, value in fields.items():
-                _set(instance, name, value)
+                object.__setattr__(instance, name, value)
         return instance
 
     def _is_kept(self, name: str) -> bool:
@@ -93,43 +95,19 @@ class Layout:
         return isinstance(getattr_static(self.cls, name, None), cached_property)
 
 
-def layout_of(cls: type) -> Layout | None:
-    """
-    The layout of a class with declared fields; `None` of any other.
-
-    Raises:
-        TypeError: Its instances are more than their fields.
-    """
-    layout: Layout | None = None
-    if dataclasses.is_dataclass(cls):
-        layout = _dataclass_layout(cls)
-    if layout is not None and not isabstract(cls):
-        _probe(cls)
-    return layout
-
-
-def _probe(cls: type) -> None:
-    try:
-        object.__new__(cls)
-    except TypeError:
-        raise TypeError(
-            f"{cls.__name__} is a subclass of a builtin type, whose content would be lost; give it "
-            "a field for that instead"
-        ) from None
-
-
-def _dataclass_layout(cls: Any) -> Layout:
-    fields = dataclasses.fields(cls)
+def dataclass_layout(cls: Any) -> Layout:
+    """The layout of a dataclass."""
     defaults = {}
-    for field in fields:
+    for field in dataclasses.fields(cls):
         if field.default is not dataclasses.MISSING:
             defaults[field.name] = Default(field.default)
         elif field.default_factory is not dataclasses.MISSING:
-            defaults[field.name] = Default(factory=_without_fields(field.default_factory))
-    return Layout(cls, (field.name for field in fields), defaults)
+            defaults[field.name] = Default(factory=without_fields(field.default_factory))
+    return Layout(cls, (field.name for field in dataclasses.fields(cls)), defaults)
 
 
-def _without_fields(factory: Callable[[], Any]) -> Callable[[dict[str, Any]], Any]:
+def without_fields(factory: Callable[[], Any]) -> Callable[[dict[str, Any]], Any]:
+    """A function that takes the other fields and does not need them."""
     return lambda _fields: factory()
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
-from telesession.typed.form import (
-    WOULD_NOT_COME_BACK,
-    Form,
-    Misfit,
-    Reading,
-)
-from telesession.typed.layouts import Layout
+from telesession.typed.form import MARK, NOT_ALLOWED, WOULD_NOT_COME_BACK, Form, Misfit, Reading
 from telesession.typed.quick import make_quick
+from telesession.typed.scalars import AnyForm
+
+if TYPE_CHECKING:
+    from telesession.typed.layouts import Layout
 
 _MISSING: Any = object()
 
@@ -20,6 +18,8 @@ _MISSING: Any = object()
 class RecordForm(Form):
     """
     Instances of a class with declared fields, packed as the dict of the fields.
+
+    An instance of a subclass is marked with the name of its class: `{"class": "Sub", ...}`.
 
     Args:
         layout: The fields of the class.
@@ -37,7 +37,7 @@ class RecordForm(Form):
     writes_plain = True
 
     def __init__(
-        self, layout: Layout, text: str, mark: str, form_of_class: Callable[[type], Form]
+        self, layout: Layout, text: str, mark: str, form_of_class: Callable[[type], RecordForm]
     ) -> None:
         self.text = text
         self.mark = mark
@@ -45,6 +45,7 @@ class RecordForm(Form):
         self.types = frozenset((layout.cls,))
         self.defaults = layout.defaults
         self.fields: dict[str, Form] = {}
+        self._names = frozenset(layout.names)
         self._layout = layout
         self._form_of_class = form_of_class
         self._forms: dict[type, RecordForm] = {}
@@ -53,32 +54,30 @@ class RecordForm(Form):
         """Set the forms of the fields, which may refer to this form."""
         self.fields.update(fields)
         if self._layout.is_bare and all(form.scalars for form in fields.values()):
-            quick: Any = make_quick(
-                self.cls, fields, self._layout.set_dict, (self.pack, self.unpack)
-            )
+            slow = self.pack, self.unpack
+            quick: Any = make_quick(self.cls, fields, self._layout.set_dict, slow)
             self.pack, self.unpack = quick  # type: ignore[method-assign]
 
     def parts(self) -> tuple[Form, ...]:
         """See `Form.parts`."""
-        return tuple(self.fields.values())
+        more = (AnyForm(),) if self._layout.takes_more else ()
+        return (*self.fields.values(), *more)
 
     def accepts(self, value: Any) -> bool:
         """See `Form.accepts`."""
         return isinstance(value, self.cls)
 
+    def knows(self, mark: str) -> bool:
+        """Whether a mark is that of this class, or of a subclass."""
+        return mark == self.mark or self._subclass_of(mark) is not None
+
     def pack(self, value: Any) -> Any:
         """See `Form.pack`."""
         if type(value) is not self.cls:
-            raise self.type_misfit(value)
-        for name in self._layout.others(value):
-            reason = f"its attribute {name} is no field, so it would not come back; declare it"
-            misfit = Misfit(getattr(value, name), self.text, WOULD_NOT_COME_BACK, reason)
-            raise misfit.inside(f".{name}")
-        try:
-            fields = self._layout.read(value)
-        except AttributeError as error:
-            reason = f"its field {error.name} is not set; set it, or give it a default"
-            raise self.misfit(value, reason, WOULD_NOT_COME_BACK) from None
+            return self._pack_subclass(value)
+        fields = vars(value) if self._layout.is_bare else None
+        if fields is None or fields.keys() != self._names:
+            fields = self._read(value)
         packed, name = {}, ""
         try:
             for name, form in self.fields.items():
@@ -86,6 +85,11 @@ class RecordForm(Form):
                 packed[name] = item if type(item) in form.scalars else form.pack(item)
         except Misfit as misfit:
             raise misfit.inside(f".{name}") from None
+        if len(fields) > len(packed):
+            if MARK in fields:
+                reason = f"it has a field named {MARK}; give it another name"
+                raise self.misfit(value, reason, WOULD_NOT_COME_BACK)
+            return {**fields, **packed}
         return packed
 
     def unpack(self, plain: Any, reading: Reading) -> Any:
@@ -95,30 +99,51 @@ class RecordForm(Form):
                 raise self.type_misfit(plain)
             self.pack(plain)
             return plain
+        if MARK in plain:
+            plain = dict(plain)
+            mark = plain.pop(MARK)
+            if mark != self.mark:
+                return self._form_of_mark(mark, plain).unpack(plain, reading)
+        return self._layout.make(self._unpack_fields(plain, reading))
+
+    def _unpack_fields(self, plain: dict[str, Any], reading: Reading) -> dict[str, Any]:
         made: dict[str, Any] = {}
-        name, found = "", 0
+        missing, name = 0, ""
         try:
             for name, form in self.fields.items():
                 item = plain.get(name, _MISSING)
                 if item is _MISSING:
-                    made[name] = self._default(name, made, plain, reading)
+                    missing += 1
+                    made[name] = self._default(name, made, reading)
                 else:
-                    found += 1
                     made[name] = item if type(item) in form.scalars else form.unpack(item, reading)
         except Misfit as misfit:
-            raise misfit.inside("" if name not in plain else f".{name}") from None
-        if found != len(plain):
-            reading.filled = True
-            reading.undeclared.update(
-                f"{self.cls.__name__}.{name}" for name in plain if name not in self.fields
-            )
-        return self._layout.make(made)
+            raise misfit.inside(f".{name}" if name in plain else "") from None
+        if len(plain) > len(made) - missing:
+            more = {name: plain[name] for name in plain if name not in made}
+            if self._layout.takes_more:
+                made.update(more)
+            else:
+                reading.filled = True
+                reading.undeclared.update(f"{self.cls.__name__}.{name}" for name in more)
+        return made
 
-    def _default(self, name: str, made: dict[str, Any], plain: Any, reading: Reading) -> Any:
+    def _read(self, value: Any) -> dict[str, Any]:
+        for name in self._layout.others(value):
+            reason = f"its attribute {name} is no field, so it would not come back; declare it"
+            misfit = self.misfit(getattr(value, name), reason, WOULD_NOT_COME_BACK)
+            raise misfit.inside(f".{name}")
+        try:
+            return self._layout.read(value)
+        except AttributeError as error:
+            reason = f"its field {error.name} is not set; set it, or delete the object"
+            raise self.misfit(value, reason, WOULD_NOT_COME_BACK) from None
+
+    def _default(self, name: str, made: dict[str, Any], reading: Reading) -> Any:
         default = self.defaults.get(name)
         if default is None:
             raise self.misfit(
-                plain,
+                {},
                 f"it lacks the field {name}, which {self.text} declares without a default; give "
                 f"{name} a default, or write a migration",
             )
@@ -127,6 +152,57 @@ class RecordForm(Form):
         if default.factory is not None and not _is_empty(value):
             reading.made = True
         return value
+
+    def _pack_subclass(self, value: Any) -> Any:
+        kind = type(value)
+        if not isinstance(value, self.cls) or _is_generated(kind):
+            raise self.type_misfit(value)
+        form = self._form_of_subclass(kind, value)
+        if form.mark == self.mark or self._subclass_of(form.mark) is not kind:
+            reason = f"another class of {self.text} has the same name; rename one of them"
+            raise self.misfit(value, reason, WOULD_NOT_COME_BACK)
+        return {MARK: form.mark, **form.pack(value)}
+
+    def _form_of_subclass(self, kind: type, value: Any) -> RecordForm:
+        form = self._forms.get(kind)
+        if form is None:
+            try:
+                form = self._form_of_class(kind)
+            except (NameError, TypeError) as error:
+                reason = f"its class cannot be kept: {error}"
+                raise self.misfit(value, reason, WOULD_NOT_COME_BACK) from None
+            self._forms[kind] = form
+        return form
+
+    def _form_of_mark(self, mark: object, plain: Any) -> RecordForm:
+        kind = self._subclass_of(mark)
+        if kind is None:
+            reason = (
+                f"it is of a subclass of {self.text} that is not known here; import the module "
+                "that defines it, or write a migration"
+            )
+            raise self.misfit(plain, reason, NOT_ALLOWED)
+        return self._form_of_subclass(kind, plain)
+
+    def _subclass_of(self, mark: object) -> type | None:
+        """The subclass of a name; of several the newest, since decorators make classes anew."""
+        found = None
+        for kind in _subclasses(self.cls):
+            if kind.__qualname__ == mark:
+                found = kind
+        return found
+
+
+def _subclasses(cls: type) -> Iterator[type]:
+    """The subclasses of a class, direct and indirect, except generated ones."""
+    for kind in cls.__subclasses__():
+        if not _is_generated(kind):
+            yield kind
+            yield from _subclasses(kind)
+
+
+def _is_generated(cls: type) -> bool:
+    return "_telesession_dataclass" in vars(cls)
 
 
 def _is_empty(value: Any) -> bool:
