@@ -83,7 +83,7 @@ def _parts(path: str, value: Any) -> Iterator[tuple[str, Any]]:
             yield f"(a key of {path or 'the session'})", name
             yield _item_path(path, name), item
     elif issubclass(kind, list | tuple):
-        yield from ((_item_path(path, index), item) for index, item in enumerate(value))
+        yield from ((f"{path}[{index}]", item) for index, item in enumerate(value))
     elif issubclass(kind, set | frozenset):
         yield from ((f"(an item of {path})", item) for item in value)
     elif not issubclass(kind, type | ModuleType):
@@ -104,11 +104,8 @@ def attributes_of(value: object) -> dict[str, Any]:
 
 
 def _item_path(path: str, name: object) -> str:
-    if not path:
-        return name if type(name) is str else f"<{type(name).__name__}>"
-    try:
-        shown = repr(name) if type(name) in (str, int, bool) else f"<{type(name).__name__}>"
-    except ValueError:
-        # An int may have more digits than Python agrees to show.
-        shown = "<int>"
-    return f"{path}[{shown}]"
+    """The path of an item: the name of a field is shown, and only the type of a dict's key."""
+    if not path and type(name) is str:
+        return name
+    kind = f"<{type(name).__name__}>"
+    return f"{path}[{kind}]" if path else kind

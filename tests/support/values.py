@@ -6,7 +6,6 @@ import dataclasses
 import enum
 import json
 import random
-import re
 import struct
 import traceback
 import uuid
@@ -544,8 +543,3 @@ def logged_failure(kind: type[Exception], fail: Callable[[str], Any], value: str
     with pytest.raises(kind) as caught:
         fail(value)
     return "".join(traceback.format_exception(caught.value))
-
-
-def shown_path(path: str) -> str:
-    """The path of an `EncodeError` as its message has it, without the words of users."""
-    return re.sub(r"""\[(['"]).*?\1\]""", "[<str>]", path)
