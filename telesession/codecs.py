@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 from zlib import crc32
 
+from telesession.advice import advice_for
 from telesession.culprit import (
     CONTAINERS,
     attributes_of,
@@ -18,7 +19,7 @@ from telesession.culprit import (
     refused_as,
 )
 from telesession.errors import DecodeError, EncodeError
-from telesession.tags import Tags, is_text
+from telesession.tags import Tags, UntaggedError, is_text
 from telesession.text import DEEPEST, read_plain, write_plain
 
 
@@ -150,9 +151,10 @@ class JSONCodec:
     `UUID`, `complex`, keys that are no strings, NaN and infinities, integers beyond 64 bits, and
     text with half an emoji in it. A dict that looks like a tag is written as one.
 
-    Everything else is refused, instances and all subclasses of the types above among them: store
-    plain data, or let a typed session turn dataclasses and enums into it. So is data that is nested
-    more than 200 levels deep (a tag is two levels), and data that holds itself.
+    Everything else is refused, instances and all subclasses of the types above among them. Store
+    plain data, or declare dataclasses, enums and the like in a typed session, which turns them into
+    plain data. Data that is nested more than 200 levels deep (a tag is two levels) and data that
+    holds itself is refused, too.
 
     Stateless; keep an instance for as long as you like, in any thread.
     """
@@ -234,8 +236,9 @@ class JSONCodec:
             return f"which is nested more than {DEEPEST} levels deep or holds itself; store it flat"
         try:
             tagged = self._tags.write(value)
-        except TypeError as error:
-            return str(error)
+        except UntaggedError as error:
+            pickle_too = ", or give the storage a PickleCodec" if _comes_back(value) else ""
+            return f"{error.fault}; {advice_for(value, f'store {error.plain}{pickle_too}')}"
         return "" if write_plain([tagged]) else "which holds half an emoji; store whole text"
 
 
@@ -364,8 +367,10 @@ def _refusal(fields: dict[str, Any], key: str) -> EncodeError:
     if type(culprit) in CONTAINERS:
         reason = "which pickle cannot bring back, nested as it is; store it flat"
     else:
-        advice = "which pickle cannot bring back; store plain data, or a class of a module"
-        reason = refused_as(culprit) or advice
+        is_local = "<locals>" in type(culprit).__qualname__
+        move = "move its class to the top level of a module, or " if is_local else ""
+        advice = advice_for(culprit, f"{move}store plain data")
+        reason = refused_as(culprit) or f"which pickle cannot bring back; {advice}"
     return EncodeError(key, path, type(culprit).__name__, reason)
 
 
