@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import pickle
 import re
@@ -115,12 +116,16 @@ class PickleCodec:
     def decode(self, payload: bytes, key: str) -> dict[str, Any]:
         """See `Codec.decode`."""
         self._check_seal(payload, key)
+        failure = ""
         try:
             record = pickle.loads(payload)
         except Exception as error:  # noqa: BLE001 -- classes raise what they like
-            # Not the error itself: its text may quote what was stored.
+            failure = _unpickling_failure(error)
+        if failure:
+            # Outside of the except block, so that the DecodeError has no context: the text of that
+            # error may quote what was stored.
             remedy = "bring back what it needs, or delete it to start anew"
-            raise DecodeError(key, _unpickling_failure(error), remedy) from None
+            raise DecodeError(key, failure, remedy)
         if type(record) is not dict:
             raise DecodeError(key, "it is not the record of a session")
         return record
@@ -188,12 +193,12 @@ class JSONCodec:
         if exact and _TAG not in payload:
             plain: dict[str, Any] = record
             return plain
-        try:
+        with contextlib.suppress(Exception):
             return {part: self._read_part(content) for part, content in record.items()}
-        except Exception:  # noqa: BLE001 -- parsers raise what they like, and quote what they read
-            reason = "it has a tag that JSONCodec did not write, or needs a time zone not there"
-            remedy = "install tzdata, repair it, or delete it to start anew"
-            raise DecodeError(key, reason, remedy) from None
+        # No exception is the context of this one: parsers quote what they read.
+        reason = "it has a tag that JSONCodec did not write, or needs a time zone not there"
+        remedy = "install tzdata, repair it, or delete it to start anew"
+        raise DecodeError(key, reason, remedy)
 
     def _tagged_payload(self, record: dict[str, Any]) -> bytes | None:
         try:
@@ -352,13 +357,13 @@ def _checked_keys(keys: Any) -> list[Any]:
 
 
 def _checked_fernet(fernet: Any, key: Any) -> Any:
-    try:
+    with contextlib.suppress(Exception):
         return fernet(key)
-    except Exception:  # noqa: BLE001 -- and not as the cause, which may have seen the key
-        raise ValueError(
-            "EncryptedCodec(keys=...) has one that is no Fernet key (32 bytes in URL-safe base64); "
-            + _HOW_TO_MAKE_A_KEY
-        ) from None
+    # No exception is the context of this one: it may have seen the key.
+    raise ValueError(
+        "EncryptedCodec(keys=...) has one that is no Fernet key (32 bytes in URL-safe base64); "
+        + _HOW_TO_MAKE_A_KEY
+    )
 
 
 def _refusal(fields: dict[str, Any], key: str) -> EncodeError:
