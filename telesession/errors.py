@@ -67,8 +67,8 @@ class SessionClosedError(SessionError):
     def __str__(self) -> str:
         return (
             f"cannot {self.attempt} of session {self.key!r}: {self.reason} and the session is "
-            "closed, so the change would be lost; change it inside a handler, or open it with "
-            "Sessions.open(key)"
+            "closed, so the change would be lost; let with_session give the handler its session, "
+            "or open it with Sessions.open(key)"
         )
 
 

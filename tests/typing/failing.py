@@ -220,6 +220,27 @@ with_session(lifetime="30")  # E: mypy, pyright
 with_session(initial=5)  # E: mypy, pyright
 
 
+with_session(Cart)  # E: mypy, pyright
+with_session(new_cart)  # E: mypy, pyright
+with_session(carts)  # E: mypy, pyright
+
+
+@carts  # E: mypy, pyright
+def below_the_sessions(message: Message, session: Cart) -> None: ...
+
+
+@carts.with_session()  # E: mypy, pyright
+def below_parentheses(message: Message, session: Cart) -> None: ...
+
+
+@carts.with_session(name="session")  # E: mypy, pyright
+def below_options(message: Message, session: Cart) -> None: ...
+
+
+@Sessions.with_session  # E: mypy, pyright
+def below_the_class(message: Message, session: Session) -> None: ...
+
+
 # -- the functions on a session
 
 
