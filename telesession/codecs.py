@@ -116,7 +116,7 @@ class PickleCodec:
     def decode(self, payload: bytes, key: str) -> dict[str, Any]:
         """See `Codec.decode`."""
         self._check_seal(payload, key)
-        failure = ""
+        record, failure = None, ""
         try:
             record = pickle.loads(payload)
         except Exception as error:  # noqa: BLE001 -- classes raise what they like

@@ -275,7 +275,7 @@ def _record(place: _Place, value: Any, source: str) -> _Record:
 
 def _load(path: str | os.PathLike[str], source: str) -> dict[Any, Any]:
     """What a file has been written with, nothing of it run."""
-    damage = ""
+    content, damage = None, ""
     try:
         with open(path, "rb") as file:
             content = load_plain(file)

@@ -50,6 +50,7 @@ def new_cart(message: Message) -> Cart:
 
 
 carts = Sessions(initial=Cart)
+profiles = Sessions(initial=Profile, name="profile")
 
 
 # -- the session parameter has the wrong type
@@ -97,6 +98,12 @@ def no_session(message: Message) -> None: ...
 
 @carts.with_session  # E: mypy, pyright
 def no_update() -> None: ...
+
+
+# The lowest decorator gives the first session after the update: here the order is another.
+@profiles.with_session  # E: mypy
+@carts.with_session  # E: pyright
+def other_order(message: Message, profile: Profile, session: Cart) -> None: ...
 
 
 class Stand:
