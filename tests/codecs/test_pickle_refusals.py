@@ -259,6 +259,32 @@ def test_a_value_that_raises_at_everything_is_refused() -> None:
     assert ("made[0]", "Untouchable") == (error.path, error.type_name)
 
 
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [
+        (dict, "made[<str>]"),
+        (list, "made[0]"),
+        (tuple, "made[0]"),
+        (set, "(an item of made)"),
+        (frozenset, "(an item of made)"),
+    ],
+)
+def test_a_container_that_raises_at_everything_is_looked_into(kind: type, path: str) -> None:
+    """Not even the methods of a container itself hide the value in it that is refused."""
+
+    def refuse(_self: Any) -> Any:
+        raise RuntimeError(SECRET)
+
+    class Container(kind):  # type: ignore[misc]
+        __iter__ = __len__ = items = refuse
+
+    made = generator()
+    error = refusal({"made": Container({SECRET: made} if kind is dict else [made])})
+
+    assert (path, "generator") == (error.path, error.type_name)
+    assert SECRET not in told_by(error)
+
+
 def test_a_value_that_pickles_but_does_not_unpickle_is_refused_at_save() -> None:
     """What pickles but does not come back is refused when it is saved, not lost when loaded."""
     error = refusal({"error": Unreadable(1, SECRET)})
