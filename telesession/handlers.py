@@ -7,7 +7,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from telesession.misuse import option_of
-from telesession.session import core_of
+from telesession.session import session_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -164,7 +164,7 @@ def _refuse_handler(handler: Any) -> None:
 
 def _is_session(value: object) -> bool:
     try:
-        core_of(value)
+        session_key(value)
     except TypeError:
         return False
     return True
