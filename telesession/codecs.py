@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import pickle
 import re
@@ -10,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 from zlib import crc32
 
+from telesession.advice import advice_for
 from telesession.culprit import (
     CONTAINERS,
     attributes_of,
@@ -18,7 +20,7 @@ from telesession.culprit import (
     refused_as,
 )
 from telesession.errors import DecodeError, EncodeError
-from telesession.tags import Tags, is_text
+from telesession.tags import Tags, UntaggedError, is_text
 from telesession.text import DEEPEST, read_plain, write_plain
 
 
@@ -114,12 +116,16 @@ class PickleCodec:
     def decode(self, payload: bytes, key: str) -> dict[str, Any]:
         """See `Codec.decode`."""
         self._check_seal(payload, key)
+        record, failure = None, ""
         try:
             record = pickle.loads(payload)
         except Exception as error:  # noqa: BLE001 -- classes raise what they like
-            # Not the error itself: its text may quote what was stored.
+            failure = _unpickling_failure(error)
+        if failure:
+            # Outside of the except block, so that the DecodeError has no context: the text of that
+            # error may quote what was stored.
             remedy = "bring back what it needs, or delete it to start anew"
-            raise DecodeError(key, _unpickling_failure(error), remedy) from None
+            raise DecodeError(key, failure, remedy)
         if type(record) is not dict:
             raise DecodeError(key, "it is not the record of a session")
         return record
@@ -150,9 +156,10 @@ class JSONCodec:
     `UUID`, `complex`, keys that are no strings, NaN and infinities, integers beyond 64 bits, and
     text with half an emoji in it. A dict that looks like a tag is written as one.
 
-    Everything else is refused, instances and all subclasses of the types above among them: store
-    plain data, or let a typed session turn dataclasses and enums into it. So is data that is nested
-    more than 200 levels deep (a tag is two levels), and data that holds itself.
+    Everything else is refused, instances and all subclasses of the types above among them. Store
+    plain data, or declare dataclasses, enums and the like in a typed session, which turns them into
+    plain data. Data that is nested more than 200 levels deep (a tag is two levels) and data that
+    holds itself is refused, too.
 
     Stateless; keep an instance for as long as you like, in any thread.
     """
@@ -186,12 +193,12 @@ class JSONCodec:
         if exact and _TAG not in payload:
             plain: dict[str, Any] = record
             return plain
-        try:
+        with contextlib.suppress(Exception):
             return {part: self._read_part(content) for part, content in record.items()}
-        except Exception:  # noqa: BLE001 -- parsers raise what they like, and quote what they read
-            reason = "it has a tag that JSONCodec did not write, or needs a time zone not there"
-            remedy = "install tzdata, repair it, or delete it to start anew"
-            raise DecodeError(key, reason, remedy) from None
+        # No exception is the context of this one: parsers quote what they read.
+        reason = "it has a tag that JSONCodec did not write, or needs a time zone not there"
+        remedy = "install tzdata, repair it, or delete it to start anew"
+        raise DecodeError(key, reason, remedy)
 
     def _tagged_payload(self, record: dict[str, Any]) -> bytes | None:
         try:
@@ -234,8 +241,9 @@ class JSONCodec:
             return f"which is nested more than {DEEPEST} levels deep or holds itself; store it flat"
         try:
             tagged = self._tags.write(value)
-        except TypeError as error:
-            return str(error)
+        except UntaggedError as error:
+            pickle_too = ", or give the storage a PickleCodec" if _comes_back(value) else ""
+            return f"{error.fault}; {advice_for(value, f'store {error.plain}{pickle_too}')}"
         return "" if write_plain([tagged]) else "which holds half an emoji; store whole text"
 
 
@@ -349,13 +357,13 @@ def _checked_keys(keys: Any) -> list[Any]:
 
 
 def _checked_fernet(fernet: Any, key: Any) -> Any:
-    try:
+    with contextlib.suppress(Exception):
         return fernet(key)
-    except Exception:  # noqa: BLE001 -- and not as the cause, which may have seen the key
-        raise ValueError(
-            "EncryptedCodec(keys=...) has one that is no Fernet key (32 bytes in URL-safe base64); "
-            + _HOW_TO_MAKE_A_KEY
-        ) from None
+    # No exception is the context of this one: it may have seen the key.
+    raise ValueError(
+        "EncryptedCodec(keys=...) has one that is no Fernet key (32 bytes in URL-safe base64); "
+        + _HOW_TO_MAKE_A_KEY
+    )
 
 
 def _refusal(fields: dict[str, Any], key: str) -> EncodeError:
@@ -364,8 +372,10 @@ def _refusal(fields: dict[str, Any], key: str) -> EncodeError:
     if type(culprit) in CONTAINERS:
         reason = "which pickle cannot bring back, nested as it is; store it flat"
     else:
-        advice = "which pickle cannot bring back; store plain data, or a class of a module"
-        reason = refused_as(culprit) or advice
+        is_local = "<locals>" in type(culprit).__qualname__
+        move = "move its class to the top level of a module, or " if is_local else ""
+        advice = advice_for(culprit, f"{move}store plain data")
+        reason = refused_as(culprit) or f"which pickle cannot bring back; {advice}"
     return EncodeError(key, path, type(culprit).__name__, reason)
 
 

@@ -74,18 +74,24 @@ def find_unwritable(fields: dict[str, Any], advice: Callable[[Any], str]) -> Cul
 
 
 def _parts(path: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """What a value consists of, each part with its path; the fields themselves have none."""
-    kind: Any = type(value)  # isinstance() would ask the value itself, which may raise
+    """
+    The parts of a value, each with its path; the fields themselves have none.
+
+    The methods of the built-in classes give the parts, because those of a value may raise.
+    """
+    kind: Any = type(value)  # isinstance() would ask the value itself
     if kind.__reduce_ex__ is not object.__reduce_ex__:
         return
     if issubclass(kind, dict):
-        for name, item in value.items():
+        for name, item in dict.items(value):
             yield f"(a key of {path or 'the session'})", name
             yield _item_path(path, name), item
     elif issubclass(kind, list | tuple):
-        yield from ((_item_path(path, index), item) for index, item in enumerate(value))
+        items = list.__iter__(value) if issubclass(kind, list) else tuple.__iter__(value)
+        yield from ((f"{path}[{index}]", item) for index, item in enumerate(items))
     elif issubclass(kind, set | frozenset):
-        yield from ((f"(an item of {path})", item) for item in value)
+        items = set.__iter__(value) if issubclass(kind, set) else frozenset.__iter__(value)
+        yield from ((f"(an item of {path})", item) for item in items)
     elif not issubclass(kind, type | ModuleType):
         yield from ((f"{path}.{name}", item) for name, item in attributes_of(value).items())
 
@@ -104,11 +110,8 @@ def attributes_of(value: object) -> dict[str, Any]:
 
 
 def _item_path(path: str, name: object) -> str:
-    if not path:
-        return name if type(name) is str else f"<{type(name).__name__}>"
-    try:
-        shown = repr(name) if type(name) in (str, int, bool) else f"<{type(name).__name__}>"
-    except ValueError:
-        # An int may have more digits than Python agrees to show.
-        shown = "<int>"
-    return f"{path}[{shown}]"
+    """The path of an item: the name of a field is shown, and only the type of a dict's key."""
+    if not path and type(name) is str:
+        return name
+    kind = f"<{type(name).__name__}>"
+    return f"{path}[{kind}]" if path else kind

@@ -7,7 +7,6 @@ them, so that an exception survives pickling. No message shows a stored value.
 
 from __future__ import annotations
 
-import re
 from typing import Literal
 
 
@@ -68,8 +67,8 @@ class SessionClosedError(SessionError):
     def __str__(self) -> str:
         return (
             f"cannot {self.attempt} of session {self.key!r}: {self.reason} and the session is "
-            "closed, so the change would be lost; change it inside a handler, or open it with "
-            "Sessions.open(key)"
+            "closed, so the change would be lost; let with_session give the handler its session, "
+            "or open it with Sessions.open(key)"
         )
 
 
@@ -158,8 +157,8 @@ class EncodeError(SessionError):
 
     Args:
         key: The storage key of the session.
-        path: Where the value is, such as `cart['apple'][0]`. The message shows no key of a dict,
-            because a user may have written it: `cart[<str>][0]`.
+        path: Where the value is, such as `cart[<str>][0]`. It shows the type of a dict's key,
+            and not the key, because a user may have written it.
         type_name: The type of that value, such as `"generator"`.
         reason: Why it cannot be stored and what to store instead.
     """
@@ -173,8 +172,7 @@ class EncodeError(SessionError):
 
     def __str__(self) -> str:
         return (
-            f"could not save session {self.key!r}: {_without_keys(self.path)} is of type "
-            f"{self.type_name}, "
+            f"could not save session {self.key!r}: {self.path} is of type {self.type_name}, "
             f"{self.reason}; the stored record was left as it was"
         )
 
@@ -249,12 +247,3 @@ class StorageError(SessionError):
 def fault_of(error: Exception) -> str:
     """The text of an error for the log, or only its class: others than ours may show values."""
     return str(error) if isinstance(error, SessionError) else type(error).__name__
-
-
-def _without_keys(path: str) -> str:
-    """A path with the types of the keys of dicts in the place of the keys."""
-    return _QUOTED_KEY.sub("[<str>]", path)
-
-
-# A key as `repr` shows it, in brackets.
-_QUOTED_KEY = re.compile(r"""\[(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")\]""")

@@ -6,6 +6,9 @@ import inspect
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
+from telesession.misuse import option_of
+from telesession.session import session_key
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -56,6 +59,8 @@ class CallForm:
         self.name = name
         self._mine = mine
         self._positional = [p for p in parameters if p.kind in POSITIONAL and not is_decorated]
+        kinds = {p.kind for p in parameters}
+        self._takes_more = is_decorated or inspect.Parameter.VAR_POSITIONAL in kinds
         self._update_name = takes_update[is_method].name
         self._handler_name = _name_of(handler)
         self._refuse_hiding(handler)
@@ -99,13 +104,22 @@ class CallForm:
             raise TypeError(f"{self._handler_name}() was called without the update")
         return kwargs[self._update_name]
 
+    def _refuse_session(self, surplus: list[Any], args: tuple[Any, ...]) -> None:
+        """See that no session is among the arguments of a call that has too many of them."""
+        if surplus and not self._takes_more and any(map(_is_session, args)):
+            name = self._handler_name
+            raise TypeError(
+                f"{name}() gets its {self.name!r} from with_session, and was called with a session "
+                f"as well; leave that out, as in register_next_step_handler(message, {name})"
+            )
+
     def place(self, session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
         """Put the session among the arguments of a call: those by position, or `kwargs`."""
         name, only_by_position = self._mine.name, self._mine.kind is POSITIONAL[0]
         if name in kwargs and not only_by_position:
             raise TypeError(
-                f"{self._handler_name}() gets its {name!r} from with_session; to pass another one, "
-                "call its __wrapped__"
+                f"{self._handler_name}() gets its {name!r} from with_session; leave it out of the "
+                "call, or call __wrapped__ to pass another one"
             )
         placed, given, is_placed = [], list(reversed(args)), False
         for parameter in self._positional:
@@ -123,6 +137,7 @@ class CallForm:
                 break
         if not is_placed:
             kwargs[name] = session
+        self._refuse_session(given, args)
         return [*placed, *reversed(given)]
 
 
@@ -130,11 +145,10 @@ def _refuse_handler(handler: Any) -> None:
     if isinstance(handler, staticmethod | classmethod):
         raise TypeError(f"put @{type(handler).__name__} above @with_session, not below it")
     if not callable(handler) or isinstance(handler, type):
-        is_class = isinstance(handler, type)
-        name = handler.__name__ if is_class else type(handler).__name__
+        name = (handler if isinstance(handler, type) else type(handler)).__name__
         raise TypeError(
-            f"with_session decorates a handler, not {name}; its options are keywords, such as "
-            f"with_session(initial={name if is_class else '...'})"
+            f"with_session decorates a handler, not {name}; its options are keywords: write "
+            f"with_session({option_of(handler)})"
         )
     if is_async(handler):
         raise TypeError(
@@ -146,6 +160,14 @@ def _refuse_handler(handler: Any) -> None:
             f"{_name_of(handler)} is a generator, whose body would run after its session is "
             "closed; return a value instead of yielding"
         )
+
+
+def _is_session(value: object) -> bool:
+    try:
+        session_key(value)
+    except TypeError:
+        return False
+    return True
 
 
 def is_async(function: Any) -> bool:
@@ -169,6 +191,11 @@ def _advice(handler: Any, name: str) -> str:
             'another name: with_session(name="...")'
         )
     written = "handler" if function == "<lambda>" else function
+    if not original:
+        return (
+            f"{function} has no parameters; write def {written}(message, {name}) or, if it makes "
+            f"new sessions, with_session({option_of(handler)})"
+        )
     return (
         f"{function} has no parameter {name!r} to receive the session; write "
         f"def {written}(message, {name}), or name the parameter that it has in "

@@ -209,6 +209,12 @@ def _callable(initial: Any) -> tuple[Callable[..., Any], bool]:
     if isinstance(initial, type) and (is_dataclass(initial) or issubclass(initial, Mapping)):
         _refuse_required(initial)
         return initial, False
+    if is_dataclass(initial) and not isinstance(initial, type):
+        name = type(initial).__name__
+        raise TypeError(
+            f"initial is an instance of {name}, which all sessions would share; write "
+            f"initial={name}, or initial=lambda: {name}(...)"
+        )
     if isinstance(initial, type) or not callable(initial):
         cls = initial if isinstance(initial, type) else type(initial)
         raise TypeError(

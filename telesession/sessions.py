@@ -10,6 +10,7 @@ from typing import (
     Any,
     Concatenate,
     Generic,
+    NoReturn,
     ParamSpec,
     Protocol,
     TypeVar,
@@ -25,6 +26,7 @@ from telesession.groups import Renaming, checked_form
 from telesession.initial import Initial
 from telesession.keys import by_sender
 from telesession.kind import Kind
+from telesession.misuse import refuse_unnamed
 from telesession.moves import note_move, target_is_taken
 from telesession.options import (
     WORKERS,
@@ -143,7 +145,7 @@ class Sessions(Generic[S]):
 
     def __init__(
         self,
-        *,
+        *unnamed: Any,
         initial: Any = dict,
         get_storage_key: Callable[[Any], str | int | None] = by_sender,
         storage: Storage | None = None,
@@ -155,6 +157,7 @@ class Sessions(Generic[S]):
         version: int = 0,
         migrations: Mapping[int, Migration] | None = None,
     ) -> None:
+        refuse_unnamed("Sessions", unnamed)
         checked = checked_storage(default_storage if storage is None else storage)
         records = Records(
             checked.codec,
@@ -190,7 +193,7 @@ class Sessions(Generic[S]):
         self, handler: Callable[Concatenate[U, S, P], R], /
     ) -> Callable[Concatenate[U, P], R]: ...
 
-    def with_session(self, handler: Callable[..., Any], /) -> Callable[..., Any]:
+    def with_session(self, handler: Any = None, /, **options: Any) -> Callable[..., Any]:
         """
         Decorate a blocking handler so that it gets its session.
 
@@ -207,7 +210,26 @@ class Sessions(Generic[S]):
         Raises:
             TypeError: It is `async`, a generator, or has no parameter for the session.
         """
+        if not isinstance(self, Sessions):
+            raise TypeError(
+                "Sessions.with_session needs an object; write sessions = Sessions(...), and "
+                "@sessions.with_session above the handler"
+            )
+        if handler is None or options:
+            raise TypeError(
+                "write @sessions.with_session without parentheses; its options are those of "
+                "sessions = Sessions(...)"
+            )
         return decorate(handler, self._kind, self._name)
+
+    if not TYPE_CHECKING:
+
+        def __call__(self, *_: object, **__: object) -> NoReturn:
+            """Refuse `@sessions`; type checkers know no such method, and refuse it, too."""
+            raise TypeError(
+                "Sessions are no decorator and no function; write @sessions.with_session above a "
+                "handler, and sessions.open(key) elsewhere"
+            )
 
     @overload
     def open(
@@ -565,5 +587,9 @@ def with_session(handler: Any = None, /, **options: Any) -> Any:
     Bare (`@with_session`) or with the options of `Sessions`
     (`@with_session(initial=lambda: {"counter": 0})`). See `Sessions.with_session`.
     """
+    if isinstance(handler, Sessions):
+        raise TypeError(
+            "with_session takes no Sessions; write @sessions.with_session above the handler"
+        )
     sessions: Sessions[Any] = Sessions(**options)
     return sessions.with_session if handler is None else sessions.with_session(handler)

@@ -23,6 +23,21 @@ from telesession.text import HIGHEST, LOWEST, encode
 _SIGN = "$"
 
 
+class UntaggedError(TypeError):
+    """
+    A value has no tag, so JSON cannot hold it.
+
+    Args:
+        fault: Why it has none, such as `"which JSONCodec would bring back as str"`.
+        plain: The values to store in its place, such as `"a plain str"`.
+    """
+
+    def __init__(self, fault: str, plain: str) -> None:
+        super().__init__(fault, plain)
+        self.fault = fault
+        self.plain = plain
+
+
 class Tags:
     """
     Turns data into what JSON can hold, and back, exactly.
@@ -82,7 +97,7 @@ class Tags:
         The value as plain data with tags.
 
         Raises:
-            TypeError: It is or holds something that has no tag. The text says what to do.
+            UntaggedError: It is or holds something that has no tag.
             RecursionError: It is nested too deeply, or holds itself.
         """
         writer = self._writers.get(type(value))
@@ -160,17 +175,11 @@ def _known(kind: type, known: dict[type, Any]) -> type:
     """The type as which the values of another type are written."""
     base = next((base for base in kind.__mro__ if base in known), None)
     if base is None:
-        raise TypeError(
-            "which JSONCodec has no way to write; store plain data, or give the storage a "
-            "PickleCodec"
-        )
+        raise UntaggedError("which JSONCodec has no way to write", "plain data")
     if kind.__module__ == "freezegun.api":
         return base
     name = base.__name__
-    raise TypeError(
-        f"which JSONCodec would bring back as {name}; store a plain {name}, declare the type in a "
-        "typed session, or give the storage a PickleCodec"
-    )
+    raise UntaggedError(f"which JSONCodec would bring back as {name}", f"a plain {name}")
 
 
 def _writer(tag: str, text: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -214,9 +223,9 @@ def _clock_text(value: Any) -> Any:
         if zone.tzname(None) != datetime.timezone(zone.utcoffset(None)).tzname(None):
             beside["name"] = zone.tzname(None)
     elif zone is not None:
-        raise TypeError(
-            f"whose tzinfo, of type {type(zone).__name__}, JSONCodec has no way to write; use "
-            "datetime.timezone, or a zoneinfo.ZoneInfo with a key"
+        raise UntaggedError(
+            f"whose tzinfo, of type {type(zone).__name__}, JSONCodec has no way to write",
+            "it with a datetime.timezone, or with a zoneinfo.ZoneInfo that has a key",
         )
     if value.fold:
         beside["fold"] = value.fold

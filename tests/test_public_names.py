@@ -41,7 +41,7 @@ PROMISED = {
 
 # Imports go one way: each module may import those of the rows above it, and no others.
 LAYERS = [
-    {"errors", "forks", "text"},
+    {"advice", "errors", "forks", "text"},
     {"culprit", "tags"},
     {"keys", "session", "codecs", "locks"},
     {"groups", "memory_codec"},
@@ -49,7 +49,8 @@ LAYERS = [
     {"typed.views"},
     {"record"},
     {"storage", "storage.base", "storage.memory", "storage.redis", "storage.sqlite"},
-    {"endings", "handlers"},
+    {"endings", "misuse"},
+    {"handlers"},
     {"unit", "moves"},
     {"initial", "attachment", "declared", "options"},
     {"kind"},

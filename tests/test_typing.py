@@ -22,6 +22,7 @@ CHECKOUT = TESTS.parent
 PASSING = TESTS / "typing" / "passing.py"
 FAILING = TESTS / "typing" / "failing.py"
 WHOLE_BOT = TESTS / "typing" / "whole_bot.py"
+DOCS = CHECKOUT / "docs" / "typed.md"
 FILES = (PASSING, FAILING, WHOLE_BOT)
 
 # By file and line, what a checker has to say.
@@ -135,6 +136,18 @@ def test_a_checker_refuses_exactly_the_lines_that_are_wrong(
     pyright, and so is every other line that is marked.
     """
     assert "" == surprises(FAILING, checker, errors[checker])
+
+
+@both_checkers
+def test_the_docs_quote_the_error_for_sessions_in_another_order(
+    checker: str, errors: Mapping[str, Errors]
+) -> None:
+    """The page on typed sessions has the error that users get for stacked decorators."""
+    lines = FAILING.read_text().splitlines()
+    first = lines.index("@profiles.with_session  # E: mypy") + 1
+    error = errors[checker][FAILING, first + (checker == "pyright")][0]
+
+    assert f"| {checker} | `{error}` |" in DOCS.read_text()
 
 
 @both_checkers

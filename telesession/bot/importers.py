@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -274,6 +275,7 @@ def _record(place: _Place, value: Any, source: str) -> _Record:
 
 def _load(path: str | os.PathLike[str], source: str) -> dict[Any, Any]:
     """What a file has been written with, nothing of it run."""
+    content, damage = None, ""
     try:
         with open(path, "rb") as file:
             content = load_plain(file)
@@ -291,11 +293,13 @@ def _load(path: str | os.PathLike[str], source: str) -> dict[Any, Any]:
             "that wrote it, and import again",
         ) from None
     except Exception as error:  # noqa: BLE001 -- pickle raises what it likes, and quotes what it read
+        damage = type(error).__name__
+    if damage:
         raise _failure(
             source,
-            f"the file is damaged or no pickle, for reading it raised {type(error).__name__}; "
+            f"the file is damaged or no pickle, for reading it raised {damage}; "
             "pass one that StatePickleStorage has written, and that no bot is writing now",
-        ) from None
+        )
     if not isinstance(content, dict):
         raise _failure(
             source,
@@ -325,11 +329,10 @@ def _text(value: Any) -> str:
 
 
 def _parse(text: Any, source: str, key: str) -> Any:
-    try:
+    with contextlib.suppress(RecursionError, TypeError, ValueError):
         return json.loads(text)
-    except (RecursionError, TypeError, ValueError):
-        # Not the error itself: its text quotes what was stored.
-        raise _failure(source, f"what it has as {key!r} is no JSON text; {_NOT_TELEBOTS}") from None
+    # No exception is the context of this one: it has what was stored.
+    raise _failure(source, f"what it has as {key!r} is no JSON text; {_NOT_TELEBOTS}")
 
 
 def _failure(source: str, reason: str) -> SessionError:

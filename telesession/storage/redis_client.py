@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol, cast
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 # Without the package the class is there all the same, for `from telesession import *`.
 if TYPE_CHECKING or find_spec("redis"):
@@ -80,11 +80,9 @@ def _make_client(url: str) -> Client:
     url = url.replace("valkey", "redis", 1) if url.startswith(("valkey://", "valkeys://")) else url
     if not url.startswith(("redis://", "rediss://", "unix://")):
         raise _bad_url("its scheme is another")
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        raise _bad_url("its host or port is malformed") from None
+    parts = _split(url)
+    if parts is None:
+        raise _bad_url("its host or port is malformed")
     database = parts.path.strip("/")
     if parts.scheme != "unix" and database and not database.isdecimal():
         raise _bad_url("its path is not the number of a database")
@@ -104,6 +102,17 @@ def _make_client(url: str) -> Client:
     except (TypeError, ValueError, redis.RedisError) as error:
         raise _bad_url(str(error)) from None
     return cast("Client", client)
+
+
+def _split(url: str) -> SplitResult | None:
+    """The parts of a URL; `None` without any exception if its host or port is malformed."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        # Its text quotes what it takes for a port, which may be a part of a password.
+        return None
+    return parts
 
 
 def _bad_url(fault: str) -> ValueError:

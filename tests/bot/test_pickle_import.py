@@ -252,7 +252,7 @@ class TestRepeating:
         )
         with pytest.raises(EncodeError) as raised:
             import_telebot_pickle(pickle_path, json_memory)
-        assert ("1:::2:2", "data['tz'][0]") == (raised.value.key, raised.value.path)
+        assert ("1:::2:2", "data[<str>][0]") == (raised.value.key, raised.value.path)
         assert ["@telebot-states:1:::1:1"] == list(json_memory.keys())
 
 

@@ -24,6 +24,7 @@ from support.bots import (
 )
 from support.clocks import PATIENCE
 from support.servers import Monitor, Server, patient_url
+from support.values import told_by
 from telesession import (
     MemoryStorage,
     RedisStorage,
@@ -226,7 +227,9 @@ class TestRedisServer:
             client.set(name, value)
         with pytest.raises(SessionError, match=reason) as raised:
             import_telebot_redis(client, json_memory, bot_id=1)
-        assert (False, []) == ("secret" in str(raised.value), list(json_memory.keys()))
+        assert (False, []) == ("secret" in told_by(raised.value), list(json_memory.keys()))
+        # A JSONDecodeError has the whole text in an attribute.
+        assert not isinstance(raised.value.__context__, json.JSONDecodeError)
 
     def test_a_server_that_is_gone_is_named(self, json_memory: MemoryStorage) -> None:
         """A server that cannot be reached is an error with the client's as its cause."""

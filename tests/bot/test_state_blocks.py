@@ -165,7 +165,7 @@ class TestUnlikeTelebots:
         states.set_state(CHAT, USER, "here", bot_id=1)
         with pytest.raises(EncodeError) as raised:
             states.set_data(CHAT, USER, "a", {"b": (n for n in "secret")}, bot_id=1)
-        assert ("1:::-100:42", "data['a']['b']") == (raised.value.key, raised.value.path)
+        assert ("1:::-100:42", "data[<str>][<str>]") == (raised.value.key, raised.value.path)
         assert {} == states.get_data(CHAT, USER, bot_id=1)
 
     def test_types_are_kept(self, states: SessionStateStorage) -> None:

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from support.storages import SpyStore
-from support.values import CODEC, SECRET, TEXT, VALUES, decode, encode, many
+from support.values import CODEC, SECRET, TEXT, VALUES, decode, encode, many, told_by
 from telesession import EncodeError, JSONCodec, MemoryStorage, Sessions, ttl
 
 if TYPE_CHECKING:
@@ -111,16 +111,17 @@ REFUSED: dict[str, tuple[dict[Any, Any], str, str]] = {
     "memoryview": ({"m": memoryview(SECRET.encode())}, "m", "memoryview"),
     "range": ({"r": range(3)}, "r", "range"),
     "ellipsis": ({"e": [...]}, "e[0]", "ellipsis"),
-    "nested-ttl": ({"cart": {"apple": ttl(SECRET)}}, "cart['apple']", "Marked"),
-    "in-list": ({"log": ["a", {"b": [SECRET, generator()]}]}, "log[1]['b'][1]", "generator"),
+    "nested-ttl": ({"cart": {"apple": ttl(SECRET)}}, "cart[<str>]", "Marked"),
+    "in-list": ({"log": ["a", {"b": [SECRET, generator()]}]}, "log[1][<str>][1]", "generator"),
     "in-tuple": ({"pair": (1, (2, Level.LOW))}, "pair[1][1]", "Level"),
     "in-set": ({"tags": {SECRET, Size.SMALL}}, "(an item of tags)", "Size"),
-    "in-odd-keys": ({"d": {1: {2: Item()}}}, "d[1][2]", "Item"),
+    "in-odd-keys": ({"d": {1: {2: Item()}}}, "d[<int>][<int>]", "Item"),
+    "in-secret-keys": ({"d": {SECRET: {f"'{SECRET}": [object()]}}}, "d[<str>][<str>][0]", "object"),
     "key": ({"d": {Size.SMALL: SECRET}}, "(a key of d)", "Size"),
     "key-in-tuple": ({"d": {(1, Level.LOW): SECRET}}, "(a key of d)[1]", "Level"),
     "other-zone": ({"at": [datetime(2026, 1, 1, tzinfo=OtherZone())]}, "at[0]", "datetime"),
     "zone-without-key": ({"at": datetime(2026, 1, 1)}, "at", "datetime"),
-    "cyclic": ({"ok": 1, "log": cyclic()}, "log[1]['again'][0]", "list"),
+    "cyclic": ({"ok": 1, "log": cyclic()}, "log[1][<str>][0]", "list"),
     "too-deep": ({"ok": 1, "log": deep(300)}, "log", "list"),
     "too-deep-tuples": ({"ok": 1, "log": deep(150, lambda value: (value,))}, "log", "tuple"),
     "far-too-deep": ({"ok": 1, "log": deep(100_000)}, "log", "list"),
@@ -171,7 +172,7 @@ def test_a_refusal_names_the_path(steps: list[tuple[type, Any]], neighbour: Any)
     for kind, place in steps:
         near = copy.deepcopy(neighbour)
         value = {"near": near, place: value} if kind is dict else kind((near, value))
-        path = f"[{place!r}]{path}"
+        path = f"[{'<str>' if kind is dict else 1}]{path}"
     error = refusal({"log": value})
 
     assert (f"log{path}", "object") == (error.path, error.type_name)
@@ -180,13 +181,7 @@ def test_a_refusal_names_the_path(steps: list[tuple[type, Any]], neighbour: Any)
 @pytest.mark.parametrize(("fields", "path", "kind"), list(REFUSED.values()), ids=list(REFUSED))
 def test_a_refusal_shows_no_value(fields: dict[Any, Any], path: str, kind: str) -> None:
     """An `EncodeError` never shows the value, nor does anything it was raised from."""
-    error: BaseException | None = refusal(fields)
-    shown = ""
-    while error is not None:
-        shown += f"{error!s} {error!r}"
-        error = error.__cause__ or error.__context__
-
-    assert SECRET not in shown
+    assert SECRET not in told_by(refusal(fields))
 
 
 def test_a_refused_save_leaves_the_record() -> None:

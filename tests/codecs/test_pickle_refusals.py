@@ -19,7 +19,7 @@ from support.values import (
     PickledMoney,
     PickledPoint,
     cyclic,
-    shown_path,
+    told_by,
     write_pickled,
 )
 from telesession import EncodeError, MemoryStorage, Session, Sessions, save, ttl
@@ -103,23 +103,23 @@ REFUSED: dict[str, tuple[dict[Any, Any], str, str]] = {
     "memoryview": ({"made": memoryview(b"hunter2")}, "made", "memoryview"),
     "keys-of-a-dict": ({"made": {SECRET: 1}.keys()}, "made", "dict_keys"),
     "refusing": ({"made": Refusing()}, "made", "Refusing"),
-    "nested-ttl": ({"cart": {"apple": ttl(SECRET)}}, "cart['apple']", "Marked"),
-    "in-dict": ({"cart": {"apple": 1, "pear": generator()}}, "cart['pear']", "generator"),
+    "nested-ttl": ({"cart": {"apple": ttl(SECRET)}}, "cart[<str>]", "Marked"),
+    "in-dict": ({"cart": {"apple": 1, "pear": generator()}}, "cart[<str>]", "generator"),
     "in-list": ({"log": ["a", "b", generator()]}, "log[2]", "generator"),
     "in-tuple": ({"pair": (1, generator())}, "pair[1]", "generator"),
     "in-attribute": ({"user": Basket(generator())}, "user.content", "generator"),
     "in-dataclass": ({"item": PickledItem("a", [1, generator()])}, "item.tags[1]", "generator"),
     "in-namedtuple": ({"price": PickledMoney(1, generator())}, "price[1]", "generator"),
-    "in-defaultdict": ({"d": defaultdict(int, a=generator())}, "d['a']", "generator"),
+    "in-defaultdict": ({"d": defaultdict(int, a=generator())}, "d[<str>]", "generator"),
     "in-factory": ({"d": defaultdict(lambda: 1)}, "d", "defaultdict"),
     "deep": (
         {"a": {"b": [({"c": Basket([0, {"d": generator()}])},)]}},
-        "a['b'][0][0]['c'].content[1]['d']",
+        "a[<str>][0][0][<str>].content[1][<str>]",
         "generator",
     ),
-    "int-key": ({"cart": {7: generator()}}, "cart[7]", "generator"),
-    "bool-key": ({"cart": {True: generator()}}, "cart[True]", "generator"),
-    "quoted-key": ({"cart": {"it's": generator()}}, 'cart["it\'s"]', "generator"),
+    "int-key": ({"cart": {7: generator()}}, "cart[<int>]", "generator"),
+    "bool-key": ({"cart": {True: generator()}}, "cart[<bool>]", "generator"),
+    "secret-key": ({"cart": {f"'{SECRET}": generator()}}, "cart[<str>]", "generator"),
     "odd-field-name": ({"a b": [generator()]}, "a b[0]", "generator"),
     "not-unpickling": ({"errors": [Unreadable(1, SECRET)]}, "errors[0]", "Unreadable"),
     "the-second-of-two": (
@@ -128,7 +128,7 @@ REFUSED: dict[str, tuple[dict[Any, Any], str, str]] = {
         "generator",
     ),
     "beside-a-cycle": ({"a": cyclic(), "b": [generator()]}, "b[0]", "generator"),
-    "in-a-cycle": ({"a": knot()}, "a[2]['deep'][1]", "generator"),
+    "in-a-cycle": ({"a": knot()}, "a[2][<str>][1]", "generator"),
 }
 
 
@@ -158,33 +158,33 @@ def test_a_refusal_shows_no_value(fields: dict[Any, Any]) -> None:
     """`EncodeError` never shows a value, in its text, its data or its traceback."""
     error = refusal({"before": [SECRET], **fields, "after": PickledItem(SECRET)})
 
-    assert SECRET not in f"{error} {error!r} {error.args}"
+    assert SECRET not in told_by(error)
     assert SECRET not in "".join(traceback.format_exception(error)).replace("SECRET", "")
-    assert shown_path(error.path) in str(error)
+    assert error.path in str(error)
     assert error.type_name in str(error)
 
 
 @pytest.mark.parametrize(
     ("key", "shown"),
     [
+        (SECRET, "str"),
+        (7, "int"),
+        (True, "bool"),
         (None, "NoneType"),
         (1.5, "float"),
         (b"hunter2", "bytes"),
         ((SECRET, 1), "tuple"),
         (frozenset({SECRET}), "frozenset"),
-        (PickledPoint(1, 2), "Point"),
-        (PickledColor.RED, "Color"),
+        (PickledPoint(1, 2), "PickledPoint"),
+        (PickledColor.RED, "PickledColor"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_path_through_an_odd_key_names_its_type(key: Any, shown: str) -> None:
-    """Where a path leads through a key that is no `str` or `int`, it shows the key's type."""
+def test_a_path_through_a_key_names_its_type(key: Any, shown: str) -> None:
+    """Where a path leads through a dict, it shows the type of the key, and not the key."""
     error = refusal({"cart": {key: [generator()]}})
 
-    assert error.path.startswith("cart[")
-    assert error.path.endswith("[0]")
-    assert shown in error.path
-    assert SECRET not in error.path
+    assert f"cart[<{shown}>][0]" == error.path
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_a_path_through_a_key_that_cannot_be_shown(key: Any) -> None:
     ("value", "path", "type_name"),
     [
         ({1: 1, type(local_instance()): 2}, "(a key of cart)", "type"),
-        ({"a": {lambda: 1: 1}}, "(a key of cart['a'])", "function"),
+        ({"a": {lambda: 1: 1}}, "(a key of cart[<str>])", "function"),
         ([{(1, lambda: 1): 1}], "(a key of cart[0])[1]", "function"),
     ],
     ids=["key", "key-of-nested", "key-inside-tuple"],
@@ -223,7 +223,7 @@ def test_an_item_of_a_set_that_would_not_come_back_is_named(kind: Any) -> None:
     """The items of a set have no names, so the path says which set it is."""
     error = refusal({"cart": {"tags": kind([1, "a", type(local_instance())])}})
 
-    assert ("(an item of cart['tags'])", "type") == (error.path, error.type_name)
+    assert ("(an item of cart[<str>])", "type") == (error.path, error.type_name)
 
 
 @pytest.mark.parametrize(
@@ -259,6 +259,32 @@ def test_a_value_that_raises_at_everything_is_refused() -> None:
     assert ("made[0]", "Untouchable") == (error.path, error.type_name)
 
 
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [
+        (dict, "made[<str>]"),
+        (list, "made[0]"),
+        (tuple, "made[0]"),
+        (set, "(an item of made)"),
+        (frozenset, "(an item of made)"),
+    ],
+)
+def test_a_container_that_raises_at_everything_is_looked_into(kind: type, path: str) -> None:
+    """Not even the methods of a container itself hide the value in it that is refused."""
+
+    def refuse(_self: Any) -> Any:
+        raise RuntimeError(SECRET)
+
+    class Container(kind):  # type: ignore[misc]
+        __iter__ = __len__ = items = refuse
+
+    made = generator()
+    error = refusal({"made": Container({SECRET: made} if kind is dict else [made])})
+
+    assert (path, "generator") == (error.path, error.type_name)
+    assert SECRET not in told_by(error)
+
+
 def test_a_value_that_pickles_but_does_not_unpickle_is_refused_at_save() -> None:
     """What pickles but does not come back is refused when it is saved, not lost when loaded."""
     error = refusal({"error": Unreadable(1, SECRET)})
@@ -271,10 +297,10 @@ def test_a_value_that_pickles_but_does_not_unpickle_is_refused_at_save() -> None
     [
         (lambda value: value, "values"),
         (lambda value: [1, value], "values[1]"),
-        (lambda value: {"a": (1, value)}, "values['a'][1]"),
+        (lambda value: {"a": (1, value)}, "values[<str>][1]"),
         (lambda value: {value: 1}, "(a key of values)"),
         (lambda value: {value}, "(an item of values)"),
-        (lambda value: OrderedDict(a=value), "values['a']"),
+        (lambda value: OrderedDict(a=value), "values[<str>]"),
         (lambda value: Basket([value]), "values.content[0]"),
         (lambda value: PickledItem("a", [value]), "values.tags[0]"),
     ],

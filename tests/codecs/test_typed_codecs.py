@@ -19,7 +19,7 @@ class Cart:
     ("codec", "value", "path", "advice"),
     [
         (PickleCodec(), ["tea", lambda: 1], "items[1]", "which pickle cannot bring back"),
-        (JSONCodec(), ["tea", lambda: 1], "items[1]", "store plain data"),
+        (JSONCodec(), ["tea", lambda: 1], "items[1]", "call it and store its result"),
         (JSONCodec(), ["tea", Cart()], "items", "but Cart declares items: list[str]"),
         (JSONCodec(), ["tea", ttl("milk", 5)], "items[1]", "made by ttl(...)"),
         (PickleCodec(), ["tea", ttl("milk", 5)], "items[1]", "made by ttl(...)"),

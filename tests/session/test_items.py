@@ -136,7 +136,8 @@ def test_its_sessions_are_closed(
     assert ["tea"] == session.items
     expected = (
         "of session '1': it was only read, by peek or items, and the session is closed, so the "
-        "change would be lost; change it inside a handler, or open it with Sessions.open(key)"
+        "change would be lost; let with_session give the handler its session, or open it with "
+        "Sessions.open(key)"
     )
     assert expected == str(caught.value)[-len(expected) :]
     again = pickle.loads(pickle.dumps(caught.value))

@@ -24,7 +24,6 @@ from support.sessions import (
     store_beginning,
     stored_beginning,
 )
-from support.values import shown_path
 from telesession import EncodeError, Session, save, ttl, ttl_left
 
 if TYPE_CHECKING:
@@ -111,12 +110,12 @@ MARKED = type(ttl(1)).__name__
 
 UNENCODABLE: dict[str, tuple[Change, str, str]] = {
     "a lambda": (put(lambda: "hunter2"), "new", "function"),
-    "a lambda in a dict": (put({"a": {"b": lambda: 1}}), "new['a']['b']", "function"),
+    "a lambda in a dict": (put({"a": {"b": lambda: 1}}), "new[<str>][<str>]", "function"),
     "a lambda in a tuple": (put((1, [2, lambda: 1])), "new[1][1]", "function"),
-    "a lambda by a number": (put({7: lambda: 1}), "new[7]", "function"),
+    "a lambda by a number": (put({7: lambda: 1}), "new[<int>]", "function"),
     "a lambda in an old field": (
         lambda session: session.cart["pear"].__setitem__("f", lambda: 1),
-        "cart['pear']['f']",
+        "cart[<str>][<str>]",
         "function",
     ),
     "a lambda with a lifetime": (put(ttl(lambda: 1, 30)), "new", "function"),
@@ -129,7 +128,7 @@ UNENCODABLE: dict[str, tuple[Change, str, str]] = {
     ),
     "a lock in a field with a lifetime": (
         put(ttl({"a": [threading.Lock()]}, 30)),
-        "new['a'][0]",
+        "new[<str>][0]",
         type(threading.Lock()).__name__,
     ),
     "a memoryview": (put(memoryview(b"hunter2")), "new", "memoryview"),
@@ -138,19 +137,23 @@ UNENCODABLE: dict[str, tuple[Change, str, str]] = {
     "a view": (lambda session: put(session.cart.keys())(session), "new", "dict_keys"),
     "an instance of a local class": (put([make_local()]), "new[0]", "Local"),
     "a local class": (put(type(make_local())), "new", "type"),
-    "a nested ttl": (put({"a": [ttl("hunter2", 30)]}), "new['a'][0]", MARKED),
+    "a nested ttl": (put({"a": [ttl("hunter2", 30)]}), "new[<str>][0]", MARKED),
     "a ttl in an old field": (
         lambda session: session.cart.__setitem__("apple", ttl(1, 30)),
-        "cart['apple']",
+        "cart[<str>]",
         MARKED,
     ),
     "a ttl in an object": (put(FruitBasket(fruit=ttl(1, 30))), "new.fruit", MARKED),
     "the session": (lambda session: put(session)(session), "new", "Session"),
-    "the session in a dict": (lambda session: put({"a": session})(session), "new['a']", "Session"),
+    "the session in a dict": (
+        lambda session: put({"a": session})(session),
+        "new[<str>]",
+        "Session",
+    ),
     "what does not come back": (put([Unloadable()]), "new[0]", "Unloadable"),
     "what raises": (put([1, Undumpable()]), "new[1]", "Undumpable"),
-    "a lambda in a cycle": (put(make_cycle(f=lambda: 1)), "new['f']", "function"),
-    "a lambda in a wider cycle": (put(make_wide_cycle(f=lambda: 1)), "new['f']", "function"),
+    "a lambda in a cycle": (put(make_cycle(f=lambda: 1)), "new[<str>]", "function"),
+    "a lambda in a wider cycle": (put(make_wide_cycle(f=lambda: 1)), "new[<str>]", "function"),
 }
 
 each_unencodable = pytest.mark.parametrize(
@@ -168,7 +171,7 @@ def test_value_that_cannot_be_encoded_is_refused_with_its_path(
         handle(lambda session: (setting(counter=2)(session), change(session)))
     error = caught.value
     assert (KEY, path, type_name) == (error.key, error.path, error.type_name)
-    assert (True, True) == (shown_path(path) in str(error), type_name in str(error))
+    assert (True, True) == (path in str(error), type_name in str(error))
     assert (before, [], 0) == (storage.get(KEY), storage.writes, locks_kept(storage))
     handle(setting(counter=3))
     assert 3 == stored_beginning(storage)["counter"]
@@ -229,7 +232,7 @@ def test_refusal_names_the_field_of_what_has_no_index(
     before = store_beginning(storage, beginning_fields)
     with pytest.raises(EncodeError) as caught:
         handle(put({"a": value}))
-    assert (True, before) == ("new['a']" in caught.value.path, storage.get(KEY))
+    assert (True, before) == ("new[<str>]" in caught.value.path, storage.get(KEY))
 
 
 @pytest.mark.parametrize("initial", [dict, Order], ids=["mapping", "dataclass"])
@@ -297,7 +300,7 @@ TYPED_UNENCODABLE: dict[str, tuple[Change, str, str]] = {
     "a lambda in a list": (lambda session: session.log.append(lambda: 1), "log[0]", "function"),
     "a lambda in a changed default": (
         lambda session: session.cart.__setitem__("f", lambda: 1),
-        "cart['f']",
+        "cart[<str>]",
         "function",
     ),
     "a nested ttl": (lambda session: session.log.append(ttl(1, 30)), "log[0]", MARKED),
@@ -337,7 +340,7 @@ def test_initial_that_cannot_be_encoded_is_refused_with_its_path(
     """A field that `initial` computed and that would not come back is an EncodeError, too."""
     with pytest.raises(EncodeError) as caught:
         handle(nothing, initial=lambda: {"counter": 0, "odd": {"one": make()}})
-    assert (KEY, "odd['one']") == (caught.value.key, caught.value.path)
+    assert (KEY, "odd[<str>]") == (caught.value.key, caught.value.path)
     assert (type_name, [], 0) == (caught.value.type_name, list(storage.keys()), locks_kept(storage))
 
 

@@ -6,7 +6,6 @@ import dataclasses
 import enum
 import json
 import random
-import re
 import struct
 import traceback
 import uuid
@@ -540,12 +539,14 @@ def mutated(
 
 
 def logged_failure(kind: type[Exception], fail: Callable[[str], Any], value: str) -> str:
-    """What a bot would log of a failure."""
+    """All that a bot could log of a failure: its traceback, and the texts of errors behind it."""
     with pytest.raises(kind) as caught:
         fail(value)
-    return "".join(traceback.format_exception(caught.value))
+    return "".join(traceback.format_exception(caught.value)) + told_by(caught.value)
 
 
-def shown_path(path: str) -> str:
-    """The path of an `EncodeError` as its message has it, without the words of users."""
-    return re.sub(r"""\[(['"]).*?\1\]""", "[<str>]", path)
+def told_by(error: BaseException | None) -> str:
+    """The texts of an exception and of all behind it, those that Python does not print included."""
+    if error is None:
+        return ""
+    return f"{error} {error!r} {told_by(error.__cause__)} {told_by(error.__context__)}"

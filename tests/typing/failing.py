@@ -50,6 +50,7 @@ def new_cart(message: Message) -> Cart:
 
 
 carts = Sessions(initial=Cart)
+profiles = Sessions(initial=Profile, name="profile")
 
 
 # -- the session parameter has the wrong type
@@ -97,6 +98,12 @@ def no_session(message: Message) -> None: ...
 
 @carts.with_session  # E: mypy, pyright
 def no_update() -> None: ...
+
+
+# The lowest decorator gives the first session after the update: here the order is another.
+@profiles.with_session  # E: mypy
+@carts.with_session  # E: pyright
+def other_order(message: Message, profile: Profile, session: Cart) -> None: ...
 
 
 class Stand:
@@ -218,6 +225,27 @@ with_session(initail=dict)  # E: mypy, pyright
 with_session({"counter": 0})  # E: mypy, pyright
 with_session(lifetime="30")  # E: mypy, pyright
 with_session(initial=5)  # E: mypy, pyright
+
+
+with_session(Cart)  # E: mypy, pyright
+with_session(new_cart)  # E: mypy, pyright
+with_session(carts)  # E: mypy, pyright
+
+
+@carts  # E: mypy, pyright
+def below_the_sessions(message: Message, session: Cart) -> None: ...
+
+
+@carts.with_session()  # E: mypy, pyright
+def below_parentheses(message: Message, session: Cart) -> None: ...
+
+
+@carts.with_session(name="session")  # E: mypy, pyright
+def below_options(message: Message, session: Cart) -> None: ...
+
+
+@Sessions.with_session  # E: mypy, pyright
+def below_the_class(message: Message, session: Session) -> None: ...
 
 
 # -- the functions on a session

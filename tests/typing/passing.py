@@ -268,6 +268,52 @@ def pass_through(message: Message, query: CallbackQuery, bot: TeleBot) -> None:
     assert_type(by_position(message, name="Anna"), int)
 
 
+# -- several decorators: the lowest one gives the first session after the update
+
+profiles = Sessions(initial=Profile, name="profile")
+games = Sessions(name="game")
+
+
+@profiles.with_session
+@carts.with_session
+def with_two_classes(message: Message, session: Cart, profile: Profile) -> int:
+    return session.count + len(profile.name)
+
+
+@carts.with_session
+@games.with_session
+def with_a_mapping(message: Message, game: Session, session: Cart, unit: str = "cm") -> int:
+    return len(game) + session.count + len(unit)
+
+
+@games.with_session
+@with_session
+def with_two_mappings(message: Message, session: Session, game: Session) -> int:
+    return len(game) + len(session)
+
+
+@games.with_session
+@profiles.with_session
+@carts.with_session
+def with_three(message: Message, session: Cart, profile: Profile, game: Session) -> int:
+    return session.count + len(profile.name) + len(game)
+
+
+class Desk:
+    @profiles.with_session
+    @carts.with_session
+    def order(self, message: Message, session: Cart, profile: Profile) -> int:
+        return session.count + len(profile.name)
+
+
+def pass_through_decorators(message: Message, desk: Desk) -> None:
+    assert_type(with_two_classes(message), int)
+    assert_type(with_a_mapping(message, "inch"), int)
+    assert_type(with_two_mappings(message), int)
+    assert_type(with_three(message), int)
+    assert_type(desk.order(message), int)
+
+
 # -- methods
 
 
