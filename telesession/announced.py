@@ -65,26 +65,31 @@ def announced_by(initial: Any) -> Announced | type[Mapping[str, Any]] | None:
     Raises:
         NameError: Its annotation names a class that is not defined yet.
     """
-    if isinstance(initial, type):
-        if is_dataclass(initial):
-            return Announced((initial,), are_final=True)
-        return Mapping if issubclass(initial, Mapping) else None
-    if isinstance(initial, Mapping):
+    if isinstance(initial, type) and is_dataclass(initial):
+        return Announced((initial,), are_final=True)
+    classes = _declared_classes(initial)
+    if classes and all(issubclass(cls, Mapping) for cls in classes):
         return Mapping
-    try:
-        hint = typing.get_type_hints(initial).get("return")
-    except TypeError:
-        return None
+    if classes and all(any(map(is_dataclass, _with_subclasses((cls,)))) for cls in classes):
+        return Announced(classes)
+    return None
+
+
+def _declared_classes(initial: Any) -> tuple[type, ...]:
+    """The classes that `initial` is, or of which it declares to return an instance."""
+    hint: Any = initial
+    if isinstance(initial, Mapping):
+        hint = type(initial)
+    elif not isinstance(initial, type):
+        try:
+            hint = typing.get_type_hints(initial).get("return")
+        except TypeError:
+            hint = None
     is_union = typing.get_origin(hint) in (typing.Union, types.UnionType)
     hints: tuple[Any, ...] = typing.get_args(hint) if is_union else (hint,)
     classes = tuple(typing.get_origin(each) or each for each in hints)
-    if object in classes or not all(isinstance(cls, type) for cls in classes):
-        return None
-    if all(issubclass(cls, Mapping) for cls in classes):
-        return Mapping
-    if all(any(map(is_dataclass, _with_subclasses((cls,)))) for cls in classes):
-        return Announced(classes)
-    return None
+    is_known = object not in classes and all(isinstance(cls, type) for cls in classes)
+    return classes if is_known else ()
 
 
 def _with_subclasses(classes: tuple[type, ...]) -> Iterator[type]:

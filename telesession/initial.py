@@ -145,8 +145,8 @@ class Initial:
                 self._resolve()
             except NameError as error:
                 raise TypeError(
-                    "the annotations of initial, or of its dataclass, cannot be resolved: "
-                    f"{error}; define or import the name at the top level of the module, neither in a "
+                    f"the annotations of initial, or of its dataclass, cannot be resolved: {error}"
+                    "; define or import the name at the top level of the module, neither in a "
                     "function nor under `if TYPE_CHECKING:`"
                 ) from error
 

@@ -348,7 +348,9 @@ class Kind:
                 payload = self.write_plain(fields)
         if payload is None:
             hold = entry.hold
-            payload, _ = self.records.dump(entry, fields, fields, hold.key, entry.payload, hold.now)
+            payload, _ = self.records.dump(
+                entry, fields, fields, hold.key, previous=entry.payload, now=hold.now
+            )
         return payload
 
     def _dump(self, entry: Entry, values: dict[str, Any]) -> tuple[bytes, dict[str, Mark]]:
@@ -357,8 +359,8 @@ class Kind:
         hold, records = entry.hold, self.records
         # An expired field is no reason to write, so it takes a look at the record.
         if entry.flat and entry.marks and entry.marks.keys() <= fields.keys():
-            return records.dump_anew(entry, values, fields, hold.key, hold.now)
-        return records.dump(entry, values, fields, hold.key, entry.payload, hold.now)
+            return records.dump_anew(entry, values, fields, hold.key, now=hold.now)
+        return records.dump(entry, values, fields, hold.key, previous=entry.payload, now=hold.now)
 
     def delete(self, place: str, use: Use = USUAL) -> bool:
         """Delete a session with the commit of the unit, and say whether it was stored."""

@@ -105,6 +105,7 @@ class Records:
         values: dict[str, Any],
         fields: dict[str, Any],
         key: str,
+        *,
         previous: bytes | None,
         now: Callable[[], float],
     ) -> tuple[bytes, dict[str, Mark]]:
@@ -159,6 +160,7 @@ class Records:
         values: dict[str, Any],
         fields: dict[str, Any],
         key: str,
+        *,
         now: Callable[[], float],
     ) -> tuple[bytes, dict[str, Mark]]:
         """

@@ -191,7 +191,9 @@ class Typed:
             state.undeclared = undeclared
         return self._unpack(state, fields, self.declared & fields.keys())
 
-    def _unpack(self, state: State, fields: dict[str, Any], names: Container[str]) -> Any:
+    def _unpack(
+        self, state: State, fields: dict[str, Any], names: Container[str]
+    ) -> dict[str, Any]:
         """The values of the named fields, and a log entry about those that are not declared."""
         values: dict[str, Any] = {}
         undeclared: set[str] = set()
@@ -459,6 +461,7 @@ def packed_fields(fields: dict[str, Any], state: State) -> dict[str, Any]:
 
 def _subclasses(cls: type) -> Iterator[Any]:
     """The dataclasses that extend a class."""
+    subclass: Any
     for subclass in type.__subclasses__(cls):
         if dataclasses.is_dataclass(subclass):
             yield subclass
