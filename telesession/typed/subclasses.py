@@ -11,6 +11,7 @@ def iter_subclasses(cls: type) -> Iterator[type]:
 
     The classes that are generated for sessions are left out.
     """
+    subclass: type
     # A metaclass may have a method of this name.
     for subclass in type.__subclasses__(cls):
         if "_telesession_dataclass" not in vars(subclass):
