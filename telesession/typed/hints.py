@@ -152,14 +152,14 @@ class _Builder:
         if not isinstance(origin, type):
             raise refusal_of(hint)
         # Without arguments, typing.Tuple is any tuple, and tuple[()] the empty one.
-        is_empty = origin is tuple and not args and hint is not typing.Tuple
+        is_empty = origin is tuple and not args and hint is not tuple
         return TupleForm((), "tuple[()]") if is_empty else self._build_class(origin, args, hint)
 
     def _build_annotated(self, hint: Any, metadata: tuple[Any, ...]) -> Form:
         form = self.build(hint)
         constraints = [each for each in metadata if isinstance(each, msgspec.Meta)]
         checked = hint if form.is_native else typing.get_origin(hint)
-        if not constraints or checked not in _CHECKED and not form.is_native:
+        if not constraints or (checked not in _CHECKED and not form.is_native):
             return form
         return ConstrainedForm(form, checked, constraints)
 

@@ -175,8 +175,10 @@ def _overlap(one: Form, other: Form) -> bool:
     """Whether packed data may be of either of two forms, and would have to say of which."""
     if one.is_native and other.is_native:
         return False
-    return one.plain_types is None or other.plain_types is None or bool(
-        one.plain_types & other.plain_types
+    return (
+        one.plain_types is None
+        or other.plain_types is None
+        or bool(one.plain_types & other.plain_types)
     )
 
 
