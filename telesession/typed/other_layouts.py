@@ -29,12 +29,10 @@ def layout_of(cls: Any) -> Layout | None:
         return _StructLayout(cls)
     if hasattr(cls, "__attrs_attrs__"):
         layout: Layout = _AttrsLayout(cls)
-    elif _is_model(cls):
+    elif hasattr(cls, "__pydantic_fields__") and hasattr(cls, "__private_attributes__"):
         layout = _ModelLayout(cls)
     elif dataclasses.is_dataclass(cls):
-        layout = dataclass_layout(cls)
-        if hasattr(cls, "__pydantic_fields__"):
-            layout.defaults = _pydantic_defaults(cls.__pydantic_fields__)
+        layout = _layout_of_dataclass(cls)
     else:
         return None
     if not isabstract(cls):
@@ -147,6 +145,14 @@ class _ModelLayout(Layout):
         return {name: value for name, value in made.items() if value is not undefined}
 
 
+def _layout_of_dataclass(cls: Any) -> Layout:
+    layout = dataclass_layout(cls)
+    if hasattr(cls, "__pydantic_fields__"):
+        # The defaults of a dataclass of pydantic are hidden in its own descriptions of fields.
+        layout.defaults = _pydantic_defaults(cls.__pydantic_fields__)
+    return layout
+
+
 def _pydantic_defaults(fields: dict[str, Any]) -> MappingProxyType[str, Default]:
     undefined, defaults = sys.modules["pydantic_core"].PydanticUndefined, {}
     for name, field in fields.items():
@@ -157,10 +163,6 @@ def _pydantic_defaults(fields: dict[str, Any]) -> MappingProxyType[str, Default]
         elif field.default_factory is not None:
             defaults[name] = Default(factory=without_fields(field.default_factory))
     return MappingProxyType(defaults)
-
-
-def _is_model(cls: Any) -> bool:
-    return hasattr(cls, "__private_attributes__") and hasattr(cls, "__pydantic_fields__")
 
 
 def _blank(cls: Any) -> Any:
@@ -177,7 +179,7 @@ def _blank(cls: Any) -> Any:
     return blank
 
 
-def _refuse_content(cls: type) -> None:
+def _refuse_content(cls: Any) -> None:
     try:
         object.__new__(cls)
     except TypeError:
