@@ -29,12 +29,10 @@ def layout_of(cls: Any) -> Layout | None:
         return _StructLayout(cls)
     if hasattr(cls, "__attrs_attrs__"):
         layout: Layout = _AttrsLayout(cls)
-    elif _is_model(cls):
+    elif hasattr(cls, "__pydantic_fields__") and hasattr(cls, "__private_attributes__"):
         layout = _ModelLayout(cls)
     elif dataclasses.is_dataclass(cls):
-        layout = dataclass_layout(cls)
-        if hasattr(cls, "__pydantic_fields__"):
-            layout.defaults = _pydantic_defaults(cls.__pydantic_fields__)
+        layout = _layout_of_dataclass(cls)
     else:
         return None
     if not isabstract(cls):
@@ -51,7 +49,7 @@ class _AttrsLayout(Layout):
             if each.default is not sys.modules["attr"].NOTHING:
                 defaults[each.name] = self._default(each.default)
         super().__init__(cls, (each.name for each in attributes), defaults)
-        annotated = {name for base in cls.__mro__ for name in vars(base).get("__annotations__", ())}
+        annotated = {name for base in cls.__mro__ for name in getattr(base, "__annotations__", ())}
         self.hints = MappingProxyType(
             {
                 each.name: Any if each.type is None else each.type
@@ -112,7 +110,8 @@ class _ModelLayout(Layout):
         self.is_bare = False
         self.takes_more = cls.model_config.get("extra") == "allow"
         self._other_slots = frozenset()
-        self._private = cls.__private_attributes__
+        self._has_private = bool(cls.__private_attributes__)
+        self._private = _pydantic_defaults(cls.__private_attributes__)
 
     def read(self, value: Any) -> dict[str, Any]:
         """See `Layout.read`."""
@@ -120,7 +119,7 @@ class _ModelLayout(Layout):
 
     def others(self, value: Any) -> list[str]:
         """See `Layout.others`; private attributes that are as they begin do not count."""
-        private, begin = value.__pydantic_private__ or {}, self._begin()
+        private, begin = value.__pydantic_private__ or {}, self._begin(vars(value))
         changed = [
             name
             for name, item in private.items()
@@ -136,15 +135,22 @@ class _ModelLayout(Layout):
             "__dict__": fields,
             "__pydantic_extra__": more if self.takes_more else None,
             "__pydantic_fields_set__": {*fields, *more},
-            "__pydantic_private__": self._begin() if self._private else None,
+            "__pydantic_private__": self._begin(fields) if self._has_private else None,
         }
         instance.__setstate__(state)
         return instance
 
-    def _begin(self) -> dict[str, Any]:
-        undefined = sys.modules["pydantic_core"].PydanticUndefined
-        made = {name: attribute.get_default() for name, attribute in self._private.items()}
-        return {name: value for name, value in made.items() if value is not undefined}
+    def _begin(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """The private attributes of a new instance."""
+        return {name: default.make(fields) for name, default in self._private.items()}
+
+
+def _layout_of_dataclass(cls: Any) -> Layout:
+    layout = dataclass_layout(cls)
+    if hasattr(cls, "__pydantic_fields__"):
+        # The defaults of a dataclass of pydantic are hidden in its own descriptions of fields.
+        layout.defaults = _pydantic_defaults(cls.__pydantic_fields__)
+    return layout
 
 
 def _pydantic_defaults(fields: dict[str, Any]) -> MappingProxyType[str, Default]:
@@ -159,12 +165,11 @@ def _pydantic_defaults(fields: dict[str, Any]) -> MappingProxyType[str, Default]
     return MappingProxyType(defaults)
 
 
-def _is_model(cls: Any) -> bool:
-    return hasattr(cls, "__private_attributes__") and hasattr(cls, "__pydantic_fields__")
-
-
 def _blank(cls: Any) -> Any:
     """An instance of a `Struct` to copy; `__post_init__` has not seen it."""
+    nothing = dict.fromkeys(cls.__struct_fields__)
+    if not hasattr(cls, "__post_init__"):
+        return cls(**nothing)
     methods = {
         "__post_init__": lambda _self: None,
         "__init_subclass__": classmethod(lambda _cls, **_options: None),
@@ -172,12 +177,12 @@ def _blank(cls: Any) -> Any:
         "_telesession_dataclass": cls,
     }
     without = type(cls)(cls.__name__, (cls,), methods)
-    blank = without(**dict.fromkeys(cls.__struct_fields__))
+    blank = without(**nothing)
     vars(object)["__class__"].__set__(blank, cls)
     return blank
 
 
-def _refuse_content(cls: type) -> None:
+def _refuse_content(cls: Any) -> None:
     try:
         object.__new__(cls)
     except TypeError:

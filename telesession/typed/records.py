@@ -65,7 +65,8 @@ class RecordForm(Form):
 
     def accepts(self, value: Any) -> bool:
         """See `Form.accepts`."""
-        return isinstance(value, self.cls)
+        # isinstance() would ask the value itself, which may raise.
+        return self.cls in type(value).__mro__
 
     def knows(self, mark: str) -> bool:
         """Whether a mark is that of this class, or of a subclass."""
@@ -155,7 +156,7 @@ class RecordForm(Form):
 
     def _pack_subclass(self, value: Any) -> Any:
         kind = type(value)
-        if not isinstance(value, self.cls) or _is_generated(kind):
+        if not self.accepts(value) or _is_generated(kind):
             raise self.type_misfit(value)
         form = self._form_of_subclass(kind, value)
         if form.mark == self.mark or self._subclass_of(form.mark) is not kind:
@@ -186,7 +187,7 @@ class RecordForm(Form):
 
     def _subclass_of(self, mark: object) -> type | None:
         """The subclass of a name; of several the newest, since decorators make classes anew."""
-        found = None
+        found: type | None = None
         for kind in _subclasses(self.cls):
             if kind.__qualname__ == mark:
                 found = kind
@@ -195,7 +196,8 @@ class RecordForm(Form):
 
 def _subclasses(cls: type) -> Iterator[type]:
     """The subclasses of a class, direct and indirect, except generated ones."""
-    for kind in cls.__subclasses__():
+    kinds: list[type] = cls.__subclasses__()
+    for kind in kinds:
         if not _is_generated(kind):
             yield kind
             yield from _subclasses(kind)

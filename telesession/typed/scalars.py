@@ -20,16 +20,16 @@ def is_of_freezegun(kind: type) -> bool:
 def real_type(kind: type) -> type:
     """The class of the standard library that a class stands for while the clock is frozen."""
     if is_of_freezegun(kind):
-        return next(base for base in kind.__mro__ if base.__module__ == "datetime")
+        return next((base for base in kind.__mro__ if base.__module__ == "datetime"), kind)
     return kind
 
 
-_JSON = frozenset((bool, float, int, str, NoneType))
+_JSON: frozenset[type] = frozenset((bool, float, int, str, NoneType))
 # The clock may be frozen while this is imported.
 _DATES = frozenset(map(real_type, (datetime.datetime, datetime.date)))
 _OTHERS = (complex, bytes, datetime.time, datetime.timedelta, Decimal, UUID)
 #: The types of immutable values that every codec keeps.
-SCALARS = _JSON | _DATES | frozenset(_OTHERS)
+SCALARS: frozenset[type] = _JSON | _DATES | frozenset(_OTHERS)
 
 
 class ScalarForm(Form):
