@@ -152,7 +152,7 @@ class _Builder:
         if not isinstance(origin, type):
             raise refusal_of(hint)
         # Without arguments, typing.Tuple is any tuple, and tuple[()] the empty one.
-        is_empty = origin is tuple and not args and hint is not tuple
+        is_empty = origin is tuple and not args and hasattr(hint, "__args__")
         return TupleForm((), "tuple[()]") if is_empty else self._build_class(origin, args, hint)
 
     def _build_annotated(self, hint: Any, metadata: tuple[Any, ...]) -> Form:

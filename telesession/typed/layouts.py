@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
-from copy import deepcopy
+import copy
 from functools import cached_property
 from inspect import getattr_static
 from types import MappingProxyType, MemberDescriptorType
@@ -26,7 +26,7 @@ class Default:
 
     def make(self, fields: dict[str, Any]) -> Any:
         """A default of its own for an object with these other fields."""
-        return deepcopy(self.value) if self.factory is None else self.factory(fields)
+        return copy.deepcopy(self.value) if self.factory is None else self.factory(fields)
 
 
 class Layout:

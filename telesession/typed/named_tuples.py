@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
+import copy
 from typing import Any
 
 from telesession.typed.form import WOULD_NOT_COME_BACK, Form, Misfit, Reading
@@ -76,4 +76,4 @@ class NamedTupleForm(Form):
                 f"it lacks the field {name}, which {self.text} declares without a default; give "
                 f"{name} a default, or write a migration",
             )
-        return deepcopy(self._cls._field_defaults[name])
+        return copy.deepcopy(self._cls._field_defaults[name])
