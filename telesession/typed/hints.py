@@ -10,6 +10,7 @@ import inspect
 import types
 import typing
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -107,7 +108,9 @@ class _Builder:
         fields = self._build_fields(cls, args, {name: hints[name] for name in layout.names})
         for name, field in fields.items():
             if field.takes_default and name in layout.defaults:
-                fields[name] = field.with_default(layout.defaults[name].make({}))
+                # A factory may need something that is there only later.
+                with suppress(Exception):
+                    fields[name] = field.with_default(layout.defaults[name].make({}))
         form.complete(fields)
         return form
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
-import copy
 from functools import cached_property
 from inspect import getattr_static
 from types import MappingProxyType, MemberDescriptorType

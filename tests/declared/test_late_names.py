@@ -63,7 +63,9 @@ def test_a_session_class_below_the_handler_is_found_at_first_use() -> None:
 
 
 @pytest.mark.parametrize("use", [lambda s: s.open(1).__enter__(), lambda s: s.peek(1)])
-def test_a_name_that_is_never_defined_is_refused_with_the_way_out(storage: Storage, use: Any) -> None:
+def test_a_name_that_is_never_defined_is_refused_with_the_way_out(
+    storage: Storage, use: Any
+) -> None:
     """A name under `if TYPE_CHECKING:` cannot be resolved: the error says where to import it."""
     with Sessions(storage=storage).open(1) as mapping:
         mapping.price = None
