@@ -42,7 +42,7 @@ class Layout:
         defaults: `name -> default`, for the fields that have one.
 
     Attributes:
-        hints: `name -> annotation`, for the fields whose annotations the class itself does not have.
+        hints: `name -> annotation`, of fields whose annotations are not those of the class.
         set_dict: Sets the `__dict__` of an instance; `None` if instances have none.
         is_bare: Instances have all they have in their `__dict__`.
         takes_more: Instances may have other fields than the declared ones.
