@@ -198,7 +198,7 @@ MISFITS: dict[str, Misfit] = {
     "IntEnum, int": Misfit(Size, Size.SMALL, 2, "", "int"),
     "datetime, str": Misfit(datetime, NOON, "2026-01-01T12:00:00", "", "str"),
     "datetime, date": Misfit(datetime, NOON, date(2026, 7, 31), "", "date"),
-    "date, datetime": Misfit(date, date(2026, 1, 1), datetime(2026, 7, 31), "", "datetime", BACK),
+    "date, datetime": Misfit(date, date(2026, 1, 1), datetime(2026, 7, 31), "", "datetime"),
     "Decimal, str": Misfit(Decimal, Decimal(0), "7310.5", "", "str"),
     "Decimal, int": Misfit(Decimal, Decimal(0), 7310, "", "int"),
     "UUID, str": Misfit(uuid.UUID, uuid.UUID(int=0), str(UNIQUE), "", "str"),
