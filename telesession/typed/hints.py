@@ -84,8 +84,8 @@ class _Builder:
     def build_record(self, layout: Layout, args: Args) -> RecordForm:
         """The form of a class with declared fields, and with these arguments if it is generic."""
         cls = layout.cls
-        if (cls, args) in self._forms:
-            known: RecordForm = self._forms[cls, args]
+        known: RecordForm | None = self._forms.get((cls, args))
+        if known is not None:
             return known
         of_args = f"[{', '.join(map(text_of, args))}]" if args else ""
         form = RecordForm(layout, cls.__name__ + of_args, cls.__qualname__ + of_args, _class_form)
@@ -158,13 +158,10 @@ class _Builder:
     def _build_class_of_parts(self, cls: Any, args: Args) -> Form | None:
         """The form of a class whose parts have annotations; `None` of any other."""
         refuse_init_vars(cls)
-        if (cls, args) in self._forms:
-            known: Form = self._forms[cls, args]
-            return known
         if issubclass(cls, dict) and hasattr(cls, "__required_keys__"):
-            return self._build_typed_dict(cls, args)
+            return self._forms.get((cls, args)) or self._build_typed_dict(cls, args)
         if issubclass(cls, tuple) and hasattr(cls, "_fields"):
-            return self._build_named_tuple(cls, args)
+            return self._forms.get((cls, args)) or self._build_named_tuple(cls, args)
         layout = layout_of(cls)
         return None if layout is None else self.build_record(layout, args)
 
@@ -210,8 +207,8 @@ def _meaning(hint: Any) -> Any:
         if hint.__constraints__:
             return typing.Union[hint.__constraints__]  # noqa: UP007 -- there may be any number
         return Any if hint.__bound__ is None else _meaning(hint.__bound__)
-    if isinstance(hint, typing.ForwardRef):
-        name = hint.__forward_arg__
+    if isinstance(hint, str | typing.ForwardRef):
+        name = hint if isinstance(hint, str) else hint.__forward_arg__
         raise NameError(f"name {name!r} is not defined", name=name)  # noqa: TRY004 -- as Python
     return next((meant for special, meant in _MEANINGS if hint is special), hint)
 

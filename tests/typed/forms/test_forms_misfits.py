@@ -116,11 +116,19 @@ MISFITS: dict[str, Case] = {
     "literal, enum": Case(Literal[Color.RED], Color.BLUE, "", "Color", fault=NOT_ALLOWED),
     "Meta": Case(Annotated[int, msgspec.Meta(gt=9)], 7, "", "int", "int", NOT_ALLOWED),
     "Meta, items": Case(
-        list[Annotated[str, msgspec.Meta(max_length=3)]], ["a", SECRET], "[1]", "str", "str",
+        list[Annotated[str, msgspec.Meta(max_length=3)]],
+        ["a", SECRET],
+        "[1]",
+        "str",
+        "str",
         NOT_ALLOWED,
     ),
     "Meta, list of classes": Case(
-        Annotated[list[Item], msgspec.Meta(max_length=1)], [Item()] * 2, "", "list", "list[Item]",
+        Annotated[list[Item], msgspec.Meta(max_length=1)],
+        [Item()] * 2,
+        "",
+        "list",
+        "list[Item]",
         NOT_ALLOWED,
     ),
     "Enum, value": Case(Color, "red", "", "str", "Color"),
@@ -143,7 +151,9 @@ MISFITS: dict[str, Case] = {
     "dict, OrderedDict": Case(
         dict[str, int], OrderedDict(), "", "OrderedDict", "dict[str, int]", WOULD_NOT_COME_BACK
     ),
-    "dict, deep": Case(dict[str, list[Item]], {SECRET: [Item(), Item("a", "b")]}, "[<str>][1].count", "str", "int"),  # type: ignore[arg-type]
+    "dict, deep": Case(
+        dict[str, list[Item]], {SECRET: [Item(), Item("a", "b")]}, "[<str>][1].count", "str", "int"
+    ),  # type: ignore[arg-type]
     "dict by classes": Case(dict[Tag, int], {Tag(SECRET): "a"}, "[<Tag>]", "str", "int"),
     "sequence": Case(Sequence[int], {1}, "", "set", "Sequence[int]"),
     "sequence, items": Case(Sequence[int], (1, SECRET), "[1]", "str", "int"),
@@ -152,7 +162,11 @@ MISFITS: dict[str, Case] = {
     "deque, items": Case(deque[int], deque([1, SECRET]), "[1]", "str", "int"),
     "deque, list": Case(deque[int], [1], "", "list", "deque[int]"),
     "defaultdict, factory": Case(
-        defaultdict[str, int], defaultdict(lambda: 7), "", "defaultdict", "defaultdict[str, int]",
+        defaultdict[str, int],
+        defaultdict(lambda: 7),
+        "",
+        "defaultdict",
+        "defaultdict[str, int]",
         WOULD_NOT_COME_BACK,
     ),
     "defaultdict, no factory": Case(
@@ -177,9 +191,15 @@ MISFITS: dict[str, Case] = {
     "dataclass, another": Case(Item, OtherItem(SECRET), "", "OtherItem", "Item"),
     "dataclass, None": Case(Item, None, "", "NoneType", "Item"),
     "dataclass, field": Case(Item, Item("tea", SECRET), ".count", "str", "int"),  # type: ignore[arg-type]
-    "dataclass, deep": Case(Tree, Tree([Tree(), Tree([SECRET])]), ".children[1].children[0]", "str", "Tree"),  # type: ignore[list-item]
+    "dataclass, deep": Case(
+        Tree, Tree([Tree(), Tree([SECRET])]), ".children[1].children[0]", "str", "Tree"
+    ),  # type: ignore[list-item]
     "dataclass, attribute": Case(
-        list[Item], [Item(), having(Item(), "total")], "[1].total", "str", "Item",
+        list[Item],
+        [Item(), having(Item(), "total")],
+        "[1].total",
+        "str",
+        "Item",
         WOULD_NOT_COME_BACK,
     ),
     "dataclass, field gone": Case(
@@ -198,22 +218,30 @@ MISFITS: dict[str, Case] = {
     ),
     "attrs, frozen": Case(Seat, having(Seat(), "row"), ".row", "str", "int"),
     "Struct, field": Case(Coin, Coin(SECRET), ".value", "str", "int"),  # type: ignore[arg-type]
-    "model, field": Case(
-        Account, Account.model_construct(name=7), ".name", "int", "str"
-    ),
+    "model, field": Case(Account, Account.model_construct(name=7), ".name", "int", "str"),
     "model, attribute": Case(
-        Account, having(Account(), "__dict__", {**vars(Account()), "total": SECRET}), ".total",
-        "str", "Account", WOULD_NOT_COME_BACK,
+        Account,
+        having(Account(), "__dict__", {**vars(Account()), "total": SECRET}),
+        ".total",
+        "str",
+        "Account",
+        WOULD_NOT_COME_BACK,
     ),
     "model with more, a name of ours": Case(
-        OpenAccount, OpenAccount(**{"class": SECRET}), "", "OpenAccount", "OpenAccount",
+        OpenAccount,
+        OpenAccount(**{"class": SECRET}),
+        "",
+        "OpenAccount",
+        "OpenAccount",
         WOULD_NOT_COME_BACK,
     ),
     "union": Case(Item | list[int], {SECRET}, "", "set", "Item | list[int]"),
     "union, one of its forms": Case(Item | list[int], [1, SECRET], "[1]", "str", "int"),
-    "union, each of its forms": Case(list[str] | list[int], [SECRET, 1], "", "list", "list[str] | list[int]"),
+    "union, each of its forms": Case(
+        list[str] | list[int], [SECRET, 1], "", "list", "list[str] | list[int]"
+    ),
     "union, field": Case(NameStep | Item, Item(SECRET, "a"), ".count", "str", "int"),  # type: ignore[arg-type]
-}  # fmt: skip
+}
 every_misfit = pytest.mark.parametrize("case", MISFITS.values(), ids=MISFITS)
 
 
