@@ -12,7 +12,10 @@ from telesession.typed.form import NOT_ALLOWED, Form, Reading
 from telesession.typed.scalars import SCALARS
 
 # The types that msgspec takes as they are, instead of text that stands for them.
-_BUILTIN = (*(SCALARS - {bool, complex, float, int, str, NoneType}), bytearray)
+_BUILTIN: tuple[type, ...] = (
+    *(SCALARS - {bool, complex, float, int, str, NoneType}),
+    bytearray,
+)
 
 
 class ConstrainedForm(Form):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from datetime import datetime
 from typing import Any
 
 #: The three faults of a value; see `Misfit`.
@@ -164,4 +165,4 @@ def _reachable(form: Form) -> Iterator[Form]:
 
 
 # Types with values of their own, though they are subclasses of others.
-EXACT = frozenset((bool,))
+EXACT: frozenset[type] = frozenset((bool, datetime))

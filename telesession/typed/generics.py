@@ -30,12 +30,14 @@ def bindings_of(cls: Any, args: tuple[Any, ...]) -> Bindings:
 
 def bind(hint: Any, arguments: Mapping[Any, Any]) -> Any:
     """An annotation with arguments in the place of its type variables."""
-    if hint in arguments if isinstance(hint, typing.TypeVar) else False:
-        return arguments[hint]
+    if isinstance(hint, typing.TypeVar):
+        return arguments.get(hint, hint)
+    parameters: tuple[Any, ...]
     parameters = () if isinstance(hint, type) else getattr(hint, "__parameters__", ())
     if not any(parameter in arguments for parameter in parameters):
         return hint
-    return hint[tuple(arguments.get(parameter, parameter) for parameter in parameters)]
+    generic: Any = hint
+    return generic[tuple(arguments.get(parameter, parameter) for parameter in parameters)]
 
 
 def field_hints(cls: Any, hints: Mapping[str, Any], args: tuple[Any, ...]) -> dict[str, Any]:

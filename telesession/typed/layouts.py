@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
-from copy import deepcopy
 from functools import cached_property
 from inspect import getattr_static
 from types import MappingProxyType, MemberDescriptorType
@@ -26,7 +26,7 @@ class Default:
 
     def make(self, fields: dict[str, Any]) -> Any:
         """A default of its own for an object with these other fields."""
-        return deepcopy(self.value) if self.factory is None else self.factory(fields)
+        return copy.deepcopy(self.value) if self.factory is None else self.factory(fields)
 
 
 class Layout:
@@ -42,7 +42,7 @@ class Layout:
         defaults: `name -> default`, for the fields that have one.
 
     Attributes:
-        hints: `name -> annotation`, for the fields whose annotations the class itself does not have.
+        hints: `name -> annotation`, of fields whose annotations are not those of the class.
         set_dict: Sets the `__dict__` of an instance; `None` if instances have none.
         is_bare: Instances have all they have in their `__dict__`.
         takes_more: Instances may have other fields than the declared ones.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from telesession.typed.containers import DictForm
 from telesession.typed.form import WOULD_NOT_COME_BACK, Form, Reading
 from telesession.typed.parts import pack_all, unpack_all
+
+if TYPE_CHECKING:
+    from telesession.typed.containers import DictForm
 
 
 class MappingForm(Form):

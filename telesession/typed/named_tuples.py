@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
+import copy
 from typing import Any
 
 from telesession.typed.form import WOULD_NOT_COME_BACK, Form, Misfit, Reading
@@ -41,12 +41,12 @@ class NamedTupleForm(Form):
             reason = f"its attribute {name} is no field, so it would not come back; declare it"
             misfit = Misfit(getattr(value, name), self.text, WOULD_NOT_COME_BACK, reason)
             raise misfit.inside(f".{name}")
-        packed, name = [], ""
+        packed: list[Any] = []
         try:
-            for (name, form), item in zip(self._forms.items(), value, strict=True):
+            for form, item in zip(self._forms.values(), value, strict=True):
                 packed.append(form.pack(item))
         except Misfit as misfit:
-            raise misfit.inside(f".{name}") from None
+            raise misfit.inside(f".{self._cls._fields[len(packed)]}") from None
         return tuple(packed)
 
     def unpack(self, plain: Any, reading: Reading) -> Any:
@@ -60,13 +60,13 @@ class NamedTupleForm(Form):
         if len(plain) > len(self._forms):
             reason = f"its length is {len(plain)}, not {len(self._forms)}; write a migration"
             raise self.misfit(plain, reason)
-        items, name = [], ""
+        items: list[Any] = []
         try:
-            for (name, form), item in zip(self._forms.items(), plain, strict=False):
+            for form, item in zip(self._forms.values(), plain, strict=False):
                 items.append(form.unpack(item, reading))
         except Misfit as misfit:
-            raise misfit.inside(f".{name}") from None
-        items += [self._default(name, plain) for name in list(self._forms)[len(plain) :]]
+            raise misfit.inside(f".{self._cls._fields[len(items)]}") from None
+        items += [self._default(name, plain) for name in self._cls._fields[len(items) :]]
         return tuple.__new__(self._cls, items)
 
     def _default(self, name: str, plain: Any) -> Any:
@@ -76,4 +76,4 @@ class NamedTupleForm(Form):
                 f"it lacks the field {name}, which {self.text} declares without a default; give "
                 f"{name} a default, or write a migration",
             )
-        return deepcopy(self._cls._field_defaults[name])
+        return copy.deepcopy(self._cls._field_defaults[name])

@@ -29,12 +29,10 @@ def layout_of(cls: Any) -> Layout | None:
         return _StructLayout(cls)
     if hasattr(cls, "__attrs_attrs__"):
         layout: Layout = _AttrsLayout(cls)
-    elif _is_model(cls):
+    elif hasattr(cls, "__pydantic_fields__") and hasattr(cls, "__private_attributes__"):
         layout = _ModelLayout(cls)
     elif dataclasses.is_dataclass(cls):
-        layout = dataclass_layout(cls)
-        if hasattr(cls, "__pydantic_fields__"):
-            layout.defaults = _pydantic_defaults(cls.__pydantic_fields__)
+        layout = _layout_of_dataclass(cls)
     else:
         return None
     if not isabstract(cls):
@@ -112,7 +110,8 @@ class _ModelLayout(Layout):
         self.is_bare = False
         self.takes_more = cls.model_config.get("extra") == "allow"
         self._other_slots = frozenset()
-        self._private = cls.__private_attributes__
+        self._has_private = bool(cls.__private_attributes__)
+        self._private = _pydantic_defaults(cls.__private_attributes__)
 
     def read(self, value: Any) -> dict[str, Any]:
         """See `Layout.read`."""
@@ -120,7 +119,7 @@ class _ModelLayout(Layout):
 
     def others(self, value: Any) -> list[str]:
         """See `Layout.others`; private attributes that are as they begin do not count."""
-        private, begin = value.__pydantic_private__ or {}, self._begin()
+        private, begin = value.__pydantic_private__ or {}, self._begin(vars(value))
         changed = [
             name
             for name, item in private.items()
@@ -136,15 +135,22 @@ class _ModelLayout(Layout):
             "__dict__": fields,
             "__pydantic_extra__": more if self.takes_more else None,
             "__pydantic_fields_set__": {*fields, *more},
-            "__pydantic_private__": self._begin() if self._private else None,
+            "__pydantic_private__": self._begin(fields) if self._has_private else None,
         }
         instance.__setstate__(state)
         return instance
 
-    def _begin(self) -> dict[str, Any]:
-        undefined = sys.modules["pydantic_core"].PydanticUndefined
-        made = {name: attribute.get_default() for name, attribute in self._private.items()}
-        return {name: value for name, value in made.items() if value is not undefined}
+    def _begin(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """The private attributes of a new instance."""
+        return {name: default.make(fields) for name, default in self._private.items()}
+
+
+def _layout_of_dataclass(cls: Any) -> Layout:
+    layout = dataclass_layout(cls)
+    if hasattr(cls, "__pydantic_fields__"):
+        # The defaults of a dataclass of pydantic are hidden in its own descriptions of fields.
+        layout.defaults = _pydantic_defaults(cls.__pydantic_fields__)
+    return layout
 
 
 def _pydantic_defaults(fields: dict[str, Any]) -> MappingProxyType[str, Default]:
@@ -157,10 +163,6 @@ def _pydantic_defaults(fields: dict[str, Any]) -> MappingProxyType[str, Default]
         elif field.default_factory is not None:
             defaults[name] = Default(factory=without_fields(field.default_factory))
     return MappingProxyType(defaults)
-
-
-def _is_model(cls: Any) -> bool:
-    return hasattr(cls, "__private_attributes__") and hasattr(cls, "__pydantic_fields__")
 
 
 def _blank(cls: Any) -> Any:
@@ -177,7 +179,7 @@ def _blank(cls: Any) -> Any:
     return blank
 
 
-def _refuse_content(cls: type) -> None:
+def _refuse_content(cls: Any) -> None:
     try:
         object.__new__(cls)
     except TypeError:

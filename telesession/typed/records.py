@@ -186,7 +186,7 @@ class RecordForm(Form):
 
     def _subclass_of(self, mark: object) -> type | None:
         """The subclass of a name; of several the newest, since decorators make classes anew."""
-        found = None
+        found: type | None = None
         for kind in _subclasses(self.cls):
             if kind.__qualname__ == mark:
                 found = kind
@@ -195,7 +195,8 @@ class RecordForm(Form):
 
 def _subclasses(cls: type) -> Iterator[type]:
     """The subclasses of a class, direct and indirect, except generated ones."""
-    for kind in cls.__subclasses__():
+    kinds: list[type] = cls.__subclasses__()
+    for kind in kinds:
         if not _is_generated(kind):
             yield kind
             yield from _subclasses(kind)

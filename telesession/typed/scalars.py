@@ -24,12 +24,12 @@ def real_type(kind: type) -> type:
     return kind
 
 
-_JSON = frozenset((bool, float, int, str, NoneType))
+_JSON: frozenset[type] = frozenset((bool, float, int, str, NoneType))
 # The clock may be frozen while this is imported.
 _DATES = frozenset(map(real_type, (datetime.datetime, datetime.date)))
 _OTHERS = (complex, bytes, datetime.time, datetime.timedelta, Decimal, UUID)
 #: The types of immutable values that every codec keeps.
-SCALARS = _JSON | _DATES | frozenset(_OTHERS)
+SCALARS: frozenset[type] = _JSON | _DATES | frozenset(_OTHERS)
 
 
 class ScalarForm(Form):

@@ -1,0 +1,75 @@
+"""The annotations that classes have, read as forms need them."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from typing import Any
+
+_QUALIFIERS = frozenset(("Final", "NotRequired", "ReadOnly", "Required"))
+
+
+def hints_of(cls: type) -> dict[str, Any]:
+    """
+    The annotations of a class, resolved.
+
+    Raises:
+        NameError: One names something that is not there.
+        TypeError: One cannot be read.
+    """
+    try:
+        return typing.get_type_hints(cls, include_extras=True)
+    except NameError:
+        raise
+    except Exception as error:
+        raise TypeError(f"{cls.__name__} has annotations that cannot be read: {error}") from error
+
+
+def refuse_init_vars(cls: Any) -> None:
+    """
+    See that a dataclass has no parameters that are no fields.
+
+    Raises:
+        TypeError: It has one.
+    """
+    pseudo = set(getattr(cls, "__dataclass_fields__", ()))
+    # The other pseudo-fields are of ClassVar, which every dataclass may have.
+    pseudo -= {field.name for field in dataclasses.fields(cls)} if pseudo else set()
+    hints = hints_of(cls) if pseudo else {}
+    for name in sorted(pseudo):
+        if isinstance(hints[name], dataclasses.InitVar) or hints[name] is dataclasses.InitVar:
+            raise TypeError(
+                f"{cls.__name__} has the InitVar {name}, which is not kept, so it would be gone "
+                "when the object comes back; make it a field"
+            )
+
+
+def required_keys(cls: Any, hints: dict[str, Any]) -> frozenset[str]:
+    """
+    The required keys of a typed dict.
+
+    Args:
+        cls: The class.
+        hints: Its annotations, resolved: the class itself misses qualifiers inside text.
+    """
+    said = {name: _qualifiers(hint) for name, hint in hints.items()}
+    return frozenset(
+        name
+        for name in hints
+        if "Required" in said[name]
+        or (name in cls.__required_keys__ and "NotRequired" not in said[name])
+    )
+
+
+def is_qualified(hint: Any) -> bool:
+    """Whether an annotation is about a name, such as `Required[int]`, around one of its values."""
+    # By the name, because typing_extensions has those of later Pythons.
+    return getattr(typing.get_origin(hint), "_name", None) in _QUALIFIERS
+
+
+def _qualifiers(hint: Any) -> frozenset[str]:
+    found = set()
+    while is_qualified(hint):
+        found.add(typing.get_origin(hint)._name)
+        hint = typing.get_args(hint)[0]
+    return frozenset(found)

@@ -1,0 +1,292 @@
+"""Unions and subclasses: the marks by which stored data tells its classes apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, make_dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import attrs
+import msgspec
+import pydantic
+import pytest
+
+from support.forms import AgeStep, Box, Cat, Coin, Dog, NameStep, alike
+from support.packing import pack_misfit, refusal, unpack_misfit, unpacked
+from support.values import (
+    NOON,
+    Color,
+    Item,
+    Mood,
+    Options,
+    Order,
+    Point,
+    SpecialItem,
+    Tag,
+)
+from telesession.typed.form import NOT_ALLOWED, WOULD_NOT_COME_BACK, Reading
+from telesession.typed.hints import form_of
+
+
+@dataclass
+class Animal:
+    """A base class."""
+
+    name: str = ""
+
+
+@dataclass
+class Bird(Animal):
+    """A subclass."""
+
+    wings: int = 2
+
+
+@dataclass(slots=True)
+class Parrot(Bird):
+    """A subclass of a subclass, which its decorator has made twice."""
+
+    words: list[str] | None = None
+
+
+class Plain(Animal):
+    """A subclass that is no dataclass of its own, and adds no field."""
+
+
+class Robot(Animal):
+    """A subclass with an annotation that has no form."""
+
+    code: type = int
+
+
+Refused = make_dataclass("Refused", [("code", type, int)], bases=(Animal,))
+Refused.__module__ = __name__
+
+
+@attrs.define
+class Vehicle:
+    """A base class of attrs."""
+
+    wheels: int = 0
+
+
+@attrs.define
+class Car(Vehicle):
+    """A subclass of attrs."""
+
+    doors: int = 0
+
+
+class Shape(msgspec.Struct):
+    """A base struct."""
+
+    x: int = 0
+
+
+class Circle(Shape):
+    """A subclass of a struct."""
+
+    r: int = 0
+
+
+class Model(pydantic.BaseModel):
+    """A base model."""
+
+    x: int = 0
+
+
+class SubModel(Model):
+    """A subclass of a model."""
+
+    y: int = 0
+
+
+MARKED: dict[str, tuple[Any, Any, Any]] = {
+    "none needed": (Item | None, Item("a"), {"name": "a", "count": 0}),
+    "none needed, enum": (Color | int, Color.RED, "red"),
+    "none needed, list": (Item | list[Item], [Item("a")], [{"name": "a", "count": 0}]),
+    "none needed, natives": (str | datetime | list[int] | dict[str, int], {"a": 1}, {"a": 1}),
+    "none needed, lists of natives": (list[int] | list[str], ["a"], ["a"]),
+    "two dataclasses": (NameStep | AgeStep, AgeStep(7), {"class": "AgeStep", "age": 7}),
+    "two dataclasses and a list": (NameStep | AgeStep | list[int], [1], [1]),
+    "dataclass or dict, dataclass": (
+        Item | dict[str, int],
+        Item("a"),
+        {"class": "Item", "name": "a", "count": 0},
+    ),
+    "dataclass or dict, dict": (
+        Item | dict[str, int],
+        {"a": 1},
+        {"class": "dict[str, int]", "value": {"a": 1}},
+    ),
+    "dataclass or typed dict": (
+        Item | Options,
+        {"size": 1},
+        {"class": "Options", "value": {"size": 1}},
+    ),
+    "two typed dicts": (Order | Options, {"size": 1}, {"class": "Options", "value": {"size": 1}}),
+    "enum or str, enum": (Color | str, Color.RED, {"class": "Color", "value": "red"}),
+    "enum or str, str": (Color | str, "red", "red"),
+    "two enums": (Color | Mood, Mood.GOOD, {"class": "Mood", "value": "good"}),
+    "path or str": (Path | str, Path("a"), {"class": "Path", "value": "a"}),
+    "two structs": (Cat | Dog, Cat("a"), {"class": "Cat", "cat_name": "a"}),
+    "named tuple or tuple": (
+        Point | tuple[int, ...],
+        Point(1),
+        {"class": "Point", "value": (1, 0)},
+    ),
+    "set or list of dataclasses": (
+        set[Tag] | list[Tag],
+        {Tag("a")},
+        {"class": "set[Tag]", "value": [{"text": "a", "color": "red"}]},
+    ),
+    "list of dataclasses or of int": (
+        list[Item] | list[int],
+        [Item("a")],
+        {"class": "list[Item]", "value": [{"name": "a", "count": 0}]},
+    ),
+    "two of a generic class": (
+        Box[int] | Box[str],
+        Box("a"),
+        {"class": "Box[str]", "content": "a", "more": []},
+    ),
+    "base and subclass, subclass": (
+        Animal | Bird,
+        Bird("a"),
+        {"class": "Bird", "name": "a", "wings": 2},
+    ),
+    "base and subclass, base": (Animal | Bird, Animal("a"), {"class": "Animal", "name": "a"}),
+    "subclass of a member": (Item | Animal, Bird("a"), {"class": "Bird", "name": "a", "wings": 2}),
+    "base": (Animal, Animal("a"), {"name": "a"}),
+    "subclass": (Animal, Bird("a"), {"class": "Bird", "name": "a", "wings": 2}),
+    "subclass of a subclass": (
+        Animal,
+        Parrot("a"),
+        {"class": "Parrot", "name": "a", "wings": 2, "words": None},
+    ),
+    "subclass without fields": (Animal, Plain("a"), {"class": "Plain", "name": "a"}),
+    "subclass of attrs": (Vehicle, Car(4, 2), {"class": "Car", "wheels": 4, "doors": 2}),
+    "subclass of a struct": (Shape, Circle(1, 2), {"class": "Circle", "x": 1, "r": 2}),
+    "subclass of a model": (Model, SubModel(x=1), {"class": "SubModel", "x": 1, "y": 0}),
+    "iterable of dataclasses": (
+        Iterable[Tag],
+        (Tag("a"),),
+        {"class": "tuple[Tag, ...]", "value": ({"text": "a", "color": "red"},)},
+    ),
+}
+
+
+@pytest.mark.parametrize(("hint", "value", "packed"), MARKED.values(), ids=MARKED)
+def test_marks_are_where_they_are_needed(hint: Any, value: Any, packed: Any) -> None:
+    """Data says its class only if its type leaves that open, and always comes back."""
+    form = form_of(hint)
+
+    assert alike(packed, form.pack(value))
+    assert alike(value, form.unpack(form.pack(value), Reading()))
+
+
+UNMARKED: dict[str, tuple[Any, Any, Any]] = {
+    "first member": (NameStep | AgeStep, {"name": "a"}, NameStep("a")),
+    "second member": (NameStep | AgeStep, {"age": 7}, AgeStep(7)),
+    "dict": (NameStep | dict[str, int], {"a": 7}, {"a": 7}),
+    "dict with the key of a mark": (NameStep | dict[str, str], {"class": "a"}, {"class": "a"}),
+    "enum": (Color | Mood, "good", Mood.GOOD),
+    "set": (set[Tag] | None, [{"text": "a"}], {Tag("a")}),
+    "subclass": (Animal | Bird, {"name": "a", "wings": 1}, Bird("a", 1)),
+}
+
+
+@pytest.mark.parametrize(("hint", "plain", "value"), UNMARKED.values(), ids=UNMARKED)
+def test_data_without_a_mark_is_of_the_member_with_a_place_for_it(
+    hint: Any, plain: Any, value: Any
+) -> None:
+    """A record that is older than a union has no marks; the members are tried in order."""
+    back, reading = unpacked(hint, plain)
+
+    assert alike(value, back)
+    assert set() == reading.undeclared
+
+
+def test_data_without_a_mark_may_have_undeclared_fields() -> None:
+    """If no member has a place for all of it, the first one is taken, and the rest is named."""
+    back, reading = unpacked(NameStep | AgeStep, {"old": 1})
+
+    assert NameStep() == back
+    assert (True, {"NameStep.old"}) == (reading.filled, reading.undeclared)
+
+
+def test_a_default_that_a_member_makes_is_noted() -> None:
+    """What is noted about the chosen member is noted about the union."""
+
+    @dataclass
+    class Random:
+        number: int = 0
+
+    back, reading = unpacked(Random | Coin, {"class": "Coin"})
+
+    assert (Coin(), True, False) == (back, reading.filled, reading.made)
+
+
+def test_two_classes_of_one_name_are_refused() -> None:
+    """Stored data could not tell them apart."""
+    one, other = (make_dataclass("Same", [(name, int)]) for name in "ab")
+
+    assert (
+        "Same has two classes named Same, which stored data could not tell apart; rename one of "
+        "them"
+    ) == refusal(one | other)
+
+
+def test_a_subclass_is_refused_if_it_has_no_form() -> None:
+    """The reason is that of the subclass."""
+    misfit = pack_misfit(list[Animal], [Animal(), Refused()])
+
+    assert ("[1]", "Refused", WOULD_NOT_COME_BACK) == (misfit.path, misfit.kind, misfit.fault)
+    assert "its class cannot be kept: the annotation of Refused.code: type is a class" in (
+        misfit.reason
+    )
+
+
+def test_two_subclasses_of_one_name_are_refused() -> None:
+    """Only the newest of the subclasses with one name would come back."""
+    older, newer = (make_dataclass("Twin", [], bases=(Animal,)) for _ in range(2))
+    misfit = pack_misfit(Animal, older("a"))
+
+    assert {"class": "Twin", "name": "a"} == form_of(Animal).pack(newer("a"))
+    assert "another class of Animal has the same name; rename one of them" == misfit.reason
+
+
+def test_a_subclass_with_the_name_of_another_member_is_refused() -> None:
+    """The mark of a subclass must not be that of another member."""
+    other = make_dataclass("NameStep", [], bases=(Animal,))
+    misfit = pack_misfit(NameStep | Animal, other("a"))
+
+    assert "another class of the union has the same name; rename one" == misfit.reason
+
+
+def test_an_unknown_subclass_says_what_to_import() -> None:
+    """A subclass is known once its module is imported."""
+    misfit = unpack_misfit(list[Animal], [{"class": "Gone", "name": "a"}])
+
+    assert ("[0]", NOT_ALLOWED) == (misfit.path, misfit.fault)
+    assert (
+        "it is of a subclass of Animal that is not known here; import the module that defines "
+        "it, or write a migration"
+    ) == misfit.reason
+
+
+def test_a_union_with_any_is_any() -> None:
+    """Nothing is known of the values of a union with `Any`."""
+    form = form_of(Item | Any)
+
+    assert (True, True) == (form.is_untyped, form.is_native)
+    assert form.pack(NOON) is NOON
+
+
+def test_a_union_takes_what_a_member_takes() -> None:
+    """The factory of a `defaultdict` comes from a default in a union, too."""
+    assert {"class": "SpecialItem", "name": "tea", "count": 0, "gift": True} == form_of(
+        Item | None
+    ).pack(SpecialItem())
