@@ -61,6 +61,28 @@ class Cart:
     items: dict[str, int] = field(default_factory=dict)
 
 
+@dataclass
+class Profile:
+    counter: int = 0
+    name: str = "Ann"
+    language: str = "en"
+    rating: float = 0.5
+    step: str | None = None
+
+
+@dataclass
+class Item:
+    name: str = "tea"
+    count: int = 1
+    price: float = 2.5
+
+
+@dataclass
+class Order:
+    counter: int = 0
+    items: list[Item] = field(default_factory=lambda: [Item() for _ in range(10)])
+
+
 def dict_behind_a_lock() -> Handler:
     lock, counters = threading.Lock(), {42: 0}
 
@@ -134,6 +156,8 @@ CASES: dict[str, Callable[[], Handler]] = {
     "a counter beside a field with ttl": lambda: counting_session(EXPIRING),
     "7 fields, some nested": lambda: counting_session(REALISTIC),
     "a dataclass of two fields": lambda: counting_session(Cart),
+    "a dataclass of five fields": lambda: counting_session(Profile),
+    "a dataclass with ten nested ones": lambda: counting_session(Order),
     "two stacked sessions": stacked_sessions,
 }
 

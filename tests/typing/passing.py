@@ -562,6 +562,34 @@ def every_other_option(message: Message, session: Session) -> None: ...
 def no_key(message: Message, session: Session) -> None: ...
 
 
+# -- one of several dataclasses
+
+
+@dataclass
+class Basic:
+    visits: int = 0
+
+
+@dataclass
+class Premium:
+    visits: int = 0
+    paid: str = ""
+
+
+def make_account(message: Message) -> Basic | Premium:
+    return Premium() if message.text else Basic()
+
+
+accounts = Sessions(initial=make_account, name="account")
+assert_type(accounts.peek(1), Basic | Premium | None)
+
+
+@accounts.with_session
+def visit(message: Message, account: Basic | Premium) -> str:
+    account.visits += 1
+    return account.paid if isinstance(account, Premium) else ""
+
+
 # -- storages
 
 
