@@ -57,4 +57,6 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
             return label if (ROOT / file).exists() else link[0]
         return f"[{label}]({posixpath.relpath(to, posixpath.dirname(here) or '.')}{anchor})"
 
+    # In a table of the repository, code needs the backslash before |, and the site would show it.
+    markdown = re.sub(r"^\| .*", lambda row: row[0].replace(r"\|", "|"), markdown, flags=re.MULTILINE)
     return re.sub(r"\[([^\]]*)\]\(([\w./-]+)((?:#[\w-]+)?)\)", replace, markdown)

@@ -94,14 +94,15 @@ REFUSED_VALUES = [
 ]
 
 
-@pytest.fixture
-def names(fresh_process: None) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def names() -> dict[str, Any]:
     """The names that the rows use: those of the page, of telesession and of the standard library."""
     found = {name: value for module in (*MODULES, *MORE) for name, value in vars(module).items()}
     found |= {name: getattr(telesession, name) for name in telesession.__all__}
-    found["Message"] = types.Message
+    found |= {"__name__": __name__, "Message": types.Message}
     for block in blocks_of(PAGE, "python"):
-        run_block(block, found, "forms")
+        if "Sessions(" not in block.code:
+            run_block(block, found, "forms")
     return found
 
 
@@ -125,6 +126,15 @@ def kept(names: dict[str, Any], example: Example, storage: Storage) -> Any:
 def seen(value: Any) -> tuple[Any, ...]:
     """A value with its type, and those of its parts."""
     return type(value), value, repr(value)
+
+
+def test_every_row_is_run() -> None:
+    """Each row of a table of the page is an example of the tests below."""
+    heads = re.compile(r"\| (?:form|declared|---) \|")
+    lines = enumerate(read(PAGE).splitlines(), 1)
+    rows = {line for line, text in lines if text.startswith("|") and not heads.match(text)}
+    examples = {example.line for example in (*KEPT, *REFUSED_FORMS, *REFUSED_VALUES)}
+    assert (True, rows) == (len(rows) > 0, examples)
 
 
 def line_of(example: Example) -> str:
