@@ -63,12 +63,21 @@ def advice_for(value: object, otherwise: str) -> str:
         value: The value, which is no plain container.
         otherwise: The advice for a value of a type that no other advice is for.
     """
+    return way_out(value) or (_DECLARE if _can_be_declared(type(value)) else otherwise)
+
+
+def way_out(value: object) -> str:
+    """
+    What to store in the place of a value that no declaration admits; empty for other values.
+
+    The value itself is asked nothing, because it may raise.
+    """
     kind = type(value)
     if _is_of(kind, "telebot"):
         return f"store {_plain_parts(value)}"
     if _can_be_declared(kind):
-        return _DECLARE
-    return next((advice for kinds, advice in _OF_KINDS if issubclass(kind, kinds)), otherwise)
+        return ""
+    return next((advice for kinds, advice in _OF_KINDS if issubclass(kind, kinds)), "")
 
 
 def _can_be_declared(kind: type) -> bool:

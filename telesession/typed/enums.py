@@ -50,10 +50,18 @@ class EnumForm(Form):
             return plain
         if self.plain_types is None or type(plain) not in self.plain_types:
             raise self.type_misfit(plain)
+        member = self._member_of(plain)
+        if member is None:
+            raise self.misfit(plain, fault=NOT_ALLOWED)
+        return member
+
+    def _member_of(self, plain: Any) -> enum.Enum | None:
+        """The member of packed data; `None` if there is none."""
+        # The caller raises, because the exceptions of an enum quote the value.
         try:
             return self._cls(plain) if self._is_by_value else self._cls[plain]
-        except Exception:  # noqa: BLE001 -- an enum may raise what it likes, and quotes the value
-            raise self.misfit(plain, fault=NOT_ALLOWED) from None
+        except Exception:  # noqa: BLE001 -- an enum may raise what it likes
+            return None
 
 
 class LiteralForm(Form):
@@ -69,6 +77,7 @@ class LiteralForm(Form):
     """
 
     is_hashable = True
+    plain_types: frozenset[type]
 
     def __init__(self, values: Iterable[tuple[Any, Any]], text: str) -> None:
         self.text = text
@@ -85,21 +94,23 @@ class LiteralForm(Form):
 
     def pack(self, value: Any) -> Any:
         """See `Form.pack`."""
-        return self._find(self._packed, value)
+        return self._find(self._packed, self.types, value)
 
     def unpack(self, plain: Any, reading: Reading) -> Any:  # noqa: ARG002 -- nothing to note
         """See `Form.unpack`."""
-        return self._find(self._values, plain)
+        return self._find(self._values, self.plain_types, plain)
 
-    def _find(self, known: dict[tuple[type, Any], Any], value: Any) -> Any:
-        try:
-            return known[type(value), value]
-        except (KeyError, TypeError):
-            is_of_type = any(kind is type(value) for kind, _ in known)
-            fault = {"fault": NOT_ALLOWED} if is_of_type else {}
-            raise self.misfit(value, **fault) from None
+    def _find(self, known: dict[Any, Any], kinds: frozenset[type], value: Any) -> Any:
+        if type(value) not in kinds:
+            raise self.misfit(value)
+        # A KeyError would quote the value.
+        found = known.get((type(value), value), _ABSENT)
+        if found is _ABSENT:
+            raise self.misfit(value, fault=NOT_ALLOWED)
+        return found
 
 
+_ABSENT: Any = object()
 _JSON = frozenset((bool, float, int, str, type(None)))
 
 

@@ -6,6 +6,9 @@ from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
+from telesession.advice import way_out
+from telesession.culprit import refused_as
+
 #: The three faults of a value; see `Misfit`.
 DOES_NOT_FIT = "the value does not fit"
 WOULD_NOT_COME_BACK = "the value would not come back"
@@ -25,7 +28,8 @@ class Misfit(Exception):  # noqa: N818 -- the codecs' errors are made of it
         kind: The name of the element's type.
         declared: The declaration of the element, as text.
         fault: One of `DOES_NOT_FIT`, `WOULD_NOT_COME_BACK` and `NOT_ALLOWED`.
-        reason: A part of a sentence that says more; empty if the fault says all.
+        reason: A part of a sentence that says more, or what to store instead; empty if the fault
+            says all.
     """
 
     def __init__(self, value: object, declared: str, fault: str, reason: str = "") -> None:
@@ -34,7 +38,7 @@ class Misfit(Exception):  # noqa: N818 -- the codecs' errors are made of it
         self.kind = type(value).__name__
         self.declared = declared
         self.fault = fault
-        self.reason = reason
+        self.reason = refused_as(value) or reason or way_out(value)
 
     def inside(self, segment: str) -> Misfit:
         """The same fault, seen from the holder of a part: `segment` leads from it to the part."""

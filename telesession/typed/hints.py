@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import types
 import typing
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -95,7 +96,9 @@ class _Builder:
         fields = self._build_fields(cls, args, {name: hints[name] for name in layout.names})
         for name, field in fields.items():
             if field.takes_default and name in layout.defaults:
-                fields[name] = field.with_default(layout.defaults[name].make({}))
+                # A factory may need something that is there only later.
+                with suppress(Exception):
+                    fields[name] = field.with_default(layout.defaults[name].make({}))
         form.complete(fields)
         return form
 

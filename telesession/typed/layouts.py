@@ -46,9 +46,12 @@ class Layout:
         set_dict: Sets the `__dict__` of an instance; `None` if instances have none.
         is_bare: Instances have all they have in their `__dict__`.
         takes_more: Instances may have other fields than the declared ones.
+        note: The key under which `read` gives, and `make` takes, what an instance notes of its
+            fields; `None` if there is no such note. It is no identifier, and so no field's name.
     """
 
     takes_more = False
+    note: str | None = None
 
     def __init__(self, cls: type, names: Iterable[str], defaults: Mapping[str, Default]) -> None:
         self.cls: Any = cls

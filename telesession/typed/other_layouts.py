@@ -100,7 +100,9 @@ class _StructLayout(Layout):
 
 
 class _ModelLayout(Layout):
-    """The layout of a pydantic `BaseModel`."""
+    """The layout of a pydantic `BaseModel`, which notes the fields that were never set."""
+
+    note = "not set"
 
     def __init__(self, cls: Any) -> None:
         fields = cls.__pydantic_fields__
@@ -115,7 +117,9 @@ class _ModelLayout(Layout):
 
     def read(self, value: Any) -> dict[str, Any]:
         """See `Layout.read`."""
-        return {**super().read(value), **(value.__pydantic_extra__ or {})}
+        fields = {**super().read(value), **(value.__pydantic_extra__ or {})}
+        unset = [name for name in fields if name not in value.__pydantic_fields_set__]
+        return {**fields, _ModelLayout.note: unset} if unset else fields
 
     def others(self, value: Any) -> list[str]:
         """See `Layout.others`; private attributes that are as they begin do not count."""
@@ -125,16 +129,20 @@ class _ModelLayout(Layout):
             for name, item in private.items()
             if name not in begin or type(begin[name]) is not type(item) or begin[name] != item
         ]
+        if _ModelLayout.note in (value.__pydantic_extra__ or {}):
+            changed.append(_ModelLayout.note)
         return changed + super().others(value)
 
     def make(self, fields: dict[str, Any]) -> Any:
         """See `Layout.make`."""
         instance = self.cls.__new__(self.cls)
+        noted = fields.pop(_ModelLayout.note, None)
+        unset = noted if type(noted) is list else []
         more = {name: fields.pop(name) for name in list(fields) if name not in self.names}
         state = {
             "__dict__": fields,
             "__pydantic_extra__": more if self.takes_more else None,
-            "__pydantic_fields_set__": {*fields, *more},
+            "__pydantic_fields_set__": {name for name in (*fields, *more) if name not in unset},
             "__pydantic_private__": self._begin(fields) if self._has_private else None,
         }
         instance.__setstate__(state)

@@ -119,6 +119,9 @@ class RecordForm(Form):
                     made[name] = item if type(item) in form.scalars else form.unpack(item, reading)
         except Misfit as misfit:
             raise misfit.inside(f".{name}" if name in plain else "") from None
+        note = self._layout.note
+        if note is not None and note in plain:
+            made[note] = plain[note]
         if len(plain) > len(made) - missing:
             more = {name: plain[name] for name in plain if name not in made}
             if self._layout.takes_more:

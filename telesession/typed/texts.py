@@ -63,11 +63,19 @@ class TextForm(Form):
             return plain
         if type(plain) is not str:
             raise self.type_misfit(plain)
-        try:
-            return self._kind(plain)
-        except Exception:  # noqa: BLE001 -- classes raise what they like, and quote what they read
+        value = self._value_of(plain)
+        if value is None:
             needs = "; install tzdata" if self._kind is ZoneInfo else ""
-            raise self.misfit(plain, f"it is the text of no {self.text} here{needs}") from None
+            raise self.misfit(plain, f"it is the text of no {self.text} here{needs}")
+        return value
+
+    def _value_of(self, text: str) -> Any:
+        """The value of a text; `None` if there is none."""
+        # The caller raises, because the exceptions of these classes quote the text.
+        try:
+            return self._kind(text)
+        except Exception:  # noqa: BLE001 -- classes raise what they like
+            return None
 
 
 def is_text_class(cls: type) -> bool:

@@ -308,7 +308,7 @@ def alike(one: Any, other: Any) -> bool:
     if issubclass(kind, dict):
         pairs = zip(one.items(), other.items(), strict=False)
         parts_are_alike = all(alike(*two) for pair in pairs for two in zip(*pair, strict=True))
-        return len(one) == len(other) and parts_are_alike
+        return len(one) == len(other) and parts_are_alike and alike(made_by(one), made_by(other))
     if issubclass(kind, list | tuple | deque):
         same_length = len(one) == len(other)
         same_limit = getattr(one, "maxlen", None) == getattr(other, "maxlen", None)
@@ -322,6 +322,12 @@ def alike(one: Any, other: Any) -> bool:
     return all(alike(getattr(one, name), getattr(other, name)) for name in names)
 
 
+def made_by(value: dict[Any, Any]) -> Any:
+    """The value that a `defaultdict` makes for a missing key; `None` of other dicts."""
+    factory = getattr(value, "default_factory", None)
+    return None if factory is None else factory()
+
+
 def fields_of(kind: Any) -> list[str] | None:
     """The names of the fields of a class; `None` of a class without declared fields."""
     if hasattr(kind, "__attrs_attrs__"):
@@ -329,7 +335,7 @@ def fields_of(kind: Any) -> list[str] | None:
     if issubclass(kind, msgspec.Struct):
         return list(kind.__struct_fields__)
     if issubclass(kind, pydantic.BaseModel):
-        return [*kind.model_fields, "model_extra"]
+        return [*kind.model_fields, "model_extra", "model_fields_set"]
     return [field.name for field in fields(kind)] if is_dataclass(kind) else None
 
 

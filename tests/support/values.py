@@ -9,19 +9,15 @@ import random
 import struct
 import traceback
 import uuid
-from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import InitVar, dataclass, field
-from datetime import UTC, date, datetime, time, time as clock, timedelta, timezone
+from datetime import UTC, date, datetime, time as clock, timedelta, timezone
 from decimal import Decimal
 from typing import (
     TYPE_CHECKING,
-    Annotated,
     Any,
-    Literal,
     NamedTuple,
     NotRequired,
-    Optional,
     TypedDict,
 )
 from uuid import UUID
@@ -218,78 +214,6 @@ class Money:
 
 UNIQUE = uuid.UUID("0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0")
 NOON = datetime(2026, 1, 1, 12)
-
-FITTING: dict[str, tuple[Any, Any]] = {
-    "int": (int, 7),
-    "big int": (int, 2**200),
-    "str": (str, "text"),
-    "bool": (bool, True),
-    "float": (float, 1.5),
-    "infinity": (float, float("inf")),
-    "bytes": (bytes, b"text"),
-    "complex": (complex, 1j),
-    "None": (None, None),
-    "optional, None": (Optional[Item], None),  # noqa: UP045
-    "optional": (Optional[Item], Item("apple")),  # noqa: UP045
-    "union, int": (int | str | None, 1),
-    "union, str": (int | str | None, "1"),
-    "union, None": (int | str | None, None),
-    "union, enum": (Color | int, Color.BLUE),
-    "literal": (Literal["a", "b"], "b"),
-    "Any": (Any, {"a": [1, (2,), {3}, None]}),
-    "object": (object, [1]),
-    "annotated": (Annotated[int, "a number"], 7),
-    "datetime": (datetime, NOON),
-    "aware datetime": (datetime, NOON.replace(tzinfo=UTC)),
-    "date": (date, date(2026, 1, 1)),
-    "time": (time, time(12, 30, 15, 5)),
-    "timedelta": (timedelta, timedelta(days=1, microseconds=1)),
-    "Decimal": (Decimal, Decimal("1.50")),
-    "UUID": (uuid.UUID, UNIQUE),
-    "Enum": (Color, Color.BLUE),
-    "IntEnum": (Size, Size.LARGE),
-    "StrEnum": (Mood, Mood.BAD),
-    "Flag": (Right, Right.READ),
-    "Flag, several": (Right, Right.READ | Right.WRITE),
-    "Flag, none": (Right, Right(0)),
-    "IntFlag": (Bit, Bit.HIGH),
-    "IntFlag, several": (Bit, Bit.LOW | Bit.HIGH),
-    "dataclass": (Item, Item("apple", 2)),
-    "frozen dataclass": (Tag, Tag("old", Color.BLUE)),
-    "slotted dataclass": (Slotted, Slotted(count=3)),
-    "dataclass with a result": (Doubled, Doubled(4)),
-    "recursive dataclass": (Tree, Tree([Tree(), Tree([Tree()])], Tree())),
-    "list": (list, [1, "a", None]),
-    "list of int": (list[int], [1, 2]),
-    "list of float": (list[float], [1, 1.5]),
-    "list of dataclasses": (list[Item], [Item("a"), Item("b")]),
-    "list of enums": (list[Mood], [Mood.GOOD]),
-    "dict of dataclasses": (dict[str, Item], {"a": Item("a")}),
-    "dict by int": (dict[int, Item], {1: Item("a")}),
-    "dict by enum": (dict[Color, int], {Color.BLUE: 1}),
-    "tuple of dataclasses": (tuple[Item, ...], (Item("a"),)),
-    "tuple of two": (tuple[Item, int], (Item("a"), 1)),
-    "set of int": (set[int], {1, 2}),
-    "set of enums": (set[Color], {Color.RED, Color.BLUE}),
-    "set of dataclasses": (set[Tag], {Tag("a"), Tag("b")}),
-    "frozenset of dataclasses": (frozenset[Tag], frozenset({Tag("a")})),
-    "deep": (dict[str, list[tuple[Item, ...]]], {"a": [(Item("a"),), ()]}),
-    "NamedTuple": (Point, Point(1, 2)),
-    "NamedTuple of dataclasses": (Line, Line(Item("a"), Color.BLUE)),
-    "list of NamedTuples": (list[Point], [Point(1)]),
-    "TypedDict": (Options, {"size": 1, "label": "a"}),
-    "TypedDict, less": (Options, {"size": 1}),
-    "TypedDict of dataclasses": (Order, {"item": Item("a")}),
-    "custom": (Money, Money(5)),
-    "list of custom": (list[Money], [Money(5)]),
-    "optional custom": (Money | None, Money(5)),
-    "sequence": (Sequence[int], [1, 2]),
-    "mapping": (Mapping[str, int], {"a": 1}),
-    "OrderedDict": (OrderedDict[str, int], OrderedDict(b=1, a=2)),
-    "defaultdict": (defaultdict[str, int], defaultdict(int, a=1)),
-    "Counter": (Counter[str], Counter("tea")),
-    "deque": (deque[int], deque([1, 2])),
-}
 
 
 SECRET = "hunter2"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from support.forms import FORMS
 from support.sessions import (
     Basket,
     Cart,
@@ -19,7 +20,7 @@ from support.sessions import (
     typed_sessions,
 )
 from support.storages import SpyStore
-from support.values import FITTING, Color, Item
+from support.values import Color, Item
 from telesession import DecodeError, EncodeError, MemoryStorage, Session, Sessions, ttl, ttl_left
 
 if TYPE_CHECKING:
@@ -136,15 +137,16 @@ def test_every_view_must_fit_at_commit(storage: MemoryStorage) -> None:
         "list of dataclasses",
         "set of dataclasses",
         "NamedTuple",
-        "custom",
+        "two dataclasses",
+        "deque",
     ],
 )
 def test_a_view_shows_what_another_has_just_set(storage: MemoryStorage, kind: str) -> None:
     """A second view takes values as they are, before they were ever stored."""
-    hint, value = FITTING[kind]
-    with typed_sessions(holder_of(hint | None, None), storage).open(1) as one:
+    hint, value = FORMS[kind].hint | None, FORMS[kind].value
+    with typed_sessions(holder_of(hint, None), storage).open(1) as one:
         one.value = copy.deepcopy(value)
-        with typed_sessions(holder_of(hint | None, None), storage).open(1) as other:
+        with typed_sessions(holder_of(hint, None), storage).open(1) as other:
             assert (value, True) == (other.value, other.value is one.value)
 
 
@@ -206,7 +208,8 @@ def test_changing_a_record_of_another_program_keeps_the_other_fields(
 ) -> None:
     """A nested value that nobody changed is stored as it was, extra keys included."""
     store_untyped(storage, value=value, count=1)
-    kind = dataclasses.make_dataclass("Both", [("value", hint, None), ("count", int, 0)])
+    made = field(default_factory=lambda: default)
+    kind = dataclasses.make_dataclass("Both", [("value", hint, made), ("count", int, 0)])
     with typed_sessions(kind, storage).open(1) as session:
         session.count += 1
         assert expected == session.value
