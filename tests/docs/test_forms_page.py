@@ -31,9 +31,11 @@ if TYPE_CHECKING:
     from telesession import Storage
 
 PAGE = ROOT / "docs" / "forms.md"
-# The names that rows use without an import; the last ones win.
-MODULES = (typing, collections, collections.abc, datetime, decimal, fractions, ipaddress)
-MORE = (pathlib, uuid, zoneinfo)
+# The modules whose names the rows use without an import. The last ones win.
+MODULES = [typing, collections, collections.abc, datetime, decimal, fractions, ipaddress]
+MODULES += [pathlib, uuid, zoneinfo]
+# A piece of code in a list of such pieces.
+CODE = re.compile(r"`[^`]+`(, )?")
 
 
 class Example(NamedTuple):
@@ -82,7 +84,6 @@ def kept_examples() -> Iterator[Example]:
             yield Example(line, *cells)
 
 
-CODE = re.compile(r"`[^`]+`(, )?")
 KEPT = list(kept_examples())
 REFUSED_FORMS = [
     Example(line, codes(form)[0], "", f"{reason}; {remedy}")
@@ -96,8 +97,8 @@ REFUSED_VALUES = [
 
 @pytest.fixture(scope="module")
 def names() -> dict[str, Any]:
-    """The names that the rows use: those of the page, of telesession and of the standard library."""
-    found = {name: value for module in (*MODULES, *MORE) for name, value in vars(module).items()}
+    """The names that the rows use: of the page, of telesession and of the standard library."""
+    found = {name: value for module in MODULES for name, value in vars(module).items()}
     found |= {name: getattr(telesession, name) for name in telesession.__all__}
     found |= {"__name__": __name__, "Message": types.Message}
     for block in blocks_of(PAGE, "python"):
@@ -107,7 +108,7 @@ def names() -> dict[str, Any]:
 
 
 def sessions_of(names: dict[str, Any], example: Example, storage: Storage) -> Sessions[Any]:
-    """Sessions with the field `value`, which has the form of an example and begins with its value."""
+    """Sessions with the field `value`, of the form and with the value of an example."""
     value = eval(example.value, names)
     hint = type(value) if example.form is None else eval(example.form, names)
     holder: Any = make_dataclass("Holder", [("value", hint)])
@@ -172,7 +173,7 @@ def test_each_refused_form_is_refused_as_shown(
     names: dict[str, Any], example: Example, storage: Storage
 ) -> None:
     """A refused form is a `TypeError` at once, which has the row's reason and remedy."""
-    holder = make_dataclass("Holder", [("value", eval(example.form or "", names), None)])
+    holder = make_dataclass("Holder", [("value", eval(str(example.form), names), None)])
     with pytest.raises(TypeError, match=re.escape("the annotation of Holder.value: ")) as caught:
         Sessions(initial=holder, storage=storage)
     assert example.said in str(caught.value)
