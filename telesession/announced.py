@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import is_dataclass
 from typing import Any
+
+from telesession.typed.subclasses import iter_subclasses
 
 
 class Announced:
@@ -48,10 +50,11 @@ class Announced:
     def named(self, name: str) -> type | None:
         """The class that a record names; `None` if it is not announced or not imported."""
         found = None
-        for cls in self.classes if self.are_final else _with_subclasses(self.classes):
-            # The last one, because a reload defines a class again.
-            if cls.__qualname__ == name and is_dataclass(cls):
-                found = cls
+        for cls in self.classes:
+            for each in (cls,) if self.are_final else (cls, *iter_subclasses(cls)):
+                # The last one, because a reload defines a class again.
+                if each.__qualname__ == name and is_dataclass(each):
+                    found = each
         return found
 
 
@@ -70,7 +73,7 @@ def announced_by(initial: Any) -> Announced | type[Mapping[str, Any]] | None:
     classes = _declared_classes(initial)
     if classes and all(issubclass(cls, Mapping) for cls in classes):
         return Mapping
-    if classes and all(any(map(is_dataclass, _with_subclasses((cls,)))) for cls in classes):
+    if classes and all(any(map(is_dataclass, (cls, *iter_subclasses(cls)))) for cls in classes):
         return Announced(classes)
     return None
 
@@ -90,12 +93,3 @@ def _declared_classes(initial: Any) -> tuple[type, ...]:
     classes = tuple(typing.get_origin(each) or each for each in hints)
     is_known = object not in classes and all(isinstance(cls, type) for cls in classes)
     return classes if is_known else ()
-
-
-def _with_subclasses(classes: tuple[type, ...]) -> Iterator[type]:
-    """The classes and all their subclasses, but not those that are generated for sessions."""
-    for cls in classes:
-        if "_telesession_dataclass" not in vars(cls):
-            yield cls
-            # A metaclass may have methods of its own.
-            yield from _with_subclasses(tuple(type.__subclasses__(cls)))

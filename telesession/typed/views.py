@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container
 from functools import cached_property
 from inspect import getattr_static
 from types import MappingProxyType
@@ -32,6 +32,7 @@ from telesession.typed.classes import make_classes
 from telesession.typed.form import Form, Misfit, Reading
 from telesession.typed.hints import record_form
 from telesession.typed.scalars import SCALARS, AnyForm
+from telesession.typed.subclasses import iter_subclasses
 
 #: Raises `EncodeError` for packed fields, given with a storage key, that a codec refuses.
 Check = Callable[[dict[str, Any], str], None]
@@ -218,7 +219,7 @@ class Typed:
 
     def _log_undeclared(self, undeclared: set[str], fields: dict[str, Any]) -> None:
         own = fields.keys() - self.declared
-        for subclass in _subclasses(self.cls):
+        for subclass in filter(dataclasses.is_dataclass, iter_subclasses(self.cls)):
             # A view of the same record may have more fields.
             own -= {field.name for field in dataclasses.fields(subclass)}
         undeclared |= {f"{self.cls.__name__}.{name}" for name in own}
@@ -457,15 +458,6 @@ def packed_fields(fields: dict[str, Any], state: State) -> dict[str, Any]:
     for typed, _, shown in state.views or ():
         packed = {**packed, **typed.pack_view(fields, shown, state)}
     return packed
-
-
-def _subclasses(cls: type) -> Iterator[Any]:
-    """The dataclasses that extend a class."""
-    subclass: Any
-    for subclass in type.__subclasses__(cls):
-        if dataclasses.is_dataclass(subclass):
-            yield subclass
-            yield from _subclasses(subclass)
 
 
 def _is_cached_property(cls: type, name: str) -> bool:
