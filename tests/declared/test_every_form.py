@@ -1,4 +1,4 @@
-"""Every form of annotation keeps its values in every storage, of the same types all the way down."""
+"""Every form of annotation keeps its values in every storage, of the same types throughout."""
 
 from __future__ import annotations
 
