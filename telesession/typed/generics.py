@@ -51,5 +51,6 @@ def field_hints(cls: Any, hints: Mapping[str, Any], args: tuple[Any, ...]) -> di
 
 
 def _annotations(cls: type) -> Mapping[str, Any]:
-    annotations: Mapping[str, Any] = vars(cls).get("__annotations__", {})
+    # Builtin classes have none; a class without any has an empty dict of its own.
+    annotations: Mapping[str, Any] = getattr(cls, "__annotations__", {})
     return annotations

@@ -49,7 +49,7 @@ class _AttrsLayout(Layout):
             if each.default is not sys.modules["attr"].NOTHING:
                 defaults[each.name] = self._default(each.default)
         super().__init__(cls, (each.name for each in attributes), defaults)
-        annotated = {name for base in cls.__mro__ for name in vars(base).get("__annotations__", ())}
+        annotated = {name for base in cls.__mro__ for name in getattr(base, "__annotations__", ())}
         self.hints = MappingProxyType(
             {
                 each.name: Any if each.type is None else each.type
@@ -175,6 +175,9 @@ def _pydantic_defaults(fields: dict[str, Any]) -> MappingProxyType[str, Default]
 
 def _blank(cls: Any) -> Any:
     """An instance of a `Struct` to copy; `__post_init__` has not seen it."""
+    nothing = dict.fromkeys(cls.__struct_fields__)
+    if not hasattr(cls, "__post_init__"):
+        return cls(**nothing)
     methods = {
         "__post_init__": lambda _self: None,
         "__init_subclass__": classmethod(lambda _cls, **_options: None),
@@ -182,7 +185,7 @@ def _blank(cls: Any) -> Any:
         "_telesession_dataclass": cls,
     }
     without = type(cls)(cls.__name__, (cls,), methods)
-    blank = without(**dict.fromkeys(cls.__struct_fields__))
+    blank = without(**nothing)
     vars(object)["__class__"].__set__(blank, cls)
     return blank
 

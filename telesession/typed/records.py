@@ -65,7 +65,8 @@ class RecordForm(Form):
 
     def accepts(self, value: Any) -> bool:
         """See `Form.accepts`."""
-        return isinstance(value, self.cls)
+        # isinstance() would ask the value itself, which may raise.
+        return self.cls in type(value).__mro__
 
     def knows(self, mark: str) -> bool:
         """Whether a mark is that of this class, or of a subclass."""
@@ -158,7 +159,7 @@ class RecordForm(Form):
 
     def _pack_subclass(self, value: Any) -> Any:
         kind = type(value)
-        if not isinstance(value, self.cls) or _is_generated(kind):
+        if not self.accepts(value) or _is_generated(kind):
             raise self.type_misfit(value)
         form = self._form_of_subclass(kind, value)
         if form.mark == self.mark or self._subclass_of(form.mark) is not kind:

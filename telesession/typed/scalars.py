@@ -20,7 +20,7 @@ def is_of_freezegun(kind: type) -> bool:
 def real_type(kind: type) -> type:
     """The class of the standard library that a class stands for while the clock is frozen."""
     if is_of_freezegun(kind):
-        return next(base for base in kind.__mro__ if base.__module__ == "datetime")
+        return next((base for base in kind.__mro__ if base.__module__ == "datetime"), kind)
     return kind
 
 

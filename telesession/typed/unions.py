@@ -117,7 +117,8 @@ class UnionForm(Form):
         members = [member for member in self.members if _may_be_of(member, plain)]
         if len(members) == 1:
             return members[0].unpack(plain, reading)
-        return self._unpack_unmarked(members, plain, reading)
+        # A tuple or a set may have been a list.
+        return self._unpack_unmarked(members or self.members, plain, reading)
 
     def _set_marks(self) -> None:
         for member in self.members:
@@ -148,7 +149,7 @@ class UnionForm(Form):
         records = (member for member in self.members if isinstance(member, RecordForm))
         return next((member for member in records if member.knows(mark)), None)
 
-    def _unpack_unmarked(self, members: list[Form], plain: Any, reading: Reading) -> Any:
+    def _unpack_unmarked(self, members: Iterable[Form], plain: Any, reading: Reading) -> Any:
         """The value of data without a mark: of the first member that has a place for all of it."""
         found: list[tuple[Reading, Any]] = []
         for member in members:
@@ -160,7 +161,7 @@ class UnionForm(Form):
             if not own.undeclared:
                 break
         if not found:
-            raise self.misfit(plain) if members else self.type_misfit(plain)
+            raise self.misfit(plain)
         own, value = min(found, key=lambda pair: bool(pair[0].undeclared))
         reading.filled |= own.filled
         reading.made |= own.made

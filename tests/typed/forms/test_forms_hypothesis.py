@@ -16,9 +16,7 @@ from support.clocks import UNHURRIED, examples
 from support.forms import (
     AgeStep,
     Cell,
-    Coin,
     FrozenCoin,
-    IntBox,
     Loose,
     Movie,
     NameStep,
@@ -35,7 +33,7 @@ from telesession.typed.hints import form_of
 LEAVES: list[Any] = [
     int, str, bool, float, complex, bytes, bytearray, type(None), date, datetime, time, timedelta,
     Decimal, UUID, Fraction, Color, Size, Mood, Right, Bit, Literal["a", 1, True], Item, Tag,
-    Slotted, Cell, IntBox, Coin, FrozenCoin, Ticket, Seat, Loose, Point, Options,
+    Slotted, Cell, FrozenCoin, Ticket, Seat, Loose, Point, Options,
     Movie, NameStep, AgeStep, Tree,
 ]  # fmt: skip
 KEYS: list[Any] = [int, str, date, Color, Tag, Cell, Point, tuple[int, str], FrozenCoin, Seat]

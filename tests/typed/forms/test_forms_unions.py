@@ -290,3 +290,11 @@ def test_a_union_takes_what_a_member_takes() -> None:
     assert {"class": "SpecialItem", "name": "tea", "count": 0, "gift": True} == form_of(
         Item | None
     ).pack(SpecialItem())
+
+
+def test_a_list_becomes_the_only_member_that_takes_it() -> None:
+    """A field that was a list is read if an optional tuple is declared now."""
+    assert ((1,), True) == (
+        unpacked(tuple[int, ...] | None, [1])[0],
+        unpacked(tuple[int, ...] | None, [1])[1].filled,
+    )
