@@ -57,4 +57,7 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
             return label if (ROOT / file).exists() else link[0]
         return f"[{label}]({posixpath.relpath(to, posixpath.dirname(here) or '.')}{anchor})"
 
+    # In a table of the repository, code needs the backslash before |, and the site would show it.
+    rows = re.compile(r"^\| .*", re.MULTILINE)
+    markdown = rows.sub(lambda row: row[0].replace(r"\|", "|"), markdown)
     return re.sub(r"\[([^\]]*)\]\(([\w./-]+)((?:#[\w-]+)?)\)", replace, markdown)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
+from types import CodeType
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[2]
@@ -91,11 +92,16 @@ def run_block(block: Block, names: dict[str, Any], page: str) -> list[tuple[str,
         comment = lines[(statement.end_lineno or 0) - 1].partition("  # ")[2]
         ast.increment_lineno(statement, block.line)
         if isinstance(statement, ast.Expr) and _is_value(comment):
-            value = eval(compile(ast.Expression(statement.value), page, "eval"), names)
+            value = eval(_compiled(ast.Expression(statement.value), page, "eval"), names)
             claims.append((comment.strip(), repr(value)))
         else:
-            exec(compile(ast.Module([statement], []), page, "exec"), names)
+            exec(_compiled(ast.Module([statement], []), page, "exec"), names)
     return claims
+
+
+def _compiled(code: ast.Module | ast.Expression, page: str, mode: str) -> CodeType:
+    # Without the future features of this file, which a page does not show.
+    return compile(code, page, mode, dont_inherit=True)
 
 
 def _is_value(comment: str) -> bool:
