@@ -71,5 +71,5 @@ def test_a_name_that_is_never_defined_is_refused_with_the_way_out(
         mapping.price = None
     sessions = Sessions(initial=Paid, storage=storage, lock_timeout=0)
     for _ in range(2):
-        with pytest.raises(TypeError, match="'Decimal' is not defined.*top level.*TYPE_CHECKING"):
+        with pytest.raises(TypeError, match=r"'Decimal' is not defined.*top level.*TYPE_CHECKING"):
             use(sessions)

@@ -119,7 +119,7 @@ def test_a_record_without_a_name_gets_the_class_that_initial_gives(storage: Stor
 def test_an_unannounced_class_is_refused(storage: Storage, initial: Any) -> None:
     """`initial` returns a class that its annotation does not announce: `TypeError`."""
     sessions = Sessions(initial=initial, storage=storage, lock_timeout=0)
-    with pytest.raises(TypeError, match="initial gave an instance of Guest, but .* annotation"):
+    with pytest.raises(TypeError, match=r"initial gave an instance of Guest, but .* annotation"):
         sessions.open(1, update="guest").__enter__()
     assert None is storage.get("1")
 
