@@ -8,7 +8,10 @@ import pickle
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any, Protocol
+from uuid import UUID
 from zlib import crc32
 
 from telesession.advice import advice_for
@@ -66,6 +69,7 @@ _UNORDERED = (0x8F, 0x91, _STACK_GLOBAL)
 # What the CRC-32 of data is that ends with its own CRC-32, little-endian.
 _SOUND = 0x2144DF1C
 _LEAVES = frozenset((bool, bytes, complex, float, int, str, type(None)))
+_SCALARS = _LEAVES | {date, datetime, time, timedelta, Decimal, UUID}
 # How the payloads of each codec begin: a pickle of protocol 5, an object, a Fernet token.
 PICKLE, _OBJECT, _TOKEN = b"\x80\x05", b"{", b"gAAAA"
 _WRITERS = ((PICKLE, "PickleCodec"), (_OBJECT, "JSONCodec"), (_TOKEN, "EncryptedCodec"))
@@ -407,21 +411,41 @@ def _has_opcode(pickled: bytes, opcode: int) -> bool:
     return bytes((opcode, _MEMOIZE)) in pickled
 
 
-def _pickle_canonically(record: dict[str, Any]) -> bytes:
+def _pickle_canonically(value: Any) -> bytes:
     buffer = io.BytesIO()
-    _CanonicalPickler(buffer, 5).dump(record)
+    _CanonicalPickler(buffer, 5).dump(value)
     return buffer.getvalue()
 
 
 class _CanonicalPickler(pickle.Pickler):
-    """Pickles so that it makes no difference whether equal strings are one object or several."""
+    """
+    Pickles so that two differences of equal values make no difference: whether equal strings are
+    one object or several, and the order in which sets of scalars iterate.
+    """
 
-    def persistent_id(self, obj: Any) -> int | None:
+    def __init__(self, buffer: io.BytesIO, protocol: int) -> None:
+        super().__init__(buffer, protocol)
+        # id of a set -> its number
+        self._sets: dict[int, int] = {}
+
+    def persistent_id(self, obj: Any) -> Any:
         # Numbers are what pickle does not note the identity of. That of lists and the like is
         # kept: whether two fields share one is part of what a session says.
-        if type(obj) is str:
+        kind = type(obj)
+        if kind is str:
             return int.from_bytes(b"s" + obj.encode("utf-8", "surrogatepass"), "big")
-        return int.from_bytes(b"b" + obj, "big") if type(obj) is bytes else None
+        if kind is bytes:
+            return int.from_bytes(b"b" + obj, "big")
+        if kind in (set, frozenset) and all(map(_is_scalar, obj)):
+            number = self._sets.setdefault(id(obj), len(self._sets))
+            return kind.__name__, number, sorted(map(_pickle_canonically, obj))
+        return None
+
+
+def _is_scalar(item: Any) -> bool:
+    """Whether an item of a set is a scalar, or consists of such; no instance of a user's class."""
+    kind = type(item)
+    return all(map(_is_scalar, item)) if kind in (tuple, frozenset) else kind in _SCALARS
 
 
 def _same_types(value: Any, loaded: Any) -> bool:

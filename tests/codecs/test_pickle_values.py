@@ -311,3 +311,31 @@ def test_an_unchanged_record_gives_the_previous_payload() -> None:
     assert previous == codec.encode(record, "1", previous)
     record["fields"]["tags"].add("c")
     assert previous != codec.encode(record, "1", previous)
+
+
+# Equal sets with three items in one slot of their tables iterate in the order of the insertions.
+ORDERS = {
+    "ints": ([6, 14, 22], [22, 14, 6]),
+    "frozensets": ([frozenset([6, 14, 22])], [frozenset([22, 14, 6])]),
+}
+
+
+@pytest.mark.parametrize("kind", [set, frozenset])
+@pytest.mark.parametrize(("one", "other"), ORDERS.values(), ids=ORDERS)
+def test_a_set_that_was_made_in_another_order_is_no_change(
+    kind: type, one: list[Any], other: list[Any]
+) -> None:
+    """`encode` returns the bytes of `previous` for an equal set that iterates in another order."""
+    codec = PickleCodec()
+    previous = codec.encode({"fields": {"value": [kind(one), {1: kind(one)}]}}, "1")
+    record = {"fields": {"value": [kind(other), {1: kind(other)}]}}
+    assert pickle.dumps(kind(one)) != pickle.dumps(kind(other))
+    assert previous == codec.encode(record, "1", previous)
+
+
+def test_a_set_that_is_shared_no_longer_is_a_change_though_it_is_equal() -> None:
+    """Two fields that share a set, and two fields with equal sets, are different records."""
+    codec, tags = PickleCodec(), {6, 14, 22}
+    previous = codec.encode({"fields": {"one": tags, "other": tags}}, "1")
+    apart = {"fields": {"one": {22, 14, 6}, "other": {22, 14, 6}}}
+    assert previous != codec.encode(apart, "1", previous)

@@ -28,7 +28,7 @@ Hints = st.SearchStrategy[Any]
 
 NUMBERS = itertools.count()
 SCALARS: list[Any] = [
-    int, str, bool, float, complex, bytes, bytearray, None, date, datetime, time, timedelta,
+    int, str, bool, float, complex, bytes, bytearray, type(None), date, datetime, time, timedelta,
     Decimal, UUID, Fraction, IPv4Address, IPv6Network, ZoneInfo, Literal["a", 1, True],
 ]  # fmt: skip
 HASHABLE: list[Any] = [int, str, bytes, date, UUID, Fraction, IPv4Address, ZoneInfo]
