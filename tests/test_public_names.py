@@ -46,7 +46,7 @@ LAYERS = [
     {"keys", "session", "codecs", "locks"},
     {"groups", "memory_codec"},
     {"typed", "typed.form", "typed.generics", "typed.layouts", "typed.refusals"},
-    {"typed.parts", "typed.quick", "typed.scalars"},
+    {"typed.parts", "typed.quick", "typed.scalars", "typed.subclasses"},
     {"typed.aliases", "typed.named_tuples", "typed.other_layouts", "typed.texts"},
     {"typed.class_hints", "typed.typed_dicts"},
     {"typed.constraints", "typed.containers", "typed.enums", "typed.records"},
