@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from inspect import getattr_static
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from telesession.session import (
     LINK,
@@ -23,6 +23,10 @@ from telesession.session import (
     state_behind,
     unmarked,
 )
+from telesession.typed.defaults import is_steady
+
+if TYPE_CHECKING:
+    from telesession.typed.form import Form
 
 _ABSENT: Any = object()
 _new = object.__new__
@@ -44,14 +48,13 @@ class Shown(NamedTuple):
     is_direct: bool
 
 
-def make_classes(cls: Any, steady: Callable[[str, Any], bool]) -> Shown:
+def make_classes(cls: Any, forms: Mapping[str, Form]) -> Shown:
     """
     Generate the subclasses of a dataclass.
 
     Args:
         cls: The dataclass.
-        steady: Whether the factory of a field, given by its name, would make the same default
-            again.
+        forms: `field -> form`.
     """
     fields = dataclasses.fields(cls)
     is_direct = all(getattr(cls, name) is getattr(object, name) for name in _ACCESS)
@@ -66,7 +69,7 @@ def make_classes(cls: Any, steady: Callable[[str, Any], bool]) -> Shown:
             "_telesession_dataclass": cls,
             # The dataclass may count its subclasses, and the second class is none of its own.
             "__init_subclass__": classmethod(lambda _cls: None),
-            **{field.name: _Default(field, steady) for field in fields},
+            **{field.name: _Default(field, forms[field.name]) for field in fields},
         },
     )
     linked = _named_like(
@@ -77,7 +80,7 @@ def make_classes(cls: Any, steady: Callable[[str, Any], bool]) -> Shown:
             "__hash__": cls.__hash__,
             "__setattr__": _Shown.__setattr__,
             "__delattr__": cls.__delattr__,
-            **{field.name: _Field(field, steady) for field in fields},
+            **{field.name: _Field(field, forms[field.name]) for field in fields},
         },
     )
     # Another __dict__ would hide the fields that are set later.
@@ -103,11 +106,11 @@ class _Default:
     It is no data descriptor, so a field in the `__dict__` of an instance is read without a call.
     """
 
-    def __init__(self, field: dataclasses.Field[Any], steady: Callable[[str, Any], bool]) -> None:
+    def __init__(self, field: dataclasses.Field[Any], form: Form) -> None:
         self._name = field.name
         self._default = unmarked(field.default)
-        self._default_factory: Any = field.default_factory
-        self._steady = steady
+        self._factory: Any = field.default_factory
+        self._form = form
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:
@@ -118,8 +121,7 @@ class _Default:
         if state.defaults and self._name in state.defaults:
             return state.defaults[self._name][0]
         made = self._make_default(state)
-        is_made = self._default is dataclasses.MISSING
-        if is_made and state.depth and not self._steady(self._name, made):
+        if state.depth and not self._is_steady(made):
             # The next handler gets the value that this one sees.
             setattr(instance, self._name, made)
         else:
@@ -129,16 +131,21 @@ class _Default:
 
     def _make_default(self, state: State) -> Any:
         if self._default is not dataclasses.MISSING:
-            made = self._default
-        elif self._default_factory is not dataclasses.MISSING:
-            made = self._default_factory()
-        else:
-            raise AttributeError(
-                f"{missing(state, self._name)}, and its declaration has no default; give it one, "
-                "or write a migration that sets it"
-            )
-        # It may be an object that exists only once, for all sessions.
-        return copy.deepcopy(unmarked(made))
+            # It may be an object that exists only once, for all sessions.
+            return copy.deepcopy(self._default)
+        if self._factory is not dataclasses.MISSING:
+            return self._make()
+        raise AttributeError(
+            f"{missing(state, self._name)}, and its declaration has no default; give it one, or "
+            "write a migration that sets it"
+        )
+
+    def _make(self) -> Any:
+        return copy.deepcopy(unmarked(self._factory()))
+
+    def _is_steady(self, made: Any) -> bool:
+        is_static = self._default is not dataclasses.MISSING
+        return is_static or is_steady(self._form, made, self._make)
 
 
 class _Field(_Default):

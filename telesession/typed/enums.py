@@ -14,8 +14,7 @@ class EnumForm(Form):
     """
     The members of an enum, and combinations of flags.
 
-    They are packed as their values if codecs keep all of these and the enum finds its members by
-    them; else as their names.
+    They are packed as their values if every codec keeps these, else as their names.
 
     Args:
         cls: The enum.
@@ -27,9 +26,8 @@ class EnumForm(Form):
         self.text = cls.__name__
         self._cls = cls
         self.types = frozenset((cls,))
-        # A flag has its combinations, too, and no member needs to be 0.
-        members = [*cls.__members__.values()]
-        self._is_by_value = all(_is_kept(each.value) and _is_found(each) for each in members)
+        members = cls.__members__.values()
+        self._is_by_value = all(_is_kept(each.value) for each in members)
         plain = [each.value for each in members] if self._is_by_value else [""]
         self.plain_types = frozenset(map(type, plain))
         self.writes_plain = self.plain_types <= _JSON
@@ -119,10 +117,3 @@ def _is_kept(value: Any) -> bool:
     if type(value) in (tuple, frozenset):
         return all(map(_is_kept, value))
     return type(value) in SCALARS
-
-
-def _is_found(member: enum.Enum) -> bool:
-    try:
-        return type(member)(member.value) is member
-    except Exception:  # noqa: BLE001 -- an enum may raise what it likes
-        return False

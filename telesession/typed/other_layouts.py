@@ -31,7 +31,7 @@ def layout_of(cls: Any) -> Layout | None:
         return _StructLayout(cls)
     if hasattr(cls, "__attrs_attrs__"):
         layout: Layout = _AttrsLayout(cls)
-    elif hasattr(cls, "__pydantic_fields__") and hasattr(cls, "__private_attributes__"):
+    elif hasattr(cls, "model_fields") and hasattr(cls, "__private_attributes__"):
         layout = _ModelLayout(cls)
     elif dataclasses.is_dataclass(cls):
         layout = _layout_of_dataclass(cls)
@@ -107,7 +107,7 @@ class _ModelLayout(Layout):
     note = _NOTE
 
     def __init__(self, cls: Any) -> None:
-        fields = cls.__pydantic_fields__
+        fields = cls.model_fields
         super().__init__(cls, fields, _pydantic_defaults(fields))
         if cls.__pydantic_complete__:
             self.hints = MappingProxyType({name: each.annotation for name, each in fields.items()})

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from telesession.typed.defaults import is_steady
 from telesession.typed.form import MARK, NOT_ALLOWED, WOULD_NOT_COME_BACK, Form, Misfit, Reading
-from telesession.typed.quick import make_quick
 from telesession.typed.scalars import AnyForm
+from telesession.typed.subclasses import iter_subclasses
 
 if TYPE_CHECKING:
     from telesession.typed.layouts import Layout
@@ -49,14 +51,14 @@ class RecordForm(Form):
         self._layout = layout
         self._form_of_class = form_of_class
         self._forms: dict[type, RecordForm] = {}
+        # The fields and their types, if instances are no more than a `__dict__` of scalars.
+        self._scalars: tuple[tuple[str, frozenset[type]], ...] = ()
 
     def complete(self, fields: dict[str, Form]) -> None:
         """Set the forms of the fields, which may refer to this form."""
         self.fields.update(fields)
         if self._layout.is_bare and all(form.scalars for form in fields.values()):
-            slow = self.pack, self.unpack
-            quick: Any = make_quick(self.cls, fields, self._layout.set_dict, slow)
-            self.pack, self.unpack = quick  # type: ignore[method-assign]
+            self._scalars = tuple((name, form.scalars) for name, form in fields.items())
 
     def parts(self) -> tuple[Form, ...]:
         """See `Form.parts`."""
@@ -77,6 +79,8 @@ class RecordForm(Form):
         if type(value) is not self.cls:
             return self._pack_subclass(value)
         fields = vars(value) if self._layout.is_bare else None
+        if fields is not None and self._are_scalars(fields):
+            return fields.copy()
         if fields is None or fields.keys() != self._names:
             fields = self._read(value)
         packed, name = {}, ""
@@ -100,12 +104,23 @@ class RecordForm(Form):
                 raise self.type_misfit(plain)
             self.pack(plain)
             return plain
+        if self._are_scalars(plain):
+            return self._layout.make(plain)
         if MARK in plain:
             plain = dict(plain)
             mark = plain.pop(MARK)
             if mark != self.mark:
                 return self._form_of_mark(mark, plain).unpack(plain, reading)
         return self._layout.make(self._unpack_fields(plain, reading))
+
+    def _are_scalars(self, fields: dict[str, Any]) -> bool:
+        """Whether the fields are all there, and of types that need no more than a look."""
+        if len(fields) != len(self._scalars):
+            return False
+        for name, scalars in self._scalars:  # noqa: SIM110 -- a generator costs more than the rest
+            if type(fields.get(name, _MISSING)) not in scalars:
+                return False
+        return True
 
     def _unpack_fields(self, plain: dict[str, Any], reading: Reading) -> dict[str, Any]:
         made: dict[str, Any] = {}
@@ -153,7 +168,9 @@ class RecordForm(Form):
             )
         value = default.make(made)
         reading.filled = True
-        if default.factory is not None and not _is_empty(value):
+        if default.factory is not None and not is_steady(
+            self.fields[name], value, partial(default.make, made)
+        ):
             reading.made = True
         return value
 
@@ -191,25 +208,11 @@ class RecordForm(Form):
     def _subclass_of(self, mark: object) -> type | None:
         """The subclass of a name; of several the newest, since decorators make classes anew."""
         found: type | None = None
-        for kind in _subclasses(self.cls):
+        for kind in iter_subclasses(self.cls):
             if kind.__qualname__ == mark:
                 found = kind
         return found
 
 
-def _subclasses(cls: type) -> Iterator[type]:
-    """The subclasses of a class, direct and indirect, except generated ones."""
-    kinds: list[type] = cls.__subclasses__()
-    for kind in kinds:
-        if not _is_generated(kind):
-            yield kind
-            yield from _subclasses(kind)
-
-
 def _is_generated(cls: type) -> bool:
     return "_telesession_dataclass" in vars(cls)
-
-
-def _is_empty(value: Any) -> bool:
-    """Whether a value is an empty container, which is the same whenever it is made."""
-    return hasattr(type(value), "__len__") and not len(value)

@@ -99,9 +99,8 @@ class Typed:
             name for name, form in self._forms.items() if form.is_untyped and check_elsewhere
         }
         self._has_logged_undeclared = False
-        # field -> the snapshot of a packed default that a factory made at decoration
-        self._made = self._check_defaults()
-        self._solo, self._linked, self._is_direct = make_classes(cls, self._is_steady)
+        self._check_defaults()
+        self._solo, self._linked, self._is_direct = make_classes(cls, self._forms)
         self._set_link: Callable[[Any, Any], None] = vars(self._solo)[LINK].__set__
         self._set_dict: Callable[[Any, Any], None] = getattr_static(cls, "__dict__").__set__
 
@@ -392,14 +391,8 @@ class Typed:
 
     # Defaults
 
-    def _check_defaults(self) -> dict[str, object]:
-        """
-        See that all defaults can be stored.
-
-        Returns:
-            field -> the snapshot of a default that its factory made
-        """
-        made = {}
+    def _check_defaults(self) -> None:
+        """See that all defaults can be stored."""
         for field in dataclasses.fields(self.cls):
             factory: Any = field.default_factory
             is_made = factory is not dataclasses.MISSING
@@ -410,25 +403,12 @@ class Typed:
             if default is dataclasses.MISSING:
                 continue
             try:
-                packed = self._pack("", field.name, default)
-                self._check({field.name: packed}, "")
+                self._check({field.name: self._pack("", field.name, default)}, "")
             except EncodeError as error:
                 raise TypeError(
                     f"the default of {self.cls.__name__}.{field.name} cannot be stored: "
                     f"{error.path} is of type {error.type_name}, {error.reason}"
                 ) from None
-            if is_made:
-                made[field.name] = picture(packed)
-        return made
-
-    def _is_steady(self, name: str, made: Any) -> bool:
-        """Whether the factory of a field would make the same default again."""
-        if made and type(made) in SCALARS:
-            # It may be an equal one by chance, such as the time of a stopped clock.
-            return False
-        return self._is_fit(name, made) and self._made.get(name) == picture(
-            self._forms[name].pack(made)
-        )
 
     def _log_unportable(self, name: str, packed: Any) -> None:
         """Log once that a field holds something that JSON cannot store."""

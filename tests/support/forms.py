@@ -155,6 +155,23 @@ class Shop:
         return sum(self.prices)
 
 
+@dataclass(frozen=True)
+class Board:
+    """A frozen dataclass whose hash leaves a dict out."""
+
+    name: str = ""
+    pieces: dict[tuple[int, int], str] = field(default_factory=dict, hash=False)
+
+
+@dataclass
+class Profile:
+    """A dataclass of scalars of several types."""
+
+    name: str | None = None
+    age: int | None = None
+    score: float = 0.0
+
+
 class Shape:
     """A class that is no dataclass, but whose subclass is."""
 
@@ -541,6 +558,13 @@ FORMS: dict[str, Form] = {
     # Classes with fields
     "dataclass": Form(Item, Item(), Item("apple", 2), renamed),
     "frozen dataclass": Form(Tag, Tag(), Tag("old", Color.BLUE)),
+    "dataclass of scalars": Form(Profile, Profile(), Profile("ada", None, 1), put("age", 36)),
+    "list of dataclasses of scalars": Form(
+        list[Profile], [], [Profile("ada"), Profile(None, 7, 1.5)], at(0, put("age", 36))
+    ),
+    "set of dataclasses with dicts": Form(
+        set[Board], set(), {Board("a", {(1, 2): "king"}), Board("b")}, join(Board("c"))
+    ),
     "slotted dataclass": Form(Slotted, Slotted(), Slotted(count=3), put("count", 4)),
     "frozen and slotted dataclass": Form(Cell, Cell(), Cell(1, 2)),
     "dataclass with a result": Form(Doubled, Doubled(), Doubled(4), put("double", 9)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import traceback
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Sequence
@@ -56,6 +57,25 @@ class WideItem(Item):
 
 class LongPoint(Point):
     """A named tuple with a `__dict__`."""
+
+
+class Sort(Item, enum.Enum):
+    """An enum whose members are dataclasses."""
+
+    TEA = "tea", 1
+
+
+class Invented(enum.Enum):
+    """An enum of lists that makes members up."""
+
+    KNOWN = [1]  # noqa: RUF012 -- it is about such enums
+
+    @classmethod
+    def _missing_(cls, value: object) -> Invented:
+        made = object.__new__(cls)
+        made._value_ = [value]
+        made._name_ = "MADE"
+        return made
 
 
 def having(target: Any, name: str, value: Any = SECRET) -> Any:
@@ -134,6 +154,18 @@ MISFITS: dict[str, Case] = {
     "Enum, value": Case(Color, "red", "", "str", "Color"),
     "Enum, another": Case(Color, Mood.GOOD, "", "Mood", "Color"),
     "IntEnum, int": Case(Size, 2, "", "int", "Size"),
+    "Enum, no member": Case(
+        Invented, Invented(SECRET), "", "Invented", "Invented", WOULD_NOT_COME_BACK
+    ),
+    "defaultdict, no usual factory": Case(
+        defaultdict[str, Box[int]],
+        defaultdict(lambda: Box(1)),
+        "",
+        "defaultdict",
+        "defaultdict[str, Box[int]]",
+        WOULD_NOT_COME_BACK,
+    ),
+    "dataclass, enum of such": Case(Item, Sort.TEA, "", "Sort", "Item", WOULD_NOT_COME_BACK),
     "list, tuple": Case(list[int], (1,), "", "tuple", "list[int]"),
     "list, items": Case(list[int], [1, SECRET], "[1]", "str", "int"),
     "list, subclass": Case(
@@ -145,6 +177,7 @@ MISFITS: dict[str, Case] = {
     "tuple, list": Case(tuple[int, ...], [1], "", "list", "tuple[int, ...]"),
     "tuple, items": Case(tuple[int, ...], (1, SECRET), "[1]", "str", "int"),
     "tuple, length": Case(tuple[int, int], (1,), "", "tuple", "tuple[int, int]"),
+    "tuple of two, list": Case(tuple[int, int], [1, 2], "", "list", "tuple[int, int]"),
     "tuple of two, items": Case(tuple[int, int], (1, SECRET), "[1]", "str", "int"),
     "dict, values": Case(dict[str, int], {SECRET: "a"}, "[<str>]", "str", "int"),
     "dict, keys": Case(dict[int, int], {SECRET: 1}, "[<str>]", "str", "int"),
@@ -184,6 +217,7 @@ MISFITS: dict[str, Case] = {
     "NamedTuple, attribute": Case(
         LongPoint, having(LongPoint(1), "total"), ".total", "str", "LongPoint", WOULD_NOT_COME_BACK
     ),
+    "TypedDict, list": Case(Options, [SECRET], "", "list", "Options"),
     "TypedDict, less": Case(Options, {"label": SECRET}, "", "dict", "Options"),
     "TypedDict, more": Case(Options, {"size": 1, SECRET: 2}, "", "dict", "Options"),
     "TypedDict, value": Case(Options, {"size": SECRET}, "['size']", "str", "int"),

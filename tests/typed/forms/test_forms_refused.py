@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import enum
 import re
 import typing
-from collections import ChainMap, UserDict, namedtuple
+from collections import ChainMap, UserDict
 from collections.abc import AsyncIterator, Callable, Generator, Hashable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypedDict
+from typing import Annotated, Any, ClassVar, Literal, Protocol, TypedDict
 
 import attrs
 import msgspec
 import pydantic
 import pytest
 import telebot
-import typing_extensions
 
-from support.packing import pack_misfit, refusal, unpacked
-from support.values import Color, Money, Right, Seeded
+from support.packing import refusal, unpacked
+from support.values import Color, Money, Seeded
 from telesession.typed.hints import form_of, record_form
 
 
@@ -179,69 +179,6 @@ def test_a_name_that_is_not_there_is_a_name_error() -> None:
         assert "Later" == caught.value.name
 
 
-# Names that later Pythons have
-
-Json = typing_extensions.TypeAliasType(
-    "Json", "dict[str, Json] | list[Json] | str | float | bool | None"
-)
-T = typing.TypeVar("T")
-Several = typing_extensions.TypeAliasType("Several", list[T] | T, type_params=(T,))
-
-
-class Film(typing_extensions.TypedDict):
-    """A typed dict of typing_extensions, whose annotations are text."""
-
-    title: typing_extensions.ReadOnly[str]
-    year: typing_extensions.NotRequired[int]
-
-
-class Labelled(NamedTuple, Generic[T]):
-    """A generic named tuple."""
-
-    label: str
-    content: T
-
-
-def test_an_alias_may_refer_to_itself() -> None:
-    """An alias stands for its annotation, at each place inside it as well."""
-    alias = typing_extensions.TypeAliasType("Numbers", Any)
-    alias = typing_extensions.TypeAliasType("Numbers", list[alias] | int)  # type: ignore[misc]
-    value = [1, [2, []]]
-
-    assert value == unpacked(alias, form_of(alias).pack(value))[0]
-
-
-def test_a_generic_alias_has_its_arguments() -> None:
-    """The arguments of an alias are put into its annotation."""
-    assert "list[int] | int" == form_of(Several[int]).text
-
-
-def test_typed_dicts_of_typing_extensions_work() -> None:
-    """`NotRequired` and `ReadOnly` are found inside text, and in any package."""
-    form = form_of(Film)
-
-    assert {"title": "a"} == form.pack({"title": "a"})
-    assert "it lacks the key 'title'; set it, or declare it as NotRequired" == (
-        pack_misfit(Film, {"year": 1}).reason
-    )
-
-
-def test_generic_named_tuples_have_their_arguments() -> None:
-    """A generic named tuple is of the types that it is given."""
-    assert ("a", 1) == form_of(Labelled[int]).pack(Labelled("a", 1))
-    assert ".content" == pack_misfit(Labelled[int], Labelled("a", "b")).path
-
-
-def test_flags_without_members_are_a_class() -> None:
+def test_an_enum_without_members_is_refused() -> None:
     """An enum without members has no values."""
-    import enum
-
     assert "Enum is a class that nothing converts" in refusal(enum.Enum)
-    assert "Right" == form_of(Right).text
-
-
-def test_a_namedtuple_without_types_takes_anything() -> None:
-    """The fields of `collections.namedtuple` have no annotations."""
-    pair = namedtuple("pair", "left right")  # noqa: PYI024 -- it is about that
-
-    assert form_of(pair).is_untyped

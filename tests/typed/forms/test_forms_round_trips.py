@@ -6,14 +6,15 @@ import copy
 from collections import Counter, deque
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Any
+from typing import Annotated, Any
 
 import freezegun
+import msgspec
 import pytest
 
-from support.forms import FORMS, Form, alike
+from support.forms import FORMS, Form, OpenAccount, alike
 from support.packing import stored
-from support.values import Color, Item, Planet, Point, Tag, Tree
+from support.values import Color, Item, Mood, Options, Planet, Point, Tag, Tree
 from telesession.typed.form import Reading
 from telesession.typed.hints import form_of
 
@@ -131,6 +132,37 @@ SCALARS = {
 def test_scalars_are_the_types_that_surely_fit(hint: Any, types: set[type]) -> None:
     """An annotation of scalars names their exact types, and any other none."""
     assert types == form_of(hint).scalars
+
+
+KINDS = {
+    "dataclass": (Item, True, False),
+    "recursive": (Tree, True, False),
+    "dates": (dict[str, list[date]], False, False),
+    "tuples": (list[tuple[int, ...]], False, False),
+    "named tuples": (Point, False, False),
+    "sets": (set[int], False, False),
+    "sets of classes": (set[Tag], True, False),
+    "keys": (dict[int, int], False, False),
+    "keys of enums": (dict[Mood, Item], True, False),
+    "keys of classes": (dict[Tag, int], True, False),
+    "counter": (Counter[str], True, False),
+    "deque": (deque[Item | None], True, False),
+    "deque of anything": (deque[Any], False, True),
+    "typed dict": (Options, True, False),
+    "Any": (Any, False, True),
+    "list": (list, False, True),
+    "list of Any": (Item | list[Any], False, True),
+    "model with more": (OpenAccount, False, True),
+    "Meta": (Annotated[list[Item], msgspec.Meta(max_length=3)], True, False),
+}
+
+
+@pytest.mark.parametrize(("hint", "is_plain", "is_untyped"), KINDS.values(), ids=KINDS)
+def test_a_form_knows_its_parts(hint: Any, is_plain: bool, is_untyped: bool) -> None:
+    """A form is plain if all parts are, and untyped if one of them is."""
+    form = form_of(hint)
+
+    assert (is_plain, is_untyped) == (form.is_plain, form.is_untyped)
 
 
 def test_enums_have_their_values_in_the_record() -> None:

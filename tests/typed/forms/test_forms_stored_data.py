@@ -75,6 +75,7 @@ OLD: dict[str, tuple[Any, Any, Any]] = {
     ),
     "Enum": (Color, "blue", Color.BLUE),
     "Enum or int": (Color | int, "blue", Color.BLUE),
+    "Enum in an object of a pickle": (Color, Color.RED, Color.RED),
     "IntEnum": (Size, 2, Size.LARGE),
     "Flag": (Right, 3, Right.READ | Right.WRITE),
     "dict by enum": (dict[Color, int], {"blue": 1}, {Color.BLUE: 1}),

@@ -1,0 +1,28 @@
+"""Defaults that a factory makes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from telesession.session import picture
+from telesession.typed.form import Form, Misfit
+from telesession.typed.scalars import SCALARS
+
+
+def is_steady(form: Form, made: Any, make: Callable[[], Any]) -> bool:
+    """
+    Whether a factory makes the same default each time, so that it need not be stored.
+
+    Args:
+        form: The form of the field.
+        made: A default that the factory made.
+        make: Makes another one.
+    """
+    if type(made) in SCALARS:
+        # Two may be equal by chance, such as the times of a stopped clock.
+        return not made
+    try:
+        return picture(form.pack(made)) == picture(form.pack(make()))
+    except Misfit:
+        return False
