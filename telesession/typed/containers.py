@@ -71,7 +71,8 @@ class ItemsForm(Form):
         try:
             return self._kind(items)
         except TypeError:
-            raise self.misfit(plain, "one of its items cannot be in a set") from None
+            pass
+        raise self.misfit(plain, "one of its items cannot be in a set")
 
 
 class TupleForm(Form):
@@ -195,7 +196,8 @@ class DictForm(Form):
         try:
             return dict(zip(made_keys, made, strict=True))
         except TypeError:
-            raise self.misfit(plain, "one of its keys cannot be a key") from None
+            pass
+        raise self.misfit(plain, "one of its keys cannot be a key")
 
 
 _PAIR = 2

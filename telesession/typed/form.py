@@ -15,7 +15,7 @@ WOULD_NOT_COME_BACK = "the value would not come back"
 NOT_ALLOWED = "the value is none of the allowed"
 
 # The key of plain data that names the class of a value, where the annotation allows several. It is
-# a keyword, so no field has this name.
+# a keyword, so few classes can have a field of this name, and these are refused.
 MARK = "class"
 
 

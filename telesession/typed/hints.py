@@ -16,6 +16,7 @@ from telesession.typed.constraints import ConstrainedForm
 from telesession.typed.container_hints import container_form
 from telesession.typed.containers import TupleForm
 from telesession.typed.enums import EnumForm, LiteralForm
+from telesession.typed.form import MARK
 from telesession.typed.generics import bind, field_hints
 from telesession.typed.named_tuples import NamedTupleForm
 from telesession.typed.other_layouts import layout_of
@@ -87,6 +88,11 @@ class _Builder:
         known: RecordForm | None = self._forms.get((cls, args))
         if known is not None:
             return known
+        if MARK in layout.names:
+            raise TypeError(
+                f"{cls.__name__} has a field named {MARK}, which is the name of a part of stored "
+                "objects; rename it"
+            )
         of_args = f"[{', '.join(map(text_of, args))}]" if args else ""
         form = RecordForm(layout, cls.__name__ + of_args, cls.__qualname__ + of_args, _class_form)
         self._forms[cls, args] = form

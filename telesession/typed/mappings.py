@@ -45,6 +45,7 @@ class MappingForm(Form):
         """See `Form.unpack`."""
         if type(plain) is self._kind:
             self.pack(plain)
+            reading.filled = True
             return plain
         if self.plain_types is None or type(plain) not in self.plain_types:
             raise self.type_misfit(plain)
@@ -124,6 +125,7 @@ class DequeForm(Form):
         """See `Form.unpack`."""
         if type(plain) is deque:
             self.pack(plain)
+            reading.filled = True
             return plain
         if type(plain) is list:
             return deque(unpack_all(self._item, plain, reading))

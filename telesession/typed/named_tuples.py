@@ -53,6 +53,7 @@ class NamedTupleForm(Form):
         """See `Form.unpack`."""
         if type(plain) is self._cls:
             self.pack(plain)
+            reading.filled = True
             return plain
         if type(plain) not in (tuple, list):
             raise self.type_misfit(plain)

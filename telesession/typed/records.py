@@ -103,9 +103,11 @@ class RecordForm(Form):
             if not self.accepts(plain):
                 raise self.type_misfit(plain)
             self.pack(plain)
+            reading.filled = True
             return plain
         if self._are_scalars(plain):
-            return self._layout.make(plain)
+            # A pickle may hold one dict in two places.
+            return self._layout.make(plain.copy())
         if MARK in plain:
             plain = dict(plain)
             mark = plain.pop(MARK)
@@ -156,7 +158,7 @@ class RecordForm(Form):
             return self._layout.read(value)
         except AttributeError as error:
             reason = f"its field {error.name} is not set; set it, or delete the object"
-            raise self.misfit(value, reason, WOULD_NOT_COME_BACK) from None
+        raise self.misfit(value, reason, WOULD_NOT_COME_BACK)
 
     def _default(self, name: str, made: dict[str, Any], reading: Reading) -> Any:
         default = self.defaults.get(name)
@@ -186,14 +188,15 @@ class RecordForm(Form):
 
     def _form_of_subclass(self, kind: type, value: Any) -> RecordForm:
         form = self._forms.get(kind)
-        if form is None:
-            try:
-                form = self._form_of_class(kind)
-            except (NameError, TypeError) as error:
-                reason = f"its class cannot be kept: {error}"
-                raise self.misfit(value, reason, WOULD_NOT_COME_BACK) from None
-            self._forms[kind] = form
-        return form
+        if form is not None:
+            return form
+        try:
+            form = self._forms[kind] = self._form_of_class(kind)
+        except (NameError, TypeError) as error:
+            reason = f"its class cannot be kept: {error}"
+        else:
+            return form
+        raise self.misfit(value, reason, WOULD_NOT_COME_BACK)
 
     def _form_of_mark(self, mark: object, plain: Any) -> RecordForm:
         kind = self._subclass_of(mark)
