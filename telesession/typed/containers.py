@@ -61,7 +61,7 @@ class ItemsForm(Form):
         kind = type(plain)
         if kind is not self._kind:
             if kind is not list:
-                raise self.type_misfit(plain)
+                return self.unpack_other(plain, reading)
             reading.filled |= not self._is_listed
         elif self.is_native and self._item.surely_fit(plain):
             return plain
@@ -114,7 +114,7 @@ class TupleForm(Form):
         if type(plain) is list:
             reading.filled = True
         elif type(plain) is not tuple:
-            raise self.type_misfit(plain)
+            return self.unpack_other(plain, reading)
         self._check_length(plain)
         items, index = [], 0
         try:

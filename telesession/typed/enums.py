@@ -53,7 +53,7 @@ class EnumForm(Form):
             reading.filled = True
             return plain
         if self.plain_types is None or type(plain) not in self.plain_types:
-            raise self.type_misfit(plain)
+            return self.unpack_other(plain, reading)
         member = self._member_of(plain)
         if member is None:
             raise self.misfit(plain, fault=NOT_ALLOWED)
@@ -73,11 +73,8 @@ class LiteralForm(Form):
     Values that an annotation lists.
 
     Args:
-        values: The values, with their packed data.
+        values: The values, with their packed data, which is another for each.
         text: The annotation.
-
-    Raises:
-        TypeError: Two values are packed alike.
     """
 
     is_hashable = True
@@ -93,15 +90,15 @@ class LiteralForm(Form):
         self._packed = {(type(value), value): packed for value, packed in pairs}
         self._values = {(type(packed), packed): value for value, packed in pairs}
         self.is_native = all(value is packed for value, packed in pairs)
-        if len(self._values) < len(self._packed):
-            raise TypeError(f"{text} has two values that are stored alike; leave one out")
 
     def pack(self, value: Any) -> Any:
         """See `Form.pack`."""
         return self._find(self._packed, self.types, value)
 
-    def unpack(self, plain: Any, reading: Reading) -> Any:  # noqa: ARG002 -- nothing to note
+    def unpack(self, plain: Any, reading: Reading) -> Any:
         """See `Form.unpack`."""
+        if type(plain) is dict:
+            return self.unpack_other(plain, reading)
         return self._find(self._values, self._packed_types, plain)
 
     def _find(self, known: dict[Any, Any], kinds: frozenset[type], value: Any) -> Any:

@@ -220,12 +220,20 @@ def _meaning(hint: Any) -> Any:
 
 
 def _literal(values: Args) -> Form:
-    pairs = [
-        (each, EnumForm(type(each)).pack(each) if isinstance(each, enum.Enum) else each)
-        for each in values
-    ]
     shown = [str(each) if isinstance(each, enum.Enum) else repr(each) for each in values]
-    return LiteralForm(pairs, f"Literal[{', '.join(shown)}]")
+    text = f"Literal[{', '.join(shown)}]"
+    packed = [_packed_literal(each) for each in values]
+    if len({(type(each), each) for each in packed}) == len(values):
+        return LiteralForm(zip(values, packed, strict=True), text)
+    # A member of an enum is stored as another value is, so each enum needs a mark.
+    groups: dict[Any, list[Any]] = {}
+    for each in values:
+        groups.setdefault(type(each) if isinstance(each, enum.Enum) else None, []).append(each)
+    return union_of((_literal(tuple(group)) for group in groups.values()), text)
+
+
+def _packed_literal(value: Any) -> Any:
+    return EnumForm(type(value)).pack(value) if isinstance(value, enum.Enum) else value
 
 
 def _is_alias(hint: Any) -> bool:

@@ -7,7 +7,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from telesession.typed.defaults import is_steady
-from telesession.typed.form import MARK, NOT_ALLOWED, WOULD_NOT_COME_BACK, Form, Misfit, Reading
+from telesession.typed.form import (
+    MARK,
+    NOT_ALLOWED,
+    UNKNOWN_CLASS,
+    WOULD_NOT_COME_BACK,
+    Form,
+    Misfit,
+    Reading,
+)
 from telesession.typed.scalars import AnyForm
 from telesession.typed.subclasses import iter_subclasses
 
@@ -113,6 +121,8 @@ class RecordForm(Form):
             mark = plain.pop(MARK)
             if mark != self.mark:
                 return self._form_of_mark(mark, plain).unpack(plain, reading)
+            # It was stored where it needed a mark.
+            reading.filled = True
         return self._layout.make(self._unpack_fields(plain, reading))
 
     def _are_scalars(self, fields: dict[str, Any]) -> bool:
@@ -201,10 +211,7 @@ class RecordForm(Form):
     def _form_of_mark(self, mark: object, plain: Any) -> RecordForm:
         kind = self._subclass_of(mark)
         if kind is None:
-            reason = (
-                f"it is of a subclass of {self.text} that is not known here; import the module "
-                "that defines it, or write a migration"
-            )
+            reason = f"it is of a subclass of {self.text} that is not known here; {UNKNOWN_CLASS}"
             raise self.misfit(plain, reason, NOT_ALLOWED)
         return self._form_of_subclass(kind, plain)
 

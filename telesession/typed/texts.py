@@ -67,7 +67,7 @@ class TextForm(Form):
             reading.filled = True
             return plain
         if type(plain) is not str:
-            raise self.type_misfit(plain)
+            return self.unpack_other(plain, reading)
         value = self._value_of(plain)
         if value is None:
             needs = "; install tzdata" if self._kind is ZoneInfo else ""

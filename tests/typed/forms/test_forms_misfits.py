@@ -352,8 +352,16 @@ MISFITS: dict[str, Case] = {
     ),
     "union": Case(Item | list[int], {SECRET}, "", "set", "Item | list[int]"),
     "union, one of its forms": Case(Item | list[int], [1, SECRET], "[1]", "str", "int"),
-    "union, each of its forms": Case(
-        list[str] | list[int], [SECRET, 1], "", "list", "list[str] | list[int]"
+    "union, each of its forms": Case(list[str] | list[int], [SECRET, 1], "[1]", "int", "str"),
+    "union, the deepest fault": Case(
+        list[tuple[int, ...]] | list[Item], [Item(SECRET, "a")], "[0].count", "str", "int"
+    ),  # type: ignore[arg-type]
+    "union, no deeper fault": Case(
+        tuple[int, int] | tuple[str, int],
+        (SECRET,),
+        "",
+        "tuple",
+        "tuple[int, int] | tuple[str, int]",
     ),
     "union, field": Case(NameStep | Item, Item(SECRET, "a"), ".count", "str", "int"),  # type: ignore[arg-type]
 }

@@ -8,7 +8,7 @@ import typing
 from collections import ChainMap, UserDict
 from collections.abc import AsyncIterator, Callable, Generator, Hashable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Protocol, TypedDict
+from typing import Annotated, Any, ClassVar, Protocol, TypedDict
 
 import attrs
 import msgspec
@@ -17,7 +17,7 @@ import pytest
 import telebot
 
 from support.packing import refusal, unpacked
-from support.values import Color, Money, Seeded
+from support.values import Money, Seeded
 from telesession.typed.hints import form_of, record_form
 
 
@@ -125,7 +125,6 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
     "model with a keyword": (KeywordModel, "KeywordModel has a field named class", "rename it"),
     "struct with a keyword": (KeywordStruct, "KeywordStruct has a field named class", "rename it"),
     "Meta": (Annotated[int, msgspec.Meta(pattern="a")], "int cannot have this msgspec.Meta", ""),
-    "literal": (Literal["red", Color.RED], "Literal['red', Color.RED] has two values", "leave"),
 }
 
 
