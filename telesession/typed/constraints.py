@@ -18,6 +18,17 @@ _BUILTIN: tuple[type, ...] = (
 )
 
 
+_DESCRIPTIONS = frozenset(("description", "examples", "extra", "extra_json_schema", "title"))
+
+
+def is_constraint(note: object) -> bool:
+    """Whether a note of an annotation limits the values, instead of only describing them."""
+    if not isinstance(note, msgspec.Meta):
+        return False
+    names = {name for name, value in note.__rich_repr__() if value is not None}
+    return not names <= _DESCRIPTIONS
+
+
 class ConstrainedForm(Form):
     """
     Values of a form that keep some constraints, too.

@@ -48,7 +48,8 @@ class Misfit(Exception):  # noqa: N818 -- the codecs' errors are made of it
         self.kind = type(value).__name__
         self.declared = declared
         self.fault = fault
-        self.reason = refused_as(value) or reason or way_out(value)
+        refusal = refused_as(value)
+        self.reason = f"it is {refusal}" if refusal else reason or way_out(value)
 
     def inside(self, segment: str) -> Misfit:
         """The same fault, seen from the holder of a part: `segment` leads from it to the part."""

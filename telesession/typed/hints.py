@@ -12,7 +12,7 @@ import msgspec
 
 from telesession.typed.aliases import AliasForm
 from telesession.typed.class_hints import hints_of, is_qualified, refuse_init_vars, required_keys
-from telesession.typed.constraints import ConstrainedForm
+from telesession.typed.constraints import ConstrainedForm, is_constraint
 from telesession.typed.container_hints import container_form
 from telesession.typed.containers import TupleForm
 from telesession.typed.enums import EnumForm, LiteralForm
@@ -143,10 +143,15 @@ class _Builder:
 
     def _build_annotated(self, hint: Any, metadata: Args) -> Form:
         form = self.build(hint)
-        constraints = [each for each in metadata if isinstance(each, msgspec.Meta)]
-        checked = hint if form.is_native else typing.get_origin(hint)
-        if not constraints or (not form.is_native and checked not in _CHECKED):
+        constraints = [each for each in metadata if is_constraint(each)]
+        if not constraints:
             return form
+        checked = hint if form.is_native else typing.get_origin(hint)
+        if not form.is_native and checked not in _CHECKED:
+            raise TypeError(
+                f"{form.text} cannot have this msgspec.Meta, which holds for scalars, list, tuple, "
+                "set, frozenset and dict; put it at a part, or check the value in your code"
+            )
         return ConstrainedForm(form, checked, constraints)
 
     def _build_class(self, cls: Any, args: Args, hint: Any) -> Form:
@@ -198,6 +203,8 @@ def _simple_form(cls: Any) -> Form | None:
     if cls in SCALARS:
         text = "None" if cls is types.NoneType else cls.__name__
         return ScalarForm(_WIDER.get(cls, frozenset((cls,))), text)
+    if cls is msgspec.UnsetType:
+        return LiteralForm([(msgspec.UNSET, "UNSET")], cls.__name__)
     if cls is bytearray:
         return BytearrayForm()
     if is_text_class(cls):

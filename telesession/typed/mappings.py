@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Callable
+from operator import is_
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from telesession.typed.form import MARK, WOULD_NOT_COME_BACK, Form, Reading
@@ -80,6 +82,9 @@ class DefaultdictForm(MappingForm):
     def pack(self, value: Any) -> Any:
         """See `Form.pack`."""
         packed = super().pack(value)
+        if getattr(value.default_factory, "__self__", None) is value:
+            reason = "its default_factory is a method of the dict itself; use a function"
+            raise self.misfit(value, reason, WOULD_NOT_COME_BACK)
         if not _make_alike(value.default_factory, self._factory):
             reason = (
                 "its default_factory makes other values than the declared one; use that, or give "
@@ -139,7 +144,7 @@ class DequeForm(Form):
 
 def _make_alike(one: Any, other: Any) -> bool:
     """Whether two factories of a `defaultdict` are the same, or make equal objects."""
-    if one is other:
+    if one is other or _are_same_code(one, other):
         return True
     if one is None or other is None:
         return False
@@ -151,3 +156,31 @@ def _make_alike(one: Any, other: Any) -> bool:
         return False
     is_nested = isinstance(made, defaultdict)
     return not is_nested or _make_alike(made.default_factory, wanted.default_factory)
+
+
+def _are_same_code(one: Any, other: Any) -> bool:
+    """Whether two functions were made of one definition, with the same objects around it."""
+    if type(one) is not FunctionType or type(other) is not FunctionType:
+        return False
+    objects = [_objects_of(each) for each in (one, other)]
+    return (
+        one.__code__ is other.__code__
+        and len(objects[0]) == len(objects[1])
+        and all(map(is_, *objects))
+    )
+
+
+def _objects_of(function: FunctionType) -> list[Any]:
+    """The defaults and the variables of the functions around that a function may use."""
+    keywords = function.__kwdefaults__ or {}
+    cells = function.__closure__ or ()
+    try:
+        inherited = [cell.cell_contents for cell in cells]
+    except ValueError:
+        # A variable is not set yet.
+        inherited = list(cells)
+    return [
+        *(function.__defaults__ or ()),
+        *(keywords[name] for name in sorted(keywords)),
+        *inherited,
+    ]

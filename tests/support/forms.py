@@ -271,6 +271,13 @@ class HashedCoin(msgspec.Struct, frozen=True, cache_hash=True):
     value: int = 0
 
 
+class Patch(msgspec.Struct):
+    """A struct whose fields may be unset."""
+
+    count: int | msgspec.UnsetType = msgspec.UNSET
+    name: str | msgspec.UnsetType = msgspec.UNSET
+
+
 class Cat(msgspec.Struct, tag=True, rename="camel"):
     """A tagged struct with other names in JSON."""
 
@@ -633,6 +640,7 @@ FORMS: dict[str, Form] = {
     "Struct": Form(Coin, Coin(), Coin(1, ["head"]), lambda value: value.sides.append("tail")),
     "Struct, frozen": Form(FrozenCoin, FrozenCoin(), FrozenCoin(1)),
     "Struct, with a hash": Form(set[HashedCoin], set(), {HashedCoin(1)}, join(HashedCoin(2))),
+    "Struct, unset": Form(Patch, Patch(1, "a"), Patch(), put("count", 2)),
     "Struct, tagged union": Form(
         Cat | Dog, Cat(), Dog("a", Item("b")), lambda value: renamed(value.owner)
     ),

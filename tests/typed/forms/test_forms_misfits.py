@@ -40,6 +40,7 @@ from support.values import (
     Tree,
     told_by,
 )
+from telesession import ttl
 from telesession.typed.form import DOES_NOT_FIT, NOT_ALLOWED, WOULD_NOT_COME_BACK, Misfit
 from telesession.typed.hints import form_of
 
@@ -399,6 +400,13 @@ def test_an_attribute_that_is_no_field_is_named() -> None:
 def test_a_subclass_of_a_builtin_is_told_what_to_use() -> None:
     """The reason names the class that would come back."""
     assert "it would come back as str; use str itself" == pack_misfit(str, Name()).reason
+
+
+def test_what_ttl_made_is_told_where_to_put_it() -> None:
+    """The reason for an object of the library itself is its own advice."""
+    reason = pack_misfit(list[int], [ttl(1, 60)]).reason
+
+    assert reason.startswith("it is made by ttl(...), which marks a whole field")
 
 
 def test_results_of_cached_properties_are_left_out() -> None:

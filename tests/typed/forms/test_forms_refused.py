@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import re
 import typing
-from collections import ChainMap, UserDict
+from collections import ChainMap, UserDict, deque
 from collections.abc import AsyncIterator, Callable, Generator, Hashable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Protocol, TypedDict
@@ -17,7 +17,7 @@ import pytest
 import telebot
 
 from support.packing import refusal, unpacked
-from support.values import Money, Seeded
+from support.values import Item, Money, Seeded
 from telesession.typed.hints import form_of, record_form
 
 
@@ -124,6 +124,21 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
     "annotation that cannot be read": (Unread, "Unread has annotations that cannot be read", ""),
     "model with a keyword": (KeywordModel, "KeywordModel has a field named class", "rename it"),
     "struct with a keyword": (KeywordStruct, "KeywordStruct has a field named class", "rename it"),
+    "Meta, dataclass": (
+        Annotated[Item, msgspec.Meta(max_length=1)],
+        "Item cannot have this msgspec.Meta, which holds for scalars, list, tuple",
+        "put it at a part",
+    ),
+    "Meta, deque": (
+        Annotated[deque[int], msgspec.Meta(max_length=1)],
+        "deque[int] cannot have this msgspec.Meta",
+        "check the value in your code",
+    ),
+    "Meta, union": (
+        Annotated[list[Item] | None, msgspec.Meta(max_length=1)],
+        "list[Item] | None cannot have this msgspec.Meta",
+        "put it at a part",
+    ),
     "Meta": (Annotated[int, msgspec.Meta(pattern="a")], "int cannot have this msgspec.Meta", ""),
 }
 
@@ -157,6 +172,13 @@ def test_a_class_without_fields_is_no_record() -> None:
 def test_the_outermost_class_may_have_an_init_var() -> None:
     """Only the fields of the session's own class are asked for, and it is not made anew."""
     assert ["count"] == list(record_form(Seeded).fields)
+
+
+def test_a_description_is_no_constraint() -> None:
+    """`msgspec.Meta` that only describes the values has no effect on any form."""
+    hint = Annotated[deque[int], msgspec.Meta(title="numbers", description="numbers")]
+
+    assert deque([1]) == unpacked(hint, [1])[0]
 
 
 def test_a_class_variable_is_no_field() -> None:
