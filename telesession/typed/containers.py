@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from itertools import chain
 from operator import is_
 from typing import Any
 
 import msgspec
 
-from telesession.typed.form import Form, Misfit, Reading
+from telesession.typed.form import Form, Misfit, Reading, are_of
 from telesession.typed.parts import of_key, pack_all, unpack_all
 
 _LIST = frozenset((list,))
@@ -38,6 +40,7 @@ class ItemsForm(Form):
         self.is_native = item.is_native and self.plain_types == self.types
         self.is_hashable = kind in (tuple, frozenset) and item.is_hashable
         self.writes_plain = self._is_listed
+        self.has_quick = self.is_native and item.has_quick
 
     def parts(self) -> tuple[Form, ...]:
         """See `Form.parts`."""
@@ -49,12 +52,19 @@ class ItemsForm(Form):
             raise self.type_misfit(value)
         if self.is_native and self._item.surely_fit(value):
             return value
+        if not value and self._is_listed:
+            return []
         packed = pack_all(self._item, value)
         if self.is_native and all(map(is_, packed, value)):
             return value
         if self._is_listed:
             return packed if self._kind is list else sorted(packed, key=_order)
         return self._kind(packed)
+
+    def surely_fit(self, values: Collection[Any]) -> bool:
+        """See `Form.surely_fit`."""
+        is_right = self.has_quick and are_of(self._kind, values)
+        return is_right and self._item.surely_fit(list(chain.from_iterable(values)))
 
     def unpack(self, plain: Any, reading: Reading) -> Any:
         """See `Form.unpack`."""
@@ -65,6 +75,8 @@ class ItemsForm(Form):
             reading.filled |= not self._is_listed
         elif self.is_native and self._item.surely_fit(plain):
             return plain
+        if not plain:
+            return self._kind()
         items = unpack_all(self._item, plain, reading)
         if self._kind is list:
             return items

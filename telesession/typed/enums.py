@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from decimal import Decimal
 from typing import Any
 
-from telesession.typed.form import NOT_ALLOWED, WOULD_NOT_COME_BACK, Form, Reading
+from telesession.typed.form import NOT_ALLOWED, WOULD_NOT_COME_BACK, Form, Reading, are_of
 from telesession.typed.scalars import SCALARS
 
 
@@ -36,6 +36,13 @@ class EnumForm(Form):
         plain = values if self._is_by_value else [""]
         self.plain_types = frozenset(map(type, plain))
         self.writes_plain = self.plain_types <= _JSON
+        # By packed data: the member. Combinations of flags are not in it.
+        names: Iterable[Any] = values if self._is_by_value else self._members
+        self._found: dict[Any, enum.Enum] = dict(zip(names, self._members.values(), strict=True))
+        # An enum that makes members up is asked each time.
+        missing: Any = cls._missing_
+        [self._plain_kind, *more] = self.plain_types
+        self.has_quick = missing.__func__ is _MISSING and not more
 
     def pack(self, value: Any) -> Any:
         """See `Form.pack`."""
@@ -59,10 +66,28 @@ class EnumForm(Form):
             raise self.misfit(plain, fault=NOT_ALLOWED)
         return member
 
+    def pack_many(self, values: Collection[Any]) -> list[Any] | None:
+        """See `Form.pack_many`."""
+        if not are_of(self._cls, values):
+            return None
+        return [v._value_ for v in values] if self._is_by_value else [v._name_ for v in values]
+
+    def unpack_many(self, plain: Collection[Any]) -> list[Any] | None:
+        """See `Form.unpack_many`."""
+        # Only text is equal to text, but True is equal to 1.
+        if self._plain_kind is not str and not are_of(self._plain_kind, plain):
+            return None
+        try:
+            return list(map(self._found.__getitem__, plain))
+        except (KeyError, TypeError):
+            return None
+
     def _member_of(self, plain: Any) -> enum.Enum | None:
         """The member of packed data; `None` if there is none."""
         # The caller raises, because the exceptions of an enum quote the value.
         try:
+            if plain in self._found:
+                return self._found[plain]
             return self._cls(plain) if self._is_by_value else self._cls[plain]
         except Exception:  # noqa: BLE001 -- an enum may raise what it likes
             return None
@@ -112,6 +137,8 @@ class LiteralForm(Form):
 
 
 _ABSENT: Any = object()
+# The method of enums that make no members up.
+_MISSING: Any = vars(enum.Enum)["_missing_"].__func__
 _JSON = frozenset((bool, float, int, str, type(None)))
 
 

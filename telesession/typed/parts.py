@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from itertools import islice, repeat
 from typing import Any
 
 from telesession.typed.form import Form, Misfit, Reading
 
 
-def pack_all(form: Form, items: Iterable[Any], keys: Iterable[Any] | None = None) -> list[Any]:
+def pack_all(form: Form, items: Collection[Any], keys: Iterable[Any] | None = None) -> list[Any]:
     """
     The packed items of a container, in its order.
 
@@ -22,6 +22,8 @@ def pack_all(form: Form, items: Iterable[Any], keys: Iterable[Any] | None = None
         Misfit: An item does not fit. The path begins with its index, or with the type of its key.
         RecursionError: The items are nested too deeply or in a cycle.
     """
+    if form.has_quick and (many := form.pack_many(items)) is not None:
+        return many
     packed: list[Any] = []
     try:
         # After an exception the list has the items before.
@@ -32,9 +34,11 @@ def pack_all(form: Form, items: Iterable[Any], keys: Iterable[Any] | None = None
 
 
 def unpack_all(
-    form: Form, items: Iterable[Any], reading: Reading, keys: Iterable[Any] | None = None
+    form: Form, items: Collection[Any], reading: Reading, keys: Iterable[Any] | None = None
 ) -> list[Any]:
     """The values of packed items; the arguments and errors are those of `pack_all`."""
+    if form.has_quick and (many := form.unpack_many(items)) is not None:
+        return many
     values: list[Any] = []
     try:
         values.extend(map(form.unpack, items, repeat(reading)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from telesession.typed.form import (
     Form,
     Misfit,
     Reading,
+    are_of,
 )
 from telesession.typed.scalars import AnyForm
 from telesession.typed.subclasses import iter_subclasses
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from telesession.typed.layouts import Layout
 
 _MISSING: Any = object()
+_new = object.__new__
 
 
 class RecordForm(Form):
@@ -59,14 +61,23 @@ class RecordForm(Form):
         self._layout = layout
         self._form_of_class = form_of_class
         self._forms: dict[type, RecordForm] = {}
-        # The fields and their types, if instances are no more than a `__dict__` of scalars.
-        self._scalars: tuple[tuple[str, frozenset[type]], ...] | None = None
+        # The fields with the types of values that are stored as they are.
+        self._scalars: tuple[tuple[str, frozenset[type]], ...] = ()
+        # The same with the methods of the forms, which are asked for the other values.
+        self._packers: tuple[tuple[str, frozenset[type], Callable[[Any], Any]], ...] = ()
+        self._unpackers: tuple[tuple[str, frozenset[type], Callable[..., Any]], ...] = ()
+        # Instances are no more than a `__dict__`, the values in which may all be scalars.
+        self._is_bare, self._is_scalar = layout.is_bare, False
+        self._set_dict = layout.set_dict if layout.is_bare else None
 
     def complete(self, fields: dict[str, Form]) -> None:
         """Set the forms of the fields, which may refer to this form."""
         self.fields.update(fields)
-        if self._layout.is_bare and all(form.scalars for form in fields.values()):
-            self._scalars = tuple((name, form.scalars) for name, form in fields.items())
+        self._is_scalar = self._is_bare and all(form.scalars for form in fields.values())
+        self.has_quick = self._is_bare and all(form.has_quick for form in fields.values())
+        self._scalars = tuple((name, form.scalars) for name, form in fields.items())
+        self._packers = tuple((name, form.scalars, form.pack) for name, form in fields.items())
+        self._unpackers = tuple((name, form.scalars, form.unpack) for name, form in fields.items())
 
     def parts(self) -> tuple[Form, ...]:
         """See `Form.parts`."""
@@ -86,16 +97,16 @@ class RecordForm(Form):
         """See `Form.pack`."""
         if type(value) is not self.cls:
             return self._pack_subclass(value)
-        fields = vars(value) if self._layout.is_bare else None
-        if fields is not None and self._are_scalars(fields):
+        fields: dict[str, Any] = value.__dict__ if self._is_bare else {}
+        if self._is_scalar and self._are_scalars(fields):
             return fields.copy()
-        if fields is None or fields.keys() != self._names:
+        if not self._is_bare or fields.keys() != self._names:
             fields = self._read(value)
         packed, name = {}, ""
         try:
-            for name, form in self.fields.items():
+            for name, scalars, pack in self._packers:
                 item = fields[name]
-                packed[name] = item if type(item) in form.scalars else form.pack(item)
+                packed[name] = item if type(item) in scalars else pack(item)
         except Misfit as misfit:
             raise misfit.inside(f".{name}") from None
         if len(fields) > len(packed):
@@ -113,9 +124,13 @@ class RecordForm(Form):
             self.pack(plain)
             reading.filled = True
             return plain
-        if self._are_scalars(plain):
-            # A pickle may hold one dict in two places.
-            return self._layout.make(plain.copy())
+        if plain.keys() == self._names:
+            made = self._unpack_all(plain, reading)
+            if self._set_dict is None:
+                return self._layout.make(made)
+            instance = _new(self.cls)
+            self._set_dict(instance, made)
+            return instance
         if MARK in plain:
             plain = dict(plain)
             mark = plain.pop(MARK)
@@ -125,26 +140,70 @@ class RecordForm(Form):
             reading.filled = True
         return self._layout.make(self._unpack_fields(plain, reading))
 
+    def pack_many(self, values: Collection[Any]) -> list[Any] | None:
+        """See `Form.pack_many`."""
+        if not are_of(self.cls, values):
+            return None
+        return self._convert_many([value.__dict__ for value in values], is_packing=True)
+
+    def unpack_many(self, plain: Collection[Any]) -> list[Any] | None:
+        """See `Form.unpack_many`."""
+        records = list(plain)
+        made = self._convert_many(records, is_packing=False) if are_of(dict, records) else None
+        return None if made is None else list(map(self._layout.make, made))
+
+    def _convert_many(self, records: list[Any], *, is_packing: bool) -> list[Any] | None:
+        """The fields of many records, packed or unpacked field by field."""
+        if list(map(len, records)).count(len(self.fields)) < len(records):
+            return None
+        converted = list(map(dict.copy, records))
+        for name, form in self.fields.items():
+            try:
+                values = [record[name] for record in records]
+            except KeyError:
+                return None
+            if form.is_native and form.surely_fit(values):
+                continue
+            many = form.pack_many(values) if is_packing else form.unpack_many(values)
+            if many is None:
+                return None
+            for record, value in zip(converted, many, strict=True):
+                record[name] = value
+        return converted
+
     def _are_scalars(self, fields: dict[str, Any]) -> bool:
         """Whether the fields are all there, and of types that need no more than a look."""
-        if self._scalars is None or len(fields) != len(self._scalars):
+        if len(fields) != len(self._scalars):
             return False
         for name, scalars in self._scalars:  # noqa: SIM110 -- a generator costs more than the rest
             if type(fields.get(name, _MISSING)) not in scalars:
                 return False
         return True
 
+    def _unpack_all(self, plain: dict[str, Any], reading: Reading) -> dict[str, Any]:
+        if self._is_scalar and self._are_scalars(plain):
+            # A pickle may hold one dict in two places.
+            return plain.copy()
+        made, name = {}, ""
+        try:
+            for name, scalars, unpack in self._unpackers:
+                item = plain[name]
+                made[name] = item if type(item) in scalars else unpack(item, reading)
+        except Misfit as misfit:
+            raise misfit.inside(f".{name}") from None
+        return made
+
     def _unpack_fields(self, plain: dict[str, Any], reading: Reading) -> dict[str, Any]:
         made: dict[str, Any] = {}
         missing, name = 0, ""
         try:
-            for name, form in self.fields.items():
+            for name, scalars, unpack in self._unpackers:
                 item = plain.get(name, _MISSING)
                 if item is _MISSING:
                     missing += 1
                     made[name] = self._default(name, made, reading)
                 else:
-                    made[name] = item if type(item) in form.scalars else form.unpack(item, reading)
+                    made[name] = item if type(item) in scalars else unpack(item, reading)
         except Misfit as misfit:
             raise misfit.inside(f".{name}" if name in plain else "") from None
         note = self._layout.note

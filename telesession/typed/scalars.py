@@ -43,6 +43,7 @@ class ScalarForm(Form):
 
     is_native = True
     is_hashable = True
+    has_quick = True
 
     def __init__(self, types: frozenset[type], text: str) -> None:
         self.text = text
@@ -95,6 +96,7 @@ class AnyForm(Form):
 
     is_native = True
     is_hashable = True
+    has_quick = True
     is_open = True
 
     def __init__(self, text: str = "Any") -> None:

@@ -105,6 +105,13 @@ class Span(enum.Enum):
     SHORT = (0, Decimal(1))
 
 
+class Kind(enum.Enum):
+    """An enum of values of two types."""
+
+    TEXT = "text"
+    NUMBER = 1
+
+
 class Label(enum.Enum):
     """An enum whose members have another `value` and `name`."""
 
@@ -199,6 +206,27 @@ class Profile:
     name: str | None = None
     age: int | None = None
     score: float = 0.0
+
+
+@dataclass
+class Move:
+    """A dataclass of values that are converted together."""
+
+    number: int = 0
+    color: Color = Color.RED
+    path: tuple[tuple[int, int], ...] = ()
+    size: Size | None = None
+    more: Any = None
+
+
+@dataclass
+class Step:
+    """The same without a union."""
+
+    number: int = 0
+    color: Color = Color.RED
+    path: tuple[tuple[int, ...], ...] = ()
+    more: Any = None
 
 
 class Shape:
@@ -607,6 +635,21 @@ FORMS: dict[str, Form] = {
     "list of dataclasses of scalars": Form(
         list[Profile], [], [Profile("ada"), Profile(None, 7, 1.5)], at(0, put("age", 36))
     ),
+    "list of dataclasses, a union in them": Form(
+        list[Move],
+        [],
+        [Move(1, Color.BLUE, ((1, 2),), Size.LARGE), Move(more=[1])],
+        at(0, put("number", 36)),
+    ),
+    "list of dataclasses, an enum in them": Form(
+        list[Step],
+        [],
+        [Step(1, Color.BLUE, ((1, 2), ()), [1]), Step()],
+        at(0, put("number", 36)),
+    ),
+    "list of flags": Form(list[Right], [], [Right.READ, Right.READ | Right.WRITE], add(Right(0))),
+    "list of enums by name": Form(list[Listed], [], [Listed.ONE, Listed.TWO], add(Listed.ONE)),
+    "list of enums of values of two types": Form(list[Kind], [], [Kind.TEXT, Kind.NUMBER]),
     "set of dataclasses with dicts": Form(
         set[Board], set(), {Board("a", {(1, 2): "king"}), Board("b")}, join(Board("c"))
     ),

@@ -22,7 +22,7 @@ import msgspec
 import pydantic
 import pytest
 
-from support.forms import Account, Box, Coin, Loose, NameStep, OpenAccount, Seat, Ticket
+from support.forms import Account, Box, Coin, Loose, NameStep, OpenAccount, Seat, Step, Ticket
 from support.packing import pack_misfit
 from support.values import (
     NOON,
@@ -216,6 +216,32 @@ MISFITS: dict[str, Case] = {
     "Enum, made up": Case(Quoting, Quoting(SECRET), "", "Quoting", fault=WOULD_NOT_COME_BACK),
     "Fraction, digits": Case(
         Fraction, Fraction(10**5000), "", "Fraction", "Fraction", WOULD_NOT_COME_BACK
+    ),
+    "list of enums, another": Case(list[Color], [Color.RED, Mood.GOOD], "[1]", "Mood", "Color"),
+    "list of enums, made up": Case(
+        list[Quoting],
+        [Quoting.KNOWN, Quoting(SECRET)],
+        "[1]",
+        "Quoting",
+        "Quoting",
+        WOULD_NOT_COME_BACK,
+    ),
+    "list of dataclasses, enum": Case(
+        list[Step], [Step(), Step(color=SECRET)], "[1].color", "str", "Color"
+    ),  # type: ignore[arg-type]
+    "list of dataclasses, tuple": Case(
+        list[Step], [Step(), Step(path=((1,), (SECRET,)))], "[1].path[1][0]", "str", "int"
+    ),  # type: ignore[arg-type]
+    "list of dataclasses, another tuple": Case(
+        list[Step], [Step(path=((1,), [1]))], "[0].path[1]", "list", "tuple[int, ...]"
+    ),  # type: ignore[arg-type]
+    "list of dataclasses, another field": Case(
+        list[Step],
+        [Step(), having(without(Step(), "number"), "total")],
+        "[1].total",
+        "str",
+        "Step",
+        WOULD_NOT_COME_BACK,
     ),
     "defaultdict, no usual factory": Case(
         defaultdict[str, Box[int]],

@@ -26,6 +26,7 @@ from support.forms import (
     NameStep,
     OpenAccount,
     Seat,
+    Step,
     Ticket,
     alike,
     counts,
@@ -166,6 +167,16 @@ UNFIT: dict[str, Case] = {
     "tuple, length": Case(tuple[int, int], (1,), "", "tuple"),
     "enum": Case(Color, SECRET, "", "str", NOT_ALLOWED),
     "enum, type": Case(Size, True, "", "bool"),
+    "list of enums": Case(list[Color], ["red", SECRET], "[1]", "str", NOT_ALLOWED),
+    "list of enums, type": Case(list[Size], [1, True], "[1]", "bool"),
+    "list of enums, unhashable": Case(list[Color], ["red", [SECRET]], "[1]", "list"),
+    "list of dataclasses, enum": Case(
+        list[Step],
+        [form_of(Step).pack(Step()), {**form_of(Step).pack(Step()), "color": SECRET}],
+        "[1].color",
+        "str",
+        NOT_ALLOWED,
+    ),
     "enum by name": Case(Listed, SECRET, "", "str", NOT_ALLOWED),
     "flag": Case(Right, 64, "", "int", NOT_ALLOWED),
     "literal": Case(Literal["a"], SECRET, "", "str", NOT_ALLOWED),
@@ -286,6 +297,17 @@ def test_an_undeclared_field_is_left_out_and_named(cls: Any) -> None:
 
     assert alike(cls(), value)
     assert (True, {f"{cls.__name__}.old"}) == (reading.filled, reading.undeclared)
+
+
+def test_one_of_many_objects_has_other_fields() -> None:
+    """An object in a list may have as many fields as the others, and another one of them."""
+    plain = form_of(Step).pack(Step())
+    old = {**plain, "old": 1}
+    del old["number"]
+    value, reading = unpacked(list[Step], [plain, old])
+
+    assert [Step(), Step()] == value
+    assert (True, {"Step.old"}) == (reading.filled, reading.undeclared)
 
 
 def test_undeclared_keys_of_typed_dicts_are_left_out() -> None:

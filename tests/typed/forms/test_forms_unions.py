@@ -214,6 +214,7 @@ UNMARKED: dict[str, tuple[Any, Any, Any]] = {
     "dict": (NameStep | dict[str, int], {"a": 7}, {"a": 7}),
     "dict with the key of a mark": (NameStep | dict[str, str], {"class": "a"}, {"class": "a"}),
     "enum": (Color | Mood, "good", Mood.GOOD),
+    "the only member of dicts": (NameStep | Path | str, {"name": "a"}, NameStep("a")),
     "set": (set[Tag] | None, [{"text": "a"}], {Tag("a")}),
     "subclass": (Animal | Bird, {"name": "a", "wings": 1}, Bird("a", 1)),
 }
