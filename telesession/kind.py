@@ -340,16 +340,18 @@ class Kind:
 
     def _write_solo(self, entry: Entry, fields: dict[str, Any]) -> bytes:
         """The payload of the packed fields of a solo state."""
-        payload = None
-        if entry.class_name is None:
-            if fields is entry.attributes:
-                payload = self.write_scalars(fields)
-            elif entry.solo.is_plain and entry.fitted is None and entry.undeclared is None:
-                payload = self.write_plain(fields)
+        payload, solo = None, entry.solo
+        if entry.class_name is not None or not solo.is_public:
+            pass
+        elif fields is entry.attributes:
+            payload = self.write_scalars(fields)
+        elif solo.is_plain and entry.fitted is None and entry.undeclared is None:
+            # A stored value, which stays as it is, may be of any type.
+            payload = self.write_plain(fields, entry.payload)
         if payload is None:
-            hold = entry.hold
+            hold, previous = entry.hold, entry.payload
             payload, _ = self.records.dump(
-                entry, fields, fields, hold.key, previous=entry.payload, now=hold.now
+                entry, fields, fields, hold.key, previous=previous, now=hold.now
             )
         return payload
 

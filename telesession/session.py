@@ -169,8 +169,8 @@ class State:
         fitted: field -> the stored value, and a snapshot of the value that is shown instead, where
             they differ; `None` if all fields are shown as they are stored.
         defaults: field -> a default that was handed out, and its snapshot; `None` without one.
-        undeclared: The stored fields that the dataclass of a solo state does not declare; `None`
-            without one.
+        undeclared: The stored fields of a solo state, if its dataclass does not declare all of
+            them: name -> value, or `DECLARED`, in the order of the record; otherwise `None`.
     """
 
     __slots__ = (
@@ -511,6 +511,8 @@ def _field_or_method_keys(session: Session, frame: FrameType) -> Any:
     return _dict_get(session, "keys")
 
 
+# The place of a declared field among those that are not; see `State.undeclared`.
+DECLARED: Any = object()
 # The attribute of an instance of a dataclass: the `State`, if it is solo, or the core.
 LINK = "_telesession_link"
 
@@ -592,14 +594,20 @@ def settle(session: Session) -> None:
     the `__dict__` of an instance.
     """
     state = state_of(session)
-    if not state.depth:
+    views = state.views
+    if views is None or not (state.defaults or any(shown for _, _, shown in views)):
         return
-    for typed, _, shown in state.views or ():
-        for name in typed.declared.intersection(shown):
-            set_field(session, name, shown.pop(name))
-    for name, value in changed_defaults(state).items():
-        if field_of(session, name, _ABSENT) is _ABSENT:
-            session[name] = value
+    # A default may change after its block was closed, as the value of a field may.
+    state.depth += 1
+    try:
+        for typed, _, shown in views:
+            for name in typed.declared.intersection(shown):
+                set_field(session, name, shown.pop(name))
+        for name, value in changed_defaults(state).items():
+            if field_of(session, name, _ABSENT) is _ABSENT:
+                session[name] = value
+    finally:
+        state.depth -= 1
 
 
 def changed_defaults(state: State) -> dict[str, Any]:

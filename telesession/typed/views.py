@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from functools import cached_property
 from inspect import getattr_static
-from types import MappingProxyType
+from types import MappingProxyType, MemberDescriptorType
 from typing import Any
 from weakref import ref
 
 from telesession.errors import DecodeError, EncodeError
 from telesession.session import (
+    DECLARED,
     LINK,
     Marked,
     Session,
@@ -86,7 +87,9 @@ class Typed:
         self._check, self._check_elsewhere = check, check_elsewhere
         self._forms: dict[str, Form] = record_form(cls).fields
         self.declared = frozenset(self._forms)
-        #: Whether packed fields consist of plain dicts, lists and scalars of JSON.
+        #: Whether all fields can be public attributes of a `Session`.
+        self.is_public = not any(name[:1] == "_" for name in self._forms)
+        #: Whether packed fields are all of lists, dicts with `str` keys and scalars of JSON.
         self.is_plain = all(form.is_plain for form in self._forms.values())
         # The values of these types are stored as they are, and most fields are such values.
         self._scalars = {
@@ -124,10 +127,15 @@ class Typed:
             for name, value in fields.items():
                 scalars = scalars_of(name)
                 if scalars is None or type(value) not in scalars:
-                    fields = self._unpack_all(state, fields)
+                    if not self.declared.issuperset(fields):
+                        state.undeclared = {
+                            name: DECLARED if name in self.declared else value
+                            for name, value in fields.items()
+                        }
+                    fields = self._unpack(state, fields)
                     break
         if not self._is_direct:
-            core = open_session({**fields, **(state.undeclared or {})}, {}, state)
+            core = open_session(_in_order(fields, state), {}, state)
             state.gets_core(core)
             return self._show(core, state)
         state.marks = _NO_MARKS
@@ -156,79 +164,91 @@ class Typed:
                 changed.
         """
         state = state_of(core)
-        views = state.views or ()
-        if not views:
+        if state.views is None:
             state.fitted = state.defaults = state.undeclared = None
+        views = state.views or ()
         for typed, reference, _ in views:
             if typed.cls is self.cls and (instance := reference()) is not None:
                 return instance
         fields = live_fields(core)
-        fit = frozenset[str]().union(*(typed.declared for typed, _, _ in views))
-        unfit = {
-            n
-            for n in self.declared & fields.keys()
-            if n not in fit or not self._is_fit(n, fields[n])
-        }
-        shown = self._unpack(state, fields, unfit)
+        unsure = self._unsure(fields)
+        if views:
+            unsure = self._not_unpacked(unsure, views)
+        shown = self._unpack(state, unsure) if unsure else unsure
         for name, value in shown.items():
             # What is right already stays the object it is: another handler may be changing it.
             if value is not fields[name]:
                 replace_field(core, name, value)
         return self._show(core, state)
 
+    def _not_unpacked(self, unsure: dict[str, Any], views: Any) -> dict[str, Any]:
+        """The fields that no other view has unpacked, and those whose values are others here."""
+        unpacked = frozenset[str]().union(*(typed.declared for typed, _, _ in views))
+        return {
+            name: value
+            for name, value in unsure.items()
+            if name not in unpacked or (name in self.declared and not self._is_fit(name, value))
+        }
+
     def _show(self, core: Session, state: State) -> Any:
         instance = _new(self._linked)
         self._set_link(instance, core)
         # A weak reference, so that no cycle keeps the session after its handler.
         view = (self, ref(instance), vars(instance))
-        kept = (each for each in state.views or () if each[0].cls is not self.cls)
-        state.views = (*kept, view)
+        if state.views is None:
+            state.views = (view,)
+        else:
+            kept = (each for each in state.views if each[0].cls is not self.cls)
+            state.views = (*kept, view)
         return instance
 
-    def _unpack_all(self, state: State, fields: dict[str, Any]) -> dict[str, Any]:
-        undeclared = {name: fields[name] for name in fields if name not in self.declared}
-        if undeclared:
-            state.undeclared = undeclared
-        return self._unpack(state, fields, self.declared & fields.keys())
-
-    def _unpack(
-        self, state: State, fields: dict[str, Any], names: Container[str]
-    ) -> dict[str, Any]:
-        """The values of the named fields, and a log entry about those that are not declared."""
+    def _unpack(self, state: State, fields: dict[str, Any]) -> dict[str, Any]:
+        """The values of the declared ones among stored fields; the others are logged."""
         values: dict[str, Any] = {}
         undeclared: set[str] = set()
         for name, stored in fields.items():
-            if name not in names:
-                continue
-            reading = Reading()
-            try:
-                values[name] = self._forms[name].unpack(stored, reading)
-            except (Misfit, RecursionError) as misfit:
-                if not self._is_fit(name, stored):
-                    raise self._decode_error(state.key, name, stored, misfit) from None
+            if name not in self.declared:
+                undeclared.add(f"{self.cls.__name__}.{name}")
+            elif type(stored) in self._scalars[name]:
                 values[name] = stored
-            if reading.filled and not reading.made:
-                # Reading the record of another version of the program does not rewrite it.
-                state.fitted = state.fitted or {}
-                state.fitted[name] = stored, picture(self._forms[name].pack(values[name]))
-            undeclared |= reading.undeclared
-        if not self._has_logged_undeclared and (undeclared or fields.keys() - self.declared):
-            self._log_undeclared(undeclared, fields)
+            else:
+                reading = Reading()
+                values[name] = self._unpack_one(state, name, stored, reading)
+                undeclared |= reading.undeclared
+        if undeclared and not self._has_logged_undeclared:
+            self._log_undeclared(undeclared)
         return values
 
-    def _log_undeclared(self, undeclared: set[str], fields: dict[str, Any]) -> None:
-        own = fields.keys() - self.declared
+    def _unpack_one(self, state: State, name: str, stored: Any, reading: Reading) -> Any:
+        form = self._forms[name]
+        try:
+            value = form.unpack(stored, reading)
+        except (Misfit, RecursionError) as misfit:
+            if self._is_fit(name, stored):
+                return stored
+            raise self._decode_error(state.key, name, stored, misfit) from None
+        if reading.filled and not reading.made:
+            # Reading the record of another version of the program does not rewrite it.
+            state.fitted = state.fitted or {}
+            state.fitted[name] = stored, picture(form.pack(value))
+        return value
+
+    def _log_undeclared(self, undeclared: set[str]) -> None:
         for subclass in filter(dataclasses.is_dataclass, iter_subclasses(self.cls)):
             # A view of the same record may have more fields.
-            own -= {field.name for field in dataclasses.fields(subclass)}
-        undeclared |= {f"{self.cls.__name__}.{name}" for name in own}
-        if undeclared:
-            self._has_logged_undeclared = True
-            _log.warning(
-                "stored sessions have fields that their classes do not declare: %s; if a field was "
-                "renamed, move its values by a migration",
-                ", ".join(sorted(undeclared)),
-            )
+            undeclared -= {f"{self.cls.__name__}.{f.name}" for f in dataclasses.fields(subclass)}
+        if not undeclared:
+            return
+        self._has_logged_undeclared = True
+        # Other names are rather the keys of what was a dict, which are words of users.
+        names = sorted(name for name in undeclared if name.partition(".")[2].isidentifier())
+        if hidden := len(undeclared) - len(names):
+            names.append(f"{hidden} more")
+        _log.warning(
+            "stored sessions have fields that their classes do not declare: %s; if a field was "
+            "renamed, move its values by a migration",
+            ", ".join(names),
+        )
 
     # From an instance to a record
 
@@ -255,12 +275,13 @@ class Typed:
         if Marked in map(type, fields.values()):
             return None
         fields.update(changed_defaults(state))
-        packed = self._pack_all(fields, state)
-        return packed if state.undeclared is None else {**packed, **state.undeclared}
+        return _in_order(self._pack_all(fields, state), state)
 
-    def pack_view(self, fields: dict[str, Any], shown: dict[str, Any], state: State) -> Any:
+    def pack_view(
+        self, fields: dict[str, Any], shown: dict[str, Any], state: State
+    ) -> dict[str, Any]:
         """
-        The declared ones among the fields of a core as plain data.
+        The declared ones among the fields of a core as plain data, as far as they are not scalars.
 
         Args:
             fields: The fields.
@@ -270,8 +291,10 @@ class Typed:
         Raises:
             EncodeError: A value would not come back, or an attribute is no field.
         """
-        self._refuse_undeclared(shown, state.key)
-        return self._pack_all({n: fields[n] for n in self._forms if n in fields}, state)
+        if shown:
+            self._refuse_undeclared(shown, state.key)
+        unsure = self._unsure(fields)
+        return self._pack_all({n: v for n, v in unsure.items() if n in self.declared}, state)
 
     def declared_fields(self, instance: Any, key: str) -> dict[str, Any]:
         """
@@ -291,7 +314,7 @@ class Typed:
         """The fields of a solo state, without defaults that were only read; values are shared."""
         state.attributes.update(changed_defaults(state))
         fields = {n: value for n, value in state.attributes.items() if n in self.declared}
-        return fields if state.undeclared is None else {**fields, **state.undeclared}
+        return _in_order(fields, state)
 
     def delete(self, state: State, name: str) -> None:
         """
@@ -352,6 +375,15 @@ class Typed:
             self._log_unportable(name, packed)
         return packed
 
+    def _unsure(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """The fields that are not surely stored as they are, and those that are not declared."""
+        scalars_of, unsure = self._scalars.get, {}
+        for name, value in fields.items():
+            scalars = scalars_of(name)
+            if scalars is None or type(value) not in scalars:
+                unsure[name] = value
+        return unsure
+
     def _is_fit(self, name: str, value: Any) -> bool:
         try:
             self._forms[name].pack(value)
@@ -381,7 +413,9 @@ class Typed:
     def _refuse_undeclared(self, attributes: dict[str, Any], key: str) -> None:
         """See that no attribute is lost but those that are not meant to be stored."""
         for name, value in attributes.items():
-            if name in self.declared or name[:1] == "_" or _is_cached_property(self.cls, name):
+            if name in self.declared or str(name)[:1] == "_":
+                continue
+            if _is_cached_property(self.cls, name):
                 continue
             reason = (
                 f"which would not come back: {self.cls.__name__} declares no field {name!r}; "
@@ -427,6 +461,17 @@ class Typed:
             )
 
 
+def _in_order(declared: dict[str, Any], state: State) -> dict[str, Any]:
+    """The declared and the undeclared fields of a solo state, in the order of its record."""
+    if state.undeclared is None:
+        return declared
+    stored = {
+        name: declared.get(name, DECLARED) if value is DECLARED else value
+        for name, value in state.undeclared.items()
+    }
+    return {**{n: v for n, v in stored.items() if v is not DECLARED}, **declared}
+
+
 def packed_fields(fields: dict[str, Any], state: State) -> dict[str, Any]:
     """
     The live fields of a core as they are to be stored; the same dict if none is declared.
@@ -436,7 +481,8 @@ def packed_fields(fields: dict[str, Any], state: State) -> dict[str, Any]:
     """
     packed = fields
     for typed, _, shown in state.views or ():
-        packed = {**packed, **typed.pack_view(fields, shown, state)}
+        if declared := typed.pack_view(fields, shown, state):
+            packed = {**packed, **declared}
     return packed
 
 
@@ -449,7 +495,11 @@ def _refuse_unfit(cls: type) -> None:
         raise TypeError(f"{cls.__name__} is no dataclass")
     if cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]
         raise TypeError(f"{cls.__name__} is frozen, but handlers change sessions; drop frozen=True")
-    if any("__slots__" in vars(base) for base in cls.__mro__ if dataclasses.is_dataclass(base)):
+    if any(
+        isinstance(each, MemberDescriptorType)
+        for base in cls.__mro__
+        for each in vars(base).values()
+    ):
         raise TypeError(
             f"{cls.__name__} has slots, which leave no room for what a session adds; drop slots"
         )
