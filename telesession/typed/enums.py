@@ -75,14 +75,14 @@ class LiteralForm(Form):
     """
 
     is_hashable = True
-    plain_types: frozenset[type]
 
     def __init__(self, values: Iterable[tuple[Any, Any]], text: str) -> None:
         self.text = text
         pairs = list(values)
         self.types = frozenset(type(value) for value, _ in pairs)
-        self.plain_types = frozenset(type(packed) for _, packed in pairs)
-        self.writes_plain = self.plain_types <= _JSON
+        self._packed_types = frozenset(type(packed) for _, packed in pairs)
+        self.plain_types = self._packed_types
+        self.writes_plain = self._packed_types <= _JSON
         # With the types, because 1 and True are equal.
         self._packed = {(type(value), value): packed for value, packed in pairs}
         self._values = {(type(packed), packed): value for value, packed in pairs}
@@ -96,7 +96,7 @@ class LiteralForm(Form):
 
     def unpack(self, plain: Any, reading: Reading) -> Any:  # noqa: ARG002 -- nothing to note
         """See `Form.unpack`."""
-        return self._find(self._values, self.plain_types, plain)
+        return self._find(self._values, self._packed_types, plain)
 
     def _find(self, known: dict[Any, Any], kinds: frozenset[type], value: Any) -> Any:
         if type(value) not in kinds:

@@ -16,6 +16,8 @@ from telesession.typed.layouts import Default, Layout, dataclass_layout, without
 
 # The attribute in which attrs keeps the hash of an instance.
 _HASH = "_attrs_cached_hash"
+# The key of the note of the fields of a pydantic model that were never set.
+_NOTE = "not set"
 
 
 def layout_of(cls: Any) -> Layout | None:
@@ -102,7 +104,7 @@ class _StructLayout(Layout):
 class _ModelLayout(Layout):
     """The layout of a pydantic `BaseModel`, which notes the fields that were never set."""
 
-    note = "not set"
+    note = _NOTE
 
     def __init__(self, cls: Any) -> None:
         fields = cls.model_fields
@@ -119,7 +121,7 @@ class _ModelLayout(Layout):
         """See `Layout.read`."""
         fields = {**super().read(value), **(value.__pydantic_extra__ or {})}
         unset = [name for name in fields if name not in value.__pydantic_fields_set__]
-        return {**fields, _ModelLayout.note: unset} if unset else fields
+        return {**fields, _NOTE: unset} if unset else fields
 
     def others(self, value: Any) -> list[str]:
         """See `Layout.others`; private attributes that are as they begin do not count."""
@@ -129,14 +131,14 @@ class _ModelLayout(Layout):
             for name, item in private.items()
             if name not in begin or type(begin[name]) is not type(item) or begin[name] != item
         ]
-        if _ModelLayout.note in (value.__pydantic_extra__ or {}):
-            changed.append(_ModelLayout.note)
+        if _NOTE in (value.__pydantic_extra__ or {}):
+            changed.append(_NOTE)
         return changed + super().others(value)
 
     def make(self, fields: dict[str, Any]) -> Any:
         """See `Layout.make`."""
         instance = self.cls.__new__(self.cls)
-        noted = fields.pop(_ModelLayout.note, None)
+        noted = fields.pop(_NOTE, None)
         unset = noted if type(noted) is list else []
         more = {name: fields.pop(name) for name in list(fields) if name not in self.names}
         state = {

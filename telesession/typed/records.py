@@ -52,7 +52,7 @@ class RecordForm(Form):
         self._form_of_class = form_of_class
         self._forms: dict[type, RecordForm] = {}
         # The fields and their types, if instances are no more than a `__dict__` of scalars.
-        self._scalars: tuple[tuple[str, frozenset[type]], ...] = ()
+        self._scalars: tuple[tuple[str, frozenset[type]], ...] | None = None
 
     def complete(self, fields: dict[str, Form]) -> None:
         """Set the forms of the fields, which may refer to this form."""
@@ -115,7 +115,7 @@ class RecordForm(Form):
 
     def _are_scalars(self, fields: dict[str, Any]) -> bool:
         """Whether the fields are all there, and of types that need no more than a look."""
-        if len(fields) != len(self._scalars):
+        if self._scalars is None or len(fields) != len(self._scalars):
             return False
         for name, scalars in self._scalars:  # noqa: SIM110 -- a generator costs more than the rest
             if type(fields.get(name, _MISSING)) not in scalars:

@@ -169,7 +169,7 @@ MARKED: dict[str, tuple[Any, Any, Any]] = {
     "subclass without fields": (Animal, Plain("a"), {"class": "Plain", "name": "a"}),
     "subclass of attrs": (Vehicle, Car(4, 2), {"class": "Car", "wheels": 4, "doors": 2}),
     "subclass of a struct": (Shape, Circle(1, 2), {"class": "Circle", "x": 1, "r": 2}),
-    "subclass of a model": (Model, SubModel(x=1), {"class": "SubModel", "x": 1, "y": 0}),
+    "subclass of a model": (Model, SubModel(x=1, y=0), {"class": "SubModel", "x": 1, "y": 0}),
     "iterable of dataclasses": (
         Iterable[Tag],
         (Tag("a"),),
