@@ -546,11 +546,7 @@ def open_session(fields: dict[str, Any], marks: dict[str, Mark], state: State) -
 def begin_session(fields: dict[str, Any], state: State) -> Session:
     """Make a session of new fields, whose values `ttl` may have marked."""
     session = open_session({}, {}, state)
-    state.depth += 1
-    try:
-        session.update(fields)
-    finally:
-        state.depth -= 1
+    _put(session, fields)
     return session
 
 
@@ -594,25 +590,30 @@ def settle(session: Session) -> None:
     the `__dict__` of an instance.
     """
     state = state_of(session)
-    views = state.views
-    if views is None or not (state.defaults or any(shown for _, _, shown in views)):
+    if state.views is None:
         return
-    # A default may change after its block was closed, as the value of a field may.
+    for typed, _, shown in state.views:
+        if shown:
+            _put(session, {n: shown.pop(n) for n in typed.declared.intersection(shown)})
+    if state.defaults:
+        changed, fields = changed_defaults(state), live_fields(session)
+        _put(session, {name: changed[name] for name in changed if name not in fields})
+
+
+def _put(session: Session, fields: dict[str, Any]) -> None:
+    """Set fields, also of a session that is closed: a value may change after that."""
+    state = state_of(session)
     state.depth += 1
     try:
-        for typed, _, shown in views:
-            for name in typed.declared.intersection(shown):
-                set_field(session, name, shown.pop(name))
-        for name, value in changed_defaults(state).items():
-            if field_of(session, name, _ABSENT) is _ABSENT:
-                session[name] = value
+        for name, value in fields.items():
+            session[name] = value
     finally:
         state.depth -= 1
 
 
 def changed_defaults(state: State) -> dict[str, Any]:
     """Take the defaults that were handed out, and have changed inside, out of a state."""
-    if (state.views is None and state.solo is None) or not state.defaults:
+    if not state.defaults:
         return {}
     changed = {
         name: value

@@ -294,6 +294,8 @@ class Typed:
         if shown:
             self._refuse_undeclared(shown, state.key)
         unsure = self._unsure(fields)
+        if not unsure:
+            return unsure
         return self._pack_all({n: v for n, v in unsure.items() if n in self.declared}, state)
 
     def declared_fields(self, instance: Any, key: str) -> dict[str, Any]:
