@@ -29,6 +29,7 @@ from telesession.session import (
     state_of,
     unmarked,
 )
+from telesession.text import DEEPEST, is_deeper
 from telesession.typed.classes import make_classes
 from telesession.typed.form import Form, Misfit, Reading
 from telesession.typed.hints import record_form
@@ -39,6 +40,8 @@ from telesession.typed.subclasses import iter_subclasses
 Check = Callable[[dict[str, Any], str], None]
 
 _NO_MARKS: Any = MappingProxyType({})
+# As in JSON, where a record is two levels around the fields.
+_DEEPEST = DEEPEST - 2
 _PLAIN = frozenset((bool, float, int, str, type(None)))
 _log = logging.getLogger("telesession")
 _new = object.__new__
@@ -102,6 +105,7 @@ class Typed:
             name for name, form in self._forms.items() if form.is_untyped and check_elsewhere
         }
         self._has_logged_undeclared = False
+        self._recursive = {name for name, form in self._forms.items() if form.is_recursive}
         self._check_defaults()
         self._solo, self._linked, self._is_direct = make_classes(cls, self._forms)
         self._set_link: Callable[[Any, Any], None] = vars(self._solo)[LINK].__set__
@@ -366,13 +370,17 @@ class Typed:
     def _pack(self, key: str, name: str, value: Any) -> Any:
         try:
             packed = self._forms[name].pack(value)
+            # Deeper data might not come back in a handler with less stack left.
+            is_too_deep = name in self._recursive and is_deeper(packed, _DEEPEST)
         except RecursionError:
-            reason = "nested too deeply or in a cycle; store it flat"
-            raise EncodeError(key, name, type(value).__name__, reason) from None
+            is_too_deep = True
         except Misfit as misfit:
             path = name + misfit.path
             fault = self._fault(name, misfit, "assign what is declared, or declare this")
             raise EncodeError(key, path, misfit.kind, fault) from None
+        if is_too_deep:
+            reason = f"nested more than {_DEEPEST} levels deep or in a cycle; store it flat"
+            raise EncodeError(key, name, type(value).__name__, reason)
         if name in self._doubtful:
             self._log_unportable(name, packed)
         return packed

@@ -233,3 +233,43 @@ def test_a_generic_with_arguments_is_extended_instead(storage: Storage) -> None:
         typed_sessions(IntBox, storage).open(1) as session,
     ):
         session.value = "5"  # type: ignore[assignment]
+
+
+# Depth
+
+
+@dataclass
+class Node:
+    """A class that may be nested at will."""
+
+    children: list[Node] = field(default_factory=list)
+
+
+@dataclass
+class Tree:
+    """A session with a tree."""
+
+    root: Node = field(default_factory=Node)
+
+
+def tree_of(depth: int) -> Node:
+    root = Node()
+    for _ in range(depth):
+        root = Node([root])
+    return root
+
+
+def test_trees_of_some_depth_come_back_and_deeper_ones_are_refused(storage: Storage) -> None:
+    """The limit is that of JSON, 200 levels of data, on every storage; the record stays."""
+    sessions = typed_sessions(Tree, storage)
+    with sessions.open(1) as session:
+        session.root = tree_of(97)
+    before = storage.get("1")
+    for depth in (99, 150, 5000):
+        with (
+            pytest.raises(EncodeError, match="nested more than 198 levels deep"),
+            sessions.open(1) as session,
+        ):
+            session.root = tree_of(depth)
+    with sessions.open(1) as session:
+        assert (before, tree_of(97)) == (storage.get("1"), session.root)
