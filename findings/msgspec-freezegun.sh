@@ -16,7 +16,8 @@
 #   decode into a class that is defined in the test: ValidationError: Expected `FakeDatetime`, got `str` - at `$.at`
 #
 # For a bot author: code that stores times as msgspec's JSON works in production and fails in each test that
-# freezes the clock. Convert with datetime(*value.timetuple()[:6]), or give msgspec an enc_hook.
+# freezes the clock. Encode with an enc_hook that gives value.isoformat(), and decode into classes that the
+# module defines, not into type=datetime.
 set -euo pipefail
 
 work=$(mktemp -d)
