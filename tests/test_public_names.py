@@ -50,7 +50,7 @@ LAYERS = [
     {"typed.defaults"},
     {"typed.aliases", "typed.named_tuples", "typed.other_layouts", "typed.texts"},
     {"typed.class_hints", "typed.typed_dicts"},
-    {"typed.constraints", "typed.containers", "typed.enums", "typed.records"},
+    {"typed.choices", "typed.constraints", "typed.containers", "typed.enums", "typed.records"},
     {"typed.mappings", "typed.unions"},
     {"typed.container_hints"},
     {"typed.hints"},

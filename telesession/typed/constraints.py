@@ -72,4 +72,7 @@ class ConstrainedForm(Form):
         try:
             msgspec.convert(value, self._hint, builtin_types=_BUILTIN)
         except msgspec.ValidationError as error:
-            raise self.misfit(value, str(error), NOT_ALLOWED) from None
+            reason = str(error)
+        else:
+            return
+        raise self.misfit(value, reason, NOT_ALLOWED)

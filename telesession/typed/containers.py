@@ -61,7 +61,7 @@ class ItemsForm(Form):
         kind = type(plain)
         if kind is not self._kind:
             if kind is not list:
-                raise self.type_misfit(plain)
+                return self.unpack_other(plain, reading)
             reading.filled |= not self._is_listed
         elif self.is_native and self._item.surely_fit(plain):
             return plain
@@ -71,7 +71,8 @@ class ItemsForm(Form):
         try:
             return self._kind(items)
         except TypeError:
-            raise self.misfit(plain, "one of its items cannot be in a set") from None
+            pass
+        raise self.misfit(plain, "one of its items cannot be in a set")
 
 
 class TupleForm(Form):
@@ -113,7 +114,7 @@ class TupleForm(Form):
         if type(plain) is list:
             reading.filled = True
         elif type(plain) is not tuple:
-            raise self.type_misfit(plain)
+            return self.unpack_other(plain, reading)
         self._check_length(plain)
         items, index = [], 0
         try:
@@ -195,7 +196,8 @@ class DictForm(Form):
         try:
             return dict(zip(made_keys, made, strict=True))
         except TypeError:
-            raise self.misfit(plain, "one of its keys cannot be a key") from None
+            pass
+        raise self.misfit(plain, "one of its keys cannot be a key")
 
 
 _PAIR = 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any
 
 from telesession.typed.form import NOT_ALLOWED, WOULD_NOT_COME_BACK, Form, Reading
@@ -26,9 +27,13 @@ class EnumForm(Form):
         self.text = cls.__name__
         self._cls = cls
         self.types = frozenset((cls,))
-        members = cls.__members__.values()
-        self._is_by_value = all(_is_kept(each.value) for each in members)
-        plain = [each.value for each in members] if self._is_by_value else [""]
+        self._members = cls.__members__
+        # Combinations of flags have no name.
+        self._is_flag = issubclass(cls, enum.Flag)
+        # A class may have its own properties `name` and `value`.
+        values = [each._value_ for each in self._members.values()]
+        self._is_by_value = all(map(_is_kept, values))
+        plain = values if self._is_by_value else [""]
         self.plain_types = frozenset(map(type, plain))
         self.writes_plain = self.plain_types <= _JSON
 
@@ -36,18 +41,19 @@ class EnumForm(Form):
         """See `Form.pack`."""
         if type(value) is not self._cls:
             raise self.type_misfit(value)
-        if self._is_by_value:
-            return value.value
-        if self._cls.__members__.get(value.name) is not value:
-            raise self.misfit(value, "it has no name", WOULD_NOT_COME_BACK)
-        return value.name
+        if not self._is_flag and self._members.get(value._name_) is not value:
+            reason = f"{self.text} does not declare it as a member; declare it"
+            raise self.misfit(value, reason, WOULD_NOT_COME_BACK)
+        return value._value_ if self._is_by_value else value._name_
 
-    def unpack(self, plain: Any, reading: Reading) -> Any:  # noqa: ARG002 -- nothing to note
+    def unpack(self, plain: Any, reading: Reading) -> Any:
         """See `Form.unpack`."""
         if type(plain) is self._cls:
+            self.pack(plain)
+            reading.filled = True
             return plain
         if self.plain_types is None or type(plain) not in self.plain_types:
-            raise self.type_misfit(plain)
+            return self.unpack_other(plain, reading)
         member = self._member_of(plain)
         if member is None:
             raise self.misfit(plain, fault=NOT_ALLOWED)
@@ -67,11 +73,8 @@ class LiteralForm(Form):
     Values that an annotation lists.
 
     Args:
-        values: The values, with their packed data.
+        values: The values, with their packed data, which is another for each.
         text: The annotation.
-
-    Raises:
-        TypeError: Two values are packed alike.
     """
 
     is_hashable = True
@@ -87,15 +90,15 @@ class LiteralForm(Form):
         self._packed = {(type(value), value): packed for value, packed in pairs}
         self._values = {(type(packed), packed): value for value, packed in pairs}
         self.is_native = all(value is packed for value, packed in pairs)
-        if len(self._values) < len(self._packed):
-            raise TypeError(f"{text} has two values that are stored alike; leave one out")
 
     def pack(self, value: Any) -> Any:
         """See `Form.pack`."""
         return self._find(self._packed, self.types, value)
 
-    def unpack(self, plain: Any, reading: Reading) -> Any:  # noqa: ARG002 -- nothing to note
+    def unpack(self, plain: Any, reading: Reading) -> Any:
         """See `Form.unpack`."""
+        if type(plain) is dict:
+            return self.unpack_other(plain, reading)
         return self._find(self._values, self._packed_types, plain)
 
     def _find(self, known: dict[Any, Any], kinds: frozenset[type], value: Any) -> Any:
@@ -113,7 +116,9 @@ _JSON = frozenset((bool, float, int, str, type(None)))
 
 
 def _is_kept(value: Any) -> bool:
-    """Whether a value is immutable, and every codec keeps it."""
+    """Whether a value is immutable, every codec keeps it, and a member is found by it."""
     if type(value) in (tuple, frozenset):
         return all(map(_is_kept, value))
-    return type(value) in SCALARS
+    if type(value) is Decimal and value.is_nan():
+        return False
+    return type(value) in SCALARS and value == value  # noqa: PLR0124 -- NaN is not

@@ -15,8 +15,16 @@ WOULD_NOT_COME_BACK = "the value would not come back"
 NOT_ALLOWED = "the value is none of the allowed"
 
 # The key of plain data that names the class of a value, where the annotation allows several. It is
-# a keyword, so no field has this name.
+# a keyword, so few classes can have a field of this name, and these are refused.
 MARK = "class"
+# The key of the data of a marked value that is no object with fields.
+MARKED_VALUE = "value"
+
+#: The advice for stored data whose mark names no known class.
+UNKNOWN_CLASS = (
+    "import the module that defines it; if it was renamed, keep the old name as an empty subclass, "
+    "or write a migration"
+)
 
 
 class Misfit(Exception):  # noqa: N818 -- the codecs' errors are made of it
@@ -25,6 +33,7 @@ class Misfit(Exception):  # noqa: N818 -- the codecs' errors are made of it
 
     Attributes:
         path: The element, seen from the value that was packed or unpacked: `[1].n`, or empty.
+        depth: The number of segments of the path.
         kind: The name of the element's type.
         declared: The declaration of the element, as text.
         fault: One of `DOES_NOT_FIT`, `WOULD_NOT_COME_BACK` and `NOT_ALLOWED`.
@@ -35,6 +44,7 @@ class Misfit(Exception):  # noqa: N818 -- the codecs' errors are made of it
     def __init__(self, value: object, declared: str, fault: str, reason: str = "") -> None:
         super().__init__(declared, fault, reason)
         self.path = ""
+        self.depth = 0
         self.kind = type(value).__name__
         self.declared = declared
         self.fault = fault
@@ -43,6 +53,7 @@ class Misfit(Exception):  # noqa: N818 -- the codecs' errors are made of it
     def inside(self, segment: str) -> Misfit:
         """The same fault, seen from the holder of a part: `segment` leads from it to the part."""
         self.path = segment + self.path
+        self.depth += 1
         return self
 
 
@@ -117,6 +128,20 @@ class Form:
         """
         raise NotImplementedError
 
+    def unpack_other(self, plain: Any, reading: Reading) -> Any:
+        """
+        The value of data that is not of `plain_types`: of a union that had this form as a member.
+
+        Raises:
+            Misfit: It is of no such union.
+        """
+        if type(plain) is dict and plain.keys() == {MARK, MARKED_VALUE}:
+            mark = plain[MARK]
+            if type(mark) is str and kind_of(mark) == kind_of(self.text):
+                reading.filled = True
+                return self.unpack(plain[MARKED_VALUE], reading)
+        raise self.type_misfit(plain)
+
     def accepts(self, value: Any) -> bool:
         """Whether the type of a value is right; its parts are not looked at."""
         return type(value) in self.types
@@ -165,6 +190,11 @@ class Form:
             return self.misfit(value)
         reason = f"it would come back as {base.__name__}; use {base.__name__} itself"
         return self.misfit(value, reason, WOULD_NOT_COME_BACK)
+
+
+def kind_of(text: str) -> str:
+    """The name of the class or container of an annotation: `list` of `list[Item]`."""
+    return text.partition("[")[0]
 
 
 def _reachable(form: Form) -> Iterator[Form]:

@@ -16,6 +16,7 @@ from telesession.typed.constraints import ConstrainedForm
 from telesession.typed.container_hints import container_form
 from telesession.typed.containers import TupleForm
 from telesession.typed.enums import EnumForm, LiteralForm
+from telesession.typed.form import MARK
 from telesession.typed.generics import bind, field_hints
 from telesession.typed.named_tuples import NamedTupleForm
 from telesession.typed.other_layouts import layout_of
@@ -87,6 +88,11 @@ class _Builder:
         known: RecordForm | None = self._forms.get((cls, args))
         if known is not None:
             return known
+        if MARK in layout.names:
+            raise TypeError(
+                f"{cls.__name__} has a field named {MARK}, which is the name of a part of stored "
+                "objects; rename it"
+            )
         of_args = f"[{', '.join(map(text_of, args))}]" if args else ""
         form = RecordForm(layout, cls.__name__ + of_args, cls.__qualname__ + of_args, _class_form)
         self._forms[cls, args] = form
@@ -214,12 +220,20 @@ def _meaning(hint: Any) -> Any:
 
 
 def _literal(values: Args) -> Form:
-    pairs = [
-        (each, EnumForm(type(each)).pack(each) if isinstance(each, enum.Enum) else each)
-        for each in values
-    ]
     shown = [str(each) if isinstance(each, enum.Enum) else repr(each) for each in values]
-    return LiteralForm(pairs, f"Literal[{', '.join(shown)}]")
+    text = f"Literal[{', '.join(shown)}]"
+    packed = [_packed_literal(each) for each in values]
+    if len({(type(each), each) for each in packed}) == len(values):
+        return LiteralForm(zip(values, packed, strict=True), text)
+    # A member of an enum is stored as another value is, so each enum needs a mark.
+    groups: dict[Any, list[Any]] = {}
+    for each in values:
+        groups.setdefault(type(each) if isinstance(each, enum.Enum) else None, []).append(each)
+    return union_of((_literal(tuple(group)) for group in groups.values()), text)
+
+
+def _packed_literal(value: Any) -> Any:
+    return EnumForm(type(value)).pack(value) if isinstance(value, enum.Enum) else value
 
 
 def _is_alias(hint: Any) -> bool:

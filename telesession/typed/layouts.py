@@ -61,8 +61,12 @@ class Layout:
         self.set_dict: Callable[[Any, Any], None] | None = None
         if cls.__dictoffset__:
             self.set_dict = getattr_static(cls, "__dict__").__set__
-        slots = frozenset(_slots(cls))
-        self._other_slots = slots.difference(self.names)
+        slots = list(_slots(cls))
+        self._other_slots = frozenset(
+            name
+            for owner, name in slots
+            if name not in self.names and not self._is_internal(owner, name)
+        )
         self.is_bare = self.set_dict is not None and not slots
 
     def read(self, value: Any) -> dict[str, Any]:
@@ -91,6 +95,10 @@ class Layout:
                 object.__setattr__(instance, name, value)
         return instance
 
+    def _is_internal(self, owner: type, name: str) -> bool:  # noqa: ARG002 -- most have none
+        """Whether a slot of a class is for its own use, and can be made again."""
+        return False
+
     def _is_kept(self, name: str) -> bool:
         """Whether an attribute comes back, or can be made again."""
         if name in self.names or name == "__orig_class__":
@@ -114,9 +122,9 @@ def without_fields(factory: Callable[[], Any]) -> Callable[[dict[str, Any]], Any
     return lambda _fields: factory()
 
 
-def _slots(cls: type) -> Iterable[str]:
-    """The names of the slots of a class, and of the classes it inherits from."""
+def _slots(cls: type) -> Iterable[tuple[type, str]]:
+    """The slots of a class and of those it inherits from, each with the class that has it."""
     for base in cls.__mro__:
         for name, member in vars(base).items():
             if isinstance(member, MemberDescriptorType):
-                yield name
+                yield base, name

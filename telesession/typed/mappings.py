@@ -6,7 +6,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from telesession.typed.form import WOULD_NOT_COME_BACK, Form, Reading
+from telesession.typed.form import MARK, WOULD_NOT_COME_BACK, Form, Reading
 from telesession.typed.parts import pack_all, unpack_all
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class MappingForm(Form):
         """See `Form.unpack`."""
         if type(plain) is self._kind:
             self.pack(plain)
+            reading.filled = True
             return plain
         if self.plain_types is None or type(plain) not in self.plain_types:
             raise self.type_misfit(plain)
@@ -124,11 +125,12 @@ class DequeForm(Form):
         """See `Form.unpack`."""
         if type(plain) is deque:
             self.pack(plain)
+            reading.filled = True
             return plain
         if type(plain) is list:
             return deque(unpack_all(self._item, plain, reading))
-        if type(plain) is not dict:
-            raise self.type_misfit(plain)
+        if type(plain) is not dict or MARK in plain:
+            return self.unpack_other(plain, reading)
         length, items = plain.get("maxlen"), plain.get("items")
         if type(length) is not int or type(items) is not list or not 0 <= len(items) <= length:
             raise self.misfit(plain, "it needs a maxlen and a list of items that is no longer")

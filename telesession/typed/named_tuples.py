@@ -53,9 +53,10 @@ class NamedTupleForm(Form):
         """See `Form.unpack`."""
         if type(plain) is self._cls:
             self.pack(plain)
+            reading.filled = True
             return plain
         if type(plain) not in (tuple, list):
-            raise self.type_misfit(plain)
+            return self.unpack_other(plain, reading)
         reading.filled |= type(plain) is list or len(plain) < len(self._forms)
         if len(plain) > len(self._forms):
             reason = f"its length is {len(plain)}, not {len(self._forms)}; write a migration"

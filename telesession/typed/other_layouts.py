@@ -59,14 +59,16 @@ class _AttrsLayout(Layout):
                 if each.name not in annotated
             }
         )
-        # Slots without a field are those of cached properties and of attrs itself.
-        self._other_slots = frozenset()
         self._has_hash = _HASH in getattr(getattr(cls.__hash__, "__code__", None), "co_names", ())
         self.is_bare = self.is_bare and not self._has_hash
 
     def make(self, fields: dict[str, Any]) -> Any:
         """See `Layout.make`."""
         return super().make({**fields, _HASH: None} if self._has_hash else fields)
+
+    def _is_internal(self, owner: type, name: str) -> bool:  # noqa: ARG002 -- see `Layout`
+        # attrs makes the slots of its classes: of fields, cached properties and the hash.
+        return "__attrs_attrs__" in vars(owner)
 
     def _is_kept(self, name: str) -> bool:
         return name == _HASH or super()._is_kept(name)
@@ -93,6 +95,9 @@ class _StructLayout(Layout):
         self.is_bare = False
         self._blank = _blank(cls)
 
+    def _is_internal(self, owner: type, name: str) -> bool:  # noqa: ARG002 -- see `Layout`
+        return name == "__msgspec_cached_hash__"
+
     def make(self, fields: dict[str, Any]) -> Any:
         """See `Layout.make`."""
         instance = copy(self._blank)
@@ -113,7 +118,6 @@ class _ModelLayout(Layout):
             self.hints = MappingProxyType({name: each.annotation for name, each in fields.items()})
         self.is_bare = False
         self.takes_more = cls.model_config.get("extra") == "allow"
-        self._other_slots = frozenset()
         self._has_private = bool(cls.__private_attributes__)
         self._private = _pydantic_defaults(cls.__private_attributes__)
 
@@ -122,6 +126,9 @@ class _ModelLayout(Layout):
         fields = {**super().read(value), **(value.__pydantic_extra__ or {})}
         unset = [name for name in fields if name not in value.__pydantic_fields_set__]
         return {**fields, _NOTE: unset} if unset else fields
+
+    def _is_internal(self, owner: type, name: str) -> bool:  # noqa: ARG002 -- see `Layout`
+        return name.startswith("__pydantic_")
 
     def others(self, value: Any) -> list[str]:
         """See `Layout.others`; private attributes that are as they begin do not count."""

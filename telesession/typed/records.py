@@ -7,7 +7,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from telesession.typed.defaults import is_steady
-from telesession.typed.form import MARK, NOT_ALLOWED, WOULD_NOT_COME_BACK, Form, Misfit, Reading
+from telesession.typed.form import (
+    MARK,
+    NOT_ALLOWED,
+    UNKNOWN_CLASS,
+    WOULD_NOT_COME_BACK,
+    Form,
+    Misfit,
+    Reading,
+)
 from telesession.typed.scalars import AnyForm
 from telesession.typed.subclasses import iter_subclasses
 
@@ -103,14 +111,18 @@ class RecordForm(Form):
             if not self.accepts(plain):
                 raise self.type_misfit(plain)
             self.pack(plain)
+            reading.filled = True
             return plain
         if self._are_scalars(plain):
-            return self._layout.make(plain)
+            # A pickle may hold one dict in two places.
+            return self._layout.make(plain.copy())
         if MARK in plain:
             plain = dict(plain)
             mark = plain.pop(MARK)
             if mark != self.mark:
                 return self._form_of_mark(mark, plain).unpack(plain, reading)
+            # It was stored where it needed a mark.
+            reading.filled = True
         return self._layout.make(self._unpack_fields(plain, reading))
 
     def _are_scalars(self, fields: dict[str, Any]) -> bool:
@@ -156,7 +168,7 @@ class RecordForm(Form):
             return self._layout.read(value)
         except AttributeError as error:
             reason = f"its field {error.name} is not set; set it, or delete the object"
-            raise self.misfit(value, reason, WOULD_NOT_COME_BACK) from None
+        raise self.misfit(value, reason, WOULD_NOT_COME_BACK)
 
     def _default(self, name: str, made: dict[str, Any], reading: Reading) -> Any:
         default = self.defaults.get(name)
@@ -186,22 +198,20 @@ class RecordForm(Form):
 
     def _form_of_subclass(self, kind: type, value: Any) -> RecordForm:
         form = self._forms.get(kind)
-        if form is None:
-            try:
-                form = self._form_of_class(kind)
-            except (NameError, TypeError) as error:
-                reason = f"its class cannot be kept: {error}"
-                raise self.misfit(value, reason, WOULD_NOT_COME_BACK) from None
-            self._forms[kind] = form
-        return form
+        if form is not None:
+            return form
+        try:
+            form = self._forms[kind] = self._form_of_class(kind)
+        except (NameError, TypeError) as error:
+            reason = f"its class cannot be kept: {error}"
+        else:
+            return form
+        raise self.misfit(value, reason, WOULD_NOT_COME_BACK)
 
     def _form_of_mark(self, mark: object, plain: Any) -> RecordForm:
         kind = self._subclass_of(mark)
         if kind is None:
-            reason = (
-                f"it is of a subclass of {self.text} that is not known here; import the module "
-                "that defines it, or write a migration"
-            )
+            reason = f"it is of a subclass of {self.text} that is not known here; {UNKNOWN_CLASS}"
             raise self.misfit(plain, reason, NOT_ALLOWED)
         return self._form_of_subclass(kind, plain)
 

@@ -55,14 +55,19 @@ class TextForm(Form):
             raise self.type_misfit(value)
         if type(value) is ZoneInfo and value.key is None:
             raise self.misfit(value, "it has no key; use one with a key", WOULD_NOT_COME_BACK)
-        return str(value)
+        text = _text_of(value)
+        if text is None:
+            raise self.misfit(value, "it has too many digits; round it", WOULD_NOT_COME_BACK)
+        return text
 
-    def unpack(self, plain: Any, reading: Reading) -> Any:  # noqa: ARG002 -- nothing to note
+    def unpack(self, plain: Any, reading: Reading) -> Any:
         """See `Form.unpack`."""
         if type(plain) is self._kind:
+            self.pack(plain)
+            reading.filled = True
             return plain
         if type(plain) is not str:
-            raise self.type_misfit(plain)
+            return self.unpack_other(plain, reading)
         value = self._value_of(plain)
         if value is None:
             needs = "; install tzdata" if self._kind is ZoneInfo else ""
@@ -76,6 +81,14 @@ class TextForm(Form):
             return self._kind(text)
         except Exception:  # noqa: BLE001 -- classes raise what they like
             return None
+
+
+def _text_of(value: Any) -> str | None:
+    """The text of a value; `None` if Python limits the digits of numbers to less."""
+    try:
+        return str(value)
+    except ValueError:
+        return None
 
 
 def is_text_class(cls: type) -> bool:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
 from itertools import combinations
 from typing import Any
 
-from telesession.typed.form import MARK, Form, Misfit, Reading
+from telesession.typed.choices import Choices
+from telesession.typed.form import (
+    MARK,
+    MARKED_VALUE,
+    NOT_ALLOWED,
+    UNKNOWN_CLASS,
+    Form,
+    Misfit,
+    Reading,
+    kind_of,
+)
 from telesession.typed.records import RecordForm
 from telesession.typed.scalars import AnyForm, ScalarForm
-
-_VALUE = "value"
 
 
 def union_of(members: Iterable[Form], text: str = "") -> Form:
@@ -44,7 +53,8 @@ class UnionForm(Form):
 
     Packed data is that of the member, if its type tells of which member it is. Else each member
     that packs to dicts or to other data than the value itself marks it: a class with fields as
-    `{"class": "Name", ...}`, and any other as `{"class": "list[Item]", "value": [...]}`.
+    `{"class": "Name", ...}`, and any other as `{"class": "list", "value": [...]}`. Two members of
+    one container are told apart by their annotations: `{"class": "list[Item]", "value": [...]}`.
 
     Args:
         members: The forms, of which one at most has `scalars`.
@@ -61,17 +71,23 @@ class UnionForm(Form):
         self.members = tuple(members)
         self.types = frozenset[type]().union(*(member.types for member in members))
         self._scalars = frozenset[type]().union(*(member.scalars for member in members))
-        self._by_mark: dict[str, Form] = {}
+        self._marks: dict[Form, str] = {}
         if any(_overlap(one, other) for one, other in combinations(members, 2)):
-            self._set_marks()
-        marked = self._by_mark.values()
-        self._marked = frozenset(marked)
-        self.is_native = all(member.is_native for member in members) and not marked
-        self.is_hashable = all(member.is_hashable for member in members) and not marked
+            self._marks = _marks_of(members, text)
+        self._by_mark = {mark: member for member, mark in self._marks.items()}
+        self.is_native = all(member.is_native for member in members) and not self._marks
+        self.is_hashable = all(member.is_hashable for member in members) and not self._marks
         self.takes_default = any(member.takes_default for member in members)
-        plain = [_DICT if member in self._marked else member.plain_types for member in members]
+        plain = [_DICT if member in self._marks else member.plain_types for member in members]
         if None not in plain:
             self.plain_types = frozenset[type]().union(*(each or () for each in plain))
+        # By the type of a value, or of data without a mark: the members to try.
+        self._packers: dict[type, tuple[Form, ...]] = {}
+        self._unpackers: dict[type, tuple[Form, ...]] = {}
+        # By the same types, the method of a member that is the only one, and marks nothing.
+        self._pack: dict[type, Callable[[Any], Any]] = {}
+        self._unpack: dict[type, Callable[[Any, Reading], Any]] = {}
+        self._choices_to_pack, self._choices_to_unpack = Choices(), Choices()
 
     def parts(self) -> tuple[Form, ...]:
         """See `Form.parts`."""
@@ -91,85 +107,149 @@ class UnionForm(Form):
 
     def pack(self, value: Any) -> Any:
         """See `Form.pack`."""
-        if type(value) in self._scalars:
+        kind = type(value)
+        if kind in self._scalars:
             return value
-        members = [member for member in self.members if type(value) in member.types]
-        members = members or [member for member in self.members if member.accepts(value)]
-        if len(members) == 1:
-            return self._pack_as(members[0], value)
-        for member in members:
-            try:
-                return self._pack_as(member, value)
-            except Misfit:
-                continue
-        raise self.misfit(value) if members else self.type_misfit(value)
+        pack = self._pack.get(kind)
+        return self._pack_other(value) if pack is None else pack(value)
 
     def unpack(self, plain: Any, reading: Reading) -> Any:
         """See `Form.unpack`."""
-        if type(plain) in self._scalars:
+        kind = type(plain)
+        if kind in self._scalars:
             return plain
-        if self._by_mark and type(plain) is dict and type(mark := plain.get(MARK)) is str:
-            member = self._by_mark.get(mark) or self._member_of_subclass(mark)
-            if isinstance(member, RecordForm):
-                return member.unpack(plain, reading)
-            if member is not None and plain.keys() == {MARK, _VALUE}:
-                return member.unpack(plain[_VALUE], reading)
-        members = [member for member in self.members if _may_be_of(member, plain)]
-        if len(members) == 1:
-            return members[0].unpack(plain, reading)
-        # A tuple or a set may have been a list.
-        return self._unpack_unmarked(members or self.members, plain, reading)
+        unpack = self._unpack.get(kind)
+        return self._unpack_other(plain, reading) if unpack is None else unpack(plain, reading)
 
-    def _set_marks(self) -> None:
-        for member in self.members:
-            if member.is_native and member.plain_types != _DICT:
-                continue
-            mark = member.mark if isinstance(member, RecordForm) else member.text
-            if mark in self._by_mark:
-                raise TypeError(
-                    f"{self.text} has two classes named {mark}, which stored data could not tell "
-                    "apart; rename one of them"
-                )
-            self._by_mark[mark] = member
+    def _pack_other(self, value: Any) -> Any:
+        kind = type(value)
+        if kind not in self._packers:
+            of_type = [member for member in self.members if kind in member.types]
+            accepting = [member for member in self.members if member.accepts(value)]
+            self._packers[kind] = tuple(of_type or accepting)
+        members = self._packers[kind]
+        if not members:
+            raise self.type_misfit(value)
+        if len(members) > 1:
+            attempt = lambda member, each: (self._pack_as(member, each), True)  # noqa: E731
+            return self._first(self._choices_to_pack, value, members, attempt)
+        [member] = members
+        if member not in self._marks:
+            self._pack[kind] = member.pack
+        return self._pack_as(member, value)
 
     def _pack_as(self, member: Form, value: Any) -> Any:
         packed = member.pack(value)
-        if member not in self._marked:
+        mark = self._marks.get(member)
+        if mark is None:
             return packed
         if not isinstance(member, RecordForm):
-            return {MARK: member.text, _VALUE: packed}
+            return {MARK: mark, MARKED_VALUE: packed}
         if MARK not in packed:
-            return {MARK: member.mark, **packed}
+            return {MARK: mark, **packed}
         # It is of a subclass, whose mark must lead to the same member.
         if self._by_mark.get(packed[MARK], member) is not member:
             raise self.misfit(value, "another class of the union has the same name; rename one")
         return packed
 
-    def _member_of_subclass(self, mark: str) -> Form | None:
-        records = (member for member in self.members if isinstance(member, RecordForm))
-        return next((member for member in records if member.knows(mark)), None)
+    def _unpack_other(self, plain: Any, reading: Reading) -> Any:
+        kind = type(plain)
+        if kind is dict and self._marks and type(plain.get(MARK)) is str:
+            return self._unpack_marked(plain, plain[MARK], reading)
+        if kind not in self._unpackers:
+            # A tuple or a set may have been a list.
+            self._unpackers[kind] = self._readers_of(plain) or self.members
+        members = self._unpackers[kind]
+        if len(members) > 1:
+            return self._unpack_first(members, plain, reading)
+        if kind is not dict or not self._marks:
+            self._unpack[kind] = members[0].unpack
+        return members[0].unpack(plain, reading)
 
-    def _unpack_unmarked(self, members: Iterable[Form], plain: Any, reading: Reading) -> Any:
+    def _unpack_marked(self, plain: dict[Any, Any], mark: str, reading: Reading) -> Any:
+        member = self._by_mark.get(mark) or self._member_of_subclass(mark)
+        if isinstance(member, RecordForm):
+            if mark == member.mark:
+                plain = {name: plain[name] for name in plain if name != MARK}
+            return member.unpack(plain, reading)
+        if plain.keys() == {MARK, MARKED_VALUE}:
+            if member is not None:
+                return member.unpack(plain[MARKED_VALUE], reading)
+            # The annotation of a member was another one.
+            members = tuple(each for each in self._marks if kind_of(each.text) == kind_of(mark))
+            if members:
+                reading.filled = True
+                return self._unpack_first(members, plain[MARKED_VALUE], reading)
+        try:
+            # It may be a dict with such a key, from before it needed a mark.
+            return self._unpack_first(self._readers_of(plain), plain, reading)
+        except Misfit:
+            pass
+        reason = f"it is of a class that {self.text} does not declare; {UNKNOWN_CLASS}"
+        raise self.misfit(plain, reason, NOT_ALLOWED)
+
+    def _unpack_first(self, members: tuple[Form, ...], plain: Any, reading: Reading) -> Any:
         """The value of data without a mark: of the first member that has a place for all of it."""
-        found: list[tuple[Reading, Any]] = []
-        for member in members:
-            own = Reading()
-            try:
-                found.append((own, member.unpack(plain, own)))
-            except Misfit:
-                continue
-            if not own.undeclared:
-                break
-        if not found:
-            raise self.misfit(plain)
-        own, value = min(found, key=lambda pair: bool(pair[0].undeclared))
+        own, value = self._first(self._choices_to_unpack, plain, members, _unpacked_as)
         reading.filled |= own.filled
         reading.made |= own.made
         reading.undeclared |= own.undeclared
         return value
 
+    def _first(
+        self,
+        choices: Choices,
+        value: Any,
+        members: tuple[Form, ...],
+        attempt: Callable[[Form, Any], tuple[Any, bool]],
+    ) -> Any:
+        try:
+            return choices.first(value, members, attempt)
+        except Misfit as misfit:
+            if misfit.depth:
+                raise
+        raise self.misfit(value)
+
+    def _readers_of(self, plain: Any) -> tuple[Form, ...]:
+        """The members that data without a mark may be of, the most likely ones first."""
+        kind = type(plain)
+        writers = [m for m in self.members if m.plain_types is None or kind in m.plain_types]
+        # Marks are missing in records that are older than the union.
+        writers.sort(key=self._marks.__contains__)
+        others = [m for m in self.members if m not in writers and m.accepts(plain)]
+        return (*writers, *others)
+
+    def _member_of_subclass(self, mark: str) -> Form | None:
+        records = (member for member in self.members if isinstance(member, RecordForm))
+        return next((member for member in records if member.knows(mark)), None)
+
 
 _DICT = frozenset((dict,))
+
+
+def _marks_of(members: Iterable[Form], text: str) -> dict[Form, str]:
+    """
+    The members that mark their data, each with its mark.
+
+    Raises:
+        TypeError: Two of them would have the same one.
+    """
+    marked = [member for member in members if not member.is_native or member.plain_types == _DICT]
+    kinds = Counter(_kind_of(member) for member in marked)
+    marks: dict[Form, str] = {}
+    for member in marked:
+        kind = _kind_of(member)
+        marks[member] = kind if kinds[kind] == 1 else member.text
+        if list(marks.values()).count(marks[member]) > 1:
+            raise TypeError(
+                f"{text} has two classes named {marks[member]}, which stored data could not tell "
+                "apart; rename one of them"
+            )
+    return marks
+
+
+def _kind_of(member: Form) -> str:
+    return member.mark if isinstance(member, RecordForm) else kind_of(member.text)
 
 
 def _overlap(one: Form, other: Form) -> bool:
@@ -183,5 +263,7 @@ def _overlap(one: Form, other: Form) -> bool:
     )
 
 
-def _may_be_of(member: Form, plain: Any) -> bool:
-    return member.plain_types is None or type(plain) in member.plain_types or member.accepts(plain)
+def _unpacked_as(member: Form, plain: Any) -> tuple[Any, bool]:
+    own = Reading()
+    value = member.unpack(plain, own)
+    return (own, value), not own.undeclared

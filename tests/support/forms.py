@@ -91,6 +91,35 @@ class Shade(enum.Enum):
     DARK = ("black", Color.BLUE)
 
 
+class Level(enum.Enum):
+    """An enum of values, one of which is not equal to itself."""
+
+    NONE = float("nan")
+    HIGH = 1.5
+
+
+class Span(enum.Enum):
+    """The same inside of tuples."""
+
+    OPEN = (0, Decimal("NaN"))
+    SHORT = (0, Decimal(1))
+
+
+class Label(enum.Enum):
+    """An enum whose members have another `value` and `name`."""
+
+    NEW = "new"
+    OLD = "old"
+
+    @property
+    def value(self) -> str:
+        return "label"
+
+    @property
+    def name(self) -> str:
+        return "name"
+
+
 class Listed(enum.Enum):
     """An enum of values that can change."""
 
@@ -232,6 +261,12 @@ class Coin(msgspec.Struct):
 
 class FrozenCoin(msgspec.Struct, frozen=True):
     """A frozen struct."""
+
+    value: int = 0
+
+
+class HashedCoin(msgspec.Struct, frozen=True, cache_hash=True):
+    """A frozen struct that keeps its hash."""
 
     value: int = 0
 
@@ -458,6 +493,9 @@ FORMS: dict[str, Form] = {
     "IntFlag, several": Form(Bit, Bit.LOW, Bit.LOW | Bit.HIGH),
     "enum of tuples": Form(Planet | None, None, Planet.EARTH),
     "enum of enums": Form(Shade, Shade.LIGHT, Shade.DARK),
+    "enum with NaN": Form(Level, Level.HIGH, Level.NONE),
+    "enum of tuples with NaN": Form(Span, Span.SHORT, Span.OPEN),
+    "enum with other properties": Form(Label, Label.NEW, Label.OLD),
     "enum of lists": Form(Listed, Listed.ONE, Listed.TWO),
     # Containers
     "list": Form(list, [], [1, "a", None], add(2)),
@@ -594,6 +632,7 @@ FORMS: dict[str, Form] = {
     "attrs, without slots": Form(Loose, Loose(), Loose(1), put("number", 2)),
     "Struct": Form(Coin, Coin(), Coin(1, ["head"]), lambda value: value.sides.append("tail")),
     "Struct, frozen": Form(FrozenCoin, FrozenCoin(), FrozenCoin(1)),
+    "Struct, with a hash": Form(set[HashedCoin], set(), {HashedCoin(1)}, join(HashedCoin(2))),
     "Struct, tagged union": Form(
         Cat | Dog, Cat(), Dog("a", Item("b")), lambda value: renamed(value.owner)
     ),

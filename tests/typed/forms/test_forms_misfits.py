@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
+from fractions import Fraction
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path, PurePath
@@ -16,6 +17,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import attrs
 import msgspec
 import pydantic
 import pytest
@@ -36,6 +38,7 @@ from support.values import (
     Slotted,
     Tag,
     Tree,
+    told_by,
 )
 from telesession.typed.form import DOES_NOT_FIT, NOT_ALLOWED, WOULD_NOT_COME_BACK, Misfit
 from telesession.typed.hints import form_of
@@ -94,6 +97,58 @@ def nameless_zone() -> ZoneInfo:
     """A time zone that was read from a file."""
     with files("tzdata.zoneinfo").joinpath("UTC").open("rb") as file:
         return ZoneInfo.from_file(file)
+
+
+class Quoting(enum.Enum):
+    """An enum of strings that makes members up."""
+
+    KNOWN = "known"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Quoting:
+        made = object.__new__(cls)
+        made._value_ = value
+        made._name_ = "KNOWN"
+        return made
+
+
+class Base:
+    """A class with a slot."""
+
+    __slots__ = ("total",)
+
+
+@attrs.define
+class SlottedTicket(Base):
+    """A class of attrs with a base that has a slot."""
+
+    number: int = 0
+
+
+class WideTicket(Ticket):
+    """A subclass of a class of attrs, with a slot."""
+
+    __slots__ = ("total",)
+
+
+class SlottedAccount(Account):
+    """A model with a slot."""
+
+    __slots__ = ("total",)
+
+
+@dataclass(slots=True)
+class Priced:
+    """A dataclass with a field that a property computes."""
+
+    price: str = ""
+
+
+def quote(priced: Any) -> str:
+    raise AttributeError(f"no price is {SECRET}", name="price")
+
+
+Priced.price = property(quote)  # type: ignore[assignment]
 
 
 class Case(NamedTuple):
@@ -156,6 +211,10 @@ MISFITS: dict[str, Case] = {
     "IntEnum, int": Case(Size, 2, "", "int", "Size"),
     "Enum, no member": Case(
         Invented, Invented(SECRET), "", "Invented", "Invented", WOULD_NOT_COME_BACK
+    ),
+    "Enum, made up": Case(Quoting, Quoting(SECRET), "", "Quoting", fault=WOULD_NOT_COME_BACK),
+    "Fraction, digits": Case(
+        Fraction, Fraction(10**5000), "", "Fraction", "Fraction", WOULD_NOT_COME_BACK
     ),
     "defaultdict, no usual factory": Case(
         defaultdict[str, Box[int]],
@@ -250,6 +309,28 @@ MISFITS: dict[str, Case] = {
     "attrs, attribute": Case(
         Loose, having(Loose(), "total"), ".total", "str", "Loose", WOULD_NOT_COME_BACK
     ),
+    "attrs, slot of a base": Case(
+        SlottedTicket,
+        having(SlottedTicket(), "total"),
+        ".total",
+        "str",
+        "SlottedTicket",
+        WOULD_NOT_COME_BACK,
+    ),
+    "attrs, slot of a subclass": Case(
+        Ticket, having(WideTicket(), "total"), ".total", "str", "WideTicket", WOULD_NOT_COME_BACK
+    ),
+    "model, slot": Case(
+        SlottedAccount,
+        having(SlottedAccount(), "total"),
+        ".total",
+        "str",
+        "SlottedAccount",
+        WOULD_NOT_COME_BACK,
+    ),
+    "dataclass, field that raises": Case(
+        Priced, object.__new__(Priced), "", "Priced", "Priced", WOULD_NOT_COME_BACK
+    ),
     "attrs, frozen": Case(Seat, having(Seat(), "row"), ".row", "str", "int"),
     "Struct, field": Case(Coin, Coin(SECRET), ".value", "str", "int"),  # type: ignore[arg-type]
     "model, field": Case(Account, Account.model_construct(name=7), ".name", "int", "str"),
@@ -271,8 +352,16 @@ MISFITS: dict[str, Case] = {
     ),
     "union": Case(Item | list[int], {SECRET}, "", "set", "Item | list[int]"),
     "union, one of its forms": Case(Item | list[int], [1, SECRET], "[1]", "str", "int"),
-    "union, each of its forms": Case(
-        list[str] | list[int], [SECRET, 1], "", "list", "list[str] | list[int]"
+    "union, each of its forms": Case(list[str] | list[int], [SECRET, 1], "[1]", "int", "str"),
+    "union, the deepest fault": Case(
+        list[tuple[int, ...]] | list[Item], [Item(SECRET, "a")], "[0].count", "str", "int"
+    ),  # type: ignore[arg-type]
+    "union, no deeper fault": Case(
+        tuple[int, int] | tuple[str, int],
+        (SECRET,),
+        "",
+        "tuple",
+        "tuple[int, int] | tuple[str, int]",
     ),
     "union, field": Case(NameStep | Item, Item(SECRET, "a"), ".count", "str", "int"),  # type: ignore[arg-type]
 }
@@ -293,7 +382,7 @@ def test_a_misfit_says_what_is_wrong_and_where(case: Case) -> None:
 def test_a_misfit_shows_no_value_and_no_key(case: Case) -> None:
     """Neither its texts nor the exceptions behind it have a word of a user in them."""
     misfit = pack_misfit(case.hint, case.value)
-    shown = "".join(traceback.format_exception(misfit))
+    shown = "".join(traceback.format_exception(misfit)) + told_by(misfit)
     texts = f"{misfit} {misfit.path} {misfit.kind} {misfit.declared} {misfit.reason}"
 
     assert (False, False) == (SECRET in texts, SECRET in shown)

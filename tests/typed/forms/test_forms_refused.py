@@ -8,7 +8,7 @@ import typing
 from collections import ChainMap, UserDict
 from collections.abc import AsyncIterator, Callable, Generator, Hashable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Protocol, TypedDict
+from typing import Annotated, Any, ClassVar, Protocol, TypedDict
 
 import attrs
 import msgspec
@@ -17,7 +17,7 @@ import pytest
 import telebot
 
 from support.packing import refusal, unpacked
-from support.values import Color, Money, Seeded
+from support.values import Money, Seeded
 from telesession.typed.hints import form_of, record_form
 
 
@@ -85,6 +85,9 @@ class Unread:
     number: typing.List[int, str]  # type: ignore[type-arg]  # noqa: UP006
 
 
+KeywordModel: Any = pydantic.create_model("KeywordModel", **{"class": (str, "")})
+KeywordStruct = msgspec.defstruct("KeywordStruct", [("class", str, "")])
+
 P = typing.ParamSpec("P")
 NOTHING = "is a class that nothing converts; make it a dataclass, or declare Any"
 
@@ -119,8 +122,9 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
     "struct": (OddStruct, "the annotation of OddStruct.kind: type[int] is a class", "name"),
     "model": (OddModel, "the annotation of OddModel.money: Money ", NOTHING),
     "annotation that cannot be read": (Unread, "Unread has annotations that cannot be read", ""),
+    "model with a keyword": (KeywordModel, "KeywordModel has a field named class", "rename it"),
+    "struct with a keyword": (KeywordStruct, "KeywordStruct has a field named class", "rename it"),
     "Meta": (Annotated[int, msgspec.Meta(pattern="a")], "int cannot have this msgspec.Meta", ""),
-    "literal": (Literal["red", Color.RED], "Literal['red', Color.RED] has two values", "leave"),
 }
 
 

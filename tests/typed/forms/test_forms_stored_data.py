@@ -46,6 +46,7 @@ from support.values import (
     Strict,
     Tag,
     Tree,
+    told_by,
 )
 from telesession.typed.form import DOES_NOT_FIT, NOT_ALLOWED
 from telesession.typed.hints import form_of
@@ -108,11 +109,32 @@ OLD: dict[str, tuple[Any, Any, Any]] = {
 
 @pytest.mark.parametrize(("hint", "plain", "value"), OLD.values(), ids=OLD)
 def test_older_data_is_read(hint: Any, plain: Any, value: Any) -> None:
-    """Data of today's format becomes the value that it was, and nothing is noted."""
+    """Older data becomes the value that it was; it is noted if that packs to other data."""
+    packed = form_of(hint).pack(value)
     back, reading = unpacked(hint, plain)
 
     assert alike(value, back)
-    assert (False, False, set()) == (reading.filled, reading.made, reading.undeclared)
+    expected = not alike(packed, plain), False, set()
+    assert expected == (reading.filled, reading.made, reading.undeclared)
+
+
+def test_one_dict_in_two_places_becomes_two_objects() -> None:
+    """A pickle may hold the same dict twice, but two fields are two objects."""
+    plain = {"name": "tea", "count": 1}
+    first, second = unpacked(list[Item], [plain, plain])[0]
+    first.count = 2
+
+    assert ({"name": "tea", "count": 1}, Item("tea", 1)) == (plain, second)
+
+
+@dataclass
+class Raising:
+    """A dataclass whose hash quotes it."""
+
+    text: str = ""
+
+    def __hash__(self) -> int:
+        raise TypeError(f"no hash for {self.text}")
 
 
 class Case(NamedTuple):
@@ -135,6 +157,8 @@ UNFIT: dict[str, Case] = {
     "dict, keys": Case(dict[int, int], {SECRET: 1}, "[<str>]", "str"),
     "dict of pairs": Case(dict[Tag, int], [[{"text": SECRET}]], "", "list"),
     "dict of pairs, key": Case(dict[Tag, int], [[{"text": 7}, 1]], "[<dict>].text", "int"),
+    "set, items that raise": Case(set[Raising], [{"text": SECRET}], "", "list"),
+    "dict of pairs, keys that raise": Case(dict[Raising, int], [[{"text": SECRET}, 1]], "", "list"),
     "dict of pairs, unhashable": Case(dict[Item, int], [[{}, 1]], "", "list"),
     "set, unhashable": Case(set[Item], [{}], "", "list"),
     "tuple": Case(tuple[int, int], SECRET, "", "str"),
@@ -182,7 +206,7 @@ every_unfit = pytest.mark.parametrize("case", UNFIT.values(), ids=UNFIT)
 def test_data_that_does_not_fit_is_refused(case: Case) -> None:
     """The path leads to the element, and no word of the data is shown."""
     misfit = unpack_misfit(case.hint, case.plain)
-    shown = "".join(traceback.format_exception(misfit)) + misfit.path + misfit.reason
+    shown = "".join(traceback.format_exception(misfit)) + misfit.path + told_by(misfit)
 
     expected = case.path, case.kind, case.fault
     assert expected == (misfit.path, misfit.kind, misfit.fault)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, make_dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import attrs
 import msgspec
@@ -22,11 +23,14 @@ from support.values import (
     Mood,
     Options,
     Order,
+    Planet,
     Point,
+    Right,
+    Size,
     SpecialItem,
     Tag,
 )
-from telesession.typed.form import NOT_ALLOWED, WOULD_NOT_COME_BACK, Reading
+from telesession.typed.form import DOES_NOT_FIT, NOT_ALLOWED, WOULD_NOT_COME_BACK, Reading
 from telesession.typed.hints import form_of
 
 
@@ -119,7 +123,7 @@ MARKED: dict[str, tuple[Any, Any, Any]] = {
     "dataclass or dict, dict": (
         Item | dict[str, int],
         {"a": 1},
-        {"class": "dict[str, int]", "value": {"a": 1}},
+        {"class": "dict", "value": {"a": 1}},
     ),
     "dataclass or typed dict": (
         Item | Options,
@@ -140,12 +144,29 @@ MARKED: dict[str, tuple[Any, Any, Any]] = {
     "set or list of dataclasses": (
         set[Tag] | list[Tag],
         {Tag("a")},
-        {"class": "set[Tag]", "value": [{"text": "a", "color": "red"}]},
+        {"class": "set", "value": [{"text": "a", "color": "red"}]},
     ),
     "list of dataclasses or of int": (
         list[Item] | list[int],
         [Item("a")],
+        {"class": "list", "value": [{"name": "a", "count": 0}]},
+    ),
+    "two lists of dataclasses": (
+        list[Item] | list[Tag],
+        [Item("a")],
         {"class": "list[Item]", "value": [{"name": "a", "count": 0}]},
+    ),
+    "literal of an enum and its value": (
+        Literal[Color.RED, "red", 7],
+        Color.RED,
+        {"class": "Literal", "value": "red"},
+    ),
+    "literal of a value of an enum": (Literal[Color.RED, "red", 7], "red", "red"),
+    "literal of two enums": (Literal[Color.RED, Mood.GOOD], Color.RED, "red"),
+    "literal of two enums with one value": (
+        Literal[Size.SMALL, Right.READ, 2],
+        Right.READ,
+        {"class": "Literal[Right.READ]", "value": 1},
     ),
     "two of a generic class": (
         Box[int] | Box[str],
@@ -173,7 +194,7 @@ MARKED: dict[str, tuple[Any, Any, Any]] = {
     "iterable of dataclasses": (
         Iterable[Tag],
         (Tag("a"),),
-        {"class": "tuple[Tag, ...]", "value": ({"text": "a", "color": "red"},)},
+        {"class": "tuple", "value": ({"text": "a", "color": "red"},)},
     ),
 }
 
@@ -272,9 +293,148 @@ def test_an_unknown_subclass_says_what_to_import() -> None:
 
     assert ("[0]", NOT_ALLOWED) == (misfit.path, misfit.fault)
     assert (
-        "it is of a subclass of Animal that is not known here; import the module that defines "
-        "it, or write a migration"
+        "it is of a subclass of Animal that is not known here; import the module that defines it; "
+        "if it was renamed, keep the old name as an empty subclass, or write a migration"
     ) == misfit.reason
+
+
+@pytest.mark.parametrize(
+    "plain", [{"class": "Gone", "name": "a"}, {"class": "Gone", "value": ["a"]}, {"class": "Gone"}]
+)
+def test_an_unknown_class_of_a_union_says_what_to_do(plain: Any) -> None:
+    """A class that was renamed is found by its old name."""
+    misfit = unpack_misfit(list[NameStep | list[Item] | Item], [plain])
+
+    assert ("[0]", NOT_ALLOWED) == (misfit.path, misfit.fault)
+    assert misfit.reason.startswith(
+        "it is of a class that NameStep | list[Item] | Item does not declare; import the module"
+    )
+
+
+def test_a_renamed_class_keeps_its_old_name_as_a_subclass() -> None:
+    """An empty subclass with the old name reads older records of a union, too."""
+    old = make_dataclass("OldBird", [], bases=(Bird,))
+
+    assert old("a", 1) == unpacked(Bird | Item, {"class": "OldBird", "name": "a", "wings": 1})[0]
+
+
+class Texts(NamedTuple):
+    """A named tuple of one text."""
+
+    first: str
+
+
+SPLIT: dict[str, tuple[Any, Any]] = {
+    "list of paths or of str": (list[Path] | list[str], ["a"]),
+    "empty list of paths or of str": (list[Path] | list[str], []),
+    "deque or list": (deque[int] | list[int], [1]),
+    "path or literal": (Path | Literal["auto"], "auto"),
+    "list of dataclasses or of dicts": (list[NameStep] | list[dict[str, str]], [{"name": "a"}]),
+    "tuple of paths or of str": (tuple[Path, ...] | tuple[str, str], ("a", "b")),
+    "named tuple or tuple": (Texts | tuple[str], ("a",)),
+    "sequence of paths or of str, list": (Sequence[Path] | Sequence[str], ["a"]),
+    "sequence of paths or of str, tuple": (Sequence[Path] | Sequence[str], ("a",)),
+    "dict by dataclass or OrderedDict": (
+        dict[Tag, int] | OrderedDict[Planet, bool],
+        OrderedDict(),
+    ),
+    "deep": (list[list[Path] | list[str]], [["a"], [Path("b")]]),
+}
+
+
+@pytest.mark.parametrize(("hint", "value"), SPLIT.values(), ids=SPLIT)
+def test_data_without_a_mark_is_of_a_member_that_marks_nothing(hint: Any, value: Any) -> None:
+    """A member that marks its data has not written data without a mark."""
+    form = form_of(hint)
+
+    assert alike(value, form.unpack(form.pack(value), Reading()))
+
+
+EDITED: dict[str, tuple[Any, Any, Any]] = {
+    "member of another item": (list[Item] | set[Tag], list[Item | None] | set[Tag], [Item("a")]),
+    "one more of a container": (list[Item] | set[Tag], list[Item] | list[Tag], [Item("a")]),
+    "one less of a container": (list[Item] | list[Tag], list[Item] | set[Tag], [Item("a")]),
+    "other literals": (
+        Literal[Color.RED] | str,
+        Literal[Color.RED, Color.BLUE] | str,
+        Color.RED,
+    ),
+    "path": (Path | str, Path, Path("a")),
+    "path in a union": (Path | str, Path | int, Path("a")),
+    "enum": (Color | str, Color, Color.RED),
+    "literal": (Literal[Color.RED] | str, Literal[Color.RED], Color.RED),
+    "list": (list[Item] | list[Tag], list[Item], [Item("a")]),
+    "list in a dict": (dict[str, list[Item] | set[Tag]], dict[str, list[Item]], {"a": [Item()]}),
+    "set": (list[Item] | set[Tag], set[Tag], {Tag("a")}),
+    "tuple": (tuple[Path, int] | tuple[str, int], tuple[Path, int], (Path("a"), 1)),
+    "named tuple": (Texts | tuple[str], Texts, Texts("a")),
+    "deque": (deque[int] | list[int], deque[int], deque([1])),
+    "dataclass": (Item | NameStep, Item, Item("a")),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "value"), EDITED.values(), ids=EDITED)
+def test_marked_data_outlives_its_union(old: Any, new: Any, value: Any) -> None:
+    """The annotation of a member may change, and the union may become one of its members."""
+    packed = form_of(old).pack(value)
+    back, reading = unpacked(new, packed)
+
+    assert alike(value, back)
+    assert reading.filled is not alike(packed, form_of(new).pack(value))
+
+
+@pytest.mark.parametrize("hint", [Path, list[Item], deque[Item], Color, Texts, Literal["a"]])
+def test_the_mark_of_another_form_is_refused(hint: Any) -> None:
+    """Only the own mark of a form leads to its data."""
+    misfit = unpack_misfit(hint, {"class": "Gone", "value": []})
+
+    assert ("", DOES_NOT_FIT) == (misfit.path, misfit.fault)
+
+
+@dataclass
+class Fork:
+    """A dataclass with a union, two members of which may be right."""
+
+    ends: tuple[Fork, ...] | tuple[Fork, Fork] | None = None
+    number: int = 0
+
+
+@dataclass
+class Nest:
+    """A dataclass with a union, the second member of which is right."""
+
+    egg: tuple[Nest, list[int]] | tuple[Nest, list[str]] | None = None
+
+
+def test_a_misfit_in_many_unions_is_found_at_once() -> None:
+    """Each value is tried once with each member, however deep it is."""
+    fork = Fork(number="a")  # type: ignore[arg-type]
+    plain: Any = {"ends": None, "number": "a"}
+    for _ in range(60):
+        fork = Fork((fork, Fork()))
+        plain = {"ends": ({"ends": None, "number": 1}, plain), "number": 1}
+
+    assert ".ends[0]" * 60 + ".number" == pack_misfit(Fork, fork).path
+    assert ".ends[1]" * 60 + ".number" == unpack_misfit(Fork, plain).path
+
+
+def test_the_second_member_in_many_unions_is_found_at_once() -> None:
+    """The member that took a value is known to the unions around it."""
+    nest = Nest()
+    for _ in range(40):
+        nest = Nest((nest, ["a"]))
+    form = form_of(Nest)
+
+    assert nest == form.unpack(form.pack(nest), Reading())
+
+
+def test_a_union_is_tried_anew_each_time() -> None:
+    """The choice for a value does not hold after the value has changed."""
+    form, value = form_of(list[Path] | list[Item]), [Path("a")]
+    first = form.pack(value)
+    value[0] = Item("a")  # type: ignore[call-overload]
+
+    assert ("list[Path]", "list[Item]") == (first["class"], form.pack(value)["class"])
 
 
 def test_a_union_with_any_is_any() -> None:
