@@ -80,7 +80,7 @@ class Initial:
             fields = dict(made)
         elif is_dataclass(made) and not isinstance(made, type):
             typed = self._settle(type(made))
-            fields = {} if typed is None else typed.declared_fields(made, key)
+            fields = {} if typed is None else typed.fields.of(made, key)
         else:
             raise TypeError(
                 "initial must return a mapping or an instance of a dataclass, "

@@ -341,11 +341,11 @@ class Kind:
     def _write_solo(self, entry: Entry, fields: dict[str, Any]) -> bytes:
         """The payload of the packed fields of a solo state."""
         payload, solo = None, entry.solo
-        if entry.class_name is not None or not solo.is_public:
+        if entry.class_name is not None or not solo.fields.is_public:
             pass
         elif fields is entry.attributes:
             payload = self.write_scalars(fields)
-        elif solo.is_plain and entry.fitted is None and entry.undeclared is None:
+        elif solo.fields.is_plain and entry.fitted is None and entry.undeclared is None:
             # A stored value, which stays as it is, may be of any type.
             payload = self.write_plain(fields, entry.payload)
         if payload is None:

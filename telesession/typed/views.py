@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Callable
-from functools import cached_property
 from inspect import getattr_static
 from types import MappingProxyType, MemberDescriptorType
 from typing import Any
 from weakref import ref
 
-from telesession.errors import DecodeError, EncodeError
 from telesession.session import (
     DECLARED,
     LINK,
@@ -23,27 +20,14 @@ from telesession.session import (
     live_fields,
     missing,
     open_session,
-    picture,
     refuse_closed,
     replace_field,
     state_of,
-    unmarked,
 )
-from telesession.text import DEEPEST, is_deeper
 from telesession.typed.classes import make_classes
-from telesession.typed.form import Form, Misfit, Reading
-from telesession.typed.hints import record_form
-from telesession.typed.scalars import SCALARS, AnyForm
-from telesession.typed.subclasses import iter_subclasses
-
-#: Raises `EncodeError` for packed fields, given with a storage key, that a codec refuses.
-Check = Callable[[dict[str, Any], str], None]
+from telesession.typed.fields import Check, Fields
 
 _NO_MARKS: Any = MappingProxyType({})
-# As in JSON, where a record is two levels around the fields.
-_DEEPEST = DEEPEST - 2
-_PLAIN = frozenset((bool, float, int, str, type(None)))
-_log = logging.getLogger("telesession")
 _new = object.__new__
 
 
@@ -72,7 +56,8 @@ class Typed:
 
     Attributes:
         cls: The dataclass.
-        declared: The names of its fields.
+        fields: Its fields.
+        declared: The names of the fields.
         class_name: See above.
     """
 
@@ -87,27 +72,10 @@ class Typed:
         _refuse_unfit(cls)
         self.cls = cls
         self.class_name = class_name
-        self._check, self._check_elsewhere = check, check_elsewhere
-        self._forms: dict[str, Form] = record_form(cls).fields
-        self.declared = frozenset(self._forms)
-        #: Whether all fields can be public attributes of a `Session`.
-        self.is_public = not any(name[:1] == "_" for name in self._forms)
-        #: Whether packed fields are all of lists, dicts with `str` keys and scalars of JSON.
-        self.is_plain = all(form.is_plain for form in self._forms.values())
-        # The values of these types are stored as they are, and most fields are such values.
-        self._scalars = {
-            name: SCALARS if isinstance(form, AnyForm) else form.scalars
-            for name, form in self._forms.items()
-        }
-        self._plain_scalars = {name: kinds & _PLAIN for name, kinds in self._scalars.items()}
-        # The fields that may hold something that the codec of another storage refuses.
-        self._doubtful = {
-            name for name, form in self._forms.items() if form.is_untyped and check_elsewhere
-        }
-        self._has_logged_undeclared = False
-        self._recursive = {name for name, form in self._forms.items() if form.is_recursive}
-        self._check_defaults()
-        self._solo, self._linked, self._is_direct = make_classes(cls, self._forms)
+        self.fields = Fields(cls, check, check_elsewhere)
+        self.declared = self.fields.names
+        self._scalars, self._plain_scalars = self.fields.scalars, self.fields.plain_scalars
+        self._solo, self._linked, self._is_direct = make_classes(cls, self.fields.forms)
         self._set_link: Callable[[Any, Any], None] = vars(self._solo)[LINK].__set__
         self._set_dict: Callable[[Any, Any], None] = getattr_static(cls, "__dict__").__set__
 
@@ -136,7 +104,7 @@ class Typed:
                             name: DECLARED if name in self.declared else value
                             for name, value in fields.items()
                         }
-                    fields = self._unpack(state, fields)
+                    fields, state.fitted = self.fields.unpack(fields, state.key)
                     break
         if not self._is_direct:
             core = open_session(_in_order(fields, state), {}, state)
@@ -175,14 +143,16 @@ class Typed:
             if typed.cls is self.cls and (instance := reference()) is not None:
                 return instance
         fields = live_fields(core)
-        unsure = self._unsure(fields)
+        unsure = self.fields.unsure(fields)
         if views:
             unsure = self._not_unpacked(unsure, views)
-        shown = self._unpack(state, unsure) if unsure else unsure
-        for name, value in shown.items():
-            # What is right already stays the object it is: another handler may be changing it.
-            if value is not fields[name]:
-                replace_field(core, name, value)
+        if unsure:
+            shown, fitted = self.fields.unpack(unsure, state.key)
+            state.fitted = {**(state.fitted or {}), **fitted} if fitted else state.fitted
+            for name, value in shown.items():
+                # What is right already stays the object it is: another handler may be changing it.
+                if value is not fields[name]:
+                    replace_field(core, name, value)
         return self._show(core, state)
 
     def _not_unpacked(self, unsure: dict[str, Any], views: Any) -> dict[str, Any]:
@@ -191,7 +161,8 @@ class Typed:
         return {
             name: value
             for name, value in unsure.items()
-            if name not in unpacked or (name in self.declared and not self._is_fit(name, value))
+            if name not in unpacked
+            or (name in self.declared and not self.fields.is_fit(name, value))
         }
 
     def _show(self, core: Session, state: State) -> Any:
@@ -205,54 +176,6 @@ class Typed:
             kept = (each for each in state.views if each[0].cls is not self.cls)
             state.views = (*kept, view)
         return instance
-
-    def _unpack(self, state: State, fields: dict[str, Any]) -> dict[str, Any]:
-        """The values of the declared ones among stored fields; the others are logged."""
-        values: dict[str, Any] = {}
-        undeclared: set[str] = set()
-        for name, stored in fields.items():
-            if name not in self.declared:
-                undeclared.add(f"{self.cls.__name__}.{name}")
-            elif type(stored) in self._scalars[name]:
-                values[name] = stored
-            else:
-                reading = Reading()
-                values[name] = self._unpack_one(state, name, stored, reading)
-                undeclared |= reading.undeclared
-        if undeclared and not self._has_logged_undeclared:
-            self._log_undeclared(undeclared)
-        return values
-
-    def _unpack_one(self, state: State, name: str, stored: Any, reading: Reading) -> Any:
-        form = self._forms[name]
-        try:
-            value = form.unpack(stored, reading)
-        except (Misfit, RecursionError) as misfit:
-            if self._is_fit(name, stored):
-                return stored
-            raise self._decode_error(state.key, name, stored, misfit) from None
-        if reading.filled and not reading.made:
-            # Reading the record of another version of the program does not rewrite it.
-            state.fitted = state.fitted or {}
-            state.fitted[name] = stored, picture(form.pack(value))
-        return value
-
-    def _log_undeclared(self, undeclared: set[str]) -> None:
-        for subclass in filter(dataclasses.is_dataclass, iter_subclasses(self.cls)):
-            # A view of the same record may have more fields.
-            undeclared -= {f"{self.cls.__name__}.{f.name}" for f in dataclasses.fields(subclass)}
-        if not undeclared:
-            return
-        self._has_logged_undeclared = True
-        # Other names are rather the keys of what was a dict, which are words of users.
-        names = sorted(name for name in undeclared if name.partition(".")[2].isidentifier())
-        if hidden := len(undeclared) - len(names):
-            names.append(f"{hidden} more")
-        _log.warning(
-            "stored sessions have fields that their classes do not declare: %s; if a field was "
-            "renamed, move its values by a migration",
-            ", ".join(names),
-        )
 
     # From an instance to a record
 
@@ -279,7 +202,7 @@ class Typed:
         if Marked in map(type, fields.values()):
             return None
         fields.update(changed_defaults(state))
-        return _in_order(self._pack_all(fields, state), state)
+        return _in_order(self.fields.pack(fields, state.key, state.fitted), state)
 
     def pack_view(
         self, fields: dict[str, Any], shown: dict[str, Any], state: State
@@ -296,25 +219,12 @@ class Typed:
             EncodeError: A value would not come back, or an attribute is no field.
         """
         if shown:
-            self._refuse_undeclared(shown, state.key)
-        unsure = self._unsure(fields)
+            self.fields.refuse_undeclared(shown, state.key)
+        unsure = self.fields.unsure(fields)
         if not unsure:
             return unsure
-        return self._pack_all({n: v for n, v in unsure.items() if n in self.declared}, state)
-
-    def declared_fields(self, instance: Any, key: str) -> dict[str, Any]:
-        """
-        The fields of an instance that `initial` gave, as far as it has set them.
-
-        Raises:
-            EncodeError: A value could not be stored, or an attribute is no field.
-        """
-        given = vars(instance)
-        self._refuse_undeclared(given, key)
-        fields = {name: given[name] for name in self._forms if name in given}
-        for name, value in fields.items():
-            self._pack(key, name, unmarked(value))
-        return fields
+        declared = {name: value for name, value in unsure.items() if name in self.declared}
+        return self.fields.pack(declared, state.key, state.fitted)
 
     def live_fields(self, state: State) -> dict[str, Any]:
         """The fields of a solo state, without defaults that were only read; values are shared."""
@@ -350,126 +260,6 @@ class Typed:
         state.gets_core(core)
         return core
 
-    def _pack_all(self, fields: dict[str, Any], state: State) -> dict[str, Any]:
-        """Pack the declared fields; what is stored stays as it is where nothing has changed."""
-        packed = {}
-        for name, value in fields.items():
-            form = self._forms.get(name)
-            if form is None:
-                self._refuse_undeclared({name: value}, state.key)
-            elif type(value) in self._scalars[name]:
-                packed[name] = value
-            else:
-                packed[name] = self._pack(state.key, name, value)
-                if state.fitted is not None and name in state.fitted:
-                    stored, pristine = state.fitted[name]
-                    if picture(packed[name]) == pristine:
-                        packed[name] = stored
-        return packed
-
-    def _pack(self, key: str, name: str, value: Any) -> Any:
-        try:
-            packed = self._forms[name].pack(value)
-            # Deeper data might not come back in a handler with less stack left.
-            is_too_deep = name in self._recursive and is_deeper(packed, _DEEPEST)
-        except RecursionError:
-            is_too_deep = True
-        except Misfit as misfit:
-            path = name + misfit.path
-            fault = self._fault(name, misfit, "assign what is declared, or declare this")
-            raise EncodeError(key, path, misfit.kind, fault) from None
-        if is_too_deep:
-            reason = f"nested more than {_DEEPEST} levels deep or in a cycle; store it flat"
-            raise EncodeError(key, name, type(value).__name__, reason)
-        if name in self._doubtful:
-            self._log_unportable(name, packed)
-        return packed
-
-    def _unsure(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """The fields that are not surely stored as they are, and those that are not declared."""
-        scalars_of, unsure = self._scalars.get, {}
-        for name, value in fields.items():
-            scalars = scalars_of(name)
-            if scalars is None or type(value) not in scalars:
-                unsure[name] = value
-        return unsure
-
-    def _is_fit(self, name: str, value: Any) -> bool:
-        try:
-            self._forms[name].pack(value)
-        except (Misfit, RecursionError):
-            return False
-        return True
-
-    def _fault(self, name: str, misfit: Misfit, advice: str = "") -> str:
-        """Why a value is refused, with the declaration that it was compared with."""
-        declaration = f"{self.cls.__name__} declares {name}: {self._forms[name].text}"
-        if misfit.path:
-            declaration += f", with {misfit.declared} there"
-        advice = misfit.reason or advice
-        return f"and {misfit.fault}: {declaration}" + (f"; {advice}" if advice else "")
-
-    def _decode_error(self, key: str, name: str, stored: Any, misfit: Exception) -> DecodeError:
-        if not isinstance(misfit, Misfit):
-            kind = type(stored).__name__
-            return DecodeError(key, f"its field {name!r}, of type {kind}, is nested too deeply")
-        reason = (
-            f"its field {name + misfit.path!r} holds an object of type {misfit.kind}, "
-            f"{self._fault(name, misfit)}"
-        )
-        remedy = "move what is stored to what is declared by a migration, or delete the record"
-        return DecodeError(key, reason, remedy)
-
-    def _refuse_undeclared(self, attributes: dict[str, Any], key: str) -> None:
-        """See that no attribute is lost but those that are not meant to be stored."""
-        for name, value in attributes.items():
-            if name in self.declared or str(name)[:1] == "_":
-                continue
-            if _is_cached_property(self.cls, name):
-                continue
-            reason = (
-                f"which would not come back: {self.cls.__name__} declares no field {name!r}; "
-                "declare it, or begin its name with _ if it is not to be stored"
-            )
-            raise EncodeError(key, name, type(value).__name__, reason)
-
-    # Defaults
-
-    def _check_defaults(self) -> None:
-        """See that all defaults can be stored."""
-        for field in dataclasses.fields(self.cls):
-            factory: Any = field.default_factory
-            is_made = factory is not dataclasses.MISSING
-            try:
-                default = unmarked(factory() if is_made else field.default)
-            except Exception:  # noqa: BLE001, S112 -- what it needs may be there later
-                continue
-            if default is dataclasses.MISSING:
-                continue
-            try:
-                self._check({field.name: self._pack("", field.name, default)}, "")
-            except EncodeError as error:
-                raise TypeError(
-                    f"the default of {self.cls.__name__}.{field.name} cannot be stored: "
-                    f"{error.path} is of type {error.type_name}, {error.reason}"
-                ) from None
-
-    def _log_unportable(self, name: str, packed: Any) -> None:
-        """Log once that a field holds something that JSON cannot store."""
-        try:
-            if self._check_elsewhere is not None:
-                self._check_elsewhere({name: packed}, "")
-        except EncodeError as error:
-            self._doubtful -= {name}
-            _log.warning(
-                "%s.%s holds something that only memory can store: %s is of type %s, %s",
-                self.cls.__name__,
-                name,
-                error.path,
-                error.type_name,
-                error.reason,
-            )
-
 
 def _in_order(declared: dict[str, Any], state: State) -> dict[str, Any]:
     """The declared and the undeclared fields of a solo state, in the order of its record."""
@@ -494,10 +284,6 @@ def packed_fields(fields: dict[str, Any], state: State) -> dict[str, Any]:
         if declared := typed.pack_view(fields, shown, state):
             packed = {**packed, **declared}
     return packed
-
-
-def _is_cached_property(cls: type, name: str) -> bool:
-    return isinstance(getattr_static(cls, name, None), cached_property)
 
 
 def _refuse_unfit(cls: type) -> None:
