@@ -298,22 +298,23 @@ class Kind:
             EncodeError: A field would not come back; nothing was noted.
         """
         payload, marks = entry.payload, entry.marks
-        if entry.solo is not None and (packed := entry.solo.pack(entry)) is not None:
-            is_empty = not packed
-            if packed:
-                payload = self._write_solo(entry, packed)
+        if entry.forgotten:
+            payload = None
+        elif entry.solo is not None and (packed := entry.solo.pack(entry)) is not None:
+            payload = self._write_solo(entry, packed) if packed else None
         else:
             fields = entry.attributes
             is_public = entry.views is entry.solo is entry.class_name is None and not entry.marks
             if not is_public or len(fields) != len(entry.session):
                 fields, is_public = self._live_fields(entry), False
-            is_empty = not fields
+            if not fields:
+                payload = None
             # Without an assignment, a flat record lacks expired fields only: no reason to write.
-            if fields and (payload is None or entry.changed or not entry.flat):
+            elif payload is None or entry.changed or not entry.flat:
                 payload = self.write_packed(fields) if is_public else None
                 if payload is None:
                     payload, marks = self._dump(entry, fields)
-        self._note(entry, None if is_empty or entry.forgotten else payload, marks)
+        self._note(entry, payload, marks)
 
     def _note(self, entry: Entry, payload: bytes | None, marks: dict[str, Mark]) -> None:
         """Note the write of a payload; `None` deletes the record."""
