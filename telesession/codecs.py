@@ -16,7 +16,6 @@ from zlib import crc32
 
 from telesession.advice import advice_for
 from telesession.culprit import (
-    CONTAINERS,
     attributes_of,
     find_unpicklable,
     find_unwritable,
@@ -24,7 +23,7 @@ from telesession.culprit import (
 )
 from telesession.errors import DecodeError, EncodeError
 from telesession.tags import Tags, UntaggedError, is_text
-from telesession.text import DEEPEST, read_plain, write_plain
+from telesession.text import CONTAINERS, DEEPEST, read_plain, write_plain
 
 
 class Codec(Protocol):

@@ -6,10 +6,7 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
-from telesession.text import DEEPEST
-
-CONTAINERS = (dict, list, tuple, set, frozenset)
-
+from telesession.text import CONTAINERS, DEEPEST
 
 # Where a value is that does not come back, and the value.
 Culprit = tuple[str, Any]

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import is_dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_origin
 
 from telesession.announced import Announced, announced_by
 from telesession.errors import DecodeError, SessionError
@@ -80,7 +80,7 @@ class Initial:
             fields = dict(made)
         elif is_dataclass(made) and not isinstance(made, type):
             typed = self._settle(type(made))
-            fields = {} if typed is None else typed.declared_fields(made, key)
+            fields = {} if typed is None else typed.fields.of(made, key)
         else:
             raise TypeError(
                 "initial must return a mapping or an instance of a dataclass, "
@@ -131,8 +131,9 @@ class Initial:
         """Learn from the annotation of `initial`, and from those of its dataclasses."""
         announced = announced_by(self._initial)
         if isinstance(announced, Announced):
-            for cls in filter(is_dataclass, announced.classes):
-                self._typed_of(cls, announced)
+            for cls in announced.classes:
+                if is_dataclass(cls):
+                    self._typed_of(cls, announced)
             self._declare(announced.classes)
             self._announced = announced
             self.typed = None if announced.only is None else self._all[announced.only]
@@ -214,6 +215,12 @@ def _callable(initial: Any) -> tuple[Callable[..., Any], bool]:
         raise TypeError(
             f"initial is an instance of {name}, which all sessions would share; write "
             f"initial={name}, or initial=lambda: {name}(...)"
+        )
+    if is_dataclass(origin := get_origin(initial)):
+        name = getattr(origin, "__name__", "")
+        raise TypeError(
+            f"initial is the generic {name} with arguments, which instances do not keep; declare a "
+            f"dataclass that extends it, such as class My{name}({name}[...]), and pass that"
         )
     if isinstance(initial, type) or not callable(initial):
         cls = initial if isinstance(initial, type) else type(initial)

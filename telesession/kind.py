@@ -298,22 +298,23 @@ class Kind:
             EncodeError: A field would not come back; nothing was noted.
         """
         payload, marks = entry.payload, entry.marks
-        if entry.solo is not None and (packed := entry.solo.pack(entry)) is not None:
-            is_empty = not packed
-            if packed:
-                payload = self._write_solo(entry, packed)
+        if entry.forgotten:
+            payload = None
+        elif entry.solo is not None and (packed := entry.solo.pack(entry)) is not None:
+            payload = self._write_solo(entry, packed) if packed else None
         else:
             fields = entry.attributes
             is_public = entry.views is entry.solo is entry.class_name is None and not entry.marks
             if not is_public or len(fields) != len(entry.session):
                 fields, is_public = self._live_fields(entry), False
-            is_empty = not fields
+            if not fields:
+                payload = None
             # Without an assignment, a flat record lacks expired fields only: no reason to write.
-            if fields and (payload is None or entry.changed or not entry.flat):
+            elif payload is None or entry.changed or not entry.flat:
                 payload = self.write_packed(fields) if is_public else None
                 if payload is None:
                     payload, marks = self._dump(entry, fields)
-        self._note(entry, None if is_empty or entry.forgotten else payload, marks)
+        self._note(entry, payload, marks)
 
     def _note(self, entry: Entry, payload: bytes | None, marks: dict[str, Mark]) -> None:
         """Note the write of a payload; `None` deletes the record."""
@@ -340,16 +341,18 @@ class Kind:
 
     def _write_solo(self, entry: Entry, fields: dict[str, Any]) -> bytes:
         """The payload of the packed fields of a solo state."""
-        payload = None
-        if entry.class_name is None:
-            if fields is entry.attributes:
-                payload = self.write_scalars(fields)
-            elif entry.solo.is_plain and entry.fitted is None and entry.undeclared is None:
-                payload = self.write_plain(fields)
+        payload, solo = None, entry.solo
+        if entry.class_name is not None or not solo.fields.is_public:
+            pass
+        elif fields is entry.attributes:
+            payload = self.write_scalars(fields)
+        elif solo.fields.is_plain and entry.fitted is None and entry.undeclared is None:
+            # A stored value, which stays as it is, may be of any type.
+            payload = self.write_plain(fields, entry.payload)
         if payload is None:
-            hold = entry.hold
+            hold, previous = entry.hold, entry.payload
             payload, _ = self.records.dump(
-                entry, fields, fields, hold.key, previous=entry.payload, now=hold.now
+                entry, fields, fields, hold.key, previous=previous, now=hold.now
             )
         return payload
 

@@ -104,10 +104,20 @@ class MemoryCodec(PickleCodec):
             return None
 
     @staticmethod
-    def write_plain(fields: dict[str, Any]) -> bytes | None:
-        """The same for fields that are known to be lists, dicts with `str` keys and scalars."""
+    def write_plain(fields: dict[str, Any], previous: bytes | None) -> bytes | None:
+        """
+        The same for fields that are known to be all of lists, dicts with `str` keys and scalars.
+
+        Args:
+            fields: The fields of a session without lifetimes.
+            previous: The payload that they were loaded from. A pickle is not compared with other
+                payloads, so the fields are not packed.
+        """
+        if previous is not None and previous[0] == _PICKLED:
+            return None
         try:
-            return _pack((fields, None))
+            are_scalars = fields and _are_scalars(map(type, fields.values()))
+            return _pack(fields if are_scalars else (fields, None))
         except (OverflowError, RecursionError, ValueError):
             return None
 

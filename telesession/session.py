@@ -169,8 +169,8 @@ class State:
         fitted: field -> the stored value, and a snapshot of the value that is shown instead, where
             they differ; `None` if all fields are shown as they are stored.
         defaults: field -> a default that was handed out, and its snapshot; `None` without one.
-        undeclared: The stored fields that the dataclass of a solo state does not declare; `None`
-            without one.
+        undeclared: The stored fields of a solo state, if its dataclass does not declare all of
+            them: name -> value, or `DECLARED`, in the order of the record; otherwise `None`.
     """
 
     __slots__ = (
@@ -511,6 +511,8 @@ def _field_or_method_keys(session: Session, frame: FrameType) -> Any:
     return _dict_get(session, "keys")
 
 
+# The place of a declared field among those that are not; see `State.undeclared`.
+DECLARED: Any = object()
 # The attribute of an instance of a dataclass: the `State`, if it is solo, or the core.
 LINK = "_telesession_link"
 
@@ -544,11 +546,7 @@ def open_session(fields: dict[str, Any], marks: dict[str, Mark], state: State) -
 def begin_session(fields: dict[str, Any], state: State) -> Session:
     """Make a session of new fields, whose values `ttl` may have marked."""
     session = open_session({}, {}, state)
-    state.depth += 1
-    try:
-        session.update(fields)
-    finally:
-        state.depth -= 1
+    _put(session, fields)
     return session
 
 
@@ -592,19 +590,30 @@ def settle(session: Session) -> None:
     the `__dict__` of an instance.
     """
     state = state_of(session)
-    if not state.depth:
+    if state.views is None:
         return
-    for typed, _, shown in state.views or ():
-        for name in typed.declared.intersection(shown):
-            set_field(session, name, shown.pop(name))
-    for name, value in changed_defaults(state).items():
-        if field_of(session, name, _ABSENT) is _ABSENT:
+    for typed, _, shown in state.views:
+        if shown:
+            _put(session, {n: shown.pop(n) for n in typed.declared.intersection(shown)})
+    if state.defaults:
+        changed, fields = changed_defaults(state), live_fields(session)
+        _put(session, {name: changed[name] for name in changed if name not in fields})
+
+
+def _put(session: Session, fields: dict[str, Any]) -> None:
+    """Set fields, also of a session that is closed: a value may change after that."""
+    state = state_of(session)
+    state.depth += 1
+    try:
+        for name, value in fields.items():
             session[name] = value
+    finally:
+        state.depth -= 1
 
 
 def changed_defaults(state: State) -> dict[str, Any]:
     """Take the defaults that were handed out, and have changed inside, out of a state."""
-    if (state.views is None and state.solo is None) or not state.defaults:
+    if not state.defaults:
         return {}
     changed = {
         name: value

@@ -15,6 +15,7 @@ DEEPEST = 200
 # Beyond 64 bits, programs that read JSON round or refuse. SQLite is one of them.
 LOWEST, HIGHEST = -(2**63), 2**63 - 1
 _SIMPLE = frozenset((str, bool, NoneType))
+CONTAINERS = (dict, list, tuple, set, frozenset)
 
 encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -43,6 +44,21 @@ def read_plain(payload: bytes) -> tuple[Any, bool]:
         return value, True
     # msgspec takes the second of two equal keys; what it wrote itself has no such thing.
     return loads(payload.decode(), object_pairs_hook=_unique), False
+
+
+def is_deeper(value: Any, levels: int) -> bool:
+    """Whether containers are nested more than some levels deep in a value, which is the first."""
+    level = [value]
+    for _ in range(levels):
+        level = [
+            item
+            for holder in level
+            for item in (holder.values() if type(holder) is dict else holder)
+            if type(item) in CONTAINERS
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _is_plain(value: Any) -> bool:  # noqa: C901 -- calls would cost more than the work

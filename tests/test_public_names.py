@@ -54,7 +54,7 @@ LAYERS = [
     {"typed.mappings", "typed.unions"},
     {"typed.container_hints"},
     {"typed.hints"},
-    {"typed.classes"},
+    {"typed.classes", "typed.fields"},
     {"typed.views"},
     {"record"},
     {"storage", "storage.base", "storage.memory", "storage.redis", "storage.sqlite"},

@@ -173,6 +173,7 @@ class _Shown:
     """What an instance that shows a session adds to its dataclass, which follows in its bases."""
 
     __slots__ = ()
+    _telesession_refusal = Session._telesession_refusal
     _telesession_link: State | Session
     _telesession_dataclass: Any
     _telesession_settable: frozenset[str]
@@ -238,7 +239,13 @@ def _make_setter(declared: frozenset[str]) -> Callable[[Any, str, Any], None]:
 
 def _named_like(cls: type, bases: tuple[type, ...], body: dict[str, Any]) -> Any:
     names = {name: getattr(cls, name) for name in ("__doc__", "__module__", "__qualname__")}
-    return type(cls)(cls.__name__, bases, {**names, **body})
+    try:
+        return type(cls)(cls.__name__, bases, {**names, **body})
+    except TypeError as error:
+        raise TypeError(
+            f"{cls.__name__} cannot be a session, because its metaclass or its __init_subclass__ "
+            f"refuses a subclass that is made without keywords: {error}"
+        ) from error
 
 
 # The methods by which a dataclass may go past the `__dict__` of its instances.

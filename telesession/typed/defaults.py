@@ -14,14 +14,16 @@ def is_steady(form: Form, made: Any, make: Callable[[], Any]) -> bool:
     """
     Whether a factory makes the same default each time, so that it need not be stored.
 
+    A scalar other than `None` is taken for one that changes, because that is what a factory is for,
+    and two may be equal by chance, such as the times of a stopped clock.
+
     Args:
         form: The form of the field.
         made: A default that the factory made.
         make: Makes another one.
     """
     if type(made) in SCALARS:
-        # Two may be equal by chance, such as the times of a stopped clock.
-        return not made
+        return made is None
     try:
         return picture(form.pack(made)) == picture(form.pack(make()))
     except Misfit:

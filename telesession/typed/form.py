@@ -183,6 +183,16 @@ class Form:
         """Whether the annotation leaves open somewhere what the values are."""
         return any(form.is_open for form in _reachable(self))
 
+    @property
+    def is_recursive(self) -> bool:
+        """Whether a value may have parts of its own form, and so be nested at will."""
+        return any(
+            form is other
+            for form in _reachable(self)
+            for part in form.parts()
+            for other in _reachable(part)
+        )
+
     def misfit(self, value: object, reason: str = "", fault: str = DOES_NOT_FIT) -> Misfit:
         """The refusal of a value, or of the data of one."""
         return Misfit(value, self.text, fault, reason)

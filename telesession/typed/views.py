@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
-from collections.abc import Callable, Container
-from functools import cached_property
+from collections.abc import Callable
 from inspect import getattr_static
-from types import MappingProxyType
+from types import MappingProxyType, MemberDescriptorType
 from typing import Any
 from weakref import ref
 
-from telesession.errors import DecodeError, EncodeError
 from telesession.session import (
+    DECLARED,
     LINK,
     Marked,
     Session,
@@ -22,24 +20,14 @@ from telesession.session import (
     live_fields,
     missing,
     open_session,
-    picture,
     refuse_closed,
     replace_field,
     state_of,
-    unmarked,
 )
 from telesession.typed.classes import make_classes
-from telesession.typed.form import Form, Misfit, Reading
-from telesession.typed.hints import record_form
-from telesession.typed.scalars import SCALARS, AnyForm
-from telesession.typed.subclasses import iter_subclasses
-
-#: Raises `EncodeError` for packed fields, given with a storage key, that a codec refuses.
-Check = Callable[[dict[str, Any], str], None]
+from telesession.typed.fields import Check, Fields
 
 _NO_MARKS: Any = MappingProxyType({})
-_PLAIN = frozenset((bool, float, int, str, type(None)))
-_log = logging.getLogger("telesession")
 _new = object.__new__
 
 
@@ -68,7 +56,8 @@ class Typed:
 
     Attributes:
         cls: The dataclass.
-        declared: The names of its fields.
+        fields: Its fields.
+        declared: The names of the fields.
         class_name: See above.
     """
 
@@ -83,24 +72,10 @@ class Typed:
         _refuse_unfit(cls)
         self.cls = cls
         self.class_name = class_name
-        self._check, self._check_elsewhere = check, check_elsewhere
-        self._forms: dict[str, Form] = record_form(cls).fields
-        self.declared = frozenset(self._forms)
-        #: Whether packed fields consist of plain dicts, lists and scalars of JSON.
-        self.is_plain = all(form.is_plain for form in self._forms.values())
-        # The values of these types are stored as they are, and most fields are such values.
-        self._scalars = {
-            name: SCALARS if isinstance(form, AnyForm) else form.scalars
-            for name, form in self._forms.items()
-        }
-        self._plain_scalars = {name: kinds & _PLAIN for name, kinds in self._scalars.items()}
-        # The fields that may hold something that the codec of another storage refuses.
-        self._doubtful = {
-            name for name, form in self._forms.items() if form.is_untyped and check_elsewhere
-        }
-        self._has_logged_undeclared = False
-        self._check_defaults()
-        self._solo, self._linked, self._is_direct = make_classes(cls, self._forms)
+        self.fields = Fields(cls, check, check_elsewhere)
+        self.declared = self.fields.names
+        self._scalars, self._plain_scalars = self.fields.scalars, self.fields.plain_scalars
+        self._solo, self._linked, self._is_direct = make_classes(cls, self.fields.forms)
         self._set_link: Callable[[Any, Any], None] = vars(self._solo)[LINK].__set__
         self._set_dict: Callable[[Any, Any], None] = getattr_static(cls, "__dict__").__set__
 
@@ -124,10 +99,15 @@ class Typed:
             for name, value in fields.items():
                 scalars = scalars_of(name)
                 if scalars is None or type(value) not in scalars:
-                    fields = self._unpack_all(state, fields)
+                    if not self.declared.issuperset(fields):
+                        state.undeclared = {
+                            name: DECLARED if name in self.declared else value
+                            for name, value in fields.items()
+                        }
+                    fields, state.fitted = self.fields.unpack(fields, state.key)
                     break
         if not self._is_direct:
-            core = open_session({**fields, **(state.undeclared or {})}, {}, state)
+            core = open_session(_in_order(fields, state), {}, state)
             state.gets_core(core)
             return self._show(core, state)
         state.marks = _NO_MARKS
@@ -156,79 +136,46 @@ class Typed:
                 changed.
         """
         state = state_of(core)
-        views = state.views or ()
-        if not views:
+        if state.views is None:
             state.fitted = state.defaults = state.undeclared = None
+        views = state.views or ()
         for typed, reference, _ in views:
             if typed.cls is self.cls and (instance := reference()) is not None:
                 return instance
         fields = live_fields(core)
-        fit = frozenset[str]().union(*(typed.declared for typed, _, _ in views))
-        unfit = {
-            n
-            for n in self.declared & fields.keys()
-            if n not in fit or not self._is_fit(n, fields[n])
-        }
-        shown = self._unpack(state, fields, unfit)
-        for name, value in shown.items():
-            # What is right already stays the object it is: another handler may be changing it.
-            if value is not fields[name]:
-                replace_field(core, name, value)
+        unsure = self.fields.unsure(fields)
+        if views:
+            unsure = self._not_unpacked(unsure, views)
+        if unsure:
+            shown, fitted = self.fields.unpack(unsure, state.key)
+            state.fitted = {**(state.fitted or {}), **fitted} if fitted else state.fitted
+            for name, value in shown.items():
+                # What is right already stays the object it is: another handler may be changing it.
+                if value is not fields[name]:
+                    replace_field(core, name, value)
         return self._show(core, state)
+
+    def _not_unpacked(self, unsure: dict[str, Any], views: Any) -> dict[str, Any]:
+        """The fields that no other view has unpacked, and those whose values are others here."""
+        unpacked = frozenset[str]().union(*(typed.declared for typed, _, _ in views))
+        return {
+            name: value
+            for name, value in unsure.items()
+            if name not in unpacked
+            or (name in self.declared and not self.fields.is_fit(name, value))
+        }
 
     def _show(self, core: Session, state: State) -> Any:
         instance = _new(self._linked)
         self._set_link(instance, core)
         # A weak reference, so that no cycle keeps the session after its handler.
         view = (self, ref(instance), vars(instance))
-        kept = (each for each in state.views or () if each[0].cls is not self.cls)
-        state.views = (*kept, view)
+        if state.views is None:
+            state.views = (view,)
+        else:
+            kept = (each for each in state.views if each[0].cls is not self.cls)
+            state.views = (*kept, view)
         return instance
-
-    def _unpack_all(self, state: State, fields: dict[str, Any]) -> dict[str, Any]:
-        undeclared = {name: fields[name] for name in fields if name not in self.declared}
-        if undeclared:
-            state.undeclared = undeclared
-        return self._unpack(state, fields, self.declared & fields.keys())
-
-    def _unpack(
-        self, state: State, fields: dict[str, Any], names: Container[str]
-    ) -> dict[str, Any]:
-        """The values of the named fields, and a log entry about those that are not declared."""
-        values: dict[str, Any] = {}
-        undeclared: set[str] = set()
-        for name, stored in fields.items():
-            if name not in names:
-                continue
-            reading = Reading()
-            try:
-                values[name] = self._forms[name].unpack(stored, reading)
-            except (Misfit, RecursionError) as misfit:
-                if not self._is_fit(name, stored):
-                    raise self._decode_error(state.key, name, stored, misfit) from None
-                values[name] = stored
-            if reading.filled and not reading.made:
-                # Reading the record of another version of the program does not rewrite it.
-                state.fitted = state.fitted or {}
-                state.fitted[name] = stored, picture(self._forms[name].pack(values[name]))
-            undeclared |= reading.undeclared
-        if not self._has_logged_undeclared and (undeclared or fields.keys() - self.declared):
-            self._log_undeclared(undeclared, fields)
-        return values
-
-    def _log_undeclared(self, undeclared: set[str], fields: dict[str, Any]) -> None:
-        own = fields.keys() - self.declared
-        for subclass in filter(dataclasses.is_dataclass, iter_subclasses(self.cls)):
-            # A view of the same record may have more fields.
-            own -= {field.name for field in dataclasses.fields(subclass)}
-        undeclared |= {f"{self.cls.__name__}.{name}" for name in own}
-        if undeclared:
-            self._has_logged_undeclared = True
-            _log.warning(
-                "stored sessions have fields that their classes do not declare: %s; if a field was "
-                "renamed, move its values by a migration",
-                ", ".join(sorted(undeclared)),
-            )
 
     # From an instance to a record
 
@@ -255,12 +202,13 @@ class Typed:
         if Marked in map(type, fields.values()):
             return None
         fields.update(changed_defaults(state))
-        packed = self._pack_all(fields, state)
-        return packed if state.undeclared is None else {**packed, **state.undeclared}
+        return _in_order(self.fields.pack(fields, state.key, state.fitted), state)
 
-    def pack_view(self, fields: dict[str, Any], shown: dict[str, Any], state: State) -> Any:
+    def pack_view(
+        self, fields: dict[str, Any], shown: dict[str, Any], state: State
+    ) -> dict[str, Any]:
         """
-        The declared ones among the fields of a core as plain data.
+        The declared ones among the fields of a core as plain data, as far as they are not scalars.
 
         Args:
             fields: The fields.
@@ -270,28 +218,19 @@ class Typed:
         Raises:
             EncodeError: A value would not come back, or an attribute is no field.
         """
-        self._refuse_undeclared(shown, state.key)
-        return self._pack_all({n: fields[n] for n in self._forms if n in fields}, state)
-
-    def declared_fields(self, instance: Any, key: str) -> dict[str, Any]:
-        """
-        The fields of an instance that `initial` gave, as far as it has set them.
-
-        Raises:
-            EncodeError: A value could not be stored, or an attribute is no field.
-        """
-        given = vars(instance)
-        self._refuse_undeclared(given, key)
-        fields = {name: given[name] for name in self._forms if name in given}
-        for name, value in fields.items():
-            self._pack(key, name, unmarked(value))
-        return fields
+        if shown:
+            self.fields.refuse_undeclared(shown, state.key)
+        unsure = self.fields.unsure(fields)
+        if not unsure:
+            return unsure
+        declared = {name: value for name, value in unsure.items() if name in self.declared}
+        return self.fields.pack(declared, state.key, state.fitted)
 
     def live_fields(self, state: State) -> dict[str, Any]:
         """The fields of a solo state, without defaults that were only read; values are shared."""
         state.attributes.update(changed_defaults(state))
         fields = {n: value for n, value in state.attributes.items() if n in self.declared}
-        return fields if state.undeclared is None else {**fields, **state.undeclared}
+        return _in_order(fields, state)
 
     def delete(self, state: State, name: str) -> None:
         """
@@ -321,110 +260,16 @@ class Typed:
         state.gets_core(core)
         return core
 
-    def _pack_all(self, fields: dict[str, Any], state: State) -> dict[str, Any]:
-        """Pack the declared fields; what is stored stays as it is where nothing has changed."""
-        packed = {}
-        for name, value in fields.items():
-            form = self._forms.get(name)
-            if form is None:
-                self._refuse_undeclared({name: value}, state.key)
-            elif type(value) in self._scalars[name]:
-                packed[name] = value
-            else:
-                packed[name] = self._pack(state.key, name, value)
-                if state.fitted is not None and name in state.fitted:
-                    stored, pristine = state.fitted[name]
-                    if picture(packed[name]) == pristine:
-                        packed[name] = stored
-        return packed
 
-    def _pack(self, key: str, name: str, value: Any) -> Any:
-        try:
-            packed = self._forms[name].pack(value)
-        except RecursionError:
-            reason = "nested too deeply or in a cycle; store it flat"
-            raise EncodeError(key, name, type(value).__name__, reason) from None
-        except Misfit as misfit:
-            path = name + misfit.path
-            fault = self._fault(name, misfit, "assign what is declared, or declare this")
-            raise EncodeError(key, path, misfit.kind, fault) from None
-        if name in self._doubtful:
-            self._log_unportable(name, packed)
-        return packed
-
-    def _is_fit(self, name: str, value: Any) -> bool:
-        try:
-            self._forms[name].pack(value)
-        except (Misfit, RecursionError):
-            return False
-        return True
-
-    def _fault(self, name: str, misfit: Misfit, advice: str = "") -> str:
-        """Why a value is refused, with the declaration that it was compared with."""
-        declaration = f"{self.cls.__name__} declares {name}: {self._forms[name].text}"
-        if misfit.path:
-            declaration += f", with {misfit.declared} there"
-        advice = misfit.reason or advice
-        return f"and {misfit.fault}: {declaration}" + (f"; {advice}" if advice else "")
-
-    def _decode_error(self, key: str, name: str, stored: Any, misfit: Exception) -> DecodeError:
-        if not isinstance(misfit, Misfit):
-            kind = type(stored).__name__
-            return DecodeError(key, f"its field {name!r}, of type {kind}, is nested too deeply")
-        reason = (
-            f"its field {name + misfit.path!r} holds an object of type {misfit.kind}, "
-            f"{self._fault(name, misfit)}"
-        )
-        remedy = "move what is stored to what is declared by a migration, or delete the record"
-        return DecodeError(key, reason, remedy)
-
-    def _refuse_undeclared(self, attributes: dict[str, Any], key: str) -> None:
-        """See that no attribute is lost but those that are not meant to be stored."""
-        for name, value in attributes.items():
-            if name in self.declared or name[:1] == "_" or _is_cached_property(self.cls, name):
-                continue
-            reason = (
-                f"which would not come back: {self.cls.__name__} declares no field {name!r}; "
-                "declare it, or begin its name with _ if it is not to be stored"
-            )
-            raise EncodeError(key, name, type(value).__name__, reason)
-
-    # Defaults
-
-    def _check_defaults(self) -> None:
-        """See that all defaults can be stored."""
-        for field in dataclasses.fields(self.cls):
-            factory: Any = field.default_factory
-            is_made = factory is not dataclasses.MISSING
-            try:
-                default = unmarked(factory() if is_made else field.default)
-            except Exception:  # noqa: BLE001, S112 -- what it needs may be there later
-                continue
-            if default is dataclasses.MISSING:
-                continue
-            try:
-                self._check({field.name: self._pack("", field.name, default)}, "")
-            except EncodeError as error:
-                raise TypeError(
-                    f"the default of {self.cls.__name__}.{field.name} cannot be stored: "
-                    f"{error.path} is of type {error.type_name}, {error.reason}"
-                ) from None
-
-    def _log_unportable(self, name: str, packed: Any) -> None:
-        """Log once that a field holds something that JSON cannot store."""
-        try:
-            if self._check_elsewhere is not None:
-                self._check_elsewhere({name: packed}, "")
-        except EncodeError as error:
-            self._doubtful -= {name}
-            _log.warning(
-                "%s.%s holds something that only memory can store: %s is of type %s, %s",
-                self.cls.__name__,
-                name,
-                error.path,
-                error.type_name,
-                error.reason,
-            )
+def _in_order(declared: dict[str, Any], state: State) -> dict[str, Any]:
+    """The declared and the undeclared fields of a solo state, in the order of its record."""
+    if state.undeclared is None:
+        return declared
+    stored = {
+        name: declared.get(name, DECLARED) if value is DECLARED else value
+        for name, value in state.undeclared.items()
+    }
+    return {**{n: v for n, v in stored.items() if v is not DECLARED}, **declared}
 
 
 def packed_fields(fields: dict[str, Any], state: State) -> dict[str, Any]:
@@ -436,12 +281,9 @@ def packed_fields(fields: dict[str, Any], state: State) -> dict[str, Any]:
     """
     packed = fields
     for typed, _, shown in state.views or ():
-        packed = {**packed, **typed.pack_view(fields, shown, state)}
+        if declared := typed.pack_view(fields, shown, state):
+            packed = {**packed, **declared}
     return packed
-
-
-def _is_cached_property(cls: type, name: str) -> bool:
-    return isinstance(getattr_static(cls, name, None), cached_property)
 
 
 def _refuse_unfit(cls: type) -> None:
@@ -449,7 +291,11 @@ def _refuse_unfit(cls: type) -> None:
         raise TypeError(f"{cls.__name__} is no dataclass")
     if cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]
         raise TypeError(f"{cls.__name__} is frozen, but handlers change sessions; drop frozen=True")
-    if any("__slots__" in vars(base) for base in cls.__mro__ if dataclasses.is_dataclass(base)):
+    if any(
+        isinstance(each, MemberDescriptorType)
+        for base in cls.__mro__
+        for each in vars(base).values()
+    ):
         raise TypeError(
             f"{cls.__name__} has slots, which leave no room for what a session adds; drop slots"
         )

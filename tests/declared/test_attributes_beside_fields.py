@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.sessions import store_untyped, stored_untyped, typed_sessions
-from telesession import EncodeError, MemoryStorage, Sessions, Storage, save, ttl
+from telesession import EncodeError, MemoryStorage, Sessions, Storage, forget, save, ttl
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -183,3 +183,13 @@ def test_the_value_of_a_field_that_is_not_declared_stays_in_the_record(storage: 
     later = Sessions(initial=Renamed, storage=storage, version=1, migrations={1: rename})
     with later.open(1) as session:
         assert ("ada", [Step("pay")]) == (session.full_name, session.steps)
+
+
+def test_a_session_that_is_forgotten_need_not_be_stored(storage: Storage) -> None:
+    """`forget` deletes the record, also if a field holds something that would not come back."""
+    with typed_sessions(Basket, storage).open(1) as session:
+        session.count = 1
+    with typed_sessions(Basket, storage).open(1) as session:
+        session.set_all(total=3)
+        forget(session)
+    assert None is storage.get("1")
