@@ -130,13 +130,12 @@ class UnionForm(Form):
         members = self._packers[kind]
         if not members:
             raise self.type_misfit(value)
-        if len(members) > 1:
-            attempt = lambda member, each: (self._pack_as(member, each), True)  # noqa: E731
-            return self._first(self._choices_to_pack, value, members, attempt)
-        [member] = members
-        if member not in self._marks:
-            self._pack[kind] = member.pack
-        return self._pack_as(member, value)
+        if len(members) == 1:
+            if members[0] not in self._marks:
+                self._pack[kind] = members[0].pack
+            return self._pack_as(members[0], value)
+        attempt = lambda member, each: (self._pack_as(member, each), True)  # noqa: E731
+        return self._first(self._choices_to_pack, value, members, attempt)
 
     def _pack_as(self, member: Form, value: Any) -> Any:
         packed = member.pack(value)
@@ -160,11 +159,11 @@ class UnionForm(Form):
             # A tuple or a set may have been a list.
             self._unpackers[kind] = self._readers_of(plain) or self.members
         members = self._unpackers[kind]
-        if len(members) > 1:
-            return self._unpack_first(members, plain, reading)
-        if kind is not dict or not self._marks:
-            self._unpack[kind] = members[0].unpack
-        return members[0].unpack(plain, reading)
+        if len(members) == 1:
+            if kind is not dict or not self._marks:
+                self._unpack[kind] = members[0].unpack
+            return members[0].unpack(plain, reading)
+        return self._unpack_first(members, plain, reading)
 
     def _unpack_marked(self, plain: dict[Any, Any], mark: str, reading: Reading) -> Any:
         member = self._by_mark.get(mark) or self._member_of_subclass(mark)
