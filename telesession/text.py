@@ -48,7 +48,7 @@ def read_plain(payload: bytes) -> tuple[Any, bool]:
 
 def is_deeper(value: Any, levels: int) -> bool:
     """Whether containers are nested more than some levels deep in a value, which is the first."""
-    level = [value]
+    level = [value] if type(value) in CONTAINERS else []
     for _ in range(levels):
         level = [
             item

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.sessions import typed_sessions
+from support.values import Tree
 from telesession import EncodeError, JSONCodec, MemoryStorage, Sessions, with_session
 
 if TYPE_CHECKING:
@@ -118,3 +119,12 @@ def test_a_factory_that_cannot_run_at_decoration_is_no_fault(storage: Storage) -
     ready.append(7)
     with sessions.open(1) as session:
         assert 7 == session.value
+
+
+def test_an_optional_tree_may_be_none(storage: Storage) -> None:
+    """The depth of a default that is no container is none."""
+    sessions = typed_sessions(kind_of(Tree | None, None), storage)
+    with sessions.open(1) as session:
+        session.value = Tree([Tree()])
+
+    assert Tree([Tree()]) == sessions.peek(1).value
