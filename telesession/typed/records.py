@@ -125,12 +125,7 @@ class RecordForm(Form):
             reading.filled = True
             return plain
         if plain.keys() == self._names:
-            made = self._unpack_all(plain, reading)
-            if self._set_dict is None:
-                return self._layout.make(made)
-            instance = _new(self.cls)
-            self._set_dict(instance, made)
-            return instance
+            return self._made_of(plain, reading)
         if MARK in plain:
             plain = dict(plain)
             mark = plain.pop(MARK)
@@ -180,18 +175,24 @@ class RecordForm(Form):
                 return False
         return True
 
-    def _unpack_all(self, plain: dict[str, Any], reading: Reading) -> dict[str, Any]:
-        if self._is_scalar and self._are_scalars(plain):
-            # A pickle may hold one dict in two places.
-            return plain.copy()
-        made, name = {}, ""
-        try:
-            for name, scalars, unpack in self._unpackers:
-                item = plain[name]
-                made[name] = item if type(item) in scalars else unpack(item, reading)
-        except Misfit as misfit:
-            raise misfit.inside(f".{name}") from None
-        return made
+    def _made_of(self, plain: dict[str, Any], reading: Reading) -> Any:
+        """The object of data with all fields, and no others."""
+        # A pickle may hold one dict in two places.
+        made = plain.copy()
+        if not (self._is_scalar and self._are_scalars(plain)):
+            name = ""
+            try:
+                for name, scalars, unpack in self._unpackers:
+                    item = plain[name]
+                    if type(item) not in scalars:
+                        made[name] = unpack(item, reading)
+            except Misfit as misfit:
+                raise misfit.inside(f".{name}") from None
+        if self._set_dict is None:
+            return self._layout.make(made)
+        instance = _new(self.cls)
+        self._set_dict(instance, made)
+        return instance
 
     def _unpack_fields(self, plain: dict[str, Any], reading: Reading) -> dict[str, Any]:
         made: dict[str, Any] = {}
