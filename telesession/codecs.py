@@ -67,6 +67,8 @@ _STACK_GLOBAL, _MEMOIZE = 0x93, 0x94
 _UNORDERED = (0x8F, 0x91, _STACK_GLOBAL)
 # What the CRC-32 of data is that ends with its own CRC-32, little-endian.
 _SOUND = 0x2144DF1C
+# The types whose values can be sorted among themselves.
+_ORDERED = frozenset((int, str, bytes))
 _LEAVES = frozenset((bool, bytes, complex, float, int, str, type(None)))
 _SCALARS = _LEAVES | {date, datetime, time, timedelta, Decimal, UUID}
 # How the payloads of each codec begin: a pickle of protocol 5, an object, a Fernet token.
@@ -437,7 +439,9 @@ class _CanonicalPickler(pickle.Pickler):
             return int.from_bytes(b"b" + obj, "big")
         if kind in (set, frozenset) and all(map(_is_scalar, obj)):
             number = self._sets.setdefault(id(obj), len(self._sets))
-            return kind.__name__, number, sorted(map(_pickle_canonically, obj))
+            is_ordered = len(kinds := set(map(type, obj))) == 1 and kinds <= _ORDERED
+            items = sorted(obj if is_ordered else map(_pickle_canonically, obj))
+            return kind.__name__, number, items
         return None
 
 
