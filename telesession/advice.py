@@ -41,7 +41,8 @@ _OF_TELEBOT = (
     ("name", "name"),
 )
 _OF_KINDS: tuple[tuple[tuple[type, ...], str], ...] = (
-    ((type, ModuleType), "store its name"),
+    ((type,), "store an instance of it, or its name"),
+    ((ModuleType,), "store its name"),
     ((Coroutine,), "await it, or run it by asyncio.run(), and store its result"),
     (
         (FunctionType, BuiltinFunctionType, MethodType, partial),

@@ -198,8 +198,8 @@ def _advice(handler: Any, name: str) -> str:
         )
     return (
         f"{function} has no parameter {name!r} to receive the session; write "
-        f"def {written}(message, {name}), or name the parameter that it has in "
-        'with_session(name="...")'
+        f"def {written}(message, {name}), or give the parameter's name as the option name= of "
+        "with_session or Sessions"
     )
 
 

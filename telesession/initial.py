@@ -105,8 +105,9 @@ class Initial:
                 raise DecodeError(
                     state.key,
                     f"it is a session of the class {name}, which the annotation of initial does "
-                    f"not announce: {announced}",
-                    "declare the class there, or import the module that defines it",
+                    f"not name: {announced}",
+                    "name the class there, import the module that defines it or, if it was "
+                    f"renamed, keep an empty subclass: class {name}(NewName)",
                 )
             return self._typed_of(cls, announced)
         if self.typed is not None or self.is_mapping:
@@ -146,9 +147,9 @@ class Initial:
                 self._resolve()
             except NameError as error:
                 raise TypeError(
-                    f"the annotations of initial, or of its dataclass, cannot be resolved: {error}"
-                    "; define or import the name at the top level of the module, neither in a "
-                    "function nor under `if TYPE_CHECKING:`"
+                    f"the annotations of initial cannot be resolved: {error}; define or import the "
+                    "name at the top level of the module, neither in a function nor under "
+                    "`if TYPE_CHECKING:`"
                 ) from error
 
     def _settle(self, cls: type | None) -> Typed | None:
@@ -210,6 +211,18 @@ def _callable(initial: Any) -> tuple[Callable[..., Any], bool]:
     if isinstance(initial, type) and (is_dataclass(initial) or issubclass(initial, Mapping)):
         _refuse_required(initial)
         return initial, False
+    _refuse_other(initial)
+    if is_async(initial):
+        raise TypeError("initial must not be async; write it with def")
+    required = _required_parameters(initial)
+    if len(required) > 1 or any(p.kind not in POSITIONAL for p in required):
+        names = ", ".join(p.name for p in required)
+        raise TypeError(f"initial must take nothing or the update, but it requires {names}")
+    return initial, bool(required)
+
+
+def _refuse_other(initial: Any) -> None:
+    """See that `initial` can be called, and is no instance, generic class or other class."""
     if is_dataclass(initial) and not isinstance(initial, type):
         name = type(initial).__name__
         raise TypeError(
@@ -224,17 +237,14 @@ def _callable(initial: Any) -> tuple[Callable[..., Any], bool]:
         )
     if isinstance(initial, type) or not callable(initial):
         cls = initial if isinstance(initial, type) else type(initial)
+        advice = ""
+        if cls is initial and cls.__module__ != "builtins":
+            # A class of attrs or pydantic can only be the type of a field.
+            advice = f"; make {cls.__name__} a dataclass, or the type of a field of one"
         raise TypeError(
             "initial must be a mapping, a dataclass, or a callable that returns a mapping or an "
-            f"instance of a dataclass, not {cls.__name__}"
+            f"instance of a dataclass, not {cls.__name__}{advice}"
         )
-    if is_async(initial):
-        raise TypeError("initial must not be async; write it with def")
-    required = _required_parameters(initial)
-    if len(required) > 1 or any(p.kind not in POSITIONAL for p in required):
-        names = ", ".join(p.name for p in required)
-        raise TypeError(f"initial must take nothing or the update, but it requires {names}")
-    return initial, bool(required)
 
 
 def _instance_of(cls: type | None) -> str:

@@ -139,7 +139,8 @@ def checked_migrations(migrations: Any, version: int) -> dict[int, Migration]:
     for number, migration in migrations.items():
         if type(number) is not int or not 0 < number <= version:
             raise ValueError(
-                f"migrations lead to versions from 1 to version={version}, not to {number!r}"
+                f"there is a migration to version {number!r}, but migrations lead to versions from "
+                f"1 to that of the option version, which is {version}"
             )
         if not callable(migration) or is_async(migration):
             raise TypeError(f"migration {number} must be a function of a dict, without async")

@@ -326,8 +326,9 @@ def _migrated(
         raise DecodeError(key, reason, _FIX) from error
     migrated = fields if returned is None else returned
     if type(migrated) is not dict or not _STR.issuperset(map(type, migrated)):
-        reason = f"migration {number} did not give a dict with names of fields"
-        raise DecodeError(key, reason, _FIX)
+        given = "other keys than names" if type(migrated) is dict else type(migrated).__name__
+        remedy = "let it change the dict and return nothing, or return a dict of fields"
+        raise DecodeError(key, f"migration {number} returned {given}", remedy)
     return migrated
 
 

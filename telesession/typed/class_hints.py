@@ -19,8 +19,9 @@ def hints_of(cls: type) -> dict[str, Any]:
     """
     try:
         return typing.get_type_hints(cls, include_extras=True)
-    except NameError:
-        raise
+    except NameError as error:
+        text = f"{error}, in an annotation of {cls.__name__}"
+        raise NameError(text, name=error.name) from None
     except Exception as error:
         raise TypeError(f"{cls.__name__} has annotations that cannot be read: {error}") from error
 

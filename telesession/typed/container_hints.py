@@ -50,7 +50,16 @@ def container_form(kind: Any, args: Args, build: Build) -> Form | None:
         build: Makes the forms of the parts.
     """
     make = _BUILDERS.get(kind)
-    return None if make is None else make(kind, args, build)
+    if make is None:
+        return None
+    count = 2 if make in _OF_PAIRS else 1
+    if args and kind is not tuple and len(args) != count:
+        shown = ", ".join(["..."] * count)
+        raise TypeError(
+            f"{kind.__name__} has {len(args)} parameters, and takes {count}; write "
+            f"{kind.__name__}[{shown}]"
+        )
+    return make(kind, args, build)
 
 
 def _items_form(kind: Any, args: Args, build: Build) -> Form:
@@ -127,6 +136,7 @@ def _text_of_items(kind: Any, item: Form) -> str:
     return f"tuple[{item.text}, ...]" if kind is tuple else _text(kind, (item,))
 
 
+_OF_PAIRS = (_dict_form, _ordered_form, _defaultdict_form)
 _BUILDERS: MappingProxyType[Any, Callable[[Any, Args, Build], Form]] = MappingProxyType(
     {
         **dict.fromkeys((frozenset, list, set), _items_form),

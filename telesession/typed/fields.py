@@ -185,7 +185,7 @@ class Fields:
             f"its field {name + misfit.path!r} holds an object of type {misfit.kind}, "
             f"{self._fault(name, misfit)}"
         )
-        remedy = "move what is stored to what is declared by a migration, or delete the record"
+        remedy = "change what is stored by a migration, or delete the record"
         raise DecodeError(key, reason, remedy)
 
     def _pack_one(self, name: str, value: Any, key: str) -> Any:
@@ -199,7 +199,10 @@ class Fields:
         except Misfit as error:
             misfit, is_too_deep = error, False
         if misfit is not None:
-            fault = self._fault(name, misfit, "assign what is declared, or declare this")
+            advice = "assign what is declared, or declare this"
+            if misfit.kind == "NoneType":
+                advice = f"assign what is declared, or declare {misfit.declared} | None"
+            fault = self._fault(name, misfit, advice)
             raise EncodeError(key, name + misfit.path, misfit.kind, fault)
         if is_too_deep:
             reason = f"nested more than {_DEEPEST} levels deep or in a cycle; store it flat"
@@ -211,7 +214,7 @@ class Fields:
     def _fault(self, name: str, misfit: Misfit, advice: str = "") -> str:
         """Why a value is refused, with the declaration that it was compared with."""
         declaration = f"{self._cls.__name__} declares {name}: {self.forms[name].text}"
-        if misfit.path:
+        if misfit.declared != self.forms[name].text:
             declaration += f", with {misfit.declared} there"
         advice = misfit.reason or advice
         return f"and {misfit.fault}: {declaration}" + (f"; {advice}" if advice else "")
@@ -221,6 +224,11 @@ class Fields:
         for field in dataclasses.fields(self._cls):
             factory: Any = field.default_factory
             is_made = factory is not dataclasses.MISSING
+            if is_made and not callable(factory):
+                raise TypeError(
+                    f"the default_factory of {self._cls.__name__}.{field.name} must be a function "
+                    f"or a class, not {type(factory).__name__}; write lambda: ..."
+                )
             try:
                 default = unmarked(factory() if is_made else field.default)
             except Exception:  # noqa: BLE001, S112 -- what it needs may be there later
@@ -249,7 +257,7 @@ class Fields:
             names.append(f"{hidden} more")
         _log.warning(
             "stored sessions have fields that their classes do not declare: %s; if a field was "
-            "renamed, move its values by a migration",
+            "renamed or removed, move or remove its values by a migration",
             ", ".join(names),
         )
 

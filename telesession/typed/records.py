@@ -221,7 +221,7 @@ class RecordForm(Form):
 
     def _read(self, value: Any) -> dict[str, Any]:
         for name in self._layout.others(value):
-            reason = f"its attribute {name} is no field, so it would not come back; declare it"
+            reason = f"its attribute {name} is no field; declare it"
             misfit = self.misfit(getattr(value, name), reason, WOULD_NOT_COME_BACK)
             raise misfit.inside(f".{name}")
         try:

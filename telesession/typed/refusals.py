@@ -47,12 +47,12 @@ def text_of(hint: Any) -> str:
 
 def _reason_of_class(kind: Any) -> str:
     if not isinstance(kind, type):
-        return "is no annotation with a known form; declare classes and containers"
+        return "is no type; declare a type, such as int, list[str] or a dataclass"
     if getattr(kind, "_is_protocol", False):
         return "is a protocol, which does not say what to store; declare the classes that fit it"
     if kind.__module__.partition(".")[0] == "telebot":
         return "is of telebot, which changes its classes; store its to_dict(), json or id"
     return (
-        "is a class that nothing converts; make it a dataclass, or declare Any and give the "
-        "storage a PickleCodec"
+        "is a class that nothing converts; make it a dataclass, declare plain data such as str, or "
+        "declare Any and give the storage a PickleCodec"
     )

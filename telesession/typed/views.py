@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 from inspect import getattr_static
 from types import MappingProxyType, MemberDescriptorType
@@ -70,6 +71,7 @@ class Typed:
         check_elsewhere: Check | None,
     ) -> None:
         _refuse_unfit(cls)
+        _refuse_shared(cls)
         self.cls = cls
         self.class_name = class_name
         self.fields = Fields(cls, check, check_elsewhere)
@@ -299,3 +301,16 @@ def _refuse_unfit(cls: type) -> None:
         raise TypeError(
             f"{cls.__name__} has slots, which leave no room for what a session adds; drop slots"
         )
+
+
+def _refuse_shared(cls: type) -> None:
+    """See that no empty container of the class was meant as the default of a field."""
+    for base in cls.__mro__:
+        for name, value in vars(base).items():
+            is_empty = type(value) in (list, dict, set) and not value
+            if is_empty and name[:1] != "_" and name not in inspect.get_annotations(base):
+                raise TypeError(
+                    f"{cls.__name__}.{name} has no annotation, so it is no field, and all sessions "
+                    f"would share it; write {name}: {type(value).__name__} = "
+                    f"field(default_factory={type(value).__name__}), or annotate it as ClassVar"
+                )

@@ -128,3 +128,13 @@ def test_an_optional_tree_may_be_none(storage: Storage) -> None:
         session.value = Tree([Tree()])
 
     assert Tree([Tree()]) == sessions.peek(1).value
+
+
+def test_none_in_a_field_of_another_type_has_its_own_advice(storage: Storage) -> None:
+    """`None` is refused with the declaration that would admit it."""
+    sessions = typed_sessions(kind_of(int, 0), storage)
+    with (
+        pytest.raises(EncodeError, match=r"assign what is declared, or declare int \| None"),
+        sessions.open(1) as session,
+    ):
+        session.value = None

@@ -203,7 +203,46 @@ class OfKind(Strict, kind="visitor"):
     count: int = 0
 
 
+class WithoutAnnotation:
+    """A dataclass with a list that was meant as a field."""
+
+    items = []  # noqa: RUF012
+    count: int = 0
+
+
+@dataclass
+class WithOneParameter:
+    """A dataclass with half an annotation."""
+
+    counts: dict[str] = field(default_factory=dict)  # type: ignore[type-arg]
+
+
+@dataclass
+class WithTwoParameters:
+    """A dataclass with too much of an annotation."""
+
+    items: list[int, str] = field(default_factory=list)  # type: ignore[type-arg]
+
+
+@dataclass
+class WithoutFactory:
+    """A dataclass with a list in the place of a function."""
+
+    items: list[int] = field(default_factory=[])  # type: ignore[arg-type]
+
+
+class Undecorated:
+    """A class that lacks its decorator."""
+
+    count: int = 0
+
+
 REFUSED: dict[str, tuple[Any, str]] = {
+    "a list without an annotation": (dataclass(WithoutAnnotation), "items: list = field"),
+    "a parameter too few": (WithOneParameter, r"dict has 1 parameters, and takes 2; .*dict\["),
+    "a parameter too many": (WithTwoParameters, "list has 2 parameters, and takes 1"),
+    "a list as a factory": (WithoutFactory, "must be a function or a class, not list"),
+    "no dataclass": (Undecorated, "make Undecorated a dataclass, or the type of a field of one"),
     "a slot in a base": (WithSlottedBase, "WithSlottedBase has slots"),
     "a generic with arguments": (Box[int], r"class MyBox\(Box\[...\]\)"),
     "a keyword for subclasses": (OfKind, "OfKind cannot be a session, because .* subclass"),

@@ -22,8 +22,8 @@ ONCE = "can be read only once; declare list[...]"
 NAMED = "is a class, which is not stored; store its name, or declare a Literal or an Enum"
 OF_TELEBOT = "is of telebot, which changes its classes; store its to_dict(), json or id"
 CLASS = (
-    "is a class that nothing converts; make it a dataclass, or declare Any and give the storage a "
-    "PickleCodec"
+    "is a class that nothing converts; make it a dataclass, declare plain data such as str, or "
+    "declare Any and give the storage a PickleCodec"
 )
 
 REFUSED: dict[str, tuple[Any, str]] = {

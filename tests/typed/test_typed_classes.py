@@ -131,7 +131,10 @@ def test_annotations_that_name_nothing_are_refused_at_first_use(
     kind = holder_of(vague(annotation) | None, None) if nested else vague(annotation)
     sessions = Sessions(initial=kind, storage=storage, lock_timeout=0)
     for _ in range(2):
-        with pytest.raises(TypeError, match="'Missing' is not defined; define or import the name"):
+        with pytest.raises(
+            TypeError,
+            match="'Missing' is not defined, in an annotation of Vague; define or import the name",
+        ):
             sessions.open(1).__enter__()
     assert None is storage.get("1")
 

@@ -419,7 +419,7 @@ def test_an_attribute_that_is_no_field_is_named() -> None:
     """The reason says which attribute it is, and what to do."""
     misfit = pack_misfit(Item, having(Item(), "total"))
 
-    expected = "its attribute total is no field, so it would not come back; declare it"
+    expected = "its attribute total is no field; declare it"
     assert expected == misfit.reason
 
 

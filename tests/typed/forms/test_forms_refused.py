@@ -89,7 +89,10 @@ KeywordModel: Any = pydantic.create_model("KeywordModel", **{"class": (str, "")}
 KeywordStruct = msgspec.defstruct("KeywordStruct", [("class", str, "")])
 
 P = typing.ParamSpec("P")
-NOTHING = "is a class that nothing converts; make it a dataclass, or declare Any"
+NOTHING = (
+    "is a class that nothing converts; make it a dataclass, declare plain data such as str, or "
+    "declare Any"
+)
 
 REFUSED: dict[str, tuple[Any, str, str]] = {
     "Callable": (Callable[[int], str], "Callable[[int], str] is code", "store a name"),
@@ -111,8 +114,8 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
     "subclass of str": (Text, "Text ", NOTHING),
     "ChainMap": (ChainMap[str, int], "ChainMap[str, int] ", NOTHING),
     "UserDict": (UserDict, "UserDict ", NOTHING),
-    "ClassVar": (ClassVar[int], "ClassVar[int] is no annotation with a known form", "declare"),
-    "ParamSpec": (P, "~P is no annotation with a known form", "declare"),
+    "ClassVar": (ClassVar[int], "ClassVar[int] is no type", "declare"),
+    "ParamSpec": (P, "~P is no type", "declare"),
     "InitVar": (Seeded, "Seeded has the InitVar seed, which is not kept", "make it a field"),
     "dataclass and dict": (Headers, "Headers is a subclass of a builtin type", "make it a field"),
     "attrs and exception": (Failure, "Failure is a subclass of a builtin", "make it a field"),
