@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_origin
 from telesession.announced import Announced, announced_by
 from telesession.errors import DecodeError, SessionError
 from telesession.handlers import POSITIONAL, VARIADIC, is_async
+from telesession.session import ReadState
 
 if TYPE_CHECKING:
     from telesession.session import State
@@ -80,7 +81,7 @@ class Initial:
             fields = dict(made)
         elif is_dataclass(made) and not isinstance(made, type):
             typed = self._settle(type(made))
-            fields = {} if typed is None else typed.fields.of(made, key)
+            fields = {} if typed is None else typed.fields.of(made, ReadState(key))
         else:
             raise TypeError(
                 "initial must return a mapping or an instance of a dataclass, "

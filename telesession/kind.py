@@ -341,12 +341,12 @@ class Kind:
 
     def _write_solo(self, entry: Entry, fields: dict[str, Any]) -> bytes:
         """The payload of the packed fields of a solo state."""
-        payload, solo = None, entry.solo
-        if entry.class_name is not None or not solo.fields.is_public:
+        payload, declared = None, entry.solo.fields
+        if entry.class_name is not None or not declared.is_public:
             pass
         elif fields is entry.attributes:
             payload = self.write_scalars(fields)
-        elif solo.fields.is_plain and entry.fitted is None and entry.undeclared is None:
+        elif declared.is_plain and entry.fitted is None and entry.undeclared is None:
             # A stored value, which stays as it is, may be of any type.
             payload = self.write_plain(fields, entry.payload)
         if payload is None:

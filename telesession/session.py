@@ -201,6 +201,7 @@ class State:
         self.changed = self.forgotten = False
         self.depth = 1
         self.solo = self.views = self.class_name = None
+        self.fitted = self.defaults = self.undeclared = None
 
     @property
     def key(self) -> str:

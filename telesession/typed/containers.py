@@ -50,7 +50,7 @@ class ItemsForm(Form):
         """See `Form.pack`."""
         if type(value) is not self._kind:
             raise self.type_misfit(value)
-        if self.is_native and self._item.surely_fit(value):
+        if self.surely_fits(value):
             return value
         if not value and self._is_listed:
             return []
@@ -60,6 +60,10 @@ class ItemsForm(Form):
         if self._is_listed:
             return packed if self._kind is list else sorted(packed, key=_order)
         return self._kind(packed)
+
+    def surely_fits(self, value: Any) -> bool:
+        """See `Form.surely_fits`."""
+        return self.is_native and type(value) is self._kind and self._item.surely_fit(value)
 
     def surely_fit(self, values: Collection[Any]) -> bool:
         """See `Form.surely_fit`."""
@@ -73,7 +77,7 @@ class ItemsForm(Form):
             if kind is not list:
                 return self.unpack_other(plain, reading)
             reading.filled |= not self._is_listed
-        elif self.is_native and self._item.surely_fit(plain):
+        elif self.surely_fits(plain):
             return plain
         if not plain:
             return self._kind()
@@ -179,11 +183,20 @@ class DictForm(Form):
             raise self.type_misfit(plain)
         return self.unpack_items(plain, reading)
 
+    def surely_fits(self, value: Any) -> bool:
+        """See `Form.surely_fits`."""
+        return (
+            self.is_native
+            and type(value) is dict
+            and self._key.surely_fit(value)
+            and self._value.surely_fit(value.values())
+        )
+
     def pack_items(self, value: Any) -> Any:
         """The packed items of a mapping, as a dict or pairs; the mapping itself if it is a dict."""
-        is_native = self.is_native and type(value) is dict
-        if is_native and self._key.surely_fit(value) and self._value.surely_fit(value.values()):
+        if self.surely_fits(value):
             return value
+        is_native = self.is_native and type(value) is dict
         keys = of_key(lambda: pack_all(self._key, value, value))
         values = pack_all(self._value, value.values(), value)
         if is_native and all(map(is_, keys, value)) and all(map(is_, values, value.values())):
@@ -197,7 +210,7 @@ class DictForm(Form):
         values: Any
         if isinstance(plain, dict):
             values = plain.values()
-            if self.is_native and self._key.surely_fit(plain) and self._value.surely_fit(values):
+            if self.surely_fits(plain):
                 return plain
         elif all(type(pair) is list and len(pair) == _PAIR for pair in plain):
             keys, values = [key for key, _ in plain], [value for _, value in plain]

@@ -10,7 +10,7 @@ from inspect import getattr_static
 from typing import Any
 
 from telesession.errors import DecodeError, EncodeError
-from telesession.session import picture, unmarked
+from telesession.session import ReadState, State, picture, unmarked
 from telesession.text import DEEPEST, is_deeper
 from telesession.typed.form import Misfit, Reading
 from telesession.typed.hints import record_form
@@ -51,6 +51,7 @@ class Fields:
         forms: field -> the form of its annotation, in the order of the declaration.
         scalars: field -> the types of values that are stored as they are, which most values have.
         plain_scalars: The same without the types that JSON does not have.
+        quick: field -> a check that says yes only of values that are stored as they are.
         is_public: Whether all fields can be public attributes of a `Session`.
         is_plain: Whether packed fields are all of lists, dicts with `str` keys and scalars of JSON.
     """
@@ -69,6 +70,10 @@ class Fields:
         self.is_plain = all(form.is_plain for form in forms.values())
         # The fields that may hold something that the codec of another storage refuses.
         self._doubtful = {name for name, f in forms.items() if f.is_untyped and check_elsewhere}
+        self.quick = {
+            name: _is_never if name in self._doubtful else form.surely_fits
+            for name, form in forms.items()
+        }
         self._recursive = {name for name, form in forms.items() if form.is_recursive}
         self._has_logged_undeclared = False
         self._check_defaults()
@@ -78,7 +83,7 @@ class Fields:
         scalars_of, unsure = self.scalars.get, {}
         for name, value in fields.items():
             scalars = scalars_of(name)
-            if scalars is None or type(value) not in scalars:
+            if scalars is None or not (type(value) in scalars or self.quick[name](value)):
                 unsure[name] = value
         return unsure
 
@@ -90,7 +95,7 @@ class Fields:
             return False
         return True
 
-    def unpack(self, fields: dict[str, Any], key: str) -> tuple[dict[str, Any], Fitted | None]:
+    def unpack(self, fields: dict[str, Any], state: State) -> tuple[dict[str, Any], Fitted | None]:
         """
         The values of the declared ones among stored fields; the names of the others are logged.
 
@@ -103,11 +108,11 @@ class Fields:
         for name, stored in fields.items():
             if name not in self.names:
                 undeclared.add(f"{self._cls.__name__}.{name}")
-            elif type(stored) in self.scalars[name]:
+            elif type(stored) in self.scalars[name] or self.quick[name](stored):
                 values[name] = stored
             else:
                 reading = Reading()
-                values[name] = self._unpack_one(name, stored, reading, key)
+                values[name] = self._unpack_one(name, stored, reading, state)
                 if reading.filled and not reading.made:
                     # Reading the record of another version of the program does not rewrite it.
                     fitted[name] = stored, picture(self.forms[name].pack(values[name]))
@@ -116,30 +121,28 @@ class Fields:
             self._log_undeclared(undeclared)
         return values, fitted or None
 
-    def pack(
-        self, fields: dict[str, Any], key: str, fitted: Fitted | None = None
-    ) -> dict[str, Any]:
+    def pack(self, fields: dict[str, Any], state: State) -> dict[str, Any]:
         """
         The plain data of declared fields; a stored value stays as it is where nothing has changed.
 
         Raises:
             EncodeError: A value would not come back, or an attribute is no field.
         """
-        packed = {}
+        packed, fitted = {}, state.fitted
         for name, value in fields.items():
             if name not in self.names:
-                self.refuse_undeclared({name: value}, key)
-            elif type(value) in self.scalars[name]:
+                self.refuse_undeclared({name: value}, state)
+            elif type(value) in self.scalars[name] or self.quick[name](value):
                 packed[name] = value
             else:
-                packed[name] = self._pack_one(name, value, key)
+                packed[name] = self._pack_one(name, value, state)
                 if fitted is not None and name in fitted:
                     stored, pristine = fitted[name]
                     if picture(packed[name]) == pristine:
                         packed[name] = stored
         return packed
 
-    def of(self, instance: Any, key: str) -> dict[str, Any]:
+    def of(self, instance: Any, state: State) -> dict[str, Any]:
         """
         The fields of an instance that `initial` gave, as far as it has set them.
 
@@ -147,12 +150,12 @@ class Fields:
             EncodeError: A value could not be stored, or an attribute is no field.
         """
         given = vars(instance)
-        self.refuse_undeclared(given, key)
+        self.refuse_undeclared(given, state)
         fields = {name: given[name] for name in self.forms if name in given}
-        self.pack({name: unmarked(value) for name, value in fields.items()}, key)
+        self.pack({name: unmarked(value) for name, value in fields.items()}, state)
         return fields
 
-    def refuse_undeclared(self, attributes: dict[str, Any], key: str) -> None:
+    def refuse_undeclared(self, attributes: dict[str, Any], state: State) -> None:
         """
         See that no attribute is lost but those that are not meant to be stored.
 
@@ -168,9 +171,9 @@ class Fields:
                 f"which would not come back: {self._cls.__name__} declares no field {name!r}; "
                 "declare it, or begin its name with _ if it is not to be stored"
             )
-            raise EncodeError(key, name, type(value).__name__, reason)
+            raise EncodeError(state.key, name, type(value).__name__, reason)
 
-    def _unpack_one(self, name: str, stored: Any, reading: Reading, key: str) -> Any:
+    def _unpack_one(self, name: str, stored: Any, reading: Reading, state: State) -> Any:
         misfit: Exception
         try:
             return self.forms[name].unpack(stored, reading)
@@ -180,15 +183,17 @@ class Fields:
             return stored
         if not isinstance(misfit, Misfit):
             kind = type(stored).__name__
-            raise DecodeError(key, f"its field {name!r}, of type {kind}, is nested too deeply")
+            raise DecodeError(
+                state.key, f"its field {name!r}, of type {kind}, is nested too deeply"
+            )
         reason = (
             f"its field {name + misfit.path!r} holds an object of type {misfit.kind}, "
             f"{self._fault(name, misfit)}"
         )
         remedy = "change what is stored by a migration, or delete the record"
-        raise DecodeError(key, reason, remedy)
+        raise DecodeError(state.key, reason, remedy)
 
-    def _pack_one(self, name: str, value: Any, key: str) -> Any:
+    def _pack_one(self, name: str, value: Any, state: State) -> Any:
         misfit, packed = None, None
         try:
             packed = self.forms[name].pack(value)
@@ -203,10 +208,10 @@ class Fields:
             if misfit.kind == "NoneType":
                 advice = f"assign what is declared, or declare {misfit.declared} | None"
             fault = self._fault(name, misfit, advice)
-            raise EncodeError(key, name + misfit.path, misfit.kind, fault)
+            raise EncodeError(state.key, name + misfit.path, misfit.kind, fault)
         if is_too_deep:
             reason = f"nested more than {_DEEPEST} levels deep or in a cycle; store it flat"
-            raise EncodeError(key, name, type(value).__name__, reason)
+            raise EncodeError(state.key, name, type(value).__name__, reason)
         if name in self._doubtful:
             self._log_unportable(name, packed)
         return packed
@@ -236,7 +241,7 @@ class Fields:
             if default is dataclasses.MISSING:
                 continue
             try:
-                self._check(self.pack({field.name: default}, ""), "")
+                self._check(self.pack({field.name: default}, ReadState("")), "")
             except EncodeError as error:
                 raise TypeError(
                     f"the default of {self._cls.__name__}.{field.name} cannot be stored: "
@@ -276,3 +281,7 @@ class Fields:
                 error.type_name,
                 error.reason,
             )
+
+
+def _is_never(_value: Any) -> bool:
+    return False

@@ -101,12 +101,8 @@ class Typed:
             for name, value in fields.items():
                 scalars = scalars_of(name)
                 if scalars is None or type(value) not in scalars:
-                    if not self.declared.issuperset(fields):
-                        state.undeclared = {
-                            name: DECLARED if name in self.declared else value
-                            for name, value in fields.items()
-                        }
-                    fields, state.fitted = self.fields.unpack(fields, state.key)
+                    if self.fields.unsure(fields):
+                        fields = self._unpack(state, fields)
                     break
         if not self._is_direct:
             core = open_session(_in_order(fields, state), {}, state)
@@ -119,6 +115,15 @@ class Typed:
         self._set_dict(instance, fields)
         self._set_link(instance, state)
         return instance
+
+    def _unpack(self, state: State, fields: dict[str, Any]) -> dict[str, Any]:
+        """The values of the declared ones among stored fields; the state keeps the others."""
+        if not self.declared.issuperset(fields):
+            state.undeclared = {
+                name: DECLARED if name in self.declared else value for name, value in fields.items()
+            }
+        values, state.fitted = self.fields.unpack(fields, state)
+        return values
 
     def begin(self, state: State, fields: dict[str, Any]) -> Any:
         """The same for the fields of a new session, which `ttl` may have marked."""
@@ -149,7 +154,7 @@ class Typed:
         if views:
             unsure = self._not_unpacked(unsure, views)
         if unsure:
-            shown, fitted = self.fields.unpack(unsure, state.key)
+            shown, fitted = self.fields.unpack(unsure, state)
             state.fitted = {**(state.fitted or {}), **fitted} if fitted else state.fitted
             for name, value in shown.items():
                 # What is right already stays the object it is: another handler may be changing it.
@@ -186,8 +191,8 @@ class Typed:
         The fields of a solo state as plain data, only to be read.
 
         Returns:
-            The dict of the fields itself if all values are scalars, and nothing is beside them;
-            `None` if a value is marked by `ttl`, so that the instance must be linked first.
+            The dict of the fields itself if all values are scalars of JSON, and nothing is beside
+            them; `None` if a value is marked by `ttl`, so that the instance must be linked first.
 
         Raises:
             EncodeError: A value would not come back, or an attribute is no field.
@@ -201,10 +206,12 @@ class Typed:
                     break
             else:
                 return fields
+            if not self.fields.unsure(fields):
+                return fields.copy()
         if Marked in map(type, fields.values()):
             return None
         fields.update(changed_defaults(state))
-        return _in_order(self.fields.pack(fields, state.key, state.fitted), state)
+        return _in_order(self.fields.pack(fields, state), state)
 
     def pack_view(
         self, fields: dict[str, Any], shown: dict[str, Any], state: State
@@ -221,12 +228,12 @@ class Typed:
             EncodeError: A value would not come back, or an attribute is no field.
         """
         if shown:
-            self.fields.refuse_undeclared(shown, state.key)
+            self.fields.refuse_undeclared(shown, state)
         unsure = self.fields.unsure(fields)
         if not unsure:
             return unsure
         declared = {name: value for name, value in unsure.items() if name in self.declared}
-        return self.fields.pack(declared, state.key, state.fitted)
+        return self.fields.pack(declared, state)
 
     def live_fields(self, state: State) -> dict[str, Any]:
         """The fields of a solo state, without defaults that were only read; values are shared."""
