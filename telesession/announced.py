@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import types
 import typing
 from collections.abc import Mapping
@@ -47,6 +48,10 @@ class Announced:
         """The name of a class in the records; `None` if they do not name it."""
         return None if cls is self.only else cls.__qualname__
 
+    def clash_of(self, cls: type) -> bool:
+        """Whether records would name another class by the name of this one."""
+        return self.name_of(cls) is not None and self.named(cls.__qualname__) is not cls
+
     def named(self, name: str) -> type | None:
         """The class that a record names; `None` if it is not announced or not imported."""
         found = None
@@ -73,7 +78,8 @@ def announced_by(initial: Any) -> Announced | type[Mapping[str, Any]] | None:
     classes = _declared_classes(initial)
     if classes and all(issubclass(cls, Mapping) for cls in classes):
         return Mapping
-    if classes and all(any(map(is_dataclass, (cls, *iter_subclasses(cls)))) for cls in classes):
+    # The dataclasses below a class of the user may be defined later.
+    if classes and all(is_dataclass(cls) or _is_of_user(cls) for cls in classes):
         return Announced(classes)
     return None
 
@@ -84,12 +90,29 @@ def _declared_classes(initial: Any) -> tuple[type, ...]:
     if isinstance(initial, Mapping):
         hint = type(initial)
     elif not isinstance(initial, type):
-        try:
-            hint = typing.get_type_hints(initial).get("return")
-        except TypeError:
-            hint = None
+        hint = _declared_return(initial)
+    # Python has aliases since 3.12, and typing_extensions before.
+    while type(hint).__name__ == "TypeAliasType":
+        hint = hint.__value__
     is_union = typing.get_origin(hint) in (typing.Union, types.UnionType)
     hints: tuple[Any, ...] = typing.get_args(hint) if is_union else (hint,)
     classes = tuple(typing.get_origin(each) or each for each in hints)
     is_known = object not in classes and all(isinstance(cls, type) for cls in classes)
     return classes if is_known else ()
+
+
+def _declared_return(function: Any) -> Any:
+    while isinstance(function, functools.partial):
+        function = function.func
+    if not hasattr(function, "__annotations__"):
+        function = type(function).__call__
+    try:
+        return typing.get_type_hints(function).get("return")
+    except TypeError:
+        return None
+
+
+def _is_of_user(cls: type) -> bool:
+    """Whether a class may be the base of dataclasses, and is no class of Python itself."""
+    is_of_python = cls.__module__ in ("builtins", "typing", "collections.abc", "types")
+    return not (is_of_python or getattr(cls, "_is_protocol", False))

@@ -115,7 +115,9 @@ class Initial:
             return self.typed
         # The record is older than the annotation: only a call tells what initial returns.
         typed = self.make(state.key, update)[1]
-        state.class_name = None if typed is None else typed.class_name
+        if typed is not None and typed.class_name is not None:
+            # The next handler gets a session of the class that this one sees.
+            state.class_name, state.changed = typed.class_name, True
         return typed
 
     def typed_to_read(self, state: State) -> Typed | None:
@@ -185,6 +187,11 @@ class Initial:
     def _typed_of(self, cls: type, announced: Announced) -> Typed:
         typed = self._all.get(cls)
         if typed is None:
+            if announced.clash_of(cls):
+                raise TypeError(
+                    f"the sessions of initial may be of two classes named {cls.__qualname__}, "
+                    "which records could not tell apart; rename one of them"
+                )
             made = self._make_typed(cls, announced.name_of(cls))
             typed = self._all.setdefault(cls, made)
         return typed

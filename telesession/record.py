@@ -149,6 +149,7 @@ class Records:
         kept = {
             name: old_fields[name] for name in old_fields if name in fields or name not in marks
         }
+        is_current = is_current and old.get("class") == state.class_name
         unchanged = is_current and ttl == old.get("ttl") and self._same(kept, fields, key)
         if previous is not None and unchanged:
             return previous, stored

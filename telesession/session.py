@@ -168,7 +168,8 @@ class State:
             instance that handlers see, and the `__dict__` of the instance; `None` without one.
         fitted: field -> the stored value, and a snapshot of the value that is shown instead, where
             they differ; `None` if all fields are shown as they are stored.
-        defaults: field -> a default that was handed out, and its snapshot; `None` without one.
+        defaults: field -> a default that was handed out, its snapshot, and the function that takes
+            one; `None` without one.
         undeclared: The stored fields of a solo state, if its dataclass does not declare all of
             them: name -> value, or `DECLARED`, in the order of the record; otherwise `None`.
     """
@@ -194,7 +195,7 @@ class State:
     views: tuple[tuple[Any, Any, dict[str, Any]], ...] | None
     # These are set with the solo dataclass or the views.
     fitted: dict[str, tuple[Any, object]] | None
-    defaults: dict[str, tuple[Any, object]] | None
+    defaults: dict[str, tuple[Any, object, Callable[[Any], object]]] | None
     undeclared: dict[str, Any] | None
 
     def __init__(self) -> None:
@@ -618,8 +619,8 @@ def changed_defaults(state: State) -> dict[str, Any]:
         return {}
     changed = {
         name: value
-        for name, (value, pristine) in state.defaults.items()
-        if picture(value) != pristine
+        for name, (value, pristine, take) in state.defaults.items()
+        if take(value) != pristine
     }
     for name in changed:
         del state.defaults[name]

@@ -26,6 +26,18 @@ def hints_of(cls: type) -> dict[str, Any]:
         raise TypeError(f"{cls.__name__} has annotations that cannot be read: {error}") from error
 
 
+def value_of_alias(alias: Any) -> Any:
+    """
+    The annotation that an alias stands for, resolved where the alias is defined.
+
+    Raises:
+        NameError: It names something that is not there.
+        TypeError: It cannot be read.
+    """
+    namespace = {"__annotations__": {"value": alias.__value__}, "__module__": alias.__module__}
+    return hints_of(type(alias.__name__, (), namespace))["value"]
+
+
 def refuse_init_vars(cls: Any) -> None:
     """
     See that a dataclass has no parameters that are no fields.

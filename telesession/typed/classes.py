@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Callable, Mapping
+from functools import partial
 from inspect import getattr_static
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
@@ -17,13 +18,12 @@ from telesession.session import (
     field_of,
     live_fields,
     missing,
-    picture,
     refuse_closed,
     settle,
     state_behind,
     unmarked,
 )
-from telesession.typed.defaults import is_steady
+from telesession.typed.defaults import is_steady, picture_of
 
 if TYPE_CHECKING:
     from telesession.typed.form import Form
@@ -126,7 +126,8 @@ class _Default:
             setattr(instance, self._name, made)
         else:
             state.defaults = state.defaults or {}
-            state.defaults[self._name] = made, picture(made)
+            take = partial(picture_of, self._form)
+            state.defaults[self._name] = made, take(made), take
         return made
 
     def _make_default(self, state: State) -> Any:

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from telesession.typed.aliases import AliasForm
-from telesession.typed.class_hints import hints_of, is_qualified, refuse_init_vars, required_keys
+from telesession.typed.class_hints import (
+    hints_of,
+    is_qualified,
+    refuse_init_vars,
+    required_keys,
+    value_of_alias,
+)
 from telesession.typed.constraints import ConstrainedForm, is_constraint
 from telesession.typed.container_hints import container_form
 from telesession.typed.containers import TupleForm
@@ -125,7 +131,7 @@ class _Builder:
             return known
         form = self._forms[hint] = AliasForm(text_of(hint))
         arguments = dict(zip(alias.__type_params__, args, strict=False))
-        form.form = self._forms[hint] = self.build(bind(alias.__value__, arguments))
+        form.form = self._forms[hint] = self.build(bind(value_of_alias(alias), arguments))
         return form.form
 
     def _build_special(self, hint: Any, origin: Any, args: Args) -> Form:

@@ -222,7 +222,8 @@ class RecordForm(Form):
     def _read(self, value: Any) -> dict[str, Any]:
         for name in self._layout.others(value):
             reason = f"its attribute {name} is no field; declare it"
-            misfit = self.misfit(getattr(value, name), reason, WOULD_NOT_COME_BACK)
+            found = getattr(value, name) if isinstance(name, str) else vars(value)[name]
+            misfit = self.misfit(found, reason, WOULD_NOT_COME_BACK)
             raise misfit.inside(f".{name}")
         try:
             return self._layout.read(value)

@@ -308,6 +308,12 @@ def _refuse_unfit(cls: type) -> None:
         raise TypeError(
             f"{cls.__name__} has slots, which leave no room for what a session adds; drop slots"
         )
+    for field in dataclasses.fields(cls):
+        if hasattr(getattr_static(cls, field.name, None), "__set__"):
+            raise TypeError(
+                f"{cls.__name__}.{field.name} is a property or another descriptor, which a session "
+                "would not call; give the field another name, and let the property use it"
+            )
 
 
 def _refuse_shared(cls: type) -> None:

@@ -123,6 +123,16 @@ def test_an_attribute_of_a_nested_object_is_refused_with_its_path(
     assert (f"steps[1].{name}", None) == (caught.value.path, storage.get("1"))
 
 
+def test_an_attribute_that_is_no_str_is_refused_as_well(storage: Storage) -> None:
+    """`vars` of an object may have other keys than names."""
+    step = Step("pay")
+    vars(step)[5] = 3
+    with pytest.raises(EncodeError, match="is no field"):
+        open_and(lambda session: session.steps.append(step), storage)
+    with pytest.raises(EncodeError, match="declares no field"):
+        open_and(lambda session: vars(session).update({5: 3}), storage)
+
+
 def test_a_cached_property_of_a_nested_object_is_no_field(storage: Storage) -> None:
     """A nested `cached_property` was computed: the object is saved without it."""
     step = Step("pay")

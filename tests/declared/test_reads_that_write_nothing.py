@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import logging
+from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -166,6 +168,28 @@ def test_keys_of_a_dict_that_became_a_class_are_not_logged(
     )
 
 
+def test_a_default_that_cannot_be_pickled_is_not_stored_by_a_read(storage: Storage) -> None:
+    """A default of a local class, or with a factory of its own, is compared by its plain data."""
+
+    @dataclass
+    class Local:
+        text: str = ""
+
+    kind = dataclasses.make_dataclass(
+        "Holder",
+        [
+            ("name", str, ""),
+            ("local", Local, field(default_factory=Local)),
+            ("counts", defaultdict[str, int], field(default_factory=lambda: defaultdict(int))),
+        ],
+    )
+    store_untyped(storage, name="ada")
+    before = storage.get("1")
+    with typed_sessions(kind, storage).open(1) as session:
+        assert (Local(), {}) == (session.local, session.counts)
+    assert before == storage.get("1")
+
+
 # Classes that are refused
 
 
@@ -231,6 +255,16 @@ class WithoutFactory:
     items: list[int] = field(default_factory=[])  # type: ignore[arg-type]
 
 
+@dataclass
+class WithProperty:
+    """A dataclass whose field is a property."""
+
+    count: int = 0
+
+
+WithProperty.count = property(lambda self: 30)  # type: ignore[assignment]
+
+
 class Undecorated:
     """A class that lacks its decorator."""
 
@@ -242,6 +276,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "a parameter too few": (WithOneParameter, r"dict has 1 parameters, and takes 2; .*dict\["),
     "a parameter too many": (WithTwoParameters, "list has 2 parameters, and takes 1"),
     "a list as a factory": (WithoutFactory, "must be a function or a class, not list"),
+    "a property": (WithProperty, "WithProperty.count is a property"),
     "no dataclass": (Undecorated, "make Undecorated a dataclass, or the type of a field of one"),
     "a slot in a base": (WithSlottedBase, "WithSlottedBase has slots"),
     "a generic with arguments": (Box[int], r"class MyBox\(Box\[...\]\)"),

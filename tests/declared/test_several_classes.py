@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from typing_extensions import TypeAliasType
 
 from support.sessions import store_untyped
 from telesession import DecodeError, Session, Sessions, Storage, ttl, ttl_left
@@ -209,3 +211,103 @@ def test_one_class_of_the_union_is_a_view_of_any_record(
         with Sessions(initial=make_any, storage=storage).open(1, update="basic") as session:
             assert (2, "monthly") == (session.visits, session.paid)
     assert [] == caplog.messages
+
+
+# How the classes are announced
+
+
+class Announcer:
+    """An object that is called, with an annotation."""
+
+    def __call__(self, update: Any) -> Basic | Premium:
+        return make_one(update)
+
+
+Kind = TypeAliasType("Kind", Basic | Premium)
+
+
+def make_by_alias(update: Any) -> Kind:
+    """Announce the classes by the name of a union."""
+    return make_one(update)
+
+
+ANNOUNCERS: dict[str, Any] = {
+    "an alias": make_by_alias,
+    "a partial": functools.partial(make_one),
+    "an object": Announcer(),
+    "a method": Announcer().__call__,
+}
+
+
+@pytest.mark.parametrize("initial", ANNOUNCERS.values(), ids=ANNOUNCERS)
+def test_every_callable_may_announce_classes(storage: Storage, initial: Any) -> None:
+    """The annotation is found behind aliases, partials and objects that are called."""
+    for key, kind in {1: "premium", 2: "basic"}.items():
+        with Sessions(initial=initial, storage=storage).open(key, update=kind):
+            pass
+    with Sessions(initial=initial, storage=storage).open(1, update="basic") as session:
+        assert isinstance(session, Premium)
+
+
+class Step:
+    """A base without fields, whose dataclasses are defined below the sessions."""
+
+
+def make_step(update: Any) -> Step:
+    """Announce the dataclasses that will extend the base."""
+    return STEPS[update]()
+
+
+EARLY_STEPS = Sessions(initial=make_step, name="step")
+
+
+@dataclass
+class First(Step):
+    """A dataclass below the sessions."""
+
+    choice: str = ""
+
+
+@dataclass
+class Second(Step):
+    """Another one."""
+
+    count: int = 0
+
+
+STEPS: dict[str, Any] = {"first": First, "second": Second}
+
+
+def test_the_classes_below_a_base_may_be_defined_later() -> None:
+    """A base without fields announces the dataclasses that are defined after the sessions."""
+    for key, kind in {"one": "first", "two": "second"}.items():
+        with EARLY_STEPS.open(key, update=kind):
+            pass
+    with EARLY_STEPS.open("one", update="second") as session:
+        assert isinstance(session, First)
+
+
+def test_two_classes_of_one_name_are_refused(storage: Storage) -> None:
+    """Records name a class by its qualified name, so another class of this name is refused."""
+    other = dataclass(type("Basic", (), {"__module__": "elsewhere", "visits": 0}))
+    other.__qualname__ = Basic.__qualname__
+
+    def make_either(update: Any) -> Any:
+        return Basic()
+
+    make_either.__annotations__["return"] = Basic | other
+    with pytest.raises(TypeError, match="two classes named Basic, which records could not tell"):
+        Sessions(initial=make_either, storage=storage)
+
+
+@pytest.mark.parametrize("lifetime", [0, 60], ids=["plain", "with a lifetime"])
+def test_a_record_without_a_name_keeps_the_class_of_the_first_handler(
+    storage: Storage, lifetime: float
+) -> None:
+    """A handler that only reads a record of no class decides its class for the next one."""
+    store_untyped(storage, visits=ttl(7, lifetime))
+    seen = []
+    for kind in ("premium", "basic"):
+        with Sessions(initial=make_one, storage=storage).open(1, update=kind) as session:
+            seen.append((isinstance(session, Premium), session.visits))
+    assert [(True, 7)] * 2 == seen

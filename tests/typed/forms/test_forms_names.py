@@ -5,7 +5,7 @@ from __future__ import annotations
 import typing
 from collections import defaultdict, namedtuple
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, Self
+from typing import Generic, NamedTuple, Self
 
 import typing_extensions
 
@@ -17,21 +17,11 @@ Several = typing_extensions.TypeAliasType("Several", list[T] | T, type_params=(T
 Number = typing_extensions.TypeAliasType("Number", int | float)
 
 
-class TypeAliasType:
-    """An alias as Python 3.12 makes it of `type`, which may refer to itself."""
-
-    __type_params__ = ()
-    __value__: Any = None
-
-    def __repr__(self) -> str:
-        return "Deep"
-
-    def __or__(self, other: Any) -> Any:
-        return typing.Union[self, other]  # noqa: UP007 -- an alias makes such a union
-
-
-Json = TypeAliasType()
-Json.__value__ = dict[str, Json] | list[Json] | str | float | bool | None  # type: ignore[valid-type]
+# The parts of an alias that name itself are text before Python 3.12.
+Json = typing_extensions.TypeAliasType(
+    "Json", dict[str, "Json"] | list["Json"] | str | float | bool | None
+)
+Deep = typing_extensions.TypeAliasType("Deep", list[typing.Union["Deep", int]])
 
 
 class Film(typing_extensions.TypedDict):
@@ -83,13 +73,10 @@ def test_an_alias_can_be_named_twice() -> None:
 
 def test_a_union_may_have_an_alias_of_itself() -> None:
     """A member whose data may be of any type is marked."""
-    alias = TypeAliasType()
-    alias.__value__ = list[alias | int]  # type: ignore[valid-type]
-
-    packed = form_of(alias).pack([1, [2]])
+    packed = form_of(Deep).pack([1, [2]])
 
     assert [1, {"class": "Deep", "value": [2]}] == packed
-    assert [1, [2]] == unpacked(alias, packed)[0]
+    assert [1, [2]] == unpacked(Deep, packed)[0]
 
 
 def test_a_generic_alias_has_its_arguments() -> None:
