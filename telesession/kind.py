@@ -290,23 +290,24 @@ class Kind:
             session = solo.link(session)
         return session if typed is None else typed.view(session)
 
-    def encode(self, entry: Entry) -> None:
+    def encode(self, entry: Entry) -> None:  # noqa: C901 -- each update passes here
         """
         Note in the hold of an entry the write that its session needs: all of it, a touch, or none.
 
         Raises:
             EncodeError: A field would not come back; nothing was noted.
         """
-        payload, marks = entry.payload, entry.marks
+        hold, previous, marks = entry.hold, entry.payload, entry.marks
+        payload = previous
         if entry.forgotten:
             payload = None
         elif entry.solo is not None and (packed := entry.solo.pack(entry)) is not None:
-            payload = self._write_solo(entry, packed) if packed else None
+            payload = self._write_solo(entry, packed)
         else:
             fields = entry.attributes
-            is_public = entry.views is entry.solo is entry.class_name is None and not entry.marks
+            is_public = entry.views is entry.solo is entry.class_name is None and not marks
             if not is_public or len(fields) != len(entry.session):
-                fields, is_public = self._live_fields(entry), False
+                fields, is_public, marks = self._live_fields(entry), False, entry.marks
             if not fields:
                 payload = None
             # Without an assignment, a flat record lacks expired fields only: no reason to write.
@@ -314,11 +315,6 @@ class Kind:
                 payload = self.write_packed(fields) if is_public else None
                 if payload is None:
                     payload, marks = self._dump(entry, fields)
-        self._note(entry, payload, marks)
-
-    def _note(self, entry: Entry, payload: bytes | None, marks: dict[str, Mark]) -> None:
-        """Note the write of a payload; `None` deletes the record."""
-        hold, previous = entry.hold, entry.payload
         if payload is None:
             if previous is not None:
                 hold.delete()
@@ -339,16 +335,17 @@ class Kind:
             settle(entry.session)
         return live_fields(entry.session)
 
-    def _write_solo(self, entry: Entry, fields: dict[str, Any]) -> bytes:
-        """The payload of the packed fields of a solo state."""
+    def _write_solo(self, entry: Entry, fields: dict[str, Any]) -> bytes | None:
+        """The payload of the packed fields of a solo state; `None` without any fields."""
+        if not fields:
+            return None
         payload, declared = None, entry.solo.fields
-        if entry.class_name is not None or not declared.is_public:
-            pass
-        elif fields is entry.attributes:
-            payload = self.write_scalars(fields)
-        elif declared.is_plain and entry.fitted is None and entry.undeclared is None:
+        if entry.class_name is None and declared.is_public:
+            if fields is entry.attributes:
+                payload = self.write_scalars(fields)
             # A stored value, which stays as it is, may be of any type.
-            payload = self.write_plain(fields, entry.payload)
+            elif declared.is_plain and entry.fitted is entry.undeclared is None:
+                payload = self.write_plain(fields, entry.payload)
         if payload is None:
             hold, previous = entry.hold, entry.payload
             payload, _ = self.records.dump(
