@@ -29,7 +29,8 @@ _MANY = 1000
 _ROUND = 60.0
 
 _PAGE_OF_KEYS = (
-    "SELECT key, typeof(key), expires FROM sessions WHERE key {} CAST(? AS {}) ORDER BY key LIMIT ?"
+    "SELECT key, typeof(key) = lower('{1}'), expires FROM sessions "
+    "WHERE key {0} CAST(? AS {1}) ORDER BY key LIMIT ?"
 )
 
 _READ = "SELECT payload, expires FROM sessions WHERE key = ?"

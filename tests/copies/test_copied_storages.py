@@ -44,6 +44,20 @@ def test_a_copy_has_the_same_records(
     assert (view(source), lefts(source)) == (view(target), lefts(target))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_default_codec_of_memory_is_copied(
+    kind: str, make: Make, clock: FrozenDateTimeFactory
+) -> None:
+    """From memory with the codec of its own, and back to such a one, records stay the same."""
+    source, between, target = MemoryStorage(), make(kind, JSONCodec(), "between"), MemoryStorage()
+    fill(source)
+    done = [copy_sessions(source, between), copy_sessions(between, target)]
+
+    assert [CopyResult(copied=4)] * 2 == done
+    assert (view(source), lefts(source)) == (view(target), lefts(target))
+    assert CopyResult(same=4) == copy_sessions(source, target)
+
+
 @pytest.mark.parametrize("kinds", PAIRS, ids="-".join)
 def test_the_same_record_twice_is_no_error(
     kinds: tuple[str, str], make: Make, clock: FrozenDateTimeFactory
