@@ -34,8 +34,11 @@ def fill(storage: Storage) -> int:
 
 @pytest.mark.parametrize(
     "kinds",
-    [("memory", "sqlite"), ("sqlite", "redis"), ("redis", "sqlite")],
-    ids="-".join,
+    [
+        pytest.param(("memory", "sqlite"), id="memory-sqlite", marks=pytest.mark.long),
+        pytest.param(("sqlite", "redis"), id="sqlite-redis"),
+        pytest.param(("redis", "sqlite"), id="redis-sqlite", marks=pytest.mark.long),
+    ],
 )
 def test_many_records_need_little_memory(kinds: tuple[str, str], make: Make) -> None:
     """Copying 10,000 records needs a tenth of the memory of their bytes at most."""
