@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.clocks import DAY
-from support.copies import CODECS, NEW, OLD, InTheMiddle, Make
+from support.copies import CODECS, NEW, OLD, InTheMiddle, Make, lefts
 from support.inboxes import (
     BOT_ID,
     DEAD,
@@ -27,6 +27,8 @@ from telesession.copies import CopyResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from freezegun.api import FrozenDateTimeFactory
 
     from telesession.testing import BotAPI
 
@@ -157,6 +159,17 @@ def test_numbers_of_webhooks_are_joined(kind: str, make: Make) -> None:
 
     assert (CopyResult(replaced=1), CopyResult(same=1)) == (done, again)
     assert [3] == add(target, 1, 2, 3, 9, 17, 4000)
+
+
+def test_numbers_are_remembered_as_long_as_before(clock: FrozenDateTimeFactory) -> None:
+    """A page of numbers keeps the rest of its lifetime."""
+    source, target = MemoryStorage(), MemoryStorage()
+    inbox = Inbox(source, BOT_ID)
+    source.add_once(inbox.room, {1: b""}, pages=inbox.pages, memory=DAY)
+    clock.tick(60)
+    copy_sessions(source, target, prefix=inbox.pages)
+
+    assert {f"{inbox.pages}0": (DAY - 60) * 1000} == lefts(target)
 
 
 @with_each_kind
