@@ -65,7 +65,9 @@ def test_another_record_is_replaced_if_asked(
 
 
 @with_each_kind
-def test_bytes_of_another_codec_are_another_record(kind: str, make: Make) -> None:
+def test_bytes_of_another_codec_are_another_record(
+    kind: str, make: Make, clock: FrozenDateTimeFactory
+) -> None:
     """A record of the target that its codec cannot read is kept, or replaced if asked."""
     source, target = make(kind, CODECS["json"], "a"), make(kind, CODECS["encrypted"], "b")
     fill(source)
