@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from telesession.codecs import Codec, JSONCodec
 from telesession.errors import LockLostError, StorageError
-from telesession.storage.base import Change, Hold, Storage, deletes
+from telesession.storage.base import Change, Hold, Record, Storage, deletes
 from telesession.storage.redis_client import checked_client
 from telesession.storage.redis_hold import RedisHold, write_together
 from telesession.storage.redis_indexes import add_once, listed
-from telesession.storage.redis_scripts import milliseconds
+from telesession.storage.redis_scripts import READ, milliseconds
 from telesession.storage.redis_server import RedisServer, decode, encode, escape, unescape
 from telesession.storage.renewal import checked_lease
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # How many keys the server looks at before it answers a step of an iteration.
 _PAGE = 5_000
+# How many of the latest keys an iteration remembers at least.
+_REMEMBERED = 20_000
 
 
 class RedisStorage(Storage):
@@ -121,24 +123,39 @@ class RedisStorage(Storage):
         args = ("GETEX", self._server.record(key), *expiry)
         return self._server.command("touch", key, *args, is_write=True) is not None
 
+    def get_record(self, key: str) -> Record | None:
+        """See `Storage.get_record`."""
+        payload, left = self._server.run(READ, "read", key, 1, self._server.record(key))
+        return None if payload is None else Record(payload, left / 1000 if left >= 0 else None)
+
+    def ping(self) -> None:
+        """See `Storage.ping`. In a cluster each primary is asked."""
+        for node in self._server.nodes():
+            self._server.command("reach the server", None, "PING", node=node)
+
     def keys(self, prefix: str = "") -> Iterator[str]:
         """
         See `Storage.keys`.
 
         The server is asked step by step. Keys that are stored or deleted in between may be missing.
+        A key may come twice if hundreds of thousands of keys are deleted in between, or if a
+        cluster moves it.
         """
         server = self._server
         start = server.prefix + escape(prefix)
         pattern = encode(re.sub(r"([*?\[\]\\])", r"\\\1", start) + "*")
-        seen: set[bytes] = set()
+        # A server that makes its table smaller gives some of the latest keys again. All keys of a
+        # large server would not fit in memory.
+        seen, before = set[bytes](), set[bytes]()
         for node in server.nodes():
             cursor = -1
             while cursor:
                 args = ("SCAN", max(cursor, 0), "MATCH", pattern, "COUNT", _PAGE)
                 cursor, names = server.command("list the keys", None, *args, node=node)
+                if len(seen) >= _REMEMBERED:
+                    seen, before = set(), seen
                 for name in names:
-                    # A server that rearranges its table gives a key twice.
-                    if name not in seen:
+                    if name not in seen and name not in before:
                         seen.add(name)
                         yield unescape(decode(name)[len(server.prefix) :])
 

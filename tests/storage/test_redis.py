@@ -6,6 +6,7 @@ import itertools
 import math
 import time
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -89,6 +90,14 @@ class TestServersAndClusters(StorageSuite):
         """The same; only the server's time goes on, so no renewal would look late."""
         monkeypatch.setattr(redis_hold, "_LATE", math.inf)
         super().test_a_commit_renews_a_record_that_has_just_expired(storage)
+
+    def test_get_record_gives_the_rest_of_a_lifetime(  # type: ignore[override]
+        self, storage: Storage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The same by the time of the server itself, because the test lets none pass."""
+        monkeypatch.setattr(self, "second", StorageSuite.second)
+        monkeypatch.setattr(self, "tick", partial(StorageSuite.tick, self))
+        super().test_get_record_gives_the_rest_of_a_lifetime(storage)
 
 
 class TestAServerWhoseTimeStandsStill(FrozenClockSuite):
@@ -193,6 +202,17 @@ def test_keys_gives_each_key_once(storage: RedisStorage, admin: redis.Redis) -> 
     seen.extend(keys)
 
     assert len(seen) == len(set(seen))
+
+
+def test_keys_remembers_the_latest_keys_only(
+    storage: RedisStorage, admin: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The keys that are remembered are replaced again and again, and no key is left out."""
+    monkeypatch.setattr("telesession.storage.redis._PAGE", 10)
+    monkeypatch.setattr("telesession.storage.redis._REMEMBERED", 20)
+    admin.mset({f"telesession:{number}": b"" for number in range(1_000)})
+
+    assert sorted(map(str, range(1_000))) == sorted(storage.keys())
 
 
 def test_an_ordinary_key_is_easy_to_find(storage: RedisStorage, admin: redis.Redis) -> None:
