@@ -26,7 +26,7 @@ from telesession.keys import (
     make_key,
     parse_key,
 )
-from telesession.session import Session, as_dict, session_key, ttl, ttl_left
+from telesession.session import Session, as_dict, session_key, set_lifetime, ttl, ttl_left
 from telesession.sessions import Sessions, with_session
 from telesession.storage.base import Storage
 from telesession.storage.memory import MemoryStorage
@@ -82,6 +82,7 @@ __all__ = [
     "save",
     "session_filter",
     "session_key",
+    "set_lifetime",
     "ttl",
     "ttl_left",
     "use_questions",

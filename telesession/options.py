@@ -45,6 +45,8 @@ class Options(TypedDict, total=False):
     prefix: str | None
     lock_timeout: float | timedelta | None
     commit_on_error: bool
+    expires_after: float | timedelta | None
+    max_bytes: int | None
     version: int
     migrations: Mapping[int, Migration]
 
@@ -145,6 +147,17 @@ def checked_migrations(migrations: Any, version: int) -> dict[int, Migration]:
         if not callable(migration) or is_async(migration):
             raise TypeError(f"migration {number} must be a function of a dict, without async")
     return dict(migrations)
+
+
+def checked_max_bytes(max_bytes: Any) -> int | None:
+    """See that a limit is a number of bytes; `None` is no limit."""
+    if max_bytes is None:
+        return None
+    if type(max_bytes) is not int:
+        raise TypeError(f"max_bytes must be an int, not {type(max_bytes).__name__}")
+    if max_bytes < 1:
+        raise ValueError(f"max_bytes must be 1 or more, not {max_bytes}; None sets no limit")
+    return max_bytes
 
 
 def checked_lifetime(

@@ -26,6 +26,7 @@ from telesession.groups import Renaming, checked_form
 from telesession.initial import Initial
 from telesession.keys import by_sender
 from telesession.kind import Kind
+from telesession.limited_kind import LimitedKind
 from telesession.misuse import refuse_unnamed
 from telesession.moves import note_move, target_is_taken
 from telesession.options import (
@@ -36,6 +37,7 @@ from telesession.options import (
     Options,
     checked_key_function,
     checked_lifetime,
+    checked_max_bytes,
     checked_migrations,
     checked_name,
     checked_room,
@@ -115,6 +117,11 @@ class Sessions(Generic[S]):
         lock_timeout: Seconds or a `timedelta` to wait for a busy session, 0 for not at all;
             `None` waits for ever. 60 s by default.
         commit_on_error: Whether to keep what a handler did before it raised an `Exception`.
+        expires_after: Seconds or a `timedelta` that a session lives after it began, however often
+            it is used; `None` sets no end. The record keeps the end. A record that was stored
+            without one gets it at its next use.
+        max_bytes: The size of the largest record that is written. A handler that leaves a larger
+            one gets an `EncodeError`, which names the largest fields. `None` sets no limit.
         version: The version of the fields, 0 by default. A record of a newer version is a
             `DecodeError`: it is of a program that knows better.
         migrations: By the version that it leads to, a function for each step that older records
@@ -154,6 +161,8 @@ class Sessions(Generic[S]):
         prefix: str | None = None,
         lock_timeout: float | timedelta | None = 60,
         commit_on_error: bool = False,
+        expires_after: float | timedelta | None = None,
+        max_bytes: int | None = None,
         version: int = 0,
         migrations: Mapping[int, Migration] | None = None,
     ) -> None:
@@ -171,7 +180,12 @@ class Sessions(Generic[S]):
             declare, storage=checked, room=room, is_default=checked is default_storage
         )
         make_typed = partial(Typed, check=records.check, check_elsewhere=records.check_elsewhere)
-        self._kind = Kind(
+        end = checked_lifetime(expires_after, "expires_after", "None sets no end")
+        limit = checked_max_bytes(max_bytes)
+        make_kind: Callable[..., Kind] = Kind
+        if end is not None or limit is not None:
+            make_kind = partial(LimitedKind, expires_after=end, max_bytes=limit)
+        self._kind = make_kind(
             Initial(initial, make_typed, declare_there),
             records,
             get_storage_key=checked_key_function(get_storage_key, "get_storage_key"),

@@ -196,7 +196,8 @@ class Entry(State):
         entry.kind = kind
         entry.hold = hold
         entry.manager = manager
-        entry.session = entry.payload = entry.views = entry.solo = entry.class_name = None
+        entry.session = entry.payload = entry.views = entry.solo = None
+        entry.class_name = entry.life = None
         entry.flat = entry.renews = entry.changed = entry.forgotten = False
         entry.depth = 0
         return entry

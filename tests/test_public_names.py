@@ -34,14 +34,14 @@ PROMISED = {
     "StorageError", "as_dict",
     "by_chat", "by_sender", "by_sender_in_chat", "by_sender_in_topic", "by_topic", "forget",
     "make_key", "on_commit", "parse_key", "save",
-    "receive", "session_key", "ttl", "ttl_left", "with_session",
+    "receive", "session_key", "set_lifetime", "ttl", "ttl_left", "with_session",
     "Place", "SessionStateStorage", "ask", "cancel", "import_telebot_pickle",
     "import_telebot_redis", "session_filter", "use_questions", "use_sequential_workers",
 }  # fmt: skip
 
 # Imports go one way: each module may import those of the rows above it, and no others.
 LAYERS = [
-    {"advice", "errors", "forks", "text"},
+    {"advice", "errors", "forks", "life", "text"},
     {"culprit", "tags"},
     {"keys", "session", "codecs", "locks"},
     {"groups", "memory_codec"},
@@ -64,6 +64,7 @@ LAYERS = [
     {"announced", "attachment", "declared", "options"},
     {"initial"},
     {"kind"},
+    {"limited_kind"},
     {"decorator"},
     {"sessions"},
     {"bot.albums", "bot.notices", "bot.place", "bot.question", "bot.steps", "bot.turns"},
