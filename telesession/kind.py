@@ -20,12 +20,14 @@ from telesession.session import (
 )
 from telesession.typed.views import packed_fields
 from telesession.unit import INDEPENDENT, USUAL, Unit, Use, locked
+from telesession.unreadable import set_aside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from telesession.initial import Initial
     from telesession.life import Life
+    from telesession.options import OnUnreadable
     from telesession.record import Loaded, Records
     from telesession.storage.base import Storage
     from telesession.unit import Entry
@@ -51,6 +53,7 @@ class Kind:
         lifetime: Seconds that a session lives after its last use; `None` is for ever.
         lock_timeout: Seconds to wait for a busy session; `None` waits for ever.
         commit_on_error: Whether the changes of a handler that raised are kept.
+        on_unreadable: Says whether an unreadable record is set aside; `None` never does.
         older: The beginning of the keys before there were rooms; `None` without a change.
     """
 
@@ -65,6 +68,7 @@ class Kind:
         lifetime: float | None,
         lock_timeout: float | None,
         commit_on_error: bool,
+        on_unreadable: OnUnreadable | None = None,
         older: str | None = None,
     ) -> None:
         self.initial = initial
@@ -79,6 +83,7 @@ class Kind:
         self.lifetime = lifetime
         self.lock_timeout = lock_timeout
         self.commit_on_error = commit_on_error
+        self.on_unreadable = on_unreadable
         self.moves = Moves.of(storage)
         self.groups = self.moves.groups
         self.pending = self.moves.pending
@@ -285,6 +290,46 @@ class Kind:
         if entry.solo is not None:
             entry.session = shown
         return shown
+
+    def sets_aside(self, entry: Entry, error: DecodeError) -> bool:
+        """
+        Log that the record of an entry cannot be read, and set it aside if the author says so.
+
+        Args:
+            entry: The entry, whose load has raised.
+            error: The error, with the key as users know it.
+
+        Returns:
+            Whether the record was set aside, so that the session can begin anew.
+
+        Raises:
+            SessionError: `on_unreadable` raised, or the record could not be moved.
+        """
+        # A record that is only noted is not in the storage.
+        payload = None if entry.hold.note is not None else entry.payload
+        if payload is None or not self._is_for_setting_aside(error):
+            _log.error("%s", error)
+            return False
+        place = set_aside(entry.hold, payload)
+        _log.error(
+            "set the record of session %r aside as %r, because it could not be read: %s",
+            error.key,
+            place,
+            error.reason,
+        )
+        return True
+
+    def _is_for_setting_aside(self, error: DecodeError) -> bool:
+        if self.on_unreadable is None:
+            return False
+        try:
+            return bool(self.on_unreadable(error.key, error))
+        except Exception as failure:
+            raise SessionError(
+                f"could not open session {error.key!r}: its record cannot be read, and "
+                f"on_unreadable raised {type(failure).__name__}; the record was left as it was; "
+                "see __cause__ and fix on_unreadable"
+            ) from failure
 
     def show(self, entry: Entry, update: object) -> Any:
         """Make the object that handlers get of an entry that is loaded already."""

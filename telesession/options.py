@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
+from telesession.errors import DecodeError
 from telesession.handlers import is_async
 from telesession.keys import ROOM, room_of
 from telesession.session import seconds
@@ -29,6 +30,7 @@ MakesInstance = Callable[[], Instance] | Callable[[Any], Instance]
 
 
 OnError = Callable[[Any, Exception], object]
+OnUnreadable = Callable[[str, DecodeError], object]
 # The options of `use_sequential_workers` that `attach` takes, too, with their defaults.
 WORKERS: Mapping[str, Any] = MappingProxyType(
     {"total_limit": None, "on_error": None, "drain": 8, "inbox": None}
@@ -47,6 +49,7 @@ class Options(TypedDict, total=False):
     commit_on_error: bool
     expires_after: float | timedelta | None
     max_bytes: int | None
+    on_unreadable: OnUnreadable | None
     version: int
     migrations: Mapping[int, Migration]
 
@@ -80,6 +83,14 @@ def checked_on_error(function: Any) -> Any:
     """See that a function can be called with an update and an exception."""
     both = "the update and the exception"
     return _checked_function(function, "on_error", f"of {both}", f"two arguments, {both}", 2)
+
+
+def checked_on_unreadable(function: Any) -> Any:
+    """See that a function can be called with a key and an error; `None` is no function."""
+    if function is None:
+        return None
+    both = "the key and the DecodeError"
+    return _checked_function(function, "on_unreadable", f"of {both}", f"two arguments, {both}", 2)
 
 
 def _checked_function(function: Any, option: str, role: str, arguments: str, count: int) -> Any:

@@ -34,12 +34,14 @@ from telesession.options import (
     MakesFields,
     MakesInstance,
     OnError,
+    OnUnreadable,
     Options,
     checked_key_function,
     checked_lifetime,
     checked_max_bytes,
     checked_migrations,
     checked_name,
+    checked_on_unreadable,
     checked_room,
     checked_storage,
     checked_type,
@@ -122,6 +124,10 @@ class Sessions(Generic[S]):
             without one gets it at its next use.
         max_bytes: The size of the largest record that is written. A handler that leaves a larger
             one gets an `EncodeError`, which names the largest fields. `None` sets no limit.
+        on_unreadable: Called with the key and the `DecodeError` when a handler or a block opens a
+            session whose record cannot be read. If it returns true, the record is set aside under
+            a key that begins with `@set-aside:`, and the session begins anew; otherwise, and by
+            default, the error is raised. `peek` and `items` do not call it.
         version: The version of the fields, 0 by default. A record of a newer version is a
             `DecodeError`: it is of a program that knows better.
         migrations: By the version that it leads to, a function for each step that older records
@@ -163,6 +169,7 @@ class Sessions(Generic[S]):
         commit_on_error: bool = False,
         expires_after: float | timedelta | None = None,
         max_bytes: int | None = None,
+        on_unreadable: OnUnreadable | None = None,
         version: int = 0,
         migrations: Mapping[int, Migration] | None = None,
     ) -> None:
@@ -194,6 +201,7 @@ class Sessions(Generic[S]):
             lifetime=checked_lifetime(lifetime),
             lock_timeout=None if lock_timeout is None else seconds(lock_timeout, "lock_timeout"),
             commit_on_error=checked_type("commit_on_error", commit_on_error, bool),
+            on_unreadable=checked_on_unreadable(on_unreadable),
             older="" if prefix is None and room else None,
         )
 

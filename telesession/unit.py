@@ -36,7 +36,7 @@ from typing import (
     TypeVar,
 )
 
-from telesession.errors import LockLostError, SessionError, StorageError
+from telesession.errors import DecodeError, LockLostError, SessionError, StorageError
 from telesession.session import (
     Session,
     State,
@@ -99,6 +99,10 @@ class Opener(Protocol):
 
     def show(self, entry: Entry, update: object) -> Any:
         """Make the object that handlers get of an entry that is loaded already."""
+        ...
+
+    def sets_aside(self, entry: Entry, error: DecodeError) -> bool:
+        """Whether the record of an entry, which cannot be read, was moved to another key."""
         ...
 
     def encode(self, entry: Entry) -> None:
@@ -201,6 +205,12 @@ class Entry(State):
         entry.flat = entry.renews = entry.changed = entry.forgotten = False
         entry.depth = 0
         return entry
+
+    def begin_anew(self) -> None:
+        """Drop all that a load which raised has left behind."""
+        self.session = self.payload = self.views = self.solo = None
+        self.class_name = self.life = None
+        self.flat = self.changed = False
 
     @property
     def key(self) -> str:
@@ -389,7 +399,14 @@ class Unit:
             if entry.session is None:
                 # Its options apply, not those of a block that was undone, or that only locked.
                 entry.kind = kind
-                shown = kind.load(entry, update, use)
+                try:
+                    shown = kind.load(entry, update, use)
+                except DecodeError as error:
+                    kind.rename(error, key)
+                    if not kind.sets_aside(entry, error):
+                        raise
+                    entry.begin_anew()
+                    shown = kind.load(entry, update, use)
             else:
                 if entry.views is not None:
                     settle(entry.session)

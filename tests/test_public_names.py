@@ -62,7 +62,7 @@ LAYERS = [
     {"handlers"},
     {"unit", "moves"},
     {"announced", "attachment", "declared", "options"},
-    {"initial"},
+    {"initial", "unreadable"},
     {"kind"},
     {"limited_kind"},
     {"decorator"},
