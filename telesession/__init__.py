@@ -17,6 +17,7 @@ from telesession.errors import (
     SessionError,
     StorageError,
 )
+from telesession.events import UnitEvent
 from telesession.keys import (
     by_chat,
     by_sender,
@@ -64,6 +65,7 @@ __all__ = [
     "Sessions",
     "Storage",
     "StorageError",
+    "UnitEvent",
     "as_dict",
     "ask",
     "by_chat",

@@ -25,6 +25,7 @@ from telesession.unreadable import set_aside
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from telesession.events import OnEvent
     from telesession.initial import Initial
     from telesession.life import Life
     from telesession.options import OnUnreadable
@@ -53,6 +54,7 @@ class Kind:
         lifetime: Seconds that a session lives after its last use; `None` is for ever.
         lock_timeout: Seconds to wait for a busy session; `None` waits for ever.
         commit_on_error: Whether the changes of a handler that raised are kept.
+        on_event: Gets the figures of each unit; `None` for none.
         on_unreadable: Says whether an unreadable record is set aside; `None` never does.
         older: The beginning of the keys before there were rooms; `None` without a change.
     """
@@ -68,6 +70,7 @@ class Kind:
         lifetime: float | None,
         lock_timeout: float | None,
         commit_on_error: bool,
+        on_event: OnEvent | None = None,
         on_unreadable: OnUnreadable | None = None,
         older: str | None = None,
     ) -> None:
@@ -83,6 +86,7 @@ class Kind:
         self.lifetime = lifetime
         self.lock_timeout = lock_timeout
         self.commit_on_error = commit_on_error
+        self.on_event = on_event
         self.on_unreadable = on_unreadable
         self.moves = Moves.of(storage)
         self.groups = self.moves.groups

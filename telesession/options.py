@@ -17,6 +17,7 @@ from telesession.storage.base import Storage
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from telesession.events import OnEvent
     from telesession.record import Migration
 
 T = TypeVar("T")
@@ -49,6 +50,7 @@ class Options(TypedDict, total=False):
     commit_on_error: bool
     expires_after: float | timedelta | None
     max_bytes: int | None
+    on_event: OnEvent | None
     on_unreadable: OnUnreadable | None
     version: int
     migrations: Mapping[int, Migration]
@@ -83,6 +85,13 @@ def checked_on_error(function: Any) -> Any:
     """See that a function can be called with an update and an exception."""
     both = "the update and the exception"
     return _checked_function(function, "on_error", f"of {both}", f"two arguments, {both}", 2)
+
+
+def checked_on_event(function: Any) -> Any:
+    """See that a function can be called with an event; `None` is no function."""
+    if function is None:
+        return None
+    return _checked_function(function, "on_event", "of the event", "one argument, the event", 1)
 
 
 def checked_on_unreadable(function: Any) -> Any:

@@ -41,6 +41,7 @@ from telesession.options import (
     checked_max_bytes,
     checked_migrations,
     checked_name,
+    checked_on_event,
     checked_on_unreadable,
     checked_room,
     checked_storage,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 
     from _typeshed import DataclassInstance
 
+    from telesession.events import OnEvent
     from telesession.storage.base import Storage
     from telesession.unit import Wanted
 
@@ -124,6 +126,9 @@ class Sessions(Generic[S]):
             without one gets it at its next use.
         max_bytes: The size of the largest record that is written. A handler that leaves a larger
             one gets an `EncodeError`, which names the largest fields. `None` sets no limit.
+        on_event: Called with a `UnitEvent` for each handler call and each block of `open`, once
+            the locks are free. It gets the figures of all `Sessions` that have the same function.
+            If it raises, that is logged.
         on_unreadable: Called with the key and the `DecodeError` when a handler or a block opens a
             session whose record cannot be read. If it returns true, the record is set aside under
             a key that begins with `@set-aside:`, and the session begins anew; otherwise, and by
@@ -169,6 +174,7 @@ class Sessions(Generic[S]):
         commit_on_error: bool = False,
         expires_after: float | timedelta | None = None,
         max_bytes: int | None = None,
+        on_event: OnEvent | None = None,
         on_unreadable: OnUnreadable | None = None,
         version: int = 0,
         migrations: Mapping[int, Migration] | None = None,
@@ -201,6 +207,7 @@ class Sessions(Generic[S]):
             lifetime=checked_lifetime(lifetime),
             lock_timeout=None if lock_timeout is None else seconds(lock_timeout, "lock_timeout"),
             commit_on_error=checked_type("commit_on_error", commit_on_error, bool),
+            on_event=checked_on_event(on_event),
             on_unreadable=checked_on_unreadable(on_unreadable),
             older="" if prefix is None and room else None,
         )
