@@ -312,7 +312,7 @@ class Kind:
         # A record that is only noted is not in the storage.
         payload = None if entry.hold.note is not None else entry.payload
         if payload is None or not self._is_for_setting_aside(error):
-            _log.error("%s", error)
+            _log.error("unreadable record: %s", error)
             return False
         place = set_aside(entry.hold, payload)
         _log.error(

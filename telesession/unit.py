@@ -412,7 +412,7 @@ class Unit:
             except SessionError as error:
                 kind.rename(error)
                 if isinstance(error, DeadlockError):
-                    _log.error("%s", error)
+                    _log.error("deadlock: %s", error)
                 raise
         return entry
 
@@ -827,7 +827,7 @@ def _rename(error: LockLostError | StorageError, entries: Iterable[Entry]) -> No
 def _log_loss(error: SessionError) -> None:
     """Log that the lock of a session was lost; other errors are for the caller alone."""
     if isinstance(error, LockLostError):
-        _log.error("%s", error)
+        _log.error("lock lost: %s", error)
 
 
 def _call(calls: Sequence[Callable[[], object]]) -> None:

@@ -21,7 +21,6 @@ from telesession import (
     MemoryStorage,
     Session,
     Sessions,
-    SQLiteStorage,
     Storage,
     StorageError,
     UnitEvent,

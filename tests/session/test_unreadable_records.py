@@ -221,7 +221,8 @@ class TestRaise:
             pass
 
         assert before == payloads(moved_storage)
-        assert [str(caught.value)] == [record.getMessage() for record in caplog.records]
+        text = f"unreadable record: {caught.value}"
+        assert [text] == [record.getMessage() for record in caplog.records]
         assert is_free(moved_storage, "1")
 
     def test_the_callback_gets_the_key_and_the_error(self) -> None:

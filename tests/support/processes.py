@@ -58,7 +58,7 @@ def run_program(command: list[str], cwd: Path | None = None) -> tuple[int, str, 
 
 
 # The records of the log that a busy machine, and programs that lock in any order, have.
-_WAITS = re.compile(r"^(?:a handler waits for session|could not lock .* circle).*\n", re.MULTILINE)
+_WAITS = re.compile(r"^(?:a handler waits for session|deadlock: ).*\n", re.MULTILINE)
 
 
 def start_program(command: list[str], cwd: Path | None = None) -> subprocess.Popen[str]:
