@@ -75,7 +75,7 @@ sessions = Sessions(initial={"visits": 0}, name="guest", on_event=measure)
 @bot.message_handler(commands=["fail"])
 @sessions.with_session
 def fail(message: Message, guest: Session) -> None:
-    guest.visits /= 0
+    bot.reply_to(message, str(guest.visits / 0))
 
 
 @bot.message_handler(commands=["figures"])

@@ -74,7 +74,7 @@ sessions = Sessions(initial={"visits": 0}, name="guest", on_event=trace)
 @bot.message_handler(commands=["fail"])
 @sessions.with_session
 def fail(message: Message, guest: Session) -> None:
-    guest.visits /= 0
+    bot.reply_to(message, str(guest.visits / 0))
 
 
 @bot.message_handler(commands=["spans"])
@@ -83,8 +83,8 @@ def show_spans(message: Message) -> None:
     for span in exporter.get_finished_spans()[-10:]:
         attributes = span.attributes or {}
         handler = span.name.rpartition(".")[2]
-        outcome, error = attributes["telesession.outcome"], attributes.get("error.type", "")
-        lines.append(f"{handler}: {outcome} {error}".rstrip())
+        parts = attributes["telesession.outcome"], attributes.get("error.type", "")
+        lines.append(f"{handler}: {' '.join(map(str, parts))}".rstrip())
     bot.reply_to(message, "\n".join(lines) or "there are no spans")
 
 

@@ -85,16 +85,17 @@ class LockTable:
         holder = self._holders.get(key)
         return None if holder is None else holder[0]
 
-    def held_by(self, key: str) -> tuple[str, float] | None:
+    def held_by(self, key: str, otherwise: str = "another handler") -> tuple[str, float | None]:
         """
         The handler that holds a key, in words, and the seconds since it does.
 
-        Returns:
-            `None` if no thread holds the key.
+        Args:
+            key: The key.
+            otherwise: The holder if no thread holds the key; its seconds are not known.
         """
         holder = self._holders.get(key)
         if holder is None:
-            return None
+            return otherwise, None
         thread, since = holder
         return holder_in(thread), time.monotonic() - since
 
@@ -127,19 +128,15 @@ class LockTable:
             raise
         finally:
             waits.end(thread)
-        if not granted:
-            # Before the thread leaves the queue, and may be the last one to know the holder.
-            held_by = self.held_by(key) or ()
-            if self._withdraw(key, turn):
-                raise LockTimeoutError(key, seconds, *held_by)
+        if not granted and self._withdraw(key, turn):
+            raise LockTimeoutError(key, seconds, *self.held_by(key))
 
     def _acquire(self, key: str, lock: threading.Lock, seconds: float, waits: _Waits) -> bool:
         """Wait for a lock for some seconds, -1 for ever; log a long wait on the way."""
         if self._of_sessions and not 0 <= seconds <= _LONG_WAIT:
             if lock.acquire(timeout=_LONG_WAIT):
                 return True
-            if (held_by := self.held_by(key)) is not None:
-                _log_wait(key, *held_by)
+            _log_wait(key, *self.held_by(key))
             if not waits.is_hinted and _is_in_telebots_pool():
                 waits.hint()
             seconds = seconds if seconds < 0 else seconds - _LONG_WAIT

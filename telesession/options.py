@@ -31,7 +31,7 @@ MakesInstance = Callable[[], Instance] | Callable[[Any], Instance]
 
 
 OnError = Callable[[Any, Exception], object]
-OnUnreadable = Callable[[str, DecodeError], object]
+OnUnreadable = Callable[[str, DecodeError], bool | None]
 # The options of `use_sequential_workers` that `attach` takes, too, with their defaults.
 WORKERS: Mapping[str, Any] = MappingProxyType(
     {"total_limit": None, "on_error": None, "drain": 8, "inbox": None}

@@ -81,8 +81,9 @@ class SessionLocks(ProcessState):
             reason = f"{self._database.lock_path}: the system refused a lock ({error.strerror})"
             remedy = "put the database on a local disk, in a folder that the bot may write"
             raise StorageError("lock", key, reason, remedy) from error
-        # None of its threads may have it: then the wait was for another process.
-        raise LockTimeoutError(key, timeout or 0.0, *(file.keys.held_by(key) or (OTHER_PROCESS,)))
+        # If no thread of this process has it, the wait was for another process.
+        holder, held = file.keys.held_by(key, OTHER_PROCESS)
+        raise LockTimeoutError(key, timeout or 0.0, holder, held)
 
     def close(self) -> None:
         """Close the lock file as soon as no handler has a lock in it."""
