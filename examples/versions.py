@@ -15,6 +15,7 @@ what a later one has stored, and leaves it as it is.
     > /me
     Ada, of the family Lovelace, born in 1815; visits: 2
     > /before Ada King 1815-12-10
+    ! ERROR unreadable record: could not read the stored record of session '1': it is of ver...
     sorry, that went wrong, and nothing was saved
     ! telesession.errors.DecodeError: ...
     > /me

@@ -17,6 +17,7 @@ from telesession.errors import (
     SessionError,
     StorageError,
 )
+from telesession.events import UnitEvent
 from telesession.keys import (
     by_chat,
     by_sender,
@@ -26,7 +27,7 @@ from telesession.keys import (
     make_key,
     parse_key,
 )
-from telesession.session import Session, as_dict, session_key, ttl, ttl_left
+from telesession.session import Session, as_dict, session_key, set_lifetime, ttl, ttl_left
 from telesession.sessions import Sessions, with_session
 from telesession.storage.base import Storage
 from telesession.storage.memory import MemoryStorage
@@ -65,6 +66,7 @@ __all__ = [
     "Sessions",
     "Storage",
     "StorageError",
+    "UnitEvent",
     "as_dict",
     "ask",
     "by_chat",
@@ -84,6 +86,7 @@ __all__ = [
     "save",
     "session_filter",
     "session_key",
+    "set_lifetime",
     "ttl",
     "ttl_left",
     "use_questions",

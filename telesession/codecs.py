@@ -336,7 +336,7 @@ class EncryptedCodec:
 
 
 # What a record consists of. More would be of a later telesession, or damage that hides a part.
-_PARTS = frozenset(("class", "fields", "ttl", "version"))
+_PARTS = frozenset(("class", "end", "fields", "lifetime", "ttl", "version"))
 # How an object begins whose first key starts with "$"; inside a string its quote has a backslash.
 _TAG = b'{"$'
 

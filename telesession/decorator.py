@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from telesession.endings import ending_for
+from telesession.endings import ending_for, expected
 from telesession.handlers import CallForm
-from telesession.unit import Unit, enter
+from telesession.unit import USUAL, Unit, enter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,11 +89,13 @@ def _wrapper(  # noqa: C901 -- each update passes here
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         given = len(args)
         update = args[update_position] if given > update_position else form.update_of(kwargs)
-        ending = ending_for(wrapper)
+        # Without an inbox there is never one.
+        ending = ending_for(wrapper) if expected else None
         if is_single:
-            block = enter(((kind, kind.key_of(update)),), update)
+            block = enter(((kind, kind.key_of(update)),), update, USUAL, function)
         else:
-            block = enter([(each, each.key_of(update)) for each in kinds], update)
+            wanted = [(each, each.key_of(update)) for each in kinds]
+            block = enter(wanted, update, USUAL, function)
         try:
             if ending is not None and isinstance(block, Unit):
                 block.ending = ending

@@ -38,26 +38,23 @@ class Ending(Protocol):
         ...
 
 
-# identifier of a thread -> the function that the thread calls next, and the ending of its unit
-_expected: dict[int, tuple[Any, Ending]] = {}
+#: Identifier of a thread -> the function that the thread calls next, and the ending of its unit.
+expected: dict[int, tuple[Any, Ending]] = {}
 
 
 def expect(function: Any, ending: Ending) -> None:
     """Let the unit of a function have an ending, if this thread calls the function next."""
-    _expected[threading.get_ident()] = _called_by(function), ending
+    expected[threading.get_ident()] = _called_by(function), ending
 
 
 def withdraw() -> None:
     """Let the next unit of this thread have no ending."""
-    _expected.pop(threading.get_ident(), None)
+    expected.pop(threading.get_ident(), None)
 
 
 def ending_for(function: Any) -> Ending | None:
     """The ending for the unit of a function that begins now, once; `None` without one."""
-    if not _expected:
-        # Without an inbox there is never one.
-        return None
-    found = _expected.get(threading.get_ident())
+    found = expected.get(threading.get_ident())
     if found is None or found[0] is not function:
         return None
     withdraw()

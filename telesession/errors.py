@@ -79,18 +79,26 @@ class LockTimeoutError(SessionError):
     Args:
         key: The storage key of the session.
         seconds: The length of the wait.
+        holder: The handler that has the session, in words, such as `"handler shop.checkout"`. It
+            is `"another process"` if no thread of this process has it.
+        held: Seconds since that handler has the session; `None` if they are not known.
     """
 
-    def __init__(self, key: str, seconds: float) -> None:
-        super().__init__(key, seconds)
+    def __init__(
+        self, key: str, seconds: float, holder: str = "another handler", held: float | None = None
+    ) -> None:
+        super().__init__(key, seconds, holder, held)
         self.key = key
         self.seconds = seconds
+        self.holder = holder
+        self.held = held
 
     def __str__(self) -> str:
+        held = "still holds it" if self.held is None else f"has held it for {self.held:g} s"
         return (
-            f"could not lock session {self.key!r} within {self.seconds:g} s: another handler "
-            "still holds it; make that handler shorter or raise lock_timeout, and where handlers "
-            "use two sessions at once, take them in the same order everywhere"
+            f"could not lock session {self.key!r} within {self.seconds:g} s: {self.holder} {held}; "
+            "make that handler shorter or raise lock_timeout, and where handlers use two sessions "
+            "at once, take them in the same order everywhere"
         )
 
 

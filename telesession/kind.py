@@ -20,12 +20,16 @@ from telesession.session import (
 )
 from telesession.typed.views import packed_fields
 from telesession.unit import INDEPENDENT, USUAL, Unit, Use, locked
+from telesession.unreadable import set_aside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from telesession.events import OnEvent
     from telesession.initial import Initial
-    from telesession.record import Records
+    from telesession.life import Life
+    from telesession.options import OnUnreadable
+    from telesession.record import Loaded, Records
     from telesession.storage.base import Storage
     from telesession.unit import Entry
 
@@ -50,6 +54,8 @@ class Kind:
         lifetime: Seconds that a session lives after its last use; `None` is for ever.
         lock_timeout: Seconds to wait for a busy session; `None` waits for ever.
         commit_on_error: Whether the changes of a handler that raised are kept.
+        on_event: Gets the figures of each unit; `None` for none.
+        on_unreadable: Says whether an unreadable record is set aside; `None` never does.
         older: The beginning of the keys before there were rooms; `None` without a change.
     """
 
@@ -64,6 +70,8 @@ class Kind:
         lifetime: float | None,
         lock_timeout: float | None,
         commit_on_error: bool,
+        on_event: OnEvent | None = None,
+        on_unreadable: OnUnreadable | None = None,
         older: str | None = None,
     ) -> None:
         self.initial = initial
@@ -78,6 +86,8 @@ class Kind:
         self.lifetime = lifetime
         self.lock_timeout = lock_timeout
         self.commit_on_error = commit_on_error
+        self.on_event = on_event
+        self.on_unreadable = on_unreadable
         self.moves = Moves.of(storage)
         self.groups = self.moves.groups
         self.pending = self.moves.pending
@@ -234,7 +244,12 @@ class Kind:
         if payload is not None:
             packed = self.read_packed(payload)
             if packed is None:
-                fields, marks, entry.class_name = self.records.load(payload, hold.key, hold.now)
+                fields, marks, entry.class_name, entry.life = self.records.load(
+                    payload, hold.key, hold.now
+                )
+                if entry.life is not None and entry.life.is_over():
+                    entry.payload = entry.class_name = entry.life = None
+                    return self._begin(entry, update, use)
             elif isinstance(packed, dict):
                 entry.flat = True
                 fields, marks = packed, None
@@ -258,6 +273,10 @@ class Kind:
             if entry.solo is not None:
                 entry.session = shown
             return shown
+        return self._begin(entry, update, use)
+
+    def _begin(self, entry: Entry, update: object, use: Use) -> Any:
+        """Make a new session, as the object that handlers get."""
         if self.older is not None:
             self._look_for_older_records()
         if not use.create:
@@ -265,10 +284,6 @@ class Kind:
                 f"there is no session {entry.key!r}, and create=False makes none; open it without "
                 "create=False to make one from initial"
             )
-        return self._begin(entry, update)
-
-    def _begin(self, entry: Entry, update: object) -> Any:
-        """Make a new session, as the object that handlers get."""
         made, typed = self.initial.make(entry.key, update)
         fields = self.records.copy(made, entry.key)
         if typed is None:
@@ -279,6 +294,46 @@ class Kind:
         if entry.solo is not None:
             entry.session = shown
         return shown
+
+    def sets_aside(self, entry: Entry, error: DecodeError) -> bool:
+        """
+        Log that the record of an entry cannot be read, and set it aside if the author says so.
+
+        Args:
+            entry: The entry, whose load has raised.
+            error: The error, with the key as users know it.
+
+        Returns:
+            Whether the record was set aside, so that the session can begin anew.
+
+        Raises:
+            SessionError: `on_unreadable` raised, or the record could not be moved.
+        """
+        # A record that is only noted is not in the storage.
+        payload = None if entry.hold.note is not None else entry.payload
+        if payload is None or not self._is_for_setting_aside(error):
+            _log.error("unreadable record: %s", error)
+            return False
+        place = set_aside(entry.hold, payload)
+        _log.error(
+            "set the record of session %r aside as %r, because it could not be read: %s",
+            error.key,
+            place,
+            error.reason,
+        )
+        return True
+
+    def _is_for_setting_aside(self, error: DecodeError) -> bool:
+        if self.on_unreadable is None:
+            return False
+        try:
+            return bool(self.on_unreadable(error.key, error))
+        except Exception as failure:
+            raise SessionError(
+                f"could not open session {error.key!r}: its record cannot be read, and "
+                f"on_unreadable raised {type(failure).__name__}; the record was left as it was; "
+                "see __cause__ and fix on_unreadable"
+            ) from failure
 
     def show(self, entry: Entry, update: object) -> Any:
         """Make the object that handlers get of an entry that is loaded already."""
@@ -306,7 +361,7 @@ class Kind:
         else:
             fields = entry.attributes
             is_public = entry.views is entry.solo is entry.class_name is None and not marks
-            if not is_public or len(fields) != len(entry.session):
+            if not is_public or entry.life is not None or len(fields) != len(entry.session):
                 fields, is_public, marks = self._live_fields(entry), False, entry.marks
             if not fields:
                 payload = None
@@ -315,16 +370,26 @@ class Kind:
                 payload = self.write_packed(fields) if is_public else None
                 if payload is None:
                     payload, marks = self._dump(entry, fields)
+        life, lifetime = entry.life, self.lifetime
         if payload is None:
             if previous is not None:
                 hold.delete()
                 entry.payload = None
         elif payload != previous:
-            hold.set(payload, self.lifetime)
+            hold.set(payload, lifetime if life is None else life.left(lifetime))
             entry.payload, entry.marks = payload, marks
-        elif self.lifetime is not None and entry.renews and not hold.touch(self.lifetime):
+        elif life is not None:
+            self._renew(entry, payload, life)
+        elif lifetime is not None and entry.renews and not hold.touch(lifetime):
             # The handler took longer than the session lives without one.
-            hold.set(payload, self.lifetime)
+            hold.set(payload, lifetime)
+
+    def _renew(self, entry: Entry, payload: bytes, life: Life) -> None:
+        """Renew the lifetime of a session with a life of its own; an end does not move."""
+        if entry.renews and life.sliding(self.lifetime) is not None:
+            lifetime = life.left(self.lifetime)
+            if not entry.hold.touch(lifetime):
+                entry.hold.set(payload, lifetime)
 
     @staticmethod
     def _live_fields(entry: Entry) -> dict[str, Any]:
@@ -340,7 +405,7 @@ class Kind:
         if not fields:
             return None
         payload, declared = None, entry.solo.fields
-        if entry.class_name is None and declared.is_public:
+        if entry.class_name is None and entry.life is None and declared.is_public:
             if fields is entry.attributes:
                 payload = self.write_scalars(fields)
             # A stored value, which stays as it is, may be of any type.
@@ -393,23 +458,25 @@ class Kind:
         loaded = self._load_saved(place)
         if loaded is None:
             return None
-        fields, marks, class_name = loaded
+        fields, marks, class_name, life = loaded
         state = ReadState(self.key_at(place))
-        state.class_name = class_name
+        state.class_name, state.life = class_name, life
         typed = self.initial.typed_to_read(state)
         if typed is not None and not marks:
             return typed.open(state, fields)
         session = open_session(fields, marks, state)
         return session if typed is None else typed.view(session)
 
-    def _load_saved(self, place: str) -> tuple[dict[str, Any], dict[str, Mark], str | None] | None:
+    def _load_saved(self, place: str) -> Loaded | None:
         try:
             payload, old = self.storage.get(place), self.pending.get(place)
             if payload is None and old is not None:
                 place, payload = old, self.storage.get(old)
             if payload is None:
                 return None
-            return self.records.load(payload, place, self.storage.now)
+            loaded = self.records.load(payload, place, self.storage.now)
+            life = loaded[3]
+            return None if life is not None and life.is_over() else loaded
         except SessionError as error:
             self.rename(error)
             raise

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from typing import NamedTuple
 
 from telesession.errors import DeadlockError, LockTimeoutError
 from telesession.forks import PerProcess
+from telesession.holders import OTHER_PROCESS, holder_in
 
 _log = logging.getLogger("telesession")
 
-# Seconds that a handler on telebot's own pool waits before the missing line is logged.
-_HINT_AFTER = 1.0
+# Seconds that a handler waits for a session before that is logged.
+_LONG_WAIT = 1.0
 
 
 class LockTable:
@@ -25,6 +27,9 @@ class LockTable:
     holds or waits for its key, so an idle table is empty however many keys it has seen.
 
     Keep one table for as long as the storage it guards. Any thread may use it.
+
+    Args:
+        of_sessions: Whether the keys are those of sessions, so that long waits are logged.
     """
 
     # Without waiters, a lock is taken and released in one step of the interpreter each, and without
@@ -32,11 +37,12 @@ class LockTable:
     # waiter finds the queue, gives the lock back and queues up. So each of them, the releasing
     # thread, this thread and a new waiter, calls `_grant`, and one of the calls has an effect.
 
-    def __init__(self) -> None:
+    def __init__(self, *, of_sessions: bool = False) -> None:
+        self._of_sessions = of_sessions
         # A thread never blocks while it has the mutex. So the mutex may be a lock of threads, made
         # before gevent patched threading: no greenlet can find it taken by another one.
         self._mutex = threading.Lock()
-        # held key -> the thread that holds it
+        # held key -> the thread that holds it, and the time at which it took the lock
         self._holders: dict[str, _Holder] = {}
         # held key -> the threads that wait for it, in the order of their arrival; no empty queues
         self._queues: dict[str, deque[_Turn]] = {}
@@ -58,7 +64,7 @@ class LockTable:
             DeadlockError: The thread that holds it waits, directly or through others, for a lock
                 of the calling thread, or is the calling thread. The caller holds nothing new.
         """
-        me = (threading.get_ident(),)
+        me = threading.get_ident(), time.monotonic()
         # Not a look first, and then an assignment: two threads could both find the key free.
         if self._holders.setdefault(key, me) is not me or key in self._queues:
             self._wait(key, me, timeout)
@@ -79,17 +85,31 @@ class LockTable:
         holder = self._holders.get(key)
         return None if holder is None else holder[0]
 
+    def held_by(self, key: str, otherwise: str = "another handler") -> tuple[str, float | None]:
+        """
+        The handler that holds a key, in words, and the seconds since it does.
+
+        Args:
+            key: The key.
+            otherwise: The holder if no thread holds the key; its seconds are not known.
+        """
+        holder = self._holders.get(key)
+        if holder is None:
+            return otherwise, None
+        thread, since = holder
+        return holder_in(thread), time.monotonic() - since
+
     def _wait(self, key: str, me: _Holder, timeout: float | None) -> None:
         """Queue up for a key that is held or has a queue, and wait."""
         thread = me[0]
         with self._mutex:
             holder = self._holders.get(key)
             # A caller that does not wait closes no circle, not even one of its own.
-            if holder == me and holder is not me and timeout != 0:
+            if holder is not None and holder[0] == thread and holder is not me and timeout != 0:
                 raise DeadlockError(key, (key,))
             # Made for this wait, and not kept for later ones: by now gevent may have patched
             # threading, and a greenlet that waits for an older lock stops all others.
-            turn = _Turn(threading.Lock(), me)
+            turn = _Turn(threading.Lock(), thread)
             turn.lock.acquire()
             self._queues.setdefault(key, deque()).append(turn)
             if holder is me:
@@ -100,7 +120,7 @@ class LockTable:
             if timeout != 0:
                 waits.begin(thread, self, key, turn)
             seconds = -1 if timeout is None else min(timeout, threading.TIMEOUT_MAX)
-            granted = _acquire(turn.lock, seconds, waits)
+            granted = self._acquire(key, turn.lock, seconds, waits)
         except BaseException:
             # A KeyboardInterrupt in the wait must neither stay in the queue nor keep the lock.
             if not self._withdraw(key, turn):
@@ -109,7 +129,18 @@ class LockTable:
         finally:
             waits.end(thread)
         if not granted and self._withdraw(key, turn):
-            raise LockTimeoutError(key, seconds)
+            raise LockTimeoutError(key, seconds, *self.held_by(key))
+
+    def _acquire(self, key: str, lock: threading.Lock, seconds: float, waits: _Waits) -> bool:
+        """Wait for a lock for some seconds, -1 for ever; log a long wait on the way."""
+        if self._of_sessions and not 0 <= seconds <= _LONG_WAIT:
+            if lock.acquire(timeout=_LONG_WAIT):
+                return True
+            _log_wait(key, *self.held_by(key))
+            if not waits.is_hinted and _is_in_telebots_pool():
+                waits.hint()
+            seconds = seconds if seconds < 0 else seconds - _LONG_WAIT
+        return lock.acquire(timeout=seconds)
 
     def _grant(self, key: str) -> None:
         """Give a key to its first waiter if it is free; only with the mutex."""
@@ -117,7 +148,9 @@ class LockTable:
         if queue is None:
             return
         turn = queue[0]
-        if self._holders.setdefault(key, turn.holder) is turn.holder:
+        # Made now: a handler that waits for a key does not hold it yet.
+        holder = turn.thread, time.monotonic()
+        if self._holders.setdefault(key, holder) is holder:
             turn.is_queued = False
             queue.popleft()
             if not queue:
@@ -137,14 +170,44 @@ class LockTable:
             return True
 
 
-def _acquire(lock: threading.Lock, seconds: float, waits: _Waits) -> bool:
-    """Wait for a lock for some seconds; -1 waits for ever. Log a hint on the way, if one is due."""
-    if (seconds < 0 or seconds > _HINT_AFTER) and not waits.is_hinted and _is_in_telebots_pool():
-        if lock.acquire(timeout=_HINT_AFTER):
-            return True
-        waits.hint()
-        seconds = seconds if seconds < 0 else seconds - _HINT_AFTER
-    return lock.acquire(timeout=seconds)
+class LongWait:
+    """
+    A wait for a session that another process has, which is logged once if it takes long.
+
+    Args:
+        key: The storage key of the session.
+    """
+
+    __slots__ = ("_began", "_key")
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+        self._began: float | None = time.monotonic()
+
+    def go_on(self) -> None:
+        """Note that the wait goes on."""
+        if self._began is not None and time.monotonic() - self._began >= _LONG_WAIT:
+            self._began = None
+            _log_wait(self._key, OTHER_PROCESS)
+
+
+def _log_wait(key: str, holder: str, held: float | None = None) -> None:
+    """
+    Log that a handler waits for a session for longer than `_LONG_WAIT`.
+
+    Args:
+        key: The storage key of the session.
+        holder: The handler that has the session, in words.
+        held: Seconds since that handler has the session; `None` if they are not known.
+    """
+    since = "" if held is None else f" since {held:.1f} s"
+    _log.warning(
+        "a handler waits for session %r for more than %g s; %s has it%s",
+        key,
+        _LONG_WAIT,
+        holder,
+        since,
+    )
 
 
 def _is_in_telebots_pool() -> bool:
@@ -154,18 +217,19 @@ def _is_in_telebots_pool() -> bool:
     return type(thread).__module__ == "telebot.util" and thread.name != "PollingThread"
 
 
-#: The identifier of a thread. Each lock that it takes has an object of its own.
-_Holder = tuple[int]
+#: The identifier of a thread, and the monotonic time at which it took a lock. Each lock that it
+#: takes has an object of its own.
+_Holder = tuple[int, float]
 
 
 class _Turn:
     """A place in a queue: a lock that is released when its thread's turn has come."""
 
-    __slots__ = ("holder", "is_queued", "lock")
+    __slots__ = ("is_queued", "lock", "thread")
 
-    def __init__(self, lock: threading.Lock, holder: _Holder) -> None:
+    def __init__(self, lock: threading.Lock, thread: int) -> None:
         self.lock = lock
-        self.holder = holder
+        self.thread = thread
         #: False once the thread has got the key or has given up; never true again.
         self.is_queued = True
 
@@ -238,7 +302,7 @@ class _Waits:
                 "a handler has waited for more than %g s for a session that another handler has; "
                 "on telebot's own pool it occupies a thread meanwhile, so other users wait, too; "
                 "write use_sequential_workers(bot) before the bot starts",
-                _HINT_AFTER,
+                _LONG_WAIT,
             )
 
 

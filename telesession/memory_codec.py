@@ -19,6 +19,8 @@ _are_scalars, _are_str = _SCALARS.issuperset, frozenset((str,)).issuperset
 # The longest list or dict that is packed. The check of its items takes about as long as pickle.
 _SHORT = 32
 _PICKLED = PICKLE[0]
+# The parts of a record that can be packed.
+_PACKED = frozenset(("fields", "ttl"))
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(Packed).decode
 
@@ -37,7 +39,7 @@ class MemoryCodec(PickleCodec):
     def encode(self, record: dict[str, Any], key: str, previous: bytes | None = None) -> bytes:
         """See `Codec.encode`."""
         packed = None
-        if "version" not in record and "class" not in record:
+        if _PACKED.issuperset(record):
             fields, ttl = record["fields"], record.get("ttl")
             if ttl is None and any(name[:1] == "_" for name in fields):
                 # All fields of a record without lifetimes can be attributes of a session.

@@ -181,11 +181,14 @@ def note_move(source: Hold, target: Hold, records: Records, lifetime: float | No
     payload = source.get()
     if payload is None:
         return False
+    life = records.life_of(payload, source.key, source.now)
+    if life is not None and life.is_over():
+        return False
     moved, there = records.rekey(payload, source.key, target.key), target.get()
     # The record of the target goes second: it may be damaged, and a codec trusts the first.
     if there is not None and not records.says_the_same(moved, there, target.key):
         return None
-    target.set(moved, lifetime)
+    target.set(moved, lifetime if life is None else life.left(lifetime))
     source.delete()
     return True
 

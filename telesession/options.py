@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
+from telesession.errors import DecodeError
 from telesession.handlers import is_async
 from telesession.keys import ROOM, room_of
 from telesession.session import seconds
@@ -16,6 +17,7 @@ from telesession.storage.base import Storage
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from telesession.events import OnEvent
     from telesession.record import Migration
 
 T = TypeVar("T")
@@ -29,6 +31,7 @@ MakesInstance = Callable[[], Instance] | Callable[[Any], Instance]
 
 
 OnError = Callable[[Any, Exception], object]
+OnUnreadable = Callable[[str, DecodeError], bool | None]
 # The options of `use_sequential_workers` that `attach` takes, too, with their defaults.
 WORKERS: Mapping[str, Any] = MappingProxyType(
     {"total_limit": None, "on_error": None, "drain": 8, "inbox": None}
@@ -45,6 +48,10 @@ class Options(TypedDict, total=False):
     prefix: str | None
     lock_timeout: float | timedelta | None
     commit_on_error: bool
+    expires_after: float | timedelta | None
+    max_bytes: int | None
+    on_event: OnEvent | None
+    on_unreadable: OnUnreadable | None
     version: int
     migrations: Mapping[int, Migration]
 
@@ -78,6 +85,21 @@ def checked_on_error(function: Any) -> Any:
     """See that a function can be called with an update and an exception."""
     both = "the update and the exception"
     return _checked_function(function, "on_error", f"of {both}", f"two arguments, {both}", 2)
+
+
+def checked_on_event(function: Any) -> Any:
+    """See that a function can be called with an event; `None` is no function."""
+    if function is None:
+        return None
+    return _checked_function(function, "on_event", "of the event", "one argument, the event", 1)
+
+
+def checked_on_unreadable(function: Any) -> Any:
+    """See that a function can be called with a key and an error; `None` is no function."""
+    if function is None:
+        return None
+    both = "the key and the DecodeError"
+    return _checked_function(function, "on_unreadable", f"of {both}", f"two arguments, {both}", 2)
 
 
 def _checked_function(function: Any, option: str, role: str, arguments: str, count: int) -> Any:
@@ -145,6 +167,17 @@ def checked_migrations(migrations: Any, version: int) -> dict[int, Migration]:
         if not callable(migration) or is_async(migration):
             raise TypeError(f"migration {number} must be a function of a dict, without async")
     return dict(migrations)
+
+
+def checked_max_bytes(max_bytes: Any) -> int | None:
+    """See that a limit is a number of bytes; `None` is no limit."""
+    if max_bytes is None:
+        return None
+    if type(max_bytes) is not int:
+        raise TypeError(f"max_bytes must be an int, not {type(max_bytes).__name__}")
+    if max_bytes < 1:
+        raise ValueError(f"max_bytes must be 1 or more, not {max_bytes}; None sets no limit")
+    return max_bytes
 
 
 def checked_lifetime(

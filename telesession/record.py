@@ -3,10 +3,11 @@ Records: what a codec writes of a session, and back.
 
 A record is `{"fields": {name: value}}`. Where fields have a lifetime it also has
 `"ttl": {name: [lifetime, deadline]}`, in seconds; where the bot counts the versions of its records,
-`"version": number`; and where sessions are of several dataclasses, `"class": name`. A session
-counts deadlines on the monotonic clock, which means
-nothing to another process; a storage that outlives this one has them in seconds since the epoch.
-Nothing but this module knows that there are two clocks.
+`"version": number`; where sessions are of several dataclasses, `"class": name`; where a session has
+a lifetime of its own, `"lifetime": seconds`, or `null` for ever; and where it has a fixed end,
+`"end": time`. A session counts deadlines on the monotonic clock, which means nothing to another
+process; a storage that outlives this one has them in seconds since the epoch. Nothing but this
+module knows that there are two clocks.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from telesession.codecs import JSONCodec
-from telesession.errors import DecodeError, SessionError
+from telesession.errors import DecodeError, EncodeError, SessionError
+from telesession.life import Life
 from telesession.memory_codec import MemoryCodec
 from telesession.session import Mark, Marked, State, unmarked
 
@@ -27,10 +29,14 @@ if TYPE_CHECKING:
 
 #: A step from one version of the fields to the next: changes them, or returns others.
 Migration = Callable[[dict[str, Any]], dict[str, Any] | None]
+#: The fields of a record, their marks, the name of its dataclass, and the life of its session.
+Loaded = tuple[dict[str, Any], dict[str, Mark], str | None, Life | None]
 
 _STR = frozenset((str,))
 
 _FIX = "fix the migration"
+# The number of fields that are named if a record is too large.
+_LARGEST = 3
 # Seconds by which the clocks may drift apart during a handler before it must have been a step, and
 # that may pass between a look at one and at the other.
 _STEP = 0.001
@@ -146,12 +152,10 @@ class Records:
         self.write_plain = MemoryCodec.write_plain if knows_packed else _none
         self.check_elsewhere: Any = _check_json if isinstance(codec, MemoryCodec) else None
 
-    def load(
-        self, payload: bytes, key: str, now: Callable[[], float]
-    ) -> tuple[dict[str, Any], dict[str, Mark], str | None]:
+    def load(self, payload: bytes, key: str, now: Callable[[], float]) -> Loaded:
         """
-        The live fields of a payload, the marks of those that have or had a lifetime, and the name
-        of the dataclass, if the record gives one.
+        The live fields of a payload, the marks of those that have or had a lifetime, the name of
+        the dataclass and the life of the session, as far as the record gives them.
 
         Args:
             payload: What the storage has.
@@ -166,15 +170,17 @@ class Records:
         if type(fields) is not dict or not _STR.issuperset(map(type, fields)):
             raise DecodeError(key, "it is not the record of a session")
         if len(record) == 1 and not self._version:
-            return fields, {}, None
+            return fields, {}, None, None
         class_name: Any = record.get("class")
         if class_name is not None and type(class_name) is not str:
             raise DecodeError(key, "it does not name its class by a str")
-        ttl, version = record.get("ttl"), record.get("version", 0)
+        ttl, version, life = record.get("ttl"), record.get("version", 0), None
+        if "end" in record or "lifetime" in record:
+            life = self._load_life(record, key, now)
         marks = {} if ttl is None else self.load_marks(_checked_ttl(ttl, key), fields, now)
         if version == self._version:
-            return fields, marks, class_name
-        return *self._migrate(version, fields, marks, key), class_name
+            return fields, marks, class_name, life
+        return *self._migrate(version, fields, marks, key), class_name, life
 
     def dump(
         self,
@@ -228,7 +234,7 @@ class Records:
         }
         is_current = is_current and old.get("class") == state.class_name
         unchanged = is_current and ttl == old.get("ttl") and self._same(kept, fields, key)
-        if previous is not None and unchanged:
+        if previous is not None and unchanged and _life_parts(state.life) == _parts_of(old):
             return previous, stored
         return self._codec.encode(self._record(state, fields, ttl), key), stored
 
@@ -256,7 +262,8 @@ class Records:
             else:
                 stored[name] = _stored(mark, offset)
             ttl[name] = [mark.lifetime, stored[name].stored]
-        payload = self.write_packed(fields, ttl) if state.class_name is None else None
+        is_plain = state.class_name is None and state.life is None
+        payload = self.write_packed(fields, ttl) if is_plain else None
         if payload is None:
             payload = self._codec.encode(self._record(state, fields, ttl), key)
         return payload, stored
@@ -271,6 +278,8 @@ class Records:
             record["version"] = self._version
         if state.class_name is not None:
             record["class"] = state.class_name
+        if state.life is not None:
+            record |= _life_parts(state.life)
         return record
 
     def check(self, fields: dict[str, Any], key: str) -> None:
@@ -316,6 +325,64 @@ class Records:
                 f"{type(error).__name__}; nothing was stored; store plain data, or fix the "
                 "value's __deepcopy__"
             ) from error
+
+    def life_until(self, seconds: float, lifetime: float | None, now: Callable[[], float]) -> Life:
+        """
+        The life of a session that ends some seconds from now.
+
+        Args:
+            seconds: Seconds from now to the end.
+            lifetime: See `Life.lifetime`.
+            now: The clock of the storage.
+        """
+        end = time.monotonic() + seconds
+        return Life(lifetime, end, end + self._clock_offset(now))
+
+    def life_of(self, payload: bytes, key: str, now: Callable[[], float]) -> Life | None:
+        """
+        The life that a record gives its session; `None` if it gives none.
+
+        Raises:
+            DecodeError: The payload is not a record.
+        """
+        return self._load_life(self._codec.decode(payload, key), key, now)
+
+    def too_large(self, payload: bytes, key: str, limit: float) -> EncodeError:
+        """
+        The error of a payload that has more bytes than allowed; it names the largest fields.
+
+        Args:
+            payload: The payload.
+            key: The storage key that it is for.
+            limit: The bytes that are allowed.
+        """
+        fields = self._codec.decode(payload, key)["fields"]
+        sizes = {
+            name: len(self._codec.encode({"fields": {name: value}}, key))
+            for name, value in fields.items()
+        }
+        largest = sorted(sizes, key=lambda name: -sizes[name])[:_LARGEST]
+        listed = ", ".join(f"{name} {sizes[name]} bytes" for name in largest)
+        reason = (
+            f"and the largest field of a record of {len(payload)} bytes, which is more than "
+            f"max_bytes={limit:.0f} (each in a record of its own: {listed}); store less in it, or "
+            "raise max_bytes"
+        )
+        return EncodeError(key, largest[0], type(fields[largest[0]]).__name__, reason)
+
+    def _load_life(self, record: dict[str, Any], key: str, now: Callable[[], float]) -> Life | None:
+        parts = _parts_of(record)
+        if not parts:
+            return None
+        lifetime, stored = parts.get("lifetime", 0.0), parts.get("end")
+        sound = all(
+            number is None or (type(number) in (int, float) and 0 <= number < math.inf)
+            for number in (lifetime, stored)
+        )
+        if not sound or ("end" in parts and stored is None):
+            raise DecodeError(key, "the lifetime or the end in it is damaged")
+        own = math.inf if lifetime is None else lifetime or None
+        return Life(own, None if stored is None else stored - self._clock_offset(now), stored)
 
     def load_marks(
         self,
@@ -378,6 +445,22 @@ def _check_json(fields: dict[str, Any], key: str) -> None:
 
 def _none(*_: object) -> None:
     """A codec that knows no packed records has none."""
+
+
+def _life_parts(life: Life | None) -> dict[str, float | None]:
+    """The parts of a record that keep the life of its session."""
+    parts: dict[str, float | None] = {}
+    if life is not None:
+        if life.stored is not None:
+            parts["end"] = life.stored
+        if life.lifetime is not None:
+            parts["lifetime"] = None if life.lifetime == math.inf else life.lifetime
+    return parts
+
+
+def _parts_of(record: dict[str, Any]) -> dict[str, Any]:
+    """The same parts of a record that was loaded."""
+    return {part: record[part] for part in ("end", "lifetime") if part in record}
 
 
 def _stored(mark: Mark, offset: float) -> Mark:

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, cast
 
 from telesession.errors import SessionClosedError
+from telesession.life import Life
 
 if TYPE_CHECKING:
     from _collections_abc import dict_items, dict_keys, dict_values
@@ -163,6 +164,7 @@ class State:
             refused.
         forgotten: Whether the record is deleted at the commit.
         class_name: The name of the dataclass that the record gives; `None` if it gives none.
+        life: The end of the session, and a lifetime of its own; `None` if it has neither.
         solo: The `Typed` of a solo state, otherwise `None`.
         views: For each dataclass that shows the core: its `Typed`, a weak reference to the
             instance that handlers see, and the `__dict__` of the instance; `None` without one.
@@ -182,6 +184,7 @@ class State:
         "depth",
         "fitted",
         "forgotten",
+        "life",
         "marks",
         "solo",
         "undeclared",
@@ -191,6 +194,7 @@ class State:
     marks: dict[str, Mark]
     attributes: dict[str, Any]
     class_name: str | None
+    life: Life | None
     solo: Any
     views: tuple[tuple[Any, Any, dict[str, Any]], ...] | None
     # These are set with the solo dataclass or the views.
@@ -201,7 +205,7 @@ class State:
     def __init__(self) -> None:
         self.changed = self.forgotten = False
         self.depth = 1
-        self.solo = self.views = self.class_name = None
+        self.solo = self.views = self.class_name = self.life = None
         self.fitted = self.defaults = self.undeclared = None
 
     @property
@@ -776,6 +780,33 @@ def ttl_left(session: object, name: str) -> float | None:
     """
     mark = state_behind(session).marks.get(name)
     return None if mark is None else max(0.0, mark.deadline - time.monotonic())
+
+
+def set_lifetime(session: object, lifetime: float | timedelta | None) -> None:
+    """
+    Give one session a lifetime of its own, such as that of "remember me".
+
+    It takes the place of the `lifetime` of its `Sessions`: the session lives for that long after
+    its last use. The record keeps it, so it holds for later handlers and after a restart, until
+    the session is deleted. The session still ends at the end that `expires_after` has given it.
+
+    It is a change of the handler's transaction like that of a field.
+
+    Args:
+        session: The session that a handler got.
+        lifetime: Seconds or a `timedelta`; `None` keeps the session for ever, and 0 gives it back
+            the lifetime of its `Sessions`.
+
+    Raises:
+        SessionClosedError: The handler has returned.
+        TypeError: The lifetime is no number and no `timedelta`.
+        ValueError: The lifetime is negative, infinite or not a number.
+    """
+    own = math.inf if lifetime is None else seconds(lifetime, "the lifetime of a session")
+    state = state_behind(session)
+    refuse_closed(state, "set the lifetime")
+    state.changed = True
+    state.life = (state.life or Life())._replace(lifetime=own or None)
 
 
 def as_dict(session: object) -> dict[str, Any]:

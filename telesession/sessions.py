@@ -26,6 +26,7 @@ from telesession.groups import Renaming, checked_form
 from telesession.initial import Initial
 from telesession.keys import by_sender
 from telesession.kind import Kind
+from telesession.limited_kind import LimitedKind
 from telesession.misuse import refuse_unnamed
 from telesession.moves import note_move, target_is_taken
 from telesession.options import (
@@ -33,11 +34,15 @@ from telesession.options import (
     MakesFields,
     MakesInstance,
     OnError,
+    OnUnreadable,
     Options,
     checked_key_function,
     checked_lifetime,
+    checked_max_bytes,
     checked_migrations,
     checked_name,
+    checked_on_event,
+    checked_on_unreadable,
     checked_room,
     checked_storage,
     checked_type,
@@ -55,6 +60,7 @@ if TYPE_CHECKING:
 
     from _typeshed import DataclassInstance
 
+    from telesession.events import OnEvent
     from telesession.storage.base import Storage
     from telesession.unit import Wanted
 
@@ -115,6 +121,18 @@ class Sessions(Generic[S]):
         lock_timeout: Seconds or a `timedelta` to wait for a busy session, 0 for not at all;
             `None` waits for ever. 60 s by default.
         commit_on_error: Whether to keep what a handler did before it raised an `Exception`.
+        expires_after: Seconds or a `timedelta` that a session lives after it began, however often
+            it is used; `None` sets no end. The record keeps the end. A record that was stored
+            without one gets it at its next use.
+        max_bytes: The size of the largest record that is written. A handler that leaves a larger
+            one gets an `EncodeError`, which names the largest fields. `None` sets no limit.
+        on_event: Called with a `UnitEvent` for each handler call and each block of `open`, once
+            the locks are free. It gets the figures of all `Sessions` that have the same function.
+            If it raises, that is logged.
+        on_unreadable: Called with the key and the `DecodeError` when a handler or a block opens a
+            session whose record cannot be read. If it returns true, the record is set aside under
+            a key that begins with `@set-aside:`, and the session begins anew; otherwise, and by
+            default, the error is raised. `peek` and `items` do not call it.
         version: The version of the fields, 0 by default. A record of a newer version is a
             `DecodeError`: it is of a program that knows better.
         migrations: By the version that it leads to, a function for each step that older records
@@ -154,6 +172,10 @@ class Sessions(Generic[S]):
         prefix: str | None = None,
         lock_timeout: float | timedelta | None = 60,
         commit_on_error: bool = False,
+        expires_after: float | timedelta | None = None,
+        max_bytes: int | None = None,
+        on_event: OnEvent | None = None,
+        on_unreadable: OnUnreadable | None = None,
         version: int = 0,
         migrations: Mapping[int, Migration] | None = None,
     ) -> None:
@@ -171,7 +193,12 @@ class Sessions(Generic[S]):
             declare, storage=checked, room=room, is_default=checked is default_storage
         )
         make_typed = partial(Typed, check=records.check, check_elsewhere=records.check_elsewhere)
-        self._kind = Kind(
+        end = checked_lifetime(expires_after, "expires_after", "None sets no end")
+        limit = checked_max_bytes(max_bytes)
+        make_kind: Callable[..., Kind] = Kind
+        if end is not None or limit is not None:
+            make_kind = partial(LimitedKind, expires_after=end, max_bytes=limit)
+        self._kind = make_kind(
             Initial(initial, make_typed, declare_there),
             records,
             get_storage_key=checked_key_function(get_storage_key, "get_storage_key"),
@@ -180,6 +207,8 @@ class Sessions(Generic[S]):
             lifetime=checked_lifetime(lifetime),
             lock_timeout=None if lock_timeout is None else seconds(lock_timeout, "lock_timeout"),
             commit_on_error=checked_type("commit_on_error", commit_on_error, bool),
+            on_event=checked_on_event(on_event),
+            on_unreadable=checked_on_unreadable(on_unreadable),
             older="" if prefix is None and room else None,
         )
 

@@ -34,9 +34,18 @@ from typing import (
     Protocol,
     Self,
     TypeVar,
+    cast,
 )
 
-from telesession.errors import LockLostError, SessionError, StorageError
+from telesession.errors import (
+    DeadlockError,
+    DecodeError,
+    LockLostError,
+    SessionError,
+    StorageError,
+)
+from telesession.events import Watch
+from telesession.holders import units
 from telesession.session import (
     Session,
     State,
@@ -49,6 +58,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from telesession.endings import Ending
+    from telesession.events import OnEvent, Outcome
     from telesession.storage.base import Hold, Note, Storage
 
 P = ParamSpec("P")
@@ -67,6 +77,7 @@ class Opener(Protocol):
     storage_name: str
     lock_timeout: float | None
     commit_on_error: bool
+    on_event: OnEvent | None
 
     @property
     def pending(self) -> Container[str]:
@@ -99,6 +110,10 @@ class Opener(Protocol):
 
     def show(self, entry: Entry, update: object) -> Any:
         """Make the object that handlers get of an entry that is loaded already."""
+        ...
+
+    def sets_aside(self, entry: Entry, error: DecodeError) -> bool:
+        """Whether the record of an entry, which cannot be read, was moved to another key."""
         ...
 
     def encode(self, entry: Entry) -> None:
@@ -196,10 +211,17 @@ class Entry(State):
         entry.kind = kind
         entry.hold = hold
         entry.manager = manager
-        entry.session = entry.payload = entry.views = entry.solo = entry.class_name = None
+        entry.session = entry.payload = entry.views = entry.solo = None
+        entry.class_name = entry.life = None
         entry.flat = entry.renews = entry.changed = entry.forgotten = False
         entry.depth = 0
         return entry
+
+    def begin_anew(self) -> None:
+        """Drop all that a load which raised has left behind."""
+        self.session = self.payload = self.views = self.solo = None
+        self.class_name = self.life = None
+        self.flat = self.changed = False
 
     @property
     def key(self) -> str:
@@ -224,11 +246,16 @@ class Entry(State):
         return fresh
 
 
-# identifier of a thread or greenlet -> its innermost unit, while it has one
-_units: dict[int, Unit] = {}
+# The table of all units of this process has the innermost one of each thread.
+_units: dict[int, Unit] = cast("dict[int, Unit]", units)
 
 
-def enter(wanted: Sequence[Wanted], update: object = None, use: Use = USUAL) -> Unit | Block:
+def enter(
+    wanted: Sequence[Wanted],
+    update: object = None,
+    use: Use = USUAL,
+    handler: Callable[..., Any] | None = None,
+) -> Unit | Block:
     """
     Enter a block of the unit of this thread, or begin a unit.
 
@@ -236,6 +263,7 @@ def enter(wanted: Sequence[Wanted], update: object = None, use: Use = USUAL) -> 
         wanted: The sessions to lock, read and show.
         update: The update, for an `initial` that wants it.
         use: How the block uses the sessions.
+        handler: The handler that the block is for; `None` for a block of `open`.
 
     Returns:
         An object with the `sessions` as handlers get them, in the order in which they are wanted,
@@ -252,14 +280,24 @@ def enter(wanted: Sequence[Wanted], update: object = None, use: Use = USUAL) -> 
         unit = None
     if unit is not None and not use.independent and not unit.is_inherited():
         return Block(use.unit or unit, wanted, update, use)
-    unit = _units[thread] = Unit.of(thread, unit)
+    outer = unit
+    # Not in a constructor, which would be one more call for each update.
+    unit = Unit()
+    unit.sessions, unit.entries, unit.handler = [], {}, handler
+    unit.calls = unit.blocks = unit.deferred = unit.watches = ()
+    unit.is_large = False
+    unit.ending = None
+    unit._thread, unit._outer, unit._owner = thread, outer, threading.current_thread()
+    # Not before: other threads may ask for the holder.
+    _units[thread] = unit
     try:
         if len(wanted) > 1:
             unit.lock_in_order(wanted)
         for kind, key in wanted:
             unit.sessions.append(unit.open(kind, key, update, use))
-    except BaseException:
+    except BaseException as error:
         # No handler has used the sessions, so commit_on_error keeps nothing of them.
+        unit._end("failed", error)
         unit.abandon()
         raise
     return unit
@@ -281,6 +319,8 @@ class Unit:
         deferred: The changes that are made at the commit, in their order.
         ending: Writes that belong to the commit; `None` without any.
         blocks: The blocks inside that were not left yet, the innermost one last.
+        handler: The handler; `None` for a block of `open`.
+        watches: The figures of the unit, one object for each `on_event`.
         is_large: Whether it was logged that there are many sessions.
     """
 
@@ -293,8 +333,10 @@ class Unit:
         "deferred",
         "ending",
         "entries",
+        "handler",
         "is_large",
         "sessions",
+        "watches",
     )
 
     sessions: list[Any]
@@ -303,23 +345,12 @@ class Unit:
     deferred: Sequence[Deferred]
     ending: Ending | None
     blocks: tuple[Block, ...]
+    handler: Callable[..., Any] | None
+    watches: tuple[Watch, ...]
     is_large: bool
     _thread: int
     _owner: threading.Thread
     _outer: Unit | None
-
-    @staticmethod
-    def of(thread: int, outer: Unit | None) -> Unit:
-        """Begin a unit of a thread, inside another one perhaps."""
-        unit = Unit()
-        unit.sessions, unit.entries = [], {}
-        unit.calls = unit.blocks = unit.deferred = ()
-        unit.is_large = False
-        unit.ending = None
-        unit._thread = thread
-        unit._owner = threading.current_thread()
-        unit._outer = outer
-        return unit
 
     @staticmethod
     def find(storage: Storage, key: str) -> Session | None:
@@ -366,11 +397,13 @@ class Unit:
                 _MANY,
             )
 
-    def lock(self, kind: Opener, key: str) -> Entry:
+    def lock(self, kind: Opener, key: str, *, is_watched: bool = False) -> Entry:
         """Lock a key, unless the unit has it already, and return its entry."""
         place = kind.storage, key
         entry = self.entries.get(place)
         if entry is None:
+            if kind.on_event is not None and not is_watched:
+                return self._lock_watched(kind, key, kind.on_event)
             try:
                 if key in kind.pending:
                     kind.settle(key)
@@ -378,8 +411,32 @@ class Unit:
                 entry = self.entries[place] = Entry.of(kind, manager.__enter__(), manager)
             except SessionError as error:
                 kind.rename(error)
+                if isinstance(error, DeadlockError):
+                    _log.error("deadlock: %s", error)
                 raise
         return entry
+
+    def _lock_watched(self, kind: Opener, key: str, on_event: OnEvent) -> Entry:
+        """The same for a kind whose `on_event` gets the figures."""
+        for watch in self.watches:
+            if watch.callback == on_event:
+                break
+        else:
+            watch = Watch(on_event)
+            self.watches += (watch,)
+        watch.ask(kind.key_at(key))
+        try:
+            entry = self.lock(kind, key, is_watched=True)
+        except BaseException:
+            watch.give_up()
+            raise
+        watch.get(entry.hold)
+        return entry
+
+    def _end(self, outcome: Outcome, error: BaseException) -> None:
+        """Note for the figures how the unit ends."""
+        for watch in self.watches:
+            watch.end(outcome, error)
 
     def open(self, kind: Opener, key: str, update: object, use: Use) -> Any:
         """Lock, load and open a session, as far as it is not, and give it as handlers get it."""
@@ -388,7 +445,14 @@ class Unit:
             if entry.session is None:
                 # Its options apply, not those of a block that was undone, or that only locked.
                 entry.kind = kind
-                shown = kind.load(entry, update, use)
+                try:
+                    shown = kind.load(entry, update, use)
+                except DecodeError as error:
+                    kind.rename(error, key)
+                    if not kind.sets_aside(entry, error):
+                        raise
+                    entry.begin_anew()
+                    shown = kind.load(entry, update, use)
             else:
                 if entry.views is not None:
                     settle(entry.session)
@@ -456,12 +520,17 @@ class Unit:
         calls: Sequence[Callable[[], object]] = ()
         try:
             if error is not None:
-                _commit(_kept(self.entries.values(), error), self.ending)
+                if self.watches:
+                    self._end("raised", error)
+                _commit(_kept(self.entries.values(), error), self.ending, self.watches)
             else:
                 if self.deferred and not self.is_inherited():
                     self._make_deferred()
-                if _commit(self.entries.values(), self.ending):
+                if _commit(self.entries.values(), self.ending, self.watches):
                     calls = self.calls
+        except BaseException as failure:
+            self._end("failed", failure)
+            raise
         finally:
             self.abandon()
         if calls:
@@ -490,6 +559,34 @@ class Unit:
             # The others are freed even if one cannot be.
             self.abandon()
             raise
+        if self.watches:
+            self._tell()
+
+    def _tell(self) -> None:
+        """Give the figures of the unit to each `on_event`, once."""
+        watches, self.watches = self.watches, ()
+        handler = self._named_handler()
+        for watch in watches:
+            watch.tell(handler)
+
+    def _named_handler(self) -> str | None:
+        """The module and the name of the handler of the unit, or of a unit around it."""
+        unit: Unit | None = self
+        while unit is not None and unit.handler is None:
+            unit = unit._outer
+        if unit is None:
+            return None
+        function: Any = unit.handler
+        name = getattr(function, "__qualname__", type(function).__qualname__)
+        return f"{function.__module__}.{name}"
+
+    @property
+    def holder(self) -> str:
+        """The handler, in words. Any thread may ask."""
+        handler = self._named_handler()
+        if handler is not None:
+            return f"handler {handler}"
+        return f"a block of open in the thread {self._owner.name}"
 
     def _unlink(self) -> None:
         """Be a unit of the thread no more, if there is another one."""
@@ -620,8 +717,8 @@ def _kept(entries: Iterable[Entry], error: BaseException | None) -> list[Entry]:
     return [entry for entry in entries if entry.kind.commit_on_error]
 
 
-def _commit(  # noqa: C901 -- each update passes here
-    entries: Collection[Entry], ending: Ending | None
+def _commit(  # noqa: C901, PLR0912 -- each update passes here
+    entries: Collection[Entry], ending: Ending | None, watches: Sequence[Watch]
 ) -> bool:
     """
     Encode all sessions first, so that an `EncodeError` leaves all records; then write them.
@@ -651,6 +748,9 @@ def _commit(  # noqa: C901 -- each update passes here
             is_noted = True
     if not is_noted:
         return True
+    if watches:
+        for watch in watches:
+            watch.commit()
     if storage is None:
         _commit_each(entries, ending)
         return True
@@ -720,7 +820,14 @@ def _rename(error: LockLostError | StorageError, entries: Iterable[Entry]) -> No
     by_place = {entry.hold.key: entry for entry in entries}
     if error.key in by_place:
         by_place[error.key].kind.rename(error)
+        _log_loss(error)
     error.written = tuple(by_place[place].key for place in error.written if place in by_place)
+
+
+def _log_loss(error: SessionError) -> None:
+    """Log that the lock of a session was lost; other errors are for the caller alone."""
+    if isinstance(error, LockLostError):
+        _log.error("lock lost: %s", error)
 
 
 def _call(calls: Sequence[Callable[[], object]]) -> None:
@@ -798,6 +905,7 @@ def save(session: object) -> None:
     before = entry.payload, entry.marks, entry.hold.note
     try:
         entry.kind.encode(entry)
+        note = entry.hold.note
         entry.hold.flush()
         entry.flat = False
     except BaseException as error:
@@ -805,7 +913,11 @@ def save(session: object) -> None:
         entry.payload, entry.marks, entry.hold.note = before
         if isinstance(error, SessionError):
             entry.kind.rename(error, entry.hold.key)
+            _log_loss(error)
         raise
+    if note is not None and (unit := Unit.holding(*entry.place)) is not None:
+        for watch in unit.watches:
+            watch.write(entry.hold, note)
     if before[2] is not None:
         _forget_note(entry.place)
 

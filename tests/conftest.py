@@ -138,7 +138,8 @@ def frozen_moved_storage(
 def _no_unit_is_left_open() -> Iterator[None]:
     """Every test leaves each block that it entered; a unit left open would swallow the next one."""
     yield
-    left, unit._units = unit._units, {}
+    left = dict(unit._units)
+    unit._units.clear()
     assert {} == left
 
 

@@ -60,7 +60,14 @@ MADE: dict[str, tuple[SessionError, dict[str, Any]]] = {
         SessionClosedError("1", "set field 'counter'"),
         {"key": "1", "attempt": "set field 'counter'"},
     ),
-    "LockTimeoutError": (LockTimeoutError("1", 60), {"key": "1", "seconds": 60}),
+    "LockTimeoutError": (
+        LockTimeoutError("1", 60),
+        {"key": "1", "seconds": 60, "holder": "another handler", "held": None},
+    ),
+    "LockTimeoutError-with-holder": (
+        LockTimeoutError("1", 60, "handler shop.checkout", 75.25),
+        {"key": "1", "seconds": 60, "holder": "handler shop.checkout", "held": 75.25},
+    ),
     "LockLostError": (LockLostError("1"), {"key": "1"}),
     "EncodeError": (
         EncodeError("1", "cart[<str>][0]", "generator", "which pickle cannot bring back"),
@@ -395,7 +402,12 @@ RAISED: list[tuple[Callable[[], None], type[SessionError], str, str]] = [
     (clear_closed, SessionClosedError, "delete the fields of session '1'", "has returned"),
     (save_closed, SessionClosedError, "save the fields of session '1'", "has returned"),
     (forget_closed, SessionClosedError, "forget the record of session '1'", "has returned"),
-    (busy, LockTimeoutError, "could not lock session '1' within 0.001 s", "another handler"),
+    (
+        busy,
+        LockTimeoutError,
+        "could not lock session '1' within 0.001 s",
+        "a block of open in the thread MainThread has held it for",
+    ),
     (not_storable, EncodeError, "could not save session '1'", "cart[<str>][0] is of type lock"),
     (
         of_another_format,
@@ -578,13 +590,16 @@ def test_the_exception_behind_an_error_is_its_cause(
 
 def test_the_data_of_raised_errors() -> None:
     """The attributes hold what a handler needs in order to answer."""
+    waited = dict(vars(raised_by(busy)))
+    held = waited.pop("held")
     expected = [
-        {"key": "1", "seconds": 0.001},
+        {"key": "1", "seconds": 0.001, "holder": "a block of open in the thread MainThread"},
         {"update_type": "Poll", "reason": "returned None"},
         {"key": "1", "attempt": "set field 'text'"},
     ]
 
-    assert expected == [vars(raised_by(act)) for act in (busy, no_key, set_in_closed)]
+    assert expected == [waited, *(vars(raised_by(act)) for act in (no_key, set_in_closed))]
+    assert held > 0
 
 
 def test_the_path_and_the_type_of_what_could_not_be_stored() -> None:

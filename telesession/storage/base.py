@@ -41,7 +41,7 @@ class ProcessState:
     __slots__ = ("locks",)
 
     def __init__(self) -> None:
-        self.locks = LockTable()
+        self.locks = LockTable(of_sessions=True)
 
 
 class Note(NamedTuple):

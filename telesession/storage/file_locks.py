@@ -17,7 +17,7 @@ from contextlib import suppress
 
 from telesession.errors import DeadlockError, LockTimeoutError
 from telesession.forks import PerProcess, call_in_forked_child
-from telesession.locks import LockTable
+from telesession.locks import LockTable, LongWait
 from telesession.storage.byte_locks import lock_bytes, unlock_bytes
 from telesession.storage.places import LONGEST_PAUSE, PLACES, Place
 from telesession.storage.waits import Wait
@@ -41,7 +41,7 @@ class LockFile:
     def __init__(self, descriptor: int) -> None:
         status = os.fstat(descriptor)
         self.identity = status.st_dev, status.st_ino
-        self.keys = LockTable()
+        self.keys = LockTable(of_sessions=True)
         self._pid = os.getpid()
         self._descriptor = descriptor
         self._mutex = threading.Lock()
@@ -83,7 +83,7 @@ class LockFile:
                 is_taken = self._take(start)
             if not is_taken and timeout != 0:
                 left = math.inf if timeout is None else began + timeout - time.monotonic()
-                is_taken = self._queue(start, left)
+                is_taken = self._queue(key, start, left)
         finally:
             if not is_taken:
                 self.keys.release(key)
@@ -120,9 +120,9 @@ class LockFile:
         holders[start] = 1
         return True
 
-    def _queue(self, start: int, timeout: float) -> bool:
+    def _queue(self, key: str, start: int, timeout: float) -> bool:
         """Wait for a lock among other processes, or for another thread that does."""
-        wait = Wait(timeout)
+        wait, long_wait = Wait(timeout), LongWait(key)
         place: Place | None = None
         try:
             while True:
@@ -139,6 +139,7 @@ class LockFile:
                         return True
                 if not wait.pause(LONGEST_PAUSE if place is None else place.longest_pause):
                     return False
+                long_wait.go_on()
         finally:
             if place is not None:
                 with self._mutex:

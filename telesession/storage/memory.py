@@ -309,6 +309,16 @@ class MemoryHold(Hold):
     else:
         __init__ = object.__init__
 
+    def get(self) -> bytes | None:
+        """See `Hold.get`."""
+        if self.note is not None:
+            return self.note.payload
+        # As in `Hold._read`, without a call.
+        payload = self._payload
+        if payload is UNREAD:
+            payload = self._payload = self.storage.get(self.key)
+        return payload
+
     def __exit__(self, kind: object, error: object = None, trace: object = None) -> None:
         if self.note is not None:
             super().__exit__(kind, error, trace)

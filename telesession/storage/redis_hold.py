@@ -7,6 +7,8 @@ import time
 from typing import TYPE_CHECKING, Self, cast
 
 from telesession.errors import LockLostError, LockTimeoutError, StorageError
+from telesession.holders import OTHER_PROCESS
+from telesession.locks import LongWait
 from telesession.storage.base import Hold
 from telesession.storage.redis_scripts import ACQUIRE, COMMIT, KEPT, milliseconds
 from telesession.storage.redis_server import encode
@@ -116,7 +118,7 @@ class RedisHold(Hold):
 
     def _acquire(self, deadline: float) -> None:
         server, key, names = self._server, self.key, self.names
-        claim = b""
+        claim, long_wait = b"", LongWait(key)
         while True:
             left = max(0.0, deadline - time.monotonic())
             patience = math.ceil(min(left, server.patience) * 1000)
@@ -130,7 +132,8 @@ class RedisHold(Hold):
                 claim = holder
                 continue
             if not left:
-                raise LockTimeoutError(key, self._timeout or 0.0)
+                raise LockTimeoutError(key, self._timeout or 0.0, OTHER_PROCESS)
+            long_wait.go_on()
             # Redis 6.2 takes 0.001 s for 0 s, which is for ever.
             silence = max(min(wait / 1000, still), 0.002)
             claim = server.listen(key, names.calls, silence) or b""

@@ -7,6 +7,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from telesession.errors import LockTimeoutError, StorageError
+from telesession.holders import OTHER_PROCESS
 from telesession.storage.base import ProcessState
 from telesession.storage.file_locks import LockFile, open_lock_file
 from telesession.storage.places import WIDTH
@@ -80,7 +81,9 @@ class SessionLocks(ProcessState):
             reason = f"{self._database.lock_path}: the system refused a lock ({error.strerror})"
             remedy = "put the database on a local disk, in a folder that the bot may write"
             raise StorageError("lock", key, reason, remedy) from error
-        raise LockTimeoutError(key, timeout or 0.0)
+        # If no thread of this process has it, the wait was for another process.
+        holder, held = file.keys.held_by(key, OTHER_PROCESS)
+        raise LockTimeoutError(key, timeout or 0.0, holder, held)
 
     def close(self) -> None:
         """Close the lock file as soon as no handler has a lock in it."""

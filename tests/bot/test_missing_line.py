@@ -24,14 +24,15 @@ LINE = "write use_sequential_workers(bot) before the bot starts"
 
 
 class Records(logging.Handler):
-    """The records of the logger of the library, for tests that wait for one."""
+    """The hints among the records of the library, for tests that wait for one."""
 
     def __init__(self) -> None:
         super().__init__()
         self.log = Log()
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.log.add(record)
+        if LINE in record.getMessage():
+            self.log.add(record)
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def records() -> Any:
 def _as_in_a_new_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing was logged yet, and no test waits for a second."""
     monkeypatch.setattr(locks, "_waits", PerProcess())
-    monkeypatch.setattr(locks, "_HINT_AFTER", 0.0)
+    monkeypatch.setattr(locks, "_LONG_WAIT", 0.0)
 
 
 def counting(bot: TeleBot) -> tuple[Sessions[Session], Log]:
@@ -160,7 +161,7 @@ class Requests:
         (-1, False, [1, -1]),
         (1, False, [1]),
         (0.5, False, [0.5]),
-        (60, True, [60]),
+        (60, True, [1, 59]),
     ],
 )
 def test_the_wait_is_as_long_as_ever(
@@ -170,14 +171,14 @@ def test_the_wait_is_as_long_as_ever(
     make_bot: MakeBot,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A wait of more than a second has two parts. A shorter one has one, and so has a later one."""
-    monkeypatch.setattr(locks, "_HINT_AFTER", 1)
+    """A wait of more than a second has two parts, also after the hint. A shorter one has one."""
+    monkeypatch.setattr(locks, "_LONG_WAIT", 1)
     lock: Any = Requests()
     waits, is_over = locks._Waits(), threading.Event()
     waits.is_hinted = is_hinted
 
     def wait() -> None:
-        locks._acquire(lock, seconds, waits)
+        locks.LockTable(of_sessions=True)._acquire("key", lock, seconds, waits)
         is_over.set()
 
     make_bot(1).worker_pool.put(wait)

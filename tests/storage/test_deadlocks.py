@@ -387,7 +387,7 @@ class BelievesOldWaits(locks._Waits):
     """The control of chains that break up: a table of waits with turns that never end."""
 
     def begin(self, thread: int, table: LockTable, key: str, turn: locks._Turn) -> None:
-        super().begin(thread, table, key, locks._Turn(turn.lock, turn.holder))
+        super().begin(thread, table, key, locks._Turn(turn.lock, turn.thread))
 
 
 class Lingering:
@@ -572,13 +572,18 @@ class TestChainsThatBreakUp:
             table.acquire("key", PATIENCE)
             assert {None} == {future.result(PATIENCE) for future in futures}
 
-        assert ({"key": (me,)}, {}, {}) == (table._holders, table._queues, known._waits)
+        assert (me, 1, {}, {}) == (
+            table.holder_of("key"),
+            len(table),
+            table._queues,
+            known._waits,
+        )
 
     def test_a_circle_of_others(self) -> None:
         """The look ends, whatever the waits of other threads are."""
         table, known = LockTable(), locks._Waits()
         for thread, mine, theirs in ((1, "a", "b"), (2, "b", "a")):
-            table._holders[mine] = (thread,)
+            table._holders[mine] = thread, 0.0
             turn = locks._Turn(threading.Lock(), (thread,))
             known._waits[thread] = locks._Wait(table, theirs, turn)
 

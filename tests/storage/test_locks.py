@@ -344,7 +344,7 @@ class LooksFirst(LockTable):
     def acquire(self, key: str, timeout: float | None = None) -> None:
         if key in self._holders:
             raise LockTimeoutError(key, 0)
-        self._holders[key] = (threading.get_ident(),)
+        self._holders[key] = threading.get_ident(), 0.0
 
 
 class Overtakes(LockTable):

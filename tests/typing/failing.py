@@ -21,6 +21,7 @@ from telesession import (
     on_commit,
     save,
     session_key,
+    set_lifetime,
     ttl,
     ttl_left,
     with_session,
@@ -221,6 +222,12 @@ Sessions(initial=Cart, name=None)  # E: mypy, pyright
 Sessions(initial=Cart, prefix=5)  # E: mypy, pyright
 Sessions(initial=Cart, lock_timeout="60")  # E: mypy, pyright
 Sessions(initial=Cart, commit_on_error="yes")  # E: mypy, pyright
+Sessions(initial=Cart, expires_after="30")  # E: mypy, pyright
+Sessions(initial=Cart, max_bytes=1.5)  # E: mypy, pyright
+Sessions(initial=Cart, on_event=lambda: None)  # E: mypy, pyright
+Sessions(initial=Cart, on_event=len)  # E: mypy, pyright
+Sessions(initial=Cart, on_unreadable=lambda key: True)  # E: mypy, pyright
+Sessions(initial=Cart, on_unreadable=lambda key, error: "yes")  # E: mypy, pyright
 with_session(initail=dict)  # E: mypy, pyright
 with_session({"counter": 0})  # E: mypy, pyright
 with_session(lifetime="30")  # E: mypy, pyright
@@ -254,6 +261,8 @@ def below_the_class(message: Message, session: Session) -> None: ...
 def use_functions(session: Session) -> None:
     seconds: float = ttl_left(session, "code")  # E: mypy, pyright
     ttl_left(session, 5)  # E: mypy, pyright
+    set_lifetime(session, "30")  # E: mypy, pyright
+    set_lifetime(session)  # E: mypy, pyright
     key: int = session_key(session)  # E: mypy, pyright
     fields: Cart = as_dict(session)  # E: mypy, pyright
     saved: bool = save(session)  # E: mypy, pyright

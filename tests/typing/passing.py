@@ -49,6 +49,7 @@ from telesession import (
     Sessions,
     Storage,
     StorageError,
+    UnitEvent,
     as_dict,
     by_chat,
     by_sender,
@@ -61,6 +62,7 @@ from telesession import (
     parse_key,
     save,
     session_key,
+    set_lifetime,
     ttl,
     ttl_left,
     with_session,
@@ -415,6 +417,9 @@ def use_typed_fields(message: Message, session: Cart) -> None:
     session.count = ttl(3)
     session.size = ttl(None, 30)
     session.size = ttl(2.5, lifetime=timedelta(seconds=1))
+    set_lifetime(session, timedelta(days=30))
+    set_lifetime(session, 0)
+    set_lifetime(session, lifetime=None)
     assert_type(session.items, list[str])
     assert_type(session.add("milk"), int)
     assert_type(dataclasses.asdict(session), dict[str, Any])
@@ -533,6 +538,22 @@ def key_of_text(message: Message) -> int:
     return message.message_id
 
 
+def take_figures(event: UnitEvent) -> None:
+    assert_type(event.keys, tuple[str, ...])
+    assert_type(event.handler, str | None)
+    assert_type(event.waited + event.held, float)
+    assert_type(event.loaded + event.saved, int)
+    assert_type(event.changed, bool)
+    assert_type(event.error, str | None)
+
+
+def set_newer_aside(key: str, error: DecodeError) -> bool:
+    return "version" in error.reason and key != "42"
+
+
+events: list[UnitEvent] = []
+
+
 every_option = Sessions(
     initial=Cart,
     get_storage_key=key_of_text,
@@ -542,6 +563,10 @@ every_option = Sessions(
     prefix="shop:",
     lock_timeout=None,
     commit_on_error=True,
+    expires_after=timedelta(days=30),
+    max_bytes=65_536,
+    on_event=take_figures,
+    on_unreadable=set_newer_aside,
 )
 assert_type(every_option, Sessions[Cart])
 
@@ -554,6 +579,10 @@ assert_type(every_option, Sessions[Cart])
     prefix="",
     lock_timeout=timedelta(seconds=5),
     commit_on_error=False,
+    expires_after=2.5,
+    max_bytes=None,
+    on_event=events.append,
+    on_unreadable=lambda key, error: True,
 )
 def every_other_option(message: Message, session: Session) -> None: ...
 

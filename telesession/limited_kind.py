@@ -1,0 +1,67 @@
+"""Kinds of sessions with a fixed end or a limit of their size."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from telesession.kind import Kind
+
+if TYPE_CHECKING:
+    from telesession.initial import Initial
+    from telesession.record import Records
+    from telesession.unit import Entry, Use
+
+
+class LimitedKind(Kind):
+    """
+    A kind of sessions that end some time after they began, or whose records are of limited size.
+
+    It is a class of its own, so that sessions without these options do not pay for them.
+
+    Args:
+        initial: See `Kind`.
+        records: See `Kind`.
+        expires_after: Seconds that a session lives after it began; `None` sets no end.
+        max_bytes: The size of the largest payload that is written; `None` sets no limit.
+        options: The options of `Kind`.
+    """
+
+    def __init__(
+        self,
+        initial: Initial,
+        records: Records,
+        *,
+        expires_after: float | None,
+        max_bytes: int | None,
+        **options: Any,
+    ) -> None:
+        super().__init__(initial, records, **options)
+        self.expires_after = expires_after
+        self.max_bytes = math.inf if max_bytes is None else max_bytes
+
+    def load(self, entry: Entry, update: object, use: Use) -> Any:
+        """See `Kind.load`. A session without an end gets one."""
+        shown = super().load(entry, update, use)
+        life, after = entry.life, self.expires_after
+        if after is not None and (life is None or life.end is None):
+            # A record that was stored without an end does not say when its session began.
+            own = None if life is None else life.lifetime
+            entry.life = self.records.life_until(after, own, entry.hold.now)
+            entry.changed = True
+        return shown
+
+    def encode(self, entry: Entry) -> None:
+        """
+        See `Kind.encode`.
+
+        Raises:
+            EncodeError: A field would not come back, or the payload is too large; nothing was
+                noted.
+        """
+        before = entry.payload, entry.marks, entry.hold.note
+        super().encode(entry)
+        payload = entry.payload
+        if payload is not None and payload != before[0] and len(payload) > self.max_bytes:
+            entry.payload, entry.marks, entry.hold.note = before
+            raise self.records.too_large(payload, entry.hold.key, self.max_bytes)
