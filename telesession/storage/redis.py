@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from telesession.codecs import Codec, JSONCodec
 from telesession.errors import LockLostError, StorageError
 from telesession.storage.base import Change, Hold, Storage, deletes
-from telesession.storage.redis_client import checked_client
+from telesession.storage.redis_client import Client, checked_client
 from telesession.storage.redis_hold import RedisHold, write_together
 from telesession.storage.redis_indexes import add_once, listed
 from telesession.storage.redis_scripts import milliseconds
 from telesession.storage.redis_server import RedisServer, decode, encode, escape, unescape
 from telesession.storage.renewal import checked_lease
+from telesession.storage.rows import Row
 
 if TYPE_CHECKING:
     import redis
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 # How many keys the server looks at before it answers a step of an iteration.
 _PAGE = 5_000
+_PAGE_OF_ROWS = 500
 
 
 class RedisStorage(Storage):
@@ -127,20 +129,53 @@ class RedisStorage(Storage):
 
         The server is asked step by step. Keys that are stored or deleted in between may be missing.
         """
+        seen: set[bytes] = set()
+        for _, names in self._scan(prefix, _PAGE):
+            for name in names:
+                # A server that rearranges its table gives a key twice.
+                if name not in seen:
+                    seen.add(name)
+                    yield self._key_of(name)
+
+    def rows(self, prefix: str = "") -> Iterator[Row]:
+        """
+        Iterate over the live records whose keys start with `prefix`.
+
+        The server is asked step by step, and the memory for it does not grow. A server that
+        rearranges its table gives a record twice. A key of another type is a row without a payload.
+
+        Raises:
+            StorageError: The server failed.
+        """
+        server = self._server
+        for node, names in self._scan(prefix, _PAGE_OF_ROWS):
+            commands = [(verb, name) for name in names for verb in ("GET", "PTTL")]
+            replies = server.pipeline("read", commands, node)
+            for name, payload, left in zip(names, replies[::2], replies[1::2], strict=True):
+                is_readable = isinstance(payload, bytes)
+                # Without a payload the record has ended since it was listed.
+                if payload is not None:
+                    expires = isinstance(left, int) and left >= 0
+                    yield Row(
+                        self._key_of(name),
+                        payload if is_readable else None,
+                        left / 1000 if expires else None,
+                    )
+
+    def _scan(self, prefix: str, size: int) -> Iterator[tuple[Client, list[bytes]]]:
+        """The names of the records whose keys start with a prefix, by node and step."""
         server = self._server
         start = server.prefix + escape(prefix)
         pattern = encode(re.sub(r"([*?\[\]\\])", r"\\\1", start) + "*")
-        seen: set[bytes] = set()
         for node in server.nodes():
             cursor = -1
             while cursor:
-                args = ("SCAN", max(cursor, 0), "MATCH", pattern, "COUNT", _PAGE)
+                args = ("SCAN", max(cursor, 0), "MATCH", pattern, "COUNT", size)
                 cursor, names = server.command("list the keys", None, *args, node=node)
-                for name in names:
-                    # A server that rearranges its table gives a key twice.
-                    if name not in seen:
-                        seen.add(name)
-                        yield unescape(decode(name)[len(server.prefix) :])
+                yield node, names
+
+    def _key_of(self, name: bytes) -> str:
+        return unescape(decode(name)[len(self._server.prefix) :])
 
     def hold(self, key: str, timeout: float | None = None) -> RedisHold:
         """See `Storage.hold`; exclusive among all who use this server and prefix."""

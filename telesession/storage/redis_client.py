@@ -6,6 +6,9 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol, cast
 from urllib.parse import SplitResult, urlsplit
 
+from telesession.errors import StorageError
+from telesession.storage.redis_errors import diagnosis, without_values
+
 # Without the package the class is there all the same, for `from telesession import *`.
 if TYPE_CHECKING or find_spec("redis"):
     import redis
@@ -59,6 +62,23 @@ def checked_client(client_or_url: Any) -> Client:
     return cast("Client", client_or_url)
 
 
+def cluster_client(url: str) -> RedisCluster:
+    """
+    A client of the cluster that has the server of a URL as one of its nodes.
+
+    Raises:
+        StorageError: No node answers, or the server belongs to no cluster.
+        ValueError: The URL has a mistake.
+    """
+    # Made to see whether the URL is sound, because the client of a cluster connects at once.
+    _make_client(url).close()
+    try:
+        return RedisCluster.from_url(_with_redis_scheme(url), socket_timeout=3.0)
+    except redis.RedisError as error:
+        reason, remedy = diagnosis(without_values(error), True)
+        raise StorageError("reach the cluster", None, reason, remedy) from error
+
+
 def is_cluster(client: object) -> bool:
     """Whether the client leads to a cluster."""
     return isinstance(client, RedisCluster)
@@ -76,8 +96,7 @@ def _make_client(url: str) -> Client:
 
     The URL may set other time-outs, as in `redis://localhost?socket_timeout=10`.
     """
-    # redis-py knows the schemes of Redis only.
-    url = url.replace("valkey", "redis", 1) if url.startswith(("valkey://", "valkeys://")) else url
+    url = _with_redis_scheme(url)
     if not url.startswith(("redis://", "rediss://", "unix://")):
         raise _bad_url("its scheme is another")
     parts = _split(url)
@@ -102,6 +121,11 @@ def _make_client(url: str) -> Client:
     except (TypeError, ValueError, redis.RedisError) as error:
         raise _bad_url(str(error)) from None
     return cast("Client", client)
+
+
+def _with_redis_scheme(url: str) -> str:
+    """The URL with a scheme of Redis, because redis-py knows no others."""
+    return url.replace("valkey", "redis", 1) if url.startswith(("valkey://", "valkeys://")) else url
 
 
 def _split(url: str) -> SplitResult | None:

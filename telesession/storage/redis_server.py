@@ -250,6 +250,33 @@ class RedisServer:
             is_write=is_write,
         )
 
+    def pipeline(
+        self, action: str, commands: Sequence[tuple[object, ...]], node: Client
+    ) -> list[Any]:
+        """
+        Send commands that only read in one round trip, and give the replies as bytes.
+
+        The reply of a command that the server refuses is an exception.
+
+        Args:
+            action: A verb for the error.
+            commands: Each a command and its arguments.
+            node: A client of the one node that is asked.
+
+        Raises:
+            StorageError: The server has no answer.
+        """
+        client: Any = node
+
+        def send() -> list[Any]:
+            with client.pipeline(transaction=False) as pipe:
+                for command in commands:
+                    pipe.execute_command(*command, **{NEVER_DECODE: True})
+                replies: list[Any] = pipe.execute(raise_on_error=False)
+            return replies
+
+        return self._attempt(send, action, None) if commands else []
+
     def listen(self, key: str, calls: bytes, seconds: float) -> bytes | None:
         """
         Wait for a call and give it, or `None` after so many seconds.

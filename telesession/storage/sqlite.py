@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Literal
 
 from telesession.codecs import Codec, JSONCodec
 from telesession.storage.base import Change, Hold, Storage
+from telesession.storage.rows import Row
 from telesession.storage.sqlite_backup import back_up
 from telesession.storage.sqlite_database import Database
 from telesession.storage.sqlite_hold import SQLiteHold, write_together
@@ -116,6 +117,17 @@ class SQLiteStorage(Storage):
         A damaged record is listed, so that it can be deleted.
         """
         return self._records.keys(prefix)
+
+    def rows(self, prefix: str = "") -> Iterator[Row]:
+        """
+        Iterate over the live records whose keys start with `prefix`, in the order of their bytes.
+
+        A hundred at a time are in memory. A damaged record is a row without a payload.
+
+        Raises:
+            StorageError: The file cannot be read.
+        """
+        return self._records.rows(prefix)
 
     def purge(self) -> int:
         """
