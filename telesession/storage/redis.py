@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from importlib.util import find_spec
@@ -15,7 +14,7 @@ from telesession.storage.redis_client import Client, checked_client
 from telesession.storage.redis_hold import RedisHold, write_together
 from telesession.storage.redis_indexes import add_once, listed
 from telesession.storage.redis_scripts import milliseconds
-from telesession.storage.redis_server import RedisServer, decode, encode, escape, unescape
+from telesession.storage.redis_server import RedisServer, decode, escape, unescape
 from telesession.storage.renewal import checked_lease
 from telesession.storage.rows import Row
 
@@ -165,8 +164,7 @@ class RedisStorage(Storage):
     def _scan(self, prefix: str, size: int) -> Iterator[tuple[Client, list[bytes]]]:
         """The names of the records whose keys start with a prefix, by node and step."""
         server = self._server
-        start = server.prefix + escape(prefix)
-        pattern = encode(re.sub(r"([*?\[\]\\])", r"\\\1", start) + "*")
+        pattern = server.pattern(prefix) + b"*"
         for node in server.nodes():
             cursor = -1
             while cursor:

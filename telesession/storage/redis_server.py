@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -192,6 +193,10 @@ class RedisServer:
     def record(self, key: str) -> bytes:
         """The name of a record."""
         return encode(self.prefix + escape(key))
+
+    def pattern(self, prefix: str) -> bytes:
+        """A pattern of SCAN for the beginning of the names of records."""
+        return encode(re.sub(r"([*?\[\]\\])", r"\\\1", self.prefix + escape(prefix)))
 
     def names(self, key: str) -> Names:
         """The names of a record and of the keys beside it, which have the same slot."""

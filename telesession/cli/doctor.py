@@ -1,0 +1,40 @@
+"""The command `doctor`: the health of a storage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+
+from telesession import SQLiteStorage
+from telesession.cli.address import Opened
+from telesession.cli.checks import Check, State, common_checks, record_checks
+from telesession.cli.exits import Exit
+from telesession.cli.file_checks import file_checks
+from telesession.cli.options import as_json, with_storage
+from telesession.cli.output import print_json, print_table
+from telesession.cli.server_checks import server_checks
+
+
+@click.command()
+@as_json
+@with_storage
+def doctor(storage: Opened, is_json: bool) -> int:
+    """See whether the storage is reachable, writable, safe and readable."""
+    checks = list(_checks(storage))
+    if is_json:
+        print_json([{**each._asdict(), "state": each.state.value} for each in checks])
+    else:
+        rows = [(each.state.value, each.name, each.text) for each in checks]
+        print_table(("state", "check", "finding"), rows)
+    has_problem = any(each.state is State.PROBLEM for each in checks)
+    return Exit.FOUND if has_problem else Exit.DONE
+
+
+def _checks(storage: Opened) -> Iterator[Check]:
+    yield from common_checks(storage)
+    if isinstance(storage, SQLiteStorage):
+        yield from file_checks(storage)
+    else:
+        yield from server_checks(storage)
+    yield from record_checks(storage)

@@ -1,0 +1,90 @@
+"""The findings of `doctor` about the files of a SQLite storage."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import time
+from collections.abc import Iterator
+
+from telesession import SQLiteStorage
+from telesession.cli.checks import Check, State
+from telesession.cli.output import counted, sized
+
+# Bytes of a log that SQLite has copied in time.
+_LOG = 64 * 2**20
+_SUFFIXES = ("", "-wal", "-shm", "-lock")
+
+
+def file_checks(storage: SQLiteStorage) -> Iterator[Check]:
+    """
+    The findings about the file, its log and its lock file.
+
+    Raises:
+        StorageError: The file cannot be read.
+    """
+    path = storage._database.path
+    yield _version(storage)
+    if os.name == "posix":
+        yield _permissions(path)
+    yield _log(path)
+    yield _soundness(storage)
+    yield _expired(storage)
+
+
+def _ask(storage: SQLiteStorage, statement: str, *parameters: object) -> object:
+    row = storage._database.read(
+        "check", None, lambda cursor: cursor.execute(statement, parameters).fetchone()
+    )
+    return row[0]
+
+
+def _version(storage: SQLiteStorage) -> Check:
+    tables = _ask(storage, "PRAGMA user_version")
+    text = f"SQLite {sqlite3.sqlite_version}, version {tables} of the tables"
+    return Check("SQLite", State.OK, text)
+
+
+def _permissions(path: str) -> Check:
+    found = {path + suffix: os.stat(path + suffix) for suffix in _SUFFIXES if _is_there(path + suffix)}
+    open_to_others = [each for each, status in found.items() if status.st_mode & 0o077]
+    if open_to_others:
+        names = ", ".join(map(os.path.basename, open_to_others))
+        text = f"other users of this machine may open {names}; run chmod 600 on each"
+        return Check("permissions", State.PROBLEM, text)
+    if len({status.st_uid for status in found.values()}) > 1:
+        text = "the files have different owners; give all of them to the user of the bot"
+        return Check("permissions", State.PROBLEM, text)
+    mode = stat.filemode(found[path].st_mode)
+    return Check("permissions", State.OK, f"only the owner may open the files ({mode})")
+
+
+def _log(path: str) -> Check:
+    size = os.stat(path + "-wal").st_size if _is_there(path + "-wal") else 0
+    if size > _LOG:
+        text = (
+            f"{sized(size)}; a program has been reading the file for a long time, so the log "
+            "grows; end that program"
+        )
+        return Check("log", State.PROBLEM, text)
+    return Check("log", State.OK, sized(size))
+
+
+def _soundness(storage: SQLiteStorage) -> Check:
+    answer = _ask(storage, "PRAGMA quick_check(1)")
+    if answer in (b"ok", "ok"):
+        return Check("file", State.OK, "SQLite finds no damage")
+    text = "SQLite finds damage; restore a backup, or save what `.recover` of the shell finds"
+    return Check("file", State.PROBLEM, text)
+
+
+def _expired(storage: SQLiteStorage) -> Check:
+    statement = "SELECT count(*) FROM sessions WHERE expires <= ?"
+    number = int(str(_ask(storage, statement, time.time())))
+    text = f"{counted(number, 'expired record')} to remove"
+    return Check("leftovers", State.OK, f"{text}; see `telesession purge`" if number else text)
+
+
+def _is_there(path: str) -> bool:
+    return os.path.lexists(path)

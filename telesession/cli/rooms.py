@@ -1,0 +1,73 @@
+"""Rooms as the command sees them: the parts of a key in a storage."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+from telesession.keys import ROOM
+
+_INBOX = f"{ROOM}inbox-"
+# The rooms beside the waiting updates of a bot, whose payloads are no records of sessions.
+_BOOKKEEPING = ("numbers", "owners")
+
+
+class Kind(Enum):
+    """The kind of the records of a room."""
+
+    SESSIONS = "sessions"
+    STATES = "states"
+    QUESTIONS = "questions"
+    UPDATES = "waiting updates"
+    ASIDE = "updates set aside"
+    BOOKKEEPING = "bookkeeping of an inbox"
+    OTHER = "others"
+
+
+class Place(NamedTuple):
+    """
+    A key in a storage.
+
+    Attributes:
+        room: The beginning of the keys of its room, such as `@cart:`; empty outside of rooms.
+        key: The key in the room.
+    """
+
+    room: str
+    key: str
+
+    @staticmethod
+    def of(place: str) -> Place:
+        """The parts of a key in a storage."""
+        if not place.startswith(ROOM):
+            return Place("", place)
+        if place.startswith(2 * ROOM):
+            return Place("", place[1:])
+        name, colon, key = place.partition(":")
+        return Place(name + colon, key)
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of its record."""
+        name = self.room[1:-1]
+        if not self.room or name.isidentifier():
+            return Kind.SESSIONS
+        if name == "telebot-states":
+            return Kind.STATES
+        if name.startswith("questions-"):
+            return Kind.QUESTIONS
+        return _kind_in_inbox(name) if self.room.startswith(_INBOX) else Kind.OTHER
+
+    @property
+    def is_record(self) -> bool:
+        """Whether its payload is a record with fields, which a codec has written."""
+        return self.kind is not Kind.BOOKKEEPING
+
+
+def _kind_in_inbox(name: str) -> Kind:
+    part = name.rpartition("-")[2]
+    if part in _BOOKKEEPING:
+        return Kind.BOOKKEEPING
+    if part == "poll":
+        return Kind.OTHER
+    return Kind.ASIDE if part == "aside" else Kind.UPDATES

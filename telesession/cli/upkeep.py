@@ -1,0 +1,35 @@
+"""The commands `purge` and `backup`, which look after a file."""
+
+from __future__ import annotations
+
+import click
+
+from telesession import SQLiteStorage
+from telesession.cli.address import Opened
+from telesession.cli.exits import RefusedError
+from telesession.cli.options import with_storage
+from telesession.cli.output import counted, tell
+
+
+@click.command()
+@with_storage
+def purge(storage: Opened) -> None:
+    """Remove all records that have expired, and return their space to the disk."""
+    if isinstance(storage, SQLiteStorage):
+        tell(f"removed {counted(storage.purge(), 'expired record')}")
+    else:
+        tell("nothing to do: a server removes expired records by itself")
+
+
+@click.command()
+@click.argument("file", type=click.Path(dir_okay=False))
+@with_storage
+def backup(storage: Opened, file: str) -> None:
+    """Copy a SQLite storage into FILE while the bot runs."""
+    if not isinstance(storage, SQLiteStorage):
+        raise RefusedError(
+            "could not back up: a server makes its own backups; see its command BGSAVE, or copy "
+            "its records into a file with `telesession copy`"
+        )
+    storage.backup(file)
+    tell(f"wrote {file}")
