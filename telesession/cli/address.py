@@ -6,15 +6,17 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
 import click
 
-from telesession.codecs import Codec
 from telesession.storage.redis import RedisStorage
 from telesession.storage.redis_client import cluster_client
 from telesession.storage.sqlite import SQLiteStorage
+
+if TYPE_CHECKING:
+    from telesession.codecs import Codec
 
 #: A storage that the command can open.
 Opened = SQLiteStorage | RedisStorage
@@ -82,7 +84,8 @@ def opened(url: str, codec: Codec, *, may_create: bool = False) -> Iterator[Open
             storage = _open(address, codec, exits, may_create=may_create)
         except (ImportError, ValueError) as error:
             raise click.UsageError(str(error)) from None
-        yield exits.enter_context(storage)
+        exits.callback(storage.close)
+        yield storage
 
 
 def _open(address: Address, codec: Codec, exits: ExitStack, *, may_create: bool) -> Opened:

@@ -8,13 +8,15 @@ from collections import Counter
 from collections.abc import Iterator
 from enum import Enum
 from importlib.metadata import version
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from telesession.cli.address import Opened
 from telesession.cli.output import counted, tracked
 from telesession.cli.rooms import Kind, Place
 from telesession.errors import DecodeError
 from telesession.keys import room_of
+
+if TYPE_CHECKING:
+    from telesession.cli.address import Opened
 
 # A room that no bot has.
 _PROBE = room_of("telesession-doctor") + "probe"

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 
 from telesession import SQLiteStorage
-from telesession.cli.address import Opened
 from telesession.cli.checks import Check, State, common_checks, record_checks
 from telesession.cli.exits import Exit
 from telesession.cli.file_checks import file_checks
 from telesession.cli.options import as_json, with_storage
 from telesession.cli.output import print_json, print_table
 from telesession.cli.server_checks import server_checks
+
+if TYPE_CHECKING:
+    from telesession.cli.address import Opened
 
 
 @click.command()

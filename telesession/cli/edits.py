@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from telesession.cli.address import Opened
 from telesession.cli.exits import Exit, RefusedError, missing
 from telesession.cli.fields import live_fields, value_of
 from telesession.cli.lifetime import read
 from telesession.cli.options import wait, with_storage, yes
 from telesession.cli.output import confirm, counted, tell, tracked
 from telesession.cli.rooms import Kind, Place
+
+if TYPE_CHECKING:
+    from telesession.cli.address import Opened
 
 #: Changes a record, and gets seconds since the epoch on the clock of the storage.
 Edit = Callable[[dict[str, Any], float], None]

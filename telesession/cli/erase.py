@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from telesession.cli.address import Opened
 from telesession.cli.edits import delete_all
 from telesession.cli.options import prefixes, wait, with_storage, yes
 from telesession.cli.output import confirm, counted, tell, tracked
 from telesession.cli.person import Person
+
+if TYPE_CHECKING:
+    from telesession.cli.address import Opened
 
 
 @click.command()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import click
 
-from telesession.cli.address import Opened
 from telesession.cli.erase import tell_unknown
 from telesession.cli.exits import Exit, missing
 from telesession.cli.lifetime import read
@@ -19,6 +19,9 @@ from telesession.cli.rooms import Kind, Place
 from telesession.errors import DecodeError, EncodeError
 from telesession.storage.rows import Row
 
+if TYPE_CHECKING:
+    from telesession.cli.address import Opened
+
 # Two bots would handle these updates, and none of the others could use the rest.
 _LEFT_OUT = frozenset((Kind.UPDATES, Kind.ASIDE, Kind.BOOKKEEPING))
 
@@ -28,9 +31,7 @@ _LEFT_OUT = frozenset((Kind.UPDATES, Kind.ASIDE, Kind.BOOKKEEPING))
 @click.option("--user", "user_id", type=int, metavar="ID", help="The records of one user only.")
 @prefixes
 @with_storage
-def export(
-    storage: Opened, key: str | None, user_id: int | None, prefixes: tuple[str, ...]
-) -> int:
+def export(storage: Opened, key: str | None, user_id: int | None, prefixes: tuple[str, ...]) -> int:
     """
     Print records as lines of JSON, with their lifetimes and those of their fields.
 

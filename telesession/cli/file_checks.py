@@ -7,10 +7,13 @@ import sqlite3
 import stat
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from telesession import SQLiteStorage
 from telesession.cli.checks import Check, State
 from telesession.cli.output import counted, sized
+
+if TYPE_CHECKING:
+    from telesession import SQLiteStorage
 
 # Bytes of a log that SQLite has copied in time.
 _LOG = 64 * 2**20
@@ -47,7 +50,9 @@ def _version(storage: SQLiteStorage) -> Check:
 
 
 def _permissions(path: str) -> Check:
-    found = {path + suffix: os.stat(path + suffix) for suffix in _SUFFIXES if _is_there(path + suffix)}
+    found = {
+        path + suffix: os.stat(path + suffix) for suffix in _SUFFIXES if _is_there(path + suffix)
+    }
     open_to_others = [each for each, status in found.items() if status.st_mode & 0o077]
     if open_to_others:
         names = ", ".join(map(os.path.basename, open_to_others))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from telesession.cli.address import Opened
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from telesession.cli.address import Opened
 
 
 def read(storage: Opened, key: str) -> tuple[bytes | None, float | None]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from telesession.cli.fields import as_json_data
 from telesession.codecs import Codec, JSONCodec
 from telesession.errors import DecodeError
-from telesession.storage.rows import Row
+
+if TYPE_CHECKING:
+    from telesession.storage.rows import Row
 
 _NAMES = {"key", "expires", "record"}
 

@@ -33,7 +33,7 @@ def with_storage(
         f"that of {_STORAGE}.",
     )
     @wraps(command)
-    def wrapper(url: str, *args: P.args, **kwargs: P.kwargs) -> R:
+    def wrapper(url: str, /, *args: P.args, **kwargs: P.kwargs) -> R:
         with opened(url, codec_from(os.environ)) as storage:
             return command(storage, *args, **kwargs)
 

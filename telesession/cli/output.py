@@ -104,10 +104,9 @@ def tracked(items: Iterable[T], verb: str, total: int | None = None) -> Iterator
         return
     columns = (SpinnerColumn(), TextColumn(verb), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task, done = progress.add_task(verb, total=total), 0
-        for item in items:
+        task = progress.add_task(verb, total=total)
+        for done, item in enumerate(items, start=1):
             yield item
-            done += 1
             if done % _STEP == 0 or total is not None:
                 progress.update(task, completed=done)
 

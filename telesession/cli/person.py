@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from telesession.cli.address import Opened
 from telesession.cli.rooms import Kind, Place
 from telesession.errors import DecodeError
 from telesession.keys import parse_key
+
+if TYPE_CHECKING:
+    from telesession.cli.address import Opened
 
 # The parts of an update that name its sender, in the order of `telesession.by_sender`.
 _SENDERS = ("sender_chat", "from", "voter_chat", "actor_chat", "user")
@@ -45,9 +47,7 @@ class Person:
         Raises:
             StorageError: The storage failed.
         """
-        for key in storage.keys():
-            if self._has(storage, key):
-                yield key
+        return (key for key in storage.keys("") if self._has(storage, key))
 
     def _has(self, storage: Opened, key: str) -> bool:
         place = Place.of(key)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from telesession import RedisStorage
 from telesession.cli.checks import Check, State
 from telesession.cli.output import sized
 from telesession.errors import StorageError
-from telesession.storage.redis_client import Client
+
+if TYPE_CHECKING:
+    from telesession import RedisStorage
+    from telesession.storage.redis_client import Client
 
 _OLDEST = (6, 2)
 # How many keys the server looks at in a step.

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from telesession.cli.address import Opened
 from telesession.cli.exits import missing
 from telesession.cli.fields import Field, described, json_text, live_fields
 from telesession.cli.lifetime import read
 from telesession.cli.options import as_json, values, with_storage
 from telesession.cli.output import print_json, print_table, printable, sized, spelled
+
+if TYPE_CHECKING:
+    from telesession.cli.address import Opened
 
 
 @click.command()

@@ -6,18 +6,20 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from telesession.cli.address import Opened
 from telesession.cli.histogram import Histogram
 from telesession.cli.options import as_json, with_storage
 from telesession.cli.output import counted, print_json, print_table, sized, tracked
 from telesession.cli.rooms import Place
-from telesession.codecs import Codec
 from telesession.errors import DecodeError
-from telesession.storage.rows import Row
+
+if TYPE_CHECKING:
+    from telesession.cli.address import Opened
+    from telesession.codecs import Codec
+    from telesession.storage.rows import Row
 
 _SIZES = [100, 1000, 10_000, 100_000, 1_000_000]
 _SIZE_LABELS = ["< 100 B", "< 1 kB", "< 10 kB", "< 100 kB", "< 1 MB", ">= 1 MB"]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from telesession import SQLiteStorage
-from telesession.cli.address import Opened
 from telesession.cli.exits import RefusedError
 from telesession.cli.options import with_storage
 from telesession.cli.output import counted, tell
+
+if TYPE_CHECKING:
+    from telesession.cli.address import Opened
 
 
 @click.command()

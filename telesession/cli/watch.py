@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from datetime import datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from telesession.cli.address import Opened
 from telesession.cli.fields import Field, described, json_text, live_fields
 from telesession.cli.options import as_json, values, with_storage
 from telesession.cli.output import print_json, printable, tell
+
+if TYPE_CHECKING:
+    from telesession.cli.address import Opened
 
 # Seconds between two looks at the record.
 _PAUSE = 0.2

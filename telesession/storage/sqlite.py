@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, Literal
 
 from telesession.codecs import Codec, JSONCodec
 from telesession.storage.base import Change, Hold, Storage
-from telesession.storage.rows import Row
 from telesession.storage.sqlite_backup import back_up
 from telesession.storage.sqlite_database import Database
 from telesession.storage.sqlite_hold import SQLiteHold, write_together
@@ -36,6 +35,7 @@ from telesession.storage.sqlite_records import Records
 
 if TYPE_CHECKING:
     from telesession.forks import PerProcess
+    from telesession.storage.rows import Row
 
 
 class SQLiteStorage(Storage):

@@ -315,9 +315,7 @@ def has_expired(row: Row) -> bool:
     return isinstance(row[1], float | int) and time.time() >= row[1]
 
 
-def _read_page(
-    cursor: Cursor, query: str, parameters: tuple[bytes, int]
-) -> list[tuple[Any, ...]]:
+def _read_page(cursor: Cursor, query: str, parameters: tuple[bytes, int]) -> list[tuple[Any, ...]]:
     return cursor.execute(query, parameters).fetchall()
 
 
