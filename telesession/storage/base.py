@@ -16,6 +16,20 @@ from telesession.locks import LockTable
 from telesession.storage.bitmaps import Bitmap, by_page, key_of
 
 
+class Record(NamedTuple):
+    """
+    A record as a storage keeps it.
+
+    Attributes:
+        payload: The payload.
+        left: Seconds until it expires; `None` if it is kept for ever, and `"unknown"` if the
+            storage cannot tell.
+    """
+
+    payload: bytes
+    left: float | Literal["unknown"] | None
+
+
 class ProcessState:
     """
     The part of a storage that belongs to one process. A forked child begins with an empty one.
@@ -46,6 +60,8 @@ class Note(NamedTuple):
     lifetime: float | None = None
 
 
+# A key in a room that has no records.
+_PINGED = "@ping:"
 _DELETION = Note("delete")
 # Half the time of a call of the class, and each update notes a write.
 _make_note = tuple.__new__
@@ -151,6 +167,33 @@ class Storage(ABC):
     def has(self, key: str) -> bool:
         """Whether `get` would return a payload."""
         return self.get(key) is not None
+
+    def get_record(self, key: str) -> Record | None:
+        """
+        The payload of a key with the seconds that are left of its lifetime.
+
+        Here these are `"unknown"`. A storage whose backend tells them overrides this, and reads
+        both in one step. `copy_sessions` needs them to give each copy the rest of its lifetime.
+
+        Returns:
+            The record; `None` where `get` returns `None`.
+
+        Raises:
+            StorageError: The backend failed.
+        """
+        payload = self.get(key)
+        return None if payload is None else Record(payload, "unknown")
+
+    def ping(self) -> None:
+        """
+        Return if the backend can be reached, as for a health check; nothing is written.
+
+        Here a key without a record is read. A storage with a better way overrides this.
+
+        Raises:
+            StorageError: The backend cannot be reached, or refuses.
+        """
+        self.get(_PINGED)
 
     def hold(self, key: str, timeout: float | None = None) -> AbstractContextManager[Hold]:
         """

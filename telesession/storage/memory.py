@@ -13,7 +13,7 @@ from telesession.codecs import Codec, PickleCodec
 from telesession.errors import LockLostError, StorageError
 from telesession.forks import call_in_forked_child
 from telesession.memory_codec import MemoryCodec
-from telesession.storage.base import UNREAD, Change, Hold, Note, ProcessState, Storage
+from telesession.storage.base import UNREAD, Change, Hold, Note, ProcessState, Record, Storage
 from telesession.storage.expiry import Expiry
 
 # At how many keys `keys` looks at a time.
@@ -74,12 +74,7 @@ class MemoryStorage(Storage):
                 payload = self._live(key)
         if payload is None or isinstance(payload, bytes):
             return payload
-        raise StorageError(
-            "read",
-            key,
-            f"the store of MemoryStorage gave a {type(payload).__name__}, no bytes",
-            "give it a store of bytes only",
-        )
+        raise _no_bytes(key, payload)
 
     def set(self, key: str, payload: bytes, lifetime: float | None = None) -> None:
         """See `Storage.set`. Some records whose lifetime is over leave the store on the way."""
@@ -140,6 +135,17 @@ class MemoryStorage(Storage):
         """See `Storage.has`. A cache does not count it as a use of the record."""
         with self._mutex:
             return self._contains(key)
+
+    def get_record(self, key: str) -> Record | None:
+        """See `Storage.get_record`. A cache's own age limit is no lifetime."""
+        with self._mutex:
+            payload, deadline = self._live(key), self._expiry.deadlines.get(key)
+        if payload is None:
+            return None
+        if not isinstance(payload, bytes):
+            raise _no_bytes(key, payload)
+        left = None if deadline is None else deadline - time.monotonic()
+        return None if left is not None and left <= 0 else Record(payload, left)
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """
@@ -337,6 +343,11 @@ def _checked_store(store: Any) -> MutableMapping[str, bytes]:
         )
     checked: MutableMapping[str, bytes] = store
     return checked
+
+
+def _no_bytes(key: str, payload: object) -> StorageError:
+    reason = f"the store of MemoryStorage gave a {type(payload).__name__}, no bytes"
+    return StorageError("read", key, reason, "give it a store of bytes only")
 
 
 def _failure(action: str, key: str | None, error: Exception) -> StorageError:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from telesession.codecs import Codec, JSONCodec
 from telesession.errors import LockLostError, StorageError
-from telesession.storage.base import Change, Hold, Storage, deletes
+from telesession.storage.base import Change, Hold, Record, Storage, deletes
 from telesession.storage.redis_client import Client, checked_client
 from telesession.storage.redis_hold import RedisHold, write_together
 from telesession.storage.redis_indexes import add_once, listed
-from telesession.storage.redis_scripts import milliseconds
+from telesession.storage.redis_scripts import READ, milliseconds
 from telesession.storage.redis_server import RedisServer, decode, escape, unescape
 from telesession.storage.renewal import checked_lease
 from telesession.storage.rows import Row
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 # How many keys the server looks at before it answers a step of an iteration.
 _PAGE = 5_000
+# How many keys it looks at where their records are read as well.
 _PAGE_OF_ROWS = 500
+# How many of the latest keys an iteration remembers at least.
+_REMEMBERED = 20_000
 
 
 class RedisStorage(Storage):
@@ -122,26 +125,33 @@ class RedisStorage(Storage):
         args = ("GETEX", self._server.record(key), *expiry)
         return self._server.command("touch", key, *args, is_write=True) is not None
 
+    def get_record(self, key: str) -> Record | None:
+        """See `Storage.get_record`."""
+        payload, left = self._server.run(READ, "read", key, 1, self._server.record(key))
+        return None if payload is None else Record(payload, left / 1000 if left >= 0 else None)
+
+    def ping(self) -> None:
+        """See `Storage.ping`. In a cluster each primary is asked."""
+        for node in self._server.nodes():
+            self._server.command("reach the server", None, "PING", node=node)
+
     def keys(self, prefix: str = "") -> Iterator[str]:
         """
         See `Storage.keys`.
 
         The server is asked step by step. Keys that are stored or deleted in between may be missing.
+        A key may come twice if hundreds of thousands of keys are deleted in between, or if a
+        cluster moves it.
         """
-        seen: set[bytes] = set()
         for _, names in self._scan(prefix, _PAGE):
-            for name in names:
-                # A server that rearranges its table gives a key twice.
-                if name not in seen:
-                    seen.add(name)
-                    yield self._key_of(name)
+            yield from map(self._key_of, names)
 
     def rows(self, prefix: str = "") -> Iterator[Row]:
         """
         Iterate over the live records whose keys start with `prefix`.
 
-        The server is asked step by step, and the memory for it does not grow. A server that
-        rearranges its table gives a record twice. A key of another type is a row without a payload.
+        The server is asked step by step, and the memory for it does not grow. A record
+        may come twice, as a key of `keys`. A key of another type is a row without a payload.
 
         Raises:
             StorageError: The server failed.
@@ -165,12 +175,19 @@ class RedisStorage(Storage):
         """The names of the records whose keys start with a prefix, by node and step."""
         server = self._server
         pattern = server.pattern(prefix) + b"*"
+        # A server that makes its table smaller gives some of the latest keys again. All keys of a
+        # large server would not fit in memory.
+        seen, before = set[bytes](), set[bytes]()
         for node in server.nodes():
             cursor = -1
             while cursor:
                 args = ("SCAN", max(cursor, 0), "MATCH", pattern, "COUNT", size)
                 cursor, names = server.command("list the keys", None, *args, node=node)
-                yield node, names
+                if len(seen) >= _REMEMBERED:
+                    seen, before = set(), seen
+                fresh = [each for each in dict.fromkeys(names) if each not in seen and each not in before]
+                seen.update(fresh)
+                yield node, fresh
 
     def _key_of(self, name: bytes) -> str:
         return unescape(decode(name)[len(self._server.prefix) :])

@@ -87,6 +87,9 @@ redis.call('ZREM', queue, token)
 return {1, payload, redis.call('PTTL', record), now[1], now[2]}
 """)
 
+# Reads a record and the milliseconds that are left of its lifetime.
+READ = Script("return {redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1])}")
+
 # Does the noted writes of several holders together and once, however often it is sent; then either
 # renews the leases or unlocks. Nothing is written unless all locks are there and all other keys are
 # as expected, because a script that fails in the middle keeps its first writes. The first commit

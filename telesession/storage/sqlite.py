@@ -26,7 +26,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from telesession.codecs import Codec, JSONCodec
-from telesession.storage.base import Change, Hold, Storage
+from telesession.storage.base import Change, Hold, Record, Storage
 from telesession.storage.sqlite_backup import back_up
 from telesession.storage.sqlite_database import Database
 from telesession.storage.sqlite_hold import SQLiteHold, write_together
@@ -109,6 +109,14 @@ class SQLiteStorage(Storage):
     def has(self, key: str) -> bool:
         """See `Storage.has`."""
         return self._records.get(key, "look up") is not None
+
+    def get_record(self, key: str) -> Record | None:
+        """See `Storage.get_record`."""
+        return self._records.get_record(key)
+
+    def ping(self) -> None:
+        """See `Storage.ping`. The database must be at its path, and be readable."""
+        self._database.ping()
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """

@@ -223,6 +223,20 @@ class Database:
         """
         return self._use(_READER if len(self._turns) else _WRITER, action, key, work, argument)
 
+    def ping(self) -> None:
+        """
+        Read from the database, and see that it is at its path.
+
+        Raises:
+            StorageError: It cannot be read, or was moved, deleted or replaced.
+        """
+
+        def look(cursor: sqlite3.Cursor) -> None:
+            self._check_files(())
+            cursor.execute("SELECT 1 FROM sessions LIMIT 1").fetchone()
+
+        self._use(_READER, "reach the database", None, look)
+
     def copy_to(self, target: sqlite3.Connection) -> None:
         """Copy the whole database as it is now into an empty one, while others read and write."""
 

@@ -13,6 +13,7 @@ from sqlite3 import Cursor
 from typing import TYPE_CHECKING, Any
 
 from telesession.errors import StorageError
+from telesession.storage.base import Record
 from telesession.storage.bitmaps import Bitmap, by_page, key_of
 from telesession.storage.rows import Row as StoredRow
 
@@ -40,7 +41,7 @@ WRITE = (
 )
 
 # A payload, and the seconds since the epoch at which it expires; `None` for none and for never.
-Record = tuple[bytes | None, float | None]
+Content = tuple[bytes | None, float | None]
 # A row as it is in the file, where a damaged one may hold values of other types.
 Row = tuple[object, object]
 
@@ -64,7 +65,7 @@ def read_row(cursor: Cursor, bound: str | bytes) -> Row | None:
     return row
 
 
-def checked(row: Row | None, key: str, action: str) -> Record:
+def checked(row: Row | None, key: str, action: str) -> Content:
     """
     Payload and expiry of a row.
 
@@ -94,7 +95,7 @@ def row_of(
         return bound, expires, payload
 
 
-def is_live(record: Record) -> bool:
+def is_live(record: Content) -> bool:
     """Whether there is a record that has not expired."""
     payload, expires = record
     return payload is not None and (expires is None or time.time() < expires)
@@ -120,10 +121,16 @@ class Records:
 
     def get(self, key: str, action: str = "read") -> bytes | None:
         """The payload of a key, or `None`."""
-        bound = bind_key(key)
-        row = self.database.read(action, key, lambda cursor: read_row(cursor, bound))
-        record = checked(row, key, action)
+        record = self._read(key, action)
         return record[0] if is_live(record) else None
+
+    def get_record(self, key: str) -> Record | None:
+        """The payload of a key with the rest of its lifetime, or `None`."""
+        payload, expires = self._read(key, "read")
+        left = None if expires is None else expires - time.time()
+        if payload is None or (left is not None and left <= 0):
+            return None
+        return Record(payload, left)
 
     def set(self, key: str, payload: bytes, lifetime: float | None) -> None:
         """Replace payload and lifetime of a key."""
@@ -231,6 +238,11 @@ class Records:
         """Remove a few expired records, if there can be any."""
         if self.are_due():
             self._remove_expired(cursor, _FEW)
+
+    def _read(self, key: str, action: str) -> Content:
+        bound = bind_key(key)
+        row = self.database.read(action, key, lambda cursor: read_row(cursor, bound))
+        return checked(row, key, action)
 
     def _remember(
         self, cursor: Cursor, key: str, numbers: list[int], expires: float | None

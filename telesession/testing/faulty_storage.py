@@ -5,14 +5,14 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
-from telesession.storage.base import Change, Hold, Note, Storage
+from telesession.storage.base import Change, Hold, Note, Record, Storage
 from telesession.testing.storage_faults import StorageFaults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-_OF_A_RECORD = ("get", "set", "delete", "touch", "has", "hold", "commit")
+_OF_A_RECORD = ("get", "get_record", "set", "delete", "touch", "has", "hold", "commit")
 
 
 class FaultyStorage(StorageFaults, Storage):
@@ -89,6 +89,14 @@ class FaultyStorage(StorageFaults, Storage):
     def has(self, key: str) -> bool:
         """See `Storage.has`."""
         return self._call("has", [key], partial(self.storage.has, key))
+
+    def get_record(self, key: str) -> Record | None:
+        """See `Storage.get_record`."""
+        return self._call("get_record", [key], partial(self.storage.get_record, key))
+
+    def ping(self) -> None:
+        """See `Storage.ping`."""
+        self._call("ping", (), self.storage.ping)
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """See `Storage.keys`."""

@@ -23,6 +23,8 @@ _ACTIONS = {
     "delete": "delete",
     "touch": "touch",
     "has": "look up",
+    "get_record": "read",
+    "ping": "reach the storage",
     "keys": "list the keys",
     "hold": "lock",
     "commit": "write",

@@ -194,6 +194,54 @@ class StorageSuite:
         expected = {"empty": True, "live": True, "deleted": False, "expired": False, "never": False}
         assert expected == {key: storage.has(key) for key in expected}
 
+    def test_get_record_gives_payloads(self, storage: Storage) -> None:
+        """`get_record` gives the payload of a live record, and `None` where `get` does."""
+        storage.set("empty", b"")
+        storage.set("live", b"payload", FOR_AGES)
+        storage.set("deleted", b"payload")
+        storage.delete("deleted")
+        storage.set("expired", b"payload", self.second)
+        self.tick(self.second)
+        records = [storage.get_record(key) for key in ("empty", "live", "deleted", "expired", "no")]
+
+        assert [b"", b"payload", None, None, None] == [each and each.payload for each in records]
+
+    def test_get_record_gives_the_rest_of_a_lifetime(self, storage: Storage) -> None:
+        """`get_record` gives the seconds that are left, and `None` for ever; or never any."""
+
+        def left(key: str) -> Any:
+            record = storage.get_record(key)
+            return None if record is None else record.left
+
+        lifetime, slack = 10.0**6, 0.002
+        begun = time.monotonic()
+        storage.set("set", b"payload", lifetime)
+        storage.set("touched", b"payload")
+        storage.touch("touched", lifetime)
+        with storage.hold("held") as held:
+            held.set(b"payload", lifetime)
+        storage.set("lasting", b"payload", lifetime)
+        storage.touch("lasting", None)
+        self.tick(self.second)
+        lefts = [left(key) for key in ("set", "touched", "held")]
+        passed = time.monotonic() - begun
+
+        if left("lasting") == "unknown":
+            # The promise of the base class: a storage that cannot tell never does.
+            assert ["unknown"] * 3 == lefts
+            return
+        assert left("lasting") is None
+        shortest = lifetime - max(passed, self.second) - slack
+        longest = lifetime - self.second + slack
+        assert [True] * 3 == [shortest <= each <= longest for each in lefts]
+
+    def test_ping_writes_nothing(self, storage: Storage) -> None:
+        """`ping` of a storage that can be reached returns, and leaves no record."""
+        storage.ping()
+        storage.ping()
+
+        assert [] == list(storage.keys())
+
     def test_delete_says_whether_there_was_a_record(self, storage: Storage) -> None:
         """`delete` says whether there was a live record, and may be repeated."""
         storage.set("live", b"payload")

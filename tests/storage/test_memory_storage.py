@@ -122,6 +122,8 @@ CALLS: dict[str, Callable[[Storage], object]] = {
     "set": lambda storage: storage.set("key", b"payload"),
     "set-with-lifetime": lambda storage: storage.set("key", b"payload", 60),
     "has": lambda storage: storage.has("key"),
+    "get_record": lambda storage: storage.get_record("key"),
+    "ping": lambda storage: storage.ping(),
     "delete": lambda storage: storage.delete("key"),
     "touch": lambda storage: storage.touch("key", 60),
     "keys": lambda storage: list(storage.keys("k")),
@@ -319,7 +321,7 @@ def test_an_exception_of_the_backend_leaves_as_a_storage_error(name: str) -> Non
 
     error = caught.value
     assert isinstance(error.__cause__, OSError)
-    assert (None if name == "keys" else "key") == error.key
+    assert {"keys": None, "ping": "@ping:"}.get(name, "key") == error.key
     assert error.action
     assert str(error).startswith(f"could not {error.action}")
     assert "OSError" in str(error)

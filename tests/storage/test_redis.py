@@ -6,6 +6,7 @@ import itertools
 import math
 import time
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -89,6 +90,14 @@ class TestServersAndClusters(StorageSuite):
         """The same; only the server's time goes on, so no renewal would look late."""
         monkeypatch.setattr(redis_hold, "_LATE", math.inf)
         super().test_a_commit_renews_a_record_that_has_just_expired(storage)
+
+    def test_get_record_gives_the_rest_of_a_lifetime(  # type: ignore[override]
+        self, storage: Storage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The same by the time of the server itself, because the test lets none pass."""
+        monkeypatch.setattr(self, "second", StorageSuite.second)
+        monkeypatch.setattr(self, "tick", partial(StorageSuite.tick, self))
+        super().test_get_record_gives_the_rest_of_a_lifetime(storage)
 
 
 class TestAServerWhoseTimeStandsStill(FrozenClockSuite):

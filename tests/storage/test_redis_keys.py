@@ -36,7 +36,7 @@ admin = support.redis_storages.admin
 KEYS = ["~telesession:*", "~{telesession:*"]
 CALLED = [
     *["get", "set", "getdel", "getex", "scan", "time", "eval", "evalsha", "blpop"],
-    "zrangebylex",
+    *["zrangebylex", "ping"],
 ]
 IN_SCRIPTS = [
     *["del", "exists", "pttl", "pexpire", "persist", "rpush", "getbit", "setbit"],

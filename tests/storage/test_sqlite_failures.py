@@ -48,6 +48,8 @@ CALLS: dict[str, Callable[[Storage], object]] = {
     "get": lambda storage: storage.get("42"),
     "set": lambda storage: storage.set("42", b"new"),
     "has": lambda storage: storage.has("42"),
+    "get_record": lambda storage: storage.get_record("42"),
+    "ping": lambda storage: storage.ping(),
     "delete": lambda storage: storage.delete("42"),
     "touch": lambda storage: storage.touch("42", 60),
     "keys": lambda storage: list(storage.keys("4")),

@@ -105,6 +105,17 @@ def test_no_update_goes_into_a_file_that_is_not_at_its_path(
 
 
 @with_each_change
+def test_ping_tells_that_a_file_is_not_at_its_path(
+    storage: SQLiteStorage, path: Path, change: Callable[[Path], None]
+) -> None:
+    """`ping` is a `StorageError` after the database was moved, deleted or replaced."""
+    storage.ping()
+    change(path)
+    with pytest.raises(StorageError, match="could not reach the database.*start the bot again"):
+        storage.ping()
+
+
+@with_each_change
 def test_no_handler_begins_in_a_file_that_is_not_at_its_path(
     storage: SQLiteStorage, path: Path, change: Callable[[Path], None]
 ) -> None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.clocks import PATIENCE
-from telesession.storage.base import Change, Hold
-from telesession.testing.storage_suite import StorageSuite
+from telesession.storage.base import Change, Hold, Record
+from telesession.testing.storage_suite import FOR_AGES, StorageSuite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -71,6 +71,24 @@ class KeepsTheLastLifetime(FiveMethods):
 class HasWhatHasExpired(FiveMethods):
     def has(self, key: str) -> bool:
         return key in self.records
+
+
+class GivesRecordsThatHaveExpired(FiveMethods):
+    def get_record(self, key: str) -> Record | None:
+        payload, _ = self.records.get(key, (None, 0.0))
+        return None if payload is None else Record(payload, None)
+
+
+class GivesWholeLifetimes(FiveMethods):
+    def get_record(self, key: str) -> Record | None:
+        record = super().get_record(key)
+        deadline = self.records[key][1] if record else math.inf
+        return record and record._replace(left=None if deadline == math.inf else FOR_AGES)
+
+
+class PingsByARecord(FiveMethods):
+    def ping(self) -> None:
+        self.set("ping", b"")
 
 
 class DeletesWhatHasExpired(FiveMethods):
@@ -517,6 +535,9 @@ CAUGHT: list[tuple[str, type[FiveMethods], type[BaseException]]] = [
     ("test_set_replaces_payload_and_lifetime_together", KeepsTheLastLifetime, AssertionError),
     ("test_set_brings_back_what_was_deleted_or_expired", KeepsTheLastLifetime, AssertionError),
     ("test_has_says_whether_there_is_a_record", HasWhatHasExpired, AssertionError),
+    ("test_get_record_gives_payloads", GivesRecordsThatHaveExpired, AssertionError),
+    ("test_get_record_gives_the_rest_of_a_lifetime", GivesWholeLifetimes, AssertionError),
+    ("test_ping_writes_nothing", PingsByARecord, AssertionError),
     ("test_delete_says_whether_there_was_a_record", DeletesWhatHasExpired, AssertionError),
     ("test_delete_leaves_other_records_alone", DeletesByPrefix, AssertionError),
     ("test_touch_renews_the_lifetime_and_keeps_the_payload", TouchesNothing, AssertionError),

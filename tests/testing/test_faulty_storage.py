@@ -47,6 +47,8 @@ CALLS: dict[str, Callable[[Storage], Any]] = {
     "delete": lambda storage: storage.delete("key"),
     "touch": lambda storage: storage.touch("key", None),
     "has": lambda storage: storage.has("key"),
+    "get_record": lambda storage: storage.get_record("key"),
+    "ping": lambda storage: storage.ping(),
     "keys": lambda storage: list(storage.keys()),
     "hold": lambda storage: storage.hold("key", 0).__enter__(),
     "commit": lambda storage: storage.commit((), [Change("key", b"old", b"new")]),
@@ -419,7 +421,7 @@ class TestOtherFaults:
         [
             lambda storage: storage.fail("write"),
             lambda storage: storage.delay("__init__", 1),
-            lambda storage: storage.waiting("ping").__enter__(),
+            lambda storage: storage.waiting("pong").__enter__(),
             lambda storage: storage.evict("keys"),
             lambda storage: storage.fail("get", at=0),
         ],
