@@ -58,6 +58,7 @@ def common_checks(storage: Opened) -> Iterator[Check]:
     Raises:
         StorageError: The storage cannot be read or written.
     """
+    storage.ping()
     before, there, after = time.time(), storage.now(), time.time()
     yield Check("reachable", State.OK, repr(storage))
     _probe(storage)

@@ -9,10 +9,10 @@ import click
 
 from telesession.cli.exits import Exit, RefusedError, missing
 from telesession.cli.fields import live_fields, value_of
-from telesession.cli.lifetime import read
 from telesession.cli.options import wait, with_storage, yes
 from telesession.cli.output import confirm, counted, tell, tracked
 from telesession.cli.rooms import Kind, Place
+from telesession.cli.stored import row_of
 
 if TYPE_CHECKING:
     from telesession.cli.address import Opened
@@ -109,10 +109,10 @@ def edit(storage: Opened, key: str, change: Edit, wait: float) -> None:
             "bot, and delete the record if it has to go"
         )
     with storage.hold(key, wait) as hold:
-        payload = hold.get()
-        if payload is None:
+        row = row_of(storage, key)
+        if row is None or row.payload is None:
             raise missing(key)
-        _, left = read(storage, key)
+        payload, left = row.payload, row.left
         record = storage.codec.decode(payload, key)
         change(record, storage.now())
         if record["fields"]:

@@ -10,17 +10,17 @@ import click
 
 from telesession.cli.erase import tell_unknown
 from telesession.cli.exits import Exit, missing
-from telesession.cli.lifetime import read
 from telesession.cli.lines import Line
 from telesession.cli.options import prefixes, with_storage
 from telesession.cli.output import counted, tell, tracked
 from telesession.cli.person import Person
 from telesession.cli.rooms import Kind, Place
+from telesession.cli.stored import row_of
 from telesession.errors import DecodeError, EncodeError
-from telesession.storage.rows import Row
 
 if TYPE_CHECKING:
     from telesession.cli.address import Opened
+    from telesession.storage.rows import Row
 
 # Two bots would handle these updates, and none of the others could use the rest.
 _LEFT_OUT = frozenset((Kind.UPDATES, Kind.ASIDE, Kind.BOOKKEEPING))
@@ -57,9 +57,9 @@ def export(storage: Opened, key: str | None, user_id: int | None, prefixes: tupl
 
 def _rows_of(storage: Opened, keys: Iterable[str]) -> Iterator[Row]:
     for key in keys:
-        payload, left = read(storage, key)
-        if payload is not None:
-            yield Row(key, payload, left)
+        row = row_of(storage, key)
+        if row is not None:
+            yield row
 
 
 def _write(storage: Opened, rows: Iterable[Row]) -> tuple[int, int]:

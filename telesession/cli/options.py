@@ -18,20 +18,23 @@ R = TypeVar("R")
 _STORAGE = "TELESESSION_STORAGE"
 
 
+storage_url = click.option(
+    "--storage",
+    "url",
+    envvar=_STORAGE,
+    required=True,
+    metavar="URL",
+    help=f"The storage, such as sqlite:///bot.db or redis://localhost:6379/0; by default that of "
+    f"{_STORAGE}.",
+)
+
+
 def with_storage(
     command: Callable[Concatenate[Opened, P], R],
 ) -> Callable[Concatenate[str, P], R]:
     """Give a command the option `--storage`, and its storage as the first argument."""
 
-    @click.option(
-        "--storage",
-        "url",
-        envvar=_STORAGE,
-        required=True,
-        metavar="URL",
-        help=f"The storage, such as sqlite:///bot.db or redis://localhost:6379/0; by default "
-        f"that of {_STORAGE}.",
-    )
+    @storage_url
     @wraps(command)
     def wrapper(url: str, /, *args: P.args, **kwargs: P.kwargs) -> R:
         with opened(url, codec_from(os.environ)) as storage:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
@@ -90,25 +91,33 @@ def tell(text: str) -> None:
     click.echo(printable(text), err=True)
 
 
-def tracked(items: Iterable[T], verb: str, total: int | None = None) -> Iterator[T]:
+@contextmanager
+def progress(verb: str, total: int | None = None) -> Iterator[Callable[[int], object]]:
     """
-    Iterate with a progress bar on standard error, if that is a terminal.
+    A progress bar on standard error, if that is a terminal, until the block is left.
 
     Args:
-        items: The items.
         verb: The work, such as `"read"`.
         total: The number of items, if it is known.
+
+    Returns:
+        A function that gets the number of items that are done.
     """
-    if not sys.stderr.isatty():
-        yield from items
-        return
     columns = (SpinnerColumn(), TextColumn(verb), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(verb, total=total)
-        for done, item in enumerate(items, start=1):
+    console = Console(stderr=True)
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task(verb, total=total)
+        yield lambda done: bar.update(task, completed=done) if done % _STEP == 0 else None
+
+
+def tracked(items: Iterable[T], verb: str, total: int | None = None) -> Iterator[T]:
+    """Iterate with a progress bar; see `progress`."""
+    with progress(verb, total) as done:
+        for number, item in enumerate(items, start=1):
             yield item
-            if done % _STEP == 0 or total is not None:
-                progress.update(task, completed=done)
+            done(number)
 
 
 def confirm(question: str, *, is_agreed: bool) -> None:

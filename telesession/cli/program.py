@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import click
 
+from telesession.cli.copies import copy, import_lines, rekey
 from telesession.cli.doctor import doctor
 from telesession.cli.edits import delete, set_field, unset
 from telesession.cli.erase import erase
@@ -28,7 +29,7 @@ def program() -> None:
 
 for _command in (
     *(keys, show, stats, watch, doctor, export, migrate),
-    *(set_field, unset, delete, purge, erase, backup),
+    *(set_field, unset, delete, purge, erase, backup, copy, rekey, import_lines),
 ):
     program.add_command(_command)
 

@@ -8,9 +8,9 @@ import click
 
 from telesession.cli.exits import missing
 from telesession.cli.fields import Field, described, json_text, live_fields
-from telesession.cli.lifetime import read
 from telesession.cli.options import as_json, values, with_storage
 from telesession.cli.output import print_json, print_table, printable, sized, spelled
+from telesession.cli.stored import row_of
 
 if TYPE_CHECKING:
     from telesession.cli.address import Opened
@@ -36,9 +36,10 @@ def keys(storage: Opened, prefix: str, is_json: bool) -> None:
 @with_storage
 def show(storage: Opened, key: str, has_values: bool, is_json: bool) -> None:
     """Show the fields of the record KEY, their types and their time left."""
-    payload, left = read(storage, key)
-    if payload is None:
+    row = row_of(storage, key)
+    if row is None or row.payload is None:
         raise missing(key)
+    payload, left = row.payload, row.left
     record = storage.codec.decode(payload, key)
     fields = live_fields(record, key, storage.now())
     if is_json:

@@ -185,7 +185,9 @@ class RedisStorage(Storage):
                 cursor, names = server.command("list the keys", None, *args, node=node)
                 if len(seen) >= _REMEMBERED:
                     seen, before = set(), seen
-                fresh = [each for each in dict.fromkeys(names) if each not in seen and each not in before]
+                fresh = [
+                    each for each in dict.fromkeys(names) if each not in seen and each not in before
+                ]
                 seen.update(fresh)
                 yield node, fresh
 
