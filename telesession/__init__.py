@@ -41,6 +41,7 @@ if typing.TYPE_CHECKING:
     from telesession.bot.questions import ask, cancel, use_questions
     from telesession.bot.states import SessionStateStorage
     from telesession.bot.workers import use_sequential_workers
+    from telesession.copies import copy_sessions
     from telesession.storage.redis import RedisStorage
 
 __all__ = [
@@ -72,6 +73,7 @@ __all__ = [
     "by_sender_in_topic",
     "by_topic",
     "cancel",
+    "copy_sessions",
     "forget",
     "import_telebot_pickle",
     "import_telebot_redis",
@@ -97,6 +99,7 @@ _IMPORTED_WHEN_USED = types.MappingProxyType(
         "SessionStateStorage": "telesession.bot.states",
         "ask": "telesession.bot.questions",
         "cancel": "telesession.bot.questions",
+        "copy_sessions": "telesession.copies",
         "import_telebot_pickle": "telesession.bot.importers",
         "import_telebot_redis": "telesession.bot.importers",
         "receive": "telesession.bot.arrivals",

@@ -266,6 +266,7 @@ class EncryptedCodec:
         keys: Fernet keys, from `Fernet.generate_key()`. The first one writes, all of them read: to
             rotate, put a new one in front, and take an old one away once no record needs it. A
             record is written with the new key when it changes, not when it is read.
+            `copy_sessions(storage, storage)` writes all of them with the first key.
 
     Raises:
         ImportError: The cryptography package is not installed.
@@ -303,6 +304,17 @@ class EncryptedCodec:
     def decode(self, payload: bytes, key: str) -> dict[str, Any]:
         """See `Codec.decode`."""
         return self._codec.decode(self._decrypt(payload, key), key)
+
+    def has_old_key(self, payload: bytes) -> bool:
+        """Whether another key than the first one has written a payload."""
+        return any(self._fits(fernet, payload) for fernet in self._fernets[1:])
+
+    def _fits(self, fernet: Any, payload: bytes) -> bool:
+        try:
+            fernet.decrypt(payload)
+        except self._invalid:
+            return False
+        return True
 
     def _decrypt(self, payload: bytes, key: str) -> bytes:
         if not payload.startswith(_TOKEN):

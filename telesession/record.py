@@ -15,7 +15,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from telesession.codecs import JSONCodec
 from telesession.errors import DecodeError, SessionError
@@ -34,6 +34,75 @@ _FIX = "fix the migration"
 # Seconds by which the clocks may drift apart during a handler before it must have been a step, and
 # that may pass between a look at one and at the other.
 _STEP = 0.001
+
+
+class Clock(NamedTuple):
+    """
+    The clock by which the records of a storage keep the deadlines of fields.
+
+    Attributes:
+        persistent: See `Storage`.
+        now: The clock of the storage; see `Storage.now`. Asked only for deadlines.
+    """
+
+    persistent: bool
+    now: Callable[[], float]
+
+    def offset(self) -> float:
+        """The seconds to add to a monotonic time to have it as the records keep it."""
+        if not self.persistent:
+            return 0.0
+        before, wall, after = time.monotonic(), self.now(), time.monotonic()
+        if after - before > _STEP:
+            # The thread had to pause between the two clocks, and would move every deadline.
+            wall, after = self.now(), time.monotonic()
+        return wall - after
+
+
+def translated(record: dict[str, Any], key: str, source: Clock, target: Clock) -> dict[str, Any]:
+    """
+    A record of one storage for another one, with its deadlines on the clock of that one.
+
+    Raises:
+        DecodeError: It is not the record of a session.
+    """
+    if type(record.get("fields")) is not dict:
+        raise DecodeError(key, "it is not the record of a session")
+    if record.get("ttl") is None:
+        return record
+    ttl = _checked_ttl(record["ttl"], key)
+    shift = target.offset() - source.offset()
+    if abs(shift) <= _STEP:
+        # The same clock, which was asked twice.
+        return record
+    moved = {name: [lifetime, deadline + shift] for name, (lifetime, deadline) in ttl.items()}
+    return {**record, "ttl": moved}
+
+
+def aligned(
+    record: dict[str, Any], other: dict[str, Any], key: str, seconds: float
+) -> dict[str, Any]:
+    """
+    A record with the deadlines of another one, where the two are not further apart.
+
+    Args:
+        record: A record of a session.
+        other: Another one for the same storage.
+        key: The storage key of both.
+        seconds: The distance of two deadlines that count as one.
+
+    Raises:
+        DecodeError: The deadlines of one of them are damaged.
+    """
+    if record.get("ttl") is None or other.get("ttl") is None:
+        return record
+    ttl, theirs = _checked_ttl(record["ttl"], key), _checked_ttl(other["ttl"], key)
+    moved = {
+        name: [lifetime, near if abs(near - deadline) <= seconds else deadline]
+        for name, (lifetime, deadline) in ttl.items()
+        for near in (theirs[name][1] if name in theirs else deadline,)
+    }
+    return {**record, "ttl": moved}
 
 
 class Records:
@@ -291,14 +360,7 @@ class Records:
         return before == self._codec.encode({"fields": others}, key, before)
 
     def _clock_offset(self, now: Callable[[], float]) -> float:
-        """What to add to a monotonic time to have it as the storage keeps it."""
-        if not self._persistent:
-            return 0.0
-        before, wall, after = time.monotonic(), now(), time.monotonic()
-        if after - before > _STEP:
-            # The thread had to pause between the two clocks, and would move every deadline.
-            wall, after = now(), time.monotonic()
-        return wall - after
+        return Clock(self._persistent, now).offset()
 
 
 def _check_json(fields: dict[str, Any], key: str) -> None:

@@ -35,8 +35,9 @@ PROMISED = {
     "by_chat", "by_sender", "by_sender_in_chat", "by_sender_in_topic", "by_topic", "forget",
     "make_key", "on_commit", "parse_key", "save",
     "receive", "session_key", "ttl", "ttl_left", "with_session",
-    "Place", "SessionStateStorage", "ask", "cancel", "import_telebot_pickle",
-    "import_telebot_redis", "session_filter", "use_questions", "use_sequential_workers",
+    "Place", "SessionStateStorage", "ask", "cancel", "copy_sessions",
+    "import_telebot_pickle", "import_telebot_redis", "session_filter", "use_questions",
+    "use_sequential_workers",
 }  # fmt: skip
 
 # Imports go one way: each module may import those of the rows above it, and no others.
@@ -76,6 +77,8 @@ LAYERS = [
     {"bot.pool"},
     {"bot.arrivals", "bot.importers"},
     {"bot.workers"},
+    {"transfers"},
+    {"copies"},
     {"__init__"},
     {"cli"},
 ]
@@ -118,8 +121,8 @@ THIRD_PARTY = {
     "bot.workers": {"telebot"},
 }
 LOADED_WHEN_USED = {
-    "Place", "RedisStorage", "SessionStateStorage", "ask", "cancel", "import_telebot_pickle",
-    "import_telebot_redis", "receive", "session_filter", "use_questions",
+    "Place", "RedisStorage", "SessionStateStorage", "ask", "cancel", "copy_sessions",
+    "import_telebot_pickle", "import_telebot_redis", "receive", "session_filter", "use_questions",
     "use_sequential_workers",
 }  # fmt: skip
 ONLY_FOR_TYPES = {"_typeshed"}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from telesession.errors import DecodeError, SessionError
-from telesession.keys import room_of
+from telesession.keys import ROOM, room_of
 from telesession.storage.base import Change
 
 if TYPE_CHECKING:
@@ -18,6 +19,31 @@ if TYPE_CHECKING:
 MEMORY = 24 * 3600.0
 # Records that are read and written together.
 PAGE = 100
+
+
+# The keys of an inbox, with the names that `Inbox` gives its rooms.
+_KEY = re.compile(
+    re.escape(ROOM) + r"inbox-(?P<bot>[^:]*?)(?:-(?P<part>numbers|poll|aside|owners))?:"
+)
+
+
+class Place(NamedTuple):
+    """
+    The inbox of a key, and the room in it.
+
+    Attributes:
+        bot_id: The number of the bot, as text.
+        part: The end of the room's name, such as `"numbers"`; `""` for the updates.
+    """
+
+    bot_id: str
+    part: str
+
+
+def place_in_inbox(key: str) -> Place | None:
+    """The inbox of a key in a storage; `None` if it is the key of another record."""
+    match = _KEY.match(key)
+    return match and Place(match["bot"], match["part"] or "")
 
 
 class Stored:

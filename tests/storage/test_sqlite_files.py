@@ -111,7 +111,7 @@ def test_ping_tells_that_a_file_is_not_at_its_path(
     """`ping` is a `StorageError` after the database was moved, deleted or replaced."""
     storage.ping()
     change(path)
-    with pytest.raises(StorageError, match="could not reach the database.*start the bot again"):
+    with pytest.raises(StorageError, match=r"could not reach the database.*start the bot again"):
         storage.ping()
 
 
