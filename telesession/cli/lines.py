@@ -13,7 +13,7 @@ from telesession.errors import DecodeError
 if TYPE_CHECKING:
     from telesession.storage.rows import Row
 
-_NAMES = {"key", "expires", "record"}
+_NAMES = frozenset(("key", "expires", "record"))
 
 
 class Line(NamedTuple):

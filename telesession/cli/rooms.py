@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from enum import Enum
+from types import MappingProxyType
 from typing import NamedTuple
 
+from telesession.bot.inbox import place_in_inbox
 from telesession.keys import ROOM
-
-_INBOX = f"{ROOM}inbox-"
-# The rooms beside the waiting updates of a bot, whose payloads are no records of sessions.
-_BOOKKEEPING = ("numbers", "owners")
 
 
 class Kind(Enum):
@@ -22,6 +20,9 @@ class Kind(Enum):
     ASIDE = "updates set aside"
     BOOKKEEPING = "bookkeeping of an inbox"
     OTHER = "others"
+
+
+_IN_INBOX = MappingProxyType({"": Kind.UPDATES, "aside": Kind.ASIDE})
 
 
 class Place(NamedTuple):
@@ -56,18 +57,10 @@ class Place(NamedTuple):
             return Kind.STATES
         if name.startswith("questions-"):
             return Kind.QUESTIONS
-        return _kind_in_inbox(name) if self.room.startswith(_INBOX) else Kind.OTHER
+        inbox = place_in_inbox(self.room)
+        return Kind.OTHER if inbox is None else _IN_INBOX.get(inbox.part, Kind.BOOKKEEPING)
 
     @property
     def is_record(self) -> bool:
         """Whether its payload is a record with fields, which a codec has written."""
         return self.kind is not Kind.BOOKKEEPING
-
-
-def _kind_in_inbox(name: str) -> Kind:
-    part = name.rpartition("-")[2]
-    if part in _BOOKKEEPING:
-        return Kind.BOOKKEEPING
-    if part == "poll":
-        return Kind.OTHER
-    return Kind.ASIDE if part == "aside" else Kind.UPDATES

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from telesession.codecs import Codec
     from telesession.storage.rows import Row
 
-_SIZES = [100, 1000, 10_000, 100_000, 1_000_000]
-_SIZE_LABELS = ["< 100 B", "< 1 kB", "< 10 kB", "< 100 kB", "< 1 MB", ">= 1 MB"]
-_TIMES = [60, 3600, 86_400, 7 * 86_400, 30 * 86_400, math.inf]
-_TIME_LABELS = ["< 1 min", "< 1 h", "< 1 d", "< 7 d", "< 30 d", ">= 30 d", "for ever"]
+_SIZES = (100, 1000, 10_000, 100_000, 1_000_000)
+_SIZE_LABELS = ("< 100 B", "< 1 kB", "< 10 kB", "< 100 kB", "< 1 MB", ">= 1 MB")
+_TIMES = (60, 3600, 86_400, 7 * 86_400, 30 * 86_400, math.inf)
+_TIME_LABELS = ("< 1 min", "< 1 h", "< 1 d", "< 7 d", "< 30 d", ">= 30 d", "for ever")
 
 UNREADABLE = "unreadable"
 
@@ -43,10 +43,11 @@ class Group:
     size: int = 0
 
 
-@dataclass
 class Statistics:
     """
     The numbers of all records, gathered from their rows.
+
+    Keep one for as long as the rows come; one thread uses it.
 
     Attributes:
         groups: By room and version, its records. The version is `UNREADABLE` for records that the
@@ -55,9 +56,10 @@ class Statistics:
         times: The seconds left.
     """
 
-    groups: defaultdict[tuple[str, str], Group] = field(default_factory=lambda: defaultdict(Group))
-    sizes: Histogram = field(default_factory=lambda: Histogram(_SIZES, _SIZE_LABELS))
-    times: Histogram = field(default_factory=lambda: Histogram(_TIMES, _TIME_LABELS))
+    def __init__(self) -> None:
+        self.groups: defaultdict[tuple[str, str], Group] = defaultdict(Group)
+        self.sizes = Histogram(_SIZES, _SIZE_LABELS)
+        self.times = Histogram(_TIMES, _TIME_LABELS)
 
     @staticmethod
     def of(rows: Iterable[Row], codec: Codec) -> Statistics:
