@@ -55,9 +55,9 @@ def copy(
     is_json: bool,
 ) -> Exit:
     """
-    Copy all records from the storage SOURCE to the storage TARGET, both URLs.
+    Copy the records of SOURCE to TARGET.
 
-    Bots may use both at the same time. A copy that was interrupted goes on when it is run again.
+    Both are URLs of storages. Bots may use both at the same time. A copy that was interrupted goes on when it is run again.
     """
     _agree(overwrite=overwrite and not dry_run, is_agreed=is_agreed)
     with (
@@ -75,9 +75,10 @@ def copy(
 @as_json
 def rekey(url: str, dry_run: bool, is_json: bool) -> Exit:
     """
-    Write every record anew, with the codec and the first key of TELESESSION_TARGET_...
+    Write all records with another key or codec.
 
-    Without these names, records under an old key get the first key of TELESESSION_KEYS.
+    It is that of TELESESSION_TARGET_CODEC and TELESESSION_TARGET_KEYS. Without these names,
+    records under an old key get the first key of TELESESSION_KEYS.
     """
     with (
         opened(url, codec_from(os.environ, SOURCE)) as source,
@@ -104,7 +105,11 @@ def import_lines(
     is_agreed: bool,
     is_json: bool,
 ) -> Exit:
-    """Store the records of FILE, which `export` has written; `-` is standard input."""
+    """
+    Store the records of an export.
+
+    FILE has the output of `export`; `-` is standard input.
+    """
     _agree(overwrite=overwrite and not dry_run, is_agreed=is_agreed)
     copying = Copying(storage, overwrite=overwrite, dry_run=dry_run)
     copying.run(_batches(file))

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 @as_json
 @with_storage
 def doctor(storage: Opened, is_json: bool) -> int:
-    """See whether the storage is reachable, writable, safe and readable."""
+    """
+    Check the health of the storage.
+
+    All records are read, and one is written and deleted in a room of its own.
+    """
     checks = list(_checks(storage))
     if is_json:
         print_json([{**each._asdict(), "state": each.state.value} for each in checks])

@@ -32,8 +32,9 @@ _NOT_LOCKED = (Kind.UPDATES, Kind.ASIDE, Kind.BOOKKEEPING)
 @with_storage
 def set_field(storage: Opened, key: str, field: str, json: str, wait: float) -> None:
     """
-    Set FIELD of the record KEY to the value JSON.
+    Set one field of a record.
 
+    The field FIELD of the record KEY gets the value of the text JSON, with the tags of a record.
     A field with a lifetime gets its whole lifetime again. The lifetime of the record stays.
     """
     try:
@@ -58,7 +59,11 @@ def set_field(storage: Opened, key: str, field: str, json: str, wait: float) -> 
 @wait
 @with_storage
 def unset(storage: Opened, key: str, field: str, wait: float) -> None:
-    """Remove FIELD from the record KEY; a record without any field is deleted."""
+    """
+    Remove one field of a record.
+
+    A record without any field is deleted.
+    """
 
     def change(record: dict[str, Any], now: float) -> None:
         if field not in {each.name for each in live_fields(record, key, now)}:
@@ -81,7 +86,11 @@ def unset(storage: Opened, key: str, field: str, wait: float) -> None:
 @yes
 @with_storage
 def delete(storage: Opened, keys: tuple[str, ...], wait: float, is_agreed: bool) -> int:
-    """Delete the records KEY..., each once no handler has it."""
+    """
+    Delete records.
+
+    Each is deleted as soon as no handler has it.
+    """
     confirm(f"Delete {counted(len(keys), 'record')}?", is_agreed=is_agreed)
     deleted = delete_all(storage, list(keys), wait)
     return Exit.DONE if deleted == len(keys) else Exit.MISSING

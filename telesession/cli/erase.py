@@ -25,9 +25,10 @@ def erase(
     storage: Opened, user_id: int, prefixes: tuple[str, ...], wait: float, is_agreed: bool
 ) -> None:
     """
-    Delete the sessions, states, questions and waiting updates of a user.
+    Delete all records of one user.
 
-    Its records are those whose keys name the user as sender or private chat.
+    These are the sessions, states, questions and waiting updates that name the user as sender or
+    private chat.
     """
     person = Person(user_id, prefixes)
     keys = list(tracked(person.keys(storage), "search"))

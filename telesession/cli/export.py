@@ -16,6 +16,7 @@ from telesession.cli.output import counted, tell, tracked
 from telesession.cli.person import Person
 from telesession.cli.rooms import Kind, Place
 from telesession.cli.stored import row_of
+from telesession.codecs import JSONCodec
 from telesession.errors import DecodeError, EncodeError
 
 if TYPE_CHECKING:
@@ -33,9 +34,9 @@ _LEFT_OUT = frozenset((Kind.UPDATES, Kind.ASIDE, Kind.BOOKKEEPING))
 @with_storage
 def export(storage: Opened, key: str | None, user_id: int | None, prefixes: tuple[str, ...]) -> int:
     """
-    Print records as lines of JSON, with their lifetimes and those of their fields.
+    Print records as lines of JSON.
 
-    The updates of an inbox are printed for a key or a user only.
+    A line has the record, and the end of its lifetime and of those of its fields. The updates of an inbox are printed for a key or a user only.
     """
     if key is not None and user_id is not None:
         raise click.UsageError("--key and --user exclude each other; give one of them")
@@ -65,15 +66,17 @@ def _rows_of(storage: Opened, keys: Iterable[str]) -> Iterator[Row]:
 def _write(storage: Opened, rows: Iterable[Row]) -> tuple[int, int]:
     """Print rows, and return how many were written and how many have no form in JSON."""
     written = refused = 0
+    # JSON is UTF-8, in any terminal.
+    out, codec = click.get_binary_stream("stdout"), JSONCodec()
     # A server is asked once for its time, and not for each record.
     offset = storage.now() - time.monotonic()
     for row in rows:
         try:
-            line = Line.of(row, storage.codec, time.monotonic() + offset).text()
+            line = Line.of(row, storage.codec, time.monotonic() + offset).encode(codec)
         except (DecodeError, EncodeError) as error:
             tell(str(error))
             refused += 1
         else:
-            click.echo(line)
+            out.write(line + b"\n")
             written += 1
     return written, refused

@@ -6,7 +6,6 @@ import json
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from telesession.cli.fields import as_json_data
 from telesession.codecs import Codec, JSONCodec
 from telesession.errors import DecodeError
 
@@ -63,15 +62,15 @@ class Line(NamedTuple):
         payload = json.dumps(data["record"]).encode()
         return Line(data["key"], data["expires"], JSONCodec().decode(payload, data["key"]))
 
-    def text(self) -> str:
+    def encode(self, codec: JSONCodec) -> bytes:
         """
-        The line.
+        The line, without its end.
 
         Raises:
             EncodeError: A field has no form in JSON.
         """
-        data = {"key": self.key, "expires": self.expires}
-        return json.dumps({**data, "record": as_json_data(self.record, self.key)})
+        head = json.dumps({"key": self.key, "expires": self.expires})[:-1]
+        return b'%b, "record": %b}' % (head.encode(), codec.encode(self.record, self.key))
 
 
 def _is_sound(data: dict[str, Any]) -> bool:

@@ -31,12 +31,12 @@ storage_url = click.option(
 
 def with_storage(
     command: Callable[Concatenate[Opened, P], R],
-) -> Callable[Concatenate[str, P], R]:
+) -> Callable[..., R]:
     """Give a command the option `--storage`, and its storage as the first argument."""
 
     @storage_url
     @wraps(command)
-    def wrapper(url: str, /, *args: P.args, **kwargs: P.kwargs) -> R:
+    def wrapper(url: str, *args: P.args, **kwargs: P.kwargs) -> R:
         with opened(url, codec_from(os.environ)) as storage:
             return command(storage, *args, **kwargs)
 

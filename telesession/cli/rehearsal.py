@@ -32,9 +32,10 @@ if TYPE_CHECKING:
 @as_json
 def migrate(app: str, is_dry: bool, is_json: bool) -> int:
     """
-    Take every record through the migrations and the dataclass of a program, and write nothing.
+    Try the migrations of a program.
 
-    The storage is that of the Sessions. Each record that would fail is reported by its key.
+    Every record goes through the migrations and the dataclass of the Sessions, and nothing is
+    written. The storage is that of the Sessions. Each record that would fail is reported by its key.
     """
     if not is_dry:
         raise click.UsageError(

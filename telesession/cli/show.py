@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 @as_json
 @with_storage
 def keys(storage: Opened, prefix: str, is_json: bool) -> None:
-    """List the keys that begin with PREFIX, with their rooms."""
+    """
+    List the stored keys.
+
+    These are the keys that begin with PREFIX, as they are in the storage, with their rooms.
+    """
     for key in storage.keys(prefix):
         if is_json:
             print_json(key)
@@ -35,7 +39,11 @@ def keys(storage: Opened, prefix: str, is_json: bool) -> None:
 @as_json
 @with_storage
 def show(storage: Opened, key: str, has_values: bool, is_json: bool) -> None:
-    """Show the fields of the record KEY, their types and their time left."""
+    """
+    Show the fields of a record.
+
+    Their types and their time left are shown, and their values only if asked for.
+    """
     row = row_of(storage, key)
     if row is None or row.payload is None:
         raise missing(key)

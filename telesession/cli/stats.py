@@ -89,7 +89,11 @@ class Statistics:
 @as_json
 @with_storage
 def stats(storage: Opened, is_json: bool) -> None:
-    """Count the records and their bytes by room and version, and draw their sizes and time left."""
+    """
+    Count the records, and draw their sizes.
+
+    They are counted by room and version, and their time left is drawn as well.
+    """
     statistics = Statistics.of(tracked(storage.rows(), "read"), storage.codec)
     if is_json:
         print_json(_data(statistics))

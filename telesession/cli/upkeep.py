@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 @click.command()
 @with_storage
 def purge(storage: Opened) -> None:
-    """Remove all records that have expired, and return their space to the disk."""
+    """
+    Remove the expired records.
+
+    Their space goes back to the disk. A server removes such records by itself.
+    """
     if isinstance(storage, SQLiteStorage):
         tell(f"removed {counted(storage.purge(), 'expired record')}")
     else:
@@ -29,7 +33,11 @@ def purge(storage: Opened) -> None:
 @click.argument("file", type=click.Path(dir_okay=False))
 @with_storage
 def backup(storage: Opened, file: str) -> None:
-    """Copy a SQLite storage into FILE while the bot runs."""
+    """
+    Copy a SQLite storage into FILE.
+
+    The bot may run and write. The file appears when it is complete, and replaces an older backup.
+    """
     if not isinstance(storage, SQLiteStorage):
         raise RefusedError(
             "could not back up: a server makes its own backups; see its command BGSAVE, or copy "

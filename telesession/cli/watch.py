@@ -41,7 +41,11 @@ class Change(NamedTuple):
 @as_json
 @with_storage
 def watch(storage: Opened, key: str, has_values: bool, is_json: bool) -> None:
-    """Print each change of the record KEY as it is saved, until Ctrl-C."""
+    """
+    Print each change of a record.
+
+    A change is printed as it is saved, until Ctrl-C.
+    """
     tell(f"watching {key!r}; Ctrl-C ends it")
     try:
         for change in _changes(storage, key):
