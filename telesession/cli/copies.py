@@ -57,7 +57,8 @@ def copy(
     """
     Copy the records of SOURCE to TARGET.
 
-    Both are URLs of storages. Bots may use both at the same time. A copy that was interrupted goes on when it is run again.
+    Both are URLs of storages. Bots may use both at the same time. A copy that was interrupted goes
+    on when it is run again.
     """
     _agree(overwrite=overwrite and not dry_run, is_agreed=is_agreed)
     with (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
@@ -36,7 +37,8 @@ def export(storage: Opened, key: str | None, user_id: int | None, prefixes: tupl
     """
     Print records as lines of JSON.
 
-    A line has the record, and the end of its lifetime and of those of its fields. The updates of an inbox are printed for a key or a user only.
+    A line has the record, and the ends of its lifetime and of those of its fields. The updates of
+    an inbox are printed for a key or a user only.
     """
     if key is not None and user_id is not None:
         raise click.UsageError("--key and --user exclude each other; give one of them")
@@ -67,7 +69,7 @@ def _write(storage: Opened, rows: Iterable[Row]) -> tuple[int, int]:
     """Print rows, and return how many were written and how many have no form in JSON."""
     written = refused = 0
     # JSON is UTF-8, in any terminal.
-    out, codec = click.get_binary_stream("stdout"), JSONCodec()
+    out, codec = sys.stdout.buffer, JSONCodec()
     # A server is asked once for its time, and not for each record.
     offset = storage.now() - time.monotonic()
     for row in rows:

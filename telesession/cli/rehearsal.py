@@ -35,7 +35,7 @@ def migrate(app: str, is_dry: bool, is_json: bool) -> int:
     Try the migrations of a program.
 
     Every record goes through the migrations and the dataclass of the Sessions, and nothing is
-    written. The storage is that of the Sessions. Each record that would fail is reported by its key.
+    written. The storage is that of the Sessions. Records that would fail are reported by key.
     """
     if not is_dry:
         raise click.UsageError(
