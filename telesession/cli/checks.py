@@ -53,21 +53,34 @@ class Check(NamedTuple):
 
 def common_checks(storage: Opened) -> Iterator[Check]:
     """
-    The findings that every storage has, but for its records.
+    The findings that every storage has, without those of its records.
 
     Raises:
-        StorageError: The storage cannot be read or written.
+        StorageError: The storage cannot be reached.
     """
     storage.ping()
     before, there, after = time.time(), storage.now(), time.time()
     yield Check("reachable", State.OK, repr(storage))
-    _probe(storage)
-    yield Check("writable", State.OK, "a record was locked, written, read and deleted")
     mine = f"telesession {version('telesession')}, Python {platform.python_version()}"
     yield Check("versions", State.OK, mine)
     difference = max(before - there, there - after, 0.0)
     state = State.NOTE if difference > _DIFFERENCE else State.OK
     yield Check("clock", state, f"{difference:.3f} s from the clock of this machine")
+
+
+def probe(storage: Opened) -> Check:
+    """
+    The finding of a record that is written and deleted.
+
+    Raises:
+        StorageError: The storage cannot be read or written.
+    """
+    with storage.hold(_PROBE, _WAIT) as hold:
+        hold.set(b"{}", _LIFETIME)
+        hold.flush()
+        storage.get(_PROBE)
+        hold.delete()
+    return Check("writable", State.OK, "a record was locked, written, read and deleted")
 
 
 def record_checks(storage: Opened) -> Iterator[Check]:
@@ -87,14 +100,6 @@ def record_checks(storage: Opened) -> Iterator[Check]:
         yield Check("unreadable", State.PROBLEM, text)
     else:
         yield Check("unreadable", State.OK, "every record can be read")
-
-
-def _probe(storage: Opened) -> None:
-    with storage.hold(_PROBE, _WAIT) as hold:
-        hold.set(b"{}", _LIFETIME)
-        hold.flush()
-        storage.get(_PROBE)
-        hold.delete()
 
 
 def _can_read(storage: Opened, key: str, payload: bytes | None) -> bool:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from telesession import SQLiteStorage
-from telesession.cli.checks import Check, State, common_checks, record_checks
+from telesession.cli.checks import Check, State, common_checks, probe, record_checks
 from telesession.cli.exits import Exit
 from telesession.cli.file_checks import file_checks
 from telesession.cli.options import as_json, with_storage
 from telesession.cli.output import print_json, print_table
 from telesession.cli.server_checks import server_checks
+from telesession.errors import StorageError
 
 if TYPE_CHECKING:
     from telesession.cli.address import Opened
@@ -39,9 +40,12 @@ def doctor(storage: Opened, is_json: bool) -> int:
 
 
 def _checks(storage: Opened) -> Iterator[Check]:
-    yield from common_checks(storage)
-    if isinstance(storage, SQLiteStorage):
-        yield from file_checks(storage)
-    else:
-        yield from server_checks(storage)
-    yield from record_checks(storage)
+    own = file_checks(storage) if isinstance(storage, SQLiteStorage) else server_checks(storage)
+    try:
+        yield from common_checks(storage)
+        yield from own
+        # A write removes some expired records, which `own` counts.
+        yield probe(storage)
+        yield from record_checks(storage)
+    except StorageError as error:
+        yield Check("failure", State.PROBLEM, str(error))

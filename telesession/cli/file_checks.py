@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from telesession.cli.checks import Check, State
@@ -30,7 +29,7 @@ def file_checks(storage: SQLiteStorage) -> Iterator[Check]:
     path = storage._database.path
     yield _version(storage)
     if os.name == "posix":
-        yield _permissions(path)
+        yield permissions(_statuses(path))
     yield _log(path)
     yield _soundness(storage)
     yield _expired(storage)
@@ -49,24 +48,32 @@ def _version(storage: SQLiteStorage) -> Check:
     return Check("SQLite", State.OK, text)
 
 
-def _permissions(path: str) -> Check:
-    found = {
-        path + suffix: os.stat(path + suffix) for suffix in _SUFFIXES if _is_there(path + suffix)
-    }
-    open_to_others = [each for each, status in found.items() if status.st_mode & 0o077]
+def permissions(found: Mapping[str, os.stat_result]) -> Check:
+    """
+    The finding about the owners of files, and about the rights of others.
+
+    Args:
+        found: The files by their names.
+    """
+    open_to_others = [name for name, status in found.items() if status.st_mode & 0o077]
     if open_to_others:
-        names = ", ".join(map(os.path.basename, open_to_others))
+        names = ", ".join(open_to_others)
         text = f"other users of this machine may open {names}; run chmod 600 on each"
         return Check("permissions", State.PROBLEM, text)
     if len({status.st_uid for status in found.values()}) > 1:
         text = "the files have different owners; give all of them to the user of the bot"
         return Check("permissions", State.PROBLEM, text)
-    mode = stat.filemode(found[path].st_mode)
-    return Check("permissions", State.OK, f"only the owner may open the files ({mode})")
+    return Check("permissions", State.OK, "only the owner may open the files")
+
+
+def _statuses(path: str) -> dict[str, os.stat_result]:
+    files = [path + suffix for suffix in _SUFFIXES if os.path.lexists(path + suffix)]
+    return {os.path.basename(file): os.stat(file) for file in files}
 
 
 def _log(path: str) -> Check:
-    size = os.stat(path + "-wal").st_size if _is_there(path + "-wal") else 0
+    # The connections of this process keep it open.
+    size = os.stat(path + "-wal").st_size
     if size > _LOG:
         text = (
             f"{sized(size)}; a program has been reading the file for a long time, so the log "
@@ -89,7 +96,3 @@ def _expired(storage: SQLiteStorage) -> Check:
     number = int(str(_ask(storage, statement, time.time())))
     text = f"{counted(number, 'expired record')} to remove"
     return Check("leftovers", State.OK, f"{text}; see `telesession purge`" if number else text)
-
-
-def _is_there(path: str) -> bool:
-    return os.path.lexists(path)

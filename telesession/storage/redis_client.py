@@ -15,6 +15,8 @@ if TYPE_CHECKING or find_spec("redis"):
     from redis.backoff import NoBackoff
     from redis.client import Pipeline
     from redis.cluster import ClusterPipeline, RedisCluster
+    from redis.connection import parse_url
+    from redis.exceptions import RedisClusterException
     from redis.retry import Retry
 
 
@@ -72,10 +74,16 @@ def cluster_client(url: str) -> RedisCluster:
     """
     # Made to see whether the URL is sound, because the client of a cluster connects at once.
     _make_client(url).close()
+    options: dict[str, Any] = dict(parse_url(_with_redis_scheme(url)))
+    if options.pop("db", 0):
+        raise _bad_url("a cluster has no database but 0")
+    is_encrypted = options.pop("connection_class", None) is not None
     try:
-        return RedisCluster.from_url(_with_redis_scheme(url), socket_timeout=3.0)
-    except redis.RedisError as error:
-        reason, remedy = diagnosis(without_values(error), True)
+        # Not by its `from_url`, whose client does not close its connections.
+        return RedisCluster(**{"socket_timeout": 3.0, "ssl": is_encrypted, **options})
+    except (redis.RedisError, RedisClusterException) as error:
+        cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+        reason, remedy = diagnosis(without_values(cause), True)
         raise StorageError("reach the cluster", None, reason, remedy) from error
 
 
