@@ -74,9 +74,9 @@ def cluster_client(url: str) -> RedisCluster:
     """
     # Made to see whether the URL is sound, because the client of a cluster connects at once.
     _make_client(url).close()
-    options: dict[str, Any] = dict(parse_url(_with_redis_scheme(url)))
-    if options.pop("db", 0):
-        raise _bad_url("a cluster has no database but 0")
+    options: dict[str, Any] = parse_url(_with_redis_scheme(url))  # type: ignore[no-untyped-call]
+    if options.pop("db", 0) or "path" in options:
+        raise _bad_url("a cluster has no socket, and no database but 0")
     is_encrypted = options.pop("connection_class", None) is not None
     try:
         # Not by its `from_url`, whose client does not close its connections.

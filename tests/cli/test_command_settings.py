@@ -54,7 +54,7 @@ def test_urls_are_read(url: str, path: str | None, server: str, options: dict[st
         ("sqlite:///", "the URL of the storage has another form"),
         ("postgres://user:hunter2@host", "the URL of the storage has another form"),
         ("redis://user:hunter2@host:port", "its host or port is malformed"),
-        ("redis://host/3?cluster=yes", "a cluster has no database but 0"),
+        ("redis://host/3?cluster=yes", "a cluster has no socket, and no database but 0"),
         ("redis://host?cluster=no", "the option cluster of the URL is yes"),
         ("sqlite:///missing.db", "there is no file missing.db"),
     ],
