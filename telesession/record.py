@@ -83,26 +83,34 @@ def aligned(
     record: dict[str, Any], other: dict[str, Any], key: str, seconds: float
 ) -> dict[str, Any]:
     """
-    A record with the deadlines of another one, where the two are not further apart.
+    A record in the order of another one, and with the deadlines of that one where they are near.
 
     Args:
         record: A record of a session.
         other: Another one for the same storage.
         key: The storage key of both.
-        seconds: The distance of two deadlines that count as one.
+        seconds: The largest distance of two deadlines that are near.
 
     Raises:
-        DecodeError: The deadlines of one of them are damaged.
+        DecodeError: One of them is not the record of a session.
     """
+    if type(other.get("fields")) is not dict:
+        raise DecodeError(key, "it is not the record of a session")
+    ordered = {**record, "fields": _in_order(record["fields"], other["fields"])}
     if record.get("ttl") is None or other.get("ttl") is None:
-        return record
+        return ordered
     ttl, theirs = _checked_ttl(record["ttl"], key), _checked_ttl(other["ttl"], key)
-    moved = {
-        name: [lifetime, near if abs(near - deadline) <= seconds else deadline]
-        for name, (lifetime, deadline) in ttl.items()
-        for near in (theirs[name][1] if name in theirs else deadline,)
-    }
-    return {**record, "ttl": moved}
+    ordered["ttl"] = {}
+    for name, (lifetime, deadline) in _in_order(ttl, theirs).items():
+        _, other_deadline = theirs.get(name, (lifetime, deadline))
+        is_near = abs(other_deadline - deadline) <= seconds
+        ordered["ttl"][name] = [lifetime, other_deadline if is_near else deadline]
+    return ordered
+
+
+def _in_order(parts: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
+    """The parts with names of others first, in the order of these."""
+    return {name: parts[name] for name in others if name in parts} | parts
 
 
 class Records:

@@ -77,7 +77,8 @@ class Transfer:
         self._dry_run = dry_run
         self._is_in_place = source is target or _share_locks(source, target)
         # The order in which handlers lock, so that no two threads wait for each other.
-        self._locked = [target] if self._is_in_place else sorted((source, target), key=repr)
+        both = sorted((source, target), key=lambda storage: (repr(storage), id(storage)))
+        self._locked = [target] if self._is_in_place else both
 
     def copy(self, key: str) -> Transferred | None:
         """

@@ -89,7 +89,7 @@ class TestFiles:
 
     @pytest.mark.parametrize(
         ("name", "passed"),
-        [("docs/tutorial.md", 2), ("docs/testing.md", 10), ("docs/own-storage.md", 46)],
+        [("docs/tutorial.md", 2), ("docs/testing.md", 10), ("docs/own-storage.md", 98)],
     )
     def test_the_tests_of_a_page_pass(
         self,

@@ -204,6 +204,17 @@ def test_keys_gives_each_key_once(storage: RedisStorage, admin: redis.Redis) -> 
     assert len(seen) == len(set(seen))
 
 
+def test_keys_remembers_the_latest_keys_only(
+    storage: RedisStorage, admin: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The keys that are remembered are replaced again and again, and no key is left out."""
+    monkeypatch.setattr("telesession.storage.redis._PAGE", 10)
+    monkeypatch.setattr("telesession.storage.redis._REMEMBERED", 20)
+    admin.mset({f"telesession:{number}": b"" for number in range(1_000)})
+
+    assert sorted(map(str, range(1_000))) == sorted(storage.keys())
+
+
 def test_an_ordinary_key_is_easy_to_find(storage: RedisStorage, admin: redis.Redis) -> None:
     """The record of key 42 is `telesession:42`, for whoever looks with another program."""
     storage.set("42", b"payload")

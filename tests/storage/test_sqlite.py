@@ -100,6 +100,17 @@ def test_any_string_is_a_key_and_a_prefix(
     assert {"held"} >= {try_hold(storage, key) for key in keys}
 
 
+def test_half_of_a_surrogate_pair_in_a_key_is_no_damage(
+    storage: SQLiteStorage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A key that is no Unicode text is listed once, and nothing is logged about it."""
+    for key in ("a", "a\ud800", "b"):
+        storage.set(key, b"payload")
+
+    assert ["a", "b", "a\ud800"] == list(storage.keys())
+    assert [] == caplog.messages
+
+
 def test_keys_come_in_pages_without_payloads(
     storage: SQLiteStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

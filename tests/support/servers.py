@@ -450,10 +450,11 @@ class FrozenRedisStorage(RedisStorage):
     Args:
         server: Where it is.
         clock: What stands still until it ticks.
+        options: Of the storage.
     """
 
-    def __init__(self, server: Server, clock: FrozenDateTimeFactory) -> None:
-        super().__init__(patient_url(server))
+    def __init__(self, server: Server, clock: FrozenDateTimeFactory, **options: Any) -> None:
+        super().__init__(patient_url(server), **options)
         self._admin = server.client()
         self._server = FrozenRedisServer(self._server, server.ageing, self._admin, clock)
 
