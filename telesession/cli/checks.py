@@ -96,6 +96,9 @@ def record_checks(storage: Opened) -> Iterator[Check]:
             keys += [row.key] * (len(keys) < _MANY)
     found = ", ".join(f"{number:,} {kind.value}" for kind, number in kinds.items())
     yield Check("records", State.OK, found or "none")
+    if kinds[Kind.UNREADABLE]:
+        text = "records that could not be read are kept; see `telesession keys @set-aside:`"
+        yield Check("set aside", State.NOTE, text)
     if unreadable:
         listed = ", ".join(map(repr, keys)) + ", ..." * (unreadable > len(keys))
         text = f"{counted(unreadable, 'record')} cannot be read: {listed}; see `telesession show`"

@@ -55,8 +55,11 @@ class Person:
             update = _update_of(storage, key)
             self.unknown += update is None
             return update is not None and self._sent(update)
-        if place.kind in (Kind.BOOKKEEPING, Kind.OTHER):
+        if place.kind is Kind.BOOKKEEPING:
             return False
+        if place.kind is Kind.UNREADABLE:
+            # The key is a number, a colon, and the key that the record had.
+            return self._is_in_key(place.key.partition(":")[2])
         if place.kind is Kind.STATES:
             # The key is bot:business:thread:chat:user, and a colon inside a part is escaped.
             chat, user = [*place.key.split(":"), "", "", "", "", ""][3:5]

@@ -19,9 +19,11 @@ class Kind(Enum):
     UPDATES = "waiting updates"
     ASIDE = "updates set aside"
     BOOKKEEPING = "bookkeeping of an inbox"
+    UNREADABLE = "records set aside"
     OTHER = "others"
 
 
+_NAMED = MappingProxyType({"telebot-states": Kind.STATES, "set-aside": Kind.UNREADABLE})
 _IN_INBOX = MappingProxyType({"": Kind.UPDATES, "aside": Kind.ASIDE})
 
 
@@ -53,8 +55,8 @@ class Place(NamedTuple):
         name = self.room[1:-1]
         if not self.room or name.isidentifier():
             return Kind.SESSIONS
-        if name == "telebot-states":
-            return Kind.STATES
+        if name in _NAMED:
+            return _NAMED[name]
         if name.startswith("questions-"):
             return Kind.QUESTIONS
         inbox = place_in_inbox(self.room)
@@ -62,5 +64,5 @@ class Place(NamedTuple):
 
     @property
     def is_record(self) -> bool:
-        """Whether its payload is a record with fields, which a codec has written."""
-        return self.kind is not Kind.BOOKKEEPING
+        """Whether its payload must be a record with fields, which a codec has written."""
+        return self.kind not in (Kind.BOOKKEEPING, Kind.UNREADABLE)

@@ -66,6 +66,13 @@ class TestEveryStorage:
         kinds = {"1 sessions", "1 questions", "1 waiting updates"}
         assert kinds == set(doctor()["records"][1].split(", "))
 
+    def test_records_that_were_set_aside_are_noted(self, file_storage: Storage) -> None:
+        """A record that the bot has set aside is a note, and not unreadable once more."""
+        file_storage.set("@set-aside:1:42", b"{")
+        ran = call("doctor", "--json")
+        found = findings(ran)
+        assert (0, "note", "ok") == (ran.code, found["set aside"][0], found["unreadable"][0])
+
     def test_a_clock_that_differs_is_noted(
         self, file_storage: Storage, monkeypatch: pytest.MonkeyPatch
     ) -> None:

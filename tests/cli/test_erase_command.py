@@ -60,6 +60,15 @@ def test_unreadable_updates_are_counted(file_storage: Storage, payload: bytes) -
     assert ran.err.startswith("1 record cannot be assigned to a user")
 
 
+def test_records_that_were_set_aside_are_deleted(file_storage: Storage) -> None:
+    """A record that could not be read belongs to the person whose key it had."""
+    for key in ("@set-aside:1:42", "@set-aside:2:@cart:42", "@set-aside:1:7"):
+        file_storage.set(key, b"{")
+    call("erase", "--user", ADA, "--yes")
+
+    assert ["@set-aside:1:7"] == list(file_storage.keys())
+
+
 def test_a_prefix_is_told(file_storage: Storage) -> None:
     """With --prefix the keys behind the prefix of a bot are found, and others are counted."""
     for key in ("shop:42", "shop:7", "order 42"):

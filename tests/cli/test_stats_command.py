@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, TYPE_CHECKING
+
 
 from support.command import COLUMNS, call
-from support.command_records import FEW, MANY, measured, store_many
+from support.command_records import FEW, MANY, PAYLOAD, measured, store_many
+from support.servers import Server, patient_url
 from telesession import Sessions, Storage
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def fill(storage: Storage) -> None:
@@ -60,6 +65,20 @@ class TestManyRecords:
     def test_statistics_need_little_memory(self, file_storage: Any) -> None:
         """`stats` over a hundred thousand records keeps a page of them at a time."""
         store_many(file_storage)
+        ran, peak = measured(lambda: call("stats", "--json"))
+
+        assert MANY == json.loads(ran.out)["records"]
+        assert peak < FEW
+
+    def test_statistics_of_a_server_need_little_memory(
+        self, server: Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A server is asked page by page, and no list of its keys is kept."""
+        monkeypatch.setenv("TELESESSION_STORAGE", patient_url(server))
+        with server.client() as client:
+            for begin in range(0, MANY, 10_000):
+                names = (f"telesession:{key}" for key in range(begin, begin + 10_000))
+                client.mset(dict.fromkeys(names, PAYLOAD))
         ran, peak = measured(lambda: call("stats", "--json"))
 
         assert MANY == json.loads(ran.out)["records"]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 MANY = 100_000
 # Bytes that a command may need for records, however many there are.
 FEW = 12 * 2**20
+PAYLOAD = b'{"fields":{"text":"%b"}}' % (b"x" * 200)
 
 
 ADA, BOB, GROUP = 42, 7, -100
@@ -55,8 +56,7 @@ def fill(storage: Storage) -> None:
 def store_many(storage: SQLiteStorage) -> None:
     for begin in range(0, MANY, 10_000):
         keys = range(begin, begin + 10_000)
-        payload = b'{"fields":{"text":"%b"}}' % (b"x" * 200)
-        storage.commit([], [Change(f"{key}", None, payload) for key in keys])
+        storage.commit([], [Change(f"{key}", None, PAYLOAD) for key in keys])
 
 
 def measured(work: Callable[[], Any]) -> tuple[Any, int]:
