@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from importlib.util import find_spec
@@ -11,12 +10,13 @@ from typing import TYPE_CHECKING
 from telesession.codecs import Codec, JSONCodec
 from telesession.errors import LockLostError, StorageError
 from telesession.storage.base import Change, Hold, Record, Storage, deletes
-from telesession.storage.redis_client import checked_client
+from telesession.storage.redis_client import Client, checked_client
 from telesession.storage.redis_hold import RedisHold, write_together
 from telesession.storage.redis_indexes import add_once, listed
 from telesession.storage.redis_scripts import READ, milliseconds
-from telesession.storage.redis_server import RedisServer, decode, encode, escape, unescape
+from telesession.storage.redis_server import RedisServer, decode, escape, unescape
 from telesession.storage.renewal import checked_lease
+from telesession.storage.rows import Row
 
 if TYPE_CHECKING:
     import redis
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # How many keys the server looks at before it answers a step of an iteration.
 _PAGE = 5_000
+# How many keys it looks at where their records are read as well.
+_PAGE_OF_ROWS = 500
 # How many of the latest keys an iteration remembers at least.
 _REMEMBERED = 20_000
 
@@ -141,23 +143,56 @@ class RedisStorage(Storage):
         A key may come twice if hundreds of thousands of keys are deleted in between, or if a
         cluster moves it.
         """
+        for _, names in self._scan(prefix, _PAGE):
+            yield from map(self._key_of, names)
+
+    def rows(self, prefix: str = "") -> Iterator[Row]:
+        """
+        Iterate over the live records whose keys start with `prefix`.
+
+        The server is asked step by step, and the memory for it does not grow. A record
+        may come twice, as a key of `keys`. A key of another type is a row without a payload.
+
+        Raises:
+            StorageError: The server failed.
+        """
         server = self._server
-        start = server.prefix + escape(prefix)
-        pattern = encode(re.sub(r"([*?\[\]\\])", r"\\\1", start) + "*")
+        for node, names in self._scan(prefix, _PAGE_OF_ROWS):
+            commands = [(verb, name) for name in names for verb in ("GET", "PTTL")]
+            replies = server.pipeline("read", commands, node)
+            for name, payload, left in zip(names, replies[::2], replies[1::2], strict=True):
+                is_readable = isinstance(payload, bytes)
+                # Without a payload the record has ended since it was listed.
+                if payload is not None:
+                    expires = isinstance(left, int) and left >= 0
+                    yield Row(
+                        self._key_of(name),
+                        payload if is_readable else None,
+                        left / 1000 if expires else None,
+                    )
+
+    def _scan(self, prefix: str, size: int) -> Iterator[tuple[Client, list[bytes]]]:
+        """The names of the records whose keys start with a prefix, by node and step."""
+        server = self._server
+        pattern = server.pattern(prefix) + b"*"
         # A server that makes its table smaller gives some of the latest keys again. All keys of a
         # large server would not fit in memory.
         seen, before = set[bytes](), set[bytes]()
         for node in server.nodes():
             cursor = -1
             while cursor:
-                args = ("SCAN", max(cursor, 0), "MATCH", pattern, "COUNT", _PAGE)
+                args = ("SCAN", max(cursor, 0), "MATCH", pattern, "COUNT", size)
                 cursor, names = server.command("list the keys", None, *args, node=node)
                 if len(seen) >= _REMEMBERED:
                     seen, before = set(), seen
-                for name in names:
-                    if name not in seen and name not in before:
-                        seen.add(name)
-                        yield unescape(decode(name)[len(server.prefix) :])
+                fresh = [
+                    each for each in dict.fromkeys(names) if each not in seen and each not in before
+                ]
+                seen.update(fresh)
+                yield node, fresh
+
+    def _key_of(self, name: bytes) -> str:
+        return unescape(decode(name)[len(self._server.prefix) :])
 
     def hold(self, key: str, timeout: float | None = None) -> RedisHold:
         """See `Storage.hold`; exclusive among all who use this server and prefix."""

@@ -6,12 +6,17 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol, cast
 from urllib.parse import SplitResult, urlsplit
 
+from telesession.errors import StorageError
+from telesession.storage.redis_errors import diagnosis, without_values
+
 # Without the package the class is there all the same, for `from telesession import *`.
 if TYPE_CHECKING or find_spec("redis"):
     import redis
     from redis.backoff import NoBackoff
     from redis.client import Pipeline
     from redis.cluster import ClusterPipeline, RedisCluster
+    from redis.connection import parse_url
+    from redis.exceptions import RedisClusterException
     from redis.retry import Retry
 
 
@@ -59,6 +64,29 @@ def checked_client(client_or_url: Any) -> Client:
     return cast("Client", client_or_url)
 
 
+def cluster_client(url: str) -> RedisCluster:
+    """
+    A client of the cluster that has the server of a URL as one of its nodes.
+
+    Raises:
+        StorageError: No node answers, or the server belongs to no cluster.
+        ValueError: The URL has a mistake.
+    """
+    # Made to see whether the URL is sound, because the client of a cluster connects at once.
+    _make_client(url).close()
+    options: dict[str, Any] = parse_url(_with_redis_scheme(url))  # type: ignore[no-untyped-call]
+    if options.pop("db", 0) or "path" in options:
+        raise _bad_url("a cluster has no socket, and no database but 0")
+    is_encrypted = options.pop("connection_class", None) is not None
+    try:
+        # Not by its `from_url`, whose client does not close its connections.
+        return RedisCluster(**{"socket_timeout": 3.0, "ssl": is_encrypted, **options})
+    except (redis.RedisError, RedisClusterException) as error:
+        cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+        reason, remedy = diagnosis(without_values(cause), True)
+        raise StorageError("reach the cluster", None, reason, remedy) from error
+
+
 def is_cluster(client: object) -> bool:
     """Whether the client leads to a cluster."""
     return isinstance(client, RedisCluster)
@@ -76,8 +104,7 @@ def _make_client(url: str) -> Client:
 
     The URL may set other time-outs, as in `redis://localhost?socket_timeout=10`.
     """
-    # redis-py knows the schemes of Redis only.
-    url = url.replace("valkey", "redis", 1) if url.startswith(("valkey://", "valkeys://")) else url
+    url = _with_redis_scheme(url)
     if not url.startswith(("redis://", "rediss://", "unix://")):
         raise _bad_url("its scheme is another")
     parts = _split(url)
@@ -102,6 +129,11 @@ def _make_client(url: str) -> Client:
     except (TypeError, ValueError, redis.RedisError) as error:
         raise _bad_url(str(error)) from None
     return cast("Client", client)
+
+
+def _with_redis_scheme(url: str) -> str:
+    """The URL with a scheme of Redis, because redis-py knows no others."""
+    return url.replace("valkey", "redis", 1) if url.startswith(("valkey://", "valkeys://")) else url
 
 
 def _split(url: str) -> SplitResult | None:

@@ -148,6 +148,10 @@ CLUSTER_DIAGNOSES = MappingProxyType(
             "the cluster sent the client from node to node without end",
             "see CLUSTER INFO on its nodes",
         ),
+        "Cluster mode is not enabled": (
+            "the server is part of no cluster",
+            "connect to it as a plain server",
+        ),
     }
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -193,6 +194,10 @@ class RedisServer:
         """The name of a record."""
         return encode(self.prefix + escape(key))
 
+    def pattern(self, prefix: str) -> bytes:
+        """A pattern of SCAN for the beginning of the names of records."""
+        return encode(re.sub(r"([*?\[\]\\])", r"\\\1", self.prefix + escape(prefix)))
+
     def names(self, key: str) -> Names:
         """The names of a record and of the keys beside it, which have the same slot."""
         record = self.record(key)
@@ -249,6 +254,33 @@ class RedisServer:
             key,
             is_write=is_write,
         )
+
+    def pipeline(
+        self, action: str, commands: Sequence[tuple[object, ...]], node: Client
+    ) -> list[Any]:
+        """
+        Send commands that only read in one round trip, and give the replies as bytes.
+
+        The reply of a command that the server refuses is an exception.
+
+        Args:
+            action: A verb for the error.
+            commands: Each a command and its arguments.
+            node: A client of the one node that is asked.
+
+        Raises:
+            StorageError: The server has no answer.
+        """
+        client: Any = node
+
+        def send() -> list[Any]:
+            with client.pipeline(transaction=False) as pipe:
+                for command in commands:
+                    pipe.execute_command(*command, **{NEVER_DECODE: True})
+                replies: list[Any] = pipe.execute(raise_on_error=False)
+            return replies
+
+        return self._attempt(send, action, None) if commands else []
 
     def listen(self, key: str, calls: bytes, seconds: float) -> bytes | None:
         """

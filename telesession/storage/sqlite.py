@@ -35,6 +35,7 @@ from telesession.storage.sqlite_records import Records
 
 if TYPE_CHECKING:
     from telesession.forks import PerProcess
+    from telesession.storage.rows import Row
 
 
 class SQLiteStorage(Storage):
@@ -124,6 +125,17 @@ class SQLiteStorage(Storage):
         A damaged record is listed, so that it can be deleted.
         """
         return self._records.keys(prefix)
+
+    def rows(self, prefix: str = "") -> Iterator[Row]:
+        """
+        Iterate over the live records whose keys start with `prefix`, in the order of their bytes.
+
+        A hundred at a time are in memory. A damaged record is a row without a payload.
+
+        Raises:
+            StorageError: The file cannot be read.
+        """
+        return self._records.rows(prefix)
 
     def purge(self) -> int:
         """

@@ -10,17 +10,19 @@ from functools import partial
 from heapq import merge
 from itertools import islice
 from sqlite3 import Cursor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from telesession.errors import StorageError
 from telesession.storage.base import Record
 from telesession.storage.bitmaps import Bitmap, by_page, key_of
+from telesession.storage.rows import Row as StoredRow
 
 if TYPE_CHECKING:
     from telesession.storage.sqlite_database import Database
 
-# How many keys are read at a time.
+# How many keys are read at a time, and how many records with their payloads.
 _PAGE = 500
+_PAGE_OF_PAYLOADS = 100
 # How many expired records a write removes on the way, and how many `purge` removes at a time.
 _FEW = 50
 _MANY = 1000
@@ -28,10 +30,9 @@ _MANY = 1000
 # Seconds after which a write looks for expired records that other processes have stored.
 _ROUND = 60.0
 
-_PAGE_OF_KEYS = (
-    "SELECT key, typeof(key) = lower('{1}'), expires FROM sessions "
-    "WHERE key {0} CAST(? AS {1}) ORDER BY key LIMIT ?"
-)
+_KEYS = "key, typeof(key), expires"
+_ROWS = f"{_KEYS}, payload"
+_PAGE_OF = "SELECT {} FROM sessions WHERE key {} CAST(? AS {}) ORDER BY key LIMIT ?"
 
 _READ = "SELECT payload, expires FROM sessions WHERE key = ?"
 WRITE = (
@@ -192,6 +193,15 @@ class Records:
         for kind in ("TEXT", "BLOB"):
             yield from self._keys_from(_as_blob(prefix), None, kind, _PAGE)
 
+    def rows(self, prefix: str) -> Iterator[StoredRow]:
+        """The live records with a prefix, a hundred at a time, in the order of their bytes."""
+        for kind in ("TEXT", "BLOB"):
+            found = self._find(_as_blob(prefix), None, kind, _PAGE_OF_PAYLOADS, _ROWS)
+            for key, (_, _, expires, payload) in found:
+                left = expires - time.time() if isinstance(expires, float | int) else None
+                is_sound = isinstance(payload, bytes) and (expires is None or left is not None)
+                yield StoredRow(key, payload if is_sound else None, left)
+
     def purge(self) -> int:
         """Remove all expired records in batches, and return how many there were."""
         removed = 0
@@ -247,34 +257,42 @@ class Records:
         return new
 
     def _keys_from(self, prefix: bytes, after: bytes | None, kind: str, size: int) -> Iterator[str]:
+        """Like `_find`, without the rows."""
+        return (key for key, _ in self._find(prefix, after, kind, size, _KEYS))
+
+    def _find(
+        self, prefix: bytes, after: bytes | None, kind: str, size: int, columns: str
+    ) -> Iterator[tuple[str, Any]]:
         """
-        The live keys with a prefix, of those that are stored as text or as a blob.
+        The live keys with a prefix, of those that are stored as text or as a blob, and their rows.
 
         Args:
             prefix: The prefix.
             after: Only greater keys are given.
             kind: The type of the keys in the file.
-            size: How many keys are read at a time.
+            size: How many rows are read at a time.
+            columns: The columns of a row: `_KEYS`, or more.
         """
         start, comparison = prefix, ">="
         if after is not None and after >= prefix:
             start, comparison = after, ">"
         while True:
-            query = _PAGE_OF_KEYS.format(comparison, kind)
+            query = _PAGE_OF.format(columns, comparison, kind)
             page = self.database.read(
                 "list the keys",
                 None,
                 partial(_read_page, query=query, parameters=(start, size)),
             )
             now = time.time()
-            for key, is_of_kind, expires in page:
-                if not (is_of_kind and key.startswith(prefix)):
+            for row in page:
+                key, type_of_key, expires, *_ = row
+                if type_of_key != kind.lower().encode() or not key.startswith(prefix):
                     return
                 # A damaged row has a key, so that it can be found and deleted.
                 if isinstance(expires, float | int) and now >= expires:
                     continue
                 try:
-                    yield key.decode("utf-8", "strict" if kind == "TEXT" else "surrogatepass")
+                    yield key.decode("utf-8", "strict" if kind == "TEXT" else "surrogatepass"), row
                 except UnicodeDecodeError:
                     path = self.database.path
                     _log.error("%s has a row with a damaged key: x'%s'", path, key.hex())
@@ -309,9 +327,7 @@ def has_expired(row: Row) -> bool:
     return isinstance(row[1], float | int) and time.time() >= row[1]
 
 
-def _read_page(
-    cursor: Cursor, query: str, parameters: tuple[bytes, int]
-) -> list[tuple[bytes, int, object]]:
+def _read_page(cursor: Cursor, query: str, parameters: tuple[bytes, int]) -> list[tuple[Any, ...]]:
     return cursor.execute(query, parameters).fetchall()
 
 

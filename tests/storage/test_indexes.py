@@ -16,7 +16,7 @@ from support.sqlite_files import trace
 from support.storages import FiveMethods
 from telesession import Storage, StorageError
 from telesession.storage.base import Change
-from telesession.storage.sqlite_records import _PAGE_OF_KEYS
+from telesession.storage.sqlite_records import _KEYS, _PAGE_OF
 
 if TYPE_CHECKING:
     import sqlite3
@@ -122,7 +122,7 @@ def test_an_addition_of_numbers_is_one_transaction(storage: SQLiteStorage) -> No
 def test_a_look_reads_a_range_of_keys(storage: SQLiteStorage, admin: sqlite3.Connection) -> None:
     """A look searches the primary key and sorts nothing: sessions make it no longer."""
     add(storage, *range(30))
-    query = "EXPLAIN QUERY PLAN " + _PAGE_OF_KEYS.format(">", "TEXT")
+    query = "EXPLAIN QUERY PLAN " + _PAGE_OF.format(_KEYS, ">", "TEXT")
     plan = [row[-1] for row in admin.execute(query, (b"@in:", 100))]
     storage.listed("@in:")
     statements = trace(storage, "reader")

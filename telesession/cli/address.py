@@ -1,0 +1,105 @@
+"""The address of a storage as a URL, and the storage behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import parse_qsl, urlencode
+
+import click
+
+from telesession.storage.redis import RedisStorage
+from telesession.storage.redis_client import cluster_client
+from telesession.storage.sqlite import SQLiteStorage
+
+if TYPE_CHECKING:
+    from telesession.codecs import Codec
+
+#: A storage that the command can open.
+Opened = SQLiteStorage | RedisStorage
+
+_FILE = "sqlite:///"
+_SERVERS = ("redis", "rediss", "valkey", "valkeys", "unix")
+_FORMS = (
+    "sqlite:///bot.db, sqlite:////path/to/bot.db, redis://host:6379/0, rediss://, valkey://, "
+    "valkeys:// or unix:///path/to/socket"
+)
+
+
+class Address(NamedTuple):
+    """
+    The address of a storage.
+
+    Attributes:
+        path: The path of a file; `None` for a server.
+        url: The URL of a server, without the options of the command.
+        options: The options of a server: `prefix` and `cluster`.
+    """
+
+    path: Path | None
+    url: str
+    options: dict[str, str]
+
+    @staticmethod
+    def of(url: str) -> Address:
+        """
+        The address that a URL gives.
+
+        Raises:
+            click.UsageError: It is no such URL. It is not shown, because it may have a password.
+        """
+        if url.startswith(_FILE) and len(url) > len(_FILE):
+            return Address(Path(url.removeprefix(_FILE)), "", {})
+        scheme, separator, _ = url.partition("://")
+        if not separator or scheme not in _SERVERS:
+            raise click.UsageError(f"the URL of the storage has another form; write {_FORMS}")
+        bare, _, query = url.partition("?")
+        pairs = parse_qsl(query, keep_blank_values=True)
+        options = {name: value for name, value in pairs if name in ("prefix", "cluster")}
+        others = [(name, value) for name, value in pairs if name not in options]
+        return Address(None, f"{bare}?{urlencode(others)}" if others else bare, options)
+
+
+@contextmanager
+def opened(url: str, codec: Codec, *, may_create: bool = False) -> Iterator[Opened]:
+    """
+    The storage of a URL, which is closed when the block is left.
+
+    Args:
+        url: The URL. That of a server may end with `?prefix=shop:`, the `prefix` of the bot's
+            `RedisStorage`, and with `cluster=yes` for a node of a cluster.
+        codec: The codec.
+        may_create: Whether a file that does not exist is made.
+
+    Raises:
+        click.UsageError: It is no URL of a storage, or an extra is missing.
+        StorageError: The storage cannot be opened.
+    """
+    address = Address.of(url)
+    with ExitStack() as exits:
+        try:
+            storage = _open(address, codec, exits, may_create=may_create)
+        except (ImportError, ValueError) as error:
+            raise click.UsageError(str(error)) from None
+        exits.callback(storage.close)
+        yield storage
+
+
+def _open(address: Address, codec: Codec, exits: ExitStack, *, may_create: bool) -> Opened:
+    if address.path is not None:
+        if not may_create and not address.path.exists():
+            raise click.UsageError(
+                f"there is no file {address.path}; sqlite:///bot.db is a path below the current "
+                "folder, and sqlite:////path/to/bot.db an absolute one"
+            )
+        return SQLiteStorage(address.path, codec)
+    cluster, prefix = address.options.get("cluster"), address.options.get("prefix", "telesession:")
+    if cluster not in (None, "yes"):
+        raise click.UsageError("the option cluster of the URL is yes, or is left out")
+    # Without the package, the constructor says how to install it.
+    if cluster is None or not find_spec("redis"):
+        return RedisStorage(address.url, codec, prefix=prefix)
+    return RedisStorage(exits.enter_context(cluster_client(address.url)), codec, prefix=prefix)

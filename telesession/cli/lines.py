@@ -1,0 +1,79 @@
+"""The lines of an export: one record as JSON, with its end and the deadlines of its fields."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from telesession.codecs import Codec, JSONCodec
+from telesession.errors import DecodeError
+
+if TYPE_CHECKING:
+    from telesession.storage.rows import Row
+
+_NAMES = frozenset(("key", "expires", "record"))
+
+
+class Line(NamedTuple):
+    """
+    A record of an export.
+
+    Attributes:
+        key: The key.
+        expires: Seconds since the epoch at which the record expires; `None` is never.
+        record: The record, as a codec takes it.
+    """
+
+    key: str
+    expires: float | None
+    record: dict[str, Any]
+
+    @staticmethod
+    def of(row: Row, codec: Codec, now: float) -> Line:
+        """
+        The line of a row.
+
+        Args:
+            row: The row.
+            codec: The codec of its storage.
+            now: Seconds since the epoch, on the clock of the storage.
+
+        Raises:
+            DecodeError: The record cannot be read.
+        """
+        if row.payload is None:
+            raise DecodeError(row.key, "it is damaged")
+        record = codec.decode(row.payload, row.key)
+        return Line(row.key, None if row.left is None else now + row.left, record)
+
+    @staticmethod
+    def read(text: str) -> Line:
+        """
+        The record of a line.
+
+        Raises:
+            DecodeError: The record is none that `JSONCodec` writes.
+            ValueError: It is no line of an export.
+        """
+        data = json.loads(text)
+        if not isinstance(data, dict) or set(data) != _NAMES or not _is_sound(data):
+            raise ValueError("it is no line of an export")
+        payload = json.dumps(data["record"]).encode()
+        return Line(data["key"], data["expires"], JSONCodec().decode(payload, data["key"]))
+
+    def encode(self, codec: JSONCodec) -> bytes:
+        """
+        The line, without its end.
+
+        Raises:
+            EncodeError: A field has no form in JSON.
+        """
+        head = json.dumps({"key": self.key, "expires": self.expires})[:-1]
+        return b'%b, "record": %b}' % (head.encode(), codec.encode(self.record, self.key))
+
+
+def _is_sound(data: dict[str, Any]) -> bool:
+    expires = data["expires"]
+    is_time = type(expires) in (int, float) and math.isfinite(expires)
+    return isinstance(data["key"], str) and (expires is None or is_time)

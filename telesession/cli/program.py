@@ -1,0 +1,64 @@
+"""The program: its commands, and the way from an error to a message and an exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from telesession.cli.copies import copy, import_lines, rekey
+from telesession.cli.doctor import doctor
+from telesession.cli.edits import delete, set_field, unset
+from telesession.cli.erase import erase
+from telesession.cli.exits import Exit, RefusedError
+from telesession.cli.export import export
+from telesession.cli.output import tell
+from telesession.cli.rehearsal import migrate
+from telesession.cli.show import keys, show
+from telesession.cli.stats import stats
+from telesession.cli.upkeep import backup, purge
+from telesession.cli.watch import watch
+from telesession.errors import SessionError
+
+
+@click.group(context_settings={"max_content_width": 80, "help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="telesession", message="%(prog)s %(version)s")
+def program() -> None:
+    """Look at the sessions of a bot, and change, copy or delete them, while it runs."""
+
+
+for _command in (
+    *(keys, show, stats, watch, doctor, export, migrate),
+    *(set_field, unset, delete, purge, erase, backup, copy, rekey, import_lines),
+):
+    program.add_command(_command)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """
+    Run the program.
+
+    Args:
+        arguments: The arguments without the name of the program; by default those of the process.
+
+    Returns:
+        The exit code, which is an `Exit`.
+    """
+    try:
+        code = program.main(arguments, prog_name="telesession", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return Exit.USAGE if isinstance(error, click.UsageError) else Exit.FAILED
+    except (click.Abort, KeyboardInterrupt):
+        tell("interrupted")
+        return Exit.INTERRUPTED
+    except RefusedError as error:
+        return _fail(error, error.code)
+    except SessionError as error:
+        return _fail(error, Exit.FAILED)
+    return code if isinstance(code, int) else Exit.DONE
+
+
+def _fail(error: Exception, code: Exit) -> Exit:
+    tell(f"telesession: {error}")
+    return code

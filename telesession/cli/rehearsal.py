@@ -1,0 +1,124 @@
+"""The command `migrate --dry-run`: every record through the migrations and the dataclass."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from telesession.cli.exits import Exit, RefusedError
+from telesession.cli.options import as_json
+from telesession.cli.output import print_json, print_table, printable, tracked
+from telesession.errors import DecodeError, EncodeError, SessionError, StorageError
+from telesession.sessions import Sessions
+
+if TYPE_CHECKING:
+    from telesession.kind import Kind
+
+
+@click.command()
+@click.option(
+    "--app",
+    required=True,
+    metavar="MODULE:SESSIONS",
+    help="The Sessions of the new program, such as bot:sessions. The module is imported.",
+)
+@click.option("--dry-run", "is_dry", is_flag=True, help="Write nothing; the only way for now.")
+@as_json
+def migrate(app: str, is_dry: bool, is_json: bool) -> int:
+    """
+    Try the migrations of a program.
+
+    Every record goes through the migrations and the dataclass of the Sessions, and nothing is
+    written. The storage is that of the Sessions. Records that would fail are reported by key.
+    """
+    if not is_dry:
+        raise click.UsageError(
+            "a record migrates when a handler uses it, so there is nothing to write; add --dry-run "
+            "to see which records would fail"
+        )
+    kind = sessions_of(app)._kind
+    if not kind.storage.persistent:
+        raise RefusedError(f"the sessions of {app} are in memory, so there is nothing to migrate")
+    versions, failed = Counter[str](), Counter[str]()
+    for version, error in tracked(rehearse(kind), "migrate"):
+        versions[version] += 1
+        if error is not None:
+            failed[version] += 1
+            _print_failure(error, is_json)
+    if is_json:
+        print_json({"records": dict(versions), "failed": dict(failed)})
+    else:
+        rows = [(each, f"{versions[each]:,}", f"{failed[each]:,}") for each in sorted(versions)]
+        print_table(("version", "records", "would fail"), rows, numbers=2)
+    return Exit.FOUND if failed else Exit.DONE
+
+
+def sessions_of(app: str) -> Sessions[Any]:
+    """
+    The `Sessions` that a text such as `bot:sessions` names; the module is imported.
+
+    Raises:
+        click.UsageError: The text has another form, or names something else.
+        RefusedError: The import failed.
+    """
+    module_name, colon, path = app.partition(":")
+    if not colon or not module_name or not path:
+        raise click.UsageError("--app is a module and a name in it, such as bot:sessions")
+    # As `python -m` does.
+    sys.path.insert(0, "")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise RefusedError(
+            f"could not import {module_name}: {type(error).__name__}; run `python -c 'import "
+            f"{module_name}'` in this folder to see why"
+        ) from error
+    try:
+        found = attrgetter(path)(module)
+    except AttributeError:
+        found = None
+    if not isinstance(found, Sessions):
+        raise click.UsageError(f"{path} in {module_name} is no Sessions")
+    return found
+
+
+def rehearse(kind: Kind) -> Iterator[tuple[str, SessionError | None]]:
+    """
+    The stored version of each record of some sessions, with the error that a handler would get.
+
+    Raises:
+        StorageError: The storage failed.
+    """
+    for place in kind.places():
+        payload = kind.storage.get(place)
+        if payload is None:
+            continue
+        version = "unreadable"
+        try:
+            version = str(kind.storage.codec.decode(payload, place).get("version", 0))
+            kind.records.check(kind.peek(place) or {}, place)
+            kind.read(place)
+        except StorageError:
+            raise
+        except SessionError as error:
+            kind.rename(error)
+            yield version, error
+        else:
+            yield version, None
+
+
+def _print_failure(error: SessionError, is_json: bool) -> None:
+    key, reason = getattr(error, "key", None), getattr(error, "reason", str(error))
+    if is_json:
+        print_json({"key": key, "error": type(error).__name__, "reason": reason})
+    elif isinstance(error, DecodeError | EncodeError):
+        where = f"{error.path}: " if isinstance(error, EncodeError) else ""
+        click.echo(printable(f"{key}: {where}{reason}"))
+    else:
+        click.echo(printable(str(error)))
