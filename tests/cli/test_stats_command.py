@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, TYPE_CHECKING
-
+from typing import TYPE_CHECKING, Any
 
 from support.command import COLUMNS, call
 from support.command_records import FEW, MANY, PAYLOAD, measured, store_many
