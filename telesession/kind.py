@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from telesession.life import Life
     from telesession.options import OnUnreadable
     from telesession.record import Loaded, Records
-    from telesession.storage.base import Storage
+    from telesession.storage.base import Hold, Storage
     from telesession.unit import Entry
 
 _log = logging.getLogger("telesession")
@@ -219,8 +219,21 @@ class Kind:
             )
 
     def settle(self, place: str) -> None:
-        """Do a pending move to a key, before the key is locked; see `Moves.settle`."""
-        self.moves.settle(place, self.storage, self.records, self.lifetime, self.lock_timeout)
+        """
+        Do a pending move to a key, before the key is locked; see `Moves.settle`.
+
+        A record that cannot be read, under either key, may be set aside.
+        """
+        arguments = self.storage, self.records, self.lifetime, self.lock_timeout
+        try:
+            self.moves.settle(place, *arguments)
+        except DecodeError as error:
+            unreadable = error.key
+            self.rename(error)
+            with self.storage.hold(unreadable, self.lock_timeout) as hold:
+                if not self.sets_aside(hold, hold.get(), error):
+                    raise
+            self.moves.settle(place, *arguments)
 
     def living(self, lifetime: float | None) -> Self:
         """The same kind with another lifetime: seconds after the last use, `None` for ever."""
@@ -295,12 +308,13 @@ class Kind:
             entry.session = shown
         return shown
 
-    def sets_aside(self, entry: Entry, error: DecodeError) -> bool:
+    def sets_aside(self, hold: Hold, payload: bytes | None, error: DecodeError) -> bool:
         """
-        Log that the record of an entry cannot be read, and set it aside if the author says so.
+        Log that a record cannot be read, and set it aside if the author says so.
 
         Args:
-            entry: The entry, whose load has raised.
+            hold: The hold of the record.
+            payload: The record; `None` if it is gone.
             error: The error, with the key as users know it.
 
         Returns:
@@ -310,11 +324,10 @@ class Kind:
             SessionError: `on_unreadable` raised, or the record could not be moved.
         """
         # A record that is only noted is not in the storage.
-        payload = None if entry.hold.note is not None else entry.payload
-        if payload is None or not self._is_for_setting_aside(error):
+        if payload is None or hold.note is not None or not self._is_for_setting_aside(error):
             _log.error("unreadable record: %s", error)
             return False
-        place = set_aside(entry.hold, payload)
+        place = set_aside(hold, payload)
         _log.error(
             "set the record of session %r aside as %r, because it could not be read: %s",
             error.key,

@@ -200,13 +200,9 @@ def _log_wait(key: str, holder: str, held: float | None = None) -> None:
         holder: The handler that has the session, in words.
         held: Seconds since that handler has the session; `None` if they are not known.
     """
-    since = "" if held is None else f" since {held:.1f} s"
+    has_it = "has it" if held is None else f"has had it for {held:.1f} s"
     _log.warning(
-        "a handler waits for session %r for more than %g s; %s has it%s",
-        key,
-        _LONG_WAIT,
-        holder,
-        since,
+        "a handler waits for session %r for more than %g s; %s %s", key, _LONG_WAIT, holder, has_it
     )
 
 

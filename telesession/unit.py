@@ -112,8 +112,8 @@ class Opener(Protocol):
         """Make the object that handlers get of an entry that is loaded already."""
         ...
 
-    def sets_aside(self, entry: Entry, error: DecodeError) -> bool:
-        """Whether the record of an entry, which cannot be read, was moved to another key."""
+    def sets_aside(self, hold: Hold, payload: bytes | None, error: DecodeError) -> bool:
+        """Whether a record that cannot be read was moved to another key."""
         ...
 
     def encode(self, entry: Entry) -> None:
@@ -449,7 +449,7 @@ class Unit:
                     shown = kind.load(entry, update, use)
                 except DecodeError as error:
                     kind.rename(error, key)
-                    if not kind.sets_aside(entry, error):
+                    if not kind.sets_aside(entry.hold, entry.payload, error):
                         raise
                     entry.begin_anew()
                     shown = kind.load(entry, update, use)

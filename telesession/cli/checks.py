@@ -97,7 +97,7 @@ def record_checks(storage: Opened) -> Iterator[Check]:
     found = ", ".join(f"{number:,} {kind.value}" for kind, number in kinds.items())
     yield Check("records", State.OK, found or "none")
     if kinds[Kind.UNREADABLE]:
-        text = "records that could not be read are kept; see `telesession keys @set-aside:`"
+        text = f"records that could not be read are kept; see `telesession keys {ASIDE}`"
         yield Check("set aside", State.NOTE, text)
     if unreadable:
         listed = ", ".join(map(repr, keys)) + ", ..." * (unreadable > len(keys))

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from telesession.bot.inbox import place_in_inbox
 from telesession.keys import ROOM
+from telesession.unreadable import ASIDE
 
 
 class Kind(Enum):
@@ -23,7 +24,7 @@ class Kind(Enum):
     OTHER = "others"
 
 
-_NAMED = MappingProxyType({"telebot-states": Kind.STATES, "set-aside": Kind.UNREADABLE})
+_NAMED = MappingProxyType({"telebot-states": Kind.STATES, ASIDE[1:-1]: Kind.UNREADABLE})
 _IN_INBOX = MappingProxyType({"": Kind.UPDATES, "aside": Kind.ASIDE})
 
 

@@ -27,6 +27,7 @@ from telesession import (
     SQLiteStorage,
     Storage,
     StorageError,
+    by_chat,
     with_session,
 )
 
@@ -188,6 +189,22 @@ class TestSetAside:
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(count, range(8)))
         assert (["1"], {"count": 8}) == (told, sessions.peek("1"))
+
+    @pytest.mark.parametrize("damaged", [-100, -1001], ids=["old key", "new key"])
+    def test_a_group_that_becomes_a_supergroup_begins_anew(
+        self, damaged: int, moved_storage: Storage
+    ) -> None:
+        """A record that keeps a session from moving to its new key is set aside, too."""
+        sessions = Sessions(storage=moved_storage, get_storage_key=by_chat, on_unreadable=always)
+        set_fields(sessions, "chat:-100", count=1)
+        moved_storage.set(f"chat:{damaged}", DAMAGED)
+        sessions._follow_group(-100, -1001)
+
+        set_fields(sessions, "chat:-1001", other=2)
+
+        kept = {} if damaged == -100 else {"count": 1}
+        assert {**kept, "other": 2} == sessions.peek("chat:-1001")
+        assert DAMAGED == moved_storage.get(f"@set-aside:1:chat:{damaged}")
 
     def test_a_cluster_keeps_the_record(self, cluster: Cluster) -> None:
         """In a cluster, where the two keys are in different slots, the record is not lost."""

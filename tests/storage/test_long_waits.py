@@ -208,8 +208,8 @@ class TestLog:
         results: list[Any] = []
         name = in_handler(storage, act)
         assert None is results[0].result(30)
-        text = f"a handler waits for session '1' for more than 0 s; handler {name} has it"
-        assert [(logging.WARNING, f"{text} since 12.2 s")] == records.entries
+        text = f"a handler waits for session '1' for more than 0 s; handler {name}"
+        assert [(logging.WARNING, f"{text} has had it for 12.2 s")] == records.entries
 
     @pytest.mark.parametrize("kind", ["file", "server"])
     def test_a_wait_for_another_process_is_logged(
