@@ -92,6 +92,16 @@ def test_a_prefix_is_that_of_the_bot(server: Server) -> None:
     assert ("42\n", "") == (ran.out, call("keys", "--storage", patient_url(server)).out)
 
 
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the package redis the URL of a server or a cluster says what to install."""
+    monkeypatch.setattr("telesession.storage.redis.find_spec", lambda name: None)
+    monkeypatch.setattr("telesession.cli.address.find_spec", lambda name: None)
+    for url in ("redis://host", "redis://host?cluster=yes"):
+        ran = call("keys", "--storage", url)
+        assert 2 == ran.code
+        assert "pip install 'redis>=7.2'" in ran.err
+
+
 class TestCodec:
     @pytest.mark.parametrize(
         ("codec", "settings"),

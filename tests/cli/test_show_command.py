@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
+import types
 from typing import TYPE_CHECKING
+
+import pytest
 
 from support.command import call, finish, start
 from support.storages import SECRET
@@ -11,8 +15,6 @@ from telesession import PickleCodec, Sessions, Storage, ttl
 
 if TYPE_CHECKING:
     import subprocess
-
-    import pytest
 
 
 def fill(storage: Storage) -> None:
@@ -113,6 +115,50 @@ def test_a_value_without_json_is_refused(
 
 
 class TestWatch:
+    @pytest.mark.parametrize("options", [[], ["--json", "--values"]], ids=["text", "json"])
+    def test_each_look_shows_what_has_changed(
+        self, storage: Storage, monkeypatch: pytest.MonkeyPatch, options: list[str]
+    ) -> None:
+        """A look without a change prints nothing, and a record that comes back is told."""
+        sessions = Sessions(storage=storage)
+
+        def save(**fields: object) -> None:
+            with sessions.open(42) as session:
+                session.clear()
+                session.update(fields)
+
+        steps = iter(
+            [
+                lambda: None,
+                lambda: save(count=1),
+                lambda: None,
+                lambda: save(name="ada"),
+                lambda: sessions.delete(42),
+                lambda: storage.set("42", b'{"fields":{}}'),
+            ]
+        )
+
+        def pause(seconds: float) -> None:
+            step = next(steps, None)
+            if step is None:
+                raise KeyboardInterrupt
+            step()
+
+        clock = types.SimpleNamespace(sleep=pause, time=time.time)
+        monkeypatch.setattr("telesession.cli.watch.time", clock)
+        ran = call("watch", "42", *options)
+        lines = ran.out.splitlines()
+
+        assert (0, "watching '42'; Ctrl-C ends it\n") == (ran.code, ran.err)
+        if options:
+            changes = [json.loads(line) for line in lines]
+            added = {"change": "added", "type": "str", "left": None, "value": "ada"}
+            assert [True, True, False, True] == [change["stored"] for change in changes]
+            assert {"name": added, "count": {"change": "removed"}} == changes[1]["fields"]
+        else:
+            told = ["added count (int)", "added name (str), removed count", "deleted", "stored"]
+            assert told == [line.partition(" ")[2] for line in lines]
+
     def test_changes_are_printed_as_they_are_saved(self, storage: Storage) -> None:
         """Each save is a line with the changed fields, and none of their values."""
         sessions = Sessions(storage=storage)

@@ -53,6 +53,20 @@ def test_bars_are_as_long_as_their_counts(file_storage: Storage) -> None:
     assert max(map(len, lines)) <= COLUMNS
 
 
+def test_damaged_rows_and_an_inbox_are_counted(file_storage: Any) -> None:
+    """A damaged row is unreadable, and the bookkeeping of an inbox has no version."""
+    file_storage.set("damaged", b"{}")
+    spoil = "UPDATE sessions SET expires = 'soon'"
+    file_storage._database.write("spoil", None, lambda cursor: cursor.execute(spoil))
+    file_storage.set("@inbox-1-numbers:0", b"\x80")
+    rows = json.loads(call("stats", "--json").out)["rooms"]
+
+    assert [("", "unreadable"), ("@inbox-1-numbers:", "")] == [
+        (row["room"], row["version"]) for row in rows
+    ]
+    assert [3, 3] == [call(command).code for command in ("doctor", "export")]
+
+
 def test_an_empty_storage_has_statistics(storage: Storage) -> None:
     """Without a record all counts are zero."""
     assert (0, "0 records, 0 B") == (call("stats").code, call("stats").out.splitlines()[0])
