@@ -41,7 +41,7 @@ _OF_TELEBOT = (
     ("name", "name"),
 )
 _OF_KINDS: tuple[tuple[tuple[type, ...], str], ...] = (
-    ((type,), "store an instance of it, or its name"),
+    ((type,), "store its name, or an instance of it"),
     ((ModuleType,), "store its name"),
     ((Coroutine,), "await it, or run it by asyncio.run(), and store its result"),
     (
