@@ -74,15 +74,20 @@ def translated(record: dict[str, Any], key: str, source: Clock, target: Clock) -
     """
     if type(record.get("fields")) is not dict:
         raise DecodeError(key, "it is not the record of a session")
-    if record.get("ttl") is None:
+    ttl, end = record.get("ttl"), record.get("end")
+    if ttl is None and end is None:
         return record
-    ttl = _checked_ttl(record["ttl"], key)
     shift = target.offset() - source.offset()
     if abs(shift) <= _STEP:
         # The same clock, which was asked twice.
-        return record
-    moved = {name: [lifetime, deadline + shift] for name, (lifetime, deadline) in ttl.items()}
-    return {**record, "ttl": moved}
+        shift = 0.0
+    moved = dict(record)
+    if ttl is not None:
+        deadlines = _checked_ttl(ttl, key).items()
+        moved["ttl"] = {name: [life, deadline + shift] for name, (life, deadline) in deadlines}
+    if end is not None:
+        moved["end"] = _checked_end(end, key) + shift
+    return moved
 
 
 def aligned(
@@ -103,6 +108,10 @@ def aligned(
     if type(other.get("fields")) is not dict:
         raise DecodeError(key, "it is not the record of a session")
     ordered = {**record, "fields": _in_order(record["fields"], other["fields"])}
+    if record.get("end") is not None and other.get("end") is not None:
+        end = _checked_end(other["end"], key)
+        is_near = abs(end - _checked_end(record["end"], key)) <= seconds
+        ordered["end"] = end if is_near else record["end"]
     if record.get("ttl") is None or other.get("ttl") is None:
         return ordered
     ttl, theirs = _checked_ttl(record["ttl"], key), _checked_ttl(other["ttl"], key)
@@ -374,13 +383,12 @@ class Records:
         parts = _parts_of(record)
         if not parts:
             return None
-        lifetime, stored = parts.get("lifetime", 0.0), parts.get("end")
-        sound = all(
-            number is None or (type(number) in (int, float) and 0 <= number < math.inf)
-            for number in (lifetime, stored)
-        )
-        if not sound or ("end" in parts and stored is None):
-            raise DecodeError(key, "the lifetime or the end in it is damaged")
+        lifetime = parts.get("lifetime", 0.0)
+        if lifetime is not None and not (
+            type(lifetime) in (int, float) and 0 <= lifetime < math.inf
+        ):
+            raise DecodeError(key, "the lifetime in it is damaged")
+        stored = _checked_end(parts["end"], key) if "end" in parts else None
         own = math.inf if lifetime is None else lifetime or None
         return Life(own, None if stored is None else stored - self._clock_offset(now), stored)
 
@@ -484,6 +492,14 @@ def _migrated(
         remedy = "let it change the dict and return nothing, or return a dict of fields"
         raise DecodeError(key, f"migration {number} returned {given}", remedy)
     return migrated
+
+
+def _checked_end(end: Any, key: str) -> float:
+    # It may be before the monotonic clock began to count.
+    if type(end) not in (int, float) or not math.isfinite(end):
+        raise DecodeError(key, "the end in it is damaged")
+    checked: float = end
+    return checked
 
 
 def _checked_ttl(ttl: Any, key: str) -> dict[str, tuple[float, float]]:

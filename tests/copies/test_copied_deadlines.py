@@ -90,3 +90,27 @@ def test_seconds_since_the_epoch_are_no_monotonic_seconds(tmp_path: Path) -> Non
         passed = time.monotonic() - begun
 
     assert [True] * 3 == [10_000 - passed - 0.002 <= each <= 10_000 + 0.002 for each in left]
+
+
+def test_a_fixed_end_is_that_of_the_clock_of_the_target(tmp_path: Path) -> None:
+    """By real clocks, a session with `expires_after` ends at the same time wherever it is."""
+    memory, back = MemoryStorage(), MemoryStorage()
+    with SQLiteStorage(tmp_path / "a.db") as file:
+        with Sessions(storage=memory, expires_after=10_000).open("ada") as session:
+            session.visits = 1
+        done = [copy_sessions(memory, file), copy_sessions(file, back), copy_sessions(memory, back)]
+        ends = [record_of(storage, "ada")["end"] for storage in (memory, file, back)]  # type: ignore[index]
+        offset = time.time() - time.monotonic()
+
+    assert [CopyResult(copied=1), CopyResult(copied=1), CopyResult(same=1)] == done
+    assert ends == pytest.approx([ends[0], ends[0] + offset, ends[0]], abs=0.01)
+
+
+def test_a_session_that_has_ended_begins_anew_in_the_target(tmp_path: Path) -> None:
+    """An end before the machine has started is no damage, and the session is over."""
+    with SQLiteStorage(tmp_path / "a.db") as file:
+        file.set("ada", b'{"fields":{"visits":7},"end":1}')
+        memory = MemoryStorage()
+        copy_sessions(file, memory)
+
+        assert [None, None] == [Sessions(storage=each).peek("ada") for each in (file, memory)]
