@@ -235,7 +235,7 @@ class TestOlderRecords:
         """A record whose end or lifetime is no number of seconds cannot be read."""
         storage = MemoryStorage()
         storage.set("1", storage.codec.encode({"fields": {"a": 1}, **part}, "1"))
-        with pytest.raises(Exception, match="the (lifetime|end) in it is damaged"):
+        with pytest.raises(Exception, match=r"the (lifetime|end) in it is damaged"):
             Sessions(storage=storage).peek("1")
 
 
