@@ -99,8 +99,7 @@ class Typed:
         if is_stored:
             scalars_of = self._scalars.get
             for name, value in fields.items():
-                scalars = scalars_of(name)
-                if scalars is None or type(value) not in scalars:
+                if type(value) not in scalars_of(name, ()):
                     if self.fields.unsure(fields):
                         fields = self._unpack(state, fields)
                     break
@@ -201,8 +200,7 @@ class Typed:
         if state.undeclared is None and state.defaults is None:
             scalars_of = self._plain_scalars.get
             for name, value in fields.items():
-                scalars = scalars_of(name)
-                if scalars is None or type(value) not in scalars:
+                if type(value) not in scalars_of(name, ()):
                     break
             else:
                 return fields
