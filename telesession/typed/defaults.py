@@ -1,4 +1,4 @@
-"""Defaults that a factory makes."""
+"""Defaults that a factory makes, and snapshots of packed values."""
 
 from __future__ import annotations
 
@@ -30,6 +30,12 @@ def is_steady(form: Form, made: Any, make: Callable[[], Any]) -> bool:
 def picture_of(form: Form, value: Any) -> object:
     """A snapshot of the packed value, for detecting changes; unlike all others if it has none."""
     try:
-        return picture(form.pack(value))
+        return picture_of_packed(form.pack(value))
     except (Misfit, RecursionError):
         return object()
+
+
+def picture_of_packed(packed: Any) -> object:
+    """A snapshot of packed data, which differs for two different scalars as well."""
+    # A scalar alone has no picture, because it cannot change inside.
+    return picture([packed])

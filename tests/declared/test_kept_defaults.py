@@ -6,6 +6,7 @@ import itertools
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -39,10 +40,11 @@ class Member:
     number: int = field(default_factory=lambda: next(NUMBERS))
     joined: datetime = field(default_factory=datetime.now)
     stamp: Stamp = field(default_factory=Stamp)
+    folder: Path = field(default_factory=lambda: Path(str(next(NUMBERS))))
     log: list[str] = field(default_factory=list)
 
 
-@pytest.mark.parametrize("name", ["token", "number", "joined", "stamp"])
+@pytest.mark.parametrize("name", ["token", "number", "joined", "stamp", "folder"])
 def test_a_made_default_that_a_handler_saw_is_kept(storage: Storage, name: str) -> None:
     """A record of an older program lacks a field: the first value that its factory gave stays."""
     store_untyped(storage, visits=1)
@@ -53,7 +55,7 @@ def test_a_made_default_that_a_handler_saw_is_kept(storage: Storage, name: str) 
     assert [seen[0]] * 3 == seen
 
 
-@pytest.mark.parametrize("name", ["token", "number", "joined", "stamp"])
+@pytest.mark.parametrize("name", ["token", "number", "joined", "stamp", "folder"])
 def test_a_made_default_is_kept_with_other_changes(storage: Storage, name: str) -> None:
     """The value is stored with a change of another field, and as the handler saw it."""
     store_untyped(storage, visits=1)

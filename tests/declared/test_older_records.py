@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from base64 import b64decode
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,11 +12,17 @@ import pytest
 from support.forms import FORMS, alike
 from support.sessions import Cart, holder_of
 from support.values import Color, Item
-from telesession import JSONCodec, MemoryStorage, PickleCodec, Sessions, SQLiteStorage, ttl_left
+from telesession import (
+    JSONCodec,
+    MemoryStorage,
+    PickleCodec,
+    Sessions,
+    SQLiteStorage,
+    Storage,
+    ttl_left,
+)
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from freezegun.api import FrozenDateTimeFactory
 
 # By the name of a form: its value as it stands in the JSON text of such a record.
@@ -248,3 +256,19 @@ def test_an_older_record_keeps_its_lifetimes_and_its_version(
     with storage, sessions.open(1) as cart:
         left = ttl_left(cart, "owner")
         assert (Cart("ada", [Item("green tea", 2)], Color.BLUE), 40) == (cart, left)
+
+
+def test_a_value_that_was_stored_with_a_mark_can_be_replaced(storage: Storage) -> None:
+    """A field of `Path | str` became one of `Path`: the path that a handler assigns is stored."""
+    kind = dataclasses.make_dataclass("Kind", [("path", Path, Path("z"))])
+    sessions = Sessions(initial=kind, storage=storage)
+    with Sessions(storage=storage).open(1) as mapping:
+        mapping.path = {"class": "Path", "value": "a"}
+    before = storage.get("1")
+    with sessions.open(1) as session:
+        assert Path("a") == session.path
+    assert before == storage.get("1")
+    with sessions.open(1) as session:
+        session.path = Path("b")
+    with sessions.open(1) as session:
+        assert Path("b") == session.path
