@@ -160,7 +160,10 @@ class UnionForm(Form):
             self._unpackers[kind] = self._readers_of(plain) or self.members
         members = self._unpackers[kind]
         if len(members) == 1:
-            if kind is not dict or not self._marks:
+            if members[0] in self._marks:
+                # The record is older than the union.
+                reading.filled = True
+            elif kind is not dict or not self._marks:
                 self._unpack[kind] = members[0].unpack
             return members[0].unpack(plain, reading)
         return self._unpack_first(members, plain, reading)
@@ -189,11 +192,18 @@ class UnionForm(Form):
 
     def _unpack_first(self, members: tuple[Form, ...], plain: Any, reading: Reading) -> Any:
         """The value of data without a mark: of the first member that has a place for all of it."""
-        own, value = self._first(self._choices_to_unpack, plain, members, _unpacked_as)
+        own, value = self._first(self._choices_to_unpack, plain, members, self._unpacked_as)
         reading.filled |= own.filled
         reading.made |= own.made
         reading.undeclared |= own.undeclared
         return value
+
+    def _unpacked_as(self, member: Form, plain: Any) -> tuple[Any, bool]:
+        own = Reading()
+        value = member.unpack(plain, own)
+        # Without its mark the data is older than the union.
+        own.filled |= member in self._marks
+        return (own, value), not own.undeclared
 
     def _first(
         self,
@@ -260,9 +270,3 @@ def _overlap(one: Form, other: Form) -> bool:
         or other.plain_types is None
         or bool(one.plain_types & other.plain_types)
     )
-
-
-def _unpacked_as(member: Form, plain: Any) -> tuple[Any, bool]:
-    own = Reading()
-    value = member.unpack(plain, own)
-    return (own, value), not own.undeclared

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from base64 import b64decode
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -272,3 +273,31 @@ def test_a_value_that_was_stored_with_a_mark_can_be_replaced(storage: Storage) -
         session.path = Path("b")
     with sessions.open(1) as session:
         assert Path("b") == session.path
+
+
+@dataclass
+class Chair:
+    """A class that came into a union later."""
+
+    row: int = 0
+
+
+UNIONS: dict[str, tuple[Any, Any]] = {
+    "a class": (Item | Chair, {"name": "apple", "count": 2}),
+    "a list": (list[Item] | list[int], [{"name": "apple", "count": 2}]),
+    "an enum": (list[Color] | Color | int, ["blue"]),
+}
+
+
+@pytest.mark.parametrize(("hint", "stored"), UNIONS.values(), ids=UNIONS)
+def test_a_read_under_a_later_union_writes_nothing(
+    storage: Storage, hint: Any, stored: Any
+) -> None:
+    """A record from before the annotation became a union has no mark, and stays as it is."""
+    with Sessions(storage=storage).open(1) as mapping:
+        mapping.value = stored
+    before = storage.get("1")
+    kind = dataclasses.make_dataclass("Holder", [("value", hint | None, None)])
+    with Sessions(initial=kind, storage=storage).open(1) as session:
+        assert session.value is not None
+    assert before == storage.get("1")
