@@ -245,7 +245,7 @@ class ReadState(State):
 
 _ABSENT: Any = object()
 # The marks of every session that has none.
-_NO_MARKS: Any = MappingProxyType({})
+NO_MARKS: Any = MappingProxyType({})
 
 
 class _Unguarded(dict[str, Any]):
@@ -292,7 +292,7 @@ class Session(_Unguarded):
     def __init__(self, fields: Any = (), /, **more: Any) -> None:
         super().__init__()
         state = State()
-        state.marks, state.attributes = _NO_MARKS, {}
+        state.marks, state.attributes = NO_MARKS, {}
         _set_state(self, state)
         _set_attributes(self, state.attributes)
         # It may be made by the class of a session with lifetimes.
@@ -379,7 +379,7 @@ class Session(_Unguarded):
         refuse_closed(state, "delete the fields")
         state.changed = True
         dict.clear(self)
-        state.marks = _NO_MARKS
+        state.marks = NO_MARKS
         _mind_class(self)
         _mind_attributes(self)
 
@@ -558,7 +558,7 @@ def begin_session(fields: dict[str, Any], state: State) -> Session:
 
 def open_public(fields: dict[str, Any], state: State) -> Session:
     """The same for fields without lifetimes, all of which can be attributes."""
-    state.marks = _NO_MARKS
+    state.marks = NO_MARKS
     state.attributes = fields
     return _guarded(fields, state, Session)
 
@@ -730,7 +730,7 @@ def _delete_field(session: Session, name: str) -> None:
 
 def _mark(state: State, name: str, marked: Marked) -> Any:
     """Give a field a lifetime, or end the one that it has, and return the value."""
-    if state.marks is _NO_MARKS:
+    if state.marks is NO_MARKS:
         state.marks = {}
     state.marks.pop(name, None)
     if marked.lifetime:

@@ -336,7 +336,7 @@ def test_testing_tools_import_one_way(name: str) -> None:
 def test_nobody_imports_a_storage(name: str) -> None:
     """Nobody imports a storage but the package itself, and `sessions` for its default one."""
     storages = {found for found in own_imports(SOURCES[name]) if is_storage(found)}
-    storages -= {"storage.base", "storage.rows"}  # What every storage is, and none itself.
+    storages -= {"storage.base", "storage.rows"}  # The base class of storages, and their rows.
 
     assert (storages != set()) == (name in IMPORT_STORAGES)
 

@@ -21,6 +21,7 @@ from telesession.session import (
     refuse_closed,
     settle,
     state_behind,
+    state_of,
     unmarked,
 )
 from telesession.typed.defaults import is_steady, picture_of
@@ -167,11 +168,11 @@ class _Field(_Default):
         try:
             del core[self._name]
         except KeyError:
-            raise AttributeError(missing(state_behind(core), self._name)) from None
+            raise AttributeError(missing(state_of(core), self._name)) from None
 
 
 class _Shown:
-    """What an instance that shows a session adds to its dataclass, which follows in its bases."""
+    """The methods that an instance needs to show a session; its dataclass follows in the bases."""
 
     __slots__ = ()
     _telesession_refusal = Session._telesession_refusal

@@ -6,13 +6,14 @@ import dataclasses
 import inspect
 from collections.abc import Callable
 from inspect import getattr_static
-from types import MappingProxyType, MemberDescriptorType
+from types import MemberDescriptorType
 from typing import Any
 from weakref import ref
 
 from telesession.session import (
     DECLARED,
     LINK,
+    NO_MARKS,
     Marked,
     Session,
     State,
@@ -28,7 +29,6 @@ from telesession.session import (
 from telesession.typed.classes import make_classes
 from telesession.typed.fields import Check, Fields
 
-_NO_MARKS: Any = MappingProxyType({})
 _new = object.__new__
 
 
@@ -107,7 +107,7 @@ class Typed:
             core = open_session(_in_order(fields, state), {}, state)
             state.gets_core(core)
             return self._show(core, state)
-        state.marks = _NO_MARKS
+        state.marks = NO_MARKS
         state.attributes = fields
         state.solo = self
         instance = _new(self._solo)
@@ -148,18 +148,23 @@ class Typed:
         for typed, reference, _ in views:
             if typed.cls is self.cls and (instance := reference()) is not None:
                 return instance
-        fields = live_fields(core)
-        unsure = self.fields.unsure(fields)
+        unsure = self.fields.unsure(live_fields(core))
         if views:
             unsure = self._not_unpacked(unsure, views)
         if unsure:
-            shown, fitted = self.fields.unpack(unsure, state)
-            state.fitted = {**(state.fitted or {}), **fitted} if fitted else state.fitted
-            for name, value in shown.items():
-                # What is right already stays the object it is: another handler may be changing it.
-                if value is not fields[name]:
-                    replace_field(core, name, value)
+            self._replace_stored(core, unsure)
         return self._show(core, state)
+
+    def _replace_stored(self, core: Session, stored: dict[str, Any]) -> None:
+        """Put the values of stored fields in their place."""
+        state = state_of(core)
+        values, fitted = self.fields.unpack(stored, state)
+        if fitted:
+            state.fitted = {**(state.fitted or {}), **fitted}
+        for name, value in values.items():
+            # An unchanged value stays the same object: another handler may be changing it.
+            if value is not stored[name]:
+                replace_field(core, name, value)
 
     def _not_unpacked(self, unsure: dict[str, Any], views: Any) -> dict[str, Any]:
         """The fields that no other view has unpacked, and those whose values are others here."""

@@ -33,7 +33,7 @@ def values_of(row: Form) -> list[Any]:
 
 @every_form
 def test_values_come_back(row: Form, codec: Any) -> None:
-    """What is packed comes back from each codec, equal and of the same types all the way down."""
+    """A packed value comes back from each codec, equal and of the same types all the way down."""
     form = form_of(row.hint).with_default(row.default)
     for value in values_of(row):
         before = copy.deepcopy(value)

@@ -240,7 +240,7 @@ def test_data_without_a_mark_may_have_undeclared_fields() -> None:
 
 
 def test_a_default_that_a_member_makes_is_noted() -> None:
-    """What is noted about the chosen member is noted about the union."""
+    """The notes of the chosen member are the notes of the union."""
 
     @dataclass
     class Random:
