@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from telesession.typed.form import NOT_ALLOWED, WOULD_NOT_COME_BACK, Form, Reading, are_of
-from telesession.typed.scalars import SCALARS
+from telesession.typed.scalars import JSON, SCALARS
 
 
 class EnumForm(Form):
@@ -35,7 +35,7 @@ class EnumForm(Form):
         self._is_by_value = all(map(_is_kept, values))
         plain = values if self._is_by_value else [""]
         self.plain_types = frozenset(map(type, plain))
-        self.writes_plain = self.plain_types <= _JSON
+        self.writes_plain = self.plain_types <= JSON
         # By packed data: the member. Combinations of flags are not in it.
         names: Iterable[Any] = values if self._is_by_value else self._members
         self._found: dict[Any, enum.Enum] = dict(zip(names, self._members.values(), strict=True))
@@ -56,9 +56,7 @@ class EnumForm(Form):
     def unpack(self, plain: Any, reading: Reading) -> Any:
         """See `Form.unpack`."""
         if type(plain) is self._cls:
-            self.pack(plain)
-            reading.filled = True
-            return plain
+            return self.take(plain, reading)
         if self.plain_types is None or type(plain) not in self.plain_types:
             return self.unpack_other(plain, reading)
         member = self._member_of(plain)
@@ -110,7 +108,7 @@ class LiteralForm(Form):
         self.types = frozenset(type(value) for value, _ in pairs)
         self._packed_types = frozenset(type(packed) for _, packed in pairs)
         self.plain_types = self._packed_types
-        self.writes_plain = self._packed_types <= _JSON
+        self.writes_plain = self._packed_types <= JSON
         # With the types, because 1 and True are equal.
         self._packed = {(type(value), value): packed for value, packed in pairs}
         self._values = {(type(packed), packed): value for value, packed in pairs}
@@ -139,7 +137,6 @@ class LiteralForm(Form):
 _ABSENT: Any = object()
 # The method of enums that make no members up.
 _MISSING: Any = vars(enum.Enum)["_missing_"].__func__
-_JSON = frozenset((bool, float, int, str, type(None)))
 
 
 def _is_kept(value: Any) -> bool:

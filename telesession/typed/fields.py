@@ -15,7 +15,7 @@ from telesession.text import DEEPEST, is_deeper
 from telesession.typed.defaults import picture_of, picture_of_packed
 from telesession.typed.form import Misfit, Reading
 from telesession.typed.hints import record_form
-from telesession.typed.scalars import SCALARS, AnyForm
+from telesession.typed.scalars import JSON, SCALARS, AnyForm
 from telesession.typed.subclasses import iter_subclasses
 
 #: Raises `EncodeError` for packed fields, given with a storage key, that a codec refuses.
@@ -26,7 +26,6 @@ Fitted = dict[str, tuple[Any, object]]
 
 # As in JSON, where a record is two levels around the fields.
 _DEEPEST = DEEPEST - 2
-_PLAIN = frozenset((bool, float, int, str, type(None)))
 _log = logging.getLogger("telesession")
 
 
@@ -66,7 +65,7 @@ class Fields:
             name: SCALARS if isinstance(form, AnyForm) else form.scalars
             for name, form in forms.items()
         }
-        self.plain_scalars = {name: kinds & _PLAIN for name, kinds in self.scalars.items()}
+        self.plain_scalars = {name: kinds & JSON for name, kinds in self.scalars.items()}
         self.is_public = not any(name[:1] == "_" for name in forms)
         self.is_plain = all(form.is_plain for form in forms.values())
         # The fields that may hold something that the codec of another storage refuses.

@@ -131,6 +131,17 @@ class Form:
         """
         raise NotImplementedError
 
+    def take(self, value: Any, reading: Reading) -> Any:
+        """
+        A value of the declared type itself, as older pickles have it; it packs to other data.
+
+        Raises:
+            Misfit: It does not fit.
+        """
+        self.pack(value)
+        reading.filled = True
+        return value
+
     def unpack_other(self, plain: Any, reading: Reading) -> Any:
         """
         The value of data that is not of `plain_types`: of a union that had this form as a member.

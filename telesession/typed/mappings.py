@@ -46,9 +46,7 @@ class MappingForm(Form):
     def unpack(self, plain: Any, reading: Reading) -> Any:
         """See `Form.unpack`."""
         if type(plain) is self._kind:
-            self.pack(plain)
-            reading.filled = True
-            return plain
+            return self.take(plain, reading)
         if self.plain_types is None or type(plain) not in self.plain_types:
             raise self.type_misfit(plain)
         return self._make(self._items.unpack_items(plain, reading))
@@ -129,9 +127,7 @@ class DequeForm(Form):
     def unpack(self, plain: Any, reading: Reading) -> Any:
         """See `Form.unpack`."""
         if type(plain) is deque:
-            self.pack(plain)
-            reading.filled = True
-            return plain
+            return self.take(plain, reading)
         if type(plain) is list:
             return deque(unpack_all(self._item, plain, reading))
         if type(plain) is not dict or MARK in plain:

@@ -52,9 +52,7 @@ class NamedTupleForm(Form):
     def unpack(self, plain: Any, reading: Reading) -> Any:
         """See `Form.unpack`."""
         if type(plain) is self._cls:
-            self.pack(plain)
-            reading.filled = True
-            return plain
+            return self.take(plain, reading)
         if type(plain) not in (tuple, list):
             return self.unpack_other(plain, reading)
         reading.filled |= type(plain) is list or len(plain) < len(self._forms)

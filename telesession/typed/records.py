@@ -121,9 +121,7 @@ class RecordForm(Form):
         if type(plain) is not dict:
             if not self.accepts(plain):
                 raise self.type_misfit(plain)
-            self.pack(plain)
-            reading.filled = True
-            return plain
+            return self.take(plain, reading)
         if plain.keys() == self._names:
             return self._made_of(plain, reading)
         if MARK in plain:

@@ -24,12 +24,13 @@ def real_type(kind: type) -> type:
     return kind
 
 
-_JSON: frozenset[type] = frozenset((bool, float, int, str, NoneType))
+#: The types of scalars that JSON has a word for.
+JSON: frozenset[type] = frozenset((bool, float, int, str, NoneType))
 # The clock may be frozen while this is imported.
 _DATES = frozenset(map(real_type, (datetime.datetime, datetime.date)))
 _OTHERS = (complex, bytes, datetime.time, datetime.timedelta, Decimal, UUID)
 #: The types of immutable values that every codec keeps.
-SCALARS: frozenset[type] = _JSON | _DATES | frozenset(_OTHERS)
+SCALARS: frozenset[type] = JSON | _DATES | frozenset(_OTHERS)
 
 
 class ScalarForm(Form):
@@ -48,7 +49,7 @@ class ScalarForm(Form):
     def __init__(self, types: frozenset[type], text: str) -> None:
         self.text = text
         self.types = self.scalars = self.plain_types = types
-        self.writes_plain = types <= _JSON
+        self.writes_plain = types <= JSON
 
     def pack(self, value: Any) -> Any:
         """See `Form.pack`."""

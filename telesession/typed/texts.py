@@ -63,9 +63,7 @@ class TextForm(Form):
     def unpack(self, plain: Any, reading: Reading) -> Any:
         """See `Form.unpack`."""
         if type(plain) is self._kind:
-            self.pack(plain)
-            reading.filled = True
-            return plain
+            return self.take(plain, reading)
         if type(plain) is not str:
             return self.unpack_other(plain, reading)
         value = self._value_of(plain)
