@@ -43,6 +43,7 @@ if typing.TYPE_CHECKING:
     from telesession.bot.states import SessionStateStorage
     from telesession.bot.workers import use_sequential_workers
     from telesession.copies import copy_sessions
+    from telesession.storage.postgres import PostgresStorage
     from telesession.storage.redis import RedisStorage
 
 __all__ = [
@@ -57,6 +58,7 @@ __all__ = [
     "NoSessionKeyError",
     "PickleCodec",
     "Place",
+    "PostgresStorage",
     "RedisStorage",
     "SQLiteStorage",
     "Session",
@@ -94,10 +96,11 @@ __all__ = [
     "with_session",
 ]
 
-# Only who uses one of these waits for the import of telebot or of the package redis.
+# Only who uses one of these waits for the import of telebot, redis or psycopg.
 _IMPORTED_WHEN_USED = types.MappingProxyType(
     {
         "Place": "telesession.bot.place",
+        "PostgresStorage": "telesession.storage.postgres",
         "RedisStorage": "telesession.storage.redis",
         "SessionStateStorage": "telesession.bot.states",
         "ask": "telesession.bot.questions",

@@ -407,7 +407,11 @@ class Unit:
             try:
                 if key in kind.pending:
                     kind.settle(key)
-                manager = kind.storage.hold(key, kind.lock_timeout)
+                hold = self._hold_of(kind.storage) if self.entries else None
+                if hold is None:
+                    manager = kind.storage.hold(key, kind.lock_timeout)
+                else:
+                    manager = kind.storage.hold_beside(hold, key, kind.lock_timeout)
                 entry = self.entries[place] = Entry.of(kind, manager.__enter__(), manager)
             except SessionError as error:
                 kind.rename(error)
@@ -415,6 +419,11 @@ class Unit:
                     _log.error("deadlock: %s", error)
                 raise
         return entry
+
+    def _hold_of(self, storage: Storage) -> Hold | None:
+        """A hold of a storage that the unit has already."""
+        holds = (entry.hold for entry in self.entries.values())
+        return next((hold for hold in holds if hold.storage is storage), None)
 
     def _lock_watched(self, kind: Opener, key: str, on_event: OnEvent) -> Entry:
         """The same for a kind whose `on_event` gets the figures."""

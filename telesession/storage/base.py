@@ -212,6 +212,28 @@ class Storage(ABC):
         """
         return Hold(self, key, timeout)
 
+    def hold_beside(
+        self,
+        hold: Hold,  # noqa: ARG002 -- for storages whose locks belong to a transaction
+        key: str,
+        timeout: float | None = None,
+    ) -> AbstractContextManager[Hold]:
+        """
+        Exclusive use of one more key, for a unit of work that has another one already.
+
+        Both are given to one `commit`. Here this is `hold`. A storage whose locks belong to a
+        transaction overrides this, so that both are in one.
+
+        Args:
+            hold: A hold of this storage and this thread, which was entered and is not left.
+            key: Any string.
+            timeout: See `hold`.
+
+        Raises:
+            LockTimeoutError: On entering, when the key stayed busy for that long.
+        """
+        return self.hold(key, timeout)
+
     def commit(self, holds: Sequence[Hold], also: Sequence[Change] = ()) -> None:
         """
         Do the noted writes of several holds, and changes of other keys, together or not at all.
@@ -396,7 +418,7 @@ class Hold:
             self.note = None
         try:
             if self.note is not None:
-                self.flush()
+                self.storage.commit([self])
         finally:
             self._leave()
 

@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Self, cast
 from telesession.errors import LockLostError, LockTimeoutError, StorageError
 from telesession.holders import OTHER_PROCESS
 from telesession.locks import LongWait
-from telesession.storage.base import Hold
 from telesession.storage.redis_scripts import ACQUIRE, COMMIT, KEPT, milliseconds
 from telesession.storage.redis_server import encode
+from telesession.storage.server_hold import ServerHold
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from telesession.storage.base import Change, Storage
+    from telesession.storage.base import Change, Hold, Storage
     from telesession.storage.redis_server import Names, Owner, RedisServer
 
 # Seconds before its end in which a record that is renewed is sent along, in case it comes too late.
 _LATE = 60.0
 
 
-class RedisHold(Hold):
+class RedisHold(ServerHold):
     """
     Exclusive use of one session among all processes.
 
@@ -48,14 +48,10 @@ class RedisHold(Hold):
     the lock, which has the name of its owner in it.
     """
 
-    __slots__ = ("_end", "_is_first", "_is_locked", "_lead", "_owner", "_server", "names", "token")
+    __slots__ = ("_is_first", "_is_locked", "_owner", "_server", "names", "token")
 
     # The owner of the lock.
     _owner: Owner
-    # The server's clock minus the monotonic clock, in seconds.
-    _lead: float
-    # The monotonic time at which the payload expires.
-    _end: float
     token: bytes
 
     def __init__(
@@ -112,10 +108,6 @@ class RedisHold(Hold):
             self._payload, self._end = before
             raise
 
-    def now(self) -> float:
-        """See `Hold.now`. The server was asked when it gave the lock."""
-        return self._lead + time.monotonic()
-
     def _acquire(self, deadline: float) -> None:
         server, key, names = self._server, self.key, self.names
         claim, long_wait = b"", LongWait(key)
@@ -138,15 +130,9 @@ class RedisHold(Hold):
             silence = max(min(wait / 1000, still), 0.002)
             claim = server.listen(key, names.calls, silence) or b""
         self._owner.forget(key)
-        self._payload, left, seconds, microseconds = answer
-        self._live_for(left / 1000 if left >= 0 else None)
-        self._lead = int(seconds) + int(microseconds) / 1e6 - time.monotonic()
-
-    def _live_for(self, lifetime: float | None) -> None:
-        self._end = math.inf if lifetime is None else time.monotonic() + lifetime
-
-    def _read(self) -> bytes | None:
-        return self._payload if time.monotonic() < self._end else None
+        payload, left, seconds, microseconds = answer
+        now = int(seconds) + int(microseconds) / 1e6
+        self._loaded(payload, left / 1000 if left >= 0 else None, now)
 
     def _unlock(self) -> None:
         self._is_locked = False

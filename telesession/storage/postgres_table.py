@@ -1,0 +1,309 @@
+"""The table of a `PostgresStorage`: its statements, and the spelling of keys in it."""
+
+from __future__ import annotations
+
+import json as python_json
+import re
+import sys
+from hashlib import blake2b
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+
+from telesession.storage.postgres_statements import (
+    Parameter,
+    Query,
+    Statement,
+    bigint,
+    bytea,
+    double,
+    double_in,
+    json,
+    number_in,
+    text,
+    texts,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from psycopg.pq.abc import PGresult
+
+# The statements that make the table. Tools for migrations of databases can run them instead.
+CREATE = """\
+CREATE TABLE IF NOT EXISTS {table} (
+    key text COLLATE "C" PRIMARY KEY,
+    expires timestamptz,
+    payload json,
+    payload_bytes bytea,
+    commit_token bigint NOT NULL,
+    CHECK (num_nonnulls(payload, payload_bytes) = 1)
+) WITH (fillfactor = 70);
+CREATE INDEX IF NOT EXISTS {index} ON {table} (expires) WHERE expires IS NOT NULL;
+"""
+COLUMNS = frozenset(("key", "expires", "payload", "payload_bytes", "commit_token"))
+
+# The pieces of the statements below.
+_PARTS = MappingProxyType(
+    {
+        "live": "(expires IS NULL OR expires > clock_timestamp())",
+        "expires": "clock_timestamp() + make_interval(secs => $2)",
+        "payload": "coalesce(payload_bytes, convert_to(payload::text, 'UTF8'))",
+        "left": "extract(epoch FROM expires - clock_timestamp())::float8",
+    }
+)
+_READ = "SELECT {payload}, {left}, commit_token FROM {table} WHERE key = $1"
+_READ_ALL = "SELECT key, {payload}, {left}, commit_token FROM {table} WHERE key = ANY($1)"
+_SET = """\
+INSERT INTO {table} AS stored (key, expires, payload, payload_bytes, commit_token)
+VALUES ($1, {expires}, $3, $4, $5) ON CONFLICT (key) DO UPDATE SET
+expires = excluded.expires, payload = excluded.payload, payload_bytes = excluded.payload_bytes,
+commit_token = excluded.commit_token"""
+_TOUCH = "UPDATE {table} SET expires = {expires}, commit_token = $3 WHERE key = $1 AND {live}"
+_DELETE = "DELETE FROM {table} WHERE key = $1 RETURNING {live}"
+_ADD = f"{_SET} WHERE stored.expires <= clock_timestamp()"
+_REPLACE = """\
+UPDATE {table} SET expires = {expires}, payload = $3, payload_bytes = $4, commit_token = $5
+WHERE key = $1 AND {live} AND {payload} = $6"""
+_REMOVE = "DELETE FROM {table} WHERE key = $1 AND {live} AND {payload} = $2"
+_EXPECT_NONE = "SELECT 1 / (1 - count(*)) FROM {table} WHERE key = $1 AND {live}"
+# It fails, by a division by zero, if the statement inside changes no row.
+_CHECKED = "WITH changed AS ({} RETURNING 1) SELECT 1 / count(*) FROM changed"
+_PAGE = """\
+FROM {table} WHERE key >= $1 AND ($2::text IS NULL OR key < $2) AND {live} ORDER BY key LIMIT $3"""
+_KEYS = f"SELECT key {_PAGE}"
+_ROWS = f"SELECT key, {{payload}}, {{left}}, commit_token {_PAGE}"
+_PURGE = """\
+DELETE FROM {table} WHERE expires <= now() AND key IN
+(SELECT key FROM {table} WHERE expires <= now() LIMIT $1 FOR UPDATE SKIP LOCKED)"""
+
+# Seconds of a lifetime that PostgreSQL can add to the time: some ten thousand years.
+_LONGEST = 3e11
+# The type `text` refuses NUL and halves of surrogate pairs. Each of them becomes two characters; the
+# first is the character before it, which becomes two as well. So the order of the keys stays.
+_LOW, _HIGH = "\x01", "\ud7ff"
+_REFUSED = re.compile(f"[\0{_LOW}{_HIGH}\ud800-\udfff]")
+_SPELLED = re.compile(f"[{_LOW}{_HIGH}](.)", re.DOTALL)
+# The second characters of the two, and the difference between a half and its second character.
+_ITSELF, _SHIFT = "\x02", 0xD700
+_FIRST_HALF, _AFTER_HALVES = "\ud800", 0xE000
+# No key is between another one and that with this character behind it.
+_NEXT = "\x01"
+
+
+class Row(NamedTuple):
+    """
+    A row as it was read.
+
+    Attributes:
+        payload: The payload.
+        left: Seconds until the record expires; `None` is for ever.
+        token: The token of the commit that wrote it.
+    """
+
+    payload: bytes
+    left: float | None
+    token: int
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the record has not expired."""
+        return self.left is None or self.left > 0
+
+
+class Table:
+    """
+    The statements for one table.
+
+    Keep one for as long as the storage. Any thread may use it.
+
+    Args:
+        schema: The name of its schema.
+        name: Its name.
+
+    Attributes:
+        name: The name with its schema, quoted.
+    """
+
+    def __init__(self, schema: str, name: str) -> None:
+        self.name = f"{quoted(schema)}.{quoted(name)}"
+        parts = {"table": self.name, **_PARTS}
+        self._read = Query.frequent(_READ.format_map(parts))
+        self._set = Query.frequent(_SET.format_map(parts))
+        self._touch = Query.frequent(_TOUCH.format_map(parts))
+        self._delete = Query.frequent(_DELETE.format_map(parts))
+        self._add = _checked(_ADD.format_map(parts))
+        self._replace = _checked(_REPLACE.format_map(parts))
+        self._remove = _checked(_REMOVE.format_map(parts))
+        self._expect_none = Query.rare(_EXPECT_NONE.format_map(parts))
+        self._read_all = Query.rare(_READ_ALL.format_map(parts))
+        self._keys = Query.rare(_KEYS.format_map(parts))
+        self._rows = Query.rare(_ROWS.format_map(parts))
+        self._purge = Query.rare(_PURGE.format_map(parts))
+
+    def lock_id(self, key: str) -> int:
+        """The number of the advisory lock of a key: a hash of table and key, of 64 bits."""
+        name = f"{self.name}:{key}".encode("utf-8", "surrogatepass")
+        return int.from_bytes(blake2b(name, digest_size=8).digest(), "big", signed=True)
+
+    def read(self, key: str) -> Statement:
+        """Read the row of a key; see `row_in`."""
+        return Statement(self._read, (text(spell(key)),))
+
+    def read_all(self, keys: Iterable[str]) -> Statement:
+        """Read the rows of several keys; see `rows_in`."""
+        return Statement(self._read_all, (texts(map(spell, keys)),))
+
+    def set(self, key: str, payload: bytes, lifetime: float | None, token: int) -> Statement:
+        """Replace the record of a key."""
+        return Statement(self._set, _values(key, payload, lifetime, token))
+
+    def touch(self, key: str, lifetime: float | None, token: int) -> Statement:
+        """Renew the lifetime of a record, if there is one."""
+        seconds = double(_limited(lifetime))
+        return Statement(self._touch, (text(spell(key)), seconds, bigint(token)))
+
+    def delete(self, key: str) -> Statement:
+        """Remove the row of a key. If there was one, the result says whether it was live."""
+        return Statement(self._delete, (text(spell(key)),))
+
+    def change(
+        self,
+        key: str,
+        expected: bytes | None,
+        payload: bytes | None,
+        lifetime: float | None,
+        token: int,
+    ) -> Statement:
+        """
+        Replace, add or remove a record that is as expected. If it is not, the statement fails.
+
+        The code of that failure is `UNEXPECTED`.
+        """
+        if payload is not None:
+            values = _values(key, payload, lifetime, token)
+            if expected is None:
+                return Statement(self._add, values)
+            return Statement(self._replace, (*values, bytea(expected)))
+        name = text(spell(key))
+        if expected is None:
+            return Statement(self._expect_none, (name,))
+        return Statement(self._remove, (name, bytea(expected)))
+
+    def keys(self, prefix: str, after: str | None, limit: int) -> Statement:
+        """List some live keys with a prefix, in the order of their characters, after a key."""
+        return Statement(self._keys, _page(prefix, after, limit))
+
+    def rows(self, prefix: str, after: str | None, limit: int) -> Statement:
+        """Read the records of a page of keys."""
+        return Statement(self._rows, _page(prefix, after, limit))
+
+    def purge(self, limit: int) -> Statement:
+        """Remove some expired records."""
+        return Statement(self._purge, (bigint(limit),))
+
+
+def row_in(result: PGresult, row: int = 0, column: int = 0) -> Row | None:
+    """The row of the result of a read; `None` if there is none."""
+    if result.ntuples <= row:
+        return None
+    payload = result.get_value(row, column)
+    return Row(
+        payload or b"", double_in(result, column + 1, row), number_in(result, column + 2, row)
+    )
+
+
+def rows_in(result: PGresult) -> dict[str, Row]:
+    """The rows by key of the result of a read of several."""
+    rows: dict[str, Row] = {}
+    for number in range(result.ntuples):
+        row = row_in(result, number, 1)
+        if row is not None:
+            rows[key_of(result.get_value(number, 0) or b"")] = row
+    return rows
+
+
+def spell(key: str) -> str:
+    """The text in the column `key`: the key, if PostgreSQL takes it as it is."""
+    return _REFUSED.sub(_spell, key) if _REFUSED.search(key) else key
+
+
+def key_of(value: bytes) -> str:
+    """The key of a text in the column `key`."""
+    spelled = value.decode()
+    return _SPELLED.sub(_unspell, spelled)
+
+
+def quoted(identifier: str) -> str:
+    """An identifier in SQL."""
+    doubled = identifier.replace('"', '""')
+    return f'"{doubled}"'
+
+
+def _spell(match: re.Match[str]) -> str:
+    character = match[0]
+    if character in (_LOW, _HIGH):
+        return character + _ITSELF
+    return _LOW + _LOW if character == "\0" else _HIGH + chr(ord(character) - _SHIFT)
+
+
+def _unspell(match: re.Match[str]) -> str:
+    first, second = match[0][0], match[0][1]
+    if second == _ITSELF:
+        return first
+    return "\0" if first == _LOW else chr(ord(second) + _SHIFT)
+
+
+def _checked(sql: str) -> Query:
+    return Query.frequent(_CHECKED.format(sql))
+
+
+def _limited(lifetime: float | None) -> float | None:
+    return None if lifetime is None else min(lifetime, _LONGEST)
+
+
+def _values(key: str, payload: bytes, lifetime: float | None, token: int) -> tuple[Parameter, ...]:
+    is_json = _is_json(payload)
+    return (
+        text(spell(key)),
+        double(_limited(lifetime)),
+        json(payload if is_json else None),
+        bytea(None if is_json else payload),
+        bigint(token),
+    )
+
+
+def _page(prefix: str, after: str | None, limit: int) -> tuple[Parameter, ...]:
+    begin = spell(prefix)
+    end = _end(begin)
+    if after is not None:
+        begin = max(begin, spell(after) + _NEXT)
+    return text(begin), text(end), bigint(limit)
+
+
+def _end(prefix: str) -> str | None:
+    """The text that follows all texts with a prefix; `None` if there is none."""
+    while prefix:
+        number = ord(prefix[-1]) + 1
+        # No text has half a surrogate pair.
+        number = _AFTER_HALVES if chr(number) == _FIRST_HALF else number
+        if number <= sys.maxunicode:
+            return prefix[:-1] + chr(number)
+        prefix = prefix[:-1]
+    return None
+
+
+def _is_json(payload: bytes) -> bool:
+    """Whether the type `json` takes a payload and gives the same bytes back."""
+    if payload[:1] != b"{":
+        return False
+    try:
+        # `loads` would take half a surrogate pair in bytes.
+        python_json.loads(payload.decode(), parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _refuse(constant: str) -> NoReturn:
+    """Refuse NaN and the infinities, which are no JSON."""
+    raise ValueError(constant)

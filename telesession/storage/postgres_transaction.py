@@ -1,0 +1,214 @@
+"""Transactions of a PostgreSQL server: one for all sessions of a unit of work."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+import psycopg
+
+from telesession.errors import DeadlockError, LockLostError, LockTimeoutError, StorageError
+from telesession.holders import OTHER_PROCESS
+from telesession.storage.postgres_errors import diagnosis
+from telesession.storage.postgres_server import BEGIN, COMMIT, PING, ROLLBACK, refused
+from telesession.storage.postgres_statements import (
+    Query,
+    Statement,
+    bigint,
+    double_in,
+    failure_in,
+    text,
+)
+from telesession.storage.postgres_table import Row, row_in
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from psycopg.pq.abc import PGresult
+
+    from telesession.storage.postgres_errors import Failure
+    from telesession.storage.postgres_link import Link
+    from telesession.storage.postgres_server import PostgresServer
+
+_SAVEPOINT = Statement(Query.frequent("SAVEPOINT hold"))
+_RELEASE = Statement(Query.frequent("RELEASE hold"))
+_UNDO = (Statement(Query.rare("ROLLBACK TO hold")), _RELEASE)
+# The time-out counts for the lock that the same statement asks for.
+_LOCK = Query.frequent(
+    "SELECT set_config('lock_timeout', $1, true), pg_advisory_xact_lock($2), "
+    "extract(epoch FROM clock_timestamp())::float8"
+)
+_TRY_LOCK = Query.frequent(
+    "SELECT NULL, pg_try_advisory_xact_lock($1), extract(epoch FROM clock_timestamp())::float8"
+)
+# The longest time-out that PostgreSQL takes, in milliseconds.
+_LONGEST = 2**31 - 1
+_TIMED_OUT, _CIRCLE = "55P03", "40P01"
+
+
+def lock(number: int, timeout: float | None) -> Statement:
+    """
+    Take the advisory lock of a number until the end of the transaction.
+
+    The second column of the result is false if the time-out is 0 and the lock is not free. The
+    third is the time of the server, in seconds since the epoch.
+
+    Args:
+        number: The number.
+        timeout: Seconds to wait; `None` is for ever.
+    """
+    if timeout is not None and timeout <= 0:
+        return Statement(_TRY_LOCK, (bigint(number),))
+    # For the server, 0 is for ever.
+    milliseconds = 0 if timeout is None else min(max(round(timeout * 1000), 1), _LONGEST)
+    return Statement(_LOCK, (text(str(milliseconds)), bigint(number)))
+
+
+class Locked(NamedTuple):
+    """
+    A key that was locked and read.
+
+    Attributes:
+        row: Its row; `None` if there is none.
+        now: Seconds since the epoch, on the clock of the server.
+    """
+
+    row: Row | None
+    now: float
+
+
+class Transaction:
+    """
+    A transaction with the locks of the sessions of one unit.
+
+    It begins with its first hold, and has one connection until it is committed or the last hold
+    is left. One thread uses it.
+
+    Args:
+        server: The server.
+    """
+
+    __slots__ = ("_keys", "_link", "_server")
+
+    def __init__(self, server: PostgresServer) -> None:
+        self._server = server
+        self._link: Link | None = None
+        # The locked keys, in the order of their locks.
+        self._keys: list[str] = []
+
+    @property
+    def first_lock(self) -> int:
+        """The number of the first lock."""
+        return self._server.table.lock_id(self._keys[0])
+
+    def lock(self, key: str, left: float | None, timeout: float | None) -> Locked:
+        """
+        Lock a key and read its row: one round trip.
+
+        The server answers the read when it has the lock. It reads in a statement of its own, which
+        sees the commit of the former holder.
+
+        Args:
+            key: The key.
+            left: Seconds to wait for the lock; `None` is for ever.
+            timeout: Seconds of the whole wait, for the error.
+
+        Raises:
+            DeadlockError: The wait would close a circle of waits.
+            LockTimeoutError: Another process had the key for too long.
+            StorageError: The server failed.
+        """
+        table = self._server.table
+        statements = [lock(table.lock_id(key), left), table.read(key)]
+        if self._keys:
+            results = self._send("lock", key, [_SAVEPOINT, *statements, _RELEASE])
+        else:
+            self._link, results = self._server.send("lock", key, [BEGIN, *statements])
+        failure, (_, locked, read, *_) = failure_in(results), results
+        if failure is not None or locked.get_value(0, 1) == b"\0":
+            error = self._refusal(key, timeout, failure)
+            self._undo()
+            raise error
+        self._keys.append(key)
+        return Locked(row_in(read), double_in(locked, 2) or 0.0)
+
+    def check(self, key: str) -> None:
+        """
+        Return if the transaction still has its locks.
+
+        Raises:
+            LockLostError: Its connection is lost.
+        """
+        try:
+            self._send("lock", key, [PING])
+        except StorageError as error:
+            raise LockLostError(key) from error.__cause__
+
+    def commit(self, statements: Sequence[Statement]) -> list[PGresult]:
+        """
+        Execute statements and commit: one round trip. The locks are free then.
+
+        Returns:
+            The results. If `failure_in` finds one, nothing was written.
+
+        Raises:
+            LockLostError: The connection was lost before.
+            psycopg.Error: The connection was lost, perhaps after the commit.
+        """
+        link, self._link = self._link, None
+        if link is None:
+            raise LockLostError(self._keys[0])
+        try:
+            results = link.exchange([*statements, COMMIT])
+            if failure_in(results) is not None:
+                with suppress(psycopg.Error):
+                    link.exchange([ROLLBACK])
+        finally:
+            self._server.connections.give_back(link)
+        return results
+
+    def leave(self, key: str) -> None:
+        """Note that a hold was left. The last one ends the transaction, and its locks are free."""
+        self._keys.remove(key)
+        if not self._keys:
+            self._end()
+
+    def _send(self, action: str, key: str, statements: Sequence[Statement]) -> list[PGresult]:
+        link = self._link
+        if link is None or link.closed:
+            raise LockLostError(key)
+        try:
+            return link.exchange(statements)
+        except psycopg.Error as error:
+            raise StorageError(action, key, *diagnosis(error)) from error
+
+    def _refusal(
+        self, key: str, timeout: float | None, failure: Failure | None
+    ) -> LockTimeoutError | StorageError:
+        """The error for a key that was not locked, or not read."""
+        # The lock is the second statement.
+        if failure is None or (failure.position, failure.code) == (1, _TIMED_OUT):
+            return LockTimeoutError(key, timeout or 0.0, OTHER_PROCESS)
+        if (failure.position, failure.code) == (1, _CIRCLE):
+            return DeadlockError(key, (key, *self._keys))
+        return refused("lock", key, failure)
+
+    def _undo(self) -> None:
+        """Go back to the locks before the last one."""
+        if not self._keys:
+            self._end()
+        elif self._link is not None:
+            # If the connection is lost, its next use says so.
+            with suppress(psycopg.Error):
+                self._link.exchange(_UNDO)
+
+    def _end(self) -> None:
+        link, self._link = self._link, None
+        if link is None:
+            return
+        try:
+            # Without its connection the transaction has ended.
+            with suppress(psycopg.Error):
+                link.exchange([ROLLBACK])
+        finally:
+            self._server.connections.give_back(link)
