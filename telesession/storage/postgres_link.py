@@ -109,7 +109,7 @@ class Link:
         if not name or not self._prepared.is_allowed:
             pgconn.send_query_params(sql, values, oids, formats, Format.BINARY)
             return 1
-        is_new = name not in self._prepared.names
+        is_new = name not in self._prepared.names and name not in new.values()
         if is_new:
             pgconn.send_prepare(name, sql, oids)
             new[position] = name

@@ -78,8 +78,8 @@ DELETE FROM {table} WHERE expires <= now() AND key IN
 
 # Seconds of a lifetime that PostgreSQL can add to the time: some ten thousand years.
 _LONGEST = 3e11
-# The type `text` refuses NUL and halves of surrogate pairs. Each of them becomes two characters; the
-# first is the character before it, which becomes two as well. So the order of the keys stays.
+# The type `text` refuses NUL and halves of surrogate pairs. Each becomes two characters. The
+# first of them is the character before it, which becomes two, too. So the order of keys stays.
 _LOW, _HIGH = "\x01", "\ud7ff"
 _REFUSED = re.compile(f"[\0{_LOW}{_HIGH}\ud800-\udfff]")
 _SPELLED = re.compile(f"[{_LOW}{_HIGH}](.)", re.DOTALL)
