@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # The connections of a storage that was given a conninfo, and the seconds that a thread waits for
 # one of them.
 _MOST, _PATIENCE = 50, 5.0
+# The encodings in which the server takes UTF-8 as it is.
+_ENCODINGS = ("UTF8", "SQL_ASCII")
 # Settings of connections that notice soon if the network or the server is gone.
 _WATCHFUL = {
     "connect_timeout": 5,
@@ -93,10 +95,23 @@ class Connections:
                 with self._mutex:
                     del self._waiting[thread]
         self._takers[connection] = thread
+        return self._link(connection, key)
+
+    def _link(self, connection: Connection[Any], key: str | None) -> Link:
         prepared = self._prepared.get(connection)
         if prepared is None:
             prepared = self._prepared[connection] = Prepared(connection)
-        return Link(connection, prepared)
+        link = Link(connection, prepared)
+        encoding = (connection.pgconn.parameter_status(b"client_encoding") or b"").decode()
+        if encoding not in _ENCODINGS:
+            self.give_back(link)
+            raise StorageError(
+                "read",
+                key,
+                f"the connections of the pool have the client_encoding {encoding}",
+                "make the pool with kwargs={'client_encoding': 'utf8'}",
+            )
+        return link
 
     def _open(self) -> None:
         """Open the pool. The first connection is made here, because the pool hides its errors."""
@@ -172,7 +187,7 @@ def make_pool(conninfo: str) -> ConnectionPool[Any]:
     settings = {name: value for name, value in _WATCHFUL.items() if name not in given}
     return ConnectionPool(
         conninfo,
-        kwargs={"autocommit": True, **settings},
+        kwargs={"autocommit": True, "client_encoding": "utf8", **settings},
         min_size=1,
         max_size=_MOST,
         timeout=_PATIENCE,
