@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.generators import execute
 
 from support.polling import wait_until
 from support.postgres import ADMIN, GUEST, PRIMARY, PostgresServer, Standby
@@ -200,10 +201,10 @@ def test_a_frozen_backend_does_nothing(postgres: PostgresServer) -> None:
         with frozen(connection.info.backend_pid):
             connection.pgconn.send_query(b"SELECT 1")
             state = backends(postgres)
-        wait_until(lambda: connection.pgconn.consume_input() or not connection.pgconn.is_busy())
+        (answer,) = connection.wait(execute(connection.pgconn))
 
         assert {connection.info.backend_pid: "idle"} == state
-        assert b"1" == connection.pgconn.get_result().get_value(0, 0)
+        assert b"1" == answer.get_value(0, 0)
 
 
 def test_a_standby_is_read_only_until_it_is_promoted() -> None:
@@ -227,7 +228,8 @@ _STARTER = """
 from support.postgres import PostgresServer
 server = PostgresServer()
 server.start()
-print(server.folder, server.ask("SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'"), flush=True)
+query = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'"
+print(server.folder, server.ask(query), flush=True)
 input()
 """
 

@@ -96,7 +96,8 @@ class PostgresServer:
     def ask(self, query: Any, *values: object) -> Any:
         """Return the first column of the first row of a superuser's query, if it has one."""
         with self.connect() as connection:
-            row = connection.execute(query, values).fetchone()
+            cursor = connection.execute(query, values)
+            row = cursor.fetchone() if cursor.description else None
         return row and row[0]
 
     def start(self) -> None:
