@@ -27,7 +27,7 @@ PASSWORD = "let me in"
 DATABASE = "bots"
 
 # Faster, and only a crash of the machine would tell. A benchmark gives the opposite.
-FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+FAST = {"fsync": "off", "full_page_writes": "off"}
 SETTINGS = {
     **FAST,
     "autovacuum": "off",
