@@ -32,8 +32,8 @@ def monotonic() -> float:
 
 @contextmanager
 def frozen_clock() -> Iterator[FrozenDateTimeFactory]:
-    """A clock that stands still in every thread, but for pytest and hypothesis."""
-    frozen = freeze_time(START, ignore=["_pytest", "hypothesis"])
+    """A clock that stands still in every thread, but for pytest, hypothesis and psycopg."""
+    frozen = freeze_time(START, ignore=["_pytest", "hypothesis", "psycopg"])
     with pytest.MonkeyPatch.context() as patch, frozen as clock:
         patch.setattr(freezegun.api, "call_stack_inspection_limit", 1)
         yield clock
