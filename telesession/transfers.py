@@ -10,6 +10,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from telesession.bot.inbox import Inbox, Place, place_in_inbox
+from telesession.bot.owners import in_place_of
 from telesession.codecs import EncryptedCodec
 from telesession.errors import (
     DecodeError,
@@ -134,12 +135,8 @@ class Transfer:
         if payload is None:
             return None
         fields = self._decode(payload, key)["fields"]
-        with ExitStack() as exits:
-            try:
-                # No process takes over the updates of an owner whose key is locked.
-                owner = inbox.owner_key(str(fields.get("owner")))
-                exits.enter_context(self._source.hold(owner, 0))
-            except LockTimeoutError:
+        with in_place_of(inbox, str(fields.get("owner"))) as lives:
+            if lives:
                 return Transferred("waiting", self._has_old_key(key))
             if self._source.get(key) != payload:
                 raise LockLostError(key)

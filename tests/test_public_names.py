@@ -72,7 +72,7 @@ LAYERS = [
     {"sessions"},
     {"bot.albums", "bot.notices", "bot.place", "bot.question", "bot.steps", "bot.turns"},
     {"bot.question_store", "bot.verdicts"},
-    {"bot", "bot.answers", "bot.inbox", "bot.lines"},
+    {"bot", "bot.answers", "bot.inbox", "bot.lines", "bot.proofs"},
     {"bot.filters", "bot.known", "bot.owners", "bot.plain_pickle", "bot.questions", "bot.states"},
     {"bot.polls", "bot.takeover"},
     {"bot.intake"},

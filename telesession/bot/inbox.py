@@ -117,8 +117,12 @@ class Inbox:
         self._owners = room_of(f"inbox-{bot_id}-owners")
 
     def owner_key(self, name: str) -> str:
-        """The key that a process locks for as long as it lives."""
+        """The key that a process locks for as long as it lives, and that has its record."""
         return self._owners + name
+
+    def lease_key(self, name: str) -> str:
+        """The key of the lease of a process, if it has one instead of the lock."""
+        return f"{self._owners}{name}:lease"
 
     def key_of(self, number: int) -> str:
         """The key of the record of an update, as `Storage.add_once` makes it."""

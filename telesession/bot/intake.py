@@ -286,8 +286,11 @@ class Intake:
         """Take over the updates of processes that die, every half lease."""
         while not self._end.wait(self.inbox.storage.lease / 2):
             try:
-                self._owner.renew()
+                is_unbroken = self._owner.renew()
                 self._end_again()
+                if not is_unbroken:
+                    # Processes that live look dead, too, until they have renewed their leases.
+                    continue
                 for leftovers in self._left(everything=False):
                     feed(leftovers)
             except Exception as error:  # noqa: BLE001 -- it looks again

@@ -66,6 +66,8 @@ class PostgresStorage(Storage):
         ValueError: An option has a value that makes no sense.
     """
 
+    holds_connections = True
+
     _states: PerProcess[PostgresServer]  # type: ignore[assignment]
 
     def __init__(

@@ -48,6 +48,7 @@ class FaultyStorage(StorageFaults, Storage):
         self.codec = storage.codec
         self.lease = storage.lease
         self.leases_locks = storage.leases_locks
+        self.holds_connections = storage.holds_connections
         self.persistent = storage.persistent
 
     def evict(self, method: str, *, at: int = 1) -> None:
@@ -105,6 +106,11 @@ class FaultyStorage(StorageFaults, Storage):
     def hold(self, key: str, timeout: float | None = None) -> FaultyHold:
         """See `Storage.hold`. It is called when the block is entered."""
         return FaultyHold(self, key, self.storage.hold(key, timeout))
+
+    def hold_beside(self, hold: Hold, key: str, timeout: float | None = None) -> FaultyHold:
+        """See `Storage.hold_beside`. It is a call of `hold`."""
+        inner = hold.inner if isinstance(hold, FaultyHold) else hold
+        return FaultyHold(self, key, self.storage.hold_beside(inner, key, timeout))
 
     def commit(self, holds: Sequence[Hold], also: Sequence[Change] = ()) -> None:
         """See `Storage.commit`."""

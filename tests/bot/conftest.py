@@ -11,7 +11,7 @@ from telebot import TeleBot
 
 from support.bots import Host, MakeBot, close_pool, make_host
 from support.inboxes import Life, MakeLife, Snapshot
-from support.storages import SpyStorage
+from support.storages import SpyStorage, storage_of
 from support.updates import TOKEN
 from telesession import (
     JSONCodec,
@@ -24,6 +24,14 @@ from telesession import (
     use_sequential_workers,
 )
 from telesession.bot.workers import stop_workers
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis", "postgres"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
+    """An empty storage, for which the clock stands still if it does for the test."""
+    clock = request.getfixturevalue("clock") if "clock" in request.fixturenames else None
+    with storage_of(request.param, tmp_path, request, clock) as storage:
+        yield storage
 
 
 @pytest.fixture
