@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 # The connections of a storage that was given a conninfo, and the seconds that a thread waits for
 # one of them.
 _MOST, _PATIENCE = 50, 5.0
-# The encodings in which the server takes UTF-8 as it is.
-_ENCODINGS = ("UTF8", "SQL_ASCII")
+# The encodings in which the server takes UTF-8 as it is. A pooler tells them as they were asked
+# for, such as "utf-8".
+_ENCODINGS = ("UTF8", "UNICODE", "SQL_ASCII")
 # Settings of connections that notice soon if the network or the server is gone.
 _WATCHFUL = {
     "connect_timeout": 5,
@@ -103,7 +104,7 @@ class Connections:
             prepared = self._prepared[connection] = Prepared(connection)
         link = Link(connection, prepared)
         encoding = (connection.pgconn.parameter_status(b"client_encoding") or b"").decode()
-        if encoding not in _ENCODINGS:
+        if encoding.upper().replace("-", "") not in _ENCODINGS:
             self.give_back(link)
             raise StorageError(
                 "read",

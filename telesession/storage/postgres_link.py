@@ -82,7 +82,8 @@ class Link:
         try:
             pgconn.enter_pipeline_mode()
             number = 0
-            for statement in (_ASK_PID, *statements) if is_asked else statements:
+            # Last, because no query may be before the BEGIN that sets an isolation level.
+            for statement in (*statements, _ASK_PID) if is_asked else statements:
                 number += self._send(statement, number, new)
             pgconn.pipeline_sync()
             results = self._wait(self._results(number))
@@ -91,8 +92,8 @@ class Link:
             if pgconn.pipeline_status:
                 # Nobody waits for the rest of the answer.
                 self.connection.close()
-        if is_asked:
-            self._prepared.is_allowed = number_in(results.pop(0), 0) == pgconn.backend_pid
+        if is_asked and (pid := results.pop()).status == ExecStatus.TUPLES_OK:
+            self._prepared.is_allowed = number_in(pid, 0) == pgconn.backend_pid
         return self._without(new, results) if new else results
 
     def gives_up_preparing(self, code: str) -> bool:

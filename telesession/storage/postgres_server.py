@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -87,11 +88,15 @@ class PostgresServer(ProcessState):
         Raises:
             StorageError: The server refused, or cannot be reached.
         """
-        link, results = self.send(action, key, statements)
-        self.connections.give_back(link)
-        if (failure := failure_in(results)) is not None:
-            raise refused(action, key, failure)
-        return results
+        link, results = self.send(action, key, [BEGIN, *statements, COMMIT])
+        try:
+            if (failure := failure_in(results)) is not None:
+                with suppress(psycopg.Error):
+                    link.exchange([ROLLBACK])
+                raise refused(action, key, failure)
+        finally:
+            self.connections.give_back(link)
+        return results[1:-1]
 
     def send(
         self, action: str, key: str | None, statements: Sequence[Statement]
