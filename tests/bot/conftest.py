@@ -11,6 +11,7 @@ from telebot import TeleBot
 
 from support.bots import Host, MakeBot, close_pool, make_host
 from support.inboxes import Life, MakeLife, Snapshot
+from support.servers import patient_url
 from support.storages import SpyStorage, storage_of
 from support.updates import TOKEN
 from telesession import (
@@ -32,6 +33,17 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]
     clock = request.getfixturevalue("clock") if "clock" in request.fixturenames else None
     with storage_of(request.param, tmp_path, request, clock) as storage:
         yield storage
+
+
+@pytest.fixture(params=["file", "server", "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An address without records, for storages of several processes."""
+    if request.param == "file":
+        return str(tmp_path / "bot.db")
+    if request.param == "postgres":
+        url: str = request.getfixturevalue("postgres").url()
+        return url
+    return patient_url(request.getfixturevalue("server"))
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from support.effect_bot import Settings
@@ -11,14 +9,6 @@ from support.effect_runs import run_kills, run_restarts, run_stops
 from support.effect_webhooks import run_webhooks
 from support.effects import ANY_ORDER
 from support.servers import Server, patient_url
-
-
-@pytest.fixture(params=["file", "server"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An address without records."""
-    if request.param == "file":
-        return str(tmp_path / "bot.db")
-    return patient_url(request.getfixturevalue("server"))
 
 
 @pytest.mark.parametrize(

@@ -17,14 +17,6 @@ UPDATES = 300
 MESSAGES = tuple(kind for kind in ANY_ORDER if kind != "press")
 
 
-@pytest.fixture(params=["file", "server"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An address without records."""
-    if request.param == "file":
-        return str(tmp_path / "bot.db")
-    return patient_url(request.getfixturevalue("server"))
-
-
 @pytest.mark.parametrize("mode", ["pool", "alone", "workers"])
 def test_a_bot_that_is_not_killed_has_each_effect_once(tmp_path: Path, mode: str) -> None:
     """Without kills the runs find no lost and no doubled effect in a bot without an inbox."""

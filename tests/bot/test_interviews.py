@@ -37,14 +37,6 @@ sizes = pytest.mark.parametrize(
 OpenStorage = Callable[[], Storage]
 
 
-@pytest.fixture(params=["file", "server"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An address without records."""
-    if request.param == "file":
-        return str(tmp_path / "bot.db")
-    return patient_url(request.getfixturevalue("server"))
-
-
 class SharedStorage(MemoryStorage):
     """A storage in memory that survives a restart in the same process."""
 
