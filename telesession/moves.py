@@ -157,7 +157,10 @@ class Moves:
         if old is None:
             return
         first, second = sorted((old, key))
-        with storage.hold(first, timeout) as one, storage.hold(second, timeout) as two:
+        with (
+            storage.hold(first, timeout) as one,
+            storage.hold_beside(one, second, timeout) as two,
+        ):
             source, target = (one, two) if first == old else (two, one)
             moved = note_move(source, target, records, lifetime)
             storage.commit([one, two])
