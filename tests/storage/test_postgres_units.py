@@ -188,7 +188,7 @@ def test_waiting_threads_have_no_connection(postgres: PostgresServer, waits: Wai
         for _ in range(3):
             exits.enter_context(began(update, storage))
             waits.next()
-        seen = [*backends(postgres).values()]
+        busy = sum(state != "idle" for state in backends(postgres).values())
         holding.close()
         exits.pop_all().close()
 
