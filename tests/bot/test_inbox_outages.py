@@ -16,7 +16,7 @@ from support.inboxes import (
     send,
     text_update,
 )
-from support.servers import Server, Wire, patient_url
+from support.servers import RedisWire, Server, patient_url
 from telesession import RedisStorage, Session, SessionError, Sessions
 
 if TYPE_CHECKING:
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def wire(server: Server) -> Iterator[Wire]:
+def wire(server: Server) -> Iterator[RedisWire]:
     """A way to the server that can lose replies."""
-    wire = Wire(server)
+    wire = RedisWire(server)
     yield wire
     wire.close()
 
 
 @pytest.fixture
-def remote_storage(wire: Wire) -> Iterator[RedisStorage]:
+def remote_storage(wire: RedisWire) -> Iterator[RedisStorage]:
     """A storage that reaches the server by this way."""
     with RedisStorage(patient_url(wire)) as storage:
         yield storage
@@ -52,7 +52,7 @@ def add(life: Life, storage: RedisStorage, on_end: Callable[[], object]) -> None
 
 
 def test_the_reply_to_the_commit(
-    wire: Wire, remote_storage: RedisStorage, make_life: MakeLife, bot_api: BotAPI
+    wire: RedisWire, remote_storage: RedisStorage, make_life: MakeLife, bot_api: BotAPI
 ) -> None:
     """If the reply to a commit is lost, the effect is there once, and the update has ended."""
     life = make_life(remote_storage)
@@ -66,7 +66,7 @@ def test_the_reply_to_the_commit(
 
 @pytest.mark.parametrize("way", ["poll", "receive"])
 def test_the_reply_to_the_store(
-    way: str, wire: Wire, remote_storage: RedisStorage, make_life: MakeLife, bot_api: BotAPI
+    way: str, wire: RedisWire, remote_storage: RedisStorage, make_life: MakeLife, bot_api: BotAPI
 ) -> None:
     """If the reply to a store is lost, the update is handled once, now or when it comes again."""
     life = make_life(remote_storage)

@@ -14,7 +14,7 @@ import redis
 
 import support.redis_storages
 from support.redis_storages import SECRET, failure, hasty, make_storage, update
-from support.servers import Cluster, Server, Wire
+from support.servers import Cluster, RedisWire, Server
 from telesession import StorageError
 from telesession.storage.redis import RedisStorage
 
@@ -192,7 +192,7 @@ def use_call(storage: RedisStorage, call: str) -> object:
         return None
 
 
-def test_another_kind_of_server_is_named(wire: Wire) -> None:
+def test_another_kind_of_server_is_named(wire: RedisWire) -> None:
     """An answer that is no answer of Redis says that the address is wrong."""
     with refused("HTTP/1.1 400 Bad Request") as storage:
         error = failure(lambda storage: storage.get("42"), storage)
@@ -249,7 +249,7 @@ def test_a_database_that_is_not_there_is_named(server: Server) -> None:
 
 
 def test_a_write_without_an_answer_has_an_unknown_outcome(
-    wire: Wire, storage: RedisStorage
+    wire: RedisWire, storage: RedisStorage
 ) -> None:
     """If all answers to a commit are lost, the error says so, also after pickling."""
 
@@ -281,7 +281,7 @@ def handle_with(storage: RedisStorage, work: Callable[[Any], object]) -> object:
     ids=["set", "delete", "touch"],
 )
 def test_a_write_without_a_lock_may_have_an_unknown_outcome_too(
-    wire: Wire, call: Callable[[RedisStorage], object]
+    wire: RedisWire, call: Callable[[RedisStorage], object]
 ) -> None:
     """`set`, `delete` and `touch` say it as well. Reading changes nothing."""
     with hasty(make_storage(wire)) as wired:

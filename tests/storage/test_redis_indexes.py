@@ -8,7 +8,7 @@ import pytest
 
 import support.redis_storages
 from support.redis_storages import failure, make_storage
-from support.servers import Monitor, Server, Wire
+from support.servers import Monitor, RedisWire, Server
 from telesession import LockLostError
 from telesession.storage import redis_hold, redis_indexes
 from telesession.storage.base import Change
@@ -61,7 +61,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("made", CHANGES.values(), ids=CHANGES)
 def test_a_commit_without_a_hold_is_done_once(
-    wire: Wire, storage: RedisStorage, made: Change
+    wire: RedisWire, storage: RedisStorage, made: Change
 ) -> None:
     """After a lost reply, a commit recognises its own changes, and does not repeat them."""
     storage.commit([], [change("b", None, b"old"), change("c", None, b"old")])
@@ -76,7 +76,7 @@ def test_a_commit_without_a_hold_is_done_once(
 
 
 def test_control_without_a_note_a_commit_takes_its_changes_for_those_of_others(
-    wire: Wire, storage: RedisStorage, monkeypatch: pytest.MonkeyPatch
+    wire: RedisWire, storage: RedisStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If the script does not look for its note, the second attempt reports a lost lock."""
     look = "if holds == 0 and redis.call('GET', KEYS[#KEYS]) then return 0 end"
@@ -91,7 +91,7 @@ def test_control_without_a_note_a_commit_takes_its_changes_for_those_of_others(
     assert (1, "@in:a") == (wire.lost, caught.value.key)
 
 
-def test_a_commit_that_was_refused_stays_refused(wire: Wire, storage: RedisStorage) -> None:
+def test_a_commit_that_was_refused_stays_refused(wire: RedisWire, storage: RedisStorage) -> None:
     """After a lost refusal, equal payloads of another process are not taken for its own."""
     with make_storage(wire) as wired:
         storage.commit([], [CHANGES["new"]])
@@ -104,7 +104,9 @@ def test_a_commit_that_was_refused_stays_refused(wire: Wire, storage: RedisStora
     assert (2, ["@in:a"]) == (wire.lost, storage.listed("@in:"))
 
 
-def test_a_commit_with_a_hold_and_changes_is_done_once(wire: Wire, storage: RedisStorage) -> None:
+def test_a_commit_with_a_hold_and_changes_is_done_once(
+    wire: RedisWire, storage: RedisStorage
+) -> None:
     """A session and an update that ends with it are written once, also after a lost reply."""
     storage.commit([], [change("a", None, b"update")])
     with make_storage(wire) as wired, wired.hold("42") as held:
@@ -115,7 +117,7 @@ def test_a_commit_with_a_hold_and_changes_is_done_once(wire: Wire, storage: Redi
     assert (1, b"counted since", None) == (wire.lost, storage.get("42"), storage.get("@in:a"))
 
 
-def test_numbers_are_added_once_after_a_lost_reply(wire: Wire, storage: RedisStorage) -> None:
+def test_numbers_are_added_once_after_a_lost_reply(wire: RedisWire, storage: RedisStorage) -> None:
     """The second attempt gives the new numbers, even if their records have been deleted since."""
 
     def end() -> None:
@@ -132,7 +134,7 @@ def test_numbers_are_added_once_after_a_lost_reply(wire: Wire, storage: RedisSto
 
 
 def test_control_without_a_note_a_number_is_not_new_to_the_call_that_added_it(
-    wire: Wire, storage: RedisStorage, monkeypatch: pytest.MonkeyPatch
+    wire: RedisWire, storage: RedisStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If the script does not look for its note, the second attempt finds no new number."""
     monkeypatch.setattr(

@@ -21,7 +21,7 @@ from support.redis_storages import (
     make_storage,
     update,
 )
-from support.servers import Cluster, Server, Wire, patient_url, wait_until
+from support.servers import Cluster, RedisWire, Server, patient_url, wait_until
 from support.threads import began
 from telesession import Sessions
 from telesession.storage.redis import RedisStorage
@@ -46,7 +46,7 @@ wire = support.redis_storages.wire
 
 
 def test_a_process_finds_its_own_lock_after_several_failures(
-    wire: Wire, other: RedisStorage
+    wire: RedisWire, other: RedisStorage
 ) -> None:
     """However often the lock failed during an outage, the next update need not wait for a lease."""
     with hasty(make_storage(wire)) as wired:
@@ -67,7 +67,9 @@ def tidy(storage: RedisStorage) -> RedisStorage:
     return storage
 
 
-def test_other_processes_need_not_wait_for_a_lease_either(wire: Wire, other: RedisStorage) -> None:
+def test_other_processes_need_not_wait_for_a_lease_either(
+    wire: RedisWire, other: RedisStorage
+) -> None:
     """A process unlocks in the background after a lock that failed, as soon as it can."""
     with tidy(make_storage(wire)) as wired:
         update(wired)
@@ -167,7 +169,7 @@ def test_an_old_lock_of_the_same_process_does_not_take_over_a_newer(
 
 
 @pytest.mark.parametrize("lost", [1, 3, 8])
-def test_an_executed_write_is_no_error(wire: Wire, storage: RedisStorage, lost: int) -> None:
+def test_an_executed_write_is_no_error(wire: RedisWire, storage: RedisStorage, lost: int) -> None:
     """Some lost replies do not matter: the commit is sent again and done once."""
     with make_storage(wire) as wired:
         wired._server.commit_pauses = (0.0,) * 8
@@ -177,7 +179,7 @@ def test_an_executed_write_is_no_error(wire: Wire, storage: RedisStorage, lost: 
     assert (10 * lost, 10) == (wire.lost, count(storage))
 
 
-def count_and_lose(session: Any, wire: Wire, lost: int) -> None:
+def count_and_lose(session: Any, wire: RedisWire, lost: int) -> None:
     session.n += 1
     wire.lose_replies(lost)
 

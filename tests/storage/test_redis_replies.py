@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import redis
 
-    from support.servers import Wire
+    from support.servers import RedisWire
     from telesession.storage.redis import RedisStorage
 
 server = support.redis_storages.server
@@ -29,7 +29,7 @@ wire = support.redis_storages.wire
 @pytest.mark.parametrize("lost", ["lock", "commit"])
 @pytest.mark.parametrize("options", [{}, {"lifetime": 60}], ids=["for-ever", "with-lifetime"])
 def test_a_lost_reply_does_not_count_twice(
-    wire: Wire, storage: RedisStorage, lost: str, options: dict[str, Any]
+    wire: RedisWire, storage: RedisStorage, lost: str, options: dict[str, Any]
 ) -> None:
     """What redis-py sends again after a lost reply is done once, and nothing looks lost."""
 
@@ -49,7 +49,7 @@ def test_a_lost_reply_does_not_count_twice(
 
 
 def test_a_lost_reply_is_not_a_lost_lock(
-    wire: Wire, storage: RedisStorage, admin: redis.Redis
+    wire: RedisWire, storage: RedisStorage, admin: redis.Redis
 ) -> None:
     """Even if the next holder has come and gone before the commit is sent again, both count."""
 
@@ -68,7 +68,7 @@ def test_a_lost_reply_is_not_a_lost_lock(
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
 @pytest.mark.parametrize("flush", [False, True], ids=["commit", "flush"])
 def test_whatever_is_written_is_written_once(
-    wire: Wire, storage: RedisStorage, write: Callable[[Any], object], flush: bool
+    wire: RedisWire, storage: RedisStorage, write: Callable[[Any], object], flush: bool
 ) -> None:
     """A reply may be lost to any commit; what the next holder did is not undone."""
     storage.set("42", b"old")
@@ -101,7 +101,7 @@ def test_an_old_commit_that_arrives_late_is_not_done(
     assert b"second" == storage.get("42")
 
 
-def test_a_lost_reply_to_an_unlock_does_not_matter(wire: Wire, storage: RedisStorage) -> None:
+def test_a_lost_reply_to_an_unlock_does_not_matter(wire: RedisWire, storage: RedisStorage) -> None:
     """A session that was only read is free, too."""
     with make_storage(wire) as wired, wired.hold("42"):
         wire.lose_replies()
@@ -111,7 +111,7 @@ def test_a_lost_reply_to_an_unlock_does_not_matter(wire: Wire, storage: RedisSto
 
 @pytest.mark.parametrize("lost", ["lock", "commit"])
 def test_a_process_need_not_wait_for_its_own_lost_lock(
-    wire: Wire, storage: RedisStorage, lost: str
+    wire: RedisWire, storage: RedisStorage, lost: str
 ) -> None:
     """After all replies were lost nobody knows who has the lock; the next update finds out."""
 

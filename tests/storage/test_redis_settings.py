@@ -28,7 +28,7 @@ from telesession.storage.redis import RedisStorage
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from support.servers import Server, Wire
+    from support.servers import RedisWire, Server
 
 server = support.redis_storages.server
 wire = support.redis_storages.wire
@@ -170,7 +170,7 @@ def test_a_client_of_another_class_is_asked_for_each_call(server: Server) -> Non
     assert ["EVALSHA", "EVALSHA"] == seen
 
 
-def test_a_client_that_was_passed_makes_its_own_retries(wire: Wire) -> None:
+def test_a_client_that_was_passed_makes_its_own_retries(wire: RedisWire) -> None:
     """A lost reply is no error if the client asks once more."""
     with redis.Redis.from_url(wire.url, retry=Retry(NoBackoff(), 1)) as client:
         storage = RedisStorage(client)

