@@ -11,8 +11,10 @@ import pytest
 from freezegun import freeze_time
 
 from support.bots import MODES, Host, Stage, forget_settings, make_host, on_stage
+from support.bouncers import Bouncer
 from support.clocks import START, frozen_clock
 from support.loopback import take_refused
+from support.postgres import PostgresServer
 from support.servers import Cluster, FrozenRedisStorage, Server, patient_url
 from support.storages import KINDS, storage_of
 from telesession import MemoryStorage, RedisStorage, SQLiteStorage, Storage, unit
@@ -61,6 +63,27 @@ def cluster() -> Iterator[Cluster]:
     """A cluster of three Valkey servers for all tests that leave it as it was."""
     with Cluster() as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def running_postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server for all tests that leave it as it was, but for its database."""
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres(running_postgres: PostgresServer) -> PostgresServer:
+    """A PostgreSQL server with an empty database and without clients."""
+    running_postgres.empty()
+    return running_postgres
+
+
+@pytest.fixture
+def bouncer(postgres: PostgresServer) -> Iterator[Bouncer]:
+    """A pgbouncer in transaction pooling, in front of that server."""
+    with Bouncer(postgres) as bouncer:
+        yield bouncer
 
 
 @pytest.fixture(params=["memory", "sqlite", "redis"])
