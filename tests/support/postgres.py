@@ -158,6 +158,10 @@ class PostgresServer:
                 for name in settings:
                     connection.execute(f"ALTER DATABASE {DATABASE} RESET {name}")
 
+    def limit_files(self, pid: int, size: int) -> None:
+        """Let a backend write no file beyond some bytes, as if the disk were full."""
+        self._daemon.run("prlimit", "--pid", pid, f"--fsize={size}:")
+
     def wal_position(self) -> int:
         """Return the length of the WAL, in bytes since the server was made."""
         return int(self.ask("SELECT pg_current_wal_insert_lsn() - '0/0'"))
