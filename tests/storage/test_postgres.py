@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 import support.postgres_storages
-from support.postgres_storages import FrozenPostgresStorage, make_pool, make_storage
+from support.postgres_storages import FrozenPostgresStorage, make_storage
 from support.storages import FrozenClockSuite
-from telesession import PostgresStorage, Storage
 from telesession.testing.storage_suite import StorageSuite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from support.postgres import PostgresServer
+    from telesession import Storage
 
 frozen_storage = support.postgres_storages.frozen_storage
 

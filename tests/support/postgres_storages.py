@@ -10,12 +10,10 @@ import pytest
 from psycopg_pool import ConnectionPool
 
 from support.clocks import PATIENCE
-from support.postgres import PostgresServer
 from support.wires import Wire
 from telesession import PostgresStorage, Sessions, Storage, StorageError
 from telesession.storage.postgres_connections import Connections
 from telesession.storage.postgres_link import Link
-from telesession.storage.postgres_server import PostgresServer as Server
 from telesession.storage.postgres_statements import Query, Statement, text
 
 if TYPE_CHECKING:
@@ -24,6 +22,9 @@ if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
     from psycopg import Connection
     from psycopg.pq.abc import PGresult
+
+    from support.postgres import PostgresServer
+    from telesession.storage.postgres_server import PostgresServer as Server
 
 SECRET = "hunter2"
 TABLE = "telesession_sessions"
