@@ -21,7 +21,7 @@ if TYPE_CHECKING or find_spec("psycopg"):
     from telesession.storage.postgres_server import PostgresServer
     from telesession.storage.postgres_statements import Query, Statement, double_in
     from telesession.storage.postgres_table import key_of as spelled_key, quoted, row_in, rows_in
-    from telesession.storage.postgres_transaction import Transaction
+    from telesession.storage.postgres_transaction import Transaction, read
 
 if TYPE_CHECKING:
     from telesession.forks import PerProcess
@@ -44,9 +44,10 @@ class PostgresStorage(Storage):
     session is free as soon as its process or its connection has ended. Deadlines count on the
     server's clock.
 
-    A handler has one connection while it runs, one more for each block with `independent=True`
-    inside, and one more for the moment of a `save`. So a pool needs as many connections as the
-    bot has threads, and twice as many if its handlers use these two.
+    A handler has one connection while it runs, with which it also reads further records. It has
+    one more for each block with `independent=True` inside, and one more for the moment of a `save`.
+    So a pool needs as many connections as the bot has threads, and twice as many if its handlers
+    use these two.
 
     Keep one instance for as long as the bot runs. Any thread may use it, and so may every process
     that is forked from the one that made it, with or without Python's fork hooks.
@@ -146,7 +147,8 @@ class PostgresStorage(Storage):
         after = None
         while True:
             server = self._process
-            (result,) = server.run("read", None, server.table.rows(prefix, after, _PAGE_OF_ROWS))
+            statement = server.table.rows(prefix, after, _PAGE_OF_ROWS)
+            result = read(server, "read", None, statement)
             for after, row in rows_in(result).items():
                 yield Row(after, row.payload, row.left)
             if result.ntuples < _PAGE_OF_ROWS:
@@ -210,7 +212,7 @@ class PostgresStorage(Storage):
     def now(self) -> float:
         """See `Storage.now`; on the clock of the server."""
         sql = Statement(Query.rare("SELECT extract(epoch FROM clock_timestamp())::float8"))
-        (result,) = self._process.run("ask for the time", None, sql)
+        result = read(self._process, "ask for the time", None, sql)
         return double_in(result, 0) or 0.0
 
     def close(self) -> None:
@@ -222,14 +224,14 @@ class PostgresStorage(Storage):
 
     def _get(self, action: str, key: str) -> Record | None:
         server = self._process
-        (result,) = server.run(action, key, server.table.read(key))
+        result = read(server, action, key, server.table.read(key))
         row = row_in(result)
         return Record(row.payload, row.left) if row is not None and row.is_live else None
 
     def _page_of_keys(self, prefix: str, after: str | None, limit: int) -> list[str]:
         server = self._process
         statement = server.table.keys(prefix, after, limit)
-        (result,) = server.run("list the keys", None, statement)
+        result = read(server, "list the keys", None, statement)
         values = (result.get_value(number, 0) or b"" for number in range(result.ntuples))
         return [spelled_key(value) for value in values]
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from telesession.errors import StorageError
@@ -80,7 +81,8 @@ class Connections:
             raise StorageError("read", key, "the storage is closed", "make a new one")
         thread = threading.get_ident()
         with self._mutex:
-            mine = sum(taker == thread for taker in self._takers.values())
+            # A copy, because other threads change the dict without the mutex.
+            mine = list(self._takers.values()).count(thread)
             if mine:
                 if 0 < self.most <= self._waiting.total() + mine:
                     raise self._too_small(key)
@@ -97,6 +99,21 @@ class Connections:
                     del self._waiting[thread]
         self._takers[connection] = thread
         return self._link(connection, key)
+
+    def of_thread(self) -> Link | None:
+        """The connection of the latest transaction of this thread; `None` if it has none."""
+        thread = threading.get_ident()
+        for connection, taker in reversed(list(self._takers.items())):
+            pgconn = connection.pgconn
+            # The handler of a signal may ask in the middle of an exchange.
+            is_idle = pgconn.pipeline_status == PipelineStatus.OFF
+            if (
+                taker == thread
+                and is_idle
+                and pgconn.transaction_status == TransactionStatus.INTRANS
+            ):
+                return self._link(connection, None)
+        return None
 
     def _link(self, connection: Connection[Any], key: str | None) -> Link:
         prepared = self._prepared.get(connection)

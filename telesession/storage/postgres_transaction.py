@@ -64,6 +64,37 @@ def lock(number: int, timeout: float | None) -> Statement:
     return Statement(_LOCK, (text(str(milliseconds)), bigint(number)))
 
 
+def read(server: PostgresServer, action: str, key: str | None, statement: Statement) -> PGresult:
+    """
+    Execute a read in the transaction of this thread, or in one of its own, and give its result.
+
+    So a handler needs no second connection to read other records than those that it has.
+
+    Args:
+        server: The server.
+        action: The verb of the error.
+        key: The key of the error.
+        statement: The read.
+
+    Raises:
+        StorageError: The server refused, or cannot be reached.
+    """
+    link = server.connections.of_thread()
+    if link is None:
+        return server.run(action, key, statement)[0]
+    try:
+        results = link.exchange([_SAVEPOINT, statement, _RELEASE])
+        failure = failure_in(results)
+        if failure is None:
+            return results[1]
+        link.exchange(_UNDO)
+    except psycopg.Error as error:
+        raise StorageError(action, key, *diagnosis(error)) from error
+    if link.gives_up_preparing(failure.code):
+        return read(server, action, key, statement)
+    raise refused(action, key, failure)
+
+
 class Locked(NamedTuple):
     """
     A key that was locked and read.

@@ -142,11 +142,7 @@ def open_independently(session: Session, sessions: Sessions[Session]) -> None:
         pass
 
 
-def peek_in_a_handler(session: Session, sessions: Sessions[Session]) -> None:
-    sessions.peek("another")
-
-
-@pytest.mark.parametrize("work", [save_in_a_handler, open_independently, peek_in_a_handler])
+@pytest.mark.parametrize("work", [save_in_a_handler, open_independently])
 @pytest.mark.parametrize("size", [1, 2])
 def test_handlers_do_not_wait_for_themselves(
     postgres: PostgresServer, work: Callable[..., None], size: int
