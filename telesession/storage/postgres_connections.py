@@ -103,15 +103,12 @@ class Connections:
     def of_thread(self) -> Link | None:
         """The connection of the latest transaction of this thread; `None` if it has none."""
         thread = threading.get_ident()
-        for connection, taker in reversed(list(self._takers.items())):
+        mine = [each for each, taker in list(self._takers.items()) if taker == thread]
+        for connection in reversed(mine):
             pgconn = connection.pgconn
             # The handler of a signal may ask in the middle of an exchange.
-            is_idle = pgconn.pipeline_status == PipelineStatus.OFF
-            if (
-                taker == thread
-                and is_idle
-                and pgconn.transaction_status == TransactionStatus.INTRANS
-            ):
+            is_free = pgconn.pipeline_status == PipelineStatus.OFF
+            if is_free and pgconn.transaction_status == TransactionStatus.INTRANS:
                 return self._link(connection, None)
         return None
 
