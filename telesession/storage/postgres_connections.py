@@ -162,6 +162,8 @@ class Connections:
             try:
                 _connect(self._pool).close()
             except psycopg.Error as failure:
+                # Else the two would be a circle.
+                failure.__context__ = None
                 error.__cause__ = failure
                 return StorageError("reach the server", key, *diagnosis(failure))
             reason = (

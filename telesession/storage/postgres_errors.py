@@ -8,6 +8,10 @@ from typing import NamedTuple
 import psycopg
 from psycopg import errors
 
+_FULL = (
+    "the server has as many connections as it takes",
+    "use a smaller pool or pgbouncer, or raise its max_connections",
+)
 # By SQLSTATE, or its class: https://www.postgresql.org/docs/current/errcodes-appendix.html
 _CODES = MappingProxyType(
     {
@@ -22,6 +26,10 @@ _CODES = MappingProxyType(
         "25P04": (
             "the handler took longer than the transaction_timeout of the server",
             "raise it for this role, or open the session only for a moment",
+        ),
+        "3F000": (
+            "there is no such schema",
+            "create it, or give the storage another table",
         ),
         "40P01": ("the server found a circle of waits", "retry"),
         "42501": (
@@ -38,10 +46,7 @@ _CODES = MappingProxyType(
         ),
         "53100": ("the disk of the server is full", "free its disk"),
         "53200": ("the server is out of memory", "see its log"),
-        "53300": (
-            "the server has as many connections as it takes",
-            "use a smaller pool or pgbouncer, or raise its max_connections",
-        ),
+        "53300": _FULL,
         "54000": ("the key or the record is too large", "use shorter keys"),
         "55P03": ("another transaction has locked the table or the row", "see pg_locks, and retry"),
         "57014": (
@@ -81,10 +86,8 @@ _PHRASES = MappingProxyType(
             "the server has no such database or role",
             "see __cause__ and create it",
         ),
-        "too many": (
-            "the server has as many connections as it takes",
-            "use a smaller pool or pgbouncer, or raise its max_connections",
-        ),
+        "too many": _FULL,
+        "connection slots": _FULL,
         "starting up": ("the server has just started and takes no connections yet", "retry"),
         "shutting down": ("the server is being stopped", "retry when it runs again"),
         "recovery mode": ("the server has crashed and recovers", "retry when it has finished"),

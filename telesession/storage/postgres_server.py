@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import psycopg
+from psycopg.errors import InsufficientPrivilege
 
 from telesession.errors import StorageError
 from telesession.storage.base import ProcessState
@@ -176,8 +177,9 @@ class PostgresServer(ProcessState):
         try:
             self.run("create the table", None, _CREATION, *parts)
         except StorageError as error:
-            error.remedy = f"run the documented statement for {self._name} as its owner"
-            error.args = (*error.args[:3], error.remedy, error.outcome)
+            if isinstance(error.__cause__, InsufficientPrivilege):
+                error.remedy = f"run the documented statement for {self._name} as its owner"
+                error.args = (*error.args[:3], error.remedy, error.outcome)
             raise
         found = self._find()
         if found is None:
