@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import psycopg
 import pytest
 
-from support.bouncers import Bouncer
-from support.postgres import PostgresServer
 from support.postgres_backends import backends
+
+if TYPE_CHECKING:
+    from support.bouncers import Bouncer
+    from support.postgres import PostgresServer
 
 pytestmark = pytest.mark.pgbouncer
 

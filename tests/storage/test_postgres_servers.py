@@ -195,6 +195,17 @@ def test_a_killed_backend_takes_the_others_with_it(own: PostgresServer) -> None:
     assert 1 == own.ask("SELECT 1")
 
 
+def test_a_backend_meets_the_end_of_the_disk(postgres: PostgresServer) -> None:
+    """It cannot make a table larger, and goes on to work."""
+    with postgres.connect("bot") as connection:
+        connection.execute("CREATE TABLE sessions AS SELECT 42 AS key")
+        postgres.limit_files(connection.info.backend_pid, 2**20)
+        with pytest.raises(psycopg.InternalError, match="could not extend file"):
+            connection.execute("INSERT INTO sessions SELECT generate_series(1, 100000)")
+
+        assert [(42,)] == connection.execute("SELECT key FROM sessions").fetchall()
+
+
 def test_a_frozen_backend_does_nothing(postgres: PostgresServer) -> None:
     """A query that it gets has an answer after the block only."""
     with postgres.connect("bot") as connection:

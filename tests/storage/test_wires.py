@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 
-from support.postgres import PostgresServer
 from support.wires import Wire
+
+if TYPE_CHECKING:
+    from support.postgres import PostgresServer
 
 
 @pytest.fixture

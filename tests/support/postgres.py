@@ -27,7 +27,7 @@ PASSWORD = "let me in"
 DATABASE = "bots"
 
 # Faster, and only a crash of the machine would tell. A benchmark gives the opposite.
-FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+FAST = {"fsync": "off", "full_page_writes": "off"}
 SETTINGS = {
     **FAST,
     "autovacuum": "off",
@@ -157,6 +157,10 @@ class PostgresServer:
             finally:
                 for name in settings:
                     connection.execute(f"ALTER DATABASE {DATABASE} RESET {name}")
+
+    def limit_files(self, pid: int, size: int) -> None:
+        """Let a backend write no file beyond some bytes, as if the disk were full."""
+        self._daemon.run("prlimit", "--pid", pid, f"--fsize={size}:")
 
     def wal_position(self) -> int:
         """Return the length of the WAL, in bytes since the server was made."""
