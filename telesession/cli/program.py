@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import click
@@ -24,7 +25,12 @@ from telesession.errors import SessionError
 @click.group(context_settings={"max_content_width": 80, "help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="telesession", message="%(prog)s %(version)s")
 def program() -> None:
-    """Look at the sessions of a bot, and change, copy or delete them, while it runs."""
+    """
+    Look at the sessions of a bot, and change, copy or delete them, while it runs.
+
+    The storage is a URL such as sqlite:///bot.db, in the variable TELESESSION_STORAGE or in the
+    option --storage after the command.
+    """
 
 
 for _command in (
@@ -60,5 +66,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(error: Exception, code: Exit) -> Exit:
-    tell(f"telesession: {error}")
+    # Only a program has the cause at hand.
+    message = re.sub("see __cause__(,| and) ", "", str(error))
+    tell(f"telesession: {message}")
     return code
