@@ -93,6 +93,8 @@ class Copying:
             for outcome in _LISTED:
                 for key in self.keys[outcome]:
                     click.echo(printable(f"{outcome}: {key}"))
+            if not found:
+                tell("there was no record to store")
         return Exit.FOUND if any(name in found for name in _LACKING) else Exit.DONE
 
     def _add(self, result: CopyResult) -> None:

@@ -19,7 +19,7 @@ from telesession.cli.show import keys, show
 from telesession.cli.stats import stats
 from telesession.cli.upkeep import backup, purge
 from telesession.cli.watch import watch
-from telesession.errors import SessionError
+from telesession.errors import LockTimeoutError, SessionError
 
 
 @click.group(context_settings={"max_content_width": 80, "help_option_names": ["-h", "--help"]})
@@ -60,12 +60,15 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return Exit.INTERRUPTED
     except RefusedError as error:
         return _fail(error, error.code)
+    except LockTimeoutError as error:
+        reason, _, _ = str(error).rpartition("; ")
+        return _fail(f"{reason}; try again, or wait longer with --wait", Exit.FAILED)
     except SessionError as error:
         return _fail(error, Exit.FAILED)
     return code if isinstance(code, int) else Exit.DONE
 
 
-def _fail(error: Exception, code: Exit) -> Exit:
+def _fail(error: Exception | str, code: Exit) -> Exit:
     # Only a program has the cause at hand.
     message = re.sub("see __cause__(,| and) ", "", str(error))
     tell(f"telesession: {message}")
