@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 # The extra `dev` brings the type checkers.
 if not all(map(find_spec, ("mypy", "pyright"))):
     collect_ignore = ["test_typing.py"]
+
+# A shell lets programs in the background ignore Ctrl-C, and so would the processes of the tests.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["pytester", "telesession.testing.fixtures"]
 

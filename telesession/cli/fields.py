@@ -103,4 +103,7 @@ def value_of(text: str) -> Any:
         payload = json.dumps({"fields": {"value": data}}).encode()
         return JSONCodec().decode(payload, "")["fields"]["value"]
     except (DecodeError, RecursionError, ValueError):
-        raise ValueError("it is no JSON text, or has a tag that JSONCodec does not know") from None
+        raise ValueError(
+            "it is no JSON text, or has a tag that JSONCodec does not know; a string has quotes of "
+            "its own, as in '\"tea\"'"
+        ) from None

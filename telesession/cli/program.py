@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import click
@@ -18,13 +19,18 @@ from telesession.cli.show import keys, show
 from telesession.cli.stats import stats
 from telesession.cli.upkeep import backup, purge
 from telesession.cli.watch import watch
-from telesession.errors import SessionError
+from telesession.errors import LockTimeoutError, SessionError
 
 
 @click.group(context_settings={"max_content_width": 80, "help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="telesession", message="%(prog)s %(version)s")
 def program() -> None:
-    """Look at the sessions of a bot, and change, copy or delete them, while it runs."""
+    """
+    Look at the sessions of a bot, and change, copy or delete them, while it runs.
+
+    The storage is a URL such as sqlite:///bot.db, in the variable TELESESSION_STORAGE or in the
+    option --storage after the command.
+    """
 
 
 for _command in (
@@ -54,11 +60,16 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return Exit.INTERRUPTED
     except RefusedError as error:
         return _fail(error, error.code)
+    except LockTimeoutError as error:
+        reason, _, _ = str(error).rpartition("; ")
+        return _fail(f"{reason}; try again, or wait longer with --wait", Exit.FAILED)
     except SessionError as error:
         return _fail(error, Exit.FAILED)
     return code if isinstance(code, int) else Exit.DONE
 
 
-def _fail(error: Exception, code: Exit) -> Exit:
-    tell(f"telesession: {error}")
+def _fail(error: Exception | str, code: Exit) -> Exit:
+    # Only a program has the cause at hand.
+    message = re.sub("see __cause__(,| and) ", "", str(error))
+    tell(f"telesession: {message}")
     return code

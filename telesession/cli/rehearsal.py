@@ -84,7 +84,9 @@ def sessions_of(app: str) -> Sessions[Any]:
     except AttributeError:
         found = None
     if not isinstance(found, Sessions):
-        raise click.UsageError(f"{path} in {module_name} is no Sessions")
+        raise click.UsageError(
+            f"{module_name} has no Sessions with the name {path}; give --app the name of one"
+        )
     return found
 
 

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from telesession.storage.postgres_outcome import Before, Outcome
     from telesession.storage.postgres_server import PostgresServer
     from telesession.storage.postgres_statements import Statement
-    from telesession.storage.postgres_table import Row
 
 # Seconds before its end in which a record that is renewed is written anew, in case it is removed.
 _LATE = 60.0
@@ -41,10 +40,10 @@ class PostgresHold(ServerHold):
     process that dies keeps none.
     """
 
-    __slots__ = ("row", "transaction")
+    __slots__ = ("token", "transaction")
 
-    # The row as it was read.
-    row: Row | None
+    # The token of the row as it was read or last written; `None` without a live record.
+    token: int | None
     transaction: Transaction
 
     def __init__(
@@ -52,7 +51,7 @@ class PostgresHold(ServerHold):
     ) -> None:
         super().__init__(storage, key, timeout)
         self.transaction = transaction
-        self.row = None
+        self.token = None
 
     def __enter__(self) -> Self:
         key, timeout = self.key, self._timeout
@@ -67,11 +66,11 @@ class PostgresHold(ServerHold):
         except BaseException:
             super()._leave()
             raise
-        self.row = row if row is not None and row.is_live else None
-        if self.row is None:
+        if row is None or not row.is_live:
             self._loaded(None, None, now)
         else:
-            self._loaded(self.row.payload, self.row.left, now)
+            self._loaded(row.payload, row.left, now)
+            self.token = row.token
         return self
 
     def _leave(self) -> None:
@@ -103,6 +102,7 @@ class PostgresHold(ServerHold):
             # The hold shall not answer with a record that the write did not store.
             self._payload, self._end = before
             raise
+        self.token = None if self._payload is None else token
 
     def take_write(self, server: PostgresServer, token: int) -> Statement:
         """The statement of the noted write, which is noted no more."""
@@ -144,7 +144,7 @@ def write_together(
     token = new_token()
     noted = [hold for hold in own if hold.note is not None]
     before: dict[str, Before] = {each.key: each.expected for each in also}
-    before |= {hold.key: None if hold.row is None else hold.row.token for hold in noted}
+    before |= {hold.key: hold.token for hold in noted}
     statements = [hold.take_write(server, token) for hold in noted]
     for key, expected, payload, lifetime, _ in also:
         statements.append(server.table.change(key, expected, payload, lifetime, token))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import generators, waiting
 from psycopg.pq import ExecStatus, Format
+from psycopg.waiting import Wait
 
 from telesession.storage.postgres_errors import error_of
 from telesession.storage.postgres_statements import Query, Statement, failure_in, number_in
@@ -16,7 +17,7 @@ from telesession.storage.postgres_statements import Query, Statement, failure_in
 if TYPE_CHECKING:
     from psycopg import Connection
     from psycopg.abc import PQGen
-    from psycopg.pq.abc import PGresult
+    from psycopg.pq.abc import PGconn, PGresult
 
 _ASK_PID = Statement(Query.rare("SELECT pg_backend_pid()::int8"))
 # A prepared statement is gone, as after DISCARD ALL, or its table has changed.
@@ -79,15 +80,18 @@ class Link:
         pgconn, is_asked = self.connection.pgconn, self._prepared.is_allowed is None
         # The statements that are prepared on the way, by position among the results.
         new: dict[int, bytes] = {}
+        results: list[PGresult] = []
         try:
             pgconn.enter_pipeline_mode()
-            number = 0
+            position = 0
             # Last, because no query may be before the BEGIN that sets an isolation level.
             for statement in (*statements, _ASK_PID) if is_asked else statements:
-                number += self._send(statement, number, new)
+                position += self._send(statement, position, new)
             pgconn.pipeline_sync()
-            results = self._wait(self._results(number))
+            self._wait(self._read(results))
             pgconn.exit_pipeline_mode()
+        except psycopg.OperationalError as error:
+            raise _farewell(pgconn, results) or error from None
         finally:
             if pgconn.pipeline_status:
                 # Nobody waits for the rest of the answer.
@@ -105,8 +109,7 @@ class Link:
 
     def _send(self, statement: Statement, position: int, new: dict[int, bytes]) -> int:
         """Send a statement, prepared if it may be, and return the number of its results."""
-        pgconn, (sql, name), parameters = self.connection.pgconn, *statement
-        values, oids, formats = zip(*parameters, strict=True) if parameters else ((), (), ())
+        pgconn, ((sql, name, oids, formats), values) = self.connection.pgconn, statement
         if not name or not self._prepared.is_allowed:
             pgconn.send_query_params(sql, values, oids, formats, Format.BINARY)
             return 1
@@ -127,26 +130,35 @@ class Link:
             dropped.add(position if is_prepared else position + 1)
         return [result for position, result in enumerate(results) if position not in dropped]
 
-    def _results(self, number: int) -> PQGen[list[PGresult]]:
+    def _read(self, results: list[PGresult]) -> PQGen[None]:
+        """Send what is not sent yet, and read the results up to the end of the pipeline."""
         pgconn = self.connection.pgconn
         yield from generators.send(pgconn)
-        results: list[PGresult] = []
-        try:
-            # The last one answers the end of the pipeline.
-            for _ in range(number + 1):
-                results += yield from generators.fetch_many(pgconn)
-        except psycopg.OperationalError:
-            failure = failure_in(results)
-            if failure is None:
-                raise
-            # The server has said why it ends the connection, such as a time-out.
-            raise error_of(failure) from None
-        return results[:number]
+        while True:
+            while not pgconn.is_busy():
+                # There is `None` behind each result.
+                result = pgconn.get_result() or pgconn.get_result()
+                if result is None:
+                    break
+                if result.status == ExecStatus.PIPELINE_SYNC:
+                    return
+                results.append(result)
+            yield Wait.R
+            pgconn.consume_input()
 
-    def _wait(self, steps: PQGen[list[PGresult]]) -> list[PGresult]:
+    def _wait(self, steps: PQGen[None]) -> None:
         monkey = sys.modules.get("gevent.monkey")
         if monkey is not None and monkey.is_module_patched("select"):
             # It may have patched after the import of psycopg, whose own choice then blocks all
             # greenlets.
-            return waiting.wait_selector(steps, self.connection.pgconn.socket)
-        return self.connection.wait(steps)
+            waiting.wait_selector(steps, self.connection.pgconn.socket)
+        else:
+            self.connection.wait(steps)
+
+
+def _farewell(pgconn: PGconn, results: list[PGresult]) -> psycopg.Error | None:
+    """The error with which the server has ended a connection, such as a time-out, if it said so."""
+    while (result := pgconn.get_result()) is not None:
+        results.append(result)
+    failures = (failure_in([result]) for result in results)
+    return next((error_of(failure) for failure in failures if failure and failure.code), None)

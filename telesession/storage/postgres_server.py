@@ -12,7 +12,14 @@ from psycopg.errors import InsufficientPrivilege
 from telesession.errors import StorageError
 from telesession.storage.base import ProcessState
 from telesession.storage.postgres_errors import diagnosis, error_of
-from telesession.storage.postgres_statements import Query, Statement, bigint, failure_in, text
+from telesession.storage.postgres_statements import (
+    BIGINT,
+    TEXT,
+    Query,
+    Statement,
+    failure_in,
+    number,
+)
 from telesession.storage.postgres_table import COLUMNS, CREATE, Table
 
 if TYPE_CHECKING:
@@ -30,13 +37,14 @@ ROLLBACK = Statement(Query.frequent("ROLLBACK"))
 
 # Two processes that make the table at the same time would get errors of the catalog.
 _CREATION = Statement(
-    Query.rare("SELECT pg_advisory_xact_lock($1)"), (bigint(0x7465_6C65_7365_7373),)
+    Query.rare("SELECT pg_advisory_xact_lock($1)", BIGINT), (number(0x7465_6C65_7365_7373),)
 )
 _FIND = Query.rare(
     "SELECT n.nspname, c.relname, current_setting('server_encoding'), "
     "array_to_string(ARRAY(SELECT attname FROM pg_attribute WHERE attrelid = c.oid AND "
     "attnum > 0 AND NOT attisdropped), ',') FROM pg_class c JOIN pg_namespace n "
-    "ON n.oid = c.relnamespace WHERE c.oid = to_regclass($1)"
+    "ON n.oid = c.relnamespace WHERE c.oid = to_regclass($1)",
+    TEXT,
 )
 PING = Statement(Query.rare("SELECT 1"))
 # Seconds between two looks for expired records, and how many of them one commit removes.
@@ -149,7 +157,7 @@ class PostgresServer(ProcessState):
         self.connections.close()
 
     def _find(self) -> Table | None:
-        (found,) = self.run("find the table", None, Statement(_FIND, (text(self._name),)))
+        (found,) = self.run("find the table", None, Statement(_FIND, (self._name.encode(),)))
         if not found.ntuples:
             return None
         schema, name, encoding, columns = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json as python_json
+import json
 import re
 import sys
 from hashlib import blake2b
@@ -10,16 +10,18 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from telesession.storage.postgres_statements import (
-    Parameter,
+    BIGINT,
+    BYTEA,
+    DOUBLE,
+    JSON,
+    TEXT,
+    TEXTS,
     Query,
     Statement,
-    bigint,
-    bytea,
-    double,
+    Value,
     double_in,
-    json,
+    number,
     number_in,
-    text,
     texts,
 )
 
@@ -85,7 +87,7 @@ _REFUSED = re.compile(f"[\0{_LOW}{_HIGH}\ud800-\udfff]")
 _SPELLED = re.compile(f"[{_LOW}{_HIGH}](.)", re.DOTALL)
 # The second characters of the two, and the difference between a half and its second character.
 _ITSELF, _SHIFT = "\x02", 0xD700
-_FIRST_HALF, _AFTER_HALVES = "\ud800", 0xE000
+_FIRST_HALF, _AFTER_HALVES = 0xD800, 0xE000
 # No key is between another one and that with this character behind it.
 _NEXT = "\x01"
 
@@ -127,18 +129,20 @@ class Table:
     def __init__(self, schema: str, name: str) -> None:
         self.name = f"{quoted(schema)}.{quoted(name)}"
         parts = {"table": self.name, **_PARTS}
-        self._read = Query.frequent(_READ.format_map(parts))
-        self._set = Query.frequent(_SET.format_map(parts))
-        self._touch = Query.frequent(_TOUCH.format_map(parts))
-        self._delete = Query.frequent(_DELETE.format_map(parts))
-        self._add = _checked(_ADD.format_map(parts))
-        self._replace = _checked(_REPLACE.format_map(parts))
-        self._remove = _checked(_REMOVE.format_map(parts))
-        self._expect_none = Query.rare(_EXPECT_NONE.format_map(parts))
-        self._read_all = Query.rare(_READ_ALL.format_map(parts))
-        self._keys = Query.rare(_KEYS.format_map(parts))
-        self._rows = Query.rare(_ROWS.format_map(parts))
-        self._purge = Query.rare(_PURGE.format_map(parts))
+        record = TEXT, DOUBLE, JSON, BYTEA, BIGINT
+        page = TEXT, TEXT, BIGINT
+        self._read = Query.frequent(_READ.format_map(parts), TEXT)
+        self._set = Query.frequent(_SET.format_map(parts), *record)
+        self._touch = Query.frequent(_TOUCH.format_map(parts), TEXT, DOUBLE, BIGINT)
+        self._delete = Query.frequent(_DELETE.format_map(parts), TEXT)
+        self._add = Query.frequent(_CHECKED.format(_ADD.format_map(parts)), *record)
+        self._replace = Query.frequent(_CHECKED.format(_REPLACE.format_map(parts)), *record, BYTEA)
+        self._remove = Query.frequent(_CHECKED.format(_REMOVE.format_map(parts)), TEXT, BYTEA)
+        self._expect_none = Query.rare(_EXPECT_NONE.format_map(parts), TEXT)
+        self._read_all = Query.rare(_READ_ALL.format_map(parts), TEXTS)
+        self._keys = Query.rare(_KEYS.format_map(parts), *page)
+        self._rows = Query.rare(_ROWS.format_map(parts), *page)
+        self._purge = Query.rare(_PURGE.format_map(parts), BIGINT)
 
     def lock_id(self, key: str) -> int:
         """The number of the advisory lock of a key: a hash of table and key, of 64 bits."""
@@ -147,11 +151,11 @@ class Table:
 
     def read(self, key: str) -> Statement:
         """Read the row of a key; see `row_in`."""
-        return Statement(self._read, (text(spell(key)),))
+        return Statement(self._read, (spell(key),))
 
     def read_all(self, keys: Iterable[str]) -> Statement:
         """Read the rows of several keys; see `rows_in`."""
-        return Statement(self._read_all, (texts(map(spell, keys)),))
+        return Statement(self._read_all, (texts(map(_spelled, keys)),))
 
     def set(self, key: str, payload: bytes, lifetime: float | None, token: int) -> Statement:
         """Replace the record of a key."""
@@ -159,12 +163,11 @@ class Table:
 
     def touch(self, key: str, lifetime: float | None, token: int) -> Statement:
         """Renew the lifetime of a record, if there is one."""
-        seconds = double(_limited(lifetime))
-        return Statement(self._touch, (text(spell(key)), seconds, bigint(token)))
+        return Statement(self._touch, (spell(key), _seconds(lifetime), number(token)))
 
     def delete(self, key: str) -> Statement:
         """Remove the row of a key. If there was one, the result says whether it was live."""
-        return Statement(self._delete, (text(spell(key)),))
+        return Statement(self._delete, (spell(key),))
 
     def change(
         self,
@@ -183,11 +186,11 @@ class Table:
             values = _values(key, payload, lifetime, token)
             if expected is None:
                 return Statement(self._add, values)
-            return Statement(self._replace, (*values, bytea(expected)))
-        name = text(spell(key))
+            return Statement(self._replace, (*values, expected))
+        name = spell(key)
         if expected is None:
             return Statement(self._expect_none, (name,))
-        return Statement(self._remove, (name, bytea(expected)))
+        return Statement(self._remove, (name, expected))
 
     def keys(self, prefix: str, after: str | None, limit: int) -> Statement:
         """List some live keys with a prefix, in the order of their characters, after a key."""
@@ -199,7 +202,7 @@ class Table:
 
     def purge(self, limit: int) -> Statement:
         """Remove some expired records."""
-        return Statement(self._purge, (bigint(limit),))
+        return Statement(self._purge, (number(limit),))
 
 
 def row_in(result: PGresult, row: int = 0, column: int = 0) -> Row | None:
@@ -215,16 +218,16 @@ def row_in(result: PGresult, row: int = 0, column: int = 0) -> Row | None:
 def rows_in(result: PGresult) -> dict[str, Row]:
     """The rows by key of the result of a read of several."""
     rows: dict[str, Row] = {}
-    for number in range(result.ntuples):
-        row = row_in(result, number, 1)
+    for position in range(result.ntuples):
+        row = row_in(result, position, 1)
         if row is not None:
-            rows[key_of(result.get_value(number, 0) or b"")] = row
+            rows[key_of(result.get_value(position, 0) or b"")] = row
     return rows
 
 
-def spell(key: str) -> str:
+def spell(key: str) -> bytes:
     """The text in the column `key`: the key, if PostgreSQL takes it as it is."""
-    return _REFUSED.sub(_spell, key) if _REFUSED.search(key) else key
+    return _spelled(key).encode()
 
 
 def key_of(value: bytes) -> str:
@@ -253,41 +256,36 @@ def _unspell(match: re.Match[str]) -> str:
     return "\0" if first == _LOW else chr(ord(second) + _SHIFT)
 
 
-def _checked(sql: str) -> Query:
-    return Query.frequent(_CHECKED.format(sql))
+def _spelled(key: str) -> str:
+    return _REFUSED.sub(_spell, key) if _REFUSED.search(key) else key
 
 
-def _limited(lifetime: float | None) -> float | None:
-    return None if lifetime is None else min(lifetime, _LONGEST)
+def _seconds(lifetime: float | None) -> bytes | None:
+    return None if lifetime is None else repr(min(lifetime, _LONGEST)).encode()
 
 
-def _values(key: str, payload: bytes, lifetime: float | None, token: int) -> tuple[Parameter, ...]:
+def _values(key: str, payload: bytes, lifetime: float | None, token: int) -> tuple[Value, ...]:
     is_json = _is_json(payload)
-    return (
-        text(spell(key)),
-        double(_limited(lifetime)),
-        json(payload if is_json else None),
-        bytea(None if is_json else payload),
-        bigint(token),
-    )
+    columns = (payload, None) if is_json else (None, payload)
+    return spell(key), _seconds(lifetime), *columns, number(token)
 
 
-def _page(prefix: str, after: str | None, limit: int) -> tuple[Parameter, ...]:
-    begin = spell(prefix)
+def _page(prefix: str, after: str | None, limit: int) -> tuple[Value, ...]:
+    begin = _spelled(prefix)
     end = _end(begin)
     if after is not None:
-        begin = max(begin, spell(after) + _NEXT)
-    return text(begin), text(end), bigint(limit)
+        begin = max(begin, _spelled(after) + _NEXT)
+    return begin.encode(), None if end is None else end.encode(), number(limit)
 
 
 def _end(prefix: str) -> str | None:
     """The text that follows all texts with a prefix; `None` if there is none."""
     while prefix:
-        number = ord(prefix[-1]) + 1
+        code = ord(prefix[-1]) + 1
         # No text has half a surrogate pair.
-        number = _AFTER_HALVES if chr(number) == _FIRST_HALF else number
-        if number <= sys.maxunicode:
-            return prefix[:-1] + chr(number)
+        code = _AFTER_HALVES if code == _FIRST_HALF else code
+        if code <= sys.maxunicode:
+            return prefix[:-1] + chr(code)
         prefix = prefix[:-1]
     return None
 
@@ -297,8 +295,8 @@ def _is_json(payload: bytes) -> bool:
     if payload[:1] != b"{":
         return False
     try:
-        # `loads` would take half a surrogate pair in bytes.
-        python_json.loads(payload.decode(), parse_constant=_refuse)
+        # Decoded strictly: `json.loads` takes half a surrogate pair in bytes.
+        _decoder.decode(payload.decode())
     except (ValueError, RecursionError):
         return False
     return True
@@ -307,3 +305,6 @@ def _is_json(payload: bytes) -> bool:
 def _refuse(constant: str) -> NoReturn:
     """Refuse NaN and the infinities, which are no JSON."""
     raise ValueError(constant)
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse)

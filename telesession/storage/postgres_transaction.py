@@ -12,12 +12,13 @@ from telesession.holders import OTHER_PROCESS
 from telesession.storage.postgres_errors import diagnosis
 from telesession.storage.postgres_server import BEGIN, COMMIT, PING, ROLLBACK, refused
 from telesession.storage.postgres_statements import (
+    BIGINT,
+    TEXT,
     Query,
     Statement,
-    bigint,
     double_in,
     failure_in,
-    text,
+    number,
 )
 from telesession.storage.postgres_table import Row, row_in
 
@@ -36,17 +37,20 @@ _UNDO = (Statement(Query.rare("ROLLBACK TO hold")), _RELEASE)
 # The time-out counts for the lock that the same statement asks for.
 _LOCK = Query.frequent(
     "SELECT set_config('lock_timeout', $1, true), pg_advisory_xact_lock($2), "
-    "extract(epoch FROM clock_timestamp())::float8"
+    "extract(epoch FROM clock_timestamp())::float8",
+    TEXT,
+    BIGINT,
 )
 _TRY_LOCK = Query.frequent(
-    "SELECT NULL, pg_try_advisory_xact_lock($1), extract(epoch FROM clock_timestamp())::float8"
+    "SELECT NULL, pg_try_advisory_xact_lock($1), extract(epoch FROM clock_timestamp())::float8",
+    BIGINT,
 )
 # The longest time-out that PostgreSQL takes, in milliseconds.
 _LONGEST = 2**31 - 1
 _TIMED_OUT, _CIRCLE = "55P03", "40P01"
 
 
-def lock(number: int, timeout: float | None) -> Statement:
+def lock(lock_id: int, timeout: float | None) -> Statement:
     """
     Take the advisory lock of a number until the end of the transaction.
 
@@ -54,14 +58,14 @@ def lock(number: int, timeout: float | None) -> Statement:
     third is the time of the server, in seconds since the epoch.
 
     Args:
-        number: The number.
+        lock_id: The number.
         timeout: Seconds to wait; `None` is for ever.
     """
     if timeout is not None and timeout <= 0:
-        return Statement(_TRY_LOCK, (bigint(number),))
+        return Statement(_TRY_LOCK, (number(lock_id),))
     # For the server, 0 is for ever.
     milliseconds = 0 if timeout is None else min(max(round(timeout * 1000), 1), _LONGEST)
-    return Statement(_LOCK, (text(str(milliseconds)), bigint(number)))
+    return Statement(_LOCK, (number(milliseconds), number(lock_id)))
 
 
 def read(server: PostgresServer, action: str, key: str | None, statement: Statement) -> PGresult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -133,7 +134,7 @@ class TestCodec:
     @pytest.mark.parametrize(
         ("settings", "message"),
         [
-            ({"CODEC": "yaml"}, "TELESESSION_CODEC is json, pickle or encrypted"),
+            ({"CODEC": "yaml"}, "TELESESSION_CODEC names no codec; set it to json, pickle or"),
             ({"CODEC": "encrypted"}, "set TELESESSION_KEYS, or TELESESSION_KEYS_FILE"),
             ({"CODEC": "encrypted", "KEYS": SECRET}, "has one that is no Fernet key"),
             ({"CODEC": "encrypted", "KEYS": " "}, "must be a list of at least one key"),
@@ -160,6 +161,11 @@ class TestUsage:
         ran = call(*arguments)
         assert (2, "") == (ran.code, ran.out)
         assert "Usage: telesession" in ran.err
+
+    def test_a_missing_storage_has_two_places(self) -> None:
+        """The message names the option and the variable of the storage."""
+        err = call("keys").err
+        assert ["--storage", "TELESESSION_STORAGE"] == re.findall(r"'([-A-Z_a-z]+)'", err)[-2:]
 
     @pytest.mark.parametrize("name", ["", *program.commands])
     def test_help_fits_in_a_terminal(self, name: str) -> None:

@@ -144,6 +144,12 @@ class TestImport:
         assert 0 == call("import", written(tmp_path, line)).code
         assert [] == list(file_storage.keys())
 
+    def test_a_file_without_records_is_told(self, file_storage: Storage, tmp_path: Path) -> None:
+        """No silence: an empty file may be an export that failed."""
+        (tmp_path / "empty.jsonl").touch()
+        ran = call("import", tmp_path / "empty.jsonl")
+        assert (0, "", "there was no record to store\n") == ran
+
     def test_an_inbox_is_left_out(self, file_storage: Storage, tmp_path: Path) -> None:
         """The updates in the export of a user are not stored, because two bots would have them."""
         fill(file_storage)

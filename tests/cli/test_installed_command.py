@@ -10,9 +10,15 @@ import sys
 
 import pytest
 
-from support.command import COLUMNS, finish, in_terminal, installed_script, start
+from support.command import (
+    COLUMNS,
+    finish,
+    in_terminal,
+    installed_script,
+    start,
+    wait_until_it_waits,
+)
 from support.processes import run_program
-from support.servers import wait_until
 from support.storages import SECRET
 from telesession import Sessions, Storage
 from telesession.storage.base import Change
@@ -132,7 +138,7 @@ class TestInterrupted:
         *_, last = storage.keys()
         with storage.hold(last), start("erase", "--user", "42", "--yes") as process:
             # The command waits for the record that it lists last.
-            wait_until(lambda: [last] == list(storage.keys()))
+            wait_until_it_waits(process, last)
             process.send_signal(signal.SIGINT)
             ran = finish(process)
 

@@ -108,8 +108,8 @@ def test_records_that_all_fit_are_fine(app: str, tmp_path: Path) -> None:
     [
         (["shop_bot:sessions"], 2, "add --dry-run"),
         (["shop_bot", "--dry-run"], 2, "such as bot:sessions"),
-        (["shop_bot:number", "--dry-run"], 2, "number in shop_bot is no Sessions"),
-        (["shop_bot:lost", "--dry-run"], 2, "lost in shop_bot is no Sessions"),
+        (["shop_bot:number", "--dry-run"], 2, "shop_bot has no Sessions with the name number"),
+        (["shop_bot:lost", "--dry-run"], 2, "shop_bot has no Sessions with the name lost"),
         (["lost_bot:sessions", "--dry-run"], 1, "could not import lost_bot: ModuleNotFoundError"),
         (["shop_bot:in_memory", "--dry-run"], 1, "are in memory"),
     ],

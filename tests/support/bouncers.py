@@ -58,7 +58,7 @@ class Bouncer:
         for self.port in free_ports():
             self._configure()
             self._daemon.start(self._program, "config")
-            wait_until(lambda: self._answers() or not self._daemon.is_running)
+            wait_until(lambda: not self._daemon.is_running or self._answers())
             if self._daemon.is_running:
                 return self
             self._daemon.stop()

@@ -56,6 +56,17 @@ def start(*arguments: object, **options: Any) -> subprocess.Popen[str]:
     )
 
 
+def wait_until_it_waits(process: subprocess.Popen[str], key: str) -> None:
+    """
+    Wait until a command waits for a record, which its log says after a second.
+
+    It has no other record then that it has begun to change.
+    """
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    assert line.startswith(f"a handler waits for session {key!r} ")
+
+
 def finish(process: subprocess.Popen[str]) -> Ran:
     """Wait for the end of a command."""
     try:
