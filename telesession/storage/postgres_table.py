@@ -85,7 +85,8 @@ _REFUSED = re.compile(f"[\0{_LOW}{_HIGH}\ud800-\udfff]")
 _SPELLED = re.compile(f"[{_LOW}{_HIGH}](.)", re.DOTALL)
 # The second characters of the two, and the difference between a half and its second character.
 _ITSELF, _SHIFT = "\x02", 0xD700
-_FIRST_HALF, _AFTER_HALVES = "\ud800", 0xE000
+_FIRST_HALF, _AFTER_HALVES = 0xD800, 0xE000
+_LAST = chr(sys.maxunicode)
 # No key is between another one and that with this character behind it.
 _NEXT = "\x01"
 
@@ -282,14 +283,12 @@ def _page(prefix: str, after: str | None, limit: int) -> tuple[Parameter, ...]:
 
 def _end(prefix: str) -> str | None:
     """The text that follows all texts with a prefix; `None` if there is none."""
-    while prefix:
-        number = ord(prefix[-1]) + 1
-        # No text has half a surrogate pair.
-        number = _AFTER_HALVES if chr(number) == _FIRST_HALF else number
-        if number <= sys.maxunicode:
-            return prefix[:-1] + chr(number)
-        prefix = prefix[:-1]
-    return None
+    prefix = prefix.rstrip(_LAST)
+    if not prefix:
+        return None
+    number = ord(prefix[-1]) + 1
+    # No text has half a surrogate pair.
+    return prefix[:-1] + chr(_AFTER_HALVES if number == _FIRST_HALF else number)
 
 
 def _is_json(payload: bytes) -> bool:
