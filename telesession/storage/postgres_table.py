@@ -88,6 +88,7 @@ _SPELLED = re.compile(f"[{_LOW}{_HIGH}](.)", re.DOTALL)
 # The second characters of the two, and the difference between a half and its second character.
 _ITSELF, _SHIFT = "\x02", 0xD700
 _FIRST_HALF, _AFTER_HALVES = 0xD800, 0xE000
+_LAST = chr(sys.maxunicode)
 # No key is between another one and that with this character behind it.
 _NEXT = "\x01"
 
@@ -280,14 +281,12 @@ def _page(prefix: str, after: str | None, limit: int) -> tuple[Value, ...]:
 
 def _end(prefix: str) -> str | None:
     """The text that follows all texts with a prefix; `None` if there is none."""
-    while prefix:
-        code = ord(prefix[-1]) + 1
-        # No text has half a surrogate pair.
-        code = _AFTER_HALVES if code == _FIRST_HALF else code
-        if code <= sys.maxunicode:
-            return prefix[:-1] + chr(code)
-        prefix = prefix[:-1]
-    return None
+    prefix = prefix.rstrip(_LAST)
+    if not prefix:
+        return None
+    number = ord(prefix[-1]) + 1
+    # No text has half a surrogate pair.
+    return prefix[:-1] + chr(_AFTER_HALVES if number == _FIRST_HALF else number)
 
 
 def _is_json(payload: bytes) -> bool:
