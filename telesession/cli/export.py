@@ -70,15 +70,17 @@ def _write(storage: Opened, rows: Iterable[Row]) -> tuple[int, int]:
     written = refused = 0
     # JSON is UTF-8, in any terminal.
     out, codec = sys.stdout.buffer, JSONCodec()
+    is_json = type(storage.codec) is JSONCodec
     # A server is asked once for its time, and not for each record.
     offset = storage.now() - time.monotonic()
     for row in rows:
         try:
-            line = Line.of(row, storage.codec, time.monotonic() + offset).encode(codec)
+            line = Line.of(row, storage.codec, time.monotonic() + offset)
+            text = line.encode(codec, row.payload if is_json else None)
         except (DecodeError, EncodeError) as error:
             tell(str(error))
             refused += 1
         else:
-            out.write(line + b"\n")
+            out.write(text + b"\n")
             written += 1
     return written, refused

@@ -90,6 +90,17 @@ return {1, payload, redis.call('PTTL', record), now[1], now[2]}
 # Reads a record and the milliseconds that are left of its lifetime.
 READ = Script("return {redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1])}")
 
+# Reads several records, and the milliseconds that are left of each, as one text: a reply for each
+# number would take longer than the rest. A key of another kind is an error in the place of its
+# record.
+READ_ALL = Script("""
+local payloads, lefts = {}, {}
+for i, record in ipairs(KEYS) do
+    payloads[i], lefts[i] = redis.pcall('GET', record), redis.call('PTTL', record)
+end
+return {payloads, table.concat(lefts, ' ')}
+""")
+
 # Does the noted writes of several holders together and once, however often it is sent; then either
 # renews the leases or unlocks. Nothing is written unless all locks are there and all other keys are
 # as expected, because a script that fails in the middle keeps its first writes. The first commit
