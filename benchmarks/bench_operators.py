@@ -23,17 +23,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import redis
+from typing import TYPE_CHECKING, Any
 
 from telesession import EncryptedCodec, JSONCodec, Sessions, SQLiteStorage
 from telesession.cli.address import opened
 from telesession.cli.codec import codec_from
-from telesession.events import UnitEvent
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from support.servers import Cluster, Server
+
+if TYPE_CHECKING:
+    import redis
+
+    from telesession.events import UnitEvent
 
 USERS, THREADS, PROCESSES = 1_000, 2, 2
 RECORDS, EXPIRED = 10_000, 200_000

@@ -108,7 +108,8 @@ return {payloads, table.concat(lefts, ' ')}
 # `done`. Without a hold there is no lock, so the commit has a key of its own to note that it is
 # done. If a waiter is in a queue, the lock is reserved and the longest listener is called. Gives
 # 0, or the number of the first lock that was lost or key that was not as expected. Only the first
-# write may fail for want of memory, and then nothing is written.
+# write may fail for want of memory, and then nothing is written. A number below 0 is that of a hold
+# whose record was gone although its lock is there.
 #
 # The keys are those of the holds, those of the changes, their indexes, and the note.
 COMMIT = Script(
@@ -133,10 +134,13 @@ for i = 1, changes do
     end
     if ARGV[at + 5] ~= '' then redis.call('ZCOUNT', KEYS[tonumber(ARGV[at + 5])], 0, 0) end
 end
-local function write(record, action, lifetime, payload)
+local evicted = 0
+local function write(record, action, lifetime, payload, i)
+    local is_expected = action == 'replace' or action == 'touch'
+    if is_expected and redis.call('EXISTS', record) == 0 then evicted = -i end
     if action == '' then return
     elseif action == 'delete' then redis.call('DEL', record)
-    elseif action ~= 'set' and redis.call('EXISTS', record) == 1 then
+    elseif action ~= 'set' and action ~= 'replace' and redis.call('EXISTS', record) == 1 then
         if lifetime == '' then redis.call('PERSIST', record)
         else redis.call('PEXPIRE', record, lifetime)
         end
@@ -148,7 +152,7 @@ end
 local is_write = changes > 0
 for i = 1, holds do
     local at = 4 * i + 3
-    write(KEYS[5 * i - 4], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3])
+    write(KEYS[5 * i - 4], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], i)
     is_write = is_write or ARGV[at + 1] ~= ''
 end
 for i = 1, changes do
@@ -184,7 +188,7 @@ for i = 1, holds do
         end
     end
 end
-return 0
+return evicted
 """.replace("KEPT", f"{KEPT}").replace("RESERVATION", f"{RESERVATION}")
 )
 

@@ -292,12 +292,8 @@ class Records:
                 partial(_read_page, query=query, parameters=(start, size)),
             )
             found = _beginning(page, is_found)
-            now = time.time()
-            for row in found:
-                expires = row[2]
-                # A damaged row has a key, so that it can be found and deleted.
-                if expires is not None and isinstance(expires, float | int) and now >= expires:
-                    continue
+            # A damaged row has a key, so that it can be found and deleted.
+            for row in _live(found, time.time()):
                 try:
                     key = row[0].decode("utf-8", errors)
                 except UnicodeDecodeError:
@@ -333,7 +329,15 @@ class Records:
 
 def has_expired(row: Row) -> bool:
     """Whether a row says that it has expired; one that is damaged has not."""
-    return isinstance(row[1], float | int) and time.time() >= row[1]
+    return _is_over(row[1], time.time())
+
+
+def _is_over(expires: object, now: float) -> bool:
+    return isinstance(expires, float | int) and now >= expires
+
+
+def _live(rows: list[Any], now: float) -> list[Any]:
+    return [row for row in rows if row[2] is None or not _is_over(row[2], now)]
 
 
 def _beginning(page: list[Any], is_found: Callable[[Any], bool]) -> list[Any]:
