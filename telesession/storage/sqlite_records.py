@@ -282,7 +282,7 @@ class Records:
         type_of_key, errors = kind.lower().encode(), "strict" if kind == "TEXT" else "surrogatepass"
 
         def is_found(row: tuple[Any, ...]) -> bool:
-            return row[1] == type_of_key and row[0].startswith(prefix)
+            return bool(row[1] == type_of_key and row[0].startswith(prefix))
 
         while True:
             query = _PAGE_OF.format(columns, comparison, kind)
