@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 USERS, THREADS, PROCESSES = 1_000, 2, 2
 RECORDS, EXPIRED = 10_000, 200_000
-MANY = 1_000_000
+MANY, ROUNDS = 1_000_000, 3
 PAYLOAD = b'{"fields":{"counter":%d,"name":"ada","items":["tea","milk"]}}'
 KEYS = (
     "w4sMkcOGQUQoanKeCjOBgXtH7RL5Fxoh_whG52pRxp4=",
@@ -252,29 +252,35 @@ def seconds_of(loop: Iterator[Any], work: Callable[[Any], object] | None = None)
 
 
 def measure_rates(name: str, url: str, rows: Callable[[], Iterator[Any]], folder: Path) -> None:
-    """Print the rates of `stats` and `export` beside those of bare loops."""
-    bare = min(seconds_of(rows()) for _ in range(2))
-    decoding = min(seconds_of(rows(), lambda row: json.loads(row[-1])) for _ in range(2))
-    print(f"| {name}, the cursor alone | {MANY / bare:,.0f} | 1.00 | | |")
-    print(f"| {name}, the cursor and `json.loads` | {MANY / decoding:,.0f} | | 1.00 | |")
-    for command in ("stats", "export"):
-        best = float("inf")
-        for _ in range(2):
-            began = time.perf_counter()
-            run([command], folder, TELESESSION_STORAGE=url)
-            best = min(best, time.perf_counter() - began)
-        # Of all commands so far, the one that needed most.
-        memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000
+    """Print the rates of `stats` and `export` beside those of bare loops, which take turns."""
+
+    def command(name: str) -> float:
+        began = time.perf_counter()
+        run([name], folder, TELESESSION_STORAGE=url)
+        return time.perf_counter() - began
+
+    loops: dict[str, Callable[[], float]] = {
+        "the cursor alone": lambda: seconds_of(rows()),
+        "the cursor and `json.loads`": lambda: seconds_of(rows(), lambda row: json.loads(row[-1])),
+        "`stats`": lambda: command("stats"),
+        "`export`": lambda: command("export"),
+    }
+    rounds = [[loop() for loop in loops.values()] for _ in range(ROUNDS)]
+    best = [min(times) for times in zip(*rounds, strict=True)]
+    for loop, seconds in zip(loops, best, strict=True):
         print(
-            f"| {name}, `{command}` | {MANY / best:,.0f} | {bare / best:.2f} "
-            f"| {decoding / best:.2f} | {memory:.0f} MB |"
+            f"| {name}, {loop} | {MANY / seconds:,.0f} | {best[0] / seconds:.2f} "
+            f"| {best[1] / seconds:.2f} |"
         )
+    # Of all commands so far, the one that needed most.
+    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000
+    print(f"\n{name}: at most {memory:.0f} MB\n", flush=True)
 
 
 def rates(folder: Path) -> None:
     """Print the table of rates."""
-    print("| records a second | rate | of the cursor | of `json.loads` | memory |")
-    print("| --- | --- | --- | --- | --- |")
+    print("| records a second | rate | of the cursor | of `json.loads` |")
+    print("| --- | --- | --- | --- |")
     path = str(folder / "many.db")
     SQLiteStorage(path).close()
     connection = sqlite3.connect(path)
