@@ -61,7 +61,7 @@ LAYERS = [
     {"record"},
     {"storage", "storage.base", "storage.memory", "storage.redis", "storage.sqlite"},
     {"storage.redis_client", "storage.rows"},
-    {"endings", "events", "misuse"},
+    {"double_holds", "endings", "events", "misuse"},
     {"handlers"},
     {"unit", "moves"},
     {"announced", "attachment", "declared", "options"},

@@ -123,7 +123,7 @@ def edit(storage: Opened, key: str, change: Edit, wait: float) -> None:
             raise missing(key)
         payload, left = row.payload, row.left
         record = storage.codec.decode(payload, key)
-        change(record, storage.now())
+        change(record, hold.now())
         if record["fields"]:
             hold.set(storage.codec.encode(record, key, payload), left)
         else:

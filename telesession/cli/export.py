@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from telesession.storage.rows import Row
 
 # Two bots would handle these updates, and none of the others could use the rest.
-_LEFT_OUT = frozenset((Kind.UPDATES, Kind.ASIDE, Kind.BOOKKEEPING))
+_LEFT_OUT = (Kind.UPDATES, Kind.ASIDE, Kind.BOOKKEEPING)
+# How many lines are written at once.
+_LINES = 50
 
 
 @click.command()
@@ -70,15 +72,28 @@ def _write(storage: Opened, rows: Iterable[Row]) -> tuple[int, int]:
     written = refused = 0
     # JSON is UTF-8, in any terminal.
     out, codec = sys.stdout.buffer, JSONCodec()
+    is_json = type(storage.codec) is JSONCodec
     # A server is asked once for its time, and not for each record.
     offset = storage.now() - time.monotonic()
-    for row in rows:
-        try:
-            line = Line.of(row, storage.codec, time.monotonic() + offset).encode(codec)
-        except (DecodeError, EncodeError) as error:
-            tell(str(error))
-            refused += 1
-        else:
-            out.write(line + b"\n")
+    lines: list[bytes] = []
+    try:
+        for row in rows:
+            try:
+                line = Line.of(row, storage.codec, time.monotonic() + offset)
+                lines.append(line.encode(codec, row.payload if is_json else None))
+            except (DecodeError, EncodeError) as error:
+                tell(str(error))
+                refused += 1
+                continue
             written += 1
+            if written % _LINES == 0:
+                _write_lines(out, lines)
+    finally:
+        _write_lines(out, lines)
     return written, refused
+
+
+def _write_lines(out: BinaryIO, lines: list[bytes]) -> None:
+    """Write lines at once, because standard output may be without a buffer, and forget them."""
+    out.write(b"".join([line + b"\n" for line in lines]))
+    lines.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from telesession.codecs import Codec, JSONCodec
@@ -62,15 +63,24 @@ class Line(NamedTuple):
         payload = json.dumps(data["record"]).encode()
         return Line(data["key"], data["expires"], JSONCodec().decode(payload, data["key"]))
 
-    def encode(self, codec: JSONCodec) -> bytes:
+    def encode(self, codec: JSONCodec, payload: bytes | None = None) -> bytes:
         """
         The line, without its end.
+
+        Args:
+            codec: The codec of the line.
+            payload: The payload of the record, if a `JSONCodec` has written it. It is faster to
+                copy it than to write the record again.
 
         Raises:
             EncodeError: A field has no form in JSON.
         """
-        head = json.dumps({"key": self.key, "expires": self.expires})[:-1]
-        return b'%b, "record": %b}' % (head.encode(), codec.encode(self.record, self.key))
+        # A payload that was edited by hand may have several lines.
+        if payload is None or b"\n" in payload or b"\r" in payload:
+            payload = codec.encode(self.record, self.key)
+        key = encode_basestring_ascii(self.key)
+        expires = "null" if self.expires is None else repr(self.expires)
+        return f'{{"key": {key}, "expires": {expires}, "record": '.encode() + payload + b"}"
 
 
 def _is_sound(data: dict[str, Any]) -> bool:
