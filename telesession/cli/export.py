@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, BinaryIO
 
 import click
@@ -16,7 +16,7 @@ from telesession.cli.options import prefixes, with_storage
 from telesession.cli.output import counted, tell, tracked
 from telesession.cli.person import Person
 from telesession.cli.rooms import Kind, Place
-from telesession.cli.stored import row_of
+from telesession.cli.stored import rows_of
 from telesession.codecs import JSONCodec
 from telesession.errors import DecodeError, EncodeError
 
@@ -46,9 +46,9 @@ def export(storage: Opened, key: str | None, user_id: int | None, prefixes: tupl
         raise click.UsageError("--key and --user exclude each other; give one of them")
     person = None if user_id is None else Person(user_id, prefixes)
     if key is not None:
-        rows = _rows_of(storage, [key])
+        rows = rows_of(storage, [key])
     elif person is not None:
-        rows = _rows_of(storage, person.keys(storage))
+        rows = rows_of(storage, person.keys(storage))
     else:
         rows = (row for row in storage.rows() if Place.of(row.key).kind not in _LEFT_OUT)
     written, refused = _write(storage, tracked(rows, "export"))
@@ -58,13 +58,6 @@ def export(storage: Opened, key: str | None, user_id: int | None, prefixes: tupl
         raise missing(key)
     tell(f"exported {counted(written, 'record')}")
     return Exit.FOUND if refused else Exit.DONE
-
-
-def _rows_of(storage: Opened, keys: Iterable[str]) -> Iterator[Row]:
-    for key in keys:
-        row = row_of(storage, key)
-        if row is not None:
-            yield row
 
 
 def _write(storage: Opened, rows: Iterable[Row]) -> tuple[int, int]:

@@ -7,8 +7,8 @@ import math
 from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from telesession.cli.fields import record_of
 from telesession.codecs import Codec, JSONCodec
-from telesession.errors import DecodeError
 
 if TYPE_CHECKING:
     from telesession.storage.rows import Row
@@ -43,9 +43,7 @@ class Line(NamedTuple):
         Raises:
             DecodeError: The record cannot be read.
         """
-        if row.payload is None:
-            raise DecodeError(row.key, "it is damaged")
-        record = codec.decode(row.payload, row.key)
+        record = record_of(codec, row.payload, row.key)
         return Line(row.key, None if row.left is None else now + row.left, record)
 
     @staticmethod
@@ -61,7 +59,7 @@ class Line(NamedTuple):
         if not isinstance(data, dict) or set(data) != _NAMES or not _is_sound(data):
             raise ValueError("it is no line of an export")
         payload = json.dumps(data["record"]).encode()
-        return Line(data["key"], data["expires"], JSONCodec().decode(payload, data["key"]))
+        return Line(data["key"], data["expires"], record_of(JSONCodec(), payload, data["key"]))
 
     def encode(self, codec: JSONCodec, payload: bytes | None = None) -> bytes:
         """

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from telesession.cli.fields import record_of
 from telesession.cli.rooms import Kind, Place
+from telesession.cli.stored import rows_of
 from telesession.errors import DecodeError
 from telesession.keys import parse_key
 
@@ -97,10 +99,9 @@ class Person:
 
 def _update_of(storage: Opened, key: str) -> dict[str, Any] | None:
     """A waiting update as Telegram sent it; `None` if it has ended or cannot be read."""
-    payload = storage.get(key)
+    rows = list(rows_of(storage, [key]))
     try:
-        record = {} if payload is None else storage.codec.decode(payload, key)
-        update = json.loads(record["fields"]["raw"])
-    except (DecodeError, KeyError, TypeError, ValueError):
+        update = json.loads(record_of(storage.codec, rows[0].payload, key)["fields"]["raw"])
+    except (DecodeError, IndexError, KeyError, RecursionError, TypeError, ValueError):
         return None
     return update if isinstance(update, dict) else None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from telesession.cli.fields import record_of
 from telesession.cli.histogram import Histogram
 from telesession.cli.options import as_json, with_storage
 from telesession.cli.output import counted, print_json, print_table, sized, tracked
@@ -117,9 +118,7 @@ def _group_of(row: Row, codec: Codec) -> tuple[str, str]:
     if not place.is_record:
         return place.room, ""
     try:
-        if row.payload is None:
-            return place.room, UNREADABLE
-        return place.room, str(codec.decode(row.payload, row.key).get("version", 0))
+        return place.room, str(record_of(codec, row.payload, row.key).get("version", 0))
     except DecodeError:
         return place.room, UNREADABLE
 
