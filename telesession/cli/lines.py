@@ -47,12 +47,13 @@ class Line(NamedTuple):
         return Line(row.key, None if row.left is None else now + row.left, record)
 
     @staticmethod
-    def read(text: str) -> Line:
+    def read(text: bytes) -> Line:
         """
         The record of a line.
 
         Raises:
             DecodeError: The record is none that `JSONCodec` writes.
+            RecursionError: It is nested too deeply to be one.
             ValueError: It is no line of an export.
         """
         data = json.loads(text)

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 import click
 
-from telesession.cli.copies import copy, import_lines, rekey
+from telesession.cli.copies import copy, rekey
 from telesession.cli.doctor import doctor
 from telesession.cli.edits import delete, set_field, unset
 from telesession.cli.erase import erase
 from telesession.cli.exits import Exit, RefusedError
 from telesession.cli.export import export
+from telesession.cli.importing import import_lines
 from telesession.cli.output import tell
 from telesession.cli.rehearsal import migrate
 from telesession.cli.show import keys, show
