@@ -130,8 +130,11 @@ class TestBesideABot:
 
 
 class TestInterrupted:
-    def test_an_erasure_stops_between_two_records(self, storage: Storage) -> None:
-        """Ctrl-C keeps the records that are left, says how many are gone, and frees each lock."""
+    @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM], ids=lambda sign: sign.name)
+    def test_an_erasure_stops_between_two_records(
+        self, storage: Storage, sign: signal.Signals
+    ) -> None:
+        """An interruption keeps the records that are left, says how many are gone, and frees each lock."""
         payload = b'{"fields":{"n":1}}'
         for chat in range(4):
             storage.set(f"sender_in_chat:{chat}:42", payload)
@@ -139,7 +142,7 @@ class TestInterrupted:
         with storage.hold(last), start("erase", "--user", "42", "--yes") as process:
             # The command waits for the record that it lists last.
             wait_until_it_waits(process, last)
-            process.send_signal(signal.SIGINT)
+            process.send_signal(sign)
             ran = finish(process)
 
         assert (130, "") == (ran.code, ran.out)
