@@ -83,6 +83,8 @@ def _write(storage: Opened, rows: Iterable[Row]) -> tuple[int, int]:
                 _write_lines(out, lines)
     finally:
         _write_lines(out, lines)
+    # A full disk must be an error before the number is printed.
+    out.flush()
     return written, refused
 
 

@@ -66,6 +66,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"{reason}; try again, or wait longer with --wait", Exit.FAILED)
     except SessionError as error:
         return _fail(error, Exit.FAILED)
+    except OSError as error:
+        tell(f"telesession: could not read or write a file: {error.strerror}")
+        return Exit.FAILED
     return code if isinstance(code, int) else Exit.DONE
 
 

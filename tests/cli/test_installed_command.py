@@ -68,6 +68,23 @@ class TestInstalled:
         assert (1, "", 1) == (ran.code, ran.out, len(ran.err.splitlines()))
         assert ran.err.startswith("telesession: could not read the stored record")
 
+    @pytest.mark.parametrize("command", ["keys", "export", "stats", "doctor"])
+    def test_a_full_disk_is_an_error(self, file_storage: Storage, command: str) -> None:
+        """An output that cannot be written is an error without a traceback, and no result."""
+        fill(file_storage)
+        with open("/dev/full", "w") as full:
+            ran = subprocess.run(
+                [sys.executable, "-m", "telesession", command],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+            )
+        assert 1 == ran.returncode
+        assert (
+            "telesession: could not read or write a file: No space left on device\n" == ran.stderr
+        )
+
     def test_a_reader_that_leaves_is_no_error(self, file_storage: Storage) -> None:
         """A pipe whose reader has enough ends the command without a message."""
         new = [Change(f"{number:04}", None, b"{}") for number in range(2000)]
