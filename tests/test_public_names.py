@@ -142,6 +142,7 @@ THIRD_PARTY = {
         f"cli.{name}": {"click"}
         for name in (
             "address", "codec", "copies", "copying", "doctor", "edits", "erase", "export",
+            "importing",
             "options", "program", "rehearsal", "show", "stats", "upkeep", "watch",
         )
     },
