@@ -64,12 +64,15 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except LockTimeoutError as error:
         reason, _, _ = str(error).rpartition("; ")
         return _fail(f"{reason}; try again, or wait longer with --wait", Exit.FAILED)
-    except SessionError as error:
-        return _fail(error, Exit.FAILED)
-    except OSError as error:
-        tell(f"telesession: could not read or write a file: {error.strerror}")
-        return Exit.FAILED
+    except (SessionError, OSError) as error:
+        return _fail(_message_of(error), Exit.FAILED)
     return code if isinstance(code, int) else Exit.DONE
+
+
+def _message_of(error: SessionError | OSError) -> str:
+    if isinstance(error, OSError):
+        return f"could not read or write a file: {error.strerror}"
+    return str(error)
 
 
 def _fail(error: Exception | str, code: Exit) -> Exit:

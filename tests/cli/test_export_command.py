@@ -82,6 +82,17 @@ def test_unreadable_records_are_told(file_storage: Storage) -> None:
     assert "'broken'" in ran.err
 
 
+def test_a_record_that_was_edited_by_hand_is_one_line(file_storage: Storage) -> None:
+    """Ends of lines and other spaces in a stored record are none in the output."""
+    file_storage.set("42", b'{\n "fields": {"n": 1}\n}')
+    file_storage.set("7", b'{"fields": {"n": "\\n"} }')
+    ran = call("export")
+
+    assert 2 == len(ran.out.splitlines())
+    assert {"n": "\n"} == lines(ran)["7"]["record"]["fields"]
+    assert {"n": 1} == lines(ran)["42"]["record"]["fields"]
+
+
 def test_key_and_user_exclude_each_other(file_storage: Storage) -> None:
     """An export of a key and of a user is a mistake of the call."""
     assert 2 == call("export", "--key", "42", "--user", "42").code

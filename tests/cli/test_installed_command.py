@@ -151,7 +151,7 @@ class TestInterrupted:
     def test_an_erasure_stops_between_two_records(
         self, storage: Storage, sign: signal.Signals
     ) -> None:
-        """An interruption keeps the records that are left, says how many are gone, and frees each lock."""
+        """It keeps the records that are left, says how many are gone, and frees each lock."""
         payload = b'{"fields":{"n":1}}'
         for chat in range(4):
             storage.set(f"sender_in_chat:{chat}:42", payload)
