@@ -19,7 +19,7 @@ if TYPE_CHECKING or find_spec("psycopg"):
     from telesession.storage.postgres_connections import Connections, copy_pool, make_pool
     from telesession.storage.postgres_hold import PostgresHold, new_token, write_together
     from telesession.storage.postgres_server import PostgresServer
-    from telesession.storage.postgres_statements import Query, Statement, double_in
+    from telesession.storage.postgres_statements import Query, Statement, time_in
     from telesession.storage.postgres_table import key_of as spelled_key, quoted, row_in, rows_in
     from telesession.storage.postgres_transaction import Transaction, read
 
@@ -211,9 +211,9 @@ class PostgresStorage(Storage):
 
     def now(self) -> float:
         """See `Storage.now`; on the clock of the server."""
-        sql = Statement(Query.rare("SELECT extract(epoch FROM clock_timestamp())::float8"))
+        sql = Statement(Query.rare("SELECT clock_timestamp()"))
         result = read(self._process, "ask for the time", None, sql)
-        return double_in(result, 0) or 0.0
+        return time_in(result, 0)
 
     def close(self) -> None:
         """See `Storage.close`. A pool that was passed in stays open."""

@@ -143,8 +143,6 @@ def write_together(
     own = cast("Sequence[PostgresHold]", holds)
     token = new_token()
     noted = [hold for hold in own if hold.note is not None]
-    before: dict[str, Before] = {each.key: each.expected for each in also}
-    before |= {hold.key: hold.token for hold in noted}
     statements = [hold.take_write(server, token) for hold in noted]
     for key, expected, payload, lifetime, _ in also:
         statements.append(server.table.change(key, expected, payload, lifetime, token))
@@ -152,11 +150,13 @@ def write_together(
     if not statements:
         return
     # In the order of the statements.
-    keys = [*(hold.key for hold in noted), *(change.key for change in also)]
+    keys = [hold.key for hold in noted] + [change.key for change in also]
     transaction = _transaction_of(server, own, keys)
     try:
         results = transaction.commit([*statements, *server.due()])
     except psycopg.Error as error:
+        before: dict[str, Before] = {each.key: each.expected for each in also}
+        before |= {hold.key: hold.token for hold in noted}
         outcome = find_outcome(server, transaction.first_lock, token, before)
         if outcome == "written":
             return
@@ -181,12 +181,10 @@ def _transaction_of(
         transaction.lock(f"@commit:{keys[0] if keys else ''}", None, None)
         return transaction
     transaction = holds[0].transaction
-    checked = {transaction}
     for hold in holds:
-        # Its lock is in another transaction if the two are not of one unit.
-        if hold.transaction not in checked:
+        if hold.transaction is not transaction:
+            # Holds that are not of one unit have their locks in several transactions.
             hold.transaction.check(hold.key)
-            checked.add(hold.transaction)
     return transaction
 
 

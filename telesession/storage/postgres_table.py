@@ -19,9 +19,9 @@ from telesession.storage.postgres_statements import (
     Query,
     Statement,
     Value,
-    double_in,
     number,
     number_in,
+    seconds_in,
     texts,
 )
 
@@ -50,7 +50,7 @@ _PARTS = MappingProxyType(
         "live": "(expires IS NULL OR expires > clock_timestamp())",
         "expires": "clock_timestamp() + make_interval(secs => $2)",
         "payload": "coalesce(payload_bytes, convert_to(payload::text, 'UTF8'))",
-        "left": "extract(epoch FROM expires - clock_timestamp())::float8",
+        "left": "expires - clock_timestamp()",
     }
 )
 _READ = "SELECT {payload}, {left}, commit_token FROM {table} WHERE key = $1"
@@ -212,7 +212,7 @@ def row_in(result: PGresult, row: int = 0, column: int = 0) -> Row | None:
         return None
     payload = result.get_value(row, column)
     return Row(
-        payload or b"", double_in(result, column + 1, row), number_in(result, column + 2, row)
+        payload or b"", seconds_in(result, column + 1, row), number_in(result, column + 2, row)
     )
 
 

@@ -16,9 +16,9 @@ from telesession.storage.postgres_statements import (
     TEXT,
     Query,
     Statement,
-    double_in,
     failure_in,
     number,
+    time_in,
 )
 from telesession.storage.postgres_table import Row, row_in
 
@@ -36,15 +36,11 @@ _RELEASE = Statement(Query.frequent("RELEASE hold"))
 _UNDO = (Statement(Query.rare("ROLLBACK TO hold")), _RELEASE)
 # The time-out counts for the lock that the same statement asks for.
 _LOCK = Query.frequent(
-    "SELECT set_config('lock_timeout', $1, true), pg_advisory_xact_lock($2), "
-    "extract(epoch FROM clock_timestamp())::float8",
+    "SELECT set_config('lock_timeout', $1, true), pg_advisory_xact_lock($2), clock_timestamp()",
     TEXT,
     BIGINT,
 )
-_TRY_LOCK = Query.frequent(
-    "SELECT NULL, pg_try_advisory_xact_lock($1), extract(epoch FROM clock_timestamp())::float8",
-    BIGINT,
-)
+_TRY_LOCK = Query.frequent("SELECT NULL, pg_try_advisory_xact_lock($1), clock_timestamp()", BIGINT)
 # The longest time-out that PostgreSQL takes, in milliseconds.
 _LONGEST = 2**31 - 1
 _TIMED_OUT, _CIRCLE = "55P03", "40P01"
@@ -55,7 +51,7 @@ def lock(lock_id: int, timeout: float | None) -> Statement:
     Take the advisory lock of a number until the end of the transaction.
 
     The second column of the result is false if the time-out is 0 and the lock is not free. The
-    third is the time of the server, in seconds since the epoch.
+    third is the time of the server.
 
     Args:
         lock_id: The number.
@@ -165,7 +161,7 @@ class Transaction:
             self._undo()
             raise error
         self._keys.append(key)
-        return Locked(row_in(read), double_in(locked, 2) or 0.0)
+        return Locked(row_in(read), time_in(locked, 2))
 
     def check(self, key: str) -> None:
         """

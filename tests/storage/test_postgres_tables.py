@@ -140,7 +140,7 @@ def test_the_spelling_of_keys_keeps_their_order(storage: PostgresStorage) -> Non
         storage.commit([held], [Change(key, None, b"{}") for key in KEYS])
 
     assert KEYS == list(storage.keys())
-    assert KEYS == [key_of(spell(key).encode()) for key in KEYS]
+    assert KEYS == [key_of(spell(key)) for key in KEYS]
     assert KEYS == sorted(KEYS, key=spell)
     for prefix in LIMITS:
         expected = [key for key in KEYS if key.startswith(prefix)]
@@ -150,7 +150,7 @@ def test_the_spelling_of_keys_keeps_their_order(storage: PostgresStorage) -> Non
 
 def plan(admin: Connection[Any], mode: str, statement: Any) -> str:
     """How the server finds the rows of a statement, with a plan for all values, or for these."""
-    values = [value.value for value in statement.parameters]
+    values = list(statement.values)
     admin.execute(f"SET plan_cache_mode = force_{mode}_plan")
     sql = statement.query.sql.decode()
     types = ", ".join({25: "text", 20: "bigint"}[value.oid] for value in statement.parameters)
