@@ -153,7 +153,7 @@ def plan(admin: Connection[Any], mode: str, statement: Any) -> str:
     values = list(statement.values)
     admin.execute(f"SET plan_cache_mode = force_{mode}_plan")
     sql = statement.query.sql.decode()
-    types = ", ".join({25: "text", 20: "bigint"}[value.oid] for value in statement.parameters)
+    types = ", ".join({25: "text", 20: "bigint"}[oid] for oid in statement.query.oids)
     admin.execute(f"PREPARE listing ({types}) AS {sql}")
     literals = ", ".join("NULL" if value is None else f"'{value.decode()}'" for value in values)
     lines = admin.execute(f"EXPLAIN (ANALYZE, COSTS OFF) EXECUTE listing ({literals})").fetchall()
