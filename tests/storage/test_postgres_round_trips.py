@@ -21,7 +21,7 @@ from support.postgres_storages import (
 from support.threads import began, in_threads
 from telesession import PostgresStorage, Sessions, StorageError, forget, save, ttl
 from telesession.storage import postgres_transaction
-from telesession.storage.postgres_statements import Query, Statement, text
+from telesession.storage.postgres_statements import TEXT, Query, Statement
 from telesession.storage.postgres_table import Table, spell
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def test_control_a_read_in_the_statement_of_the_lock_loses_an_update(
             f"SELECT convert_to(payload::text, 'UTF8'), NULL::float8, commit_token "
             f"FROM lock, {table.name} WHERE key = $1"
         )
-        return Statement(Query.rare(sql), (text(spell(key)),))
+        return Statement(Query.rare(sql, TEXT), (spell(key),))
 
     unlocked = Statement(Query.rare("SELECT NULL, true, 0::float8"))
     update(storage)
