@@ -19,6 +19,7 @@ from support.inboxes import (
     records,
     text_update,
 )
+from support.paused_bot import PausedBot
 from support.polling import wait_until
 from support.postgres_backends import backends
 from support.postgres_storages import TABLE, make_pool, make_storage
@@ -250,3 +251,47 @@ def test_a_process_that_lost_its_lease_writes_nothing(
 
     assert (["1"], ["1"], []) == (taken, effects(storages[0]), records(storages[0]))
     assert [] == both.former.errors
+
+
+def pause_a_process(
+    postgres: PostgresServer, make_life: MakeLife, control: str
+) -> tuple[list[str], list[str], str]:
+    """
+    The effects of two users, and the output of a process that was stopped in the first handler.
+
+    Another process takes its two updates over when its lease has ended. Then it goes on.
+    """
+    with PausedBot(postgres.url(), control) as paused, make_storage(postgres) as storage:
+        owner = records(storage)[0]["owner"]
+        wait_until(lambda: not owner_in(storage).lives(owner))
+        later = make_life(storage, num_threads=2)
+        add_notes(later, storage)
+        later.receive(text_update("3", BORIS, update_id=1003))
+        # The session of the other user is locked by the transaction of the stopped process.
+        wait_until(lambda: effects(storage, BORIS) == ["2", "3"])
+        printed, complaints = paused.go_on()
+        later.wait()
+        assert [] == records(storage)
+        return effects(storage), effects(storage, BORIS), printed + complaints
+
+
+def test_a_process_that_was_stopped_writes_nothing(
+    postgres: PostgresServer, make_life: MakeLife
+) -> None:
+    """Neither the handler that it was in nor its next update has an effect when it goes on."""
+    first, second, output = pause_a_process(postgres, make_life, "")
+
+    assert (["1"], ["2", "3"]) == (first, second)
+    assert (2, True) == (
+        output.count("is handled by another process now"),
+        output.startswith("[]"),
+    )
+
+
+def test_control_a_process_that_was_stopped_writes_without_the_check(
+    postgres: PostgresServer, make_life: MakeLife
+) -> None:
+    """If commits expect nothing of the records, an update that was taken over has two effects."""
+    _, second, _ = pause_a_process(postgres, make_life, "unchecked")
+
+    assert ["2", "3", "2"] == second
