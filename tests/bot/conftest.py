@@ -30,7 +30,8 @@ from telesession.bot.workers import stop_workers
 @pytest.fixture(params=["memory", "sqlite", "redis", "postgres"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
     """An empty storage, for which the clock stands still if it does for the test."""
-    clock = request.getfixturevalue("clock") if "clock" in request.fixturenames else None
+    clocks = {"clock", "frozen_time"}.intersection(request.fixturenames)
+    clock = request.getfixturevalue(clocks.pop()) if clocks else None
     with storage_of(request.param, tmp_path, request, clock) as storage:
         yield storage
 
