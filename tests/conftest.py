@@ -135,7 +135,7 @@ def clock() -> Iterator[FrozenDateTimeFactory]:
 def frozen_module() -> Iterator[None]:
     """A clock that stands still for a whole module; freezing it again for a test is cheap then."""
     # freezegun looks through all modules when it starts; inside another freeze it need not.
-    with freeze_time(START, ignore=["_pytest.timing"]):
+    with freeze_time(START, ignore=["_pytest.timing", "psycopg"]):
         yield
 
 

@@ -87,7 +87,7 @@ class Lease:
     A record that expires unless the process renews it, for a storage whose holds keep connections.
 
     A thread renews it, because the hand-over of updates to the workers may wait for longer than the
-    lease. Three renewals are due in a lease, so two of them may fail.
+    lease. It comes three times in a lease, so a renewal may fail.
 
     Args:
         storage: The storage, on whose clock the lease counts.

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 
 from telesession.codecs import Codec, JSONCodec
 from telesession.storage.base import Change, Hold, Record, Storage
-from telesession.storage.bitmaps import Bitmap, by_page, key_of
+from telesession.storage.bitmaps import SIZE, by_page, key_of
 from telesession.storage.rows import Row
 
 if TYPE_CHECKING or find_spec("psycopg"):
@@ -24,6 +23,8 @@ if TYPE_CHECKING or find_spec("psycopg"):
     from telesession.storage.postgres_transaction import Transaction, read
 
 if TYPE_CHECKING:
+    from psycopg.pq.abc import PGresult
+
     from telesession.forks import PerProcess
 
 # How many keys, and how many records, are read at once.
@@ -187,27 +188,23 @@ class PostgresStorage(Storage):
     def add_once(
         self, prefix: str, payloads: Mapping[int, bytes], *, pages: str, memory: float
     ) -> list[int]:
-        """See `Storage.add_once`. It is one transaction."""
+        """See `Storage.add_once`. It is one transaction, and one round trip."""
+        if not payloads:
+            return []
         server, token = self._process, new_token()
-        added: set[int] = set()
-        statements: list[Statement] = []
-        with ExitStack() as exits:
-            holds: list[PostgresHold] = []
-            for page, numbers in sorted(by_page(payloads).items()):
-                key = f"{pages}{page}"
-                manager = self.hold_beside(holds[0], key) if holds else self.hold(key)
-                hold = exits.enter_context(manager)
-                holds.append(hold)
-                bitmap = Bitmap(hold.get())
-                new = {number for number in numbers if bitmap.add(number)}
-                if new:
-                    hold.set(bitmap.payload, memory)
-                for number in new:
-                    record = key_of(prefix, number)
-                    statements.append(server.table.set(record, payloads[number], None, token))
-                added |= new
-            write_together(server, holds, (), statements)
-        return [number for number in payloads if number in added]
+        # In one order for all processes, because the rows of the pages stay locked.
+        numbers = sorted((page, one) for page, some in by_page(payloads).items() for one in some)
+        statements = [
+            server.table.add_once(
+                key_of(prefix, one), payloads[one], (f"{pages}{page}", one % SIZE), memory, token
+            )
+            for page, one in numbers
+        ]
+        # The answer is the same if the statements were sent twice, because a reply was lost.
+        written = server.table.written([key_of(prefix, one) for one in payloads], token)
+        *_, result = server.run("write", None, *statements, written)
+        added = set(_keys_in(result))
+        return [one for one in payloads if key_of(prefix, one) in added]
 
     def now(self) -> float:
         """See `Storage.now`; on the clock of the server."""
@@ -232,8 +229,7 @@ class PostgresStorage(Storage):
         server = self._process
         statement = server.table.keys(prefix, after, limit)
         result = read(server, "list the keys", None, statement)
-        values = (result.get_value(number, 0) or b"" for number in range(result.ntuples))
-        return [spelled_key(value) for value in values]
+        return _keys_in(result)
 
     @property
     def _process(self) -> PostgresServer:
@@ -243,6 +239,12 @@ class PostgresStorage(Storage):
         pool = self._pool if os.getpid() == self._pid else copy_pool(self._pool)
         is_mine = self._is_mine or pool is not self._pool
         return PostgresServer(Connections(pool, is_mine=is_mine), self._name, self._index)
+
+
+def _keys_in(result: PGresult) -> list[str]:
+    """The keys in the first column of a result."""
+    values = (result.get_value(position, 0) or b"" for position in range(result.ntuples))
+    return [spelled_key(value) for value in values]
 
 
 def _checked_table(table: object) -> tuple[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, NamedTuple, Self, cast
 
 import psycopg
 
@@ -19,6 +19,8 @@ from telesession.storage.server_hold import ServerHold
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from psycopg.pq.abc import PGresult
 
     from telesession.storage.base import Change, Hold, Note, Storage
     from telesession.storage.postgres_outcome import Before, Outcome
@@ -121,10 +123,7 @@ def new_token() -> int:
 
 
 def write_together(
-    server: PostgresServer,
-    holds: Sequence[Hold],
-    also: Sequence[Change] = (),
-    more: Sequence[Statement] = (),
+    server: PostgresServer, holds: Sequence[Hold], also: Sequence[Change] = ()
 ) -> None:
     """
     Do the noted writes of holds, and changes of other keys, and commit: one round trip.
@@ -133,7 +132,6 @@ def write_together(
         server: The server of all of them.
         holds: The holds. Their locks are free afterwards.
         also: Changes of keys that none of the holds has.
-        more: Further statements.
 
     Raises:
         LockLostError: A record was not as a change expects it; nothing was written.
@@ -143,24 +141,19 @@ def write_together(
     own = cast("Sequence[PostgresHold]", holds)
     token = new_token()
     noted = [hold for hold in own if hold.note is not None]
+    before: dict[str, Before] = {each.key: each.expected for each in also}
+    before |= {hold.key: hold.token for hold in noted}
     statements = [hold.take_write(server, token) for hold in noted]
     for key, expected, payload, lifetime, _ in also:
         statements.append(server.table.change(key, expected, payload, lifetime, token))
-    statements += more
     if not statements:
         return
     # In the order of the statements.
-    keys = [hold.key for hold in noted] + [change.key for change in also]
-    transaction = _transaction_of(server, own, keys)
-    try:
-        results = transaction.commit([*statements, *server.due()])
-    except psycopg.Error as error:
-        before: dict[str, Before] = {each.key: each.expected for each in also}
-        before |= {hold.key: hold.token for hold in noted}
-        outcome = find_outcome(server, transaction.first_lock, token, before)
-        if outcome == "written":
-            return
-        raise _lost(keys[0] if keys else None, error, outcome) from error
+    keys = [*(hold.key for hold in noted), *(change.key for change in also)]
+    commit = _Commit(server, keys, before, token, [*statements, *server.due()])
+    results = commit.of(_transaction_of(own)) if own else commit.alone()
+    if results is None:
+        return
     failure = failure_in(results)
     if failure is None:
         server.note_purge(results[len(statements) :])
@@ -171,24 +164,80 @@ def write_together(
     raise refused("write", keys[position] if position < len(keys) else None, failure)
 
 
-def _transaction_of(
-    server: PostgresServer, holds: Sequence[PostgresHold], keys: Sequence[str]
-) -> Transaction:
-    """The transaction for a commit: that of the first hold, or a new one without any."""
-    if not holds:
-        transaction = Transaction(server)
-        # Its lock tells `find_outcome` when the transaction has ended. Holds do not have it.
-        transaction.lock(f"@commit:{keys[0] if keys else ''}", None, None)
-        return transaction
+class _Commit(NamedTuple):
+    """
+    The statements of one commit.
+
+    Attributes:
+        server: The server.
+        keys: The keys of the rows that it writes.
+        before: The rows as they were before; see `find_outcome`.
+        token: The token that it writes into the rows.
+        statements: The statements, those of the keys first.
+    """
+
+    server: PostgresServer
+    keys: list[str]
+    before: dict[str, Before]
+    token: int
+    statements: list[Statement]
+
+    def of(self, transaction: Transaction) -> list[PGresult] | None:
+        """
+        Commit a transaction.
+
+        Returns:
+            The results; `None` if the commit was done and its reply was lost.
+
+        Raises:
+            StorageError: The connection was lost, and nothing was written, or the outcome is
+                unknown.
+        """
+        try:
+            return transaction.commit(self.statements)
+        except psycopg.Error as error:
+            outcome = find_outcome(self.server, transaction.first_lock, self.token, self.before)
+            if outcome == "written":
+                return None
+            raise _lost(self.keys[0], error, outcome) from error
+
+    def alone(self) -> list[PGresult] | None:
+        """
+        Commit changes of keys that no hold has, in a transaction of their own: one round trip.
+
+        If its connection was lost and nothing was written, as after a restart of the server, it is
+        done again in two. The changes expect their rows as they were. So if the server executes
+        the first one late, one of the two changes nothing.
+        """
+        # `find_outcome` takes its lock, to learn when the transaction has ended.
+        key = f"@commit:{self.keys[0]}"
+        transaction = Transaction(self.server)
+        try:
+            return transaction.commit_alone(key, self.statements)
+        except psycopg.Error as error:
+            outcome = find_outcome(self.server, transaction.first_lock, self.token, self.before)
+            if outcome == "unknown":
+                raise _lost(self.keys[0], error, outcome) from error
+        if outcome == "written":
+            return None
+        transaction = Transaction(self.server)
+        transaction.lock(key, None, None)
+        return self.of(transaction)
+
+
+def _transaction_of(holds: Sequence[PostgresHold]) -> Transaction:
+    """The transaction of some holds: that of the first one. The others must not be lost."""
     transaction = holds[0].transaction
+    checked = {transaction}
     for hold in holds:
-        if hold.transaction is not transaction:
-            # Holds that are not of one unit have their locks in several transactions.
+        # Its lock is in another transaction if the two are not of one unit.
+        if hold.transaction not in checked:
             hold.transaction.check(hold.key)
+            checked.add(hold.transaction)
     return transaction
 
 
-def _lost(key: str | None, error: psycopg.Error, outcome: Outcome) -> StorageError:
+def _lost(key: str, error: psycopg.Error, outcome: Outcome) -> StorageError:
     """The error of a commit whose connection was lost."""
     reason, remedy = diagnosis(error)
     if outcome == "unknown":

@@ -9,6 +9,7 @@ from hashlib import blake2b
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
+from telesession.storage.bitmaps import Bitmap
 from telesession.storage.postgres_statements import (
     BIGINT,
     BYTEA,
@@ -51,15 +52,19 @@ _PARTS = MappingProxyType(
         "expires": "clock_timestamp() + make_interval(secs => $2)",
         "payload": "coalesce(payload_bytes, convert_to(payload::text, 'UTF8'))",
         "left": "expires - clock_timestamp()",
+        "replaced": (
+            "ON CONFLICT (key) DO UPDATE SET expires = excluded.expires, payload = "
+            "excluded.payload, payload_bytes = excluded.payload_bytes, commit_token = "
+            "excluded.commit_token"
+        ),
+        "bits": "coalesce(stored.payload_bytes, convert_to(stored.payload::text, 'UTF8'))",
     }
 )
 _READ = "SELECT {payload}, {left}, commit_token FROM {table} WHERE key = $1"
 _READ_ALL = "SELECT key, {payload}, {left}, commit_token FROM {table} WHERE key = ANY($1)"
 _SET = """\
 INSERT INTO {table} AS stored (key, expires, payload, payload_bytes, commit_token)
-VALUES ($1, {expires}, $3, $4, $5) ON CONFLICT (key) DO UPDATE SET
-expires = excluded.expires, payload = excluded.payload, payload_bytes = excluded.payload_bytes,
-commit_token = excluded.commit_token"""
+VALUES ($1, {expires}, $3, $4, $5) {replaced}"""
 _TOUCH = "UPDATE {table} SET expires = {expires}, commit_token = $3 WHERE key = $1 AND {live}"
 _DELETE = "DELETE FROM {table} WHERE key = $1 RETURNING {live}"
 _ADD = f"{_SET} WHERE stored.expires <= clock_timestamp()"
@@ -70,6 +75,21 @@ _REMOVE = "DELETE FROM {table} WHERE key = $1 AND {live} AND {payload} = $2"
 _EXPECT_NONE = "SELECT 1 / (1 - count(*)) FROM {table} WHERE key = $1 AND {live}"
 # It fails, by a division by zero, if the statement inside changes no row.
 _CHECKED = "WITH changed AS ({} RETURNING 1) SELECT 1 / count(*) FROM changed"
+# The row of the page is locked from the look for the bit to the commit.
+_ADD_ONCE = """\
+WITH page AS (
+INSERT INTO {table} AS stored (key, expires, payload_bytes, commit_token)
+VALUES ($6, {expires}, $7, $5) ON CONFLICT (key) DO UPDATE SET
+expires = excluded.expires, payload = NULL, payload_bytes =
+CASE WHEN stored.expires <= clock_timestamp() THEN excluded.payload_bytes
+ELSE set_bit({bits} || substr($7, length({bits}) + 1), $8::int, 1) END,
+commit_token = excluded.commit_token
+WHERE CASE WHEN stored.expires <= clock_timestamp() OR length({bits}) <= $8::int / 8 THEN true
+ELSE get_bit({bits}, $8::int) = 0 END
+RETURNING 1)
+INSERT INTO {table} (key, payload, payload_bytes, commit_token)
+SELECT $1, $3, $4, $5 FROM page {replaced}"""
+_WRITTEN = "SELECT key FROM {table} WHERE key = ANY($1) AND commit_token = $2"
 _PAGE = """\
 FROM {table} WHERE key >= $1 AND ($2::text IS NULL OR key < $2) AND {live} ORDER BY key LIMIT $3"""
 _KEYS = f"SELECT key {_PAGE}"
@@ -139,6 +159,8 @@ class Table:
         self._add = Query.frequent(_CHECKED.format(_ADD.format_map(parts)), *record)
         self._replace = Query.frequent(_CHECKED.format(_REPLACE.format_map(parts)), *record, BYTEA)
         self._remove = Query.frequent(_CHECKED.format(_REMOVE.format_map(parts)), TEXT, BYTEA)
+        self._add_once = Query.frequent(_ADD_ONCE.format_map(parts), *record, TEXT, BYTEA, BIGINT)
+        self._written = Query.frequent(_WRITTEN.format_map(parts), TEXTS, BIGINT)
         self._expect_none = Query.rare(_EXPECT_NONE.format_map(parts), TEXT)
         self._read_all = Query.rare(_READ_ALL.format_map(parts), TEXTS)
         self._keys = Query.rare(_KEYS.format_map(parts), *page)
@@ -192,6 +214,31 @@ class Table:
         if expected is None:
             return Statement(self._expect_none, (name,))
         return Statement(self._remove, (name, expected))
+
+    def add_once(
+        self, key: str, payload: bytes, page: tuple[str, int], memory: float, token: int
+    ) -> Statement:
+        """
+        Store a record and remember its number, unless the number is known.
+
+        Args:
+            key: The key of the record.
+            payload: The payload of the record.
+            page: The key of the page of the number, and the place of the number in it.
+            memory: Seconds for which the page lives from now on.
+            token: The token of the commit.
+        """
+        page_key, place = page
+        bitmap = Bitmap(None)
+        bitmap.add(place)
+        # PostgreSQL counts the bits of a byte from the least significant one.
+        bit = number(place ^ 7)
+        values = _values(key, payload, memory, token)
+        return Statement(self._add_once, (*values, spell(page_key), bitmap.payload, bit))
+
+    def written(self, keys: Iterable[str], token: int) -> Statement:
+        """List those of some keys whose rows have the token of a commit."""
+        return Statement(self._written, (texts(map(_spelled, keys)), number(token)))
 
     def keys(self, prefix: str, after: str | None, limit: int) -> Statement:
         """List some live keys with a prefix, in the order of their characters, after a key."""

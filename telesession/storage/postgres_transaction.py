@@ -198,6 +198,33 @@ class Transaction:
             self._server.connections.give_back(link)
         return results
 
+    def commit_alone(self, key: str, statements: Sequence[Statement]) -> list[PGresult]:
+        """
+        Begin, lock a key, execute statements and commit: one round trip.
+
+        Returns:
+            The results. If `failure_in` finds one, nothing was written.
+
+        Raises:
+            psycopg.Error: The connection was lost, perhaps after the commit.
+            StorageError: The server cannot be reached, or has refused the lock.
+        """
+        self._keys.append(key)
+        begin = [BEGIN, lock(self._server.table.lock_id(key), None)]
+        is_again, link = True, self._server.connections.take(key)
+        try:
+            while is_again:
+                results = link.exchange([*begin, *statements, COMMIT])
+                failure = failure_in(results)
+                if failure is not None:
+                    link.exchange([ROLLBACK])
+                is_again = failure is not None and link.gives_up_preparing(failure.code)
+        finally:
+            self._server.connections.give_back(link)
+        if failure is not None and failure.position < len(begin):
+            raise refused("lock", key, failure)
+        return results[len(begin) :]
+
     def leave(self, key: str) -> None:
         """Note that a hold was left. The last one ends the transaction, and its locks are free."""
         self._keys.remove(key)

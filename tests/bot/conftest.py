@@ -30,7 +30,8 @@ from telesession.bot.workers import stop_workers
 @pytest.fixture(params=["memory", "sqlite", "redis", "postgres"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
     """An empty storage, for which the clock stands still if it does for the test."""
-    clock = request.getfixturevalue("clock") if "clock" in request.fixturenames else None
+    clocks = {"clock", "frozen_time"}.intersection(request.fixturenames)
+    clock = request.getfixturevalue(clocks.pop()) if clocks else None
     with storage_of(request.param, tmp_path, request, clock) as storage:
         yield storage
 
@@ -38,12 +39,19 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]
 @pytest.fixture(params=["file", "server", "postgres"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An address without records, for storages of several processes."""
-    if request.param == "file":
-        return str(tmp_path / "bot.db")
-    if request.param == "postgres":
-        url: str = request.getfixturevalue("postgres").url()
-        return url
-    return patient_url(request.getfixturevalue("server"))
+    return str(tmp_path / "bot.db") if request.param == "file" else _url_of(request)
+
+
+@pytest.fixture(params=["server", "postgres"])
+def url(request: pytest.FixtureRequest) -> str:
+    """The URL of a server without records."""
+    return _url_of(request)
+
+
+def _url_of(request: pytest.FixtureRequest) -> str:
+    # Only now, so that a server is started for those who need it.
+    server = request.getfixturevalue(request.param)
+    return server.url() if request.param == "postgres" else patient_url(server)
 
 
 @pytest.fixture
