@@ -10,7 +10,16 @@ import psycopg
 from telesession.errors import DeadlockError, LockLostError, LockTimeoutError, StorageError
 from telesession.holders import OTHER_PROCESS
 from telesession.storage.postgres_errors import diagnosis
-from telesession.storage.postgres_server import BEGIN, COMMIT, PING, ROLLBACK, refused
+from telesession.storage.postgres_server import (
+    BEGIN,
+    COMMIT,
+    PING,
+    RELEASE,
+    ROLLBACK,
+    SAVEPOINT,
+    UNDO,
+    refused,
+)
 from telesession.storage.postgres_statements import (
     BIGINT,
     TEXT,
@@ -31,9 +40,6 @@ if TYPE_CHECKING:
     from telesession.storage.postgres_link import Link
     from telesession.storage.postgres_server import PostgresServer
 
-_SAVEPOINT = Statement(Query.frequent("SAVEPOINT hold"))
-_RELEASE = Statement(Query.frequent("RELEASE hold"))
-_UNDO = (Statement(Query.rare("ROLLBACK TO hold")), _RELEASE)
 # The time-out counts for the lock that the same statement asks for.
 _LOCK = Query.frequent(
     "SELECT set_config('lock_timeout', $1, true), pg_advisory_xact_lock($2), clock_timestamp()",
@@ -46,7 +52,7 @@ _LONGEST = 2**31 - 1
 _TIMED_OUT, _CIRCLE = "55P03", "40P01"
 
 
-def lock(lock_id: int, timeout: float | None) -> Statement:
+def take_lock(lock_id: int, timeout: float | None) -> Statement:
     """
     Take the advisory lock of a number until the end of the transaction.
 
@@ -62,37 +68,6 @@ def lock(lock_id: int, timeout: float | None) -> Statement:
     # For the server, 0 is for ever.
     milliseconds = 0 if timeout is None else min(max(round(timeout * 1000), 1), _LONGEST)
     return Statement(_LOCK, (number(milliseconds), number(lock_id)))
-
-
-def read(server: PostgresServer, action: str, key: str | None, statement: Statement) -> PGresult:
-    """
-    Execute a read in the transaction of this thread, or in one of its own, and give its result.
-
-    So a handler needs no second connection to read other records than those that it has.
-
-    Args:
-        server: The server.
-        action: The verb of the error.
-        key: The key of the error.
-        statement: The read.
-
-    Raises:
-        StorageError: The server refused, or cannot be reached.
-    """
-    link = server.connections.of_thread()
-    if link is None:
-        return server.run(action, key, statement)[0]
-    try:
-        results = link.exchange([_SAVEPOINT, statement, _RELEASE])
-        failure = failure_in(results)
-        if failure is None:
-            return results[1]
-        link.exchange(_UNDO)
-    except psycopg.Error as error:
-        raise StorageError(action, key, *diagnosis(error)) from error
-    if link.gives_up_preparing(failure.code):
-        return read(server, action, key, statement)
-    raise refused(action, key, failure)
 
 
 class Locked(NamedTuple):
@@ -150,9 +125,9 @@ class Transaction:
             StorageError: The server failed.
         """
         table = self._server.table
-        statements = [lock(table.lock_id(key), left), table.read(key)]
+        statements = [take_lock(table.lock_id(key), left), table.read(key)]
         if self._keys:
-            results = self._send("lock", key, [_SAVEPOINT, *statements, _RELEASE])
+            results = self._send("lock", key, [SAVEPOINT, *statements, RELEASE])
         else:
             self._link, results = self._server.send("lock", key, [BEGIN, *statements])
         failure, (_, locked, read, *_) = failure_in(results), results
@@ -210,7 +185,7 @@ class Transaction:
             StorageError: The server cannot be reached, or has refused the lock.
         """
         self._keys.append(key)
-        begin = [BEGIN, lock(self._server.table.lock_id(key), None)]
+        begin = [BEGIN, take_lock(self._server.table.lock_id(key), None)]
         is_again, link = True, self._server.connections.take(key)
         try:
             while is_again:
@@ -258,7 +233,7 @@ class Transaction:
         elif self._link is not None:
             # If the connection is lost, its next use says so.
             with suppress(psycopg.Error):
-                self._link.exchange(_UNDO)
+                self._link.exchange(UNDO)
 
     def _end(self) -> None:
         link, self._link = self._link, None
