@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _ASK_PID = Statement(Query.rare("SELECT pg_backend_pid()::int8"))
 # A prepared statement is gone, as after DISCARD ALL, or its table has changed.
 _UNPREPARED = frozenset(("26000", "0A000"))
+# Seconds of one wait of a greenlet; then it waits on.
+_INTERVAL = 1.0
 
 
 class Prepared:
@@ -146,7 +148,7 @@ class Link:
     def _wait(self, steps: PQGen[list[PGresult]]) -> list[PGresult]:
         monkey = sys.modules.get("gevent.monkey")
         if monkey is not None and monkey.is_module_patched("select"):
-            # It may have patched after the import of psycopg, whose own choice then blocks all
-            # greenlets.
-            return waiting.wait_selector(steps, self.connection.pgconn.socket)
+            # It may have patched after the import of psycopg. Then all its other ways to wait block
+            # all greenlets.
+            return waiting.wait_poll(steps, self.connection.pgconn.socket, _INTERVAL)
         return self.connection.wait(steps)
