@@ -6,6 +6,7 @@ import os
 import threading
 import weakref
 from collections import Counter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -27,13 +28,15 @@ _MOST, _PATIENCE = 50, 5.0
 # for, such as "utf-8".
 _ENCODINGS = ("UTF8", "UNICODE", "SQL_ASCII")
 # Settings of connections that notice soon if the network or the server is gone.
-_WATCHFUL = {
-    "connect_timeout": 5,
-    "keepalives_idle": 10,
-    "keepalives_interval": 3,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 15_000,
-}
+_WATCHFUL = MappingProxyType(
+    {
+        "connect_timeout": 5,
+        "keepalives_idle": 10,
+        "keepalives_interval": 3,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 15_000,
+    }
+)
 
 
 class Connections:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _ASK_PID = Statement(Query.rare("SELECT pg_backend_pid()::int8"))
 # A prepared statement is gone, as after DISCARD ALL, or its table has changed.
 _UNPREPARED = frozenset(("26000", "0A000"))
+# Seconds of one wait of a greenlet; then it waits on.
+_INTERVAL = 1.0
 
 
 class Prepared:
@@ -155,9 +157,9 @@ class Link:
     def _wait(self, steps: PQGen[None]) -> None:
         monkey = sys.modules.get("gevent.monkey")
         if monkey is not None and monkey.is_module_patched("select"):
-            # It may have patched after the import of psycopg, whose own choice then blocks all
-            # greenlets.
-            waiting.wait_selector(steps, self.connection.pgconn.socket)
+            # It may have patched after the import of psycopg. Then all its other ways to wait block
+            # all greenlets.
+            waiting.wait_poll(steps, self.connection.pgconn.socket, _INTERVAL)
         else:
             self.connection.wait(steps)
 
