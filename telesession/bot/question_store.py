@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from telesession.bot.place import Address, address_of, message_address_of, number_of
@@ -231,14 +231,14 @@ class QuestionStore:
             yield None
             return
         try:
+            taken = None
             with ExitStack() as stack:
-                try:
+                with suppress(LockTimeoutError):
                     lock = stack.enter_context(self._locked(address, question))
                     claims[question.id] = claim
                     current = self._still_asked(address, question)
-                except LockTimeoutError:
-                    current = None
-                yield None if current is None else Taken(current, lock)
+                    taken = None if current is None else Taken(current, lock)
+                yield taken
         finally:
             if claims.get(question.id) is claim:
                 del claims[question.id]

@@ -186,16 +186,12 @@ class Transaction:
         """
         self._keys.append(key)
         begin = [BEGIN, take_lock(self._server.table.lock_id(key), None)]
-        is_again, link = True, self._server.connections.take(key)
+        link = self._server.connections.take(key)
         try:
-            while is_again:
-                results = link.exchange([*begin, *statements, COMMIT])
-                failure = failure_in(results)
-                if failure is not None:
-                    link.exchange([ROLLBACK])
-                is_again = failure is not None and link.gives_up_preparing(failure.code)
+            results = _exchange_alone(link, [*begin, *statements, COMMIT])
         finally:
             self._server.connections.give_back(link)
+        failure = failure_in(results)
         if failure is not None and failure.position < len(begin):
             raise refused("lock", key, failure)
         return results[len(begin) :]
@@ -245,3 +241,13 @@ class Transaction:
                 link.exchange([ROLLBACK])
         finally:
             self._server.connections.give_back(link)
+
+
+def _exchange_alone(link: Link, statements: Sequence[Statement]) -> list[PGresult]:
+    """The results of the statements of a whole transaction, which leaves no other one behind."""
+    results = link.exchange(statements)
+    failure = failure_in(results)
+    if failure is None:
+        return results
+    link.exchange([ROLLBACK])
+    return _exchange_alone(link, statements) if link.gives_up_preparing(failure.code) else results
