@@ -31,8 +31,8 @@ PACKAGE = Path(telesession.__file__).parent
 PROMISED = {
     "DeadlockError", "DecodeError", "EncodeError", "EncryptedCodec", "JSONCodec", "LockLostError",
     "LockTimeoutError", "MemoryStorage", "NoSessionKeyError", "PickleCodec", "PostgresStorage",
-    "RedisStorage", "SQLiteStorage", "Session", "SessionClosedError", "SessionError", "Sessions", "Storage",
-    "StorageError", "UnitEvent", "as_dict",
+    "RedisStorage", "SQLiteStorage", "Session", "SessionClosedError", "SessionError", "Sessions",
+    "Storage", "StorageError", "UnitEvent", "as_dict",
     "by_chat", "by_sender", "by_sender_in_chat", "by_sender_in_topic", "by_topic", "forget",
     "make_key", "on_commit", "parse_key", "save",
     "receive", "session_key", "set_lifetime", "ttl", "ttl_left", "with_session",
@@ -67,7 +67,7 @@ LAYERS = [
         "storage.redis",
         "storage.sqlite",
     },
-    {"storage.redis_client", "storage.renewal", "storage.rows"},
+    {"storage.postgres_server", "storage.redis_client", "storage.renewal", "storage.rows"},
     {"double_holds", "endings", "events", "misuse"},
     {"handlers"},
     {"unit", "moves"},
@@ -96,7 +96,8 @@ LAYERS = [
     {"cli.copying", "cli.options", "cli.person"},
     {"cli.checks", "cli.copies", "cli.edits", "cli.importing", "cli.rehearsal", "cli.show"},
     {"cli.stats"},
-    {"cli.erase", "cli.file_checks", "cli.server_checks", "cli.upkeep", "cli.watch"},
+    {"cli.erase", "cli.file_checks", "cli.postgres_checks", "cli.server_checks", "cli.upkeep"},
+    {"cli.watch"},
     {"cli.doctor", "cli.export"},
     {"cli.program"},
     {"cli"},
@@ -118,7 +119,9 @@ MUTABLE = {
     "bot.turns": {"_turns": "dict"},
 }
 STORAGES_IMPORT = {"errors", "forks", "holders", "locks", "codecs", "memory_codec"}
-IMPORT_STORAGES = {"sessions", "__init__", "cli.address", "cli.server_checks"}
+IMPORT_STORAGES = {
+    "sessions", "__init__", "cli.address", "cli.postgres_checks", "cli.server_checks",
+}  # fmt: skip
 OPTIONAL = {
     "telebot", "requests", "redis", "psycopg", "psycopg_pool", "cryptography", "cachetools",
     "freezegun", "pytest", "click", "rich",
@@ -136,7 +139,7 @@ THIRD_PARTY = {
     **{
         f"storage.postgres_{name}": {"psycopg"}
         for name in (
-            "errors", "hold", "link", "server", "statements", "table", "transaction",
+            "commit", "errors", "hold", "link", "server", "statements", "table", "transaction",
         )
     },
     "storage.redis": {"redis"},
@@ -164,8 +167,8 @@ THIRD_PARTY = {
 }  # fmt: skip
 LOADED_WHEN_USED = {
     "Place", "PostgresStorage", "RedisStorage", "SessionStateStorage", "ask", "cancel",
-    "copy_sessions", "import_telebot_pickle", "import_telebot_redis", "receive", "session_filter", "use_questions",
-    "use_sequential_workers",
+    "copy_sessions", "import_telebot_pickle", "import_telebot_redis", "receive", "session_filter",
+    "use_questions", "use_sequential_workers",
 }  # fmt: skip
 ONLY_FOR_TYPES = {"_typeshed"}
 

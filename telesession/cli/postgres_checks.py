@@ -67,7 +67,8 @@ def postgres_checks(storage: PostgresStorage) -> Iterator[Check]:
         StorageError: The server has no answer.
     """
     server = storage._process
-    settings = dict(server.ask("read the settings", "SELECT name, setting FROM pg_settings"))
+    found = server.ask("read the settings", "SELECT name, setting FROM pg_settings")
+    settings = {name: value for name, value in found}  # noqa: C416 -- tuples of any length
     yield _version(settings)
     yield _writes(server, settings)
     yield _pooler(server)
@@ -141,7 +142,7 @@ def _indexes(server: PostgresServer) -> Check:
     if ("key", "true") not in found:
         text = "the column key has no unique index; make it the primary key"
         return Check("indexes", State.PROBLEM, text)
-    if "expires" not in dict(found):
+    if "expires" not in [name for name, _ in found]:
         text = "the column expires has no index, so the whole table is read for expired records"
         return Check("indexes", State.NOTE, text)
     return Check("indexes", State.OK, "they are the documented ones")

@@ -152,8 +152,8 @@ class PostgresStorage(Storage):
         after = None
         while True:
             server = self._process
-            statement = server.table.rows(prefix, after, _PAGE_OF_ROWS)
-            page = records_in(server.read("read", None, statement))
+            result = server.read("read", None, server.table.rows(prefix, after, _PAGE_OF_ROWS))
+            page = records_in(result)
             yield from map(Row._make, page)
             if len(page) < _PAGE_OF_ROWS:
                 return

@@ -300,7 +300,7 @@ def _is_json(payload: bytes) -> bool:
         return False
     try:
         # Decoded strictly: `json.loads` takes half a surrogate pair in bytes.
-        _decoder.decode(payload.decode())
+        _decode(payload.decode())
     except (ValueError, RecursionError):
         return False
     return True
@@ -311,4 +311,4 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(constant)
 
 
-_decoder = json.JSONDecoder(parse_constant=_refuse)
+_decode = json.JSONDecoder(parse_constant=_refuse).decode
