@@ -10,25 +10,29 @@ in a process of its own, and they take turns, so that a busy machine slows down 
     pooler     the same without prepared statements, as behind a pooler
     read       an update that only reads
     floor      the two round trips of an update in psycopg's pipeline mode, with nothing around them
-    rows       SELECT ... FOR UPDATE, UPDATE and COMMIT one by one, with psycopg
+    rows       a counter by SELECT ... FOR UPDATE, UPDATE and COMMIT one by one, with one connection
+    pooled     the same with a connection of a pool, as a bot with threads has to
 
 The program fails if an update takes more than 1.3 times the floor, or as long as the statements one
-by one, or if a million sessions make it more than 20 % slower.
+by one in a pool, or if a million sessions make it more than 20 % slower.
 """
 
 from __future__ import annotations
 
 import itertools
+import json
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import psycopg
 from contenders import ROOT, Contender, compare, work
+from psycopg_pool import ConnectionPool
 
 PAYLOAD = '{"fields":{"counter":1}}'
 SIZES = {"sessions_of_few": 1_000, "sessions_of_many": 1_000_000}
 FEW, MANY = SIZES
-BOUNDS = {("session", "floor"): 1.3, ("session", "rows"): 1.0, ("million", "session"): 1.2}
+BOUNDS = {("session", "floor"): 1.3, ("session", "pooled"): 1.0, ("million", "session"): 1.2}
 FILL = """
 INSERT INTO {table} (key, payload, commit_token)
 SELECT number::text, '{payload}', 0 FROM generate_series(1, {size}) AS number
@@ -49,8 +53,6 @@ def session_on(conninfo: str, table: str = FEW) -> Callable[[], object]:
 
 
 def pooler_on(conninfo: str) -> Callable[[], object]:
-    from psycopg_pool import ConnectionPool
-
     from telesession import PostgresStorage, Sessions
 
     pool = ConnectionPool(conninfo, kwargs={"prepare_threshold": None}, open=True)
@@ -92,14 +94,32 @@ def floor_on(conninfo: str) -> Callable[[], object]:
     return update
 
 
+def counter_on(connection: psycopg.Connection[Any]) -> None:
+    """Count in a row: SELECT ... FOR UPDATE and UPDATE."""
+    sql = f"SELECT payload::text FROM {FEW} WHERE key = %s FOR UPDATE"
+    (payload,) = connection.execute(sql, ("45",)).fetchone() or (PAYLOAD,)
+    record = json.loads(payload)
+    record["fields"]["counter"] += 1
+    sql = f"UPDATE {FEW} SET payload = %s WHERE key = %s"
+    connection.execute(sql, (json.dumps(record), "45"))
+
+
 def rows_on(conninfo: str) -> Callable[[], object]:
     connection = psycopg.connect(conninfo)
 
     def update() -> None:
-        sql = f"SELECT payload::text FROM {FEW} WHERE key = %s FOR UPDATE"
-        connection.execute(sql, ("45",)).fetchone()
-        connection.execute(f"UPDATE {FEW} SET payload = %s WHERE key = %s", (PAYLOAD, "45"))
+        counter_on(connection)
         connection.commit()
+
+    return update
+
+
+def pooled_on(conninfo: str) -> Callable[[], object]:
+    pool = ConnectionPool(conninfo, open=True)
+
+    def update() -> None:
+        with pool.connection() as connection:
+            counter_on(connection)
 
     return update
 
@@ -111,6 +131,7 @@ MAKE: dict[str, Callable[[str], Callable[[], object]]] = {
     "read": read_on,
     "floor": floor_on,
     "rows": rows_on,
+    "pooled": pooled_on,
 }
 
 
@@ -130,7 +151,11 @@ def compare_all() -> bool:
                 connection.execute(FILL.format(table=table, payload=PAYLOAD, size=size))
                 connection.execute(f"VACUUM ANALYZE {table}")
         contenders = {name: Contender(__file__, name, conninfo) for name in MAKE}
-        ratios = [(one, two) for one in ("session", "pooler", "read") for two in ("floor", "rows")]
+        ratios = [
+            (one, two)
+            for one in ("session", "pooler", "read")
+            for two in ("floor", "rows", "pooled")
+        ]
         return compare(contenders, [*ratios, ("million", "session")], BOUNDS)
 
 

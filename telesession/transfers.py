@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from telesession.bot.inbox import Inbox, Place, place_in_inbox
 from telesession.bot.owners import in_place_of
 from telesession.codecs import EncryptedCodec
+from telesession.double_holds import held_in_each
 from telesession.errors import (
     DecodeError,
     EncodeError,
@@ -26,7 +27,7 @@ from telesession.storage.base import Change
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from telesession.storage.base import Hold, Storage
+    from telesession.storage.base import Storage
 
 _log = logging.getLogger("telesession")
 
@@ -77,9 +78,7 @@ class Transfer:
         self._overwrite = overwrite
         self._dry_run = dry_run
         self._is_in_place = source is target or _share_locks(source, target)
-        # The order in which handlers lock, so that no two threads wait for each other.
-        both = sorted((source, target), key=lambda storage: (repr(storage), id(storage)))
-        self._locked = [target] if self._is_in_place else both
+        self._locked = [target] if self._is_in_place else [source, target]
 
     def copy(self, key: str) -> Transferred | None:
         """
@@ -115,11 +114,7 @@ class Transfer:
         return self._copy_update(key, Inbox(self._source, place.bot_id))
 
     def _copy_session(self, key: str) -> Transferred | None:
-        with ExitStack() as exits:
-            holds: dict[Storage, Hold] = {
-                storage: exits.enter_context(storage.hold(key, _PATIENCE))
-                for storage in self._locked
-            }
+        with held_in_each(self._locked, key, _PATIENCE) as holds:
             target = holds[self._target]
             source = holds.get(self._source, target)
 

@@ -61,7 +61,7 @@ LAYERS = [
     {"record"},
     {"storage", "storage.base", "storage.memory", "storage.redis", "storage.sqlite"},
     {"storage.redis_client", "storage.renewal", "storage.rows"},
-    {"endings", "events", "misuse"},
+    {"double_holds", "endings", "events", "misuse"},
     {"handlers"},
     {"unit", "moves"},
     {"announced", "attachment", "declared", "options"},
@@ -85,8 +85,10 @@ LAYERS = [
     {"__init__"},
     {"cli.exits", "cli.codec", "cli.fields", "cli.histogram", "cli.rooms"},
     {"cli.address", "cli.lines", "cli.output"},
-    {"cli.copying", "cli.options", "cli.person", "cli.stored"},
-    {"cli.checks", "cli.copies", "cli.edits", "cli.rehearsal", "cli.show", "cli.stats"},
+    {"cli.stored", "cli.targets"},
+    {"cli.copying", "cli.options", "cli.person"},
+    {"cli.checks", "cli.copies", "cli.edits", "cli.importing", "cli.rehearsal", "cli.show"},
+    {"cli.stats"},
     {"cli.erase", "cli.file_checks", "cli.server_checks", "cli.upkeep", "cli.watch"},
     {"cli.doctor", "cli.export"},
     {"cli.program"},
@@ -140,6 +142,7 @@ THIRD_PARTY = {
         f"cli.{name}": {"click"}
         for name in (
             "address", "codec", "copies", "copying", "doctor", "edits", "erase", "export",
+            "importing",
             "options", "program", "rehearsal", "show", "stats", "upkeep", "watch",
         )
     },

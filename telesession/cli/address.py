@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import click
 
+from telesession.errors import StorageError
 from telesession.storage.redis import RedisStorage
 from telesession.storage.redis_client import cluster_client
 from telesession.storage.sqlite import SQLiteStorage
@@ -101,5 +102,24 @@ def _open(address: Address, codec: Codec, exits: ExitStack, *, may_create: bool)
         raise click.UsageError("the option cluster of the URL is yes, or is left out")
     # Without the package, the constructor says how to install it.
     if cluster is None or not find_spec("redis"):
-        return RedisStorage(address.url, codec, prefix=prefix)
+        return _whole(RedisStorage(address.url, codec, prefix=prefix))
     return RedisStorage(exits.enter_context(cluster_client(address.url)), codec, prefix=prefix)
+
+
+def _whole(storage: RedisStorage) -> RedisStorage:
+    """
+    A storage on a server that has all of its records.
+
+    Raises:
+        ValueError: The server is a node of a cluster, and would list only its own records.
+    """
+    # A server that does not answer, or does not tell its state, is for the command itself.
+    with suppress(StorageError):
+        state = storage._server.command("read the state", None, "INFO", "cluster")
+        if state.get("cluster_enabled"):
+            storage.close()
+            raise ValueError(
+                "the server is a node of a cluster, and has only a part of the records; add the "
+                "option cluster=yes to the URL, as in redis://host:6379?cluster=yes"
+            )
+    return storage

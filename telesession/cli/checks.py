@@ -10,6 +10,7 @@ from enum import Enum
 from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple
 
+from telesession.cli.fields import record_of
 from telesession.cli.output import counted, tracked
 from telesession.cli.rooms import Kind, Place
 from telesession.errors import DecodeError
@@ -109,10 +110,8 @@ def record_checks(storage: Opened) -> Iterator[Check]:
 
 
 def _can_read(storage: Opened, key: str, payload: bytes | None) -> bool:
-    if payload is None:
-        return False
     try:
-        storage.codec.decode(payload, key)
+        record_of(storage.codec, payload, key)
     except DecodeError:
         return False
     return True

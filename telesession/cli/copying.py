@@ -1,4 +1,4 @@
-"""The calls of `copy_sessions`: its progress, and its result in a table."""
+"""The calls of `copy_sessions`: the question before, the progress, and the result in a table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from telesession.cli.exits import Exit
-from telesession.cli.output import counted, print_json, printable, progress, tell
+from telesession.cli.output import confirm, counted, print_json, printable, progress, tell
 from telesession.copies import CopyCounts, CopyResult, copy_sessions
 
 if TYPE_CHECKING:
@@ -102,3 +102,15 @@ class Copying:
         self.counts.update({name: numbers[name] for name in _COUNTS})
         for outcome, keys in self.keys.items():
             keys.extend(numbers[f"{outcome}_keys"])
+
+
+def agree(*, overwrite: bool, is_agreed: bool) -> None:
+    """
+    Ask before other records are replaced; see `confirm`.
+
+    Args:
+        overwrite: Whether records are replaced.
+        is_agreed: Whether the option `--yes` was given.
+    """
+    if overwrite:
+        confirm("Replace other records under the same keys?", is_agreed=is_agreed)

@@ -60,3 +60,7 @@ prefixes = click.option(
     metavar="TEXT",
     help="The option `prefix` of the bot's Sessions, if it has one; may be repeated.",
 )
+overwrite = click.option(
+    "--overwrite", is_flag=True, help="Replace other records of the target under the same keys."
+)
+dry_run = click.option("--dry-run", is_flag=True, help="Write nothing, and say the result.")

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 import click
 
-from telesession.cli.copies import copy, import_lines, rekey
+from telesession.cli.copies import copy, rekey
 from telesession.cli.doctor import doctor
 from telesession.cli.edits import delete, set_field, unset
 from telesession.cli.erase import erase
 from telesession.cli.exits import Exit, RefusedError
 from telesession.cli.export import export
+from telesession.cli.importing import import_lines
 from telesession.cli.output import tell
 from telesession.cli.rehearsal import migrate
 from telesession.cli.show import keys, show
@@ -63,9 +64,15 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except LockTimeoutError as error:
         reason, _, _ = str(error).rpartition("; ")
         return _fail(f"{reason}; try again, or wait longer with --wait", Exit.FAILED)
-    except SessionError as error:
-        return _fail(error, Exit.FAILED)
+    except (SessionError, OSError) as error:
+        return _fail(_message_of(error), Exit.FAILED)
     return code if isinstance(code, int) else Exit.DONE
+
+
+def _message_of(error: SessionError | OSError) -> str:
+    if isinstance(error, OSError):
+        return f"could not read or write a file: {error.strerror}"
+    return str(error)
 
 
 def _fail(error: Exception | str, code: Exit) -> Exit:

@@ -15,12 +15,14 @@ from telesession.storage.rows import Row
 if TYPE_CHECKING or find_spec("psycopg"):
     from psycopg_pool import ConnectionPool
 
+    from telesession.storage.postgres_commit import write_together
     from telesession.storage.postgres_connections import Connections, copy_pool, make_pool
-    from telesession.storage.postgres_hold import PostgresHold, new_token, write_together
+    from telesession.storage.postgres_hold import PostgresHold, new_token
+    from telesession.storage.postgres_keys import key_of as key_in_column
     from telesession.storage.postgres_server import PostgresServer
-    from telesession.storage.postgres_statements import Query, Statement, double_in
-    from telesession.storage.postgres_table import key_of as spelled_key, quoted, row_in, rows_in
-    from telesession.storage.postgres_transaction import Transaction, read
+    from telesession.storage.postgres_statements import Query, Statement, time_in
+    from telesession.storage.postgres_table import quoted, row_in, rows_in
+    from telesession.storage.postgres_transaction import Transaction
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
@@ -149,7 +151,7 @@ class PostgresStorage(Storage):
         while True:
             server = self._process
             statement = server.table.rows(prefix, after, _PAGE_OF_ROWS)
-            result = read(server, "read", None, statement)
+            result = server.read("read", None, statement)
             for after, row in rows_in(result).items():
                 yield Row(after, row.payload, row.left)
             if result.ntuples < _PAGE_OF_ROWS:
@@ -208,9 +210,9 @@ class PostgresStorage(Storage):
 
     def now(self) -> float:
         """See `Storage.now`; on the clock of the server."""
-        sql = Statement(Query.rare("SELECT extract(epoch FROM clock_timestamp())::float8"))
-        result = read(self._process, "ask for the time", None, sql)
-        return double_in(result, 0) or 0.0
+        sql = Statement(Query.rare("SELECT clock_timestamp()"))
+        result = self._process.read("ask for the time", None, sql)
+        return time_in(result, 0)
 
     def close(self) -> None:
         """See `Storage.close`. A pool that was passed in stays open."""
@@ -221,14 +223,14 @@ class PostgresStorage(Storage):
 
     def _get(self, action: str, key: str) -> Record | None:
         server = self._process
-        result = read(server, action, key, server.table.read(key))
+        result = server.read(action, key, server.table.read(key))
         row = row_in(result)
         return Record(row.payload, row.left) if row is not None and row.is_live else None
 
     def _page_of_keys(self, prefix: str, after: str | None, limit: int) -> list[str]:
         server = self._process
         statement = server.table.keys(prefix, after, limit)
-        result = read(server, "list the keys", None, statement)
+        result = server.read("list the keys", None, statement)
         return _keys_in(result)
 
     @property
@@ -244,7 +246,7 @@ class PostgresStorage(Storage):
 def _keys_in(result: PGresult) -> list[str]:
     """The keys in the first column of a result."""
     values = (result.get_value(position, 0) or b"" for position in range(result.ntuples))
-    return [spelled_key(value) for value in values]
+    return [key_in_column(value) for value in values]
 
 
 def _checked_table(table: object) -> tuple[str, str]:

@@ -80,10 +80,10 @@ class Connections:
         if self._is_closed:
             raise StorageError("read", key, "the storage is closed", "make a new one")
         thread = threading.get_ident()
-        with self._mutex:
-            # A copy, because other threads change the dict without the mutex.
-            mine = list(self._takers.values()).count(thread)
-            if mine:
+        # A copy, because other threads change the dict.
+        mine = list(self._takers.values()).count(thread)
+        if mine:
+            with self._mutex:
                 if 0 < self.most <= self._waiting.total() + mine:
                     raise self._too_small(key)
                 self._waiting[thread] = mine
@@ -114,9 +114,9 @@ class Connections:
 
     def _link(self, connection: Connection[Any], key: str | None) -> Link:
         prepared = self._prepared.get(connection)
-        if prepared is None:
-            prepared = self._prepared[connection] = Prepared(connection)
-        link = Link(connection, prepared)
+        if prepared is not None:
+            return Link(connection, prepared)
+        link = Link(connection, Prepared(connection))
         encoding = (connection.pgconn.parameter_status(b"client_encoding") or b"").decode()
         if encoding.upper().replace("-", "") not in _ENCODINGS:
             self.give_back(link)
@@ -126,6 +126,7 @@ class Connections:
                 f"the connections of the pool have the client_encoding {encoding}",
                 "make the pool with kwargs={'client_encoding': 'utf8'}",
             )
+        self._prepared[connection] = link.prepared
         return link
 
     def _open(self) -> None:

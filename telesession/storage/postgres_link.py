@@ -51,16 +51,16 @@ class Link:
     """
     A connection while one thread has it.
 
-    Args:
+    Attributes:
         connection: The connection.
         prepared: Its prepared statements.
     """
 
-    __slots__ = ("_prepared", "connection")
+    __slots__ = ("connection", "prepared")
 
     def __init__(self, connection: Connection[Any], prepared: Prepared) -> None:
         self.connection = connection
-        self._prepared = prepared
+        self.prepared = prepared
 
     @property
     def closed(self) -> bool:
@@ -77,7 +77,7 @@ class Link:
         Raises:
             psycopg.Error: The connection was lost.
         """
-        pgconn, is_asked = self.connection.pgconn, self._prepared.is_allowed is None
+        pgconn, is_asked = self.connection.pgconn, self.prepared.is_allowed is None
         # The statements that are prepared on the way, by position among the results.
         new: dict[int, bytes] = {}
         results: list[PGresult] = []
@@ -97,23 +97,24 @@ class Link:
                 # Nobody waits for the rest of the answer.
                 self.connection.close()
         if is_asked and (pid := results.pop()).status == ExecStatus.TUPLES_OK:
-            self._prepared.is_allowed = number_in(pid, 0) == pgconn.backend_pid
+            self.prepared.is_allowed = number_in(pid, 0) == pgconn.backend_pid
         return self._without(new, results) if new else results
 
     def gives_up_preparing(self, code: str) -> bool:
         """Whether a failure came from a prepared statement; from then on none is prepared."""
-        is_meant = bool(self._prepared.is_allowed) and code in _UNPREPARED
+        is_meant = bool(self.prepared.is_allowed) and code in _UNPREPARED
         if is_meant:
-            self._prepared.is_allowed = False
+            self.prepared.is_allowed = False
         return is_meant
 
     def _send(self, statement: Statement, position: int, new: dict[int, bytes]) -> int:
         """Send a statement, prepared if it may be, and return the number of its results."""
-        pgconn, ((sql, name, oids, formats), values) = self.connection.pgconn, statement
-        if not name or not self._prepared.is_allowed:
+        (sql, name, oids, formats), values = statement
+        pgconn, prepared = self.connection.pgconn, self.prepared
+        if not name or not prepared.is_allowed:
             pgconn.send_query_params(sql, values, oids, formats, Format.BINARY)
             return 1
-        is_new = name not in self._prepared.names and name not in new.values()
+        is_new = name not in prepared.names and name not in new.values()
         if is_new:
             pgconn.send_prepare(name, sql, oids)
             new[position] = name
@@ -126,23 +127,28 @@ class Link:
         for position, name in new.items():
             is_prepared = results[position].status == ExecStatus.COMMAND_OK
             if is_prepared:
-                self._prepared.names.add(name)
+                self.prepared.names.add(name)
             dropped.add(position if is_prepared else position + 1)
         return [result for position, result in enumerate(results) if position not in dropped]
 
     def _read(self, results: list[PGresult]) -> PQGen[None]:
         """Send what is not sent yet, and read the results up to the end of the pipeline."""
         pgconn = self.connection.pgconn
-        yield from generators.send(pgconn)
+        if pgconn.flush():
+            yield from generators.send(pgconn)
         while True:
+            is_between = False
+            # Without this question, `get_result` waits, and keeps the other threads waiting.
             while not pgconn.is_busy():
-                # There is `None` behind each result.
-                result = pgconn.get_result() or pgconn.get_result()
-                if result is None:
+                result = pgconn.get_result()
+                if result is not None:
+                    if result.status == ExecStatus.PIPELINE_SYNC:
+                        return
+                    results.append(result)
+                elif is_between:
+                    # There is one `None` behind each result, and any number on a lost connection.
                     break
-                if result.status == ExecStatus.PIPELINE_SYNC:
-                    return
-                results.append(result)
+                is_between = result is None
             yield Wait.R
             pgconn.consume_input()
 

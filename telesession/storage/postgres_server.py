@@ -35,6 +35,10 @@ BEGIN = Statement(Query.frequent("BEGIN ISOLATION LEVEL READ COMMITTED"))
 COMMIT = Statement(Query.frequent("COMMIT"))
 ROLLBACK = Statement(Query.frequent("ROLLBACK"))
 
+SAVEPOINT = Statement(Query.frequent("SAVEPOINT hold"))
+RELEASE = Statement(Query.frequent("RELEASE hold"))
+UNDO = (Statement(Query.rare("ROLLBACK TO hold")), RELEASE)
+
 # Two processes that make the table at the same time would get errors of the catalog.
 _CREATION = Statement(
     Query.rare("SELECT pg_advisory_xact_lock($1)", BIGINT), (number(0x7465_6C65_7365_7373),)
@@ -106,6 +110,30 @@ class PostgresServer(ProcessState):
         finally:
             self.connections.give_back(link)
         return results[1:-1]
+
+    def read(self, action: str, key: str | None, statement: Statement) -> PGresult:
+        """
+        Execute a read in the transaction of this thread, or in one of its own.
+
+        So a handler needs no second connection to read other records than those that it has.
+
+        Raises:
+            StorageError: The server refused, or cannot be reached.
+        """
+        link = self.connections.of_thread()
+        if link is None:
+            return self.run(action, key, statement)[0]
+        try:
+            results = link.exchange([SAVEPOINT, statement, RELEASE])
+            failure = failure_in(results)
+            if failure is None:
+                return results[1]
+            link.exchange(UNDO)
+        except psycopg.Error as error:
+            raise StorageError(action, key, *diagnosis(error)) from error
+        if link.gives_up_preparing(failure.code):
+            return self.read(action, key, statement)
+        raise refused(action, key, failure)
 
     def send(
         self, action: str, key: str | None, statements: Sequence[Statement]

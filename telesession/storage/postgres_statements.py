@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
 
 _FAILED = (ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_ABORTED)
+# The beginning of the time of PostgreSQL, in seconds since the epoch.
+_MILLENNIUM = 946_684_800
 
 
 class Type(NamedTuple):
@@ -101,14 +103,25 @@ def number_in(result: PGresult, column: int, row: int = 0) -> int:
     return 0 if value is None else int(struct.unpack("!q", value)[0])
 
 
-def double_in(result: PGresult, column: int, row: int = 0) -> float | None:
-    """The `double precision` of a result."""
+def seconds_in(result: PGresult, column: int, row: int = 0) -> float | None:
+    """The seconds of an `interval` between two times."""
     value = result.get_value(row, column)
-    return None if value is None else float(struct.unpack("!d", value)[0])
+    if value is None:
+        return None
+    microseconds, days, _ = struct.unpack("!qii", value)
+    return float(microseconds / 1e6 + days * 86_400)
+
+
+def time_in(result: PGresult, column: int) -> float:
+    """Seconds since the epoch, of a `timestamptz`."""
+    return number_in(result, column) / 1e6 + _MILLENNIUM
 
 
 def failure_in(results: Sequence[PGresult]) -> Failure | None:
     """The first statement of an exchange that the server has refused; `None` if it did all."""
+    # The statements behind a refused one are not executed.
+    if not results or results[-1].status not in _FAILED:
+        return None
     for position, result in enumerate(results):
         if result.status in _FAILED:
             code = result.error_field(DiagnosticField.SQLSTATE) or b""

@@ -1,15 +1,14 @@
-"""The table of a `PostgresStorage`: its statements, and the spelling of keys in it."""
+"""The table of a `PostgresStorage`, and the statements for it."""
 
 from __future__ import annotations
 
 import json
-import re
-import sys
 from hashlib import blake2b
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from telesession.storage.bitmaps import Bitmap
+from telesession.storage.postgres_keys import end_of, key_of, next_after, spelled
 from telesession.storage.postgres_statements import (
     BIGINT,
     BYTEA,
@@ -20,9 +19,9 @@ from telesession.storage.postgres_statements import (
     Query,
     Statement,
     Value,
-    double_in,
     number,
     number_in,
+    seconds_in,
     texts,
 )
 
@@ -51,7 +50,7 @@ _PARTS = MappingProxyType(
         "live": "(expires IS NULL OR expires > clock_timestamp())",
         "expires": "clock_timestamp() + make_interval(secs => $2)",
         "payload": "coalesce(payload_bytes, convert_to(payload::text, 'UTF8'))",
-        "left": "extract(epoch FROM expires - clock_timestamp())::float8",
+        "left": "expires - clock_timestamp()",
         "replaced": (
             "ON CONFLICT (key) DO UPDATE SET expires = excluded.expires, payload = "
             "excluded.payload, payload_bytes = excluded.payload_bytes, commit_token = "
@@ -100,16 +99,6 @@ DELETE FROM {table} WHERE expires <= now() AND key IN
 
 # Seconds of a lifetime that PostgreSQL can add to the time: some ten thousand years.
 _LONGEST = 3e11
-# The type `text` refuses NUL and halves of surrogate pairs. Each becomes two characters. The
-# first of them is the character before it, which becomes two, too. So the order of keys stays.
-_LOW, _HIGH = "\x01", "\ud7ff"
-_REFUSED = re.compile(f"[\0{_LOW}{_HIGH}\ud800-\udfff]")
-_SPELLED = re.compile(f"[{_LOW}{_HIGH}](.)", re.DOTALL)
-# The second characters of the two, and the difference between a half and its second character.
-_ITSELF, _SHIFT = "\x02", 0xD700
-_FIRST_HALF, _AFTER_HALVES = 0xD800, 0xE000
-# No key is between another one and that with this character behind it.
-_NEXT = "\x01"
 
 
 class Row(NamedTuple):
@@ -173,11 +162,11 @@ class Table:
 
     def read(self, key: str) -> Statement:
         """Read the row of a key; see `row_in`."""
-        return Statement(self._read, (spell(key),))
+        return Statement(self._read, (spelled(key).encode(),))
 
     def read_all(self, keys: Iterable[str]) -> Statement:
         """Read the rows of several keys; see `rows_in`."""
-        return Statement(self._read_all, (texts(map(_spelled, keys)),))
+        return Statement(self._read_all, (texts(map(spelled, keys)),))
 
     def set(self, key: str, payload: bytes, lifetime: float | None, token: int) -> Statement:
         """Replace the record of a key."""
@@ -185,11 +174,11 @@ class Table:
 
     def touch(self, key: str, lifetime: float | None, token: int) -> Statement:
         """Renew the lifetime of a record, if there is one."""
-        return Statement(self._touch, (spell(key), _seconds(lifetime), number(token)))
+        return Statement(self._touch, (spelled(key).encode(), _seconds(lifetime), number(token)))
 
     def delete(self, key: str) -> Statement:
         """Remove the row of a key. If there was one, the result says whether it was live."""
-        return Statement(self._delete, (spell(key),))
+        return Statement(self._delete, (spelled(key).encode(),))
 
     def change(
         self,
@@ -209,7 +198,7 @@ class Table:
             if expected is None:
                 return Statement(self._add, values)
             return Statement(self._replace, (*values, expected))
-        name = spell(key)
+        name = spelled(key).encode()
         if expected is None:
             return Statement(self._expect_none, (name,))
         return Statement(self._remove, (name, expected))
@@ -233,11 +222,11 @@ class Table:
         # PostgreSQL counts the bits of a byte from the least significant one.
         bit = number(place ^ 7)
         values = _values(key, payload, memory, token)
-        return Statement(self._add_once, (*values, spell(page_key), bitmap.payload, bit))
+        return Statement(self._add_once, (*values, spelled(page_key).encode(), bitmap.payload, bit))
 
     def written(self, keys: Iterable[str], token: int) -> Statement:
         """List those of some keys whose rows have the token of a commit."""
-        return Statement(self._written, (texts(map(_spelled, keys)), number(token)))
+        return Statement(self._written, (texts(map(spelled, keys)), number(token)))
 
     def keys(self, prefix: str, after: str | None, limit: int) -> Statement:
         """List some live keys with a prefix, in the order of their characters, after a key."""
@@ -258,7 +247,7 @@ def row_in(result: PGresult, row: int = 0, column: int = 0) -> Row | None:
         return None
     payload = result.get_value(row, column)
     return Row(
-        payload or b"", double_in(result, column + 1, row), number_in(result, column + 2, row)
+        payload or b"", seconds_in(result, column + 1, row), number_in(result, column + 2, row)
     )
 
 
@@ -272,39 +261,10 @@ def rows_in(result: PGresult) -> dict[str, Row]:
     return rows
 
 
-def spell(key: str) -> bytes:
-    """The text in the column `key`: the key, if PostgreSQL takes it as it is."""
-    return _spelled(key).encode()
-
-
-def key_of(value: bytes) -> str:
-    """The key of a text in the column `key`."""
-    spelled = value.decode()
-    return _SPELLED.sub(_unspell, spelled)
-
-
 def quoted(identifier: str) -> str:
     """An identifier in SQL."""
     doubled = identifier.replace('"', '""')
     return f'"{doubled}"'
-
-
-def _spell(match: re.Match[str]) -> str:
-    character = match[0]
-    if character in (_LOW, _HIGH):
-        return character + _ITSELF
-    return _LOW + _LOW if character == "\0" else _HIGH + chr(ord(character) - _SHIFT)
-
-
-def _unspell(match: re.Match[str]) -> str:
-    first, second = match[0][0], match[0][1]
-    if second == _ITSELF:
-        return first
-    return "\0" if first == _LOW else chr(ord(second) + _SHIFT)
-
-
-def _spelled(key: str) -> str:
-    return _REFUSED.sub(_spell, key) if _REFUSED.search(key) else key
 
 
 def _seconds(lifetime: float | None) -> bytes | None:
@@ -314,27 +274,15 @@ def _seconds(lifetime: float | None) -> bytes | None:
 def _values(key: str, payload: bytes, lifetime: float | None, token: int) -> tuple[Value, ...]:
     is_json = _is_json(payload)
     columns = (payload, None) if is_json else (None, payload)
-    return spell(key), _seconds(lifetime), *columns, number(token)
+    return spelled(key).encode(), _seconds(lifetime), *columns, number(token)
 
 
 def _page(prefix: str, after: str | None, limit: int) -> tuple[Value, ...]:
-    begin = _spelled(prefix)
-    end = _end(begin)
+    begin = spelled(prefix)
+    end = end_of(begin)
     if after is not None:
-        begin = max(begin, _spelled(after) + _NEXT)
+        begin = max(begin, next_after(spelled(after)))
     return begin.encode(), None if end is None else end.encode(), number(limit)
-
-
-def _end(prefix: str) -> str | None:
-    """The text that follows all texts with a prefix; `None` if there is none."""
-    while prefix:
-        code = ord(prefix[-1]) + 1
-        # No text has half a surrogate pair.
-        code = _AFTER_HALVES if code == _FIRST_HALF else code
-        if code <= sys.maxunicode:
-            return prefix[:-1] + chr(code)
-        prefix = prefix[:-1]
-    return None
 
 
 def _is_json(payload: bytes) -> bool:

@@ -10,15 +10,24 @@ import psycopg
 from telesession.errors import DeadlockError, LockLostError, LockTimeoutError, StorageError
 from telesession.holders import OTHER_PROCESS
 from telesession.storage.postgres_errors import diagnosis
-from telesession.storage.postgres_server import BEGIN, COMMIT, PING, ROLLBACK, refused
+from telesession.storage.postgres_server import (
+    BEGIN,
+    COMMIT,
+    PING,
+    RELEASE,
+    ROLLBACK,
+    SAVEPOINT,
+    UNDO,
+    refused,
+)
 from telesession.storage.postgres_statements import (
     BIGINT,
     TEXT,
     Query,
     Statement,
-    double_in,
     failure_in,
     number,
+    time_in,
 )
 from telesession.storage.postgres_table import Row, row_in
 
@@ -31,31 +40,24 @@ if TYPE_CHECKING:
     from telesession.storage.postgres_link import Link
     from telesession.storage.postgres_server import PostgresServer
 
-_SAVEPOINT = Statement(Query.frequent("SAVEPOINT hold"))
-_RELEASE = Statement(Query.frequent("RELEASE hold"))
-_UNDO = (Statement(Query.rare("ROLLBACK TO hold")), _RELEASE)
 # The time-out counts for the lock that the same statement asks for.
 _LOCK = Query.frequent(
-    "SELECT set_config('lock_timeout', $1, true), pg_advisory_xact_lock($2), "
-    "extract(epoch FROM clock_timestamp())::float8",
+    "SELECT set_config('lock_timeout', $1, true), pg_advisory_xact_lock($2), clock_timestamp()",
     TEXT,
     BIGINT,
 )
-_TRY_LOCK = Query.frequent(
-    "SELECT NULL, pg_try_advisory_xact_lock($1), extract(epoch FROM clock_timestamp())::float8",
-    BIGINT,
-)
+_TRY_LOCK = Query.frequent("SELECT NULL, pg_try_advisory_xact_lock($1), clock_timestamp()", BIGINT)
 # The longest time-out that PostgreSQL takes, in milliseconds.
 _LONGEST = 2**31 - 1
 _TIMED_OUT, _CIRCLE = "55P03", "40P01"
 
 
-def lock(lock_id: int, timeout: float | None) -> Statement:
+def take_lock(lock_id: int, timeout: float | None) -> Statement:
     """
     Take the advisory lock of a number until the end of the transaction.
 
     The second column of the result is false if the time-out is 0 and the lock is not free. The
-    third is the time of the server, in seconds since the epoch.
+    third is the time of the server.
 
     Args:
         lock_id: The number.
@@ -66,37 +68,6 @@ def lock(lock_id: int, timeout: float | None) -> Statement:
     # For the server, 0 is for ever.
     milliseconds = 0 if timeout is None else min(max(round(timeout * 1000), 1), _LONGEST)
     return Statement(_LOCK, (number(milliseconds), number(lock_id)))
-
-
-def read(server: PostgresServer, action: str, key: str | None, statement: Statement) -> PGresult:
-    """
-    Execute a read in the transaction of this thread, or in one of its own, and give its result.
-
-    So a handler needs no second connection to read other records than those that it has.
-
-    Args:
-        server: The server.
-        action: The verb of the error.
-        key: The key of the error.
-        statement: The read.
-
-    Raises:
-        StorageError: The server refused, or cannot be reached.
-    """
-    link = server.connections.of_thread()
-    if link is None:
-        return server.run(action, key, statement)[0]
-    try:
-        results = link.exchange([_SAVEPOINT, statement, _RELEASE])
-        failure = failure_in(results)
-        if failure is None:
-            return results[1]
-        link.exchange(_UNDO)
-    except psycopg.Error as error:
-        raise StorageError(action, key, *diagnosis(error)) from error
-    if link.gives_up_preparing(failure.code):
-        return read(server, action, key, statement)
-    raise refused(action, key, failure)
 
 
 class Locked(NamedTuple):
@@ -154,9 +125,9 @@ class Transaction:
             StorageError: The server failed.
         """
         table = self._server.table
-        statements = [lock(table.lock_id(key), left), table.read(key)]
+        statements = [take_lock(table.lock_id(key), left), table.read(key)]
         if self._keys:
-            results = self._send("lock", key, [_SAVEPOINT, *statements, _RELEASE])
+            results = self._send("lock", key, [SAVEPOINT, *statements, RELEASE])
         else:
             self._link, results = self._server.send("lock", key, [BEGIN, *statements])
         failure, (_, locked, read, *_) = failure_in(results), results
@@ -165,7 +136,7 @@ class Transaction:
             self._undo()
             raise error
         self._keys.append(key)
-        return Locked(row_in(read), double_in(locked, 2) or 0.0)
+        return Locked(row_in(read), time_in(locked, 2))
 
     def check(self, key: str) -> None:
         """
@@ -214,7 +185,7 @@ class Transaction:
             StorageError: The server cannot be reached, or has refused the lock.
         """
         self._keys.append(key)
-        begin = [BEGIN, lock(self._server.table.lock_id(key), None)]
+        begin = [BEGIN, take_lock(self._server.table.lock_id(key), None)]
         link = self._server.connections.take(key)
         try:
             results = _exchange_alone(link, [*begin, *statements, COMMIT])
@@ -258,7 +229,7 @@ class Transaction:
         elif self._link is not None:
             # If the connection is lost, its next use says so.
             with suppress(psycopg.Error):
-                self._link.exchange(_UNDO)
+                self._link.exchange(UNDO)
 
     def _end(self) -> None:
         link, self._link = self._link, None

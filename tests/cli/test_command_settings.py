@@ -10,7 +10,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from support.command import call
-from support.servers import Server, patient_url
+from support.servers import Cluster, Server, patient_url
 from support.storages import SECRET
 from telesession import EncryptedCodec, JSONCodec, PickleCodec, RedisStorage, SQLiteStorage
 from telesession.cli import exits, histogram, main, output
@@ -83,6 +83,13 @@ def test_a_server_without_a_cluster_is_an_error(server: Server) -> None:
     ran = call("keys", "--storage", f"{server.url}?cluster=yes")
     assert (1, "") == (ran.code, ran.out)
     assert "the server is part of no cluster" in ran.err
+
+
+def test_a_node_of_a_cluster_is_no_storage(cluster: Cluster) -> None:
+    """One node would list only its own records, so the option is demanded."""
+    ran = call("keys", "--storage", f"redis://127.0.0.1:{cluster.nodes[0].port}")
+    assert (2, "") == (ran.code, ran.out)
+    assert "cluster=yes" in ran.err
 
 
 def test_a_prefix_is_that_of_the_bot(server: Server) -> None:

@@ -60,6 +60,29 @@ class TestCopy:
         with SQLiteStorage(tmp_path / "copy.db") as copy:
             assert ["3"] == list(copy.keys())
 
+    def test_a_dry_run_makes_no_file(
+        self, file_storage: Storage, file_url: str, tmp_path: Path
+    ) -> None:
+        """A target that does not exist counts as empty, and does not exist afterwards."""
+        fill(file_storage)
+        ran = call("copy", file_url, f"sqlite:///{tmp_path}/copy.db", "--dry-run")
+
+        assert (0, ["copied", "5"]) == (ran.code, ran.out.split())
+        assert [] == list(tmp_path.glob("copy.db*"))
+
+    def test_urls_come_from_the_environment(
+        self, file_storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The argument - keeps a URL, which may have a password, out of the list of processes."""
+        fill(file_storage)
+        assert 2 == call("copy", "-", "-").code
+        monkeypatch.setenv("TELESESSION_TARGET_STORAGE", f"sqlite:///{tmp_path}/copy.db")
+        ran = call("copy", "-", "-")
+
+        assert (0, ["copied", "5"]) == (ran.code, ran.out.split())
+        with SQLiteStorage(tmp_path / "copy.db") as copy:
+            assert 5 == len(list(copy.keys()))
+
     def test_records_that_are_not_copied_are_told(
         self, file_storage: Storage, file_url: str, tmp_path: Path
     ) -> None:

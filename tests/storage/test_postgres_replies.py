@@ -318,7 +318,7 @@ def test_control_without_the_wait_the_answer_is_wrong(
 ) -> None:
     """A question that takes no lock comes too early, and the commit is done after the error."""
     storage.set("a", OLD)
-    monkeypatch.setattr(postgres_outcome, "lock", lambda number, timeout: PING)
+    monkeypatch.setattr(postgres_outcome, "take_lock", lambda number, timeout: PING)
     with pytest.raises(StorageError, match="the commit was not done"):
         cut_in_the_commit(postgres, storage, admin, 1)
     storage.hold("a").__enter__().__exit__(None, None, None)

@@ -70,9 +70,9 @@ def test_control_without_savepoints_a_time_out_loses_the_unit(
 ) -> None:
     """The server aborts the transaction, frees its locks and takes nothing more."""
     nothing = Statement(Query.rare("SELECT 1"))
-    for name in ("_SAVEPOINT", "_RELEASE"):
+    for name in ("SAVEPOINT", "RELEASE"):
         monkeypatch.setattr(postgres_transaction, name, nothing)
-    monkeypatch.setattr(postgres_transaction, "_UNDO", (nothing,))
+    monkeypatch.setattr(postgres_transaction, "UNDO", (nothing,))
     with pytest.raises(StorageError, match="InFailedSqlTransaction"):
         count_in_two(storage, other)
 

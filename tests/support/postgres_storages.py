@@ -130,7 +130,7 @@ class _FrozenLink(Link):
     __slots__ = ("_clock",)
 
     def __init__(self, link: Link, clock: FrozenDateTimeFactory) -> None:
-        super().__init__(link.connection, link._prepared)
+        super().__init__(link.connection, link.prepared)
         self._clock = clock
 
     def exchange(self, statements: Sequence[Statement]) -> list[PGresult]:
