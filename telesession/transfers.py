@@ -9,7 +9,7 @@ from contextlib import suppress
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
-from telesession.bot.inbox import Inbox, Place, place_in_inbox
+from telesession.bot.inbox import Inbox, Place, is_lease, place_in_inbox
 from telesession.bot.owners import in_place_of
 from telesession.codecs import EncryptedCodec
 from telesession.double_holds import held_in_each
@@ -85,11 +85,14 @@ class Transfer:
         Copy the record of a key.
 
         Returns:
-            The outcome; `None` if the source has no such record any more.
+            The outcome; `None` if the source has no such record any more, and for the lease of a
+            process that handles the updates of an inbox, because it does so in the source only.
 
         Raises:
             StorageError: A storage failed.
         """
+        if is_lease(key):
+            return None
         while True:
             try:
                 return self._copy(key)

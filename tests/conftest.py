@@ -16,9 +16,17 @@ from support.bouncers import Bouncer
 from support.clocks import START, frozen_clock
 from support.loopback import take_refused
 from support.postgres import PostgresServer
+from support.postgres_storages import FrozenPostgresStorage
 from support.servers import Cluster, FrozenRedisStorage, Server, patient_url
 from support.storages import KINDS, storage_of
-from telesession import MemoryStorage, RedisStorage, SQLiteStorage, Storage, unit
+from telesession import (
+    MemoryStorage,
+    PostgresStorage,
+    RedisStorage,
+    SQLiteStorage,
+    Storage,
+    unit,
+)
 
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
@@ -90,7 +98,7 @@ def bouncer(postgres: PostgresServer) -> Iterator[Bouncer]:
         yield bouncer
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis"])
+@pytest.fixture(params=["memory", "sqlite", "redis", "postgres"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
     """An empty storage, for which the clock stands still if it does for the test."""
     with _make_storage(request, tmp_path) as storage:
@@ -102,11 +110,16 @@ def _make_storage(request: pytest.FixtureRequest, folder: Path) -> Storage:
         return MemoryStorage()
     if request.param == "sqlite":
         return SQLiteStorage(folder / "sessions.db")
+    clocks = [name for name in ("clock", "frozen_time") if name in request.fixturenames]
     # Only now, so that the server is started for those who need it.
+    if request.param == "postgres":
+        postgres = request.getfixturevalue("postgres")
+        if clocks:
+            return FrozenPostgresStorage(postgres, request.getfixturevalue(clocks[0]))
+        return PostgresStorage(postgres.socket_conninfo())
     server = request.getfixturevalue("server")
-    for clock in ("clock", "frozen_time"):
-        if clock in request.fixturenames:
-            return FrozenRedisStorage(server, request.getfixturevalue(clock))
+    if clocks:
+        return FrozenRedisStorage(server, request.getfixturevalue(clocks[0]))
     return RedisStorage(patient_url(server))
 
 

@@ -30,9 +30,9 @@ PACKAGE = Path(telesession.__file__).parent
 # The table of public names, and those for the whole bot.
 PROMISED = {
     "DeadlockError", "DecodeError", "EncodeError", "EncryptedCodec", "JSONCodec", "LockLostError",
-    "LockTimeoutError", "MemoryStorage", "NoSessionKeyError", "PickleCodec", "RedisStorage",
-    "SQLiteStorage", "Session", "SessionClosedError", "SessionError", "Sessions", "Storage",
-    "StorageError", "UnitEvent", "as_dict",
+    "LockTimeoutError", "MemoryStorage", "NoSessionKeyError", "PickleCodec", "PostgresStorage",
+    "RedisStorage", "SQLiteStorage", "Session", "SessionClosedError", "SessionError", "Sessions",
+    "Storage", "StorageError", "UnitEvent", "as_dict",
     "by_chat", "by_sender", "by_sender_in_chat", "by_sender_in_topic", "by_topic", "forget",
     "make_key", "on_commit", "parse_key", "save",
     "receive", "session_key", "set_lifetime", "ttl", "ttl_left", "with_session",
@@ -59,8 +59,15 @@ LAYERS = [
     {"typed.classes", "typed.fields"},
     {"typed.views"},
     {"record"},
-    {"storage", "storage.base", "storage.memory", "storage.redis", "storage.sqlite"},
-    {"storage.redis_client", "storage.renewal", "storage.rows"},
+    {
+        "storage",
+        "storage.base",
+        "storage.memory",
+        "storage.postgres",
+        "storage.redis",
+        "storage.sqlite",
+    },
+    {"storage.postgres_server", "storage.redis_client", "storage.renewal", "storage.rows"},
     {"double_holds", "endings", "events", "misuse"},
     {"handlers"},
     {"unit", "moves"},
@@ -89,7 +96,8 @@ LAYERS = [
     {"cli.copying", "cli.options", "cli.person"},
     {"cli.checks", "cli.copies", "cli.edits", "cli.importing", "cli.rehearsal", "cli.show"},
     {"cli.stats"},
-    {"cli.erase", "cli.file_checks", "cli.server_checks", "cli.upkeep", "cli.watch"},
+    {"cli.erase", "cli.file_checks", "cli.postgres_checks", "cli.server_checks", "cli.upkeep"},
+    {"cli.watch"},
     {"cli.doctor", "cli.export"},
     {"cli.program"},
     {"cli"},
@@ -111,10 +119,12 @@ MUTABLE = {
     "bot.turns": {"_turns": "dict"},
 }
 STORAGES_IMPORT = {"errors", "forks", "holders", "locks", "codecs", "memory_codec"}
-IMPORT_STORAGES = {"sessions", "__init__", "cli.address", "cli.server_checks"}
+IMPORT_STORAGES = {
+    "sessions", "__init__", "cli.address", "cli.postgres_checks", "cli.server_checks",
+}  # fmt: skip
 OPTIONAL = {
-    "telebot", "requests", "redis", "cryptography", "cachetools", "freezegun", "pytest", "click",
-    "rich",
+    "telebot", "requests", "redis", "psycopg", "psycopg_pool", "cryptography", "cachetools",
+    "freezegun", "pytest", "click", "rich",
 }  # fmt: skip
 THIRD_PARTY = {
     "typed.constraints": {"msgspec"},
@@ -124,6 +134,14 @@ THIRD_PARTY = {
     "codecs": {"cryptography"},
     "memory_codec": {"msgspec"},
     "text": {"msgspec"},
+    "storage.postgres": {"psycopg", "psycopg_pool"},
+    "storage.postgres_connections": {"psycopg", "psycopg_pool"},
+    **{
+        f"storage.postgres_{name}": {"psycopg"}
+        for name in (
+            "commit", "errors", "hold", "link", "server", "statements", "table", "transaction",
+        )
+    },
     "storage.redis": {"redis"},
     "storage.redis_client": {"redis"},
     "storage.redis_connections": {"redis"},
@@ -148,9 +166,9 @@ THIRD_PARTY = {
     },
 }  # fmt: skip
 LOADED_WHEN_USED = {
-    "Place", "RedisStorage", "SessionStateStorage", "ask", "cancel", "copy_sessions",
-    "import_telebot_pickle", "import_telebot_redis", "receive", "session_filter", "use_questions",
-    "use_sequential_workers",
+    "Place", "PostgresStorage", "RedisStorage", "SessionStateStorage", "ask", "cancel",
+    "copy_sessions", "import_telebot_pickle", "import_telebot_redis", "receive", "session_filter",
+    "use_questions", "use_sequential_workers",
 }  # fmt: skip
 ONLY_FOR_TYPES = {"_typeshed"}
 
@@ -316,8 +334,9 @@ def in_circles(imports: dict[str, set[str]]) -> dict[str, set[str]]:
 
 
 def test_no_two_modules_of_a_server_import_each_other() -> None:
-    """No way of imports among the modules of `RedisStorage` leads back to its start."""
-    assert {} == in_circles({n: own_imports(SOURCES[n]) for n in SOURCES if "redis" in n})
+    """No way of imports among the modules of a storage on a server leads back to its start."""
+    for server in ("redis", "postgres"):
+        assert {} == in_circles({n: own_imports(SOURCES[n]) for n in SOURCES if server in n})
 
 
 def test_no_two_modules_of_the_testing_tools_import_each_other() -> None:

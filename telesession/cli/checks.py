@@ -87,6 +87,12 @@ def probe(storage: Opened) -> Check:
     return Check("writable", State.OK, "a record was locked, written, read and deleted")
 
 
+def leftovers(number: int) -> Check:
+    """The finding of a number of expired records that are still stored."""
+    text = f"{counted(number, 'expired record')} to remove"
+    return Check("leftovers", State.OK, f"{text}; see `telesession purge`" if number else text)
+
+
 def record_checks(storage: Opened) -> Iterator[Check]:
     """The findings of a walk over all records."""
     kinds, unreadable, keys = Counter[Kind](), 0, list[str]()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from telesession import MemoryStorage
-from telesession.cli.address import Address, opened
+from telesession.cli.address import MissingError, opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,15 +41,18 @@ class Batch(MemoryStorage):
 @contextmanager
 def opened_target(url: str, codec: Codec, *, dry_run: bool) -> Iterator[Storage]:
     """
-    The storage that gets the records. A file that does not exist is made, but not by a dry run.
+    The storage that gets the records. A file or table is made if it does not exist.
+
+    For a dry run it is not made, and an empty storage in memory stands for it.
 
     Raises:
         click.UsageError: It is no URL of a storage, or an extra is missing.
         StorageError: The storage cannot be opened.
     """
-    path = Address.of(url).path
-    if dry_run and path is not None and not path.exists():
-        yield Batch(codec)
-    else:
-        with opened(url, codec, may_create=True) as storage:
-            yield storage
+    with ExitStack() as exits:
+        storage: Storage
+        try:
+            storage = exits.enter_context(opened(url, codec, may_create=not dry_run))
+        except MissingError:
+            storage = Batch(codec)
+        yield storage

@@ -12,7 +12,9 @@ from telesession.storage.base import Change, Hold, Record, Storage
 from telesession.storage.bitmaps import SIZE, by_page, key_of
 from telesession.storage.rows import Row
 
-if TYPE_CHECKING or find_spec("psycopg"):
+_PACKAGES = ("psycopg", "psycopg_pool")
+
+if TYPE_CHECKING or all(map(find_spec, _PACKAGES)):
     from psycopg_pool import ConnectionPool
 
     from telesession.storage.postgres_commit import write_together
@@ -21,7 +23,7 @@ if TYPE_CHECKING or find_spec("psycopg"):
     from telesession.storage.postgres_keys import key_of as key_in_column
     from telesession.storage.postgres_server import PostgresServer
     from telesession.storage.postgres_statements import Query, Statement, time_in
-    from telesession.storage.postgres_table import quoted, row_in, rows_in
+    from telesession.storage.postgres_table import quoted, records_in, row_in
     from telesession.storage.postgres_transaction import Transaction
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from telesession.forks import PerProcess
 
 # How many keys, and how many records, are read at once.
-_PAGE, _PAGE_OF_ROWS = 1000, 200
+_PAGE, _PAGE_OF_ROWS = 1000, 500
 # How many expired records `purge` removes in one transaction.
 _BATCH = 1000
 # The longest identifier of PostgreSQL, in bytes.
@@ -81,7 +83,7 @@ class PostgresStorage(Storage):
         *,
         table: str = "telesession_sessions",
     ) -> None:
-        if not find_spec("psycopg") or not find_spec("psycopg_pool"):
+        if not all(map(find_spec, _PACKAGES)):
             raise ImportError(
                 "PostgresStorage needs the packages psycopg and psycopg_pool, which are not "
                 "installed; pip install 'psycopg[binary,pool]>=3.2'"
@@ -150,12 +152,12 @@ class PostgresStorage(Storage):
         after = None
         while True:
             server = self._process
-            statement = server.table.rows(prefix, after, _PAGE_OF_ROWS)
-            result = server.read("read", None, statement)
-            for after, row in rows_in(result).items():
-                yield Row(after, row.payload, row.left)
-            if result.ntuples < _PAGE_OF_ROWS:
+            result = server.read("read", None, server.table.rows(prefix, after, _PAGE_OF_ROWS))
+            page = records_in(result)
+            yield from map(Row._make, page)
+            if len(page) < _PAGE_OF_ROWS:
                 return
+            after = page[-1][0]
 
     def purge(self) -> int:
         """

@@ -6,6 +6,8 @@ import os
 import threading
 import weakref
 from collections import Counter
+from contextlib import suppress
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -27,13 +29,15 @@ _MOST, _PATIENCE = 50, 5.0
 # for, such as "utf-8".
 _ENCODINGS = ("UTF8", "UNICODE", "SQL_ASCII")
 # Settings of connections that notice soon if the network or the server is gone.
-_WATCHFUL = {
-    "connect_timeout": 5,
-    "keepalives_idle": 10,
-    "keepalives_interval": 3,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 15_000,
-}
+_WATCHFUL = MappingProxyType(
+    {
+        "connect_timeout": 5,
+        "keepalives_idle": 10,
+        "keepalives_interval": 3,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 15_000,
+    }
+)
 
 
 class Connections:
@@ -190,15 +194,13 @@ def make_pool(conninfo: str) -> ConnectionPool[Any]:
     Raises:
         ValueError: The conninfo has a mistake. It is not shown, because it may have a password.
     """
-    fault = None
-    try:
+    given: dict[str, Any] | None = None
+    # Not its cause: the text may quote a part of a password.
+    with suppress(psycopg.ProgrammingError):
         given = conninfo_to_dict(conninfo)
-    except psycopg.ProgrammingError:
-        # Its text may quote a part of a password.
-        fault = "it cannot be read"
-    if fault is not None:
+    if given is None:
         raise ValueError(
-            f"PostgresStorage(conninfo) cannot use this conninfo: {fault}; write "
+            "PostgresStorage(conninfo) cannot use this conninfo: it cannot be read; write "
             "postgresql://[user[:password]@][host][:port][/database], with special characters of a "
             "password percent-encoded, or 'host=... dbname=...'"
         )

@@ -52,8 +52,11 @@ class PostgresHold(ServerHold):
         try:
             long_wait = LongWait(key)
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            row, now = self.transaction.lock(key, left, timeout)
-            long_wait.go_on()
+            try:
+                row, now = self.transaction.lock(key, left, timeout)
+            finally:
+                # The server says nothing while it waits.
+                long_wait.go_on()
         except BaseException:
             super()._leave()
             raise

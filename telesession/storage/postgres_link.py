@@ -19,9 +19,12 @@ if TYPE_CHECKING:
     from psycopg.abc import PQGen
     from psycopg.pq.abc import PGconn, PGresult
 
-_ASK_PID = Statement(Query.rare("SELECT pg_backend_pid()::int8"))
+#: Asks for the number of the process of the server.
+ASK_PID = Statement(Query.rare("SELECT pg_backend_pid()::int8"))
 # A prepared statement is gone, as after DISCARD ALL, or its table has changed.
 _UNPREPARED = frozenset(("26000", "0A000"))
+# Seconds of one wait of a greenlet; then it waits on.
+_INTERVAL = 1.0
 
 
 class Prepared:
@@ -85,7 +88,7 @@ class Link:
             pgconn.enter_pipeline_mode()
             position = 0
             # Last, because no query may be before the BEGIN that sets an isolation level.
-            for statement in (*statements, _ASK_PID) if is_asked else statements:
+            for statement in (*statements, ASK_PID) if is_asked else statements:
                 position += self._send(statement, position, new)
             pgconn.pipeline_sync()
             self._wait(self._read(results))
@@ -97,8 +100,12 @@ class Link:
                 # Nobody waits for the rest of the answer.
                 self.connection.close()
         if is_asked and (pid := results.pop()).status == ExecStatus.TUPLES_OK:
-            self.prepared.is_allowed = number_in(pid, 0) == pgconn.backend_pid
+            self.prepared.is_allowed = self.is_direct(pid)
         return self._without(new, results) if new else results
+
+    def is_direct(self, pid: PGresult) -> bool:
+        """Whether the answer to `ASK_PID` shows that no pooler is on the way to the server."""
+        return number_in(pid, 0) == self.connection.pgconn.backend_pid
 
     def gives_up_preparing(self, code: str) -> bool:
         """Whether a failure came from a prepared statement; from then on none is prepared."""
@@ -155,9 +162,9 @@ class Link:
     def _wait(self, steps: PQGen[None]) -> None:
         monkey = sys.modules.get("gevent.monkey")
         if monkey is not None and monkey.is_module_patched("select"):
-            # It may have patched after the import of psycopg, whose own choice then blocks all
-            # greenlets.
-            waiting.wait_selector(steps, self.connection.pgconn.socket)
+            # It may have patched after the import of psycopg. Then all its other ways to wait block
+            # all greenlets.
+            waiting.wait_poll(steps, self.connection.pgconn.socket, _INTERVAL)
         else:
             self.connection.wait(steps)
 

@@ -92,7 +92,7 @@ _WRITTEN = "SELECT key FROM {table} WHERE key = ANY($1) AND commit_token = $2"
 _PAGE = """\
 FROM {table} WHERE key >= $1 AND ($2::text IS NULL OR key < $2) AND {live} ORDER BY key LIMIT $3"""
 _KEYS = f"SELECT key {_PAGE}"
-_ROWS = f"SELECT key, {{payload}}, {{left}}, commit_token {_PAGE}"
+_ROWS = f"SELECT key, {{payload}}, {{left}} {_PAGE}"
 _PURGE = """\
 DELETE FROM {table} WHERE expires <= now() AND key IN
 (SELECT key FROM {table} WHERE expires <= now() LIMIT $1 FOR UPDATE SKIP LOCKED)"""
@@ -233,7 +233,7 @@ class Table:
         return Statement(self._keys, _page(prefix, after, limit))
 
     def rows(self, prefix: str, after: str | None, limit: int) -> Statement:
-        """Read the records of a page of keys."""
+        """Read the records of a page of keys; see `records_in`."""
         return Statement(self._rows, _page(prefix, after, limit))
 
     def purge(self, limit: int) -> Statement:
@@ -259,6 +259,15 @@ def rows_in(result: PGresult) -> dict[str, Row]:
         if row is not None:
             rows[key_of(result.get_value(position, 0) or b"")] = row
     return rows
+
+
+def records_in(result: PGresult) -> list[tuple[str, bytes, float | None]]:
+    """The key, the payload and the seconds left of each record of a page."""
+    value = result.get_value
+    return [
+        (key_of(value(row, 0) or b""), value(row, 1) or b"", seconds_in(result, 2, row))
+        for row in range(result.ntuples)
+    ]
 
 
 def quoted(identifier: str) -> str:
@@ -291,7 +300,7 @@ def _is_json(payload: bytes) -> bool:
         return False
     try:
         # Decoded strictly: `json.loads` takes half a surrogate pair in bytes.
-        _decoder.decode(payload.decode())
+        _decode(payload.decode())
     except (ValueError, RecursionError):
         return False
     return True
@@ -302,4 +311,4 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(constant)
 
 
-_decoder = json.JSONDecoder(parse_constant=_refuse)
+_decode = json.JSONDecoder(parse_constant=_refuse).decode

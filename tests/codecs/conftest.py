@@ -9,10 +9,10 @@ import pytest
 
 from support.clocks import PATIENCE
 from support.values import CODEC
-from telesession import MemoryStorage, RedisStorage, SQLiteStorage, Storage
+from telesession import MemoryStorage, PostgresStorage, RedisStorage, SQLiteStorage, Storage
 
 
-@pytest.fixture(scope="module", params=["memory", "file", "server"])
+@pytest.fixture(scope="module", params=["memory", "file", "server", "postgres"])
 def storage(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Storage]:
@@ -23,6 +23,10 @@ def storage(
         elif request.param == "file":
             path = tmp_path_factory.mktemp("sessions") / "bot.db"
             yield exits.enter_context(SQLiteStorage(path))
+        elif request.param == "postgres":
+            postgres = request.getfixturevalue("running_postgres")
+            postgres.empty()
+            yield exits.enter_context(PostgresStorage(postgres.socket_conninfo()))
         else:
             server = request.getfixturevalue("running_server")
             yield exits.enter_context(RedisStorage(f"{server.url}?socket_timeout={PATIENCE}"))

@@ -34,11 +34,14 @@ if TYPE_CHECKING:
     from telesession.storage.base import Hold
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+@pytest.fixture(params=["sqlite", "redis", "postgres"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A place that processes share: the path of a file, or the URL of a server."""
     if request.param == "sqlite":
         return str(tmp_path / "bot.db")
+    if request.param == "postgres":
+        url: str = request.getfixturevalue("postgres").url()
+        return url
     server: Server = request.getfixturevalue("server")
     return patient_url(server)
 
@@ -145,7 +148,7 @@ class TestBusySessions:
                 assert not copying.done()
             assert 1 == copying.result(PATIENCE).copied
 
-    @pytest.mark.parametrize("kind", ["memory", "sqlite", "redis", "cluster"])
+    @pytest.mark.parametrize("kind", ["memory", "sqlite", "redis", "cluster", "postgres"])
     def test_the_other_bot_goes_on(self, kind: str, make: Make, waits: Waits) -> None:
         """While a copy waits for a session of the target, the bot of the source has the session."""
         codec = JSONCodec()
@@ -212,7 +215,7 @@ class TestOrder:
 
 
 class TestKills:
-    @pytest.mark.parametrize("target", ["file", "server"])
+    @pytest.mark.parametrize("target", ["file", "server", "postgres"])
     def test_a_second_run_completes_a_copy_that_was_killed(
         self, target: str, tmp_path: Path, request: pytest.FixtureRequest
     ) -> None:
@@ -221,6 +224,8 @@ class TestKills:
         place = str(tmp_path / "target.db")
         if target == "server":
             place = patient_url(request.getfixturevalue("server"))
+        elif target == "postgres":
+            place = request.getfixturevalue("postgres").url()
         done = run("kill_copies", source, place, 3)
 
         assert {"is complete": True, "total": 200} == {

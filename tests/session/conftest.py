@@ -11,6 +11,7 @@ from support.sessions import LIFETIME, UPDATE, Change, Handle
 from support.storages import FiveMethods, SpyStorage
 from telesession import (
     MemoryStorage,
+    PostgresStorage,
     RedisStorage,
     Session,
     Sessions,
@@ -32,7 +33,7 @@ def storage() -> SpyStorage:
     return SpyStorage()
 
 
-@pytest.fixture(params=["memory", "five methods", "sqlite", "redis"])
+@pytest.fixture(params=["memory", "five methods", "sqlite", "redis", "postgres"])
 def each_storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
     """An empty storage of each kind."""
     with make_storage(request, tmp_path) as storage:
@@ -47,6 +48,8 @@ def make_storage(request: pytest.FixtureRequest, folder: Path) -> Storage:
         return FiveMethods()
     if request.param == "sqlite":
         return SQLiteStorage(folder / "sessions.db")
+    if request.param == "postgres":
+        return PostgresStorage(request.getfixturevalue("postgres").socket_conninfo())
     # The server is started only for tests that need it.
     return RedisStorage(patient_url(request.getfixturevalue("server")))
 

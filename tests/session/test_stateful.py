@@ -25,6 +25,7 @@ from hypothesis.stateful import (
 )
 
 from support.clocks import monotonic
+from support.postgres_storages import FrozenPostgresStorage
 from support.servers import FrozenRedisStorage
 from support.storages import FiveMethods
 from telesession import (
@@ -692,7 +693,11 @@ class CountingServer(CountsWrites, FrozenRedisStorage):
     """A server that counts its writes."""
 
 
-@pytest.fixture(params=["memory", "file", "server"])
+class CountingDatabase(CountsWrites, FrozenPostgresStorage):
+    """A table of a database that counts its writes."""
+
+
+@pytest.fixture(params=["memory", "file", "server", "postgres"])
 def make_counting(
     request: pytest.FixtureRequest, clock: FrozenDateTimeFactory, tmp_path: Path
 ) -> Iterator[Callable[[], Any]]:
@@ -708,10 +713,17 @@ def make_counting(
                 client.flushall()
             return storages.enter_context(CountingServer(server, clock))
 
+        def make_database() -> CountingDatabase:
+            postgres.empty()
+            return storages.enter_context(CountingDatabase(postgres, clock))
+
         if request.param == "memory":
             yield CountingMemory
         elif request.param == "file":
             yield make_file
+        elif request.param == "postgres":
+            postgres = request.getfixturevalue("postgres")
+            yield make_database
         else:
             server = request.getfixturevalue("server")
             yield make_server

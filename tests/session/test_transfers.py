@@ -24,6 +24,7 @@ from telesession import (
     LockLostError,
     LockTimeoutError,
     MemoryStorage,
+    PostgresStorage,
     RedisStorage,
     Session,
     Sessions,
@@ -377,6 +378,10 @@ class FailingServer(FailsAt, RedisStorage):
     """A storage on a server that fails."""
 
 
+class FailingDatabase(FailsAt, PostgresStorage):
+    """A storage in a database that fails."""
+
+
 class FailingStore(SpyStore):
     """A store whose n-th operation raises, whichever it is."""
 
@@ -399,7 +404,7 @@ class MemoryOnAFailingStore(MemoryStorage):
         self.failing.left = number
 
 
-@pytest.fixture(params=["memory", "store", "sqlite", "redis"])
+@pytest.fixture(params=["memory", "store", "sqlite", "redis", "postgres"])
 def failing_storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     """A storage of each kind of ours that fails at a call."""
     storage: Any
@@ -409,6 +414,8 @@ def failing_storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[
         storage = MemoryOnAFailingStore()
     elif request.param == "sqlite":
         storage = FailingFile(tmp_path / "sessions.db")
+    elif request.param == "postgres":
+        storage = FailingDatabase(request.getfixturevalue("postgres").socket_conninfo())
     else:
         storage = FailingServer(patient_url(request.getfixturevalue("server")))
     with storage:

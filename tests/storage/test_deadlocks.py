@@ -18,6 +18,7 @@ from telesession import (
     DeadlockError,
     LockTimeoutError,
     MemoryStorage,
+    PostgresStorage,
     RedisStorage,
     Session,
     Sessions,
@@ -134,11 +135,13 @@ def test_a_circle_goes_over_several_storages(waits: Waits) -> None:
     assert [None, None, DeadlockError] == [error and type(error) for error in raised]
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+@pytest.fixture(params=["sqlite", "redis", "postgres"])
 def shared_storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
     """A storage of several processes."""
     if request.param == "sqlite":
         made: Storage = SQLiteStorage(tmp_path / "sessions.db")
+    elif request.param == "postgres":
+        made = PostgresStorage(request.getfixturevalue("postgres").socket_conninfo())
     else:
         made = RedisStorage(patient_url(request.getfixturevalue("server")))
     with made:

@@ -240,12 +240,20 @@ def in_this_process(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -
         return type("Unlocked", (WithoutLocks, MemoryStorage), {})()
     if kind == "sqlite":
         return SQLiteStorage(tmp_path / "bot.db")
+    if kind == "postgres":
+        return open_storage(request.getfixturevalue("postgres").url())
     return open_storage(patient_url(request.getfixturevalue("server")))
 
 
 @pytest.mark.parametrize(
     ("kind", "expected"),
-    [("memory", "busy"), ("sqlite", "busy"), ("redis", "busy"), ("unlocked", "held")],
+    [
+        ("memory", "busy"),
+        ("sqlite", "busy"),
+        ("redis", "busy"),
+        ("postgres", "busy"),
+        ("unlocked", "held"),
+    ],
 )
 def test_a_thread_with_the_number_of_an_ended_one_sees_the_lock(
     kind: str, expected: str, tmp_path: Path, request: pytest.FixtureRequest

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.processes import watched
+from support.processes import open_storage, watched
 from support.sessions import set_fields
 from support.threads import Log, OtherThread, Waits, began, in_thread
 from support.updates import message_from
@@ -36,10 +36,11 @@ if TYPE_CHECKING:
 
 HOLDING = """
 import sys
-from telesession import RedisStorage, Sessions, SQLiteStorage
+from telesession import PostgresStorage, RedisStorage, Sessions, SQLiteStorage
 
 place = sys.argv[1]
-storage = (RedisStorage if "://" in place else SQLiteStorage)(place)
+kinds = {"redis": RedisStorage, "postgresql": PostgresStorage}
+storage = kinds.get(place.partition(":")[0], SQLiteStorage)(place)
 with Sessions(storage=storage).open("1") as session:
     print("held", flush=True)
     sys.stdin.read()
@@ -211,14 +212,18 @@ class TestLog:
         text = f"a handler waits for session '1' for more than 0 s; handler {name}"
         assert [(logging.WARNING, f"{text} has had it for 12.2 s")] == records.entries
 
-    @pytest.mark.parametrize("kind", ["file", "server"])
+    @pytest.mark.parametrize("kind", ["file", "server", "postgres"])
     def test_a_wait_for_another_process_is_logged(
         self, kind: str, records: Log, tmp_path: Path, request: pytest.FixtureRequest
     ) -> None:
         """Only the process is known, and the wait is logged once."""
-        is_file = kind == "file"
-        place = str(tmp_path / "bot.db") if is_file else request.getfixturevalue("server").url
-        storage = SQLiteStorage(place) if is_file else RedisStorage(place)
+        if kind == "file":
+            place = str(tmp_path / "bot.db")
+        elif kind == "postgres":
+            place = request.getfixturevalue("postgres").url()
+        else:
+            place = request.getfixturevalue("server").url
+        storage = open_storage(place)
         with storage:
             with held_elsewhere(place):
                 error_of(storage, 0.2)

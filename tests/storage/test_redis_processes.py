@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import pytest
 
 import support.redis_storages
 from support.clocks import DAY, PATIENCE
-from support.processes import watched
+from support.processes import Script
 from support.redis_storages import count, read_patiently, update, wait_for_renewals
 from support.servers import Monitor, Server, patient_url, wait_until
 from support.threads import began
@@ -40,39 +38,11 @@ print("ready", flush=True)
 """
 
 
-class Process:
+class Process(Script):
     """Another Python with a storage, which runs some code of its own."""
 
     def __init__(self, server: Server, body: str, lease: float = DAY) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", PROCESS + body, patient_url(server), str(lease)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self._exits = ExitStack()
-
-    def read(self) -> str:
-        return self._process.stdout.readline().strip()
-
-    def write(self, line: str = "go") -> None:
-        self._process.stdin.write(f"{line}\n")
-        self._process.stdin.flush()
-
-    def signal(self, number: signal.Signals) -> None:
-        self._process.send_signal(number)
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait(PATIENCE)
-
-    def __enter__(self) -> Self:
-        self._exits.enter_context(watched(self._process))
-        assert "ready" == self.read()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._exits.close()
+        super().__init__(PROCESS + body, patient_url(server), lease)
 
 
 def test_a_hand_over_between_processes_is_prompt(server: Server, storage: RedisStorage) -> None:

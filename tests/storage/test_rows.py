@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.servers import patient_url
-from telesession import RedisStorage, SQLiteStorage, StorageError
+from telesession import PostgresStorage, RedisStorage, SQLiteStorage, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,18 +16,21 @@ if TYPE_CHECKING:
 
     from support.servers import Cluster, Server
 
-    Walked = SQLiteStorage | RedisStorage
+    Walked = SQLiteStorage | RedisStorage | PostgresStorage
 
 PAYLOADS = {"@cart:1": b"{}", "a*": b"\xff", "a[b": b"1", "b{c}": b"2", "\ud800": b"3"}
 
 
-@pytest.fixture(params=["sqlite", "redis", "cluster"])
+@pytest.fixture(params=["sqlite", "redis", "cluster", "postgres"])
 def walked(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Walked]:
     """A storage with records; every second one expires in a thousand seconds."""
     if request.param == "cluster":
         cluster: Cluster = request.getfixturevalue("cluster")
         with closing(cluster.client()) as client:
             yield filled(RedisStorage(client, prefix="rows*:"))
+    elif request.param == "postgres":
+        with filled(PostgresStorage(request.getfixturevalue("postgres").url())) as storage:
+            yield storage
     elif request.param == "redis":
         server: Server = request.getfixturevalue("server")
         with filled(RedisStorage(patient_url(server))) as storage:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
+from support.polling import wait_until
+from support.postgres_backends import backends
 from support.wires import Wire
 
 if TYPE_CHECKING:
-    from support.polling import wait_until
-from support.postgres import PostgresServer
-from support.postgres_backends import backends
+    from support.postgres import PostgresServer
 
 
 @pytest.fixture

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from telesession import PostgresStorage, RedisStorage, SQLiteStorage, Storage
+# Not the classes: the import of the packages of a server takes long.
+import telesession
+from telesession import SQLiteStorage, Storage
 
 
 def kind_of(place: str) -> type[Storage]:
     """The class of the storage at an address."""
     if "://" not in place:
         return SQLiteStorage
-    return PostgresStorage if place.startswith("postgres") else RedisStorage
+    is_postgres = place.startswith("postgres")
+    return telesession.PostgresStorage if is_postgres else telesession.RedisStorage
 
 
 def open_leased(
@@ -27,7 +30,7 @@ def open_leased(
         options: Of the storage.
     """
     kind = kind_of(place)
-    if kind is RedisStorage:
+    if kind is telesession.RedisStorage:
         options["lease"] = lease
     if first is not None:
         kind = type(f"{first.__name__}Storage", (first, kind), {})

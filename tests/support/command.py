@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import io
+import json
 import os
 import pty
 import struct
@@ -41,6 +42,24 @@ def call(*arguments: object, output: TextIO | None = None) -> Ran:
     with redirect_stdout(output or out), redirect_stderr(err):
         code = main([str(each) for each in arguments])
     return Ran(int(code), *map(_text_of, (out, err)))
+
+
+def findings(ran: Ran) -> dict[str, list[str]]:
+    """The states and texts of an answer of `doctor --json`, by the names of the checks."""
+    found: dict[str, list[str]] = {}
+    for check in json.loads(ran.out):
+        found.setdefault(check["name"], []).extend((check["state"], check["text"]))
+    return found
+
+
+def doctor() -> dict[str, list[str]]:
+    """The findings of `doctor` about the storage of the environment."""
+    return findings(call("doctor", "--json"))
+
+
+def states(found: dict[str, list[str]]) -> set[str]:
+    """The states of findings."""
+    return {state for each in found.values() for state in each[::2]}
 
 
 def start(*arguments: object, **options: Any) -> subprocess.Popen[str]:

@@ -21,8 +21,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from multiprocessing import Barrier
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+from support.addresses import kind_of, open_leased
 from telesession import (
     LockLostError,
     LockTimeoutError,
@@ -36,7 +37,6 @@ from telesession import (
 from telesession.storage import sqlite_database
 from telesession.storage.base import Hold, Storage
 from telesession.storage.file_locks import LockFile
-from telesession.storage.redis import RedisStorage
 from telesession.storage.sqlite import SQLiteStorage
 from telesession.storage.sqlite_locks import start_of
 
@@ -110,6 +110,47 @@ def watched(process: subprocess.Popen[str]) -> Iterator[None]:
         watch.cancel()
 
 
+class Script:
+    """
+    Another Python, which runs some code and is talked to by lines. It says `"ready"` first.
+
+    Args:
+        code: The code.
+        args: Its arguments, after the first.
+    """
+
+    def __init__(self, code: str, *args: object) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", code, *map(str, args)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._exits = ExitStack()
+
+    def read(self) -> str:
+        return self._process.stdout.readline().strip()
+
+    def write(self, line: str = "go") -> None:
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait(PATIENCE)
+
+    def __enter__(self) -> Self:
+        self._exits.enter_context(watched(self._process))
+        assert "ready" == self.read()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._exits.close()
+
+
 KEYS = 5
 TESTS = Path(__file__).parents[1]
 # Not run by its path: then Python would look for modules in `support`, and not beside it.
@@ -128,6 +169,7 @@ class LocksAlone:
         return Hold(self, key, timeout)
 
     # The commit of a storage with locks asks its own holds for them.
+    hold_beside = Storage.hold_beside
     commit = Storage.commit
     add_once = Storage.add_once
 
@@ -141,7 +183,7 @@ def open_storage(place: str, kind: str = "exclusive", **options: Any) -> Storage
         kind: `"alone"` for the control.
         options: Of the storage.
     """
-    storage_class: type[Storage] = RedisStorage if "://" in place else SQLiteStorage
+    storage_class = kind_of(place)
     if kind == "alone":
         storage_class = type("LocksAlone", (LocksAlone, storage_class), {})
     return storage_class(place, **options)
@@ -273,8 +315,7 @@ def _get_together(get: Callable[[str], bytes | None], meeting: Any, key: str) ->
 
 def count_for_ever(place: str, lease: float, writing: int) -> None:
     """Count in a few sessions, and report every increment as soon as its handler has returned."""
-    options = {"lease": lease} if "://" in place else {}
-    sessions = make_sessions(open_storage(place, **options))
+    sessions = make_sessions(open_leased(place, lease))
     choice = random.Random(os.getpid())
 
     def increment(_: int) -> None:
@@ -435,9 +476,28 @@ def transfers(place: str, processes: str, threads: str, times: str) -> dict[str,
     return {"exit codes": codes, "got": total}
 
 
+def transfer_alone(place: str, processes: str) -> dict[str, Any]:
+    """The control: all processes at once give a coin to one user, without locks among them."""
+    meeting = Barrier(int(processes), timeout=PATIENCE)
+
+    def work(process: int) -> None:
+        with (
+            open_storage(place, "alone") as storage,
+            make_purses(storage).open(process, USERS - 1) as (gives, takes),
+        ):
+            read = takes.coins
+            meeting.wait()
+            gives.coins -= 1
+            takes.coins = read + 1
+
+    with open_storage(place) as storage, make_purses(storage).open_all(range(USERS)):
+        pass
+    return {"exit codes": run_together(int(processes), work)}
+
+
 def transfer_for_ever(place: str, lease: float, writing: int) -> None:
-    """Move coins in two threads, and report each transfer."""
-    storage = open_storage(place, **({"lease": lease} if "://" in place else {}))
+    """Move coins in four threads, and report each transfer."""
+    storage = open_leased(place, lease)
     patient, hasty = make_purses(storage), make_purses(storage, lock_timeout=0.5)
 
     def move(thread: int) -> None:
@@ -449,7 +509,7 @@ def transfer_for_ever(place: str, lease: float, writing: int) -> None:
                 os.write(writing, b".")
 
     try:
-        run_threads(2, move)
+        run_threads(4, move)
     finally:
         os.write(writing, b"!")
 

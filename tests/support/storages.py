@@ -22,6 +22,7 @@ from telesession import (
     JSONCodec,
     LockTimeoutError,
     MemoryStorage,
+    PostgresStorage,
     RedisStorage,
     Session,
     Sessions,
@@ -264,6 +265,7 @@ FIELDS = {
 
 ENCRYPTED = EncryptedCodec(JSONCodec(), keys=[Fernet.generate_key()])
 KINDS = ["memory", "memory-json", "memory-encrypted", "sqlite", "sqlite-encrypted", "redis"]
+KINDS += ["postgres", "postgres-encrypted"]
 
 
 @contextmanager
@@ -283,6 +285,13 @@ def storage_of(
         server = request.getfixturevalue("server")
         frozen = clock is not None
         storage = FrozenRedisStorage(server, clock) if frozen else RedisStorage(patient_url(server))
+    elif kind.startswith("postgres"):
+        postgres = request.getfixturevalue("postgres")
+        codec = ENCRYPTED if kind.endswith("encrypted") else JSONCodec()
+        if clock is None:
+            storage = PostgresStorage(postgres.socket_conninfo(), codec)
+        else:
+            storage = FrozenPostgresStorage(postgres, clock, codec=codec)
     elif kind.startswith("sqlite"):
         codec = ENCRYPTED if kind.endswith("encrypted") else JSONCodec()
         storage = SQLiteStorage(path / "sessions.db", codec=codec)

@@ -63,7 +63,7 @@ WRITES = ["set", "delete", "touch", "commit", "add_once"]
 class TestWithoutFaults(FrozenClockSuite):
     """A storage of each kind keeps all promises when a `FaultyStorage` stands in front of it."""
 
-    @pytest.fixture(params=["memory", "five methods", "sqlite", "redis"])
+    @pytest.fixture(params=["memory", "five methods", "sqlite", "redis", "postgres"])
     def storage(
         self, request: pytest.FixtureRequest, tmp_path: Path, clock: FrozenDateTimeFactory
     ) -> Iterator[Storage]:

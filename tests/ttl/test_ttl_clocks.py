@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from support.clocks import DAY
+from support.postgres_storages import FrozenPostgresStorage
 from support.servers import FrozenRedisStorage
 from support.sessions import JUST_BEFORE, LIFETIME, Colour, Profile, fields_of, left_of, set_fields
 from telesession import MemoryStorage, Sessions, SQLiteStorage, Storage, ttl, ttl_left
@@ -92,7 +93,7 @@ def machine(clock):
         yield machine
 
 
-@pytest.fixture(params=["dict", "file", "server"])
+@pytest.fixture(params=["dict", "file", "server", "postgres"])
 def archive(request, clock, tmp_path):
     """What each new process does: it makes a storage, which has the records of the one before."""
     records = {}
@@ -103,6 +104,9 @@ def archive(request, clock, tmp_path):
                 return Archive(records)
             if request.param == "file":
                 return storages.enter_context(SQLiteStorage(tmp_path / "bot.db"))
+            if request.param == "postgres":
+                postgres = request.getfixturevalue("postgres")
+                return storages.enter_context(FrozenPostgresStorage(postgres, clock))
             server = request.getfixturevalue("server")
             return storages.enter_context(FrozenRedisStorage(server, clock))
 
