@@ -106,6 +106,11 @@ class FaultyStorage(StorageFaults, Storage):
         """See `Storage.hold`. It is called when the block is entered."""
         return FaultyHold(self, key, self.storage.hold(key, timeout))
 
+    def hold_beside(self, hold: Hold, key: str, timeout: float | None = None) -> FaultyHold:
+        """See `Storage.hold_beside`. It is a call of `hold`, when the block is entered."""
+        inner = hold.inner if isinstance(hold, FaultyHold) else hold
+        return FaultyHold(self, key, self.storage.hold_beside(inner, key, timeout))
+
     def commit(self, holds: Sequence[Hold], also: Sequence[Change] = ()) -> None:
         """See `Storage.commit`."""
         inner = [hold.inner if isinstance(hold, FaultyHold) else hold for hold in holds]
