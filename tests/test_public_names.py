@@ -31,8 +31,8 @@ PACKAGE = Path(telesession.__file__).parent
 PROMISED = {
     "DeadlockError", "DecodeError", "EncodeError", "EncryptedCodec", "JSONCodec", "LockLostError",
     "LockTimeoutError", "MemoryStorage", "NoSessionKeyError", "PickleCodec", "PostgresStorage",
-    "RedisStorage", "SQLiteStorage", "Session", "SessionClosedError", "SessionError", "Sessions", "Storage",
-    "StorageError", "UnitEvent", "as_dict",
+    "RedisStorage", "SQLiteStorage", "Session", "SessionClosedError", "SessionError", "Sessions",
+    "Storage", "StorageError", "UnitEvent", "as_dict",
     "by_chat", "by_sender", "by_sender_in_chat", "by_sender_in_topic", "by_topic", "forget",
     "make_key", "on_commit", "parse_key", "save",
     "receive", "session_key", "set_lifetime", "ttl", "ttl_left", "with_session",
@@ -161,8 +161,8 @@ THIRD_PARTY = {
 }  # fmt: skip
 LOADED_WHEN_USED = {
     "Place", "PostgresStorage", "RedisStorage", "SessionStateStorage", "ask", "cancel",
-    "copy_sessions", "import_telebot_pickle", "import_telebot_redis", "receive", "session_filter", "use_questions",
-    "use_sequential_workers",
+    "copy_sessions", "import_telebot_pickle", "import_telebot_redis", "receive", "session_filter",
+    "use_questions", "use_sequential_workers",
 }  # fmt: skip
 ONLY_FOR_TYPES = {"_typeshed"}
 

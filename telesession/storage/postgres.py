@@ -78,7 +78,7 @@ class PostgresStorage(Storage):
         if not find_spec("psycopg") or not find_spec("psycopg_pool"):
             raise ImportError(
                 "PostgresStorage needs the packages psycopg and psycopg_pool, which are not "
-                "installed; pip install 'psycopg[binary,pool]>=3.2'"
+                "installed; pip install 'psycopg[binary,pool]>=3.2.1'"
             )
         self.codec = JSONCodec() if codec is None else codec
         self._name, self._index = _checked_table(table)

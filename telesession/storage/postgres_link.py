@@ -107,7 +107,8 @@ class Link:
 
     def _send(self, statement: Statement, position: int, new: dict[int, bytes]) -> int:
         """Send a statement, prepared if it may be, and return the number of its results."""
-        pgconn, (sql, name), parameters = self.connection.pgconn, *statement
+        pgconn, (sql, name) = self.connection.pgconn, statement.query
+        parameters = statement.parameters
         values, oids, formats = zip(*parameters, strict=True) if parameters else ((), (), ())
         if not name or not self._prepared.is_allowed:
             pgconn.send_query_params(sql, values, oids, formats, Format.BINARY)
