@@ -17,24 +17,20 @@ The program fails if an update takes more than 1.25 times the floor, or 0.70 tim
 
 from __future__ import annotations
 
-import os
-import statistics
+import itertools
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import redis
+from contenders import ROOT, Contender, compare, work
 
-ROOT = Path(__file__).parent.parent
 BEFORE = "0c1b03d"
 PAYLOAD = b'{"fields":{"counter":1}}'
-ROUNDS, UPDATES = 60, 100
-CONTENDERS = ("session", "client", "hold", "floor", "lock", "before")
 # The ratio of two contenders and its bound.
 BOUNDS = {("session", "floor"): 1.25, ("session", "lock"): 0.70}
 
@@ -99,44 +95,9 @@ MAKE: dict[str, Callable[[str], Callable[[], object]]] = {
 }
 
 
-def work(name: str, url: str) -> None:
-    """Be a contender: for each line of input, print the microseconds of an update."""
-    update = MAKE[name](url)
-    update()
-    for _ in sys.stdin:
-        begun = time.perf_counter()
-        for _ in range(UPDATES):
-            update()
-        print((time.perf_counter() - begun) / UPDATES * 1e6, flush=True)
-
-
-class Contender:
-    """The process of a contender, with the package of a work tree."""
-
-    def __init__(self, name: str, url: str, tree: Path) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, __file__, name, url],
-            env={**os.environ, "PYTHONPATH": str(tree)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def measure(self) -> float:
-        print("go", file=self._process.stdin, flush=True)
-        return float(self._process.stdout.readline())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.communicate()
-
-
-def compare() -> bool:
-    """Measure all contenders, print a table, and say whether the bounds hold."""
+def compare_all() -> bool:
+    """Measure all contenders, and say whether the bounds hold."""
     sys.path.insert(0, str(ROOT / "tests"))
-    sys.path.insert(1, str(ROOT))
     from support.servers import Server
 
     with ExitStack() as exits:
@@ -146,32 +107,15 @@ def compare() -> bool:
         exits.callback(subprocess.run, [*git, "remove", "--force", str(before)], check=True)
         url = exits.enter_context(Server()).url
         contenders = {
-            name: exits.enter_context(Contender(name, url, before if name == "before" else ROOT))
-            for name in CONTENDERS
+            name: Contender(__file__, name, url, tree=before if name == "before" else ROOT)
+            for name in MAKE
         }
-        for contender in contenders.values():
-            contender.measure()
-        rounds = [
-            {name: contender.measure() for name, contender in contenders.items()}
-            for _ in range(ROUNDS)
-        ]
-    best = {name: min(each[name] for each in rounds) for name in CONTENDERS}
-    median = {name: statistics.median(each[name] for each in rounds) for name in CONTENDERS}
-    for name in CONTENDERS:
-        print(f"{name:10} {best[name]:6.0f} us at best, {median[name]:6.0f} us in the middle")
-    holds = True
-    for one in ("session", "client", "hold"):
-        for other in ("floor", "lock", "before"):
-            ratio, bound = best[one] / best[other], BOUNDS.get((one, other))
-            middle = statistics.median(each[one] / each[other] for each in rounds)
-            limit = "" if bound is None else f", at most {bound:.2f}"
-            print(f"{one} / {other}: {ratio:.2f} ({middle:.2f} in the middle{limit})")
-            holds &= bound is None or ratio <= bound
-    return holds
+        ratios = itertools.product(("session", "client", "hold"), ("floor", "lock", "before"))
+        return compare(contenders, list(ratios), BOUNDS)
 
 
 if __name__ == "__main__":
     if sys.argv[1:]:
-        work(*sys.argv[1:])
+        work(MAKE[sys.argv[1]](sys.argv[2]))
     else:
-        sys.exit(not compare())
+        sys.exit(not compare_all())

@@ -348,10 +348,9 @@ def foreign(payload: bytes, key: str, reader: str) -> DecodeError:
             return DecodeError(
                 key,
                 f"{writer} wrote it, and the storage has {reader} now",
-                f"give it a {writer} to go on with what is stored, or delete the record to start "
-                "anew",
+                f"give the storage {writer}, or delete the record to start anew",
             )
-    remedy = "give the storage the codec that did, or delete it to start anew"
+    remedy = "give the storage the codec that wrote it, or delete the record to start anew"
     return DecodeError(key, f"{reader} did not write it", remedy)
 
 

@@ -114,7 +114,7 @@ def copy_sessions(
     for key in source.keys(prefix):
         moved = transfer.copy(key)
         if moved is None:
-            # It was deleted, or has expired, since its key was listed.
+            # It was deleted, or has expired, since its key was listed; or it is a lease.
             continue
         numbers[moved.outcome] += 1
         numbers["old_keys"] += moved.has_old_key

@@ -94,7 +94,7 @@ class LockTimeoutError(SessionError):
         self.held = held
 
     def __str__(self) -> str:
-        held = "still holds it" if self.held is None else f"has held it for {self.held:g} s"
+        held = "still holds it" if self.held is None else f"has held it for {self.held:.1f} s"
         return (
             f"could not lock session {self.key!r} within {self.seconds:g} s: {self.holder} {held}; "
             "make that handler shorter or raise lock_timeout, and where handlers use two sessions "

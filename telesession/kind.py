@@ -235,10 +235,21 @@ class Kind:
                     raise
             self.moves.settle(place, *arguments)
 
+    def check_size(self, payload: bytes, place: str) -> None:
+        """See whether a payload may be written; `LimitedKind` refuses large ones."""
+
     def living(self, lifetime: float | None) -> Self:
         """The same kind with another lifetime: seconds after the last use, `None` for ever."""
         other = copy.copy(self)
         other.lifetime = lifetime
+        return other
+
+    def in_storage(self, storage: Storage) -> Self:
+        """The same kind with another storage, which has the same codec."""
+        other = copy.copy(self)
+        other.storage, other.storage_name = storage, repr(storage)
+        other.moves = Moves.of(storage)
+        other.groups, other.pending = other.moves.groups, other.moves.pending
         return other
 
     def load(  # noqa: C901 -- each update passes here

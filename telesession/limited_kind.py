@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from telesession.errors import EncodeError
 from telesession.kind import Kind
 
 if TYPE_CHECKING:
@@ -51,6 +52,16 @@ class LimitedKind(Kind):
             entry.changed = True
         return shown
 
+    def check_size(self, payload: bytes, place: str) -> None:
+        """
+        See `Kind.check_size`.
+
+        Raises:
+            EncodeError: The payload is too large.
+        """
+        if len(payload) > self.max_bytes:
+            raise self.records.too_large(payload, place, self.max_bytes)
+
     def encode(self, entry: Entry) -> None:
         """
         See `Kind.encode`.
@@ -62,6 +73,10 @@ class LimitedKind(Kind):
         before = entry.payload, entry.marks, entry.hold.note
         super().encode(entry)
         payload = entry.payload
-        if payload is not None and payload != before[0] and len(payload) > self.max_bytes:
+        if payload is None or payload == before[0]:
+            return
+        try:
+            self.check_size(payload, entry.hold.key)
+        except EncodeError:
             entry.payload, entry.marks, entry.hold.note = before
-            raise self.records.too_large(payload, entry.hold.key, self.max_bytes)
+            raise

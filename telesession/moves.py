@@ -11,6 +11,8 @@ from telesession.errors import LockTimeoutError, SessionError, fault_of
 from telesession.groups import Renaming, group_part
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from telesession.record import Records
     from telesession.storage.base import Hold, Storage
 
@@ -157,7 +159,10 @@ class Moves:
         if old is None:
             return
         first, second = sorted((old, key))
-        with storage.hold(first, timeout) as one, storage.hold(second, timeout) as two:
+        with (
+            storage.hold(first, timeout) as one,
+            storage.hold_beside(one, second, timeout) as two,
+        ):
             source, target = (one, two) if first == old else (two, one)
             moved = note_move(source, target, records, lifetime)
             storage.commit([one, two])
@@ -171,9 +176,22 @@ _mutex = threading.Lock()
 _moves: WeakKeyDictionary[Storage, Moves] = WeakKeyDictionary()
 
 
-def note_move(source: Hold, target: Hold, records: Records, lifetime: float | None) -> bool | None:
+def note_move(
+    source: Hold,
+    target: Hold,
+    records: Records,
+    lifetime: float | None,
+    check_size: Callable[[bytes, str], None] | None = None,
+) -> bool | None:
     """
     Note in two holds that the record of one goes to the other.
+
+    Args:
+        source: The hold that has the record.
+        target: The hold that gets it.
+        records: Translates the record.
+        lifetime: Seconds that the session lives from now; `None` is for ever.
+        check_size: Gets the payload and its new key, and raises if it must not be written.
 
     Returns:
         Whether there was a record; `None` if the target has another one, and nothing was noted.
@@ -188,6 +206,8 @@ def note_move(source: Hold, target: Hold, records: Records, lifetime: float | No
     # The record of the target goes second: it may be damaged, and a codec trusts the first.
     if there is not None and not records.says_the_same(moved, there, target.key):
         return None
+    if check_size is not None:
+        check_size(moved, target.key)
     target.set(moved, lifetime if life is None else life.left(lifetime))
     source.delete()
     return True

@@ -65,6 +65,26 @@ class Clock(NamedTuple):
         return wall - after
 
 
+def checked(record: dict[str, Any], key: str) -> dict[str, Any]:
+    """
+    A record as a codec gives it, all of whose parts are sound.
+
+    It says nothing of the version and the dataclass, which only a program knows.
+
+    Raises:
+        DecodeError: A part is damaged, or it is not the record of a session.
+    """
+    _checked_fields(record, key)
+    _checked_class(record, key)
+    _checked_version(record.get("version", 0), key)
+    if record.get("ttl") is not None:
+        _checked_ttl(record["ttl"], key)
+    _checked_lifetime(record.get("lifetime"), key)
+    if "end" in record:
+        _checked_end(record["end"], key)
+    return record
+
+
 def translated(record: dict[str, Any], key: str, source: Clock, target: Clock) -> dict[str, Any]:
     """
     A record of one storage for another one, with its deadlines on the clock of that one.
@@ -175,14 +195,10 @@ class Records:
             DecodeError: The payload is not a record.
         """
         record = self._codec.decode(payload, key)
-        fields = record.get("fields")
-        if type(fields) is not dict or not _STR.issuperset(map(type, fields)):
-            raise DecodeError(key, "it is not the record of a session")
+        fields = _checked_fields(record, key)
         if len(record) == 1 and not self._version:
             return fields, {}, None, None
-        class_name: Any = record.get("class")
-        if class_name is not None and type(class_name) is not str:
-            raise DecodeError(key, "it does not name its class by a str")
+        class_name = _checked_class(record, key)
         ttl, version, life = record.get("ttl"), record.get("version", 0), None
         if "end" in record or "lifetime" in record:
             life = self._load_life(record, key, now)
@@ -383,11 +399,7 @@ class Records:
         parts = _parts_of(record)
         if not parts:
             return None
-        lifetime = parts.get("lifetime", 0.0)
-        if lifetime is not None and not (
-            type(lifetime) in (int, float) and 0 <= lifetime < math.inf
-        ):
-            raise DecodeError(key, "the lifetime in it is damaged")
+        lifetime = _checked_lifetime(parts.get("lifetime", 0.0), key)
         stored = _checked_end(parts["end"], key) if "end" in parts else None
         own = math.inf if lifetime is None else lifetime or None
         return Life(own, None if stored is None else stored - self._clock_offset(now), stored)
@@ -420,9 +432,7 @@ class Records:
         self, version: Any, fields: dict[str, Any], marks: dict[str, Mark], key: str
     ) -> tuple[dict[str, Any], dict[str, Mark]]:
         """Take an older record through the steps that it has missed."""
-        if type(version) is not int or not 0 <= version < self._version:
-            if type(version) is not int or version < 0:
-                raise DecodeError(key, "it has no version that this library writes")
+        if _checked_version(version, key) > self._version:
             reason = f"it is of version {version}, and this program knows up to {self._version}"
             remedy = f"run the newer program again, or pass version={version} and its migrations"
             raise DecodeError(key, reason, remedy)
@@ -492,6 +502,33 @@ def _migrated(
         remedy = "let it change the dict and return nothing, or return a dict of fields"
         raise DecodeError(key, f"migration {number} returned {given}", remedy)
     return migrated
+
+
+def _checked_fields(record: dict[str, Any], key: str) -> dict[str, Any]:
+    fields = record.get("fields")
+    if type(fields) is not dict or not _STR.issuperset(map(type, fields)):
+        raise DecodeError(key, "it is not the record of a session")
+    return fields
+
+
+def _checked_class(record: dict[str, Any], key: str) -> str | None:
+    class_name = record.get("class")
+    if class_name is not None and type(class_name) is not str:
+        raise DecodeError(key, "it does not name its class by a str")
+    return class_name
+
+
+def _checked_version(version: Any, key: str) -> int:
+    if type(version) is not int or version < 0:
+        raise DecodeError(key, "it has no version that this library writes")
+    return version
+
+
+def _checked_lifetime(lifetime: Any, key: str) -> float | None:
+    if lifetime is not None and not (type(lifetime) in (int, float) and 0 <= lifetime < math.inf):
+        raise DecodeError(key, "the lifetime in it is damaged")
+    seconds: float | None = lifetime
+    return seconds
 
 
 def _checked_end(end: Any, key: str) -> float:

@@ -385,6 +385,8 @@ class Sessions(Generic[S]):
             nothing happens.
 
         Raises:
+            DecodeError: One of the two records cannot be read; neither was changed.
+            EncodeError: The record is larger than `max_bytes`, and stays where it is.
             SessionError: There is another session under the new key, and neither was changed, or
                 this is a handler that has one of the two.
         """
@@ -398,7 +400,12 @@ class Sessions(Generic[S]):
         if old == new:
             return kind.storage.has(old)
         with locked((kind, old), (kind, new)) as (source, target):
-            moved = note_move(source.hold, target.hold, kind.records, kind.lifetime)
+            options = kind.records, kind.lifetime, kind.check_size
+            try:
+                moved = note_move(source.hold, target.hold, *options)
+            except SessionError as error:
+                kind.rename(error)
+                raise
             if moved is None:
                 raise target_is_taken(old_key, new_key)
             return moved

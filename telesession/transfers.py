@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
-from telesession.bot.inbox import Inbox, Place, place_in_inbox
+from telesession.bot.inbox import Inbox, Place, is_lease, place_in_inbox
+from telesession.bot.owners import in_place_of
 from telesession.codecs import EncryptedCodec
+from telesession.double_holds import held_in_each
 from telesession.errors import (
     DecodeError,
     EncodeError,
@@ -25,7 +27,7 @@ from telesession.storage.base import Change
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from telesession.storage.base import Hold, Storage
+    from telesession.storage.base import Storage
 
 _log = logging.getLogger("telesession")
 
@@ -36,6 +38,12 @@ _PATIENCE = 60.0
 _NEAR, _NEARER = 1.0, 0.01
 
 Outcome = Literal["copied", "replaced", "same", "kept", "refused", "unreadable", "busy", "waiting"]
+
+_LEFT_OUT: tuple[tuple[type[SessionError], Outcome], ...] = (
+    (EncodeError, "refused"),
+    (DecodeError, "unreadable"),
+    (LockTimeoutError, "busy"),
+)
 
 
 class Transferred(NamedTuple):
@@ -76,32 +84,44 @@ class Transfer:
         self._overwrite = overwrite
         self._dry_run = dry_run
         self._is_in_place = source is target or _share_locks(source, target)
-        # The order in which handlers lock, so that no two threads wait for each other.
-        both = sorted((source, target), key=lambda storage: (repr(storage), id(storage)))
-        self._locked = [target] if self._is_in_place else both
+        self._locked = [target] if self._is_in_place else [source, target]
 
     def copy(self, key: str) -> Transferred | None:
         """
         Copy the record of a key.
 
         Returns:
-            The outcome; `None` if the source has no such record any more.
+            The outcome; `None` if the source has no such record any more, and for the lease of a
+            process that handles the updates of an inbox, because it does so in the source only.
 
         Raises:
             StorageError: A storage failed.
         """
+        if is_lease(key):
+            return None
         while True:
             try:
                 return self._copy(key)
             except LockLostError:
                 # The record was changed, or its lock was lost: nothing was written.
                 continue
-            except EncodeError as error:
-                return self._left_out("refused", key, error)
-            except DecodeError as error:
-                return self._left_out("unreadable", key, error)
-            except LockTimeoutError as error:
-                return self._left_out("busy", key, error)
+            except (EncodeError, DecodeError, LockTimeoutError) as error:
+                return self._left_out(key, error)
+            except StorageError:
+                # A record that cannot be read, such as a key of another type on a server, may not
+                # be locked either.
+                unreadable = self._unreadable(key)
+                if unreadable is None:
+                    raise
+                return self._left_out(key, unreadable)
+
+    def _unreadable(self, key: str) -> DecodeError | None:
+        """The error of a record that the source cannot read; `None` if it can."""
+        try:
+            self._read(key)
+        except DecodeError as error:
+            return error
+        return None
 
     def _copy(self, key: str) -> Transferred | None:
         place = place_in_inbox(key)
@@ -114,11 +134,7 @@ class Transfer:
         return self._copy_update(key, Inbox(self._source, place.bot_id))
 
     def _copy_session(self, key: str) -> Transferred | None:
-        with ExitStack() as exits:
-            holds: dict[Storage, Hold] = {
-                storage: exits.enter_context(storage.hold(key, _PATIENCE))
-                for storage in self._locked
-            }
+        with held_in_each(self._locked, key, _PATIENCE) as holds:
             target = holds[self._target]
             source = holds.get(self._source, target)
 
@@ -134,12 +150,8 @@ class Transfer:
         if payload is None:
             return None
         fields = self._decode(payload, key)["fields"]
-        with ExitStack() as exits:
-            try:
-                # No process takes over the updates of an owner whose key is locked.
-                owner = inbox.owner_key(str(fields.get("owner")))
-                exits.enter_context(self._source.hold(owner, 0))
-            except LockTimeoutError:
+        with in_place_of(inbox, str(fields.get("owner"))) as lives:
+            if lives:
                 return Transferred("waiting", self._has_old_key(key))
             if self._source.get(key) != payload:
                 raise LockLostError(key)
@@ -257,8 +269,9 @@ class Transfer:
                 return self._target.codec.decode(payload, key)
         return self._source.codec.decode(payload, key)
 
-    def _left_out(self, outcome: Outcome, key: str, error: SessionError) -> Transferred:
+    def _left_out(self, key: str, error: SessionError) -> Transferred:
         _log.warning("did not copy a record: %s", error)
+        outcome = next(each for kind, each in _LEFT_OUT if isinstance(error, kind))
         return Transferred(outcome, self._has_old_key(key))
 
     def _has_old_key(self, key: str) -> bool:

@@ -134,12 +134,15 @@ class Use(NamedTuple):
         renew: Whether the use renews the lifetime of a session without changes.
         independent: Whether the block is a unit of its own.
         unit: The unit of this thread that the block joins; the innermost one by default.
+        beside: A hold of this thread, which it leaves after the block. If the block begins a unit,
+            the locks of the unit are taken beside it; see `Storage.hold_beside`.
     """
 
     create: bool = True
     renew: bool = True
     independent: bool = False
     unit: Unit | None = None
+    beside: Hold | None = None
 
 
 USUAL = Use()
@@ -287,6 +290,7 @@ def enter(
     unit.calls = unit.blocks = unit.deferred = unit.watches = ()
     unit.is_large = False
     unit.ending = None
+    unit.beside = use.beside
     unit._thread, unit._outer, unit._owner = thread, outer, threading.current_thread()
     # Not before: other threads may ask for the holder.
     _units[thread] = unit
@@ -322,12 +326,14 @@ class Unit:
         handler: The handler; `None` for a block of `open`.
         watches: The figures of the unit, one object for each `on_event`.
         is_large: Whether it was logged that there are many sessions.
+        beside: See `Use`.
     """
 
     __slots__ = (
         "_outer",
         "_owner",
         "_thread",
+        "beside",
         "blocks",
         "calls",
         "deferred",
@@ -348,6 +354,7 @@ class Unit:
     handler: Callable[..., Any] | None
     watches: tuple[Watch, ...]
     is_large: bool
+    beside: Hold | None
     _thread: int
     _owner: threading.Thread
     _outer: Unit | None
@@ -407,7 +414,7 @@ class Unit:
             try:
                 if key in kind.pending:
                     kind.settle(key)
-                hold = self._hold_of(kind.storage) if self.entries else None
+                hold = self._hold_of(kind.storage) if self.entries or self.beside else None
                 if hold is None:
                     manager = kind.storage.hold(key, kind.lock_timeout)
                 else:
@@ -421,9 +428,12 @@ class Unit:
         return entry
 
     def _hold_of(self, storage: Storage) -> Hold | None:
-        """A hold of a storage that the unit has already."""
+        """A hold of a storage that the thread has for the unit already."""
         holds = (entry.hold for entry in self.entries.values())
-        return next((hold for hold in holds if hold.storage is storage), None)
+        beside = self.beside
+        if beside is not None and beside.storage is not storage:
+            beside = None
+        return next((hold for hold in holds if hold.storage is storage), beside)
 
     def _lock_watched(self, kind: Opener, key: str, on_event: OnEvent) -> Entry:
         """The same for a kind whose `on_event` gets the figures."""

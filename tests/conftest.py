@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 # The extra `dev` brings the type checkers.
 if not all(map(find_spec, ("mypy", "pyright"))):
     collect_ignore = ["test_typing.py"]
+
+# A shell lets programs in the background ignore Ctrl-C, and so would the processes of the tests.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["pytester", "telesession.testing.fixtures"]
 
@@ -121,7 +125,7 @@ def clock() -> Iterator[FrozenDateTimeFactory]:
 def frozen_module() -> Iterator[None]:
     """A clock that stands still for a whole module; freezing it again for a test is cheap then."""
     # freezegun looks through all modules when it starts; inside another freeze it need not.
-    with freeze_time(START, ignore=["_pytest.timing"]):
+    with freeze_time(START, ignore=["_pytest.timing", "psycopg"]):
         yield
 
 

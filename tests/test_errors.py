@@ -66,8 +66,8 @@ MADE: dict[str, tuple[SessionError, dict[str, Any]]] = {
         {"key": "1", "seconds": 60, "holder": "another handler", "held": None},
     ),
     "LockTimeoutError-with-holder": (
-        LockTimeoutError("1", 60, "handler shop.checkout", 75.25),
-        {"key": "1", "seconds": 60, "holder": "handler shop.checkout", "held": 75.25},
+        LockTimeoutError("1", 60, "handler shop.checkout", 75.5),
+        {"key": "1", "seconds": 60, "holder": "handler shop.checkout", "held": 75.5},
     ),
     "LockLostError": (LockLostError("1"), {"key": "1"}),
     "EncodeError": (

@@ -22,17 +22,18 @@ from telesession.bot.question import (
     album_of,
     find_pressed,
 )
-from telesession.bot.question_store import QuestionStore, unit_of
+from telesession.bot.question_store import QuestionStore, Taken, unit_of
 from telesession.bot.steps import Steps
 from telesession.bot.verdicts import Verdict, has_content, is_automatic, judge
 from telesession.endings import ending_for
 from telesession.groups import migrated_chat
 from telesession.keys import GENERAL, by_sender_in_chat, topic_label
 from telesession.session import Session
-from telesession.unit import Unit, enter, on_commit
+from telesession.unit import Unit, Use, enter, on_commit
 
 if TYPE_CHECKING:
     from telesession.sessions import Sessions
+    from telesession.storage.base import Hold
 
 _log = logging.getLogger("telesession")
 
@@ -223,10 +224,10 @@ class Questions:
             if not album.begin():
                 return None if album.is_given(update) else ContinueHandling()
         try:
-            with self.store.exclusively(address, pending.question) as current:
-                if current is None:
+            with self.store.exclusively(address, pending.question) as taken:
+                if taken is None:
                     return ContinueHandling()
-                return self._give(update, album, address, current, data)
+                return self._give(update, album, address, taken, data)
         finally:
             if album is not None:
                 album.leave()
@@ -236,10 +237,11 @@ class Questions:
         update: Any,
         album: Arrived | None,
         address: Address,
-        pending: Pending,
+        taken: Taken,
         data: Mapping[str, Any] | None,
     ) -> Any:
         """Give an answer to its step, in one unit with the end of the question."""
+        pending, lock = taken
         question = pending.question
         end = Remove(address.topic, question.id, pending.dead)
         step = self.steps.find(pending.step)
@@ -249,7 +251,7 @@ class Questions:
                 "handlers; list the steps of questions: use_questions(bot, sessions, steps=[...])",
                 pending.step,
             )
-            return self._in_one_unit(address, end)
+            return self._in_one_unit(address, end, lock=lock)
         answer, takes_list = update, self.steps.takes_list(pending.step)
         if album is not None:
             answer = album.gather(update) if takes_list else album.give_only(update)
@@ -265,14 +267,23 @@ class Questions:
                 given = copy.deepcopy(dict(question.data or {}))
                 return self.steps.call(step, answer, given, data)
 
-            return self._in_one_unit(address, end, call)
+            return self._in_one_unit(address, end, call, lock)
 
     def _in_one_unit(
-        self, address: Address, change: Change, call: Callable[[], Any] = ContinueHandling
+        self,
+        address: Address,
+        change: Change,
+        call: Callable[[], Any] = ContinueHandling,
+        lock: Hold | None = None,
     ) -> Any:
-        """Call a function, and make a change with the commit of its unit."""
+        """
+        Call a function, and make a change with the commit of its unit.
+
+        The locks of the unit are taken beside that of the answer, if the update is one. So a step
+        has one connection to a server, and not two.
+        """
         ending = ending_for(Questions._answer)
-        unit = enter(())
+        unit = enter((), use=Use(beside=lock))
         try:
             if ending is not None and isinstance(unit, Unit):
                 unit.ending = ending

@@ -25,6 +25,8 @@ PAGE = 100
 _KEY = re.compile(
     re.escape(ROOM) + r"inbox-(?P<bot>[^:]*?)(?:-(?P<part>numbers|poll|aside|owners))?:"
 )
+# The end of the key of a lease.
+_LEASE = ":lease"
 
 
 class Place(NamedTuple):
@@ -38,6 +40,12 @@ class Place(NamedTuple):
 
     bot_id: str
     part: str
+
+
+def is_lease(key: str) -> bool:
+    """Whether a key in a storage is that of the lease of a process; see `Inbox.lease_key`."""
+    place = place_in_inbox(key)
+    return place is not None and place.part == "owners" and key.endswith(_LEASE)
 
 
 def place_in_inbox(key: str) -> Place | None:
@@ -117,8 +125,12 @@ class Inbox:
         self._owners = room_of(f"inbox-{bot_id}-owners")
 
     def owner_key(self, name: str) -> str:
-        """The key that a process locks for as long as it lives."""
+        """The key that a process locks for as long as it lives, and that has its record."""
         return self._owners + name
+
+    def lease_key(self, name: str) -> str:
+        """The key of the lease of a process, if it has one instead of the lock."""
+        return f"{self._owners}{name}{_LEASE}"
 
     def key_of(self, number: int) -> str:
         """The key of the record of an update, as `Storage.add_once` makes it."""

@@ -286,12 +286,18 @@ class Intake:
         """Take over the updates of processes that die, every half lease."""
         while not self._end.wait(self.inbox.storage.lease / 2):
             try:
-                self._owner.renew()
-                self._end_again()
-                for leftovers in self._left(everything=False):
-                    feed(leftovers)
+                self._look(feed)
             except Exception as error:  # noqa: BLE001 -- it looks again
                 _log.warning("looks for updates of dead processes again later: %s", fault_of(error))
+
+    def _look(self, feed: Feed) -> None:
+        """Take over the updates of processes that have died."""
+        is_unbroken = self._owner.renew()
+        self._end_again()
+        # After an outage processes that live look dead, too, until they have renewed their leases.
+        if is_unbroken:
+            for leftovers in self._left(everything=False):
+                feed(leftovers)
 
     def _end_again(self) -> None:
         """End updates whose end could not be written before."""

@@ -7,8 +7,8 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from telesession.bot.place import Address, address_of, message_address_of, number_of
 from telesession.bot.question import (
@@ -34,7 +34,23 @@ from telesession.session import Session
 from telesession.sessions import Sessions
 from telesession.unit import INDEPENDENT, Block, Unit, enter
 
+if TYPE_CHECKING:
+    from telesession.storage.base import Hold
+
 _log = logging.getLogger("telesession")
+
+
+class Taken(NamedTuple):
+    """
+    A question whose answer a thread has.
+
+    Attributes:
+        pending: The question as it waits.
+        lock: The lock of the answer.
+    """
+
+    pending: Pending
+    lock: Hold
 
 
 class QuestionStore:
@@ -203,11 +219,11 @@ class QuestionStore:
         ]
 
     @contextmanager
-    def exclusively(self, address: Address, question: Question) -> Iterator[Pending | None]:
+    def exclusively(self, address: Address, question: Question) -> Iterator[Taken | None]:
         """
         A block in which no other update is the answer to a question, in any process.
 
-        Its target is the question as it waits then; `None` if it does not, or not for this update.
+        Its target is `None` if the question does not wait, or not for this update.
         """
         claims, claim = self._claims.get(dict), object()
         if claims.setdefault(question.id, claim) is not claim and not self._is_repeated():
@@ -215,14 +231,14 @@ class QuestionStore:
             yield None
             return
         try:
+            taken = None
             with ExitStack() as stack:
-                try:
-                    stack.enter_context(self._locked(address, question))
+                with suppress(LockTimeoutError):
+                    lock = stack.enter_context(self._locked(address, question))
                     claims[question.id] = claim
                     current = self._still_asked(address, question)
-                except LockTimeoutError:
-                    current = None
-                yield current
+                    taken = None if current is None else Taken(current, lock)
+                yield taken
         finally:
             if claims.get(question.id) is claim:
                 del claims[question.id]
@@ -255,7 +271,7 @@ class QuestionStore:
             # Its step runs in another process.
             return False
 
-    def _locked(self, address: Address, question: Question) -> AbstractContextManager[object]:
+    def _locked(self, address: Address, question: Question) -> AbstractContextManager[Hold]:
         """The lock of the answer to a question."""
         key = f"{self._kind.place_of(address.key)}#{question.id}"
         return self._kind.storage.hold(key, self._patience())

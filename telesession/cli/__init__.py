@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -21,6 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "pip install 'click>=8.2' 'rich>=13'\n"
         )
         return 1
+    if arguments is None:
+        # As Ctrl-C, so that no lock of a server stays until its lease ends, and no draft of a file.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     for stream in (sys.stdout, sys.stderr):
         # A key may have characters that the encoding of the terminal has not.
         if isinstance(stream, TextIOWrapper):

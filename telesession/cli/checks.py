@@ -10,6 +10,7 @@ from enum import Enum
 from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple
 
+from telesession.cli.fields import record_of
 from telesession.cli.output import counted, tracked
 from telesession.cli.rooms import Kind, Place
 from telesession.errors import DecodeError
@@ -86,6 +87,12 @@ def probe(storage: Opened) -> Check:
     return Check("writable", State.OK, "a record was locked, written, read and deleted")
 
 
+def leftovers(number: int) -> Check:
+    """The finding of a number of expired records that are still stored."""
+    text = f"{counted(number, 'expired record')} to remove"
+    return Check("leftovers", State.OK, f"{text}; see `telesession purge`" if number else text)
+
+
 def record_checks(storage: Opened) -> Iterator[Check]:
     """The findings of a walk over all records."""
     kinds, unreadable, keys = Counter[Kind](), 0, list[str]()
@@ -109,10 +116,8 @@ def record_checks(storage: Opened) -> Iterator[Check]:
 
 
 def _can_read(storage: Opened, key: str, payload: bytes | None) -> bool:
-    if payload is None:
-        return False
     try:
-        storage.codec.decode(payload, key)
+        record_of(storage.codec, payload, key)
     except DecodeError:
         return False
     return True

@@ -37,7 +37,7 @@ def codec_from(environment: Mapping[str, str], begin: str = SOURCE) -> Codec:
         return PickleCodec()
     if name == "encrypted":
         return _encrypted(environment, begin)
-    raise click.UsageError(f"{begin}CODEC is json, pickle or encrypted; set it to one of them")
+    raise click.UsageError(f"{begin}CODEC names no codec; set it to json, pickle or encrypted")
 
 
 def _encrypted(environment: Mapping[str, str], begin: str) -> Codec:

@@ -1,4 +1,4 @@
-"""The calls of `copy_sessions`: its progress, and its result in a table."""
+"""The calls of `copy_sessions`: the question before, the progress, and the result in a table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from telesession.cli.exits import Exit
-from telesession.cli.output import print_json, printable, progress, tell
+from telesession.cli.output import confirm, counted, print_json, printable, progress, tell
 from telesession.copies import CopyCounts, CopyResult, copy_sessions
 
 if TYPE_CHECKING:
@@ -78,7 +78,8 @@ class Copying:
                     before += result.total
                     latest = CopyCounts()
             except BaseException:
-                tell(f"{before + latest.total:,} records were looked at; run it again to go on")
+                done = counted(before + latest.total, "record")
+                tell(f"stopped after {done}; another run leaves out those that are the same")
                 raise
 
     def report(self, *, is_json: bool) -> Exit:
@@ -92,6 +93,8 @@ class Copying:
             for outcome in _LISTED:
                 for key in self.keys[outcome]:
                     click.echo(printable(f"{outcome}: {key}"))
+            if not found:
+                tell("there was no record to store")
         return Exit.FOUND if any(name in found for name in _LACKING) else Exit.DONE
 
     def _add(self, result: CopyResult) -> None:
@@ -99,3 +102,15 @@ class Copying:
         self.counts.update({name: numbers[name] for name in _COUNTS})
         for outcome, keys in self.keys.items():
             keys.extend(numbers[f"{outcome}_keys"])
+
+
+def agree(*, overwrite: bool, is_agreed: bool) -> None:
+    """
+    Ask before other records are replaced; see `confirm`.
+
+    Args:
+        overwrite: Whether records are replaced.
+        is_agreed: Whether the option `--yes` was given.
+    """
+    if overwrite:
+        confirm("Replace other records under the same keys?", is_agreed=is_agreed)

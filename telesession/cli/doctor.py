@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from telesession import SQLiteStorage
+from telesession import RedisStorage, SQLiteStorage
 from telesession.cli.checks import Check, State, common_checks, probe, record_checks
 from telesession.cli.exits import Exit
 from telesession.cli.file_checks import file_checks
 from telesession.cli.options import as_json, with_storage
 from telesession.cli.output import print_json, print_table
+from telesession.cli.postgres_checks import postgres_checks
 from telesession.cli.server_checks import server_checks
 from telesession.errors import StorageError
 
@@ -40,12 +41,17 @@ def doctor(storage: Opened, is_json: bool) -> int:
 
 
 def _checks(storage: Opened) -> Iterator[Check]:
-    own = file_checks(storage) if isinstance(storage, SQLiteStorage) else server_checks(storage)
     try:
         yield from common_checks(storage)
-        yield from own
-        # A write removes some expired records, which `own` counts.
+        yield from _own_checks(storage)
+        # A write removes some expired records, which the checks before count.
         yield probe(storage)
         yield from record_checks(storage)
     except StorageError as error:
         yield Check("failure", State.PROBLEM, str(error))
+
+
+def _own_checks(storage: Opened) -> Iterator[Check]:
+    if isinstance(storage, SQLiteStorage):
+        return file_checks(storage)
+    return server_checks(storage) if isinstance(storage, RedisStorage) else postgres_checks(storage)

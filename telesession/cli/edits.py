@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from telesession.cli.exits import Exit, RefusedError, missing
-from telesession.cli.fields import live_fields, value_of
+from telesession.cli.fields import live_fields, record_of, value_of
 from telesession.cli.options import wait, with_storage, yes
 from telesession.cli.output import confirm, counted, tell, tracked
 from telesession.cli.rooms import Kind, Place
@@ -44,7 +44,7 @@ def set_field(storage: Opened, key: str, field: str, json: str, wait: float) -> 
 
     def change(record: dict[str, Any], now: float) -> None:
         record["fields"][field] = value
-        deadlines = record.get("ttl", {})
+        deadlines = record.get("ttl") or {}
         if field in deadlines:
             lifetime, _ = deadlines[field]
             deadlines[field] = [lifetime, now + lifetime]
@@ -66,15 +66,15 @@ def unset(storage: Opened, key: str, field: str, wait: float) -> None:
     """
 
     def change(record: dict[str, Any], now: float) -> None:
-        if field not in {each.name for each in live_fields(record, key, now)}:
+        if field not in {each.name for each in live_fields(record, now)}:
             raise RefusedError(
                 f"session {key!r} has no field {field!r}; see its fields with `telesession show`",
                 Exit.MISSING,
             )
         del record["fields"][field]
-        record.get("ttl", {}).pop(field, None)
-        if not record.get("ttl", True):
-            del record["ttl"]
+        (record.get("ttl") or {}).pop(field, None)
+        if not record.get("ttl"):
+            record.pop("ttl", None)
 
     edit(storage, key, change, wait)
     tell(f"removed {field!r} from {key!r}")
@@ -122,8 +122,8 @@ def edit(storage: Opened, key: str, change: Edit, wait: float) -> None:
         if row is None or row.payload is None:
             raise missing(key)
         payload, left = row.payload, row.left
-        record = storage.codec.decode(payload, key)
-        change(record, storage.now())
+        record = record_of(storage.codec, payload, key)
+        change(record, hold.now())
         if record["fields"]:
             hold.set(storage.codec.encode(record, key, payload), left)
         else:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
@@ -16,7 +16,7 @@ from telesession.cli.options import prefixes, with_storage
 from telesession.cli.output import counted, tell, tracked
 from telesession.cli.person import Person
 from telesession.cli.rooms import Kind, Place
-from telesession.cli.stored import row_of
+from telesession.cli.stored import rows_of
 from telesession.codecs import JSONCodec
 from telesession.errors import DecodeError, EncodeError
 
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from telesession.storage.rows import Row
 
 # Two bots would handle these updates, and none of the others could use the rest.
-_LEFT_OUT = frozenset((Kind.UPDATES, Kind.ASIDE, Kind.BOOKKEEPING))
+_LEFT_OUT = (Kind.UPDATES, Kind.ASIDE, Kind.BOOKKEEPING)
+# How many lines are written at once.
+_LINES = 50
 
 
 @click.command()
@@ -44,9 +46,9 @@ def export(storage: Opened, key: str | None, user_id: int | None, prefixes: tupl
         raise click.UsageError("--key and --user exclude each other; give one of them")
     person = None if user_id is None else Person(user_id, prefixes)
     if key is not None:
-        rows = _rows_of(storage, [key])
+        rows = rows_of(storage, [key])
     elif person is not None:
-        rows = _rows_of(storage, person.keys(storage))
+        rows = rows_of(storage, person.keys(storage))
     else:
         rows = (row for row in storage.rows() if Place.of(row.key).kind not in _LEFT_OUT)
     written, refused = _write(storage, tracked(rows, "export"))
@@ -58,27 +60,35 @@ def export(storage: Opened, key: str | None, user_id: int | None, prefixes: tupl
     return Exit.FOUND if refused else Exit.DONE
 
 
-def _rows_of(storage: Opened, keys: Iterable[str]) -> Iterator[Row]:
-    for key in keys:
-        row = row_of(storage, key)
-        if row is not None:
-            yield row
-
-
 def _write(storage: Opened, rows: Iterable[Row]) -> tuple[int, int]:
     """Print rows, and return how many were written and how many have no form in JSON."""
     written = refused = 0
     # JSON is UTF-8, in any terminal.
     out, codec = sys.stdout.buffer, JSONCodec()
+    is_json = type(storage.codec) is JSONCodec
     # A server is asked once for its time, and not for each record.
     offset = storage.now() - time.monotonic()
-    for row in rows:
-        try:
-            line = Line.of(row, storage.codec, time.monotonic() + offset).encode(codec)
-        except (DecodeError, EncodeError) as error:
-            tell(str(error))
-            refused += 1
-        else:
-            out.write(line + b"\n")
+    lines: list[bytes] = []
+    try:
+        for row in rows:
+            try:
+                line = Line.of(row, storage.codec, time.monotonic() + offset)
+                lines.append(line.encode(codec, row.payload if is_json else None))
+            except (DecodeError, EncodeError) as error:
+                tell(str(error))
+                refused += 1
+                continue
             written += 1
+            if written % _LINES == 0:
+                _write_lines(out, lines)
+    finally:
+        _write_lines(out, lines)
+    # A full disk must be an error before the number is printed.
+    out.flush()
     return written, refused
+
+
+def _write_lines(out: BinaryIO, lines: list[bytes]) -> None:
+    """Write lines at once, because standard output may be without a buffer, and forget them."""
+    out.write(b"".join([line + b"\n" for line in lines]))
+    lines.clear()

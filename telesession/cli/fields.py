@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from telesession.codecs import JSONCodec
+from telesession.codecs import Codec, JSONCodec
 from telesession.errors import DecodeError
+from telesession.record import checked
 
 
 class Field(NamedTuple):
@@ -29,23 +30,34 @@ class Field(NamedTuple):
         return type(self.value).__name__
 
 
-def live_fields(record: dict[str, Any], key: str, now: float) -> list[Field]:
+def record_of(codec: Codec, payload: bytes | None, key: str) -> dict[str, Any]:
+    """
+    The record of a payload, with sound parts.
+
+    Args:
+        codec: The codec of its storage.
+        payload: The payload; `None` if its row is damaged.
+        key: Its key.
+
+    Raises:
+        DecodeError: It cannot be read.
+    """
+    if payload is None:
+        raise DecodeError(key, "it is damaged")
+    return checked(codec.decode(payload, key), key)
+
+
+def live_fields(record: dict[str, Any], now: float) -> list[Field]:
     """
     The fields of a record that have not expired.
 
     Args:
-        record: The record, as its codec gives it.
-        key: Its key.
+        record: The record, as `record_of` gives it.
         now: Seconds since the epoch, on the clock of its storage.
-
-    Raises:
-        DecodeError: It is not the record of a session.
     """
-    fields, deadlines = record.get("fields"), record.get("ttl", {})
-    if not isinstance(fields, dict):
-        raise DecodeError(key, "it is not the record of a session")
+    deadlines = record.get("ttl") or {}
     found = []
-    for name, value in fields.items():
+    for name, value in record["fields"].items():
         lifetime, deadline = deadlines.get(name, (None, None))
         # As `telesession.record` has it: never more than the whole lifetime.
         left = None if deadline is None else min(deadline - now, lifetime)
@@ -103,4 +115,7 @@ def value_of(text: str) -> Any:
         payload = json.dumps({"fields": {"value": data}}).encode()
         return JSONCodec().decode(payload, "")["fields"]["value"]
     except (DecodeError, RecursionError, ValueError):
-        raise ValueError("it is no JSON text, or has a tag that JSONCodec does not know") from None
+        raise ValueError(
+            "it is no JSON text, or has a tag that JSONCodec does not know; a string has quotes of "
+            "its own, as in '\"tea\"'"
+        ) from None

@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from telesession.cli.checks import Check, State
-from telesession.cli.output import counted, sized
+from telesession.cli.checks import Check, State, leftovers
+from telesession.cli.output import sized
 
 if TYPE_CHECKING:
     from telesession import SQLiteStorage
@@ -93,6 +93,4 @@ def _soundness(storage: SQLiteStorage) -> Check:
 
 def _expired(storage: SQLiteStorage) -> Check:
     statement = "SELECT count(*) FROM sessions WHERE expires <= ?"
-    number = int(str(_ask(storage, statement, time.time())))
-    text = f"{counted(number, 'expired record')} to remove"
-    return Check("leftovers", State.OK, f"{text}; see `telesession purge`" if number else text)
+    return leftovers(int(str(_ask(storage, statement, time.time()))))

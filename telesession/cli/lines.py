@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from telesession.cli.fields import record_of
 from telesession.codecs import Codec, JSONCodec
-from telesession.errors import DecodeError
 
 if TYPE_CHECKING:
     from telesession.storage.rows import Row
@@ -42,35 +43,43 @@ class Line(NamedTuple):
         Raises:
             DecodeError: The record cannot be read.
         """
-        if row.payload is None:
-            raise DecodeError(row.key, "it is damaged")
-        record = codec.decode(row.payload, row.key)
+        record = record_of(codec, row.payload, row.key)
         return Line(row.key, None if row.left is None else now + row.left, record)
 
     @staticmethod
-    def read(text: str) -> Line:
+    def read(text: bytes) -> Line:
         """
         The record of a line.
 
         Raises:
             DecodeError: The record is none that `JSONCodec` writes.
+            RecursionError: It is nested too deeply to be one.
             ValueError: It is no line of an export.
         """
         data = json.loads(text)
         if not isinstance(data, dict) or set(data) != _NAMES or not _is_sound(data):
             raise ValueError("it is no line of an export")
         payload = json.dumps(data["record"]).encode()
-        return Line(data["key"], data["expires"], JSONCodec().decode(payload, data["key"]))
+        return Line(data["key"], data["expires"], record_of(JSONCodec(), payload, data["key"]))
 
-    def encode(self, codec: JSONCodec) -> bytes:
+    def encode(self, codec: JSONCodec, payload: bytes | None = None) -> bytes:
         """
         The line, without its end.
+
+        Args:
+            codec: The codec of the line.
+            payload: The payload of the record, if a `JSONCodec` has written it. It is faster to
+                copy it than to write the record again.
 
         Raises:
             EncodeError: A field has no form in JSON.
         """
-        head = json.dumps({"key": self.key, "expires": self.expires})[:-1]
-        return b'%b, "record": %b}' % (head.encode(), codec.encode(self.record, self.key))
+        # A payload that was edited by hand may have several lines.
+        if payload is None or b"\n" in payload or b"\r" in payload:
+            payload = codec.encode(self.record, self.key)
+        key = encode_basestring_ascii(self.key)
+        expires = "null" if self.expires is None else repr(self.expires)
+        return f'{{"key": {key}, "expires": {expires}, "record": '.encode() + payload + b"}"
 
 
 def _is_sound(data: dict[str, Any]) -> bool:

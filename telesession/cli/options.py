@@ -15,17 +15,14 @@ from telesession.cli.codec import codec_from
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_STORAGE = "TELESESSION_STORAGE"
-
-
 storage_url = click.option(
     "--storage",
     "url",
-    envvar=_STORAGE,
+    envvar="TELESESSION_STORAGE",
+    show_envvar=True,
     required=True,
     metavar="URL",
-    help=f"The storage, such as sqlite:///bot.db or redis://localhost:6379/0; by default that of "
-    f"{_STORAGE}.",
+    help="The storage, such as sqlite:///bot.db or redis://localhost:6379/0.",
 )
 
 
@@ -63,3 +60,7 @@ prefixes = click.option(
     metavar="TEXT",
     help="The option `prefix` of the bot's Sessions, if it has one; may be repeated.",
 )
+overwrite = click.option(
+    "--overwrite", is_flag=True, help="Replace other records of the target under the same keys."
+)
+dry_run = click.option("--dry-run", is_flag=True, help="Write nothing, and say the result.")

@@ -117,7 +117,8 @@ def tracked(items: Iterable[T], verb: str, total: int | None = None) -> Iterator
     with progress(verb, total) as done:
         for number, item in enumerate(items, start=1):
             yield item
-            done(number)
+            if number % _STEP == 0:
+                done(number)
 
 
 def confirm(question: str, *, is_agreed: bool) -> None:

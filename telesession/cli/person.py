@@ -7,9 +7,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from telesession.cli.fields import record_of
 from telesession.cli.rooms import Kind, Place
+from telesession.cli.stored import rows_of
 from telesession.errors import DecodeError
-from telesession.keys import parse_key
+from telesession.keys import KeyIds, parse_key
 
 if TYPE_CHECKING:
     from telesession.cli.address import Opened
@@ -70,13 +72,10 @@ class Person:
         # The key of a question begins with the room of its sessions.
         while (inner := Place.of(key)).room:
             key = inner.key
-        prefix = next((each for each in self._prefixes if key.startswith(each)), "")
-        try:
-            ids = parse_key(key.removeprefix(prefix))
-        except ValueError:
-            self.unknown += 1
-            return False
-        return self._is_here(ids.chat_id, ids.user_id)
+        prefixes = [each for each in ("", *self._prefixes) if key.startswith(each)]
+        found = [ids for each in prefixes if (ids := _ids_in(key.removeprefix(each)))]
+        self.unknown += not found
+        return any(self._is_here(ids.chat_id, ids.user_id) for ids in found)
 
     def _is_here(self, chat: object, sender: object) -> bool:
         """Whether the person is the sender, or is alone with the bot in the chat."""
@@ -88,19 +87,29 @@ class Person:
         """Whether the person has sent an update, or is alone with the bot in its chat."""
         contents = [content for content in update.values() if isinstance(content, dict)]
         for content in contents:
-            senders = [content[name] for name in _SENDERS if isinstance(content.get(name), dict)]
+            # An added boost wraps its source once more than a removed one.
+            source = (content.get("boost") or content).get("source")
+            parts = [*map(content.get, _SENDERS), source and source.get("user")]
+            senders = [part for part in parts if isinstance(part, dict)]
             chat = (content.get("message") or content).get("chat") or {}
             if self._is_here(chat.get("id"), senders[0].get("id") if senders else None):
                 return True
         return False
 
 
+def _ids_in(key: str) -> KeyIds | None:
+    """The ids in a key without its room and prefix; `None` if another function made it."""
+    try:
+        return parse_key(key)
+    except ValueError:
+        return None
+
+
 def _update_of(storage: Opened, key: str) -> dict[str, Any] | None:
     """A waiting update as Telegram sent it; `None` if it has ended or cannot be read."""
-    payload = storage.get(key)
+    rows = list(rows_of(storage, [key]))
     try:
-        record = {} if payload is None else storage.codec.decode(payload, key)
-        update = json.loads(record["fields"]["raw"])
-    except (DecodeError, KeyError, TypeError, ValueError):
+        update = json.loads(record_of(storage.codec, rows[0].payload, key)["fields"]["raw"])
+    except (DecodeError, IndexError, KeyError, RecursionError, TypeError, ValueError):
         return None
     return update if isinstance(update, dict) else None

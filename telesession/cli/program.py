@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import click
 
-from telesession.cli.copies import copy, import_lines, rekey
+from telesession.cli.copies import copy, rekey
 from telesession.cli.doctor import doctor
 from telesession.cli.edits import delete, set_field, unset
 from telesession.cli.erase import erase
 from telesession.cli.exits import Exit, RefusedError
 from telesession.cli.export import export
+from telesession.cli.importing import import_lines
 from telesession.cli.output import tell
 from telesession.cli.rehearsal import migrate
 from telesession.cli.show import keys, show
 from telesession.cli.stats import stats
 from telesession.cli.upkeep import backup, purge
 from telesession.cli.watch import watch
-from telesession.errors import SessionError
+from telesession.errors import LockTimeoutError, SessionError
 
 
 @click.group(context_settings={"max_content_width": 80, "help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="telesession", message="%(prog)s %(version)s")
 def program() -> None:
-    """Look at the sessions of a bot, and change, copy or delete them, while it runs."""
+    """
+    Look at the sessions of a bot, and change, copy or delete them, while it runs.
+
+    The storage is a URL such as sqlite:///bot.db, in the variable TELESESSION_STORAGE or in the
+    option --storage after the command.
+    """
 
 
 for _command in (
@@ -54,11 +61,22 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return Exit.INTERRUPTED
     except RefusedError as error:
         return _fail(error, error.code)
-    except SessionError as error:
-        return _fail(error, Exit.FAILED)
+    except LockTimeoutError as error:
+        reason, _, _ = str(error).rpartition("; ")
+        return _fail(f"{reason}; try again, or wait longer with --wait", Exit.FAILED)
+    except (SessionError, OSError) as error:
+        return _fail(_message_of(error), Exit.FAILED)
     return code if isinstance(code, int) else Exit.DONE
 
 
-def _fail(error: Exception, code: Exit) -> Exit:
-    tell(f"telesession: {error}")
+def _message_of(error: SessionError | OSError) -> str:
+    if isinstance(error, OSError):
+        return f"could not read or write a file: {error.strerror}"
+    return str(error)
+
+
+def _fail(error: Exception | str, code: Exit) -> Exit:
+    # Only a program has the cause at hand.
+    message = re.sub("see __cause__(,| and) ", "", str(error))
+    tell(f"telesession: {message}")
     return code

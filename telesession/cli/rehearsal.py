@@ -6,12 +6,15 @@ import importlib
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import nullcontext, redirect_stdout
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from telesession.cli.address import opened
 from telesession.cli.exits import Exit, RefusedError
+from telesession.cli.fields import record_of
 from telesession.cli.options import as_json
 from telesession.cli.output import print_json, print_table, printable, tracked
 from telesession.errors import DecodeError, EncodeError, SessionError, StorageError
@@ -28,14 +31,20 @@ if TYPE_CHECKING:
     metavar="MODULE:SESSIONS",
     help="The Sessions of the new program, such as bot:sessions. The module is imported.",
 )
+@click.option(
+    "--storage",
+    "url",
+    metavar="URL",
+    help="Another storage with the same codec, such as a backup; by default that of the Sessions.",
+)
 @click.option("--dry-run", "is_dry", is_flag=True, help="Write nothing; the only way for now.")
 @as_json
-def migrate(app: str, is_dry: bool, is_json: bool) -> int:
+def migrate(app: str, url: str | None, is_dry: bool, is_json: bool) -> int:
     """
     Try the migrations of a program.
 
     Every record goes through the migrations and the dataclass of the Sessions, and nothing is
-    written. The storage is that of the Sessions. Records that would fail are reported by key.
+    written. Records that would fail are reported by key.
     """
     if not is_dry:
         raise click.UsageError(
@@ -46,11 +55,14 @@ def migrate(app: str, is_dry: bool, is_json: bool) -> int:
     if not kind.storage.persistent:
         raise RefusedError(f"the sessions of {app} are in memory, so there is nothing to migrate")
     versions, failed = Counter[str](), Counter[str]()
-    for version, error in tracked(rehearse(kind), "migrate"):
-        versions[version] += 1
-        if error is not None:
-            failed[version] += 1
-            _print_failure(error, is_json)
+    with nullcontext() if url is None else opened(url, kind.storage.codec) as other:
+        if other is not None:
+            kind = kind.in_storage(other)
+        for version, error in tracked(rehearse(kind), "migrate"):
+            versions[version] += 1
+            if error is not None:
+                failed[version] += 1
+                _print_failure(error, is_json)
     if is_json:
         print_json({"records": dict(versions), "failed": dict(failed)})
     else:
@@ -73,7 +85,9 @@ def sessions_of(app: str) -> Sessions[Any]:
     # As `python -m` does.
     sys.path.insert(0, "")
     try:
-        module = importlib.import_module(module_name)
+        # The lines that it prints are none of the result.
+        with redirect_stdout(sys.stderr):
+            module = importlib.import_module(module_name)
     except Exception as error:
         raise RefusedError(
             f"could not import {module_name}: {type(error).__name__}; run `python -c 'import "
@@ -84,7 +98,9 @@ def sessions_of(app: str) -> Sessions[Any]:
     except AttributeError:
         found = None
     if not isinstance(found, Sessions):
-        raise click.UsageError(f"{path} in {module_name} is no Sessions")
+        raise click.UsageError(
+            f"{module_name} has no Sessions with the name {path}; give --app the name of one"
+        )
     return found
 
 
@@ -96,17 +112,18 @@ def rehearse(kind: Kind) -> Iterator[tuple[str, SessionError | None]]:
         StorageError: The storage failed.
     """
     for place in kind.places():
-        payload = kind.storage.get(place)
-        if payload is None:
-            continue
         version = "unreadable"
         try:
-            version = str(kind.storage.codec.decode(payload, place).get("version", 0))
+            payload = kind.storage.get(place)
+            if payload is None:
+                continue
+            version = str(record_of(kind.storage.codec, payload, place).get("version", 0))
             kind.records.check(kind.peek(place) or {}, place)
             kind.read(place)
-        except StorageError:
-            raise
         except SessionError as error:
+            if isinstance(error, StorageError):
+                # It raises again if the record is not the reason.
+                kind.storage.ping()
             kind.rename(error)
             yield version, error
         else:

@@ -53,8 +53,10 @@ class Place(NamedTuple):
     @property
     def kind(self) -> Kind:
         """The kind of its record."""
+        if not self.room:
+            return Kind.SESSIONS
         name = self.room[1:-1]
-        if not self.room or name.isidentifier():
+        if name.isidentifier():
             return Kind.SESSIONS
         if name in _NAMED:
             return _NAMED[name]
@@ -66,4 +68,4 @@ class Place(NamedTuple):
     @property
     def is_record(self) -> bool:
         """Whether its payload must be a record with fields, which a codec has written."""
-        return self.kind not in (Kind.BOOKKEEPING, Kind.UNREADABLE)
+        return not self.room or self.kind not in (Kind.BOOKKEEPING, Kind.UNREADABLE)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from telesession.cli.exits import missing
-from telesession.cli.fields import Field, described, json_text, live_fields
+from telesession.cli.fields import Field, described, json_text, live_fields, record_of
 from telesession.cli.options import as_json, values, with_storage
 from telesession.cli.output import print_json, print_table, printable, sized, spelled
 from telesession.cli.stored import row_of
@@ -48,8 +48,8 @@ def show(storage: Opened, key: str, has_values: bool, is_json: bool) -> None:
     if row is None or row.payload is None:
         raise missing(key)
     payload, left = row.payload, row.left
-    record = storage.codec.decode(payload, key)
-    fields = live_fields(record, key, storage.now())
+    record = record_of(storage.codec, payload, key)
+    fields = live_fields(record, storage.now())
     if is_json:
         print_json(
             {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from telesession.cli.fields import record_of
 from telesession.cli.histogram import Histogram
 from telesession.cli.options import as_json, with_storage
 from telesession.cli.output import counted, print_json, print_table, sized, tracked
@@ -71,8 +72,8 @@ class Statistics:
 
     def add(self, row: Row, codec: Codec) -> None:
         """Count a record."""
-        place, size = Place.of(row.key), len(row.payload or b"")
-        group = self.groups[place.room, _version_of(row, place, codec)]
+        size = len(row.payload or b"")
+        group = self.groups[_group_of(row, codec)]
         group.count += 1
         group.size += size
         self.sizes.add(size)
@@ -111,15 +112,15 @@ def stats(storage: Opened, is_json: bool) -> None:
             click.echo(line)
 
 
-def _version_of(row: Row, place: Place, codec: Codec) -> str:
+def _group_of(row: Row, codec: Codec) -> tuple[str, str]:
+    """The room and the version of a record."""
+    place = Place.of(row.key)
     if not place.is_record:
-        return ""
+        return place.room, ""
     try:
-        if row.payload is None:
-            return UNREADABLE
-        return str(codec.decode(row.payload, row.key).get("version", 0))
+        return place.room, str(record_of(codec, row.payload, row.key).get("version", 0))
     except DecodeError:
-        return UNREADABLE
+        return place.room, UNREADABLE
 
 
 def _data(statistics: Statistics) -> dict[str, Any]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from telesession.errors import StorageError
 from telesession.storage.rows import Row
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from telesession.cli.address import Opened
 
 
@@ -22,3 +25,21 @@ def row_of(storage: Opened, key: str) -> Row | None:
         return None
     # Each storage that has a URL knows the lifetimes.
     return Row(key, record.payload, None if record.left == "unknown" else record.left)
+
+
+def rows_of(storage: Opened, keys: Iterable[str]) -> Iterator[Row]:
+    """
+    The rows of keys; a key without a record has none, and a damaged record has no payload.
+
+    Raises:
+        StorageError: The storage failed.
+    """
+    for key in keys:
+        try:
+            row = row_of(storage, key)
+        except StorageError:
+            # It raises again if the record is not the reason.
+            storage.ping()
+            row = Row(key, None, None)
+        if row is not None:
+            yield row

@@ -1,4 +1,4 @@
-"""The commands `purge` and `backup`, which look after a file."""
+"""The commands `purge` and `backup`, which look after a file or a table."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from telesession import SQLiteStorage
+from telesession import RedisStorage, SQLiteStorage
 from telesession.cli.exits import RefusedError
 from telesession.cli.options import with_storage
 from telesession.cli.output import counted, tell
@@ -21,12 +21,13 @@ def purge(storage: Opened) -> None:
     """
     Remove the expired records.
 
-    Their space goes back to the disk. A server removes such records by itself.
+    The space of a file goes back to the disk. A Redis or Valkey server removes such records by
+    itself.
     """
-    if isinstance(storage, SQLiteStorage):
-        tell(f"removed {counted(storage.purge(), 'expired record')}")
+    if isinstance(storage, RedisStorage):
+        tell("nothing to do: the server removes expired records by itself")
     else:
-        tell("nothing to do: a server removes expired records by itself")
+        tell(f"removed {counted(storage.purge(), 'expired record')}")
 
 
 @click.command()
@@ -39,9 +40,14 @@ def backup(storage: Opened, file: str) -> None:
     The bot may run and write. The file appears when it is complete, and replaces an older backup.
     """
     if not isinstance(storage, SQLiteStorage):
+        if isinstance(storage, RedisStorage):
+            tool = "its command BGSAVE"
+        else:
+            name = storage._name.replace('"', "")
+            tool = f"`pg_dump --table={name}`"
         raise RefusedError(
-            "could not back up: a server makes its own backups; see its command BGSAVE, or copy "
-            "its records into a file with `telesession copy`"
+            f"could not back up: a server makes its own backups; see {tool}, or copy its records "
+            "into a file with `telesession copy`"
         )
     storage.backup(file)
     tell(f"wrote {file}")

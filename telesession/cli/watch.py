@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from telesession.cli.fields import Field, described, json_text, live_fields
+from telesession.cli.fields import Field, described, json_text, live_fields, record_of
 from telesession.cli.options import as_json, values, with_storage
 from telesession.cli.output import print_json, printable, tell
 
@@ -79,7 +79,7 @@ def _changes(storage: Opened, key: str) -> Iterator[Change]:
 
 
 def _fields(storage: Opened, key: str, payload: bytes) -> dict[str, Field]:
-    fields = live_fields(storage.codec.decode(payload, key), key, storage.now())
+    fields = live_fields(record_of(storage.codec, payload, key), storage.now())
     return {field.name: field for field in fields}
 
 

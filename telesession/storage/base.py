@@ -105,6 +105,8 @@ class Storage(ABC):
         codec: How records become bytes. The storage only carries it, and never calls it.
         lease: Seconds after which the lock of a process that died is free at the latest.
         leases_locks: Whether such a lock is not free at once, but only after the lease.
+        holds_connections: Whether each hold keeps a connection to the backend until it is left.
+            A process then proves by a lease, and not by a hold, that it lives.
         persistent: Whether records outlive the process or are read by others, so that their
             deadlines must be written in wall-clock time. Only a storage that lives and dies
             with its process may say no.
@@ -113,6 +115,7 @@ class Storage(ABC):
     codec: Codec = JSONCodec()
     lease: float = 30.0
     leases_locks: bool = False
+    holds_connections: bool = False
     persistent: bool = True
 
     _states: PerProcess[ProcessState]

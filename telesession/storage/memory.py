@@ -14,6 +14,7 @@ from telesession.errors import LockLostError, StorageError
 from telesession.forks import call_in_forked_child
 from telesession.memory_codec import MemoryCodec
 from telesession.storage.base import UNREAD, Change, Hold, Note, ProcessState, Record, Storage
+from telesession.storage.evictions import log_eviction
 from telesession.storage.expiry import Expiry
 
 # At how many keys `keys` looks at a time.
@@ -109,6 +110,8 @@ class MemoryStorage(Storage):
         if len(holds) == 1 and not also:
             (hold,) = holds
             note = hold.note
+            if not self._is_dict:
+                self._log_if_evicted(hold)
             if note is not None and note.payload is not None and note.action == "set":
                 # As in `Hold.flush`, without a call: most updates come here.
                 hold.note = None
@@ -116,6 +119,9 @@ class MemoryStorage(Storage):
             else:
                 hold.flush()
             return
+        if not self._is_dict:
+            for hold in holds:
+                self._log_if_evicted(hold)
         with self._mutex:
             self._pass = None
             for change in also:
@@ -177,6 +183,17 @@ class MemoryStorage(Storage):
         # It may be older than a patch of threading by gevent, and is then a lock of threads.
         # Nobody waits for it long: what it guards neither blocks nor switches to a greenlet.
         self._mutex = threading.Lock()
+
+    def _log_if_evicted(self, hold: Hold) -> None:
+        """Log a session that the store has dropped since it was read."""
+        note, read = hold.note, hold._payload
+        # A record with a lifetime may have ended, and was perhaps removed.
+        if note is None or note.lifetime is not None or read is None or read is UNREAD:
+            return
+        # A store that fails here is an error of the write, or none.
+        with suppress(StorageError):
+            if not self.has(hold.key):
+                log_eviction(hold.key)
 
     def _live(self, key: str) -> bytes | None:
         if key in self._expiry.deadlines and self._expiry.is_over(key):

@@ -4,30 +4,35 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 
 from telesession.codecs import Codec, JSONCodec
 from telesession.storage.base import Change, Hold, Record, Storage
-from telesession.storage.bitmaps import Bitmap, by_page, key_of
+from telesession.storage.bitmaps import SIZE, by_page, key_of
 from telesession.storage.rows import Row
 
-if TYPE_CHECKING or find_spec("psycopg"):
+_PACKAGES = ("psycopg", "psycopg_pool")
+
+if TYPE_CHECKING or all(map(find_spec, _PACKAGES)):
     from psycopg_pool import ConnectionPool
 
+    from telesession.storage.postgres_commit import write_together
     from telesession.storage.postgres_connections import Connections, copy_pool, make_pool
-    from telesession.storage.postgres_hold import PostgresHold, new_token, write_together
+    from telesession.storage.postgres_hold import PostgresHold, new_token
+    from telesession.storage.postgres_keys import key_of as key_in_column
     from telesession.storage.postgres_server import PostgresServer
-    from telesession.storage.postgres_statements import Query, Statement, double_in
-    from telesession.storage.postgres_table import key_of as spelled_key, quoted, row_in, rows_in
+    from telesession.storage.postgres_statements import Query, Statement, time_in
+    from telesession.storage.postgres_table import quoted, records_in, row_in
     from telesession.storage.postgres_transaction import Transaction
 
 if TYPE_CHECKING:
+    from psycopg.pq.abc import PGresult
+
     from telesession.forks import PerProcess
 
 # How many keys, and how many records, are read at once.
-_PAGE, _PAGE_OF_ROWS = 1000, 200
+_PAGE, _PAGE_OF_ROWS = 1000, 500
 # How many expired records `purge` removes in one transaction.
 _BATCH = 1000
 # The longest identifier of PostgreSQL, in bytes.
@@ -44,9 +49,10 @@ class PostgresStorage(Storage):
     session is free as soon as its process or its connection has ended. Deadlines count on the
     server's clock.
 
-    A handler has one connection while it runs, one more for each block with `independent=True`
-    inside, and one more for the moment of a `save`. So a pool needs as many connections as the
-    bot has threads, and twice as many if its handlers use these two.
+    A handler has one connection while it runs, with which it also reads further records. It has
+    one more for each block with `independent=True` inside, and one more for the moment of a `save`.
+    So a pool needs as many connections as the bot has threads, and twice as many if its handlers
+    use these two.
 
     Keep one instance for as long as the bot runs. Any thread may use it, and so may every process
     that is forked from the one that made it, with or without Python's fork hooks.
@@ -66,6 +72,8 @@ class PostgresStorage(Storage):
         ValueError: An option has a value that makes no sense.
     """
 
+    holds_connections = True
+
     _states: PerProcess[PostgresServer]  # type: ignore[assignment]
 
     def __init__(
@@ -75,7 +83,7 @@ class PostgresStorage(Storage):
         *,
         table: str = "telesession_sessions",
     ) -> None:
-        if not find_spec("psycopg") or not find_spec("psycopg_pool"):
+        if not all(map(find_spec, _PACKAGES)):
             raise ImportError(
                 "PostgresStorage needs the packages psycopg and psycopg_pool, which are not "
                 "installed; pip install 'psycopg[binary,pool]>=3.2.1'"
@@ -144,11 +152,12 @@ class PostgresStorage(Storage):
         after = None
         while True:
             server = self._process
-            (result,) = server.run("read", None, server.table.rows(prefix, after, _PAGE_OF_ROWS))
-            for after, row in rows_in(result).items():
-                yield Row(after, row.payload, row.left)
-            if result.ntuples < _PAGE_OF_ROWS:
+            result = server.read("read", None, server.table.rows(prefix, after, _PAGE_OF_ROWS))
+            page = records_in(result)
+            yield from map(Row._make, page)
+            if len(page) < _PAGE_OF_ROWS:
                 return
+            after = page[-1][0]
 
     def purge(self) -> int:
         """
@@ -183,33 +192,29 @@ class PostgresStorage(Storage):
     def add_once(
         self, prefix: str, payloads: Mapping[int, bytes], *, pages: str, memory: float
     ) -> list[int]:
-        """See `Storage.add_once`. It is one transaction."""
+        """See `Storage.add_once`. It is one transaction, and one round trip."""
+        if not payloads:
+            return []
         server, token = self._process, new_token()
-        added: set[int] = set()
-        statements: list[Statement] = []
-        with ExitStack() as exits:
-            holds: list[PostgresHold] = []
-            for page, numbers in sorted(by_page(payloads).items()):
-                key = f"{pages}{page}"
-                manager = self.hold_beside(holds[0], key) if holds else self.hold(key)
-                hold = exits.enter_context(manager)
-                holds.append(hold)
-                bitmap = Bitmap(hold.get())
-                new = {number for number in numbers if bitmap.add(number)}
-                if new:
-                    hold.set(bitmap.payload, memory)
-                for number in new:
-                    record = key_of(prefix, number)
-                    statements.append(server.table.set(record, payloads[number], None, token))
-                added |= new
-            write_together(server, holds, (), statements)
-        return [number for number in payloads if number in added]
+        # In one order for all processes, because the rows of the pages stay locked.
+        numbers = sorted((page, one) for page, some in by_page(payloads).items() for one in some)
+        statements = [
+            server.table.add_once(
+                key_of(prefix, one), payloads[one], (f"{pages}{page}", one % SIZE), memory, token
+            )
+            for page, one in numbers
+        ]
+        # The answer is the same if the statements were sent twice, because a reply was lost.
+        written = server.table.written([key_of(prefix, one) for one in payloads], token)
+        *_, result = server.run("write", None, *statements, written)
+        added = set(_keys_in(result))
+        return [one for one in payloads if key_of(prefix, one) in added]
 
     def now(self) -> float:
         """See `Storage.now`; on the clock of the server."""
-        sql = Statement(Query.rare("SELECT extract(epoch FROM clock_timestamp())::float8"))
-        (result,) = self._process.run("ask for the time", None, sql)
-        return double_in(result, 0) or 0.0
+        sql = Statement(Query.rare("SELECT clock_timestamp()"))
+        result = self._process.read("ask for the time", None, sql)
+        return time_in(result, 0)
 
     def close(self) -> None:
         """See `Storage.close`. A pool that was passed in stays open."""
@@ -220,16 +225,15 @@ class PostgresStorage(Storage):
 
     def _get(self, action: str, key: str) -> Record | None:
         server = self._process
-        (result,) = server.run(action, key, server.table.read(key))
+        result = server.read(action, key, server.table.read(key))
         row = row_in(result)
         return Record(row.payload, row.left) if row is not None and row.is_live else None
 
     def _page_of_keys(self, prefix: str, after: str | None, limit: int) -> list[str]:
         server = self._process
         statement = server.table.keys(prefix, after, limit)
-        (result,) = server.run("list the keys", None, statement)
-        values = (result.get_value(number, 0) or b"" for number in range(result.ntuples))
-        return [spelled_key(value) for value in values]
+        result = server.read("list the keys", None, statement)
+        return _keys_in(result)
 
     @property
     def _process(self) -> PostgresServer:
@@ -239,6 +243,12 @@ class PostgresStorage(Storage):
         pool = self._pool if os.getpid() == self._pid else copy_pool(self._pool)
         is_mine = self._is_mine or pool is not self._pool
         return PostgresServer(Connections(pool, is_mine=is_mine), self._name, self._index)
+
+
+def _keys_in(result: PGresult) -> list[str]:
+    """The keys in the first column of a result."""
+    values = (result.get_value(position, 0) or b"" for position in range(result.ntuples))
+    return [key_in_column(value) for value in values]
 
 
 def _checked_table(table: object) -> tuple[str, str]:

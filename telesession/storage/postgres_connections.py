@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from telesession.errors import StorageError
@@ -82,9 +83,10 @@ class Connections:
         if self._is_closed:
             raise StorageError("read", key, "the storage is closed", "make a new one")
         thread = threading.get_ident()
-        with self._mutex:
-            mine = sum(taker == thread for taker in self._takers.values())
-            if mine:
+        # A copy, because other threads change the dict.
+        mine = list(self._takers.values()).count(thread)
+        if mine:
+            with self._mutex:
                 if 0 < self.most <= self._waiting.total() + mine:
                     raise self._too_small(key)
                 self._waiting[thread] = mine
@@ -101,11 +103,23 @@ class Connections:
         self._takers[connection] = thread
         return self._link(connection, key)
 
+    def of_thread(self) -> Link | None:
+        """The connection of the latest transaction of this thread; `None` if it has none."""
+        thread = threading.get_ident()
+        mine = [each for each, taker in list(self._takers.items()) if taker == thread]
+        for connection in reversed(mine):
+            pgconn = connection.pgconn
+            # The handler of a signal may ask in the middle of an exchange.
+            is_free = pgconn.pipeline_status == PipelineStatus.OFF
+            if is_free and pgconn.transaction_status == TransactionStatus.INTRANS:
+                return self._link(connection, None)
+        return None
+
     def _link(self, connection: Connection[Any], key: str | None) -> Link:
         prepared = self._prepared.get(connection)
-        if prepared is None:
-            prepared = self._prepared[connection] = Prepared(connection)
-        link = Link(connection, prepared)
+        if prepared is not None:
+            return Link(connection, prepared)
+        link = Link(connection, Prepared(connection))
         encoding = (connection.pgconn.parameter_status(b"client_encoding") or b"").decode()
         if encoding.upper().replace("-", "") not in _ENCODINGS:
             self.give_back(link)
@@ -115,6 +129,7 @@ class Connections:
                 f"the connections of the pool have the client_encoding {encoding}",
                 "make the pool with kwargs={'client_encoding': 'utf8'}",
             )
+        self._prepared[connection] = link.prepared
         return link
 
     def _open(self) -> None:

@@ -6,25 +6,15 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Self, cast
 
-import psycopg
-
-from telesession.errors import LockLostError, StorageError
+from telesession.errors import LockLostError
 from telesession.locks import LongWait
-from telesession.storage.postgres_errors import diagnosis
-from telesession.storage.postgres_outcome import find_outcome
-from telesession.storage.postgres_server import refused
-from telesession.storage.postgres_statements import failure_in
-from telesession.storage.postgres_transaction import Transaction
 from telesession.storage.server_hold import ServerHold
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from telesession.storage.base import Change, Hold, Note, Storage
-    from telesession.storage.postgres_outcome import Before, Outcome
+    from telesession.storage.base import Note, Storage
     from telesession.storage.postgres_server import PostgresServer
     from telesession.storage.postgres_statements import Statement
-    from telesession.storage.postgres_table import Row
+    from telesession.storage.postgres_transaction import Transaction
 
 # Seconds before its end in which a record that is renewed is written anew, in case it is removed.
 _LATE = 60.0
@@ -41,10 +31,10 @@ class PostgresHold(ServerHold):
     process that dies keeps none.
     """
 
-    __slots__ = ("row", "transaction")
+    __slots__ = ("token", "transaction")
 
-    # The row as it was read.
-    row: Row | None
+    # The token of the row as it was read or last written; `None` without a live record.
+    token: int | None
     transaction: Transaction
 
     def __init__(
@@ -52,7 +42,7 @@ class PostgresHold(ServerHold):
     ) -> None:
         super().__init__(storage, key, timeout)
         self.transaction = transaction
-        self.row = None
+        self.token = None
 
     def __enter__(self) -> Self:
         key, timeout = self.key, self._timeout
@@ -70,11 +60,11 @@ class PostgresHold(ServerHold):
         except BaseException:
             super()._leave()
             raise
-        self.row = row if row is not None and row.is_live else None
-        if self.row is None:
+        if row is None or not row.is_live:
             self._loaded(None, None, now)
         else:
-            self._loaded(self.row.payload, self.row.left, now)
+            self._loaded(row.payload, row.left, now)
+            self.token = row.token
         return self
 
     def _leave(self) -> None:
@@ -106,6 +96,7 @@ class PostgresHold(ServerHold):
             # The hold shall not answer with a record that the write did not store.
             self._payload, self._end = before
             raise
+        self.token = None if self._payload is None else token
 
     def take_write(self, server: PostgresServer, token: int) -> Statement:
         """The statement of the noted write, which is noted no more."""
@@ -121,81 +112,3 @@ class PostgresHold(ServerHold):
 def new_token() -> int:
     """A token for the rows of one commit."""
     return secrets.randbits(63)
-
-
-def write_together(
-    server: PostgresServer,
-    holds: Sequence[Hold],
-    also: Sequence[Change] = (),
-    more: Sequence[Statement] = (),
-) -> None:
-    """
-    Do the noted writes of holds, and changes of other keys, and commit: one round trip.
-
-    Args:
-        server: The server of all of them.
-        holds: The holds. Their locks are free afterwards.
-        also: Changes of keys that none of the holds has.
-        more: Further statements.
-
-    Raises:
-        LockLostError: A record was not as a change expects it; nothing was written.
-        StorageError: The server refused, or the connection was lost, and nothing was written; or
-            the outcome is unknown.
-    """
-    own = cast("Sequence[PostgresHold]", holds)
-    token = new_token()
-    noted = [hold for hold in own if hold.note is not None]
-    before: dict[str, Before] = {each.key: each.expected for each in also}
-    before |= {hold.key: None if hold.row is None else hold.row.token for hold in noted}
-    statements = [hold.take_write(server, token) for hold in noted]
-    for key, expected, payload, lifetime, _ in also:
-        statements.append(server.table.change(key, expected, payload, lifetime, token))
-    statements += more
-    if not statements:
-        return
-    # In the order of the statements.
-    keys = [*(hold.key for hold in noted), *(change.key for change in also)]
-    transaction = _transaction_of(server, own, keys)
-    try:
-        results = transaction.commit([*statements, *server.due()])
-    except psycopg.Error as error:
-        outcome = find_outcome(server, transaction.first_lock, token, before)
-        if outcome == "written":
-            return
-        raise _lost(keys[0] if keys else None, error, outcome) from error
-    failure = failure_in(results)
-    if failure is None:
-        server.note_purge(results[len(statements) :])
-        return
-    position = failure.position
-    if failure.code == _UNEXPECTED and position < len(keys):
-        raise LockLostError(keys[position])
-    raise refused("write", keys[position] if position < len(keys) else None, failure)
-
-
-def _transaction_of(
-    server: PostgresServer, holds: Sequence[PostgresHold], keys: Sequence[str]
-) -> Transaction:
-    """The transaction for a commit: that of the first hold, or a new one without any."""
-    if not holds:
-        transaction = Transaction(server)
-        # Its lock tells `find_outcome` when the transaction has ended. Holds do not have it.
-        transaction.lock(f"@commit:{keys[0] if keys else ''}", None, None)
-        return transaction
-    transaction = holds[0].transaction
-    checked = {transaction}
-    for hold in holds:
-        # Its lock is in another transaction if the two are not of one unit.
-        if hold.transaction not in checked:
-            hold.transaction.check(hold.key)
-            checked.add(hold.transaction)
-    return transaction
-
-
-def _lost(key: str | None, error: psycopg.Error, outcome: Outcome) -> StorageError:
-    """The error of a commit whose connection was lost."""
-    reason, remedy = diagnosis(error)
-    if outcome == "unknown":
-        return StorageError("write", key, reason, "read the session to see", "unknown")
-    return StorageError("write", key, f"{reason}, so the commit was not done", remedy)

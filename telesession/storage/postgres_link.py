@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import generators, waiting
 from psycopg.pq import ExecStatus, Format
+from psycopg.waiting import Wait
 
 from telesession.storage.postgres_errors import error_of
 from telesession.storage.postgres_statements import Query, Statement, failure_in, number_in
@@ -16,9 +17,10 @@ from telesession.storage.postgres_statements import Query, Statement, failure_in
 if TYPE_CHECKING:
     from psycopg import Connection
     from psycopg.abc import PQGen
-    from psycopg.pq.abc import PGresult
+    from psycopg.pq.abc import PGconn, PGresult
 
-_ASK_PID = Statement(Query.rare("SELECT pg_backend_pid()::int8"))
+#: Asks for the number of the process of the server.
+ASK_PID = Statement(Query.rare("SELECT pg_backend_pid()::int8"))
 # A prepared statement is gone, as after DISCARD ALL, or its table has changed.
 _UNPREPARED = frozenset(("26000", "0A000"))
 # Seconds of one wait of a greenlet; then it waits on.
@@ -52,16 +54,16 @@ class Link:
     """
     A connection while one thread has it.
 
-    Args:
+    Attributes:
         connection: The connection.
         prepared: Its prepared statements.
     """
 
-    __slots__ = ("_prepared", "connection")
+    __slots__ = ("connection", "prepared")
 
     def __init__(self, connection: Connection[Any], prepared: Prepared) -> None:
         self.connection = connection
-        self._prepared = prepared
+        self.prepared = prepared
 
     @property
     def closed(self) -> bool:
@@ -78,42 +80,48 @@ class Link:
         Raises:
             psycopg.Error: The connection was lost.
         """
-        pgconn, is_asked = self.connection.pgconn, self._prepared.is_allowed is None
+        pgconn, is_asked = self.connection.pgconn, self.prepared.is_allowed is None
         # The statements that are prepared on the way, by position among the results.
         new: dict[int, bytes] = {}
+        results: list[PGresult] = []
         try:
             pgconn.enter_pipeline_mode()
-            number = 0
+            position = 0
             # Last, because no query may be before the BEGIN that sets an isolation level.
-            for statement in (*statements, _ASK_PID) if is_asked else statements:
-                number += self._send(statement, number, new)
+            for statement in (*statements, ASK_PID) if is_asked else statements:
+                position += self._send(statement, position, new)
             pgconn.pipeline_sync()
-            results = self._wait(self._results(number))
+            self._wait(self._read(results))
             pgconn.exit_pipeline_mode()
+        except psycopg.OperationalError as error:
+            raise _farewell(pgconn, results) or error from None
         finally:
             if pgconn.pipeline_status:
                 # Nobody waits for the rest of the answer.
                 self.connection.close()
         if is_asked and (pid := results.pop()).status == ExecStatus.TUPLES_OK:
-            self._prepared.is_allowed = number_in(pid, 0) == pgconn.backend_pid
+            self.prepared.is_allowed = self.is_direct(pid)
         return self._without(new, results) if new else results
+
+    def is_direct(self, pid: PGresult) -> bool:
+        """Whether the answer to `ASK_PID` shows that no pooler is on the way to the server."""
+        return number_in(pid, 0) == self.connection.pgconn.backend_pid
 
     def gives_up_preparing(self, code: str) -> bool:
         """Whether a failure came from a prepared statement; from then on none is prepared."""
-        is_meant = bool(self._prepared.is_allowed) and code in _UNPREPARED
+        is_meant = bool(self.prepared.is_allowed) and code in _UNPREPARED
         if is_meant:
-            self._prepared.is_allowed = False
+            self.prepared.is_allowed = False
         return is_meant
 
     def _send(self, statement: Statement, position: int, new: dict[int, bytes]) -> int:
         """Send a statement, prepared if it may be, and return the number of its results."""
-        pgconn, (sql, name) = self.connection.pgconn, statement.query
-        parameters = statement.parameters
-        values, oids, formats = zip(*parameters, strict=True) if parameters else ((), (), ())
-        if not name or not self._prepared.is_allowed:
+        (sql, name, oids, formats), values = statement
+        pgconn, prepared = self.connection.pgconn, self.prepared
+        if not name or not prepared.is_allowed:
             pgconn.send_query_params(sql, values, oids, formats, Format.BINARY)
             return 1
-        is_new = name not in self._prepared.names and name not in new.values()
+        is_new = name not in prepared.names and name not in new.values()
         if is_new:
             pgconn.send_prepare(name, sql, oids)
             new[position] = name
@@ -126,30 +134,44 @@ class Link:
         for position, name in new.items():
             is_prepared = results[position].status == ExecStatus.COMMAND_OK
             if is_prepared:
-                self._prepared.names.add(name)
+                self.prepared.names.add(name)
             dropped.add(position if is_prepared else position + 1)
         return [result for position, result in enumerate(results) if position not in dropped]
 
-    def _results(self, number: int) -> PQGen[list[PGresult]]:
+    def _read(self, results: list[PGresult]) -> PQGen[None]:
+        """Send what is not sent yet, and read the results up to the end of the pipeline."""
         pgconn = self.connection.pgconn
-        yield from generators.send(pgconn)
-        results: list[PGresult] = []
-        try:
-            # The last one answers the end of the pipeline.
-            for _ in range(number + 1):
-                results += yield from generators.fetch_many(pgconn)
-        except psycopg.OperationalError:
-            failure = failure_in(results)
-            if failure is None:
-                raise
-            # The server has said why it ends the connection, such as a time-out.
-            raise error_of(failure) from None
-        return results[:number]
+        if pgconn.flush():
+            yield from generators.send(pgconn)
+        while True:
+            is_between = False
+            # Without this question, `get_result` waits, and keeps the other threads waiting.
+            while not pgconn.is_busy():
+                result = pgconn.get_result()
+                if result is not None:
+                    if result.status == ExecStatus.PIPELINE_SYNC:
+                        return
+                    results.append(result)
+                elif is_between:
+                    # There is one `None` behind each result, and any number on a lost connection.
+                    break
+                is_between = result is None
+            yield Wait.R
+            pgconn.consume_input()
 
-    def _wait(self, steps: PQGen[list[PGresult]]) -> list[PGresult]:
+    def _wait(self, steps: PQGen[None]) -> None:
         monkey = sys.modules.get("gevent.monkey")
         if monkey is not None and monkey.is_module_patched("select"):
             # It may have patched after the import of psycopg. Then all its other ways to wait block
             # all greenlets.
-            return waiting.wait_poll(steps, self.connection.pgconn.socket, _INTERVAL)
-        return self.connection.wait(steps)
+            waiting.wait_poll(steps, self.connection.pgconn.socket, _INTERVAL)
+        else:
+            self.connection.wait(steps)
+
+
+def _farewell(pgconn: PGconn, results: list[PGresult]) -> psycopg.Error | None:
+    """The error with which the server has ended a connection, such as a time-out, if it said so."""
+    while (result := pgconn.get_result()) is not None:
+        results.append(result)
+    failures = (failure_in([result]) for result in results)
+    return next((error_of(failure) for failure in failures if failure and failure.code), None)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from telesession.errors import StorageError
 from telesession.storage.postgres_table import rows_in
-from telesession.storage.postgres_transaction import lock
+from telesession.storage.postgres_transaction import take_lock
 from telesession.storage.waits import Wait
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def find_outcome(
         before: The rows that it writes, as they were before.
     """
     wait = Wait(_PATIENCE)
-    statements = lock(number, _PATIENCE), server.table.read_all(before)
+    statements = take_lock(number, _PATIENCE), server.table.read_all(before)
     while True:
         try:
             _, read = server.run("read", None, *statements)

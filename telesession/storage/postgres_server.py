@@ -12,7 +12,15 @@ from psycopg.errors import InsufficientPrivilege
 from telesession.errors import StorageError
 from telesession.storage.base import ProcessState
 from telesession.storage.postgres_errors import diagnosis, error_of
-from telesession.storage.postgres_statements import Query, Statement, bigint, failure_in, text
+from telesession.storage.postgres_link import ASK_PID
+from telesession.storage.postgres_statements import (
+    BIGINT,
+    TEXT,
+    Query,
+    Statement,
+    failure_in,
+    number,
+)
 from telesession.storage.postgres_table import COLUMNS, CREATE, Table
 
 if TYPE_CHECKING:
@@ -28,12 +36,16 @@ BEGIN = Statement(Query.frequent("BEGIN ISOLATION LEVEL READ COMMITTED"))
 COMMIT = Statement(Query.frequent("COMMIT"))
 ROLLBACK = Statement(Query.frequent("ROLLBACK"))
 
+SAVEPOINT = Statement(Query.frequent("SAVEPOINT hold"))
+RELEASE = Statement(Query.frequent("RELEASE hold"))
+UNDO = (Statement(Query.rare("ROLLBACK TO hold")), RELEASE)
+
 # Two processes that make the table at the same time would get errors of the catalog.
 _CREATION = Statement(
-    Query.rare("SELECT pg_advisory_xact_lock($1)"), (bigint(0x7465_6C65_7365_7373),)
+    Query.rare("SELECT pg_advisory_xact_lock($1)", BIGINT), (number(0x7465_6C65_7365_7373),)
 )
-_FIND = Query.rare(
-    "SELECT n.nspname, c.relname, current_setting('server_encoding'), "
+_FIND = (
+    "SELECT n.nspname::text, c.relname::text, current_setting('server_encoding'), "
     "array_to_string(ARRAY(SELECT attname FROM pg_attribute WHERE attrelid = c.oid AND "
     "attnum > 0 AND NOT attisdropped), ',') FROM pg_class c JOIN pg_namespace n "
     "ON n.oid = c.relnamespace WHERE c.oid = to_regclass($1)"
@@ -99,6 +111,30 @@ class PostgresServer(ProcessState):
             self.connections.give_back(link)
         return results[1:-1]
 
+    def read(self, action: str, key: str | None, statement: Statement) -> PGresult:
+        """
+        Execute a read in the transaction of this thread, or in one of its own.
+
+        So a handler needs no second connection to read other records than those that it has.
+
+        Raises:
+            StorageError: The server refused, or cannot be reached.
+        """
+        link = self.connections.of_thread()
+        if link is None:
+            return self.run(action, key, statement)[0]
+        try:
+            results = link.exchange([SAVEPOINT, statement, RELEASE])
+            failure = failure_in(results)
+            if failure is None:
+                return results[1]
+            link.exchange(UNDO)
+        except psycopg.Error as error:
+            raise StorageError(action, key, *diagnosis(error)) from error
+        if link.gives_up_preparing(failure.code):
+            return self.read(action, key, statement)
+        raise refused(action, key, failure)
+
     def send(
         self, action: str, key: str | None, statements: Sequence[Statement]
     ) -> tuple[Link, list[PGresult]]:
@@ -140,6 +176,47 @@ class PostgresServer(ProcessState):
         if len(results) > 1 and results[0].command_tuples == _FEW:
             self._purge_at = time.monotonic()
 
+    def ask(self, action: str, sql: str, *values: str) -> list[tuple[str, ...]]:
+        """
+        Execute a rare query whose parameters and columns are of the type text.
+
+        Returns:
+            The rows; NULL is an empty text.
+
+        Raises:
+            StorageError: The server refused, or cannot be reached.
+        """
+        query = Query.rare(sql, *[TEXT] * len(values))
+        statement = Statement(query, tuple(value.encode() for value in values))
+        (result,) = self.run(action, None, statement)
+        columns = range(result.nfields)
+        return [
+            tuple((result.get_value(row, column) or b"").decode() for column in columns)
+            for row in range(result.ntuples)
+        ]
+
+    def has_table(self) -> bool:
+        """
+        Whether the table exists. It is not made.
+
+        Raises:
+            StorageError: The server cannot be reached, or it is another table.
+        """
+        self._table = self._table or self._find()
+        return self._table is not None
+
+    def is_direct(self) -> bool:
+        """
+        Whether connections lead to the server itself, and not to a pooler such as pgbouncer.
+
+        Raises:
+            StorageError: The server cannot be reached.
+        """
+        link, (result,) = self.send("check", None, [ASK_PID])
+        is_direct = link.is_direct(result)
+        self.connections.give_back(link)
+        return is_direct
+
     def ping(self) -> None:
         """Return if the server answers."""
         self.run("reach the server", None, PING)
@@ -149,12 +226,10 @@ class PostgresServer(ProcessState):
         self.connections.close()
 
     def _find(self) -> Table | None:
-        (found,) = self.run("find the table", None, Statement(_FIND, (text(self._name),)))
-        if not found.ntuples:
+        found = self.ask("find the table", _FIND, self._name)
+        if not found:
             return None
-        schema, name, encoding, columns = (
-            (found.get_value(0, column) or b"").decode() for column in range(4)
-        )
+        schema, name, encoding, columns = found[0]
         if encoding != "UTF8":
             raise StorageError(
                 "use the database",

@@ -14,25 +14,29 @@ from telesession.storage.postgres_errors import Failure
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
 
-# The numbers of the types: https://github.com/postgres/postgres/blob/master/src/include/catalog/pg_type.dat
-_BYTEA, _BIGINT, _TEXT, _JSON, _DOUBLE, _TEXTS = 17, 20, 25, 114, 701, 1009
-
 _FAILED = (ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_ABORTED)
+# The beginning of the time of PostgreSQL, in seconds since the epoch.
+_MILLENNIUM = 946_684_800
 
 
-class Parameter(NamedTuple):
+class Type(NamedTuple):
     """
-    The value of a parameter of a statement, as it is sent.
+    A type of parameters.
 
     Attributes:
-        value: The bytes; `None` for NULL.
-        oid: The number of the type.
-        format: The format of the bytes.
+        oid: Its number, from the catalog `pg_type` of PostgreSQL.
+        format: The format in which values are sent.
     """
 
-    value: bytes | None
     oid: int
     format: Format = Format.TEXT
+
+
+TEXT, JSON, BIGINT, DOUBLE = Type(25), Type(114), Type(20), Type(701)
+BYTEA, TEXTS = Type(17, Format.BINARY), Type(1009, Format.BINARY)
+
+#: The value of a parameter as it is sent; `None` is NULL.
+Value = bytes | None
 
 
 class Query(NamedTuple):
@@ -42,21 +46,26 @@ class Query(NamedTuple):
     Attributes:
         sql: The text, with `$1` for the first parameter.
         name: The name under which a connection may prepare it; empty for a rare text.
+        oids: The numbers of the types of the parameters.
+        formats: The formats of the parameters.
     """
 
     sql: bytes
     name: bytes
+    oids: tuple[int, ...]
+    formats: tuple[Format, ...]
 
     @staticmethod
-    def frequent(sql: str) -> Query:
+    def frequent(sql: str, *types: Type) -> Query:
         """A text that connections may prepare."""
-        text = sql.encode()
-        return Query(text, b"telesession_" + blake2b(text, digest_size=8).hexdigest().encode())
+        name = b"telesession_" + blake2b(sql.encode(), digest_size=8).hexdigest().encode()
+        return Query.rare(sql, *types)._replace(name=name)
 
     @staticmethod
-    def rare(sql: str) -> Query:
+    def rare(sql: str, *types: Type) -> Query:
         """A text that is parsed anew each time."""
-        return Query(sql.encode(), b"")
+        oids, formats = tuple(each.oid for each in types), tuple(each.format for each in types)
+        return Query(sql.encode(), b"", oids, formats)
 
 
 class Statement(NamedTuple):
@@ -68,44 +77,24 @@ class Statement(NamedTuple):
 
     Attributes:
         query: The text.
-        parameters: The parameters.
+        values: The values of the parameters.
     """
 
     query: Query
-    parameters: Sequence[Parameter] = ()
+    values: tuple[Value, ...] = ()
 
 
-def text(value: str | None) -> Parameter:
-    """A parameter of the type `text`."""
-    return Parameter(None if value is None else value.encode(), _TEXT)
-
-
-def texts(values: Iterable[str]) -> Parameter:
-    """A parameter of the type `text[]`."""
+def texts(values: Iterable[str]) -> bytes:
+    """The value of an array of texts."""
     encoded = [value.encode() for value in values]
-    head = struct.pack("!5i", 1, 0, _TEXT, len(encoded), 1)
+    head = struct.pack("!5i", 1, 0, TEXT.oid, len(encoded), 1)
     items = (struct.pack("!i", len(each)) + each for each in encoded)
-    return Parameter(head + b"".join(items), _TEXTS, Format.BINARY)
+    return head + b"".join(items)
 
 
-def json(value: bytes | None) -> Parameter:
-    """A parameter of the type `json`."""
-    return Parameter(value, _JSON)
-
-
-def bytea(value: bytes | None) -> Parameter:
-    """A parameter of the type `bytea`."""
-    return Parameter(value, _BYTEA, Format.BINARY)
-
-
-def bigint(value: int) -> Parameter:
-    """A parameter of the type `bigint`."""
-    return Parameter(b"%d" % value, _BIGINT)
-
-
-def double(value: float | None) -> Parameter:
-    """A parameter of the type `double precision`."""
-    return Parameter(None if value is None else repr(value).encode(), _DOUBLE)
+def number(value: int) -> bytes:
+    """The value of an integer."""
+    return b"%d" % value
 
 
 def number_in(result: PGresult, column: int, row: int = 0) -> int:
@@ -114,14 +103,25 @@ def number_in(result: PGresult, column: int, row: int = 0) -> int:
     return 0 if value is None else int(struct.unpack("!q", value)[0])
 
 
-def double_in(result: PGresult, column: int, row: int = 0) -> float | None:
-    """The `double precision` of a result."""
+def seconds_in(result: PGresult, column: int, row: int = 0) -> float | None:
+    """The seconds of an `interval` between two times."""
     value = result.get_value(row, column)
-    return None if value is None else float(struct.unpack("!d", value)[0])
+    if value is None:
+        return None
+    microseconds, days, _ = struct.unpack("!qii", value)
+    return float(microseconds / 1e6 + days * 86_400)
+
+
+def time_in(result: PGresult, column: int) -> float:
+    """Seconds since the epoch, of a `timestamptz`."""
+    return number_in(result, column) / 1e6 + _MILLENNIUM
 
 
 def failure_in(results: Sequence[PGresult]) -> Failure | None:
     """The first statement of an exchange that the server has refused; `None` if it did all."""
+    # The statements behind a refused one are not executed.
+    if not results or results[-1].status not in _FAILED:
+        return None
     for position, result in enumerate(results):
         if result.status in _FAILED:
             code = result.error_field(DiagnosticField.SQLSTATE) or b""

@@ -1,25 +1,27 @@
-"""The table of a `PostgresStorage`: its statements, and the spelling of keys in it."""
+"""The table of a `PostgresStorage`, and the statements for it."""
 
 from __future__ import annotations
 
-import json as python_json
-import re
-import sys
+import json
 from hashlib import blake2b
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
+from telesession.storage.bitmaps import Bitmap
+from telesession.storage.postgres_keys import end_of, key_of, next_after, spelled
 from telesession.storage.postgres_statements import (
-    Parameter,
+    BIGINT,
+    BYTEA,
+    DOUBLE,
+    JSON,
+    TEXT,
+    TEXTS,
     Query,
     Statement,
-    bigint,
-    bytea,
-    double,
-    double_in,
-    json,
+    Value,
+    number,
     number_in,
-    text,
+    seconds_in,
     texts,
 )
 
@@ -48,16 +50,20 @@ _PARTS = MappingProxyType(
         "live": "(expires IS NULL OR expires > clock_timestamp())",
         "expires": "clock_timestamp() + make_interval(secs => $2)",
         "payload": "coalesce(payload_bytes, convert_to(payload::text, 'UTF8'))",
-        "left": "extract(epoch FROM expires - clock_timestamp())::float8",
+        "left": "expires - clock_timestamp()",
+        "replaced": (
+            "ON CONFLICT (key) DO UPDATE SET expires = excluded.expires, payload = "
+            "excluded.payload, payload_bytes = excluded.payload_bytes, commit_token = "
+            "excluded.commit_token"
+        ),
+        "bits": "coalesce(stored.payload_bytes, convert_to(stored.payload::text, 'UTF8'))",
     }
 )
 _READ = "SELECT {payload}, {left}, commit_token FROM {table} WHERE key = $1"
 _READ_ALL = "SELECT key, {payload}, {left}, commit_token FROM {table} WHERE key = ANY($1)"
 _SET = """\
 INSERT INTO {table} AS stored (key, expires, payload, payload_bytes, commit_token)
-VALUES ($1, {expires}, $3, $4, $5) ON CONFLICT (key) DO UPDATE SET
-expires = excluded.expires, payload = excluded.payload, payload_bytes = excluded.payload_bytes,
-commit_token = excluded.commit_token"""
+VALUES ($1, {expires}, $3, $4, $5) {replaced}"""
 _TOUCH = "UPDATE {table} SET expires = {expires}, commit_token = $3 WHERE key = $1 AND {live}"
 _DELETE = "DELETE FROM {table} WHERE key = $1 RETURNING {live}"
 _ADD = f"{_SET} WHERE stored.expires <= clock_timestamp()"
@@ -68,27 +74,31 @@ _REMOVE = "DELETE FROM {table} WHERE key = $1 AND {live} AND {payload} = $2"
 _EXPECT_NONE = "SELECT 1 / (1 - count(*)) FROM {table} WHERE key = $1 AND {live}"
 # It fails, by a division by zero, if the statement inside changes no row.
 _CHECKED = "WITH changed AS ({} RETURNING 1) SELECT 1 / count(*) FROM changed"
+# The row of the page is locked from the look for the bit to the commit.
+_ADD_ONCE = """\
+WITH page AS (
+INSERT INTO {table} AS stored (key, expires, payload_bytes, commit_token)
+VALUES ($6, {expires}, $7, $5) ON CONFLICT (key) DO UPDATE SET
+expires = excluded.expires, payload = NULL, payload_bytes =
+CASE WHEN stored.expires <= clock_timestamp() THEN excluded.payload_bytes
+ELSE set_bit({bits} || substr($7, length({bits}) + 1), $8::int, 1) END,
+commit_token = excluded.commit_token
+WHERE CASE WHEN stored.expires <= clock_timestamp() OR length({bits}) <= $8::int / 8 THEN true
+ELSE get_bit({bits}, $8::int) = 0 END
+RETURNING 1)
+INSERT INTO {table} (key, payload, payload_bytes, commit_token)
+SELECT $1, $3, $4, $5 FROM page {replaced}"""
+_WRITTEN = "SELECT key FROM {table} WHERE key = ANY($1) AND commit_token = $2"
 _PAGE = """\
 FROM {table} WHERE key >= $1 AND ($2::text IS NULL OR key < $2) AND {live} ORDER BY key LIMIT $3"""
 _KEYS = f"SELECT key {_PAGE}"
-_ROWS = f"SELECT key, {{payload}}, {{left}}, commit_token {_PAGE}"
+_ROWS = f"SELECT key, {{payload}}, {{left}} {_PAGE}"
 _PURGE = """\
 DELETE FROM {table} WHERE expires <= now() AND key IN
 (SELECT key FROM {table} WHERE expires <= now() LIMIT $1 FOR UPDATE SKIP LOCKED)"""
 
 # Seconds of a lifetime that PostgreSQL can add to the time: some ten thousand years.
 _LONGEST = 3e11
-# The type `text` refuses NUL and halves of surrogate pairs. Each becomes two characters. The
-# first of them is the character before it, which becomes two, too. So the order of keys stays.
-_LOW, _HIGH = "\x01", "\ud7ff"
-_REFUSED = re.compile(f"[\0{_LOW}{_HIGH}\ud800-\udfff]")
-_SPELLED = re.compile(f"[{_LOW}{_HIGH}](.)", re.DOTALL)
-# The second characters of the two, and the difference between a half and its second character.
-_ITSELF, _SHIFT = "\x02", 0xD700
-_FIRST_HALF, _AFTER_HALVES = 0xD800, 0xE000
-_LAST = chr(sys.maxunicode)
-# No key is between another one and that with this character behind it.
-_NEXT = "\x01"
 
 
 class Row(NamedTuple):
@@ -128,18 +138,22 @@ class Table:
     def __init__(self, schema: str, name: str) -> None:
         self.name = f"{quoted(schema)}.{quoted(name)}"
         parts = {"table": self.name, **_PARTS}
-        self._read = Query.frequent(_READ.format_map(parts))
-        self._set = Query.frequent(_SET.format_map(parts))
-        self._touch = Query.frequent(_TOUCH.format_map(parts))
-        self._delete = Query.frequent(_DELETE.format_map(parts))
-        self._add = _checked(_ADD.format_map(parts))
-        self._replace = _checked(_REPLACE.format_map(parts))
-        self._remove = _checked(_REMOVE.format_map(parts))
-        self._expect_none = Query.rare(_EXPECT_NONE.format_map(parts))
-        self._read_all = Query.rare(_READ_ALL.format_map(parts))
-        self._keys = Query.rare(_KEYS.format_map(parts))
-        self._rows = Query.rare(_ROWS.format_map(parts))
-        self._purge = Query.rare(_PURGE.format_map(parts))
+        record = TEXT, DOUBLE, JSON, BYTEA, BIGINT
+        page = TEXT, TEXT, BIGINT
+        self._read = Query.frequent(_READ.format_map(parts), TEXT)
+        self._set = Query.frequent(_SET.format_map(parts), *record)
+        self._touch = Query.frequent(_TOUCH.format_map(parts), TEXT, DOUBLE, BIGINT)
+        self._delete = Query.frequent(_DELETE.format_map(parts), TEXT)
+        self._add = Query.frequent(_CHECKED.format(_ADD.format_map(parts)), *record)
+        self._replace = Query.frequent(_CHECKED.format(_REPLACE.format_map(parts)), *record, BYTEA)
+        self._remove = Query.frequent(_CHECKED.format(_REMOVE.format_map(parts)), TEXT, BYTEA)
+        self._add_once = Query.frequent(_ADD_ONCE.format_map(parts), *record, TEXT, BYTEA, BIGINT)
+        self._written = Query.frequent(_WRITTEN.format_map(parts), TEXTS, BIGINT)
+        self._expect_none = Query.rare(_EXPECT_NONE.format_map(parts), TEXT)
+        self._read_all = Query.rare(_READ_ALL.format_map(parts), TEXTS)
+        self._keys = Query.rare(_KEYS.format_map(parts), *page)
+        self._rows = Query.rare(_ROWS.format_map(parts), *page)
+        self._purge = Query.rare(_PURGE.format_map(parts), BIGINT)
 
     def lock_id(self, key: str) -> int:
         """The number of the advisory lock of a key: a hash of table and key, of 64 bits."""
@@ -148,11 +162,11 @@ class Table:
 
     def read(self, key: str) -> Statement:
         """Read the row of a key; see `row_in`."""
-        return Statement(self._read, (text(spell(key)),))
+        return Statement(self._read, (spelled(key).encode(),))
 
     def read_all(self, keys: Iterable[str]) -> Statement:
         """Read the rows of several keys; see `rows_in`."""
-        return Statement(self._read_all, (texts(map(spell, keys)),))
+        return Statement(self._read_all, (texts(map(spelled, keys)),))
 
     def set(self, key: str, payload: bytes, lifetime: float | None, token: int) -> Statement:
         """Replace the record of a key."""
@@ -160,12 +174,11 @@ class Table:
 
     def touch(self, key: str, lifetime: float | None, token: int) -> Statement:
         """Renew the lifetime of a record, if there is one."""
-        seconds = double(_limited(lifetime))
-        return Statement(self._touch, (text(spell(key)), seconds, bigint(token)))
+        return Statement(self._touch, (spelled(key).encode(), _seconds(lifetime), number(token)))
 
     def delete(self, key: str) -> Statement:
         """Remove the row of a key. If there was one, the result says whether it was live."""
-        return Statement(self._delete, (text(spell(key)),))
+        return Statement(self._delete, (spelled(key).encode(),))
 
     def change(
         self,
@@ -184,23 +197,48 @@ class Table:
             values = _values(key, payload, lifetime, token)
             if expected is None:
                 return Statement(self._add, values)
-            return Statement(self._replace, (*values, bytea(expected)))
-        name = text(spell(key))
+            return Statement(self._replace, (*values, expected))
+        name = spelled(key).encode()
         if expected is None:
             return Statement(self._expect_none, (name,))
-        return Statement(self._remove, (name, bytea(expected)))
+        return Statement(self._remove, (name, expected))
+
+    def add_once(
+        self, key: str, payload: bytes, page: tuple[str, int], memory: float, token: int
+    ) -> Statement:
+        """
+        Store a record and remember its number, unless the number is known.
+
+        Args:
+            key: The key of the record.
+            payload: The payload of the record.
+            page: The key of the page of the number, and the place of the number in it.
+            memory: Seconds for which the page lives from now on.
+            token: The token of the commit.
+        """
+        page_key, place = page
+        bitmap = Bitmap(None)
+        bitmap.add(place)
+        # PostgreSQL counts the bits of a byte from the least significant one.
+        bit = number(place ^ 7)
+        values = _values(key, payload, memory, token)
+        return Statement(self._add_once, (*values, spelled(page_key).encode(), bitmap.payload, bit))
+
+    def written(self, keys: Iterable[str], token: int) -> Statement:
+        """List those of some keys whose rows have the token of a commit."""
+        return Statement(self._written, (texts(map(spelled, keys)), number(token)))
 
     def keys(self, prefix: str, after: str | None, limit: int) -> Statement:
         """List some live keys with a prefix, in the order of their characters, after a key."""
         return Statement(self._keys, _page(prefix, after, limit))
 
     def rows(self, prefix: str, after: str | None, limit: int) -> Statement:
-        """Read the records of a page of keys."""
+        """Read the records of a page of keys; see `records_in`."""
         return Statement(self._rows, _page(prefix, after, limit))
 
     def purge(self, limit: int) -> Statement:
         """Remove some expired records."""
-        return Statement(self._purge, (bigint(limit),))
+        return Statement(self._purge, (number(limit),))
 
 
 def row_in(result: PGresult, row: int = 0, column: int = 0) -> Row | None:
@@ -209,29 +247,27 @@ def row_in(result: PGresult, row: int = 0, column: int = 0) -> Row | None:
         return None
     payload = result.get_value(row, column)
     return Row(
-        payload or b"", double_in(result, column + 1, row), number_in(result, column + 2, row)
+        payload or b"", seconds_in(result, column + 1, row), number_in(result, column + 2, row)
     )
 
 
 def rows_in(result: PGresult) -> dict[str, Row]:
     """The rows by key of the result of a read of several."""
     rows: dict[str, Row] = {}
-    for number in range(result.ntuples):
-        row = row_in(result, number, 1)
+    for position in range(result.ntuples):
+        row = row_in(result, position, 1)
         if row is not None:
-            rows[key_of(result.get_value(number, 0) or b"")] = row
+            rows[key_of(result.get_value(position, 0) or b"")] = row
     return rows
 
 
-def spell(key: str) -> str:
-    """The text in the column `key`: the key, if PostgreSQL takes it as it is."""
-    return _REFUSED.sub(_spell, key) if _REFUSED.search(key) else key
-
-
-def key_of(value: bytes) -> str:
-    """The key of a text in the column `key`."""
-    spelled = value.decode()
-    return _SPELLED.sub(_unspell, spelled)
+def records_in(result: PGresult) -> list[tuple[str, bytes, float | None]]:
+    """The key, the payload and the seconds left of each record of a page."""
+    value = result.get_value
+    return [
+        (key_of(value(row, 0) or b""), value(row, 1) or b"", seconds_in(result, 2, row))
+        for row in range(result.ntuples)
+    ]
 
 
 def quoted(identifier: str) -> str:
@@ -240,55 +276,22 @@ def quoted(identifier: str) -> str:
     return f'"{doubled}"'
 
 
-def _spell(match: re.Match[str]) -> str:
-    character = match[0]
-    if character in (_LOW, _HIGH):
-        return character + _ITSELF
-    return _LOW + _LOW if character == "\0" else _HIGH + chr(ord(character) - _SHIFT)
+def _seconds(lifetime: float | None) -> bytes | None:
+    return None if lifetime is None else repr(min(lifetime, _LONGEST)).encode()
 
 
-def _unspell(match: re.Match[str]) -> str:
-    first, second = match[0][0], match[0][1]
-    if second == _ITSELF:
-        return first
-    return "\0" if first == _LOW else chr(ord(second) + _SHIFT)
-
-
-def _checked(sql: str) -> Query:
-    return Query.frequent(_CHECKED.format(sql))
-
-
-def _limited(lifetime: float | None) -> float | None:
-    return None if lifetime is None else min(lifetime, _LONGEST)
-
-
-def _values(key: str, payload: bytes, lifetime: float | None, token: int) -> tuple[Parameter, ...]:
+def _values(key: str, payload: bytes, lifetime: float | None, token: int) -> tuple[Value, ...]:
     is_json = _is_json(payload)
-    return (
-        text(spell(key)),
-        double(_limited(lifetime)),
-        json(payload if is_json else None),
-        bytea(None if is_json else payload),
-        bigint(token),
-    )
+    columns = (payload, None) if is_json else (None, payload)
+    return spelled(key).encode(), _seconds(lifetime), *columns, number(token)
 
 
-def _page(prefix: str, after: str | None, limit: int) -> tuple[Parameter, ...]:
-    begin = spell(prefix)
-    end = _end(begin)
+def _page(prefix: str, after: str | None, limit: int) -> tuple[Value, ...]:
+    begin = spelled(prefix)
+    end = end_of(begin)
     if after is not None:
-        begin = max(begin, spell(after) + _NEXT)
-    return text(begin), text(end), bigint(limit)
-
-
-def _end(prefix: str) -> str | None:
-    """The text that follows all texts with a prefix; `None` if there is none."""
-    prefix = prefix.rstrip(_LAST)
-    if not prefix:
-        return None
-    number = ord(prefix[-1]) + 1
-    # No text has half a surrogate pair.
-    return prefix[:-1] + chr(_AFTER_HALVES if number == _FIRST_HALF else number)
+        begin = max(begin, next_after(spelled(after)))
+    return begin.encode(), None if end is None else end.encode(), number(limit)
 
 
 def _is_json(payload: bytes) -> bool:
@@ -296,8 +299,8 @@ def _is_json(payload: bytes) -> bool:
     if payload[:1] != b"{":
         return False
     try:
-        # `loads` would take half a surrogate pair in bytes.
-        python_json.loads(payload.decode(), parse_constant=_refuse)
+        # Decoded strictly: `json.loads` takes half a surrogate pair in bytes.
+        _decode(payload.decode())
     except (ValueError, RecursionError):
         return False
     return True
@@ -306,3 +309,6 @@ def _is_json(payload: bytes) -> bool:
 def _refuse(constant: str) -> NoReturn:
     """Refuse NaN and the infinities, which are no JSON."""
     raise ValueError(constant)
+
+
+_decode = json.JSONDecoder(parse_constant=_refuse).decode

@@ -10,14 +10,24 @@ import psycopg
 from telesession.errors import DeadlockError, LockLostError, LockTimeoutError, StorageError
 from telesession.holders import OTHER_PROCESS
 from telesession.storage.postgres_errors import diagnosis
-from telesession.storage.postgres_server import BEGIN, COMMIT, PING, ROLLBACK, refused
+from telesession.storage.postgres_server import (
+    BEGIN,
+    COMMIT,
+    PING,
+    RELEASE,
+    ROLLBACK,
+    SAVEPOINT,
+    UNDO,
+    refused,
+)
 from telesession.storage.postgres_statements import (
+    BIGINT,
+    TEXT,
     Query,
     Statement,
-    bigint,
-    double_in,
     failure_in,
-    text,
+    number,
+    time_in,
 )
 from telesession.storage.postgres_table import Row, row_in
 
@@ -30,38 +40,34 @@ if TYPE_CHECKING:
     from telesession.storage.postgres_link import Link
     from telesession.storage.postgres_server import PostgresServer
 
-_SAVEPOINT = Statement(Query.frequent("SAVEPOINT hold"))
-_RELEASE = Statement(Query.frequent("RELEASE hold"))
-_UNDO = (Statement(Query.rare("ROLLBACK TO hold")), _RELEASE)
 # The time-out counts for the lock that the same statement asks for.
 _LOCK = Query.frequent(
-    "SELECT set_config('lock_timeout', $1, true), pg_advisory_xact_lock($2), "
-    "extract(epoch FROM clock_timestamp())::float8"
+    "SELECT set_config('lock_timeout', $1, true), pg_advisory_xact_lock($2), clock_timestamp()",
+    TEXT,
+    BIGINT,
 )
-_TRY_LOCK = Query.frequent(
-    "SELECT NULL, pg_try_advisory_xact_lock($1), extract(epoch FROM clock_timestamp())::float8"
-)
+_TRY_LOCK = Query.frequent("SELECT NULL, pg_try_advisory_xact_lock($1), clock_timestamp()", BIGINT)
 # The longest time-out that PostgreSQL takes, in milliseconds.
 _LONGEST = 2**31 - 1
 _TIMED_OUT, _CIRCLE = "55P03", "40P01"
 
 
-def lock(number: int, timeout: float | None) -> Statement:
+def take_lock(lock_id: int, timeout: float | None) -> Statement:
     """
     Take the advisory lock of a number until the end of the transaction.
 
     The second column of the result is false if the time-out is 0 and the lock is not free. The
-    third is the time of the server, in seconds since the epoch.
+    third is the time of the server.
 
     Args:
-        number: The number.
+        lock_id: The number.
         timeout: Seconds to wait; `None` is for ever.
     """
     if timeout is not None and timeout <= 0:
-        return Statement(_TRY_LOCK, (bigint(number),))
+        return Statement(_TRY_LOCK, (number(lock_id),))
     # For the server, 0 is for ever.
     milliseconds = 0 if timeout is None else min(max(round(timeout * 1000), 1), _LONGEST)
-    return Statement(_LOCK, (text(str(milliseconds)), bigint(number)))
+    return Statement(_LOCK, (number(milliseconds), number(lock_id)))
 
 
 class Locked(NamedTuple):
@@ -119,9 +125,9 @@ class Transaction:
             StorageError: The server failed.
         """
         table = self._server.table
-        statements = [lock(table.lock_id(key), left), table.read(key)]
+        statements = [take_lock(table.lock_id(key), left), table.read(key)]
         if self._keys:
-            results = self._send("lock", key, [_SAVEPOINT, *statements, _RELEASE])
+            results = self._send("lock", key, [SAVEPOINT, *statements, RELEASE])
         else:
             self._link, results = self._server.send("lock", key, [BEGIN, *statements])
         failure, (_, locked, read, *_) = failure_in(results), results
@@ -130,7 +136,7 @@ class Transaction:
             self._undo()
             raise error
         self._keys.append(key)
-        return Locked(row_in(read), double_in(locked, 2) or 0.0)
+        return Locked(row_in(read), time_in(locked, 2))
 
     def check(self, key: str) -> None:
         """
@@ -167,6 +173,29 @@ class Transaction:
             self._server.connections.give_back(link)
         return results
 
+    def commit_alone(self, key: str, statements: Sequence[Statement]) -> list[PGresult]:
+        """
+        Begin, lock a key, execute statements and commit: one round trip.
+
+        Returns:
+            The results. If `failure_in` finds one, nothing was written.
+
+        Raises:
+            psycopg.Error: The connection was lost, perhaps after the commit.
+            StorageError: The server cannot be reached, or has refused the lock.
+        """
+        self._keys.append(key)
+        begin = [BEGIN, take_lock(self._server.table.lock_id(key), None)]
+        link = self._server.connections.take(key)
+        try:
+            results = _exchange_alone(link, [*begin, *statements, COMMIT])
+        finally:
+            self._server.connections.give_back(link)
+        failure = failure_in(results)
+        if failure is not None and failure.position < len(begin):
+            raise refused("lock", key, failure)
+        return results[len(begin) :]
+
     def leave(self, key: str) -> None:
         """Note that a hold was left. The last one ends the transaction, and its locks are free."""
         self._keys.remove(key)
@@ -200,7 +229,7 @@ class Transaction:
         elif self._link is not None:
             # If the connection is lost, its next use says so.
             with suppress(psycopg.Error):
-                self._link.exchange(_UNDO)
+                self._link.exchange(UNDO)
 
     def _end(self) -> None:
         link, self._link = self._link, None
@@ -212,3 +241,13 @@ class Transaction:
                 link.exchange([ROLLBACK])
         finally:
             self._server.connections.give_back(link)
+
+
+def _exchange_alone(link: Link, statements: Sequence[Statement]) -> list[PGresult]:
+    """The results of the statements of a whole transaction, which leaves no other one behind."""
+    results = link.exchange(statements)
+    failure = failure_in(results)
+    if failure is None:
+        return results
+    link.exchange([ROLLBACK])
+    return _exchange_alone(link, statements) if link.gives_up_preparing(failure.code) else results

@@ -13,7 +13,7 @@ from telesession.storage.base import Change, Hold, Record, Storage, deletes
 from telesession.storage.redis_client import Client, checked_client
 from telesession.storage.redis_hold import RedisHold, write_together
 from telesession.storage.redis_indexes import add_once, listed
-from telesession.storage.redis_scripts import READ, milliseconds
+from telesession.storage.redis_scripts import READ, READ_ALL, milliseconds
 from telesession.storage.redis_server import RedisServer, decode, escape, unescape
 from telesession.storage.renewal import checked_lease
 from telesession.storage.rows import Row
@@ -156,20 +156,29 @@ class RedisStorage(Storage):
         Raises:
             StorageError: The server failed.
         """
-        server = self._server
         for node, names in self._scan(prefix, _PAGE_OF_ROWS):
-            commands = [(verb, name) for name in names for verb in ("GET", "PTTL")]
-            replies = server.pipeline("read", commands, node)
-            for name, payload, left in zip(names, replies[::2], replies[1::2], strict=True):
-                is_readable = isinstance(payload, bytes)
+            for name, payload, left in zip(names, *self._read_all(node, names), strict=True):
                 # Without a payload the record has ended since it was listed.
                 if payload is not None:
-                    expires = isinstance(left, int) and left >= 0
                     yield Row(
                         self._key_of(name),
-                        payload if is_readable else None,
-                        left / 1000 if expires else None,
+                        payload if isinstance(payload, bytes) else None,
+                        left / 1000 if left >= 0 else None,
                     )
+
+    def _read_all(self, node: Client, names: list[bytes]) -> tuple[Sequence[object], Sequence[int]]:
+        """The payload of each record, and the milliseconds that are left."""
+        server = self._server
+        if server.is_cluster:
+            # A script takes the keys of one slot only.
+            commands = [(verb, name) for name in names for verb in ("GET", "PTTL")]
+            replies = server.pipeline("read", commands, node)
+            lefts = [left if isinstance(left, int) else -1 for left in replies[1::2]]
+            return replies[::2], lefts
+        if not names:
+            return (), ()
+        payloads, left = server.run(READ_ALL, "read", None, len(names), *names)
+        return payloads, [int(each) for each in left.split()]
 
     def _scan(self, prefix: str, size: int) -> Iterator[tuple[Client, list[bytes]]]:
         """The names of the records whose keys start with a prefix, by node and step."""

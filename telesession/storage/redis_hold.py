@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self, cast
 from telesession.errors import LockLostError, LockTimeoutError, StorageError
 from telesession.holders import OTHER_PROCESS
 from telesession.locks import LongWait
+from telesession.storage.evictions import log_eviction
 from telesession.storage.redis_scripts import ACQUIRE, COMMIT, KEPT, milliseconds
 from telesession.storage.redis_server import encode
 from telesession.storage.server_hold import ServerHold
@@ -149,6 +150,8 @@ class RedisHold(ServerHold):
 
     def take_write(self, *, unlock: bool) -> tuple[bytes | str | int, ...]:
         """The token, and the noted write for the script, which is noted no more."""
+        # A record whose lifetime is nearly over may end before the write.
+        is_expected = self._payload is not None and self._end - time.monotonic() > _LATE
         note, end = self.take_note(), self._end
         if unlock:
             self._is_locked = False
@@ -158,7 +161,8 @@ class RedisHold(ServerHold):
         self._live_for(note.lifetime)
         if note.action == "touch" and time.monotonic() > end - _LATE:
             return self.token, *_write("keep", note.payload, note.lifetime)
-        return self.token, *_write(note.action, note.payload, note.lifetime)
+        action = "replace" if note.action == "set" and is_expected else note.action
+        return self.token, *_write(action, note.payload, note.lifetime)
 
     @property
     def is_first(self) -> bool:
@@ -206,19 +210,21 @@ def write_together(
             else:
                 hold.give_up()
         raise
-    if not lost:
+    if lost < 0:
+        log_eviction(keys[-lost - 1])
+    if lost <= 0:
         return
     for hold in own if unlock else ():
         hold.keep_lock()
-    if time.monotonic() - begun > KEPT / 1000:
-        raise StorageError(
-            "write",
-            keys[lost - 1],
-            f"its lock was lost while the server had no answer for {KEPT // 1000} s",
-            "read the session to see",
-            "unknown",
-        )
-    raise LockLostError(keys[lost - 1])
+    raise _loss(keys[lost - 1], time.monotonic() - begun)
+
+
+def _loss(key: str, seconds: float) -> LockLostError | StorageError:
+    """The error for a lock that was found lost after a commit of some seconds."""
+    if seconds <= KEPT / 1000:
+        return LockLostError(key)
+    reason = f"its lock was lost while the server had no answer for {KEPT // 1000} s"
+    return StorageError("write", key, reason, "read the session to see", "unknown")
 
 
 def _arguments(

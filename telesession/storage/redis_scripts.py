@@ -90,6 +90,17 @@ return {1, payload, redis.call('PTTL', record), now[1], now[2]}
 # Reads a record and the milliseconds that are left of its lifetime.
 READ = Script("return {redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1])}")
 
+# Reads several records, and the milliseconds that are left of each, as one text: a reply for each
+# number would take longer than the rest. A key of another kind is an error in the place of its
+# record.
+READ_ALL = Script("""
+local payloads, lefts = {}, {}
+for i, record in ipairs(KEYS) do
+    payloads[i], lefts[i] = redis.pcall('GET', record), redis.call('PTTL', record)
+end
+return {payloads, table.concat(lefts, ' ')}
+""")
+
 # Does the noted writes of several holders together and once, however often it is sent; then either
 # renews the leases or unlocks. Nothing is written unless all locks are there and all other keys are
 # as expected, because a script that fails in the middle keeps its first writes. The first commit
@@ -97,7 +108,8 @@ READ = Script("return {redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1])}"
 # `done`. Without a hold there is no lock, so the commit has a key of its own to note that it is
 # done. If a waiter is in a queue, the lock is reserved and the longest listener is called. Gives
 # 0, or the number of the first lock that was lost or key that was not as expected. Only the first
-# write may fail for want of memory, and then nothing is written.
+# write may fail for want of memory, and then nothing is written. A number below 0 is that of a hold
+# whose record was gone although its lock is there.
 #
 # The keys are those of the holds, those of the changes, their indexes, and the note.
 COMMIT = Script(
@@ -122,10 +134,13 @@ for i = 1, changes do
     end
     if ARGV[at + 5] ~= '' then redis.call('ZCOUNT', KEYS[tonumber(ARGV[at + 5])], 0, 0) end
 end
-local function write(record, action, lifetime, payload)
+local evicted = 0
+local function write(record, action, lifetime, payload, i)
+    local is_expected = action == 'replace' or action == 'touch'
+    if is_expected and redis.call('EXISTS', record) == 0 then evicted = -i end
     if action == '' then return
     elseif action == 'delete' then redis.call('DEL', record)
-    elseif action ~= 'set' and redis.call('EXISTS', record) == 1 then
+    elseif action ~= 'set' and action ~= 'replace' and redis.call('EXISTS', record) == 1 then
         if lifetime == '' then redis.call('PERSIST', record)
         else redis.call('PEXPIRE', record, lifetime)
         end
@@ -137,7 +152,7 @@ end
 local is_write = changes > 0
 for i = 1, holds do
     local at = 4 * i + 3
-    write(KEYS[5 * i - 4], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3])
+    write(KEYS[5 * i - 4], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], i)
     is_write = is_write or ARGV[at + 1] ~= ''
 end
 for i = 1, changes do
@@ -173,7 +188,7 @@ for i = 1, holds do
         end
     end
 end
-return 0
+return evicted
 """.replace("KEPT", f"{KEPT}").replace("RESERVATION", f"{RESERVATION}")
 )
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from heapq import merge
-from itertools import islice
+from itertools import islice, takewhile
 from sqlite3 import Cursor
 from typing import TYPE_CHECKING, Any
 
@@ -198,6 +198,9 @@ class Records:
         for kind in ("TEXT", "BLOB"):
             found = self._find(_as_blob(prefix), None, kind, _PAGE_OF_PAYLOADS, _ROWS)
             for key, (_, _, expires, payload) in found:
+                if expires is None and isinstance(payload, bytes):
+                    yield StoredRow(key, payload, None)
+                    continue
                 left = expires - time.time() if isinstance(expires, float | int) else None
                 is_sound = isinstance(payload, bytes) and (expires is None or left is not None)
                 yield StoredRow(key, payload if is_sound else None, left)
@@ -276,6 +279,11 @@ class Records:
         start, comparison = prefix, ">="
         if after is not None and after >= prefix:
             start, comparison = after, ">"
+        type_of_key, errors = kind.lower().encode(), "strict" if kind == "TEXT" else "surrogatepass"
+
+        def is_found(row: tuple[Any, ...]) -> bool:
+            return bool(row[1] == type_of_key and row[0].startswith(prefix))
+
         while True:
             query = _PAGE_OF.format(columns, comparison, kind)
             page = self.database.read(
@@ -283,20 +291,17 @@ class Records:
                 None,
                 partial(_read_page, query=query, parameters=(start, size)),
             )
-            now = time.time()
-            for row in page:
-                key, type_of_key, expires, *_ = row
-                if type_of_key != kind.lower().encode() or not key.startswith(prefix):
-                    return
-                # A damaged row has a key, so that it can be found and deleted.
-                if isinstance(expires, float | int) and now >= expires:
-                    continue
+            found = _beginning(page, is_found)
+            # A damaged row has a key, so that it can be found and deleted.
+            for row in _live(found, time.time()):
                 try:
-                    yield key.decode("utf-8", "strict" if kind == "TEXT" else "surrogatepass"), row
+                    key = row[0].decode("utf-8", errors)
                 except UnicodeDecodeError:
                     path = self.database.path
-                    _log.error("%s has a row with a damaged key: x'%s'", path, key.hex())
-            if len(page) < size:
+                    _log.error("%s has a row with a damaged key: x'%s'", path, row[0].hex())
+                else:
+                    yield key, row
+            if len(found) < size:
                 return
             start, comparison = page[-1][0], ">"
 
@@ -324,7 +329,20 @@ class Records:
 
 def has_expired(row: Row) -> bool:
     """Whether a row says that it has expired; one that is damaged has not."""
-    return isinstance(row[1], float | int) and time.time() >= row[1]
+    return _is_over(row[1], time.time())
+
+
+def _is_over(expires: object, now: float) -> bool:
+    return isinstance(expires, float | int) and now >= expires
+
+
+def _live(rows: list[Any], now: float) -> list[Any]:
+    return [row for row in rows if row[2] is None or not _is_over(row[2], now)]
+
+
+def _beginning(page: list[Any], is_found: Callable[[Any], bool]) -> list[Any]:
+    """The rows of a page before the first one that is not looked for; all later ones are not."""
+    return page if page and is_found(page[-1]) else list(takewhile(is_found, page))
 
 
 def _read_page(cursor: Cursor, query: str, parameters: tuple[bytes, int]) -> list[tuple[Any, ...]]:

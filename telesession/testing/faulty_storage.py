@@ -48,6 +48,7 @@ class FaultyStorage(StorageFaults, Storage):
         self.codec = storage.codec
         self.lease = storage.lease
         self.leases_locks = storage.leases_locks
+        self.holds_connections = storage.holds_connections
         self.persistent = storage.persistent
 
     def evict(self, method: str, *, at: int = 1) -> None:
@@ -107,7 +108,7 @@ class FaultyStorage(StorageFaults, Storage):
         return FaultyHold(self, key, self.storage.hold(key, timeout))
 
     def hold_beside(self, hold: Hold, key: str, timeout: float | None = None) -> FaultyHold:
-        """See `Storage.hold_beside`. It is a call of `hold`, when the block is entered."""
+        """See `Storage.hold_beside`. It is a call of `hold`."""
         inner = hold.inner if isinstance(hold, FaultyHold) else hold
         return FaultyHold(self, key, self.storage.hold_beside(inner, key, timeout))
 

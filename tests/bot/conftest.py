@@ -11,7 +11,8 @@ from telebot import TeleBot
 
 from support.bots import Host, MakeBot, close_pool, make_host
 from support.inboxes import Life, MakeLife, Snapshot
-from support.storages import SpyStorage
+from support.servers import patient_url
+from support.storages import SpyStorage, storage_of
 from support.updates import TOKEN
 from telesession import (
     JSONCodec,
@@ -24,6 +25,33 @@ from telesession import (
     use_sequential_workers,
 )
 from telesession.bot.workers import stop_workers
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis", "postgres"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
+    """An empty storage, for which the clock stands still if it does for the test."""
+    clocks = {"clock", "frozen_time"}.intersection(request.fixturenames)
+    clock = request.getfixturevalue(clocks.pop()) if clocks else None
+    with storage_of(request.param, tmp_path, request, clock) as storage:
+        yield storage
+
+
+@pytest.fixture(params=["file", "server", "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An address without records, for storages of several processes."""
+    return str(tmp_path / "bot.db") if request.param == "file" else _url_of(request)
+
+
+@pytest.fixture(params=["server", "postgres"])
+def url(request: pytest.FixtureRequest) -> str:
+    """The URL of a server without records."""
+    return _url_of(request)
+
+
+def _url_of(request: pytest.FixtureRequest) -> str:
+    # Only now, so that a server is started for those who need it.
+    server = request.getfixturevalue(request.param)
+    return server.url() if request.param == "postgres" else patient_url(server)
 
 
 @pytest.fixture

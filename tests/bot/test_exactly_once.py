@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from support.effect_bot import Settings
 from support.effect_runs import run_kills, run_restarts, run_stops
 from support.effect_webhooks import run_webhooks
 from support.effects import ANY_ORDER
-from support.servers import Server, patient_url
-
-
-@pytest.fixture(params=["file", "server"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An address without records."""
-    if request.param == "file":
-        return str(tmp_path / "bot.db")
-    return patient_url(request.getfixturevalue("server"))
 
 
 @pytest.mark.parametrize(
@@ -62,11 +51,9 @@ def test_rolling_restarts_lose_and_double_nothing(
 @pytest.mark.parametrize(
     ("updates", "kills"), [(300, 3), pytest.param(5000, 20, marks=pytest.mark.long)]
 )
-def test_killed_webhook_workers_lose_and_double_nothing(
-    server: Server, updates: int, kills: int
-) -> None:
+def test_killed_webhook_workers_lose_and_double_nothing(url: str, updates: int, kills: int) -> None:
     """Updates that Telegram repeats to workers that are killed have their effects once."""
-    report = run_webhooks(patient_url(server), updates, kills)
+    report = run_webhooks(url, updates, kills)
 
     assert ({}, kills) == (report.faults, report.ends)
 

@@ -10,19 +10,10 @@ from support.effect_bot import Settings
 from support.effect_runs import run_kills
 from support.effect_webhooks import run_webhooks
 from support.effects import ANY_ORDER, Step, compare, expected_logs
-from support.servers import Server, patient_url
 
 UPDATES = 300
 # telebot handles the buttons of a batch last, so a press would wait behind the end of the script.
 MESSAGES = tuple(kind for kind in ANY_ORDER if kind != "press")
-
-
-@pytest.fixture(params=["file", "server"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An address without records."""
-    if request.param == "file":
-        return str(tmp_path / "bot.db")
-    return patient_url(request.getfixturevalue("server"))
 
 
 @pytest.mark.parametrize("mode", ["pool", "alone", "workers"])
@@ -58,9 +49,9 @@ def test_control_a_bot_without_threads_doubles_effects(place: str) -> None:
     assert [] == report.complaints
 
 
-def test_control_repeated_webhooks_double_effects(server: Server) -> None:
+def test_control_repeated_webhooks_double_effects(url: str) -> None:
     """Without an inbox each update that Telegram repeats is counted again."""
-    report = run_webhooks(patient_url(server), UPDATES, kills=0, control="no inbox")
+    report = run_webhooks(url, UPDATES, kills=0, control="no inbox")
 
     assert (True, []) == (len(report.twice) > 0, report.complaints)
 

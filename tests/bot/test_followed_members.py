@@ -132,7 +132,7 @@ def test_updates_that_still_come_from_the_group_begin_sessions_of_the_supergroup
     assert ([], expected) == (host.raised, fields_by_key(sessions))
 
 
-@pytest.mark.parametrize("kind", ["memory", "sqlite-encrypted", "redis"])
+@pytest.mark.parametrize("kind", ["memory", "sqlite-encrypted", "redis", "postgres"])
 def test_a_bot_that_polls_takes_the_members_along(
     moved_storage: Storage, bot_api: BotAPI, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -399,7 +399,7 @@ def test_a_session_that_has_moved_costs_as_much_as_before() -> None:
 # Several processes.
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "redis"])
+@pytest.mark.parametrize("kind", ["sqlite", "redis", "postgres"])
 def test_a_process_that_is_told_nothing_uses_the_new_keys(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
 ) -> None:

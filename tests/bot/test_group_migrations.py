@@ -241,7 +241,7 @@ def test_it_moves_before_function_middlewares(monkeypatch: pytest.MonkeyPatch) -
     assert [{"counter": 1}] == seen
 
 
-@pytest.mark.parametrize("kind", ["memory", "sqlite-encrypted", "redis"])
+@pytest.mark.parametrize("kind", ["memory", "sqlite-encrypted", "redis", "postgres"])
 def test_a_bot_that_polls_takes_the_session_along(
     moved_storage: Storage, bot_api: BotAPI, caplog: pytest.LogCaptureFixture
 ) -> None:

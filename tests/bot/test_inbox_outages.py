@@ -16,8 +16,10 @@ from support.inboxes import (
     send,
     text_update,
 )
-from support.servers import RedisWire, Server, patient_url
-from telesession import RedisStorage, Session, SessionError, Sessions
+from support.postgres_storages import storage_by
+from support.servers import RedisWire, patient_url
+from support.wires import Wire
+from telesession import RedisStorage, Session, SessionError, Sessions, Storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,22 +27,34 @@ if TYPE_CHECKING:
     from telesession.testing import BotAPI
 
 
+@pytest.fixture(params=["redis", "postgres"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """The kind of the server."""
+    kind: str = request.param
+    return kind
+
+
 @pytest.fixture
-def wire(server: Server) -> Iterator[RedisWire]:
+def wire(kind: str, request: pytest.FixtureRequest) -> Iterator[Wire]:
     """A way to the server that can lose replies."""
-    wire = RedisWire(server)
-    yield wire
-    wire.close()
+    is_redis = kind == "redis"
+    server = request.getfixturevalue("server" if is_redis else "postgres")
+    with RedisWire(server) if is_redis else Wire(server) as wire:
+        yield wire
 
 
 @pytest.fixture
-def remote_storage(wire: RedisWire) -> Iterator[RedisStorage]:
+def remote_storage(kind: str, wire: Any, request: pytest.FixtureRequest) -> Iterator[Storage]:
     """A storage that reaches the server by this way."""
-    with RedisStorage(patient_url(wire)) as storage:
+    if kind == "redis":
+        storage: Storage = RedisStorage(patient_url(wire))
+    else:
+        storage = storage_by(wire, request.getfixturevalue("postgres"))
+    with storage:
         yield storage
 
 
-def add(life: Life, storage: RedisStorage, on_end: Callable[[], object]) -> None:
+def add(life: Life, storage: Storage, on_end: Callable[[], object]) -> None:
     """Let the handler note each message, and call a function when it has."""
     sessions: Sessions[Any] = Sessions(storage=storage)
 
@@ -52,7 +66,7 @@ def add(life: Life, storage: RedisStorage, on_end: Callable[[], object]) -> None
 
 
 def test_the_reply_to_the_commit(
-    wire: RedisWire, remote_storage: RedisStorage, make_life: MakeLife, bot_api: BotAPI
+    wire: Wire, remote_storage: Storage, make_life: MakeLife, bot_api: BotAPI
 ) -> None:
     """If the reply to a commit is lost, the effect is there once, and the update has ended."""
     life = make_life(remote_storage)
@@ -66,7 +80,7 @@ def test_the_reply_to_the_commit(
 
 @pytest.mark.parametrize("way", ["poll", "receive"])
 def test_the_reply_to_the_store(
-    way: str, wire: RedisWire, remote_storage: RedisStorage, make_life: MakeLife, bot_api: BotAPI
+    way: str, wire: Wire, remote_storage: Storage, make_life: MakeLife, bot_api: BotAPI
 ) -> None:
     """If the reply to a store is lost, the update is handled once, now or when it comes again."""
     life = make_life(remote_storage)

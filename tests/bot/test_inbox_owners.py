@@ -23,7 +23,6 @@ from support.inboxes import (
     texts_in,
 )
 from support.servers import Server, patient_url
-from support.storages import is_free, is_held
 from support.threads import Log, in_thread, wait_for
 from support.updates import BORIS
 from telesession import (
@@ -65,19 +64,19 @@ class Slow:
 
 
 def test_a_record_names_its_process(storage: Storage, make_life: MakeLife, bot_api: BotAPI) -> None:
-    """A record has the name of the process that handles it, which keeps a lock of this name."""
-    life = make_life(storage)
+    """A record has the name of the process that handles it, and others see by it that it lives."""
+    life, other = make_life(storage), Owner(Inbox(storage, BOT_ID))
     slow = Slow(life, storage)
     send(bot_api, "1")
     life.poll()
     wait_for(slow.begun)
-    owner_key = Inbox(storage, BOT_ID).owner_key(records(storage)[0]["owner"])
-    was_held = is_held(storage, owner_key)
+    name = records(storage)[0]["owner"]
+    lived = other.lives(name)
     slow.release.set()
     life.wait()
     in_thread(life.pool.close)
 
-    assert (True, True) == (was_held, is_free(storage, owner_key))
+    assert (True, False) == (lived, other.lives(name))
 
 
 def take_over_from_a_living_process(

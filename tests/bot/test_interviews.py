@@ -6,6 +6,7 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from support.interview_runs import (
     run_replacements,
     run_restarts,
 )
+from support.postgres_storages import make_storage
 from support.servers import patient_url
 from telesession import MemoryStorage, RedisStorage, SQLiteStorage, Storage
 from telesession.bot.question_store import QuestionStore
@@ -37,14 +39,6 @@ sizes = pytest.mark.parametrize(
 OpenStorage = Callable[[], Storage]
 
 
-@pytest.fixture(params=["file", "server"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An address without records."""
-    if request.param == "file":
-        return str(tmp_path / "bot.db")
-    return patient_url(request.getfixturevalue("server"))
-
-
 class SharedStorage(MemoryStorage):
     """A storage in memory that survives a restart in the same process."""
 
@@ -52,7 +46,7 @@ class SharedStorage(MemoryStorage):
         """Stay open."""
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis"])
+@pytest.fixture(params=["memory", "sqlite", "redis", "postgres"])
 def open_storage(request: pytest.FixtureRequest, tmp_path: Path) -> OpenStorage:
     """Opens the storage of a bot after each restart."""
     if request.param == "memory":
@@ -60,6 +54,8 @@ def open_storage(request: pytest.FixtureRequest, tmp_path: Path) -> OpenStorage:
         return lambda: storage
     if request.param == "sqlite":
         return lambda: SQLiteStorage(tmp_path / "bot.db")
+    if request.param == "postgres":
+        return partial(make_storage, request.getfixturevalue("postgres"))
     url = patient_url(request.getfixturevalue("server"))
     return lambda: RedisStorage(url)
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from support.question_kills import EFFECTS, run_kills
-from support.servers import patient_url
 
 # The moment of the kill, the number of effects that were saved before, and the functions that get
 # the next message of the user, and of another one who is asked by the first handler.
@@ -79,14 +78,6 @@ AT_ONCE: list[Row] = [
     ("written: question", 4, "handler", "third"),
     ("written: session", 5, "handler", "third"),
 ]
-
-
-@pytest.fixture(params=["file", "server"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An address without records."""
-    if request.param == "file":
-        return str(tmp_path / "bot.db")
-    return patient_url(request.getfixturevalue("server"))
 
 
 @pytest.mark.parametrize(

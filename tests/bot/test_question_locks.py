@@ -36,14 +36,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("bot_api")
 
 
-@pytest.fixture(params=["file", "server"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An address without records."""
-    if request.param == "file":
-        return str(tmp_path / "bot.db")
-    return patient_url(request.getfixturevalue("server"))
-
-
 @pytest.fixture(params=["telebot's", "sequential"])
 def workers(request: pytest.FixtureRequest) -> str:
     """The kind of workers of a bot."""

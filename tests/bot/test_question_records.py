@@ -8,11 +8,13 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from support.bots import ANNA_IN_GROUP, ROOT, Desk, Host, make_host, waiting_questions
+from support.postgres_storages import make_storage
 from support.storages import SpyStorage
 from support.updates import ANNA, BORIS, BOT, GROUP, message, said_in_group, update
 from telesession import (
@@ -40,11 +42,13 @@ pytestmark = pytest.mark.usefixtures("bot_api")
 OpenStorage = Callable[[], Storage]
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+@pytest.fixture(params=["sqlite", "redis", "postgres"])
 def open_storage(request: pytest.FixtureRequest, tmp_path: Path) -> OpenStorage:
     """What a process does to get to its durable storage."""
     if request.param == "sqlite":
         return lambda: SQLiteStorage(tmp_path / "questions.db")
+    if request.param == "postgres":
+        return partial(make_storage, request.getfixturevalue("postgres"))
     server = request.getfixturevalue("server")
     return lambda: RedisStorage(server.url)
 

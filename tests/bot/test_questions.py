@@ -237,7 +237,7 @@ class TestOneQuestionAfterTheOther:
 
 class TestTimeOut:
     @pytest.mark.parametrize("timeout", [60, timedelta(minutes=1)], ids=["seconds", "timedelta"])
-    @pytest.mark.parametrize("storage", ["memory", "sqlite", "redis"], indirect=True)
+    @pytest.mark.parametrize("storage", ["memory", "sqlite", "redis", "postgres"], indirect=True)
     def test_it_ends_the_question(
         self,
         timeout: Any,

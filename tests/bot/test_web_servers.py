@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from itertools import chain
+from typing import TYPE_CHECKING
 
 import pytest
 
 from support.servers import Server, wait_until
 from support.web_servers import GUNICORN, UWSGI, WebServer
+
+if TYPE_CHECKING:
+    from support.postgres import PostgresServer
 
 UPDATES = 12
 # How each server is started, and how many updates it has at the same time at least.
@@ -25,7 +29,7 @@ SERVERS = {
 # Those that differ from others by one option.
 LONG = ("sync", "gthread-preload", "gevent", "uwsgi-threads")
 # The bots whose processes count together, and those of which each process counts by itself.
-SHARED = ("sqlite", "sqlite-workers", "redis")
+SHARED = ("sqlite", "sqlite-workers", "redis", "postgres")
 IN_MEMORY = ("memory", "memory-workers", "default")
 
 
@@ -45,14 +49,17 @@ def count(server: WebServer, name: str) -> list[list[int]]:
     "kind",
     [pytest.param(kind, marks=pytest.mark.long) if kind in LONG else kind for kind in SERVERS],
 )
-def test_each_update_is_counted_once(kind: str, running_server: Server) -> None:
+def test_each_update_is_counted_once(
+    kind: str, running_server: Server, postgres: PostgresServer
+) -> None:
     """
     No update of a user is lost or raises, in whichever process, thread or greenlet it arrives.
 
     In the control, where nothing is locked, two updates are counted to the same value.
     """
     options, together = SERVERS[kind]
-    with WebServer(options, together, running_server.url) as server:
+    urls = {"url": running_server.url, "postgres": postgres.url()}
+    with WebServer(options, together, **urls) as server:
         shared = {name: sorted(chain(*count(server, name))) for name in SHARED}
         in_memory = {name: list(map(sorted, count(server, name))) for name in IN_MEMORY}
         unlocked = list(chain(*count(server, "control")))

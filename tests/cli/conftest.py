@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from support.servers import Cluster
 
 
-@pytest.fixture(params=["sqlite", "redis", "cluster"])
+@pytest.fixture(params=["sqlite", "redis", "cluster", "postgres"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of an empty storage of each kind."""
     if request.param == "sqlite":
@@ -27,6 +27,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     elif request.param == "redis":
         # Only now, so that the server is started for those who need it.
         yield patient_url(request.getfixturevalue("server"))
+    elif request.param == "postgres":
+        yield request.getfixturevalue("postgres").url()
     else:
         cluster = request.getfixturevalue("cluster")
         yield f"redis://127.0.0.1:{cluster.nodes[0].port}?cluster=yes"
@@ -46,6 +48,8 @@ def storage(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Storage]:
     """The storage of the URL, which the environment names."""
     monkeypatch.setenv("TELESESSION_STORAGE", url)
     with opened(url, JSONCodec(), may_create=True) as storage:
+        # On PostgreSQL the first use makes the table.
+        storage.get("42")
         yield storage
 
 

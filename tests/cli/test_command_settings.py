@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -9,15 +10,24 @@ import pytest
 from cryptography.fernet import Fernet
 
 from support.command import call
-from support.servers import Server, patient_url
+from support.servers import Cluster, Server, patient_url
 from support.storages import SECRET
-from telesession import EncryptedCodec, JSONCodec, PickleCodec, RedisStorage, SQLiteStorage
+from telesession import (
+    EncryptedCodec,
+    JSONCodec,
+    PickleCodec,
+    PostgresStorage,
+    RedisStorage,
+    SQLiteStorage,
+)
 from telesession.cli import exits, histogram, main, output
 from telesession.cli.address import Address
 from telesession.cli.program import program
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from support.postgres import PostgresServer
 
 KEY = Fernet.generate_key().decode()
 
@@ -35,6 +45,13 @@ KEY = Fernet.generate_key().decode()
             "rediss://host/?socket_timeout=10",
             {"cluster": "yes"},
         ),
+        (
+            "postgres://ada:a?b@host/bots?options=-c%20a%3D+&table=shop&sslmode=require",
+            None,
+            "postgres://ada:a?b@host/bots?options=-c%20a%3D+&sslmode=require",
+            {"table": "shop"},
+        ),
+        ("postgresql:///?cluster=yes", None, "postgresql:///?cluster=yes", {}),
     ],
 )
 def test_urls_are_read(url: str, path: str | None, server: str, options: dict[str, str]) -> None:
@@ -52,10 +69,12 @@ def test_urls_are_read(url: str, path: str | None, server: str, options: dict[st
     [
         ("bot.db", "the URL of the storage has another form"),
         ("sqlite:///", "the URL of the storage has another form"),
-        ("postgres://user:hunter2@host", "the URL of the storage has another form"),
+        ("mysql://user:hunter2@host", "the URL of the storage has another form"),
         ("redis://user:hunter2@host:port", "its host or port is malformed"),
         ("redis://host/3?cluster=yes", "a cluster has no socket, and no database but 0"),
         ("redis://host?cluster=no", "the option cluster of the URL is yes"),
+        ("postgres://user:hunter2@host?mode=hunter2", "cannot use this conninfo"),
+        ("postgres://user:hunter2@host?table=", "takes the name of a table"),
         ("sqlite:///missing.db", "there is no file missing.db"),
     ],
 )
@@ -84,6 +103,13 @@ def test_a_server_without_a_cluster_is_an_error(server: Server) -> None:
     assert "the server is part of no cluster" in ran.err
 
 
+def test_a_node_of_a_cluster_is_no_storage(cluster: Cluster) -> None:
+    """One node would list only its own records, so the option is demanded."""
+    ran = call("keys", "--storage", f"redis://127.0.0.1:{cluster.nodes[0].port}")
+    assert (2, "") == (ran.code, ran.out)
+    assert "cluster=yes" in ran.err
+
+
 def test_a_prefix_is_that_of_the_bot(server: Server) -> None:
     """Two bots on one server are two storages, by the prefix in the URL."""
     with RedisStorage(patient_url(server), prefix="shop:") as storage:
@@ -92,14 +118,40 @@ def test_a_prefix_is_that_of_the_bot(server: Server) -> None:
     assert ("42\n", "") == (ran.out, call("keys", "--storage", patient_url(server)).out)
 
 
+def test_a_table_is_that_of_the_bot(postgres: PostgresServer) -> None:
+    """Two bots in one database are two storages, by the table in the URL."""
+    with PostgresStorage(postgres.url(), table="shop") as storage:
+        storage.set("42", b'{"fields":{}}')
+    ran = call("keys", "--storage", f"{postgres.url()}?table=shop")
+    assert (0, "42\n") == (ran.code, ran.out)
+
+
+def test_a_table_that_is_missing_is_not_made(postgres: PostgresServer, file_url: str) -> None:
+    """A mistyped table is a mistake of the call; only a copy or an import makes a table."""
+    url = f"{postgres.url()}?table=shop"
+    for command in ("keys", "stats", "doctor"):
+        ran = call(command, "--storage", url)
+        assert (2, True) == (ran.code, 'there is no table "shop"' in " ".join(ran.err.split()))
+    with SQLiteStorage(file_url.removeprefix("sqlite:///")) as storage:
+        storage.set("42", b'{"fields":{}}')
+    found = []
+    for options in (["--dry-run"], []):
+        assert 0 == call("copy", "-", url, *options).code
+        found.append(postgres.ask("SELECT to_regclass('shop')::text"))
+    assert [None, "shop"] == found
+
+
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the package redis the URL of a server or a cluster says what to install."""
+    """Without its package the URL of a server or a cluster says what to install."""
     monkeypatch.setattr("telesession.storage.redis.find_spec", lambda name: None)
+    monkeypatch.setattr("telesession.storage.postgres.find_spec", lambda name: None)
     monkeypatch.setattr("telesession.cli.address.find_spec", lambda name: None)
     for url in ("redis://host", "redis://host?cluster=yes"):
         ran = call("keys", "--storage", url)
         assert 2 == ran.code
         assert "pip install 'redis>=7.2'" in ran.err
+    ran = call("keys", "--storage", "postgres://host")
+    assert (2, True) == (ran.code, "pip install 'psycopg[binary,pool]>=3.2" in ran.err)
 
 
 class TestCodec:
@@ -133,7 +185,7 @@ class TestCodec:
     @pytest.mark.parametrize(
         ("settings", "message"),
         [
-            ({"CODEC": "yaml"}, "TELESESSION_CODEC is json, pickle or encrypted"),
+            ({"CODEC": "yaml"}, "TELESESSION_CODEC names no codec; set it to json, pickle or"),
             ({"CODEC": "encrypted"}, "set TELESESSION_KEYS, or TELESESSION_KEYS_FILE"),
             ({"CODEC": "encrypted", "KEYS": SECRET}, "has one that is no Fernet key"),
             ({"CODEC": "encrypted", "KEYS": " "}, "must be a list of at least one key"),
@@ -160,6 +212,11 @@ class TestUsage:
         ran = call(*arguments)
         assert (2, "") == (ran.code, ran.out)
         assert "Usage: telesession" in ran.err
+
+    def test_a_missing_storage_has_two_places(self) -> None:
+        """The message names the option and the variable of the storage."""
+        err = call("keys").err
+        assert ["--storage", "TELESESSION_STORAGE"] == re.findall(r"'([-A-Z_a-z]+)'", err)[-2:]
 
     @pytest.mark.parametrize("name", ["", *program.commands])
     def test_help_fits_in_a_terminal(self, name: str) -> None:

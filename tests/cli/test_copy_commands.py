@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography.fernet import Fernet
 
-from support.command import call, finish, start
-from support.servers import wait_until
+from support.command import call, finish, start, wait_until_it_waits
 from telesession import EncryptedCodec, JSONCodec, PickleCodec, Sessions, SQLiteStorage, Storage
 
 if TYPE_CHECKING:
@@ -61,6 +60,29 @@ class TestCopy:
         with SQLiteStorage(tmp_path / "copy.db") as copy:
             assert ["3"] == list(copy.keys())
 
+    def test_a_dry_run_makes_no_file(
+        self, file_storage: Storage, file_url: str, tmp_path: Path
+    ) -> None:
+        """A target that does not exist counts as empty, and does not exist afterwards."""
+        fill(file_storage)
+        ran = call("copy", file_url, f"sqlite:///{tmp_path}/copy.db", "--dry-run")
+
+        assert (0, ["copied", "5"]) == (ran.code, ran.out.split())
+        assert [] == list(tmp_path.glob("copy.db*"))
+
+    def test_urls_come_from_the_environment(
+        self, file_storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The argument - keeps a URL, which may have a password, out of the list of processes."""
+        fill(file_storage)
+        assert 2 == call("copy", "-", "-").code
+        monkeypatch.setenv("TELESESSION_TARGET_STORAGE", f"sqlite:///{tmp_path}/copy.db")
+        ran = call("copy", "-", "-")
+
+        assert (0, ["copied", "5"]) == (ran.code, ran.out.split())
+        with SQLiteStorage(tmp_path / "copy.db") as copy:
+            assert 5 == len(list(copy.keys()))
+
     def test_records_that_are_not_copied_are_told(
         self, file_storage: Storage, file_url: str, tmp_path: Path
     ) -> None:
@@ -90,14 +112,14 @@ class TestCopy:
         with SQLiteStorage(tmp_path / "copy.db") as copy:
             # The command waits for this record, behind those with lower keys.
             with copy.hold("3"), start("copy", file_url, target) as process:
-                wait_until(lambda: copy.has("2"))
+                wait_until_it_waits(process, "3")
                 process.send_signal(signal.SIGINT)
                 ran = finish(process)
             assert ["0", "1", "2"] == list(copy.keys())
             assert 0 == call("copy", file_url, target).code
             assert [0, 1, 2, 3, 4] == [count_of(copy, key) for key in range(5)]
         assert (130, "") == (ran.code, ran.out)
-        assert "3 records were looked at; run it again to go on" in ran.err
+        assert "stopped after 3 records; another run leaves out those that are the same" in ran.err
 
 
 class TestRekey:
@@ -168,6 +190,12 @@ class TestBackup:
         ran = call("backup", tmp_path / "notes")
         assert (1, "tea") == (ran.code, (tmp_path / "notes").read_text())
         assert "is no backup" in ran.err
+
+    def test_a_missing_folder_is_told(self, file_storage: Storage, tmp_path: Path) -> None:
+        """A message of the library does not send the user of the command to an attribute."""
+        ran = call("backup", tmp_path / "missing" / "backup.db")
+        end = "cannot be written (FileNotFoundError); fix it and retry\n"
+        assert (1, end) == (ran.code, ran.err[-len(end) :])
 
     def test_a_server_is_no_file(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         """The records of a server are backed up by the server, and the message says so."""

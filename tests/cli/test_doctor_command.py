@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING
 
 import pytest
 
-from support.command import Ran, call
+from support.command import call, doctor, findings, states
 from support.servers import Cluster, Server, patient_url
 from telesession import RedisStorage, Sessions, SQLiteStorage, Storage
 from telesession.bot.inbox import Inbox
@@ -16,22 +15,6 @@ from telesession.cli import checks, file_checks
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-def findings(ran: Ran) -> dict[str, list[str]]:
-    """The states and texts of an answer as JSON, by the names of the checks."""
-    found: dict[str, list[str]] = {}
-    for check in json.loads(ran.out):
-        found.setdefault(check["name"], []).extend((check["state"], check["text"]))
-    return found
-
-
-def doctor() -> dict[str, list[str]]:
-    return findings(call("doctor", "--json"))
-
-
-def states(found: dict[str, list[str]]) -> set[str]:
-    return {state for each in found.values() for state in each[::2]}
 
 
 class TestEveryStorage:

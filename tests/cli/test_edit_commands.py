@@ -199,7 +199,8 @@ class TestLocks:
         with file_storage.hold("42"):
             ran = call("set", "42", "count", "5", "--wait", "0")
         assert (1, {"count": 1}) == (ran.code, fields(file_storage))
-        assert "could not lock session '42'" in ran.err
+        assert ran.err.startswith("telesession: could not lock session '42' within 0 s: ")
+        assert ran.err.endswith(" s; try again, or wait longer with --wait\n")
 
 
 def change_beside_a_handler(

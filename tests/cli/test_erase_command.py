@@ -9,10 +9,12 @@ import pytest
 
 from support.command import call
 from support.command_records import ADA, BOB, GROUP, fill
+from support.updates import CASES
 from telesession.bot.inbox import Inbox
+from telesession.cli.person import Person
 
 if TYPE_CHECKING:
-    from telesession import Storage
+    from telesession import SQLiteStorage, Storage
 
 
 def test_the_records_of_a_user_are_deleted(storage: Storage) -> None:
@@ -78,6 +80,35 @@ def test_a_prefix_is_told(file_storage: Storage) -> None:
     call("erase", "--user", ADA, "--prefix", "shop:", "--yes")
 
     assert ["order 42", "shop:7"] == list(file_storage.keys())
+
+
+def test_every_prefix_is_tried(file_storage: Storage) -> None:
+    """A prefix may begin like another one, and a bot may have sessions without any."""
+    for key in ("42", "shop42", "shop:42", "shop:x"):
+        file_storage.set(key, b'{"fields":{"n":1}}')
+    prefixes = ("--prefix", "shop", "--prefix", "shop:")
+    ran = call("erase", "--user", ADA, *prefixes, "--yes")
+
+    assert ["shop:x"] == list(file_storage.keys())
+    assert "1 record cannot be assigned to a user" in ran.err
+
+
+def test_the_sender_of_every_kind_of_update_is_found(file_storage: SQLiteStorage) -> None:
+    """A waiting update belongs to the person whose session `by_sender` chooses for it."""
+    inbox = Inbox(file_storage, 1)
+    by_sender: dict[str | None, set[str]] = {}
+    for number, case in enumerate(CASES):
+        stored, _ = inbox.make(number, json.dumps(case.update), "owner")
+        inbox.write([inbox.adding(stored)])
+        by_sender.setdefault(case.sender, set()).add(inbox.key_of(number))
+    senders = {sender: keys for sender, keys in by_sender.items() if sender is not None}
+    missed = {
+        sender: keys - set(Person(int(sender)).keys(file_storage))
+        for sender, keys in senders.items()
+    }
+
+    assert set() == set().union(*missed.values())
+    assert len(senders) > 5
 
 
 def test_a_user_without_records_is_no_error(file_storage: Storage) -> None:

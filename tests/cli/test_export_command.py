@@ -82,6 +82,17 @@ def test_unreadable_records_are_told(file_storage: Storage) -> None:
     assert "'broken'" in ran.err
 
 
+def test_a_record_that_was_edited_by_hand_is_one_line(file_storage: Storage) -> None:
+    """Ends of lines and other spaces in a stored record are none in the output."""
+    file_storage.set("42", b'{\n "fields": {"n": 1}\n}')
+    file_storage.set("7", b'{"fields": {"n": "\\n"} }')
+    ran = call("export")
+
+    assert 2 == len(ran.out.splitlines())
+    assert {"n": "\n"} == lines(ran)["7"]["record"]["fields"]
+    assert {"n": 1} == lines(ran)["42"]["record"]["fields"]
+
+
 def test_key_and_user_exclude_each_other(file_storage: Storage) -> None:
     """An export of a key and of a user is a mistake of the call."""
     assert 2 == call("export", "--key", "42", "--user", "42").code
@@ -99,10 +110,9 @@ def test_an_export_needs_little_memory(file_storage: Any, tmp_path: Path) -> Non
 
 class TestImport:
     def test_records_come_back(self, filled: Storage, tmp_path: Path) -> None:
-        """An export can be imported into another storage, with fields and lifetimes."""
+        """An export can be imported into a new file, with fields and lifetimes."""
         file = written(tmp_path, call("export").out)
         other = f"sqlite:///{tmp_path}/other.db"
-        SQLiteStorage(tmp_path / "other.db").close()
         ran = call("import", file, "--storage", other)
         with SQLiteStorage(tmp_path / "other.db") as storage:
             session = Sessions(storage=storage).peek(42)
@@ -119,6 +129,26 @@ class TestImport:
         ran = call("import", written(tmp_path, call("export").out))
         assert (0, ["same", "1"]) == (ran.code, ran.out.split())
 
+    def test_a_server_with_another_clock_gets_its_own_deadlines(
+        self, file_storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The deadlines of a file are on the clock of its storage, so they come back exactly."""
+        monkeypatch.setattr(SQLiteStorage, "now", lambda _: time.time() + 100)
+        with Sessions(storage=file_storage, lifetime=3600).open(42) as session:
+            session.code = ttl("1234", 300)
+        file, before = written(tmp_path, call("export").out), file_storage.get("42")
+        again = call("import", file)
+        file_storage.delete("42")
+        first = call("import", file)
+        record = file_storage.get_record("42")
+
+        assert (["same", "1"], ["copied", "1"]) == (again.out.split(), first.out.split())
+        assert record is not None
+        assert 3590 < float(record.left or 0) <= 3600
+        assert before is not None
+        ttls = [json.loads(payload)["ttl"]["code"][1] for payload in (before, record.payload)]
+        assert abs(ttls[0] - ttls[1]) < 1
+
     def test_another_record_is_kept(self, filled: Storage, tmp_path: Path) -> None:
         """Without --overwrite another record stays, and its key is told."""
         file = written(tmp_path, call("export").out)
@@ -132,6 +162,14 @@ class TestImport:
         assert session is not None
         assert 1 == session.count
 
+    def test_a_dry_run_makes_no_file(self, tmp_path: Path) -> None:
+        """A file that does not exist counts as empty."""
+        line = '{"key": "42", "expires": null, "record": {"fields": {"n": 1}}}\n'
+        new = f"sqlite:///{tmp_path}/new.db"
+        ran = call("import", written(tmp_path, line), "--dry-run", "--json", "--storage", new)
+        assert (0, 1) == (ran.code, json.loads(ran.out)["copied"])
+        assert ["export.jsonl"] == [file.name for file in tmp_path.iterdir()]
+
     def test_a_dry_run_writes_nothing(self, storage: Storage, tmp_path: Path) -> None:
         """With --dry-run the result is told, and nothing is stored."""
         line = '{"key": "42", "expires": null, "record": {"fields": {"n": 1}}}\n'
@@ -144,11 +182,16 @@ class TestImport:
         assert 0 == call("import", written(tmp_path, line)).code
         assert [] == list(file_storage.keys())
 
+    def test_a_file_without_records_is_told(self, file_storage: Storage, tmp_path: Path) -> None:
+        """No silence: an empty file may be an export that failed."""
+        (tmp_path / "empty.jsonl").touch()
+        ran = call("import", tmp_path / "empty.jsonl")
+        assert (0, "", "there was no record to store\n") == ran
+
     def test_an_inbox_is_left_out(self, file_storage: Storage, tmp_path: Path) -> None:
         """The updates in the export of a user are not stored, because two bots would have them."""
         fill(file_storage)
         file = written(tmp_path, call("export", "--user", ADA).out)
-        SQLiteStorage(tmp_path / "other.db").close()
         ran = call("import", file, "--storage", f"sqlite:///{tmp_path}/other.db")
 
         assert (0, ["copied", "7"]) == (ran.code, ran.out.split())
@@ -163,6 +206,9 @@ class TestImport:
             '{"key": 42, "expires": null, "record": {"fields": {}}}',
             '{"key": "42", "expires": "soon", "record": {"fields": {}}}',
             '{"key": "42", "expires": null, "record": {"fields": {"n": {"$tea": 1}}}}',
+            '{"key": "42", "expires": null, "record": {"fields": {"n": 1}, "ttl": 5}}',
+            "[" * 100_000,
+            "\udc80",
         ],
     )
     def test_other_lines_are_refused(
@@ -177,5 +223,5 @@ class TestImport:
 def written(folder: Path, text: str) -> Path:
     """A file with a text."""
     file = folder / "export.jsonl"
-    file.write_text(text, "utf-8")
+    file.write_bytes(text.encode("utf-8", "surrogateescape"))
     return file

@@ -10,9 +10,15 @@ import sys
 
 import pytest
 
-from support.command import COLUMNS, finish, in_terminal, installed_script, start
+from support.command import (
+    COLUMNS,
+    finish,
+    in_terminal,
+    installed_script,
+    start,
+    wait_until_it_waits,
+)
 from support.processes import run_program
-from support.servers import wait_until
 from support.storages import SECRET
 from telesession import Sessions, Storage
 from telesession.storage.base import Change
@@ -61,6 +67,23 @@ class TestInstalled:
         ran = finish(start("show", "broken"))
         assert (1, "", 1) == (ran.code, ran.out, len(ran.err.splitlines()))
         assert ran.err.startswith("telesession: could not read the stored record")
+
+    @pytest.mark.parametrize("command", ["keys", "export", "stats", "doctor"])
+    def test_a_full_disk_is_an_error(self, file_storage: Storage, command: str) -> None:
+        """An output that cannot be written is an error without a traceback, and no result."""
+        fill(file_storage)
+        with open("/dev/full", "w") as full:
+            ran = subprocess.run(
+                [sys.executable, "-m", "telesession", command],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+            )
+        assert 1 == ran.returncode
+        assert (
+            "telesession: could not read or write a file: No space left on device\n" == ran.stderr
+        )
 
     def test_a_reader_that_leaves_is_no_error(self, file_storage: Storage) -> None:
         """A pipe whose reader has enough ends the command without a message."""
@@ -124,16 +147,19 @@ class TestBesideABot:
 
 
 class TestInterrupted:
-    def test_an_erasure_stops_between_two_records(self, storage: Storage) -> None:
-        """Ctrl-C keeps the records that are left, says how many are gone, and frees each lock."""
+    @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM], ids=lambda sign: sign.name)
+    def test_an_erasure_stops_between_two_records(
+        self, storage: Storage, sign: signal.Signals
+    ) -> None:
+        """It keeps the records that are left, says how many are gone, and frees each lock."""
         payload = b'{"fields":{"n":1}}'
         for chat in range(4):
             storage.set(f"sender_in_chat:{chat}:42", payload)
         *_, last = storage.keys()
         with storage.hold(last), start("erase", "--user", "42", "--yes") as process:
             # The command waits for the record that it lists last.
-            wait_until(lambda: [last] == list(storage.keys()))
-            process.send_signal(signal.SIGINT)
+            wait_until_it_waits(process, last)
+            process.send_signal(sign)
             ran = finish(process)
 
         assert (130, "") == (ran.code, ran.out)

@@ -94,6 +94,59 @@ def test_a_value_that_could_not_be_saved_is_told(app: str) -> None:
     assert "ada: lock: which" in ran.out
 
 
+def test_another_storage_is_tried(app: str, tmp_path: Path) -> None:
+    """With --storage the records of a backup are tried, and not those of the program."""
+    with SQLiteStorage(tmp_path / "bot.db") as storage:
+        storage.backup(tmp_path / "backup.db")
+        for key in ("broken", "newer", "eve", "bob"):
+            storage.delete(key)
+    backup = f"sqlite:///{tmp_path}/backup.db"
+    own, other = (
+        call("migrate", "--app", app, "--dry-run", "--json", *more)
+        for more in ((), ("--storage", backup))
+    )
+
+    assert {"1": 1} == json.loads(own.out)["records"]
+    assert {"1": 3, "unreadable": 1, "9": 1} == json.loads(other.out.splitlines()[-1])["records"]
+    assert (0, 3) == (own.code, other.code)
+
+
+def test_another_storage_has_the_codec_of_the_program(
+    app: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The codec of the environment is for the other commands."""
+    with SQLiteStorage(tmp_path / "bot.db") as storage:
+        storage.backup(tmp_path / "backup.db")
+    monkeypatch.setenv("TELESESSION_CODEC", "pickle")
+    monkeypatch.setenv("TELESESSION_STORAGE", f"sqlite:///{tmp_path}/lost.db")
+    backup = f"sqlite:///{tmp_path}/backup.db"
+    ran = call("migrate", "--app", app, "--dry-run", "--json", "--storage", backup)
+
+    assert {"1": 3, "unreadable": 1, "9": 1} == json.loads(ran.out.splitlines()[-1])["records"]
+
+
+def test_a_damaged_row_does_not_end_it(app: str, tmp_path: Path) -> None:
+    """A record that the storage cannot read is reported, and the others are tried."""
+    with SQLiteStorage(tmp_path / "bot.db") as storage:
+        spoil = "UPDATE sessions SET expires = 'soon' WHERE key = 'ada'"
+        storage._database.write("spoil", None, lambda cursor: cursor.execute(spoil))
+    ran = call("migrate", "--app", app, "--dry-run", "--json")
+    *failures, counts = map(json.loads, ran.out.splitlines())
+
+    assert {"1": 2, "unreadable": 2, "9": 1} == counts["records"]
+    assert ["ada", "bob", "broken", "eve", "newer"] == sorted(each["key"] for each in failures)
+
+
+def test_lines_of_the_program_are_no_result(app: str, tmp_path: Path) -> None:
+    """The lines that the module prints go to standard error."""
+    with (tmp_path / "shop_bot.py").open("a") as file:
+        file.write("print('the bot is ready')\n")
+    ran = call("migrate", "--app", app, "--dry-run", "--json")
+
+    assert all(map(json.loads, ran.out.splitlines()))
+    assert "the bot is ready" in ran.err
+
+
 def test_records_that_all_fit_are_fine(app: str, tmp_path: Path) -> None:
     """Without a failure the exit code is 0."""
     with SQLiteStorage(tmp_path / "bot.db") as storage:
@@ -108,8 +161,8 @@ def test_records_that_all_fit_are_fine(app: str, tmp_path: Path) -> None:
     [
         (["shop_bot:sessions"], 2, "add --dry-run"),
         (["shop_bot", "--dry-run"], 2, "such as bot:sessions"),
-        (["shop_bot:number", "--dry-run"], 2, "number in shop_bot is no Sessions"),
-        (["shop_bot:lost", "--dry-run"], 2, "lost in shop_bot is no Sessions"),
+        (["shop_bot:number", "--dry-run"], 2, "shop_bot has no Sessions with the name number"),
+        (["shop_bot:lost", "--dry-run"], 2, "shop_bot has no Sessions with the name lost"),
         (["lost_bot:sessions", "--dry-run"], 1, "could not import lost_bot: ModuleNotFoundError"),
         (["shop_bot:in_memory", "--dry-run"], 1, "are in memory"),
     ],

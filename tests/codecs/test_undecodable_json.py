@@ -135,7 +135,7 @@ def test_a_pickled_record_is_named() -> None:
 
     assert (
         "PickleCodec wrote it, and the storage has JSONCodec now",
-        "give it a PickleCodec to go on with what is stored, or delete the record to start anew",
+        "give the storage PickleCodec, or delete the record to start anew",
     ) == (error.reason, error.remedy)
 
 
@@ -146,7 +146,7 @@ def test_a_json_record_is_named() -> None:
 
     assert (
         "JSONCodec wrote it, and the storage has PickleCodec now",
-        "give it a JSONCodec to go on with what is stored, or delete the record to start anew",
+        "give the storage JSONCodec, or delete the record to start anew",
     ) == (caught.value.reason, caught.value.remedy)
 
 

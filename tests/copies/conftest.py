@@ -25,4 +25,4 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
     """The waits of every lock that the lock table makes in the test."""
-    return Waits.watch(monkeypatch)
+    return Waits.watch(monkeypatch, has_attempts=False)

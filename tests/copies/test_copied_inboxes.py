@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from telesession.testing import BotAPI
 
-KINDS = ["memory", "sqlite", "redis", "cluster"]
+KINDS = ["memory", "sqlite", "redis", "cluster", "postgres"]
 with_each_kind = pytest.mark.parametrize("kind", KINDS)
 
 

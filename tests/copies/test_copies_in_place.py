@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from telesession.codecs import Codec
 
-SHARED = ["sqlite", "redis"]
+SHARED = ["sqlite", "redis", "postgres"]
 ANY = [*SHARED, "memory"]
 CHANGES: dict[str, tuple[Codec, Codec]] = {
     "plain-encrypted": (JSONCodec(), EncryptedCodec(JSONCodec(), [NEW])),

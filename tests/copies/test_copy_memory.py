@@ -38,6 +38,8 @@ def fill(storage: Storage) -> int:
         pytest.param(("memory", "sqlite"), id="memory-sqlite", marks=pytest.mark.long),
         pytest.param(("sqlite", "redis"), id="sqlite-redis"),
         pytest.param(("redis", "sqlite"), id="redis-sqlite", marks=pytest.mark.long),
+        pytest.param(("sqlite", "postgres"), id="sqlite-postgres", marks=pytest.mark.long),
+        pytest.param(("postgres", "sqlite"), id="postgres-sqlite"),
     ],
 )
 def test_many_records_need_little_memory(kinds: tuple[str, str], make: Make) -> None:

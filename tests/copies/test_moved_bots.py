@@ -1,4 +1,4 @@
-"""A bot that moves from memory to SQLite and to a server while its users write."""
+"""A bot that moves from memory to SQLite and to servers while its users write."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def running(storage: Storage, texts: list[str]) -> Iterator[None]:
 
 def test_no_update_is_lost_by_a_bot_that_moves(make: Make) -> None:
     """Copied while it runs and again when it has stopped, a bot goes on with all its sessions."""
-    texts = [str(number) for number in range(90)]
+    texts = [str(number) for number in range(120)]
     storages = [
         MemoryStorage(),
-        *(make(kind, CODECS["json"], "bot") for kind in ("sqlite", "redis")),
+        *(make(kind, CODECS["json"], "bot") for kind in ("sqlite", "redis", "postgres")),
     ]
     for number, storage in enumerate(storages):
         with running(storage, texts[30 * number : 30 * number + 30]):

@@ -195,6 +195,7 @@ class TestEveryExample:
                 runpy.run_path(path, run_name="__main__")
             """
         settings = {"BOT_TOKEN": "1:real", "REDIS_URL": "redis://localhost:1", "WEBHOOK_URL": "x"}
+        settings["DATABASE_URL"] = "postgresql://localhost:1/bots"
         done = subprocess.run(
             [sys.executable, "-c", textwrap.dedent(program), *map(str, EXAMPLES)],
             capture_output=True,

@@ -3,40 +3,33 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
 from decimal import Decimal
 from functools import partial
-from http.client import HTTPConnection
-from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import test_core_examples
-from telebot import TeleBot
 
 import telesession
-from support.bots import ROOT, Stage, Terminal, exceptions_in, load, on_stage
+from support.bots import Stage, Terminal, exceptions_in, load, on_stage
 from support.clocks import PATIENCE
 from support.servers import Server, patient_url
+from support.webhook_processes import Workers, two_workers
 from telesession import DecodeError, RedisStorage, Sessions, as_dict, receive
-from telesession.testing import BotAPI
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from freezegun.api import FrozenDateTimeFactory
 
     from telesession import Storage
+    from telesession.testing import BotAPI
 
 
-TOKEN = "1:webhook"
 SORRY = "sorry, that went wrong, and nothing was saved"
 
 pytestmark = pytest.mark.usefixtures("fresh_process")
@@ -265,95 +258,16 @@ class TestPayments:
             del sys.modules[module.__name__]
 
 
-RUN = """
-import runpy, sys
-from telebot import apihelper
-
-apihelper.API_URL = sys.argv[1]
-apihelper.proxy = {"no_proxy": "127.0.0.1"}
-runpy.run_path(sys.argv[2], run_name="__main__")
-"""
-
-
-@contextmanager
-def worker(api: BotAPI, server: Server) -> Iterator[SimpleQueue[int]]:
-    """The webhook bot in a process of its own; its port, when it listens, and 0 when it ends."""
-    settings = {"BOT_TOKEN": TOKEN, "REDIS_URL": patient_url(server), "PORT": "0"}
-    settings["WEBHOOK_URL"] = "http://127.0.0.1:1/"
-    with subprocess.Popen(
-        [sys.executable, "-c", RUN, api.url, str(ROOT / "examples" / "webhook.py")],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **settings, "PYTHONPATH": str(ROOT)},
-    ) as process:
-        ports: SimpleQueue[int] = SimpleQueue()
-        reader = threading.Thread(target=find_port, args=(process.stderr, ports), daemon=True)
-        reader.start()
-        try:
-            yield ports
-        finally:
-            process.kill()
-            # Nobody may close the pipe that it reads.
-            reader.join(PATIENCE)
-
-
-def find_port(log: Iterable[str], ports: SimpleQueue[int]) -> None:
-    """Read all that a process says, for a pipe that nobody empties would stop it."""
-    for line in log:
-        if found := re.search(r"Running on http://127\.0\.0\.1:(\d+)", line):
-            ports.put(int(found[1]))
-    ports.put(0)
-
-
-class Workers:
-    """Two processes of the webhook bot, and a loopback Bot API that has updates for them."""
-
-    def __init__(self, api: BotAPI, server: Server, ports: list[int]) -> None:
-        self.api = api
-        self.ports = ports
-        self.secret = api.calls_of("setWebhook")[0].params["secret_token"]
-        self.storage = RedisStorage(patient_url(server))
-        self._bot = TeleBot(TOKEN, threaded=False)
-
-    def deliver_to(self, number: int) -> None:
-        """Let the Bot API post to one of them, until `hold_back`."""
-        url = f"http://127.0.0.1:{self.ports[number]}/"
-        self._bot.set_webhook(url, secret_token=self.secret)
-
-    def hold_back(self) -> None:
-        self._bot.delete_webhook()
-
-    def post(self, number: int, update: dict[str, Any], secret: str | None = None) -> int:
-        """Post an update to one of them as Telegram does, and return the status."""
-        headers = {"Content-Type": "application/json"}
-        headers["X-Telegram-Bot-Api-Secret-Token"] = self.secret if secret is None else secret
-        connection = HTTPConnection("127.0.0.1", self.ports[number], timeout=PATIENCE)
-        connection.request("POST", "/", json.dumps(update), headers)
-        status = connection.getresponse().status
-        connection.close()
-        return status
-
-    def wait_for_replies(self, user: int, count: int) -> None:
-        self.api.wait_for(lambda: len(self.replies(user)) >= count, PATIENCE, what="replies")
-
-    def replies(self, user: int) -> list[str]:
-        return [message.text for message in self.api.messages if message.chat_id == user]
-
-
 @pytest.fixture(scope="class")
 def workers() -> Iterator[Workers]:
     """Two processes of the webhook bot, with a server of their own, for all tests of a class."""
-    with ExitStack() as stack:
-        server = stack.enter_context(Server())
-        api = stack.enter_context(BotAPI())
-        queues = [stack.enter_context(worker(api, server)) for _ in range(2)]
-        ports = [queue.get(timeout=PATIENCE) for queue in queues]
-        assert 0 not in ports
-        workers = Workers(api, server, ports)
-        workers.hold_back()
-        stack.callback(workers.storage.close)
-        yield workers
+    with Server() as server:
+        url = patient_url(server)
+        with (
+            RedisStorage(url) as storage,
+            two_workers("webhook", storage, REDIS_URL=url) as workers,
+        ):
+            yield workers
 
 
 class TestWebhook:

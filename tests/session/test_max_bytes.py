@@ -94,6 +94,34 @@ class TestLimit:
         assert [] == list(storage.keys())
 
 
+class TestMoves:
+    """A move writes the whole record under another key."""
+
+    @pytest.mark.parametrize("commit_on_error", [False, True])
+    def test_a_large_record_does_not_move(
+        self, moved_storage: Storage, commit_on_error: bool
+    ) -> None:
+        """It stays under its key, and the error has the new key as the user knows it."""
+        sessions: Sessions[Session] = Sessions(
+            storage=moved_storage, name="cart", max_bytes=500, commit_on_error=commit_on_error
+        )
+        set_fields(Sessions(storage=moved_storage, name="cart"), "1", text="x" * 600)
+        before = payloads(moved_storage)
+        with pytest.raises(EncodeError, match="max_bytes=500") as caught:
+            sessions.move(1, 2)
+
+        assert ("2", "text") == (caught.value.key, caught.value.path)
+        assert before == payloads(moved_storage)
+
+    def test_a_record_within_the_limit_moves(self, moved_storage: Storage) -> None:
+        """A smaller session gets its new key."""
+        sessions = Sessions(storage=moved_storage, max_bytes=5000)
+        set_fields(sessions, "1", text="x" * 600)
+
+        assert sessions.move(1, 2)
+        assert ["2"] == list(sessions.keys())
+
+
 class TestRefusal:
     """The error, and the records that stay as they were."""
 

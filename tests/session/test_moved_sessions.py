@@ -228,12 +228,13 @@ def test_a_move_to_another_session_is_refused(moved_storage: Storage) -> None:
     assert [True, True] == [is_free(moved_storage, key) for key in before]
 
 
+@pytest.mark.parametrize("prefix", ["", "shop:"])
 @pytest.mark.parametrize("damaged", ["1", "2"])
-def test_a_damaged_record_is_not_moved(damaged: str, moved_storage: Storage) -> None:
+def test_a_damaged_record_is_not_moved(damaged: str, prefix: str, moved_storage: Storage) -> None:
     """A record that cannot be read, on either side: an error with its key, and all stays."""
-    sessions = Sessions(storage=moved_storage)
+    sessions = Sessions(storage=moved_storage, prefix=prefix)
     set_fields(sessions, "1", counter=1)
-    moved_storage.set(damaged, f"\x80\x05{SECRET}".encode("latin-1"))
+    moved_storage.set(prefix + damaged, f"\x80\x05{SECRET}".encode("latin-1"))
     before = payloads(moved_storage)
 
     with pytest.raises(DecodeError) as caught:
@@ -241,7 +242,7 @@ def test_a_damaged_record_is_not_moved(damaged: str, moved_storage: Storage) -> 
 
     assert (damaged, False) == (caught.value.key, SECRET in str(caught.value))
     assert before == payloads(moved_storage)
-    assert [True, True] == [is_free(moved_storage, key) for key in "12"]
+    assert [True, True] == [is_free(moved_storage, prefix + key) for key in "12"]
 
 
 @pytest.mark.parametrize("name", ["one", "two"])

@@ -6,6 +6,7 @@ import os
 import socket
 from contextlib import ExitStack
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -109,7 +110,14 @@ def delete(storage: PostgresStorage, lose: Lose) -> None:
         lose()
 
 
-WRITES = [write, write_a_new_record, renew, write_several, change, add]
+def delete_unheld(storage: PostgresStorage, lose: Lose) -> None:
+    """Only delete, without a hold, as at the end of an update of an inbox."""
+    lose(about=b"WITH changed")
+    storage.commit([], [Change("a", OLD, None)])
+
+
+HELD = [write, write_a_new_record, renew, write_several]
+UNHELD = [change, add]
 
 
 def state(storage: PostgresStorage) -> dict[str, tuple[bytes | None, bool]]:
@@ -117,17 +125,32 @@ def state(storage: PostgresStorage) -> dict[str, tuple[bytes | None, bool]]:
     return {row.key: (row.payload, row.left is not None) for row in storage.rows()}
 
 
-@pytest.mark.parametrize("work", WRITES)
+@pytest.mark.parametrize(
+    ("lost", "work"),
+    [
+        *product(["lose_replies"], [*HELD, *UNHELD]),
+        *product(["lose_requests"], [*UNHELD, delete_unheld]),
+    ],
+)
 def test_a_commit_that_was_done_is_no_error(
-    wired: PostgresStorage, storage: PostgresStorage, wire: Wire, work: Callable[..., None]
+    wired: PostgresStorage,
+    storage: PostgresStorage,
+    wire: Wire,
+    lost: str,
+    work: Callable[..., None],
 ) -> None:
-    """If the reply was lost, the token in the rows says that all was written."""
+    """
+    If the reply was lost, the token in the rows says that all was written.
+
+    Changes of records that no hold has expect these as they were, so they are sent again if the
+    request was lost.
+    """
     with make_storage_like(storage, "control") as control:
         for row in storage.rows():
             control.set(row.key, row.payload or b"")
         work(control, lambda **_: None)
         expected = state(control)
-    work(wired, wire.lose_replies)
+    work(wired, getattr(wire, lost))
 
     assert (1, expected) == (wire.lost, state(storage))
 
@@ -137,7 +160,7 @@ def make_storage_like(storage: PostgresStorage, table: str) -> PostgresStorage:
     return PostgresStorage(storage._pool.conninfo, table=table)
 
 
-@pytest.mark.parametrize("work", [*WRITES, delete])
+@pytest.mark.parametrize("work", [*HELD, delete])
 def test_a_commit_that_was_not_done_is_an_error(
     wired: PostgresStorage, storage: PostgresStorage, wire: Wire, work: Callable[..., None]
 ) -> None:
@@ -149,7 +172,7 @@ def test_a_commit_that_was_not_done_is_an_error(
     assert (1, None, before) == (wire.lost, error.outcome, state(storage))
 
 
-@pytest.mark.parametrize("work", [*WRITES, delete])
+@pytest.mark.parametrize("work", [*HELD, change, delete])
 def test_an_outcome_is_unknown_if_all_rows_were_written_since(
     wired: PostgresStorage, storage: PostgresStorage, wire: Wire, work: Callable[..., None]
 ) -> None:
@@ -165,11 +188,12 @@ def test_an_outcome_is_unknown_if_all_rows_were_written_since(
     assert (1, "unknown") == (wire.lost, error.outcome)
 
 
+@pytest.mark.parametrize("work", [delete, delete_unheld])
 def test_an_outcome_is_unknown_if_the_commit_only_deleted(
-    wired: PostgresStorage, storage: PostgresStorage, wire: Wire
+    wired: PostgresStorage, storage: PostgresStorage, wire: Wire, work: Callable[..., None]
 ) -> None:
     """No row is left that could have a token."""
-    error = failure(partial(delete, lose=wire.lose_replies), wired)
+    error = failure(partial(work, lose=wire.lose_replies), wired)
 
     assert ("unknown", None) == (error.outcome, storage.get("a"))
 
@@ -294,7 +318,7 @@ def test_control_without_the_wait_the_answer_is_wrong(
 ) -> None:
     """A question that takes no lock comes too early, and the commit is done after the error."""
     storage.set("a", OLD)
-    monkeypatch.setattr(postgres_outcome, "lock", lambda number, timeout: PING)
+    monkeypatch.setattr(postgres_outcome, "take_lock", lambda number, timeout: PING)
     with pytest.raises(StorageError, match="the commit was not done"):
         cut_in_the_commit(postgres, storage, admin, 1)
     storage.hold("a").__enter__().__exit__(None, None, None)

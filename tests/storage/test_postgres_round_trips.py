@@ -21,8 +21,9 @@ from support.postgres_storages import (
 from support.threads import began, in_threads
 from telesession import PostgresStorage, Sessions, StorageError, forget, save, ttl
 from telesession.storage import postgres_transaction
-from telesession.storage.postgres_statements import Query, Statement, text
-from telesession.storage.postgres_table import Table, spell
+from telesession.storage.postgres_keys import spelled
+from telesession.storage.postgres_statements import TEXT, Query, Statement
+from telesession.storage.postgres_table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -181,14 +182,14 @@ def test_control_a_read_in_the_statement_of_the_lock_loses_an_update(
     def lock_and_read(table: Table, key: str) -> Statement:
         sql = (
             f"WITH lock AS MATERIALIZED (SELECT pg_advisory_xact_lock({table.lock_id(key)})) "
-            f"SELECT convert_to(payload::text, 'UTF8'), NULL::float8, commit_token "
+            f"SELECT convert_to(payload::text, 'UTF8'), NULL::interval, commit_token "
             f"FROM lock, {table.name} WHERE key = $1"
         )
-        return Statement(Query.rare(sql), (text(spell(key)),))
+        return Statement(Query.rare(sql, TEXT), (spelled(key).encode(),))
 
-    unlocked = Statement(Query.rare("SELECT NULL, true, 0::float8"))
+    unlocked = Statement(Query.rare("SELECT NULL, true, clock_timestamp()"))
     update(storage)
-    monkeypatch.setattr(postgres_transaction, "lock", lambda number, timeout: unlocked)
+    monkeypatch.setattr(postgres_transaction, "take_lock", lambda number, timeout: unlocked)
     monkeypatch.setattr(Table, "read", lock_and_read)
     with make_storage(postgres) as other:
         assert 2 == count_in_turns(postgres, storage, other)

@@ -22,7 +22,8 @@ from telesession import (
     StorageError,
 )
 from telesession.storage.base import Change
-from telesession.storage.postgres_table import CREATE, key_of, spell
+from telesession.storage.postgres_keys import key_of, spelled
+from telesession.storage.postgres_table import CREATE
 from telesession.testing.storage_suite import HOSTILE_KEYS
 
 if TYPE_CHECKING:
@@ -140,8 +141,8 @@ def test_the_spelling_of_keys_keeps_their_order(storage: PostgresStorage) -> Non
         storage.commit([held], [Change(key, None, b"{}") for key in KEYS])
 
     assert KEYS == list(storage.keys())
-    assert KEYS == [key_of(spell(key).encode()) for key in KEYS]
-    assert KEYS == sorted(KEYS, key=spell)
+    assert KEYS == [key_of(spelled(key).encode()) for key in KEYS]
+    assert KEYS == sorted(KEYS, key=spelled)
     for prefix in LIMITS:
         expected = [key for key in KEYS if key.startswith(prefix)]
         assert expected == list(storage.keys(prefix))
@@ -150,10 +151,10 @@ def test_the_spelling_of_keys_keeps_their_order(storage: PostgresStorage) -> Non
 
 def plan(admin: Connection[Any], mode: str, statement: Any) -> str:
     """How the server finds the rows of a statement, with a plan for all values, or for these."""
-    values = [value.value for value in statement.parameters]
+    values = list(statement.values)
     admin.execute(f"SET plan_cache_mode = force_{mode}_plan")
     sql = statement.query.sql.decode()
-    types = ", ".join({25: "text", 20: "bigint"}[value.oid] for value in statement.parameters)
+    types = ", ".join({25: "text", 20: "bigint"}[oid] for oid in statement.query.oids)
     admin.execute(f"PREPARE listing ({types}) AS {sql}")
     literals = ", ".join("NULL" if value is None else f"'{value.decode()}'" for value in values)
     lines = admin.execute(f"EXPLAIN (ANALYZE, COSTS OFF) EXECUTE listing ({literals})").fetchall()

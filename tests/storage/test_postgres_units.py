@@ -72,9 +72,9 @@ def test_control_without_savepoints_a_time_out_loses_the_unit(
 ) -> None:
     """The server aborts the transaction, frees its locks and takes nothing more."""
     nothing = Statement(Query.rare("SELECT 1"))
-    for name in ("_SAVEPOINT", "_RELEASE"):
+    for name in ("SAVEPOINT", "RELEASE"):
         monkeypatch.setattr(postgres_transaction, name, nothing)
-    monkeypatch.setattr(postgres_transaction, "_UNDO", (nothing,))
+    monkeypatch.setattr(postgres_transaction, "UNDO", (nothing,))
     with pytest.raises(StorageError, match="InFailedSqlTransaction"):
         count_in_two(storage, other)
 
@@ -144,11 +144,7 @@ def open_independently(session: Session, sessions: Sessions[Session]) -> None:
         pass
 
 
-def peek_in_a_handler(session: Session, sessions: Sessions[Session]) -> None:
-    sessions.peek("another")
-
-
-@pytest.mark.parametrize("work", [save_in_a_handler, open_independently, peek_in_a_handler])
+@pytest.mark.parametrize("work", [save_in_a_handler, open_independently])
 @pytest.mark.parametrize("size", [1, 2])
 def test_handlers_do_not_wait_for_themselves(
     postgres: PostgresServer, work: Callable[..., None], size: int

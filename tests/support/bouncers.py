@@ -58,7 +58,7 @@ class Bouncer:
         for self.port in free_ports():
             self._configure()
             self._daemon.start(self._program, "config")
-            wait_until(lambda: self._answers() or not self._daemon.is_running)
+            wait_until(lambda: not self._daemon.is_running or self._answers())
             if self._daemon.is_running:
                 return self
             self._daemon.stop()
@@ -69,16 +69,15 @@ class Bouncer:
         self._daemon.remove()
 
     def _configure(self) -> None:
-        folder, place = self._daemon.folder, self._server.folder
         settings = {"listen_port": self.port, **self._settings}
         lines = [
             "[databases]",
-            f"{DATABASE} = host={place} port={self._server.port}",
+            f"{DATABASE} = host={self._server.folder} port={self._server.port}",
             "[pgbouncer]",
             *(f"{name} = {value}" for name, value in settings.items()),
         ]
-        (folder / "config").write_text("\n".join([*lines, ""]))
-        (folder / "users").write_text(f'"{OWNER}" "{PASSWORD}"\n')
+        self._daemon.write("config", "\n".join([*lines, ""]))
+        self._daemon.write("users", f'"{OWNER}" "{PASSWORD}"\n')
 
     def _answers(self) -> bool:
         with psycopg.connect(self.conninfo()):

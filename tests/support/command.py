@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import io
+import json
 import os
 import pty
 import struct
@@ -43,6 +44,24 @@ def call(*arguments: object, output: TextIO | None = None) -> Ran:
     return Ran(int(code), *map(_text_of, (out, err)))
 
 
+def findings(ran: Ran) -> dict[str, list[str]]:
+    """The states and texts of an answer of `doctor --json`, by the names of the checks."""
+    found: dict[str, list[str]] = {}
+    for check in json.loads(ran.out):
+        found.setdefault(check["name"], []).extend((check["state"], check["text"]))
+    return found
+
+
+def doctor() -> dict[str, list[str]]:
+    """The findings of `doctor` about the storage of the environment."""
+    return findings(call("doctor", "--json"))
+
+
+def states(found: dict[str, list[str]]) -> set[str]:
+    """The states of findings."""
+    return {state for each in found.values() for state in each[::2]}
+
+
 def start(*arguments: object, **options: Any) -> subprocess.Popen[str]:
     """Start the command in a process of its own."""
     return subprocess.Popen(
@@ -54,6 +73,17 @@ def start(*arguments: object, **options: Any) -> subprocess.Popen[str]:
         start_new_session=True,
         **options,
     )
+
+
+def wait_until_it_waits(process: subprocess.Popen[str], key: str) -> None:
+    """
+    Wait until a command waits for a record, which its log says after a second.
+
+    It has no other record then that it has begun to change.
+    """
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    assert line.startswith(f"a handler waits for session {key!r} ")
 
 
 def finish(process: subprocess.Popen[str]) -> Ran:

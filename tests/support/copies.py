@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cryptography.fernet import Fernet
 
+from support.postgres_storages import FrozenPostgresStorage, make_storage
 from support.servers import FrozenRedisStorage, patient_url
 from support.storages import FIELDS
 from telesession import (
@@ -38,7 +39,7 @@ CODECS: dict[str, Codec] = {
     "pickle": PickleCodec(),
     "encrypted": EncryptedCodec(JSONCodec(), [NEW]),
 }
-KINDS = ["memory", "sqlite", "redis"]
+KINDS = ["memory", "sqlite", "redis", "postgres"]
 
 #: Makes a storage of a kind, with a codec, and by a name that tells it from others of its kind.
 Make = Callable[[str, Codec, str], Storage]
@@ -61,6 +62,13 @@ def maker(request: pytest.FixtureRequest, folder: Path, exits: ExitStack) -> Mak
             client = request.getfixturevalue("cluster").client()
             exits.callback(client.close)
             storage = RedisStorage(client, codec, prefix=f"{folder.name}-{name}:")
+        elif kind == "postgres":
+            postgres = request.getfixturevalue("postgres")
+            storage = (
+                make_storage(postgres, codec=codec, table=name)
+                if clock is None
+                else FrozenPostgresStorage(postgres, clock, codec=codec, table=name)
+            )
         elif clock is None:
             url = patient_url(request.getfixturevalue("server"))
             storage = RedisStorage(url, codec, prefix=f"{name}:")

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from support.addresses import kind_of
 from support.copies import InTheMiddle
 from support.processes import (
     KEYS,
@@ -19,7 +20,7 @@ from support.processes import (
     run_threads,
     say,
 )
-from telesession import EncryptedCodec, JSONCodec, Sessions, copy_sessions
+from telesession import EncryptedCodec, JSONCodec, RedisStorage, Sessions, copy_sessions
 
 if TYPE_CHECKING:
     from telesession.copies import CopyCounts
@@ -128,7 +129,7 @@ def update_in_the_middle(place: str, kind: str) -> dict[str, Any]:
 def kill_copies(source: str, target: str, kills: str) -> dict[str, Any]:
     """Kill copies in the middle, and complete them; a target that is the source is encrypted."""
     codec = encrypted(ONE)
-    options: dict[str, Any] = {"lease": LEASE} if "://" in target else {}
+    options: dict[str, Any] = {"lease": LEASE} if kind_of(target) is RedisStorage else {}
     with open_storage(source) as storage:
         sessions: Sessions[Any] = Sessions(storage=storage, lifetime=3600)
         for number in range(200):

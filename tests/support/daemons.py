@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import signal
 import subprocess
@@ -13,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from support.clocks import PATIENCE
+from support.guards import Guard
 
-# Waits for the end of its starter, then kills a process, waits for its end and removes its folder.
-_GUARD = """
-read -r line
-kill -QUIT "$1"
-while kill -0 "$1"; do sleep 0.1; done
-rm -rf "$2"
-"""
+USER = "nobody"
+
+
+def is_root() -> bool:
+    """Whether the tests are run by root, so that programs have another user."""
+    return os.geteuid() == 0
 
 
 class Daemon:
@@ -37,12 +36,11 @@ class Daemon:
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="telesession-"))
         self._process: subprocess.Popen[bytes] | None = None
-        self._guard: subprocess.Popen[bytes] | None = None
+        self._guard: Guard | None = None
         self._user: Mapping[str, Any] = {}
-        if os.geteuid() == 0:
-            nobody = pwd.getpwnam("nobody")
-            self._user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
-            os.chown(self.folder, nobody.pw_uid, nobody.pw_gid)
+        if is_root():
+            self._user = {"user": USER, "extra_groups": []}
+        self._give(self.folder)
 
     @property
     def log(self) -> str:
@@ -53,6 +51,13 @@ class Daemon:
     def is_running(self) -> bool:
         """Whether the program has been started and has not ended."""
         return self._process is not None and self._process.poll() is None
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a file of the folder, and return its path."""
+        path = self.folder / name
+        path.write_text(text)
+        self._give(path)
+        return path
 
     def run(self, *command: object) -> None:
         """
@@ -67,26 +72,24 @@ class Daemon:
     def start(self, *command: object) -> None:
         """Start the program."""
         self._process = self._popen(*command)
-        self._guard = subprocess.Popen(
-            ["sh", "-c", _GUARD, "guard", str(self._process.pid), str(self.folder)],
-            stdin=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        self._guard = Guard(self.folder, self._process.pid)
 
     def stop(self, signal_: int = signal.SIGQUIT) -> None:
         """End the program, if it runs, by a signal."""
         if self._process is not None:
             self._process.send_signal(signal_)
             self._process.wait(PATIENCE)
-            self._guard.kill()
-            self._guard.communicate()
+            self._guard.dismiss()
             self._process = self._guard = None
 
     def remove(self) -> None:
         """End the program, and remove the folder."""
         self.stop()
         shutil.rmtree(self.folder)
+
+    def _give(self, path: Path) -> None:
+        if self._user:
+            shutil.chown(path, USER)
 
     def _popen(self, *command: object) -> subprocess.Popen[bytes]:
         # Those that begin with PG would tell it of another server.

@@ -36,6 +36,7 @@ Act = Callable[["Dialog"], object]
 
 #: A storage and workers for each dialog.
 SETUPS = [*product(["memory", "sqlite", "redis"], ["telebot", "sequential"])]
+_WITH_INBOX = [("sqlite", "inbox"), ("redis", "inbox"), ("postgres", "inbox")]
 
 
 def setups(*pairs: tuple[str, str]) -> pytest.MarkDecorator:
@@ -44,9 +45,9 @@ def setups(*pairs: tuple[str, str]) -> pytest.MarkDecorator:
 
 
 #: For rules that do not depend on them: each storage and each kind of workers once.
-DIAGONAL = setups(("memory", "telebot"), ("sqlite", "sequential"), ("redis", "inbox"))
+DIAGONAL = setups(("memory", "telebot"), ("sqlite", "sequential"), *_WITH_INBOX[1:])
 #: For effects that must happen once: also those with an inbox.
-WITH_INBOX = setups(*SETUPS, ("sqlite", "inbox"), ("redis", "inbox"))
+WITH_INBOX = setups(*SETUPS, *_WITH_INBOX)
 
 #: The ids of the users.
 ADA, BORIS = 41, 42

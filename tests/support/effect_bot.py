@@ -25,12 +25,11 @@ from typing import TYPE_CHECKING, Any
 from telebot import TeleBot, apihelper, custom_filters, types, util
 from telebot.handler_backends import ContinueHandling
 
+from support.addresses import open_leased
 from support.effects import ALL_USERS, BEHIND, STATES, Logs
 from telesession import (
-    RedisStorage,
     Sessions,
     SessionStateStorage,
-    SQLiteStorage,
     Storage,
     use_sequential_workers,
 )
@@ -40,6 +39,8 @@ if TYPE_CHECKING:
 
 # Seconds that handlers take, so that kills hit them, and the slow one.
 WORK, SLOWNESS = 0.002, 0.02
+# Seconds of the leases on a server.
+LEASE = 1
 # Begins the line of an exception that no handler raises on purpose.
 COMPLAINT = "complaint: "
 # Texts of exceptions that no handler has raised, and that are no fault.
@@ -101,12 +102,9 @@ class Gap:
 
 def open_place(settings: Settings) -> Storage:
     """Open the storage of a bot."""
-    options: dict[str, Any] = {"lease": 1} if "://" in settings.place else {}
-    kind: type[Storage] = RedisStorage if "://" in settings.place else SQLiteStorage
     if settings.mode == "gap":
-        kind = type("GapStorage", (Gap, kind), {})
-        options["gap"] = settings.gap
-    return kind(settings.place, **options)
+        return open_leased(settings.place, LEASE, Gap, gap=settings.gap)
+    return open_leased(settings.place, LEASE)
 
 
 def make_sessions(storage: Storage, name: str = "session") -> Sessions[Any]:

@@ -104,11 +104,11 @@ class Life:
         self.pool.notify(self._note)
 
     def die(self) -> None:
-        """Leave the lock of the process, as the end of a killed one does."""
+        """Leave the lock or the lease of the process, as the end of a killed one does."""
         intake = self.pool.intake
         assert intake is not None
         # Not end(), which notes that the process was stopped.
-        intake._owner._leave()
+        intake._owner._proof.end()
         intake._owner._has_ended = True
 
     def close(self) -> None:

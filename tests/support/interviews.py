@@ -19,12 +19,11 @@ from typing import Any
 from telebot import TeleBot, apihelper, types, util
 from telebot.handler_backends import BaseMiddleware
 
-from support.effect_bot import Complaints, Gap, Refusal
+from support.addresses import open_leased
+from support.effect_bot import LEASE, Complaints, Gap, Refusal
 from telesession import (
-    RedisStorage,
     Session,
     Sessions,
-    SQLiteStorage,
     Storage,
     ask,
     use_questions,
@@ -67,12 +66,9 @@ class Settings:
 
 def open_place(settings: Settings) -> Storage:
     """Open the storage of a bot."""
-    is_server = "://" in settings.place
-    kind: type[Storage] = RedisStorage if is_server else SQLiteStorage
-    options: dict[str, Any] = {"lease": 1} if is_server else {}
     if settings.gap:
-        kind, options["gap"] = type("GapStorage", (Gap, kind), {}), settings.gap
-    return kind(settings.place, **options)
+        return open_leased(settings.place, LEASE, Gap, gap=settings.gap)
+    return open_leased(settings.place, LEASE)
 
 
 def make_sessions(storage: Storage) -> Sessions[Any]:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import sys
-from typing import Any
+import _socket
+import functools
+import socket
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 #: What was refused since `take_refused`, such as `"socket.connect to 192.0.2.1"`.
 _refused: list[str] = []
 _DIGITS = frozenset("0123456789.")
 
-#: Audit events of the module `socket` -> the index of the address or name in their arguments.
-#: See https://docs.python.org/3/library/audit_events.html.
-_EVENTS = {
-    "socket.connect": 1,
-    "socket.sendto": 1,
-    "socket.sendmsg": 1,
-    "socket.getaddrinfo": 0,
-    "socket.getnameinfo": 0,
-    "socket.gethostbyname": 0,
-    "socket.gethostbyaddr": 0,
+#: Methods of a socket -> the place of the address in their arguments.
+_METHODS = {
+    "connect": slice(1),
+    "connect_ex": slice(1),
+    "sendto": slice(-1, None),
+    "sendmsg": slice(3, 4),
 }
+#: Functions of the module `socket` whose first argument is a name or an address.
+_LOOK_UPS = ("getaddrinfo", "getnameinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr")
 
 
 class LeftLoopbackError(Exception):
@@ -30,15 +33,33 @@ class LeftLoopbackError(Exception):
     """
 
 
+class _Socket(_socket.socket):
+    """The base class of the sockets of a library that is imported later, such as gevent."""
+
+    __slots__ = ()
+
+
 def stay_on_loopback() -> None:
     """
     Refuse other addresses and names with `LeftLoopbackError` until the process ends.
 
-    Forked children inherit the guard. Other processes do not, unless they import `support` as well.
-    Unix sockets are free. A name that is given to `connect` itself, and not looked up before, is
-    looked up before it is refused.
+    Call it once. Forked children inherit the guard. Other processes do not, unless they import
+    `support` as well. Unix sockets are free. A library in C that makes its own connections, such as
+    libpq, is not guarded, and neither is a look-up that was imported by name before the guard.
     """
-    sys.addaudithook(_audit)
+    # No audit hook: while one in Python runs, CPython 3.11 refuses the trace functions of other
+    # threads, which coverage sets.
+    for kind in (socket.socket, _Socket):
+        for name, place in _METHODS.items():
+            setattr(kind, name, _guarded_method(getattr(kind, name), name, place))
+    _socket.socket = _Socket
+    for name in _LOOK_UPS:
+        original = getattr(_socket, name)
+        guarded = _guarded_look_up(original, name)
+        setattr(_socket, name, guarded)
+        # Its own `getaddrinfo`, and all functions of gevent, call those of `_socket`.
+        if getattr(socket, name) is original:
+            setattr(socket, name, guarded)
 
 
 def take_refused() -> list[str]:
@@ -48,15 +69,30 @@ def take_refused() -> list[str]:
     return taken
 
 
-def _audit(event: str, arguments: tuple[Any, ...]) -> None:
-    if event not in _EVENTS:
-        return
-    address = arguments[_EVENTS[event]]
-    host = address[0] if isinstance(address, tuple) else address
-    # A path is the address of a Unix socket, and only `connect` and `send` take one.
-    is_path = event.startswith(("socket.connect", "socket.send")) and host is address
-    if not is_path and not _is_loopback(host):
-        complaint = f"{event} to {host}"
+def _guarded_method(method: Callable[..., Any], name: str, place: slice) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def guarded(self: Any, *args: Any) -> Any:
+        for address in args[place]:
+            # The address of a Unix socket is a path, and `sendmsg` takes `None` too.
+            if isinstance(address, tuple):
+                _check(name, address[0])
+        return method(self, *args)
+
+    return guarded
+
+
+def _guarded_look_up(look_up: Callable[..., Any], name: str) -> Callable[..., Any]:
+    @functools.wraps(look_up)
+    def guarded(host: Any, *args: Any, **options: Any) -> Any:
+        _check(name, host[0] if isinstance(host, tuple) else host)
+        return look_up(host, *args, **options)
+
+    return guarded
+
+
+def _check(name: str, host: Any) -> None:
+    if not _is_loopback(host):
+        complaint = f"socket.{name} to {host}"
         _refused.append(complaint)
         raise LeftLoopbackError(f"{complaint} was refused: tests stay on the loopback interface")
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
@@ -15,7 +16,8 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from support.clocks import PATIENCE
-from support.daemons import Daemon
+from support.daemons import Daemon, is_root
+from support.guards import Guard
 from support.polling import wait_until
 from support.ports import free_ports
 
@@ -68,7 +70,7 @@ class PostgresServer:
         self._daemon = Daemon()
         self.folder = self._daemon.folder
         self._data = self.folder / "data"
-        self._programs = _programs(self.folder)
+        self._programs = _programs()
 
     @property
     def log(self) -> str:
@@ -174,8 +176,7 @@ class PostgresServer:
         self._daemon.remove()
 
     def _make_data(self) -> None:
-        password = self.folder / "password"
-        password.write_text(PASSWORD)
+        password = self._daemon.write("password", PASSWORD)
         self._daemon.run(
             self._programs / "initdb",
             *("--pgdata", self._data, "--username", ADMIN, "--pwfile", password),
@@ -241,17 +242,23 @@ class Standby(PostgresServer):
         """Take the roles and the database of the primary."""
 
 
-def _programs(folder: Path) -> Path:
+@cache
+def _programs() -> Path:
     """
     Return the folder with the programs of PostgreSQL.
 
-    Root gets a copy, because the user of the server may be unable to enter the original's place.
+    If the tests are run by root it is a copy for this process, because the user of the server may
+    be unable to enter the place of the original.
     """
     # Found without an import, which would make folders in the home of the user.
     package = Path(find_spec(WHEEL).submodule_search_locations[0])
-    if os.geteuid() == 0:
-        libraries = package.with_name(f"{WHEEL}.libs")
-        for part in filter(Path.exists, (package, libraries)):
+    if is_root():
+        folder = Path(tempfile.mkdtemp(prefix="telesession-"))
+        Guard(folder)
+        # The programs find the libraries beside the package.
+        for part in filter(Path.exists, (package, package.with_name(f"{WHEEL}.libs"))):
             shutil.copytree(part, folder / part.name, ignore=_UNUSED)
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(0o755)
         package = folder / WHEEL
     return package / "pginstall" / "bin"

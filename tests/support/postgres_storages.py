@@ -14,7 +14,7 @@ from support.wires import Wire
 from telesession import PostgresStorage, Sessions, Storage, StorageError
 from telesession.storage.postgres_connections import Connections
 from telesession.storage.postgres_link import Link
-from telesession.storage.postgres_statements import Query, Statement, text
+from telesession.storage.postgres_statements import TEXT, Query, Statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +34,7 @@ _FUNCTIONS = """
 CREATE OR REPLACE FUNCTION public.{name}() RETURNS timestamptz STABLE LANGUAGE sql
 AS $$ SELECT current_setting('frozen.now')::timestamptz $$
 """
-_TELL = Query.rare("SELECT set_config('frozen.now', $1, false)")
+_TELL = Query.rare("SELECT set_config('frozen.now', $1, false)", TEXT)
 
 
 @pytest.fixture
@@ -130,11 +130,11 @@ class _FrozenLink(Link):
     __slots__ = ("_clock",)
 
     def __init__(self, link: Link, clock: FrozenDateTimeFactory) -> None:
-        super().__init__(link.connection, link._prepared)
+        super().__init__(link.connection, link.prepared)
         self._clock = clock
 
     def exchange(self, statements: Sequence[Statement]) -> list[PGresult]:
-        now = text(self._clock().replace(tzinfo=UTC).isoformat())
+        now = self._clock().replace(tzinfo=UTC).isoformat().encode()
         super().exchange([Statement(_TELL, (now,))])
         return super().exchange(statements)
 

@@ -23,6 +23,7 @@ from multiprocessing import Barrier
 from pathlib import Path
 from typing import Any, Self
 
+from support.addresses import kind_of, open_leased
 from telesession import (
     LockLostError,
     LockTimeoutError,
@@ -36,8 +37,6 @@ from telesession import (
 from telesession.storage import sqlite_database
 from telesession.storage.base import Hold, Storage
 from telesession.storage.file_locks import LockFile
-from telesession.storage.postgres import PostgresStorage
-from telesession.storage.redis import RedisStorage
 from telesession.storage.sqlite import SQLiteStorage
 from telesession.storage.sqlite_locks import start_of
 
@@ -175,10 +174,6 @@ class LocksAlone:
     add_once = Storage.add_once
 
 
-# By the scheme of a URL; all other places are files.
-STORAGES: dict[str, type[Storage]] = {"redis": RedisStorage, "postgresql": PostgresStorage}
-
-
 def open_storage(place: str, kind: str = "exclusive", **options: Any) -> Storage:
     """
     A storage of its own for each process.
@@ -188,15 +183,10 @@ def open_storage(place: str, kind: str = "exclusive", **options: Any) -> Storage
         kind: `"alone"` for the control.
         options: Of the storage.
     """
-    storage_class = STORAGES.get(place.partition(":")[0], SQLiteStorage)
+    storage_class = kind_of(place)
     if kind == "alone":
         storage_class = type("LocksAlone", (LocksAlone, storage_class), {})
     return storage_class(place, **options)
-
-
-def open_leased(place: str, lease: float) -> Storage:
-    """The same, with a lease if its locks have one."""
-    return open_storage(place, **({"lease": lease} if place.startswith("redis:") else {}))
 
 
 def run(command: str, *args: object, cwd: Path | None = None) -> Any:

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 from telebot import TeleBot
 
+from support.addresses import open_leased
 from support.clocks import PATIENCE
-from support.processes import fork, open_storage, run_program, say
+from support.processes import fork, run_program, say
 from telesession import (
     Place,
     Session,
@@ -180,7 +181,7 @@ class Life:
     """
 
     def __init__(self, place: str, mode: str, number: int, moments: Moments | None = None) -> None:
-        self._storage = open_storage(place, **({"lease": LEASE} if "://" in place else {}))
+        self._storage = open_leased(place, LEASE)
         self._api = BotAPI().start()
         self._number = number
         self._moments = moments

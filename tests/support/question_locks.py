@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from telebot import TeleBot
 
+from support.addresses import open_leased
 from support.bots import Host, Refusal, poll_update
 from support.clocks import PATIENCE
 from support.counters import QUESTION
-from support.processes import open_storage, run_program, run_together, say, watched
+from support.processes import run_program, run_together, say, watched
 from support.updates import ANNA, BORIS, TOKEN, said
 from telesession import Place, Session, Sessions, Storage, ask, use_questions
 from telesession.bot.answers import Questions
@@ -44,7 +45,7 @@ BRIEFLY = 0.5
 
 def open_place(place: str, kind: str = "") -> Storage:
     """Open the storage of a bot; with `kind` `"free"` the locks of its answers are free."""
-    storage = open_storage(place, **({"lease": LEASE} if "://" in place else {}))
+    storage = open_leased(place, LEASE)
     if kind == "free":
         hold: Callable[..., Any] = storage.hold
 

@@ -314,7 +314,7 @@ class Ageing:
 
 
 # The actions of the script for commits that are followed by a lifetime.
-_WRITES = ("set", "touch", "keep")
+_WRITES = ("set", "replace", "touch", "keep")
 
 
 class FrozenRedisServer(RedisServer):

@@ -15,7 +15,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from support.clocks import MICROSECOND, frozen_clock
-from support.postgres_storages import FrozenPostgresStorage
+from support.postgres_storages import FrozenPostgresStorage, make_storage
 from support.servers import FrozenRedisStorage, patient_url
 from telesession import (
     EncryptedCodec,
@@ -294,7 +294,11 @@ def storage_of(
 ) -> Iterator[Storage]:
     """An empty storage; the server is started only for those who need it."""
     storage: Storage
-    if kind == "redis":
+    if kind == "postgres":
+        postgres = request.getfixturevalue("postgres")
+        frozen = clock is not None
+        storage = FrozenPostgresStorage(postgres, clock) if frozen else make_storage(postgres)
+    elif kind == "redis":
         server = request.getfixturevalue("server")
         frozen = clock is not None
         storage = FrozenRedisStorage(server, clock) if frozen else RedisStorage(patient_url(server))

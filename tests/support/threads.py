@@ -49,16 +49,22 @@ def wait_for(event: threading.Event) -> None:
 
 
 class Waits:
-    """The waits of the lock table: says when one begins, and can do something when one ends."""
+    """
+    The waits of the lock table: says when one begins, and can do something when one ends.
 
-    def __init__(self) -> None:
+    Args:
+        has_attempts: Whether an attempt to lock a key without a wait is one of them.
+    """
+
+    def __init__(self, *, has_attempts: bool = True) -> None:
+        self.has_attempts = has_attempts
         self._begun: SimpleQueue[str] = SimpleQueue()
         self._disturbances: dict[str, Callable[[], object]] = {}
 
     @classmethod
-    def watch(cls, monkeypatch: pytest.MonkeyPatch) -> Self:
+    def watch(cls, monkeypatch: pytest.MonkeyPatch, *, has_attempts: bool = True) -> Self:
         """Watch the waits of every lock that the lock table makes from now on."""
-        waits = cls()
+        waits = cls(has_attempts=has_attempts)
         names = {**vars(threading), "Lock": waits.make_lock}
         monkeypatch.setattr(locks, "threading", SimpleNamespace(**names))
         return waits
@@ -93,6 +99,8 @@ class WatchedLock:
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         if self._lock.acquire(blocking=False):
             return True
+        if timeout == 0 and not self._waits.has_attempts:
+            return False
         self._waits.begin()
         granted = self._lock.acquire(blocking, timeout)
         self._waits.end()

@@ -22,6 +22,7 @@ from telebot import TeleBot, types
 
 from telesession import (
     MemoryStorage,
+    PostgresStorage,
     RedisStorage,
     Sessions,
     SQLiteStorage,
@@ -32,6 +33,7 @@ from telesession.storage.base import Hold
 
 FOLDER = Path(os.environ["WEB_BOT_FOLDER"])
 SERVER = os.environ["WEB_BOT_SERVER"]
+POSTGRES = os.environ["WEB_BOT_POSTGRES"]
 # How many updates the server brings at the same time, before the first handler goes on.
 TOGETHER = int(os.environ["WEB_BOT_TOGETHER"])
 PATIENCE = 60.0
@@ -118,10 +120,13 @@ def make_bots() -> dict[str, TeleBot]:
         "default": lambda: Sessions()._kind.storage,
         "sqlite": lambda: SQLiteStorage(FOLDER / "bot.db"),
         "redis": lambda: RedisStorage(SERVER, prefix=f"{FOLDER.name}:"),
+        "postgres": lambda: PostgresStorage(POSTGRES),
         "memory-workers": MemoryStorage,
         "sqlite-workers": lambda: SQLiteStorage(FOLDER / "bot.db"),
         "control": lambda: Unlocked(FOLDER / "control.db"),
     }
+    if not POSTGRES:
+        del storages["postgres"]
     return {name: make_bot(name, make()) for name, make in storages.items()}
 
 

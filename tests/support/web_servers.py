@@ -41,9 +41,17 @@ class WebServer:
         url: Of the server for bots with a `RedisStorage`.
         control: "greenlets" for the control in which greenlets have the number of their thread;
             for `support.effect_web` any text is the control without an inbox.
+        postgres: The URL of the server for the bot with a `PostgresStorage`.
     """
 
-    def __init__(self, options: Iterable[str], together: int, url: str, control: str = "") -> None:
+    def __init__(
+        self,
+        options: Iterable[str],
+        together: int,
+        url: str,
+        control: str = "",
+        postgres: str = "",
+    ) -> None:
         # Short, because the path of a socket has at most 107 bytes.
         self.folder = Path(tempfile.mkdtemp(prefix="telesession-"))
         self.socket = self.folder / "socket"
@@ -52,6 +60,7 @@ class WebServer:
         environment = {
             "WEB_BOT_FOLDER": str(self.folder),
             "WEB_BOT_SERVER": url,
+            "WEB_BOT_POSTGRES": postgres,
             "WEB_BOT_TOGETHER": str(together),
             "WEB_BOT_CONTROL": control,
             "PYTHONPATH": os.pathsep.join(paths),

@@ -145,7 +145,7 @@ class TestCalls:
     def test_it_looks_like_the_storage_behind(self, storage: Storage) -> None:
         """Codec, lease and persistence are those of the storage behind, which its `repr` names."""
         faulty = FaultyStorage(storage)
-        names = ("codec", "lease", "leases_locks", "persistent")
+        names = ("codec", "lease", "leases_locks", "holds_connections", "persistent")
 
         assert [getattr(storage, name) for name in names] == [
             getattr(faulty, name) for name in names

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+import ssl
 import sys
 import types as python_types
 from typing import TYPE_CHECKING, Any
@@ -29,19 +30,64 @@ FAR_PROXY = f"http://{FAR}:3128"
 FAR_URL = f"https://{FAR}/hook"
 
 
+# Uses gevent, which may be imported and patch the library before or after the guard.
+GREENLETS = """
+import contextlib, socket
+{first}
+{then}
+import gevent.socket
+from support.loopback import LeftLoopbackError, take_refused
+
+for act, host in [
+    (lambda host: gevent.socket.socket().connect((host, 80)), "192.0.2.1"),
+    (lambda host: socket.socket().connect_ex((host, 80)), "192.0.2.2"),
+    (gevent.socket.gethostbyname, "example.org"),
+]:
+    with contextlib.suppress(LeftLoopbackError):
+        act(host)
+print(*take_refused(), sep="\\n")
+"""
+PATCH = "from gevent import monkey; monkey.patch_all()"
+GUARD = "import support"
+
+
 def connect(host: str) -> None:
     with socket.socket() as connection:
         connection.connect((host, 80))
 
 
-def send(host: str) -> None:
+def try_to_connect(host: str) -> None:
+    with socket.socket() as connection:
+        connection.connect_ex((host, 80))
+
+
+def connect_by_tls(host: str) -> None:
+    with ssl.create_default_context().wrap_socket(socket.socket(), server_hostname=host) as secure:
+        secure.connect((host, 443))
+
+
+def send(host: str, *flags: int) -> None:
     with socket.socket(type=socket.SOCK_DGRAM) as sender:
-        sender.sendto(b"hi", (host, 53))
+        sender.sendto(b"hi", *flags, (host, 53))
+
+
+def send_parts(host: str) -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as sender:
+        sender.sendmsg([b"hi"], [], 0, (host, 53))
 
 
 class TestGuard:
     @pytest.mark.parametrize(
-        ("act", "event"), [(connect, "socket.connect"), (send, "socket.sendto")]
+        ("act", "event"),
+        [
+            (connect, "socket.connect"),
+            (try_to_connect, "socket.connect_ex"),
+            (connect_by_tls, "socket.connect"),
+            (send, "socket.sendto"),
+            (lambda host: send(host, 0), "socket.sendto"),
+            (send_parts, "socket.sendmsg"),
+        ],
+        ids=["connect", "connect_ex", "tls", "sendto", "sendto with flags", "sendmsg"],
     )
     def test_other_addresses_are_refused(self, act: Callable[[str], None], event: str) -> None:
         """A connection or a packet to another machine raises an error that names it."""
@@ -54,12 +100,13 @@ class TestGuard:
         ("look_up", "event"),
         [
             (lambda host: socket.create_connection((host, 443)), "socket.getaddrinfo"),
+            (lambda host: socket.getaddrinfo(host=host, port=443), "socket.getaddrinfo"),
             (socket.gethostbyname, "socket.gethostbyname"),
-            (socket.gethostbyname_ex, "socket.gethostbyname"),
+            (socket.gethostbyname_ex, "socket.gethostbyname_ex"),
             (socket.gethostbyaddr, "socket.gethostbyaddr"),
             (lambda host: socket.getnameinfo((host, 443), 0), "socket.getnameinfo"),
         ],
-        ids=["connection", "name", "names", "address", "information"],
+        ids=["connection", "keyword", "name", "names", "address", "information"],
     )
     @pytest.mark.parametrize("host", [FAR, "2001:db8::1", "example.org", "127.example.org"])
     def test_other_names_are_refused(
@@ -101,6 +148,30 @@ class TestGuard:
             server.listen()
             client.connect(path)
             assert path == client.getpeername()
+
+    def test_messages_without_an_address_are_free(self) -> None:
+        """A socket that is connected sends without an address."""
+        near, far = socket.socketpair()
+        with near, far:
+            near.sendmsg([b"he", b"llo"])
+            assert b"hello" == far.recv(5)
+
+    @pytest.mark.parametrize(
+        ("first", "then"), [(GUARD, PATCH), (PATCH, GUARD), (GUARD, "")], ids=str
+    )
+    def test_greenlets_are_guarded(self, first: str, then: str) -> None:
+        """The sockets and the look-ups of gevent are guarded too."""
+        program = GREENLETS.format(first=first, then=then)
+        code, printed, _ = run_program([sys.executable, "-W", "ignore", "-c", program], TESTS)
+        found = re.findall(
+            r"^socket\.(?:connect|connect_ex|gethostbyname) to (.+)$", printed, re.MULTILINE
+        )
+        assert (0, ["192.0.2.1", "192.0.2.2", "example.org"]) == (code, found)
+
+    def test_the_guard_is_no_audit_hook(self) -> None:
+        """No audit hook is added: with one, coverage could not trace threads that begin at once."""
+        program = "import sys; sys.addaudithook = print; import support"
+        assert (0, "", "") == run_program([sys.executable, "-c", program], TESTS)
 
     def test_the_processes_of_tests_are_guarded(self) -> None:
         """A process that imports a tool of the tests is guarded too."""
