@@ -39,6 +39,12 @@ _NEAR, _NEARER = 1.0, 0.01
 
 Outcome = Literal["copied", "replaced", "same", "kept", "refused", "unreadable", "busy", "waiting"]
 
+_LEFT_OUT: tuple[tuple[type[SessionError], Outcome], ...] = (
+    (EncodeError, "refused"),
+    (DecodeError, "unreadable"),
+    (LockTimeoutError, "busy"),
+)
+
 
 class Transferred(NamedTuple):
     """
@@ -99,12 +105,23 @@ class Transfer:
             except LockLostError:
                 # The record was changed, or its lock was lost: nothing was written.
                 continue
-            except EncodeError as error:
-                return self._left_out("refused", key, error)
-            except DecodeError as error:
-                return self._left_out("unreadable", key, error)
-            except LockTimeoutError as error:
-                return self._left_out("busy", key, error)
+            except (EncodeError, DecodeError, LockTimeoutError) as error:
+                return self._left_out(key, error)
+            except StorageError:
+                # A record that cannot be read, such as a key of another type on a server, may not
+                # be locked either.
+                unreadable = self._unreadable(key)
+                if unreadable is None:
+                    raise
+                return self._left_out(key, unreadable)
+
+    def _unreadable(self, key: str) -> DecodeError | None:
+        """The error of a record that the source cannot read; `None` if it can."""
+        try:
+            self._read(key)
+        except DecodeError as error:
+            return error
+        return None
 
     def _copy(self, key: str) -> Transferred | None:
         place = place_in_inbox(key)
@@ -252,8 +269,9 @@ class Transfer:
                 return self._target.codec.decode(payload, key)
         return self._source.codec.decode(payload, key)
 
-    def _left_out(self, outcome: Outcome, key: str, error: SessionError) -> Transferred:
+    def _left_out(self, key: str, error: SessionError) -> Transferred:
         _log.warning("did not copy a record: %s", error)
+        outcome = next(each for kind, each in _LEFT_OUT if isinstance(error, kind))
         return Transferred(outcome, self._has_old_key(key))
 
     def _has_old_key(self, key: str) -> bool:

@@ -16,14 +16,9 @@ from support.bouncers import Bouncer
 from support.clocks import START, frozen_clock
 from support.loopback import take_refused
 from support.postgres import PostgresServer
-from support.postgres_storages import FrozenPostgresStorage
-from support.servers import Cluster, FrozenRedisStorage, Server, patient_url
-from support.storages import KINDS, storage_of
+from support.servers import Cluster, Server
+from support.storages import KINDS, storage_of, storage_of_test
 from telesession import (
-    MemoryStorage,
-    PostgresStorage,
-    RedisStorage,
-    SQLiteStorage,
     Storage,
     unit,
 )
@@ -101,26 +96,8 @@ def bouncer(postgres: PostgresServer) -> Iterator[Bouncer]:
 @pytest.fixture(params=["memory", "sqlite", "redis", "postgres"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
     """An empty storage, for which the clock stands still if it does for the test."""
-    with _make_storage(request, tmp_path) as storage:
+    with storage_of_test(request, tmp_path) as storage:
         yield storage
-
-
-def _make_storage(request: pytest.FixtureRequest, folder: Path) -> Storage:
-    if request.param == "memory":
-        return MemoryStorage()
-    if request.param == "sqlite":
-        return SQLiteStorage(folder / "sessions.db")
-    clocks = [name for name in ("clock", "frozen_time") if name in request.fixturenames]
-    # Only now, so that the server is started for those who need it.
-    if request.param == "postgres":
-        postgres = request.getfixturevalue("postgres")
-        if clocks:
-            return FrozenPostgresStorage(postgres, request.getfixturevalue(clocks[0]))
-        return PostgresStorage(postgres.socket_conninfo())
-    server = request.getfixturevalue("server")
-    if clocks:
-        return FrozenRedisStorage(server, request.getfixturevalue(clocks[0]))
-    return RedisStorage(patient_url(server))
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ from telesession import (
     MemoryStorage,
     NoSessionKeyError,
     PickleCodec,
+    PostgresStorage,
     RedisStorage,
     Session,
     SessionClosedError,
@@ -42,7 +43,7 @@ from telesession import (
     import_telebot_pickle,
     save,
 )
-from telesession.storage import redis, redis_errors, sqlite_database
+from telesession.storage import postgres, postgres_errors, redis, redis_errors, sqlite_database
 from telesession.testing import OFFLINE_TOKEN
 
 if TYPE_CHECKING:
@@ -532,6 +533,8 @@ DIAGNOSES = {
     "redis-plain": redis_errors.PLAIN_DIAGNOSES,
     "redis-cluster": redis_errors.CLUSTER_DIAGNOSES,
     "sqlite": sqlite_database._DIAGNOSES,
+    "postgres": postgres_errors._CODES,
+    "postgres-connecting": postgres_errors._PHRASES,
 }
 
 
@@ -625,6 +628,7 @@ def test_one_except_catches_everything(
 
 INSTALLED_BY_HAND: dict[str, tuple[str, Callable[[], object]]] = {
     "redis": ("redis", lambda: RedisStorage("redis://localhost")),
+    "postgres": ("psycopg", lambda: PostgresStorage("postgresql://localhost")),
     "encryption": ("cryptography.fernet", lambda: EncryptedCodec(PickleCodec(), [])),
 }
 
@@ -639,7 +643,8 @@ def test_a_missing_package_is_named_with_its_version(
     requirement = settings["options.extras_require"][extra].strip()
     module, make = INSTALLED_BY_HAND[extra]
     monkeypatch.setitem(sys.modules, module, None)
-    monkeypatch.setattr(redis, "find_spec", lambda name: None)
+    for storage in (postgres, redis):
+        monkeypatch.setattr(storage, "find_spec", lambda name: None)
 
     with pytest.raises(ImportError) as caught:
         make()

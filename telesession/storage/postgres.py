@@ -86,7 +86,7 @@ class PostgresStorage(Storage):
         if not all(map(find_spec, _PACKAGES)):
             raise ImportError(
                 "PostgresStorage needs the packages psycopg and psycopg_pool, which are not "
-                "installed; pip install 'psycopg[binary,pool]>=3.2'"
+                "installed; pip install 'psycopg[binary,pool]>=3.2.1'"
             )
         self.codec = JSONCodec() if codec is None else codec
         self._name, self._index = _checked_table(table)

@@ -147,4 +147,4 @@ def _lost(key: str, error: psycopg.Error, outcome: Outcome) -> StorageError:
     reason, remedy = diagnosis(error)
     if outcome == "unknown":
         return StorageError("write", key, reason, "read the session to see", "unknown")
-    return StorageError("write", key, f"{reason}; the commit was not done", remedy)
+    return StorageError("write", key, f"{reason}, so the commit was not done", remedy)

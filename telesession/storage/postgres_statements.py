@@ -45,7 +45,7 @@ class Query(NamedTuple):
 
     Attributes:
         sql: The text, with `$1` for the first parameter.
-        name: The name under which a connection may prepare it; empty for a rare text.
+        name: The end of the name under which a connection may prepare it; empty for a rare text.
         oids: The numbers of the types of the parameters.
         formats: The formats of the parameters.
     """
@@ -58,7 +58,7 @@ class Query(NamedTuple):
     @staticmethod
     def frequent(sql: str, *types: Type) -> Query:
         """A text that connections may prepare."""
-        name = b"telesession_" + blake2b(sql.encode(), digest_size=8).hexdigest().encode()
+        name = blake2b(sql.encode(), digest_size=8).hexdigest().encode()
         return Query.rare(sql, *types)._replace(name=name)
 
     @staticmethod

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.copies import CODECS, KINDS, Make, fill, lefts, view
+from support.servers import patient_url
 from support.storages import SECRET, payloads
 from telesession import (
     MemoryStorage,
+    RedisStorage,
     Sessions,
     SQLiteStorage,
     Storage,
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from freezegun.api import FrozenDateTimeFactory
+
+    from support.servers import Server
 
 with_each_kind = pytest.mark.parametrize("kind", KINDS)
 
@@ -267,3 +271,16 @@ def test_only_storages_are_copied(pair: tuple[Any, Any]) -> None:
     """A path or `Sessions` in the place of a storage is a `TypeError` that says so."""
     with pytest.raises(TypeError, match="copy_sessions takes two storages"):
         copy_sessions(*pair)
+
+
+def test_a_key_of_another_type_on_a_server_is_left_out(server: Server, make: Make) -> None:
+    """It is told by its key, and the rest is copied."""
+    source, target = RedisStorage(patient_url(server)), make("memory", CODECS["json"], "b")
+    with source, server.client() as client:
+        for key in ("a", "c"):
+            source.set(key, b'{"fields":{"n":1}}')
+        client.rpush("telesession:b", "1")
+        done = copy_sessions(source, target)
+
+    assert CopyResult(copied=2, unreadable=1, unreadable_keys=("b",)) == done
+    assert [b'{"fields":{"n":1}}', None] == [target.get("c"), target.get("b")]

@@ -10,9 +10,17 @@ from typing import Any
 import pytest
 
 from support.servers import patient_url
+from support.storages import storage_of_test
 from telesession import JSONCodec, MemoryStorage, PickleCodec, RedisStorage, SQLiteStorage, Storage
 
 CODECS = {"sqlite": JSONCodec(), "sqlite-pickle": PickleCodec()}
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
+    """An empty storage; fields are the same in all that have bytes."""
+    with storage_of_test(request, tmp_path) as storage:
+        yield storage
 
 
 @pytest.fixture(params=["memory", *CODECS, "redis"])

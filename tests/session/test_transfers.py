@@ -356,6 +356,11 @@ class FailsAt:
         self._count("lock", key)
         return super().hold(key, timeout)  # type: ignore[misc]
 
+    def hold_beside(self, hold: Hold, key: str, timeout: float | None = None) -> Any:
+        if isinstance(self, PostgresStorage):
+            self._count("lock", key)
+        return super().hold_beside(hold, key, timeout)  # type: ignore[misc]
+
     def commit(self, holds: Sequence[Hold], also: Sequence[Change] = ()) -> None:
         self._count("commit", holds[0].key)
         super().commit(holds, also)  # type: ignore[misc]

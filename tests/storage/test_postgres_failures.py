@@ -178,6 +178,32 @@ def with_an_exhausted_pool(server: PostgresServer) -> Iterator[PostgresStorage]:
         yield storage
 
 
+@contextmanager
+def with_a_full_queue(server: PostgresServer) -> Iterator[PostgresStorage]:
+    """A pool for which as many threads wait as it lets wait."""
+    with (
+        make_pool(server, max_size=1, max_waiting=1) as pool,
+        PostgresStorage(pool) as storage,
+        ExitStack() as exits,
+    ):
+        storage.get(KEY)
+        connection = pool.getconn()
+        exits.enter_context(began(storage.get, KEY))
+        exits.callback(pool.putconn, connection)
+        wait_until(lambda: pool.get_stats().get("requests_waiting"))
+        yield storage
+
+
+@contextmanager
+def with_another_encoding(server: PostgresServer) -> Iterator[PostgresStorage]:
+    """A pool in whose only connection the bot has set another encoding."""
+    with make_pool(server, max_size=1) as pool, PostgresStorage(pool) as storage:
+        storage.get(KEY)
+        with pool.connection() as connection:
+            connection.execute("SET client_encoding TO latin1")
+        yield storage
+
+
 def _hold(storage: PostgresStorage, ends: threading.Event) -> None:
     with storage.hold("another"):
         ends.wait(PATIENCE)
@@ -212,9 +238,21 @@ CASES = {
         "give the pool more connections",
         OPERATIONAL,
     ),
+    "full-queue": Case(
+        with_a_full_queue,
+        "could not read the record of session '42': 1 or more threads wait for the pool",
+        "raise its max_waiting",
+        OPERATIONAL,
+    ),
+    "encoding-of-a-connection": Case(
+        with_another_encoding,
+        "has the client_encoding LATIN1",
+        "kwargs={'client_encoding': 'utf8'}",
+        None,
+    ),
     "encoding-of-a-pool": Case(
         with_pool(kwargs={"client_encoding": "latin1"}),
-        "have the client_encoding LATIN1",
+        "has the client_encoding LATIN1",
         "kwargs={'client_encoding': 'utf8'}",
         None,
     ),

@@ -19,12 +19,14 @@ from telesession import (
     PostgresStorage,
     Session,
     Sessions,
+    Storage,
     StorageError,
     save,
     session_key,
 )
 from telesession.storage import postgres_transaction
 from telesession.storage.postgres_statements import Query, Statement
+from telesession.testing import FaultyStorage
 from telesession.testing.storage_suite import try_hold
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ storage = support.postgres_storages.storage
 other = support.postgres_storages.other
 
 
-def counting(storage: PostgresStorage, **options: Any) -> Sessions[Session]:
+def counting(storage: Storage, **options: Any) -> Sessions[Session]:
     return Sessions(initial=lambda: {"n": 0}, storage=storage, **options)
 
 
@@ -189,6 +191,19 @@ def test_waiting_threads_have_no_connection(postgres: PostgresServer, waits: Wai
         exits.pop_all().close()
 
         assert (1, 4) == (busy, count(storage))
+
+
+def test_a_faulty_storage_keeps_a_unit_in_one_transaction(
+    postgres: PostgresServer, storage: PostgresStorage
+) -> None:
+    """In front of the storage, it adds sessions to the transaction of the first one."""
+    sessions = counting(FaultyStorage(storage))
+    with sessions.open("a", "b", "c") as opened:
+        for session in opened:
+            session.n += 1
+        busy = sum(state != "idle" for state in backends(postgres).values())
+
+    assert (1, [1] * 3) == (busy, [count(storage, key) for key in "abc"])
 
 
 def test_no_connection_is_used_outside_handlers(postgres: PostgresServer) -> None:

@@ -189,11 +189,19 @@ class Asked:
     def __init__(self, storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
         self._hold = storage.hold
         self._asked: dict[str, threading.Event] = {}
+        self._hold_beside = storage.hold_beside
         monkeypatch.setattr(storage, "hold", self.hold)
+        monkeypatch.setattr(storage, "hold_beside", self.hold_beside)
 
     def hold(self, key: str, timeout: float | None = None) -> AbstractContextManager[Hold]:
         self.event(key).set()
         return self._hold(key, timeout)
+
+    def hold_beside(
+        self, hold: Hold, key: str, timeout: float | None = None
+    ) -> AbstractContextManager[Hold]:
+        self.event(key).set()
+        return self._hold_beside(hold, key, timeout)
 
     def event(self, key: str) -> threading.Event:
         return self._asked.setdefault(key, threading.Event())
@@ -266,6 +274,15 @@ FIELDS = {
 ENCRYPTED = EncryptedCodec(JSONCodec(), keys=[Fernet.generate_key()])
 KINDS = ["memory", "memory-json", "memory-encrypted", "sqlite", "sqlite-encrypted", "redis"]
 KINDS += ["postgres", "postgres-encrypted"]
+
+
+@contextmanager
+def storage_of_test(request: pytest.FixtureRequest, path: Path) -> Iterator[Storage]:
+    """An empty storage of the kind of a fixture, with the clock of the test if that has one."""
+    names = [name for name in ("clock", "frozen_time") if name in request.fixturenames]
+    clock = request.getfixturevalue(names[0]) if names else None
+    with storage_of(request.param, path, request, clock) as storage:
+        yield storage
 
 
 @contextmanager
