@@ -6,6 +6,7 @@ import os
 import threading
 import weakref
 from collections import Counter
+from contextlib import suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -193,15 +194,13 @@ def make_pool(conninfo: str) -> ConnectionPool[Any]:
     Raises:
         ValueError: The conninfo has a mistake. It is not shown, because it may have a password.
     """
-    fault = None
-    try:
+    given = None
+    # The error's text may quote a part of a password.
+    with suppress(psycopg.ProgrammingError):
         given = conninfo_to_dict(conninfo)
-    except psycopg.ProgrammingError:
-        # Its text may quote a part of a password.
-        fault = "it cannot be read"
-    if fault is not None:
+    if given is None:
         raise ValueError(
-            f"PostgresStorage(conninfo) cannot use this conninfo: {fault}; write "
+            "PostgresStorage(conninfo) cannot use this conninfo: it cannot be read; write "
             "postgresql://[user[:password]@][host][:port][/database], with special characters of a "
             "password percent-encoded, or 'host=... dbname=...'"
         )
