@@ -11,6 +11,7 @@ import pytest
 import support.postgres_storages
 from support.postgres_storages import TABLE, FrozenPostgresStorage, make_storage
 from support.storages import FrozenClockSuite
+from telesession import PostgresStorage
 from telesession.storage import postgres_hold
 from telesession.testing.storage_suite import FOR_AGES, StorageSuite
 
@@ -27,16 +28,22 @@ AGE = f"UPDATE {TABLE} SET expires = expires - make_interval(secs => %s)"
 
 
 class TestThePromises(StorageSuite):
-    """Every promise of a storage holds on a server, by its own clock."""
+    """Every promise of a storage holds on a server, also behind pgbouncer, by its own clock."""
 
     # So long that the time which a test takes does not matter, even if it takes minutes.
     second = 1000.0
     margin = 900.0
     ages = FOR_AGES / 2
 
-    @pytest.fixture
-    def storage(self, postgres: PostgresServer) -> Iterator[Storage]:
-        with make_storage(postgres) as storage, postgres.connect() as self.admin:
+    @pytest.fixture(params=["direct", pytest.param("pooled", marks=pytest.mark.pgbouncer)])
+    def storage(
+        self, request: pytest.FixtureRequest, postgres: PostgresServer
+    ) -> Iterator[Storage]:
+        if request.param == "direct":
+            storage = make_storage(postgres)
+        else:
+            storage = PostgresStorage(request.getfixturevalue("bouncer").conninfo())
+        with storage, postgres.connect() as self.admin:
             storage.get("42")
             yield storage
 
