@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import psycopg
 import pytest
 from psycopg import errors
+from psycopg_pool import AsyncConnectionPool
 
 import support.postgres_storages
 from support.clocks import PATIENCE
@@ -576,3 +577,27 @@ def test_the_log_of_the_server_has_no_value(settings: dict[str, Any], is_shown: 
         log = server.log
 
     assert ("INSERT INTO" in log, is_shown) == (True, SECRET in log)
+
+
+# Mistakes of construction.
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "error", "text"),
+    [
+        (f"postgresql://bot:{SECRET}@[::1/bot", {}, ValueError, "percent-encoded"),
+        (f"password={SECRET} nonsense", {}, ValueError, "percent-encoded"),
+        (AsyncConnectionPool("", open=False), {}, TypeError, "so their pool has to, too"),
+        (5432, {}, TypeError, "not a builtins.int"),
+        ("", {"table": 42}, TypeError, "must be a str, not int"),
+    ],
+    ids=["url", "conninfo", "asynchronous", "number", "table"],
+)
+def test_a_mistake_is_refused_at_once(
+    target: Any, options: dict[str, Any], error: type[Exception], text: str
+) -> None:
+    """The constructor says what it takes, and shows no password."""
+    with pytest.raises(error, match=text) as caught:
+        PostgresStorage(target, **options)
+
+    assert SECRET not in texts_of(caught.value)

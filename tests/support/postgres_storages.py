@@ -10,6 +10,7 @@ import pytest
 from psycopg_pool import ConnectionPool
 
 from support.clocks import PATIENCE
+from support.polling import wait_until
 from support.wires import Wire
 from telesession import PostgresStorage, Sessions, Storage, StorageError
 from telesession.storage.postgres_connections import Connections
@@ -85,7 +86,15 @@ def storage_by(wire: Wire, server: PostgresServer) -> PostgresStorage:
     """A storage on a server, through a wire. Its table exists."""
     storage = PostgresStorage(server.conninfo(port=wire.port))
     storage.get("42")
+    # A connection that the pool makes beside would be counted, or lose its message.
+    wait_until(lambda: _is_at_rest(storage._pool))
     return storage
+
+
+def _is_at_rest(pool: ConnectionPool[Any]) -> bool:
+    """Whether a pool has all its connections, and makes no more."""
+    stats = pool.get_stats()
+    return stats["pool_size"] == stats["pool_available"]
 
 
 def make_pool(server: PostgresServer, **options: Any) -> ConnectionPool[Any]:
