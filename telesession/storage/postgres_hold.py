@@ -57,14 +57,15 @@ class PostgresHold(ServerHold):
             finally:
                 # The server says nothing while it waits.
                 long_wait.go_on()
+            if row is None or not row.is_live:
+                self._loaded(None, None, now)
+            else:
+                self._loaded(row.payload, row.left, now)
+                self.token = row.token
         except BaseException:
-            super()._leave()
+            # An interruption may have come when the lock was taken.
+            self._leave()
             raise
-        if row is None or not row.is_live:
-            self._loaded(None, None, now)
-        else:
-            self._loaded(row.payload, row.left, now)
-            self.token = row.token
         return self
 
     def _leave(self) -> None:

@@ -161,7 +161,7 @@ class Transaction:
             LockLostError: The connection was lost before.
             psycopg.Error: The connection was lost, perhaps after the commit.
         """
-        link, self._link = self._link, None
+        link = self._link
         if link is None:
             raise LockLostError(self._keys[0])
         try:
@@ -170,7 +170,7 @@ class Transaction:
                 with suppress(psycopg.Error):
                     link.exchange([ROLLBACK])
         finally:
-            self._server.connections.give_back(link)
+            self._give_back(link)
         return results
 
     def commit_alone(self, key: str, statements: Sequence[Statement]) -> list[PGresult]:
@@ -197,8 +197,13 @@ class Transaction:
         return results[len(begin) :]
 
     def leave(self, key: str) -> None:
-        """Note that a hold was left. The last one ends the transaction, and its locks are free."""
-        self._keys.remove(key)
+        """
+        Note that a hold was left. The last one ends the transaction, and its locks are free.
+
+        The hold may have been interrupted before it had the lock.
+        """
+        with suppress(ValueError):
+            self._keys.remove(key)
         if not self._keys:
             self._end()
 
@@ -232,7 +237,7 @@ class Transaction:
                 self._link.exchange(UNDO)
 
     def _end(self) -> None:
-        link, self._link = self._link, None
+        link = self._link
         if link is None:
             return
         try:
@@ -240,7 +245,12 @@ class Transaction:
             with suppress(psycopg.Error):
                 link.exchange([ROLLBACK])
         finally:
-            self._server.connections.give_back(link)
+            self._give_back(link)
+
+    def _give_back(self, link: Link) -> None:
+        # Not before: an interruption leaves the end of the transaction to `leave`.
+        self._link = None
+        self._server.connections.give_back(link)
 
 
 def _exchange_alone(link: Link, statements: Sequence[Statement]) -> list[PGresult]:
