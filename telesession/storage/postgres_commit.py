@@ -11,7 +11,7 @@ from telesession.storage.postgres_errors import diagnosis
 from telesession.storage.postgres_hold import new_token
 from telesession.storage.postgres_outcome import find_outcome
 from telesession.storage.postgres_server import refused
-from telesession.storage.postgres_statements import failure_in
+from telesession.storage.postgres_statements import UNEXPECTED, failure_in
 from telesession.storage.postgres_transaction import Transaction
 
 if TYPE_CHECKING:
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from telesession.storage.postgres_outcome import Before, Outcome
     from telesession.storage.postgres_server import PostgresServer
     from telesession.storage.postgres_statements import Statement
-
-# A division by zero, by which a change says that its record is not as expected.
-_UNEXPECTED = "22012"
 
 
 def write_together(
@@ -66,7 +63,7 @@ def write_together(
         server.note_purge(results[len(statements) :])
         return
     position = failure.position
-    if failure.code == _UNEXPECTED and position < len(keys):
+    if failure.code == UNEXPECTED and position < len(keys):
         raise LockLostError(keys[position])
     raise refused("write", keys[position] if position < len(keys) else None, failure)
 

@@ -101,8 +101,12 @@ class Connections:
             if mine:
                 with self._mutex:
                     del self._waiting[thread]
-        link = self._link(connection, key)
-        self._takers[link] = thread
+        try:
+            link = self._link(connection, key)
+            self._takers[link] = thread
+        except BaseException:
+            self._pool.putconn(connection)
+            raise
         return link
 
     def of_thread(self) -> Link | None:
@@ -121,7 +125,6 @@ class Connections:
         # Each time, because the bot may set it, too.
         encoding = (connection.pgconn.parameter_status(b"client_encoding") or b"").decode()
         if encoding.upper().replace("-", "") not in _ENCODINGS:
-            self._pool.putconn(connection)
             raise StorageError(
                 "read",
                 key,

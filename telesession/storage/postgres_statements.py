@@ -14,6 +14,8 @@ from telesession.storage.postgres_errors import Failure
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
 
+#: A division by zero, by which a statement says that something is not as expected.
+UNEXPECTED = "22012"
 _FAILED = (ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_ABORTED)
 # The beginning of the time of PostgreSQL, in seconds since the epoch.
 _MILLENNIUM = 946_684_800
