@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import psycopg
+from psycopg.errors import IdleInTransactionSessionTimeout
 
 from telesession.errors import LockLostError, StorageError
 from telesession.storage.postgres_errors import diagnosis
@@ -99,6 +100,9 @@ class _Commit(NamedTuple):
         """
         try:
             return transaction.commit(self.statements)
+        except IdleInTransactionSessionTimeout as error:
+            # The server ended the transaction before it got the commit.
+            raise _lost(self.keys[0], error, "unwritten") from error
         except psycopg.Error as error:
             outcome = find_outcome(self.server, transaction.first_lock, self.token, self.before)
             if outcome == "written":
