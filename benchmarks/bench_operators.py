@@ -25,11 +25,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from telesession import EncryptedCodec, JSONCodec, Sessions, SQLiteStorage
+from telesession import EncryptedCodec, JSONCodec, PostgresStorage, Sessions, SQLiteStorage
 from telesession.cli.address import opened
 from telesession.cli.codec import codec_from
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+from support.postgres import PostgresServer
 from support.servers import Cluster, Server
 
 if TYPE_CHECKING:
@@ -239,6 +240,19 @@ def cursor_of_server(client: redis.Redis) -> Callable[[], Iterator[Any]]:
     return rows
 
 
+def cursor_of_table(postgres: PostgresServer) -> Callable[[], Iterator[Any]]:
+    """A bare loop over the rows of a table, by a cursor of the server."""
+
+    def rows() -> Iterator[Any]:
+        with postgres.connect() as connection, connection.transaction():
+            cursor = connection.cursor("rows")
+            cursor.itersize = 1000
+            cursor.execute("SELECT key, payload::text FROM telesession_sessions")
+            yield from cursor
+
+    return rows
+
+
 def seconds_of(loop: Iterator[Any], work: Callable[[Any], object] | None = None) -> float:
     """The seconds of a loop, which does something with each row."""
     began = time.perf_counter()
@@ -295,6 +309,22 @@ def rates(folder: Path) -> None:
                 {f"telesession:{key}": PAYLOAD % key for key in range(first, first + 10_000)}
             )
         measure_rates("Valkey", server.url, cursor_of_server(client), folder)
+    with PostgresServer(autovacuum="on") as postgres:
+        fill_table(postgres)
+        measure_rates("PostgreSQL", postgres.url(), cursor_of_table(postgres), folder)
+
+
+def fill_table(postgres: PostgresServer) -> None:
+    """Store the records in the table of a bot."""
+    with PostgresStorage(postgres.url()) as storage:
+        storage.get("0")
+    with postgres.connect() as connection:
+        cursor = connection.cursor()
+        columns = "telesession_sessions (key, payload, commit_token)"
+        with cursor.copy(f"COPY {columns} FROM STDIN") as copy:
+            for key in range(MANY):
+                copy.write_row((str(key), (PAYLOAD % key).decode(), 0))
+        connection.execute("VACUUM ANALYZE telesession_sessions")
 
 
 def waits(folder: Path) -> None:

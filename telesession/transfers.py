@@ -271,7 +271,7 @@ class Transfer:
 
     def _left_out(self, key: str, error: SessionError) -> Transferred:
         _log.warning("did not copy a record: %s", error)
-        outcome = next(each for kind, each in _LEFT_OUT if isinstance(error, kind))
+        outcome: Outcome = next(each for kind, each in _LEFT_OUT if isinstance(error, kind))
         return Transferred(outcome, self._has_old_key(key))
 
     def _has_old_key(self, key: str) -> bool:

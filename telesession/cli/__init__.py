@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 from collections.abc import Sequence
@@ -25,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:
         # As Ctrl-C, so that no lock of a server stays until its lease ends, and no draft of a file.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+        # The error of the command says the same, and what to do.
+        logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     for stream in (sys.stdout, sys.stderr):
         # A key may have characters that the encoding of the terminal has not.
         if isinstance(stream, TextIOWrapper):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import psycopg
+from psycopg.errors import IdleInTransactionSessionTimeout
 
 from telesession.errors import LockLostError, StorageError
 from telesession.storage.postgres_errors import diagnosis
 from telesession.storage.postgres_hold import new_token
 from telesession.storage.postgres_outcome import find_outcome
 from telesession.storage.postgres_server import refused
-from telesession.storage.postgres_statements import failure_in
+from telesession.storage.postgres_statements import UNEXPECTED, failure_in
 from telesession.storage.postgres_transaction import Transaction
 
 if TYPE_CHECKING:
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from telesession.storage.postgres_outcome import Before, Outcome
     from telesession.storage.postgres_server import PostgresServer
     from telesession.storage.postgres_statements import Statement
-
-# A division by zero, by which a change says that its record is not as expected.
-_UNEXPECTED = "22012"
 
 
 def write_together(
@@ -66,7 +64,7 @@ def write_together(
         server.note_purge(results[len(statements) :])
         return
     position = failure.position
-    if failure.code == _UNEXPECTED and position < len(keys):
+    if failure.code == UNEXPECTED and position < len(keys):
         raise LockLostError(keys[position])
     raise refused("write", keys[position] if position < len(keys) else None, failure)
 
@@ -102,6 +100,9 @@ class _Commit(NamedTuple):
         """
         try:
             return transaction.commit(self.statements)
+        except IdleInTransactionSessionTimeout as error:
+            # The server ended the transaction before it got the commit.
+            raise _lost(self.keys[0], error, "unwritten") from error
         except psycopg.Error as error:
             outcome = find_outcome(self.server, transaction.first_lock, self.token, self.before)
             if outcome == "written":

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import PipelineStatus, TransactionStatus
-from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
+from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from telesession.errors import StorageError
 from telesession.storage.postgres_errors import diagnosis
@@ -57,8 +57,8 @@ class Connections:
         self._is_closed = False
         # A thread never waits while it has the mutex.
         self._mutex = threading.Lock()
-        # connection in use -> the thread that took it
-        self._takers: dict[Connection[Any], int] = {}
+        # link in use -> the thread that took it
+        self._takers: dict[Link, int] = {}
         # connection -> its prepared statements
         self._prepared: weakref.WeakKeyDictionary[Connection[Any], Prepared]
         self._prepared = weakref.WeakKeyDictionary()
@@ -101,37 +101,40 @@ class Connections:
             if mine:
                 with self._mutex:
                     del self._waiting[thread]
-        self._takers[connection] = thread
-        return self._link(connection, key)
+        try:
+            link = self._link(connection, key)
+            self._takers[link] = thread
+        except BaseException:
+            self._pool.putconn(connection)
+            raise
+        return link
 
     def of_thread(self) -> Link | None:
         """The connection of the latest transaction of this thread; `None` if it has none."""
         thread = threading.get_ident()
         mine = [each for each, taker in list(self._takers.items()) if taker == thread]
-        for connection in reversed(mine):
-            pgconn = connection.pgconn
+        for link in reversed(mine):
+            pgconn = link.connection.pgconn
             # The handler of a signal may ask in the middle of an exchange.
             is_free = pgconn.pipeline_status == PipelineStatus.OFF
             if is_free and pgconn.transaction_status == TransactionStatus.INTRANS:
-                return self._link(connection, None)
+                return link
         return None
 
     def _link(self, connection: Connection[Any], key: str | None) -> Link:
-        prepared = self._prepared.get(connection)
-        if prepared is not None:
-            return Link(connection, prepared)
-        link = Link(connection, Prepared(connection))
+        # Each time, because the bot may set it, too.
         encoding = (connection.pgconn.parameter_status(b"client_encoding") or b"").decode()
         if encoding.upper().replace("-", "") not in _ENCODINGS:
-            self.give_back(link)
             raise StorageError(
                 "read",
                 key,
-                f"the connections of the pool have the client_encoding {encoding}",
-                "make the pool with kwargs={'client_encoding': 'utf8'}",
+                f"a connection of the pool has the client_encoding {encoding}",
+                "make the pool with kwargs={'client_encoding': 'utf8'}, and do not set another one",
             )
-        self._prepared[connection] = link.prepared
-        return link
+        prepared = self._prepared.get(connection)
+        if prepared is None:
+            prepared = self._prepared[connection] = Prepared(connection)
+        return Link(connection, prepared)
 
     def _open(self) -> None:
         """Open the pool. The first connection is made here, because the pool hides its errors."""
@@ -142,7 +145,7 @@ class Connections:
 
     def give_back(self, link: Link) -> None:
         """Give a connection back; the pool drops it if it is closed or in a transaction."""
-        self._takers.pop(link.connection, None)
+        self._takers.pop(link, None)
         self._pool.putconn(link.connection)
 
     def close(self) -> None:
@@ -170,16 +173,20 @@ class Connections:
                 # Else the two would be a circle.
                 failure.__context__ = None
                 error.__cause__ = failure
-                return StorageError("reach the server", key, *diagnosis(failure))
+                return StorageError("read", key, *diagnosis(failure))
             reason = (
                 f"no connection of the pool became free within {self._pool.timeout:g} s; "
                 f"handlers have {len(self._takers)} of {self.most or 'any number'}"
             )
             return StorageError("read", key, reason, "give the pool more connections")
+        if isinstance(error, TooManyRequests):
+            reason = f"{self._pool.max_waiting} or more threads wait for the pool already"
+            remedy = "give the pool more connections, or raise its max_waiting"
+            return StorageError("read", key, reason, remedy)
         if isinstance(error, PoolClosed):
             remedy = "open the pool before, and close it when the bot has stopped"
             return StorageError("read", key, "the pool is closed", remedy)
-        return StorageError("reach the server", key, *diagnosis(error))
+        return StorageError("read", key, *diagnosis(error))
 
 
 def _close_in(process: int, pool: ConnectionPool[Any]) -> None:
@@ -194,8 +201,8 @@ def make_pool(conninfo: str) -> ConnectionPool[Any]:
     Raises:
         ValueError: The conninfo has a mistake. It is not shown, because it may have a password.
     """
-    given = None
-    # The error's text may quote a part of a password.
+    given: dict[str, Any] | None = None
+    # Not its cause: the text may quote a part of a password.
     with suppress(psycopg.ProgrammingError):
         given = conninfo_to_dict(conninfo)
     if given is None:

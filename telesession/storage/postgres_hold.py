@@ -6,8 +6,11 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Self, cast
 
+import psycopg
+
 from telesession.errors import LockLostError
 from telesession.locks import LongWait
+from telesession.storage.postgres_statements import UNEXPECTED
 from telesession.storage.server_hold import ServerHold
 
 if TYPE_CHECKING:
@@ -18,8 +21,6 @@ if TYPE_CHECKING:
 
 # Seconds before its end in which a record that is renewed is written anew, in case it is removed.
 _LATE = 60.0
-# A division by zero, by which a change says that its record is not as expected.
-_UNEXPECTED = "22012"
 
 
 class PostgresHold(ServerHold):
@@ -57,14 +58,15 @@ class PostgresHold(ServerHold):
             finally:
                 # The server says nothing while it waits.
                 long_wait.go_on()
+            if row is None or not row.is_live:
+                self._loaded(None, None, now)
+            else:
+                self._loaded(row.payload, row.left, now)
+                self.token = row.token
         except BaseException:
-            super()._leave()
+            # An interruption may have come when the lock was taken.
+            self._leave()
             raise
-        if row is None or not row.is_live:
-            self._loaded(None, None, now)
-        else:
-            self._loaded(row.payload, row.left, now)
-            self.token = row.token
         return self
 
     def _leave(self) -> None:
@@ -85,16 +87,20 @@ class PostgresHold(ServerHold):
             return
         if self.is_inherited():
             raise LockLostError(self.key)
-        self.transaction.check(self.key)
+        # This process may be stopped, and lose the lock, until it sends the write.
+        expect_lock = self.transaction.check(self.key)
         before = self._payload, self._end
         token = new_token()
         server = cast("PostgresServer", self._process)
         try:
             statement = self.take_write(server, token)
-            server.run("write", self.key, statement)
-        except BaseException:
+            server.run("write", self.key, expect_lock, statement)
+        except BaseException as error:
             # The hold shall not answer with a record that the write did not store.
             self._payload, self._end = before
+            cause = error.__cause__
+            if isinstance(cause, psycopg.Error) and cause.sqlstate == UNEXPECTED:
+                raise LockLostError(self.key) from cause
             raise
         self.token = None if self._payload is None else token
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import generators, waiting
-from psycopg.pq import ExecStatus, Format
+from psycopg.pq import ExecStatus, Format, TransactionStatus
 from psycopg.waiting import Wait
 
 from telesession.storage.postgres_errors import error_of
@@ -41,13 +42,16 @@ class Prepared:
     Attributes:
         is_allowed: Whether statements may be prepared; `None` until the server was asked.
         names: The names of the statements.
+        prefix: Begins each name. It is random, because several storages may share a pool, and none
+            knows the statements of another one.
     """
 
-    __slots__ = ("is_allowed", "names")
+    __slots__ = ("is_allowed", "names", "prefix")
 
     def __init__(self, connection: Connection[Any]) -> None:
         self.is_allowed = None if connection.prepare_threshold is not None else False
         self.names: set[bytes] = set()
+        self.prefix = f"telesession_{secrets.token_hex(4)}_".encode()
 
 
 class Link:
@@ -80,9 +84,16 @@ class Link:
         Raises:
             psycopg.Error: The connection was lost.
         """
-        pgconn, is_asked = self.connection.pgconn, self.prepared.is_allowed is None
-        # The statements that are prepared on the way, by position among the results.
-        new: dict[int, bytes] = {}
+        pgconn, prepared = self.connection.pgconn, self.prepared
+        is_asked = prepared.is_allowed is None
+        # The BEGIN of a transaction is prepared first. So if the connection has lost its
+        # statements, as by DISCARD ALL, a BEGIN is refused, and never a commit.
+        is_first = pgconn.transaction_status == TransactionStatus.IDLE
+        # The statements that are prepared on the way, by position among the results; `None` if
+        # none may be.
+        new: dict[int, bytes] | None = None
+        if prepared.is_allowed and (prepared.names or is_first):
+            new = {}
         results: list[PGresult] = []
         try:
             pgconn.enter_pipeline_mode()
@@ -100,7 +111,7 @@ class Link:
                 # Nobody waits for the rest of the answer.
                 self.connection.close()
         if is_asked and (pid := results.pop()).status == ExecStatus.TUPLES_OK:
-            self.prepared.is_allowed = self.is_direct(pid)
+            prepared.is_allowed = self.is_direct(pid)
         return self._without(new, results) if new else results
 
     def is_direct(self, pid: PGresult) -> bool:
@@ -114,13 +125,14 @@ class Link:
             self.prepared.is_allowed = False
         return is_meant
 
-    def _send(self, statement: Statement, position: int, new: dict[int, bytes]) -> int:
+    def _send(self, statement: Statement, position: int, new: dict[int, bytes] | None) -> int:
         """Send a statement, prepared if it may be, and return the number of its results."""
         (sql, name, oids, formats), values = statement
         pgconn, prepared = self.connection.pgconn, self.prepared
-        if not name or not prepared.is_allowed:
+        if not name or new is None:
             pgconn.send_query_params(sql, values, oids, formats, Format.BINARY)
             return 1
+        name = prepared.prefix + name
         is_new = name not in prepared.names and name not in new.values()
         if is_new:
             pgconn.send_prepare(name, sql, oids)

@@ -14,6 +14,8 @@ from telesession.storage.postgres_errors import Failure
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
 
+#: A division by zero, by which a statement says that something is not as expected.
+UNEXPECTED = "22012"
 _FAILED = (ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_ABORTED)
 # The beginning of the time of PostgreSQL, in seconds since the epoch.
 _MILLENNIUM = 946_684_800
@@ -45,7 +47,7 @@ class Query(NamedTuple):
 
     Attributes:
         sql: The text, with `$1` for the first parameter.
-        name: The name under which a connection may prepare it; empty for a rare text.
+        name: The end of the name under which a connection may prepare it; empty for a rare text.
         oids: The numbers of the types of the parameters.
         formats: The formats of the parameters.
     """
@@ -58,7 +60,7 @@ class Query(NamedTuple):
     @staticmethod
     def frequent(sql: str, *types: Type) -> Query:
         """A text that connections may prepare."""
-        name = b"telesession_" + blake2b(sql.encode(), digest_size=8).hexdigest().encode()
+        name = blake2b(sql.encode(), digest_size=8).hexdigest().encode()
         return Query.rare(sql, *types)._replace(name=name)
 
     @staticmethod

@@ -10,10 +10,10 @@ import psycopg
 from telesession.errors import DeadlockError, LockLostError, LockTimeoutError, StorageError
 from telesession.holders import OTHER_PROCESS
 from telesession.storage.postgres_errors import diagnosis
+from telesession.storage.postgres_link import ASK_PID
 from telesession.storage.postgres_server import (
     BEGIN,
     COMMIT,
-    PING,
     RELEASE,
     ROLLBACK,
     SAVEPOINT,
@@ -27,6 +27,7 @@ from telesession.storage.postgres_statements import (
     Statement,
     failure_in,
     number,
+    number_in,
     time_in,
 )
 from telesession.storage.postgres_table import Row, row_in
@@ -47,6 +48,14 @@ _LOCK = Query.frequent(
     BIGINT,
 )
 _TRY_LOCK = Query.frequent("SELECT NULL, pg_try_advisory_xact_lock($1), clock_timestamp()", BIGINT)
+# It fails, by a division by zero, if a process of the server does not have a lock.
+_EXPECT_LOCK = Query.rare(
+    "SELECT 1 / count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = $2 AND "
+    "objsubid = 1 AND (classid::int8 << 32) | objid::int8 = $1 AND "
+    "database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+    BIGINT,
+    BIGINT,
+)
 # The longest time-out that PostgreSQL takes, in milliseconds.
 _LONGEST = 2**31 - 1
 _TIMED_OUT, _CIRCLE = "55P03", "40P01"
@@ -138,17 +147,23 @@ class Transaction:
         self._keys.append(key)
         return Locked(row_in(read), time_in(locked, 2))
 
-    def check(self, key: str) -> None:
+    def check(self, key: str) -> Statement:
         """
         Return if the transaction still has its locks.
+
+        Returns:
+            A statement for another transaction, which fails with the code `UNEXPECTED` if this one
+            has lost the lock of the key since.
 
         Raises:
             LockLostError: Its connection is lost.
         """
         try:
-            self._send("lock", key, [PING])
+            (pid,) = self._send("lock", key, [ASK_PID])
         except StorageError as error:
             raise LockLostError(key) from error.__cause__
+        lock_id = self._server.table.lock_id(key)
+        return Statement(_EXPECT_LOCK, (number(lock_id), number(number_in(pid, 0))))
 
     def commit(self, statements: Sequence[Statement]) -> list[PGresult]:
         """
@@ -161,7 +176,7 @@ class Transaction:
             LockLostError: The connection was lost before.
             psycopg.Error: The connection was lost, perhaps after the commit.
         """
-        link, self._link = self._link, None
+        link = self._link
         if link is None:
             raise LockLostError(self._keys[0])
         try:
@@ -170,7 +185,7 @@ class Transaction:
                 with suppress(psycopg.Error):
                     link.exchange([ROLLBACK])
         finally:
-            self._server.connections.give_back(link)
+            self._give_back(link)
         return results
 
     def commit_alone(self, key: str, statements: Sequence[Statement]) -> list[PGresult]:
@@ -197,8 +212,13 @@ class Transaction:
         return results[len(begin) :]
 
     def leave(self, key: str) -> None:
-        """Note that a hold was left. The last one ends the transaction, and its locks are free."""
-        self._keys.remove(key)
+        """
+        Note that a hold was left. The last one ends the transaction, and its locks are free.
+
+        The hold may have been interrupted before it had the lock.
+        """
+        with suppress(ValueError):
+            self._keys.remove(key)
         if not self._keys:
             self._end()
 
@@ -232,7 +252,7 @@ class Transaction:
                 self._link.exchange(UNDO)
 
     def _end(self) -> None:
-        link, self._link = self._link, None
+        link = self._link
         if link is None:
             return
         try:
@@ -240,7 +260,12 @@ class Transaction:
             with suppress(psycopg.Error):
                 link.exchange([ROLLBACK])
         finally:
-            self._server.connections.give_back(link)
+            self._give_back(link)
+
+    def _give_back(self, link: Link) -> None:
+        # Not before: an interruption leaves the end of the transaction to `leave`.
+        self._link = None
+        self._server.connections.give_back(link)
 
 
 def _exchange_alone(link: Link, statements: Sequence[Statement]) -> list[PGresult]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -24,7 +24,7 @@ from support.interview_runs import (
 from support.postgres_storages import make_storage
 from support.servers import patient_url
 from telesession import MemoryStorage, RedisStorage, SQLiteStorage, Storage
-from telesession.bot.question_store import QuestionStore
+from telesession.bot.question_store import QuestionStore, Taken
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -115,7 +115,8 @@ def test_control_without_the_lock_of_the_answer(monkeypatch: pytest.MonkeyPatch)
 
     @contextmanager
     def exclusively(store: Any, address: Any, _: Any) -> Iterator[Any]:
-        yield store.find(address)
+        found, no_lock = store.find(address), cast("Any", None)
+        yield found and Taken(found, no_lock)
 
     monkeypatch.setattr(QuestionStore, "exclusively", exclusively)
     storage = MeetingStorage()

@@ -99,6 +99,8 @@ def other(url: str, name: str) -> str:
     """The URL of another storage, in the same folder or on the same server."""
     if url.startswith("sqlite:"):
         return url.replace("bot.db", f"{name}.db")
+    if url.startswith("postgresql:"):
+        return f"{url}?table={name}"
     return f"{url}{'&' if '?' in url else '?'}prefix={name}:"
 
 

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,10 +19,14 @@ from support.command import (
     start,
     wait_until_it_waits,
 )
+from support.polling import wait_until
 from support.processes import run_program
 from support.storages import SECRET
-from telesession import Sessions, Storage
+from telesession import PostgresStorage, Sessions, Storage
 from telesession.storage.base import Change
+
+if TYPE_CHECKING:
+    from support.postgres import PostgresServer
 
 # A bot that counts the updates of one user without a pause, until a field tells it to stop.
 BOT = """
@@ -149,7 +154,7 @@ class TestBesideABot:
 class TestInterrupted:
     @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM], ids=lambda sign: sign.name)
     def test_an_erasure_stops_between_two_records(
-        self, storage: Storage, sign: signal.Signals
+        self, storage: Storage, sign: signal.Signals, request: pytest.FixtureRequest
     ) -> None:
         """It keeps the records that are left, says how many are gone, and frees each lock."""
         payload = b'{"fields":{"n":1}}'
@@ -158,7 +163,12 @@ class TestInterrupted:
         *_, last = storage.keys()
         with storage.hold(last), start("erase", "--user", "42", "--yes") as process:
             # The command waits for the record that it lists last.
-            wait_until_it_waits(process, last)
+            if isinstance(storage, PostgresStorage):
+                # The server has the wait, and the log tells of it when it has ended.
+                postgres: PostgresServer = request.getfixturevalue("postgres")
+                wait_until(lambda: postgres.ask("SELECT 1 FROM pg_locks WHERE NOT granted"))
+            else:
+                wait_until_it_waits(process, last)
             process.send_signal(sign)
             ran = finish(process)
 

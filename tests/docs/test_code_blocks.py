@@ -41,6 +41,15 @@ def files(name: str) -> dict[str, str]:
     return {block.title: block.code for block in blocks_of(BY_NAME[name], "python") if block.title}
 
 
+def with_server(code: str, request: pytest.FixtureRequest) -> str:
+    """The code of a block with the URL of a server that runs."""
+    if "postgresql://" in code:
+        return code.replace(
+            "postgresql://bot@localhost/bots", request.getfixturevalue("postgres").url()
+        )
+    return code.replace("redis://localhost:6379/0", patient_url(request.getfixturevalue("server")))
+
+
 @pytest.mark.usefixtures("fresh_process")
 class TestPieces:
     @pytest.mark.parametrize("name", [name for name in BY_NAME if pieces(name)])
@@ -51,8 +60,7 @@ class TestPieces:
             for block in pieces(name):
                 if block.needs_server:
                     # Only now, so that the server is started for those who need it.
-                    url = patient_url(request.getfixturevalue("server"))
-                    code = block.code.replace("redis://localhost:6379/0", url)
+                    code = with_server(block.code, request)
                     claims += run_block(block._replace(code=code), names, name)
                 else:
                     claims += run_block(block, names, name)

@@ -28,7 +28,7 @@ from support.postgres_storages import (
     make_storage,
     update,
 )
-from support.threads import began
+from support.threads import began, in_threads
 from telesession import PostgresStorage, StorageError
 from telesession.storage.postgres_errors import Failure, diagnosis, error_of
 from telesession.storage.postgres_table import CREATE
@@ -179,6 +179,32 @@ def with_an_exhausted_pool(server: PostgresServer) -> Iterator[PostgresStorage]:
         yield storage
 
 
+@contextmanager
+def with_a_full_queue(server: PostgresServer) -> Iterator[PostgresStorage]:
+    """A pool for which as many threads wait as it lets wait."""
+    with (
+        make_pool(server, max_size=1, max_waiting=1) as pool,
+        PostgresStorage(pool) as storage,
+        ExitStack() as exits,
+    ):
+        storage.get(KEY)
+        connection = pool.getconn()
+        exits.enter_context(began(storage.get, KEY))
+        exits.callback(pool.putconn, connection)
+        wait_until(lambda: pool.get_stats().get("requests_waiting"))
+        yield storage
+
+
+@contextmanager
+def with_another_encoding(server: PostgresServer) -> Iterator[PostgresStorage]:
+    """A pool in whose only connection the bot has set another encoding."""
+    with make_pool(server, max_size=1) as pool, PostgresStorage(pool) as storage:
+        storage.get(KEY)
+        with pool.connection() as connection:
+            connection.execute("SET client_encoding TO latin1")
+        yield storage
+
+
 def _hold(storage: PostgresStorage, ends: threading.Event) -> None:
     with storage.hold("another"):
         ends.wait(PATIENCE)
@@ -213,9 +239,21 @@ CASES = {
         "give the pool more connections",
         OPERATIONAL,
     ),
+    "full-queue": Case(
+        with_a_full_queue,
+        "could not read the record of session '42': 1 or more threads wait for the pool",
+        "raise its max_waiting",
+        OPERATIONAL,
+    ),
+    "encoding-of-a-connection": Case(
+        with_another_encoding,
+        "has the client_encoding LATIN1",
+        "kwargs={'client_encoding': 'utf8'}",
+        None,
+    ),
     "encoding-of-a-pool": Case(
         with_pool(kwargs={"client_encoding": "latin1"}),
-        "have the client_encoding LATIN1",
+        "has the client_encoding LATIN1",
         "kwargs={'client_encoding': 'utf8'}",
         None,
     ),
@@ -287,13 +325,16 @@ def write_a_secret(session: Any) -> None:
     session.text = SECRET
 
 
-def ended_in_a_handler(server: PostgresServer, storage: PostgresStorage) -> StorageError:
+def ended_in_a_handler(
+    server: PostgresServer, storage: PostgresStorage, then: Callable[[], object] = bool
+) -> StorageError:
     """The error of a handler whose connection the server ends before the commit."""
 
     def work(session: Any) -> None:
         session.n += 1
         session.text = SECRET
         wait_until(lambda: "idle in transaction" not in backends(server).values())
+        then()
 
     return failure(lambda storage: handle(storage, work), storage)
 
@@ -312,6 +353,19 @@ def test_a_handler_may_be_too_slow(postgres: PostgresServer, limit: str) -> None
         assert SECRET not in texts_of(error)
     with make_storage(postgres) as storage:
         assert 2 == update(storage)
+
+
+def test_a_handler_that_is_too_slow_knows_that_it_wrote_nothing(
+    postgres: PostgresServer, storage: PostgresStorage
+) -> None:
+    """If another process has the session next, the outcome is known all the same."""
+    limit = {"idle_in_transaction_session_timeout": "50ms"}
+    with postgres.configured(**limit), make_storage(postgres) as slow:
+        error = ended_in_a_handler(postgres, slow, lambda: in_threads([lambda: update(storage)]))
+
+    assert "the commit was not done" in str(error)
+    assert "open the session only for a moment" in error.remedy
+    assert (None, 1) == (error.outcome, count(storage))
 
 
 def test_a_statement_may_be_cancelled(postgres: PostgresServer, storage: PostgresStorage) -> None:

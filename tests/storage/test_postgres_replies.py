@@ -22,11 +22,13 @@ from support.postgres_storages import (
     storage_by,
     update,
 )
-from support.threads import began
+from support.threads import began, in_threads
 from telesession import LockLostError, PostgresStorage, StorageError, on_commit, save
 from telesession.storage import postgres_outcome
 from telesession.storage.base import Change
+from telesession.storage.postgres_link import ASK_PID
 from telesession.storage.postgres_server import PING
+from telesession.storage.postgres_transaction import Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,10 +37,12 @@ if TYPE_CHECKING:
 
     from support.postgres import PostgresServer
     from support.wires import Wire
+    from telesession.storage.postgres_statements import Statement
 
     Lose = Callable[..., None]
 
 storage = support.postgres_storages.storage
+other = support.postgres_storages.other
 admin = support.postgres_storages.admin
 wire = support.postgres_storages.wire
 
@@ -264,7 +268,7 @@ def test_a_save_without_the_lock_writes_nothing(
 
     def work(session: Any) -> None:
         session.n += 1
-        wire.lose_requests(about=PING.query.sql)
+        wire.lose_requests(about=ASK_PID.query.sql)
         save(session)
 
     with pytest.raises(LockLostError):
@@ -273,10 +277,62 @@ def test_a_save_without_the_lock_writes_nothing(
     assert (1, None) == (wire.lost, count(storage))
 
 
-def cut_in_the_commit(
-    postgres: PostgresServer, storage: PostgresStorage, admin: Connection[Any], waiting: int
+@pytest.fixture
+def save_late(
+    storage: PostgresStorage,
+    other: PostgresStorage,
+    admin: Connection[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[..., None]:
+    """A call of `save` whose process is stopped, loses the lock and goes on after an update."""
+    check = Transaction.check
+
+    def save_late(second_look: Statement | None = None) -> None:
+        def stop(transaction: Transaction, key: str) -> Statement:
+            checked = check(transaction, key)
+            query = "SELECT pg_terminate_backend(pid, 30000) FROM pg_locks WHERE locktype = %s"
+            admin.execute(query, ["advisory"])
+            # This thread would do it in the unit of its handler.
+            in_threads([partial(update, other)])
+            return second_look or checked
+
+        def work(session: Any) -> None:
+            session.n = 10
+            save(session)
+
+        monkeypatch.setattr(Transaction, "check", stop)
+        handle(storage, work)
+
+    return save_late
+
+
+def test_a_save_writes_nothing_if_the_lock_is_lost_meanwhile(
+    save_late: Callable[..., None], other: PostgresStorage
 ) -> None:
-    """Lose the connection while the server waits within the commit for a row of another program."""
+    """A process that was stopped in the middle of `save` loses no update of another process."""
+    with pytest.raises(LockLostError):
+        save_late()
+
+    assert 1 == count(other)
+
+
+def test_control_without_a_second_look_a_save_loses_an_update(
+    save_late: Callable[..., None], other: PostgresStorage
+) -> None:
+    """The control: a write that does not look for the lock replaces the update."""
+    save_late(PING)
+
+    assert 10 == count(other)
+
+
+def cut_in_the_commit(
+    postgres: PostgresServer, storage: PostgresStorage, admin: Connection[Any], *, waits: bool
+) -> None:
+    """
+    Lose the connection while the server waits within the commit for a row of another program.
+
+    The row is free when the question waits, too, or has its answer.
+    """
 
     def work() -> None:
         with storage.hold("a") as held:
@@ -291,8 +347,9 @@ def cut_in_the_commit(
             wait_for_waiting(postgres, 1)
             with socket.socket(fileno=descriptors.pop()) as connection:
                 connection.shutdown(socket.SHUT_RDWR)
-            wait_for_waiting(postgres, waiting)
-            locking.close()
+            if waits:
+                wait_for_waiting(postgres, 2)
+                locking.close()
 
 
 @pytest.mark.parametrize("level", ["read committed", "repeatable read", "serializable"])
@@ -305,7 +362,7 @@ def test_the_question_waits_for_a_commit_that_goes_on(
         postgres.configured(default_transaction_isolation=level),
         make_storage(postgres) as used,
     ):
-        cut_in_the_commit(postgres, used, admin, 2)
+        cut_in_the_commit(postgres, used, admin, waits=True)
 
     assert NEW == storage.get("a")
 
@@ -320,7 +377,7 @@ def test_control_without_the_wait_the_answer_is_wrong(
     storage.set("a", OLD)
     monkeypatch.setattr(postgres_outcome, "take_lock", lambda number, timeout: PING)
     with pytest.raises(StorageError, match="the commit was not done"):
-        cut_in_the_commit(postgres, storage, admin, 1)
+        cut_in_the_commit(postgres, storage, admin, waits=False)
     storage.hold("a").__enter__().__exit__(None, None, None)
 
     assert NEW == storage.get("a")

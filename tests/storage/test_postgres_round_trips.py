@@ -239,18 +239,37 @@ def test_a_bot_can_forbid_to_prepare(postgres: PostgresServer) -> None:
         assert ([1, 2, 3], 0) == (counted, prepared(pool))
 
 
-def test_a_pool_may_discard_prepared_statements(postgres: PostgresServer) -> None:
-    """Updates go on, without prepared statements, if each return to the pool discards them."""
-
-    def reset(connection: Connection[Any]) -> None:
-        connection.autocommit = True
-        connection.execute("DISCARD ALL")
-        connection.autocommit = False
-
+def test_storages_may_share_a_pool(postgres: PostgresServer) -> None:
+    """Storages of two tables share a pool, and each prepares statements of its own."""
     with (
-        make_pool(postgres, max_size=1, reset=reset) as pool,
+        make_pool(postgres, max_size=1) as pool,
+        PostgresStorage(pool) as one,
+        PostgresStorage(pool, table="others") as other,
+    ):
+        counted = [update(storage) for _ in range(3) for storage in (one, other)]
+
+        assert ([1, 1, 2, 2, 3, 3], 10) == (counted, prepared(pool))
+
+
+def discard(connection: Connection[Any]) -> None:
+    """Discard the prepared statements of a connection."""
+    connection.autocommit = True
+    connection.execute("DISCARD ALL")
+    connection.autocommit = False
+
+
+@pytest.mark.parametrize("is_new", [True, False], ids=["new", "old"])
+def test_a_pool_may_discard_prepared_statements(
+    is_new: bool, postgres: PostgresServer, other: PostgresStorage
+) -> None:
+    """Updates go on, without prepared statements, if each return to the pool discards them."""
+    with (
+        make_pool(postgres, max_size=1, reset=discard) as pool,
         PostgresStorage(pool) as storage,
     ):
+        if is_new:
+            # So the first statement on the connection is that of an update.
+            storage._process._table = other._process.table
         counted = [update(storage) for _ in range(3)]
         counted += [count(storage)]
 

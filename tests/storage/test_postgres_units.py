@@ -25,6 +25,8 @@ from telesession import (
     session_key,
 )
 from telesession.storage import postgres_transaction
+from telesession.storage.postgres_connections import Connections
+from telesession.storage.postgres_hold import PostgresHold
 from telesession.storage.postgres_statements import Query, Statement
 from telesession.testing import FaultyStorage
 from telesession.testing.storage_suite import try_hold
@@ -219,3 +221,35 @@ def test_no_connection_is_used_outside_handlers(postgres: PostgresServer) -> Non
 
         assert stats["pool_size"] == stats["pool_available"]
         assert {"idle"} == set(backends(postgres).values())
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        (Connections, "_link"),
+        (postgres_transaction, "failure_in"),
+        (postgres_transaction, "row_in"),
+        (PostgresHold, "_loaded"),
+    ],
+    ids=["the connection", "the answer", "the row", "the record"],
+)
+def test_an_interrupted_lock_is_free(
+    place: Any,
+    name: str,
+    postgres: PostgresServer,
+    other: PostgresStorage,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A KeyboardInterrupt at any step of taking a lock leaves the lock and the connection free."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with make_pool(postgres, max_size=1) as pool, PostgresStorage(pool) as storage:
+        storage.get("42")
+        with monkeypatch.context() as patch:
+            patch.setattr(place, name, interrupt)
+            with pytest.raises(KeyboardInterrupt), storage.hold("42"):
+                pass
+
+        assert ["held", 1] == [try_hold(other, "42"), update(storage)]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
+from support.polling import wait_until
+from support.postgres_backends import backends
 from support.wires import Wire
 
 if TYPE_CHECKING:
@@ -39,6 +41,17 @@ def test_each_answer_that_a_client_waits_for_is_a_round_trip(
         connection.execute("SELECT 1")
 
     assert 3 == wire.round_trips - before
+
+
+def test_the_end_of_a_connection_is_none(
+    connection: psycopg.Connection[Any], wire: Wire, postgres: PostgresServer
+) -> None:
+    """The last message of a client has no reply, and may reach the server at any time."""
+    before = wire.round_trips
+    connection.close()
+    wait_until(lambda: not backends(postgres))
+
+    assert 0 == wire.round_trips - before
 
 
 def test_a_pipeline_is_one_round_trip(connection: psycopg.Connection[Any], wire: Wire) -> None:

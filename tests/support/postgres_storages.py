@@ -85,6 +85,8 @@ def make_storage(server: PostgresServer, **options: Any) -> PostgresStorage:
 def storage_by(wire: Wire, server: PostgresServer) -> PostgresStorage:
     """A storage on a server, through a wire. Its table exists."""
     storage = PostgresStorage(server.conninfo(port=wire.port))
+    # A thread that asks before the pool has a connection lets it make a second one, at some time.
+    storage._pool.open(wait=True, timeout=PATIENCE)
     storage.get("42")
     # A connection that the pool makes beside would be counted, or lose its message.
     wait_until(lambda: _is_at_rest(storage._pool))

@@ -11,6 +11,9 @@ from typing import Protocol, Self
 
 from support.clocks import PATIENCE
 
+# The last message of a client to a PostgreSQL server, which has no reply.
+_GOODBYE = b"X\0\0\0\4"
+
 
 class HasPort(Protocol):
     """A server on a loopback port."""
@@ -128,7 +131,7 @@ class Wire:
     def _is_lost(self, data: bytes, is_reply: bool, turn: _Turn) -> bool:
         with self._lock:
             if not is_reply:
-                self.round_trips += turn.is_reply
+                self.round_trips += turn.is_reply and data != _GOODBYE
                 turn.request = data if turn.is_reply else turn.request + data
             turn.is_reply = is_reply
             loss = self._loss
