@@ -145,7 +145,9 @@ def work(number):
     while True:
         with suppress(SessionError):
             transfer(patient, hasty, rng)
-            print(".", flush=True)
+            # In one piece, because other threads write, too.
+            sys.stdout.write(".\\n")
+            sys.stdout.flush()
 
 for number in range(4):
     threading.Thread(target=work, args=[number], daemon=True).start()
@@ -153,7 +155,7 @@ sys.stdin.readline()
 """
 
 
-@pytest.mark.parametrize("kills", [15, pytest.param(200, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kills", [15, pytest.param(80, marks=pytest.mark.long)])
 def test_ended_connections_lose_no_coin(
     postgres: PostgresServer, storage: PostgresStorage, kills: int
 ) -> None:
@@ -161,18 +163,19 @@ def test_ended_connections_lose_no_coin(
     rng = random.Random(1)
     with make_purses(storage).open_all(range(USERS)):
         pass
+    said: set[str] = set()
     with ExitStack() as exits:
         processes = [exits.enter_context(Process(postgres, TRANSFERS)) for _ in range(4)]
         for number in range(kills):
             process = processes[number % 4]
-            said = {process.read() for _ in range(rng.randrange(1, 20))}
+            said |= {process.read() for _ in range(rng.randrange(1, 20))}
             if pids := list(backends(postgres)):
                 terminate(postgres, rng.choice(pids))
         for process in processes:
             process.kill()
-    wait_until(lambda: len(backends(postgres)) <= len(storage._process.connections._prepared))
-    purses = make_purses(storage)
-    coins = [purses.peek(str(user))["coins"] for user in range(USERS)]
+    # A commit of a killed process may still go on, with its locks.
+    with make_purses(storage).open_all(range(USERS)) as purses:
+        coins = [purse.coins for purse in purses]
 
     assert ({"."}, USERS * COINS) == (said, sum(coins))
 
