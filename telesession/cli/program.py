@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Sequence
 
 import click
@@ -53,6 +55,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         code = program.main(arguments, prog_name="telesession", standalone_mode=False)
+        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         return Exit.USAGE if isinstance(error, click.UsageError) else Exit.FAILED
@@ -61,18 +64,33 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return Exit.INTERRUPTED
     except RefusedError as error:
         return _fail(error, error.code)
-    except LockTimeoutError as error:
-        reason, _, _ = str(error).rpartition("; ")
-        return _fail(f"{reason}; try again, or wait longer with --wait", Exit.FAILED)
-    except (SessionError, OSError) as error:
+    except SessionError as error:
         return _fail(_message_of(error), Exit.FAILED)
+    except OSError as error:
+        return _unwritten(error)
     return code if isinstance(code, int) else Exit.DONE
 
 
-def _message_of(error: SessionError | OSError) -> str:
-    if isinstance(error, OSError):
-        return f"could not read or write a file: {error.strerror}"
-    return str(error)
+def _message_of(error: SessionError) -> str:
+    if not isinstance(error, LockTimeoutError):
+        return str(error)
+    reason, _, _ = str(error).rpartition("; ")
+    return f"{reason}; try again, or wait longer with --wait"
+
+
+def _unwritten(error: OSError) -> Exit:
+    """End with the failure of a file, perhaps of the output."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # The interpreter would try it again at its end, with words and an exit code of its own.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+    if isinstance(error, BrokenPipeError):
+        # The reader has enough.
+        return Exit.FAILED
+    return _fail(f"could not read or write a file: {error.strerror}", Exit.FAILED)
 
 
 def _fail(error: Exception | str, code: Exit) -> Exit:

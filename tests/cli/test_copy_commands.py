@@ -218,7 +218,7 @@ class TestPurge:
     def test_a_server_removes_them_itself(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """There is nothing to do on a server."""
         monkeypatch.setenv("TELESESSION_STORAGE", "redis://127.0.0.1:1")
-        assert (0, "nothing to do: a server removes expired records by itself\n") == (
+        assert (0, "nothing to do: the server removes expired records by itself\n") == (
             call("purge").code,
             call("purge").err,
         )
