@@ -61,7 +61,8 @@ class PausedBot:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         )
         assert self._process.stdout is not None
-        assert self._process.stdout.read(1) == b"."
+        # Both updates are stored, and the handler of the first one has begun.
+        assert self._process.stdout.read(2) == b".."
         self._process.send_signal(signal.SIGSTOP)
         status = Path(f"/proc/{self._process.pid}/stat")
         wait_until(lambda: status.read_text().rpartition(")")[2].split()[0] == "T")
@@ -104,6 +105,7 @@ def main() -> None:
     """Receive the messages, and handle them."""
     with life_of(*sys.argv[1:]) as life:
         life.receive(text_update("1", ANNA), text_update("2", BORIS))
+        os.write(1, b".")
         life.wait()
         sys.stdout.write(f"{life.errors}")
 
