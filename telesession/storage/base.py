@@ -488,7 +488,7 @@ class Hold:
         elif note.action == "set" or not self.storage.touch(self.key, note.lifetime):
             # A record that was touched in its last moment may have expired since.
             self.storage.set(self.key, note.payload, note.lifetime)
-        # Not before: the hold shall not answer with a record that the write did not store.
+        # Not before, because a write that failed has stored nothing.
         self._payload = note.payload
 
     def take_note(self) -> Note | None:

@@ -46,16 +46,12 @@ def write_together(
     own = cast("Sequence[PostgresHold]", holds)
     token = new_token()
     noted = [hold for hold in own if hold.note is not None]
-    before: dict[str, Before] = {each.key: each.expected for each in also}
-    before |= {hold.key: hold.token for hold in noted}
     statements = [hold.take_write(server, token) for hold in noted]
     for key, expected, payload, lifetime, _ in also:
         statements.append(server.table.change(key, expected, payload, lifetime, token))
     if not statements:
         return
-    # In the order of the statements.
-    keys = [*(hold.key for hold in noted), *(change.key for change in also)]
-    commit = _Commit(server, keys, before, token, [*statements, *server.due()])
+    commit = _Commit(server, noted, also, token, [*statements, *server.due()])
     results = commit.of(_transaction_of(own)) if own else commit.alone()
     if results is None:
         return
@@ -63,7 +59,7 @@ def write_together(
     if failure is None:
         server.note_purge(results[len(statements) :])
         return
-    position = failure.position
+    position, keys = failure.position, commit.keys
     if failure.code == UNEXPECTED and position < len(keys):
         raise LockLostError(keys[position])
     raise refused("write", keys[position] if position < len(keys) else None, failure)
@@ -75,17 +71,22 @@ class _Commit(NamedTuple):
 
     Attributes:
         server: The server.
-        keys: The keys of the rows that it writes.
-        before: The rows as they were before; see `find_outcome`.
+        noted: The holds whose notes it writes.
+        also: The changes of other keys.
         token: The token that it writes into the rows.
-        statements: The statements, those of the keys first.
+        statements: The statements: those of the holds, those of the changes, and others.
     """
 
     server: PostgresServer
-    keys: list[str]
-    before: dict[str, Before]
+    noted: Sequence[PostgresHold]
+    also: Sequence[Change]
     token: int
     statements: list[Statement]
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of the rows that it writes, in the order of the statements."""
+        return [*(hold.key for hold in self.noted), *(change.key for change in self.also)]
 
     def of(self, transaction: Transaction) -> list[PGresult] | None:
         """
@@ -104,7 +105,7 @@ class _Commit(NamedTuple):
             # The server ended the transaction before it got the commit.
             raise _lost(self.keys[0], error, "unwritten") from error
         except psycopg.Error as error:
-            outcome = find_outcome(self.server, transaction.first_lock, self.token, self.before)
+            outcome = self._outcome(transaction)
             if outcome == "written":
                 return None
             raise _lost(self.keys[0], error, outcome) from error
@@ -123,7 +124,7 @@ class _Commit(NamedTuple):
         try:
             return transaction.commit_alone(key, self.statements)
         except psycopg.Error as error:
-            outcome = find_outcome(self.server, transaction.first_lock, self.token, self.before)
+            outcome = self._outcome(transaction)
             if outcome == "unknown":
                 raise _lost(self.keys[0], error, outcome) from error
         if outcome == "written":
@@ -131,6 +132,12 @@ class _Commit(NamedTuple):
         transaction = Transaction(self.server)
         transaction.lock(key, None, None)
         return self.of(transaction)
+
+    def _outcome(self, transaction: Transaction) -> Outcome:
+        """Find out whether the commit was done, whose connection was lost."""
+        before: dict[str, Before] = {each.key: each.expected for each in self.also}
+        before |= {hold.key: hold.token for hold in self.noted}
+        return find_outcome(self.server, transaction.first_lock, self.token, before)
 
 
 def _transaction_of(holds: Sequence[PostgresHold]) -> Transaction:

@@ -84,8 +84,7 @@ class Connections:
         if self._is_closed:
             raise StorageError("read", key, "the storage is closed", "make a new one")
         thread = threading.get_ident()
-        # A copy, because other threads change the dict.
-        mine = list(self._takers.values()).count(thread)
+        mine = len(self._links_of(thread))
         if mine:
             with self._mutex:
                 if 0 < self.most <= self._waiting.total() + mine:
@@ -111,15 +110,17 @@ class Connections:
 
     def of_thread(self) -> Link | None:
         """The connection of the latest transaction of this thread; `None` if it has none."""
-        thread = threading.get_ident()
-        mine = [each for each, taker in list(self._takers.items()) if taker == thread]
-        for link in reversed(mine):
+        for link in reversed(self._links_of(threading.get_ident())):
             pgconn = link.connection.pgconn
             # The handler of a signal may ask in the middle of an exchange.
             is_free = pgconn.pipeline_status == PipelineStatus.OFF
             if is_free and pgconn.transaction_status == TransactionStatus.INTRANS:
                 return link
         return None
+
+    def _links_of(self, thread: int) -> list[Link]:
+        # A copy, because other threads change the dict.
+        return [link for link, taker in list(self._takers.items()) if taker == thread]
 
     def _link(self, connection: Connection[Any], key: str | None) -> Link:
         # Each time, because the bot may set it, too.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self, cast
 
 import psycopg
 
-from telesession.errors import LockLostError
+from telesession.errors import LockLostError, StorageError
 from telesession.locks import LongWait
 from telesession.storage.postgres_statements import UNEXPECTED
 from telesession.storage.server_hold import ServerHold
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from telesession.storage.postgres_server import PostgresServer
     from telesession.storage.postgres_statements import Statement
     from telesession.storage.postgres_transaction import Transaction
-
-# Seconds before its end in which a record that is renewed is written anew, in case it is removed.
-_LATE = 60.0
 
 
 class PostgresHold(ServerHold):
@@ -89,28 +86,26 @@ class PostgresHold(ServerHold):
             raise LockLostError(self.key)
         # This process may be stopped, and lose the lock, until it sends the write.
         expect_lock = self.transaction.check(self.key)
-        before = self._payload, self._end
         token = new_token()
         server = cast("PostgresServer", self._process)
-        try:
+        with self._restored_on_failure():
             statement = self.take_write(server, token)
-            server.run("write", self.key, expect_lock, statement)
-        except BaseException as error:
-            # The hold shall not answer with a record that the write did not store.
-            self._payload, self._end = before
-            cause = error.__cause__
-            if isinstance(cause, psycopg.Error) and cause.sqlstate == UNEXPECTED:
-                raise LockLostError(self.key) from cause
-            raise
+            try:
+                server.run("write", self.key, expect_lock, statement)
+            except StorageError as error:
+                cause = error.__cause__
+                if isinstance(cause, psycopg.Error) and cause.sqlstate == UNEXPECTED:
+                    raise LockLostError(self.key) from cause
+                raise
         self.token = None if self._payload is None else token
 
     def take_write(self, server: PostgresServer, token: int) -> Statement:
         """The statement of the noted write, which is noted no more."""
-        end, note = self._end, cast("Note", self.take_note())
+        is_late, note = self._is_late, cast("Note", self.take_note())
         self._live_for(note.lifetime)
         if note.payload is None or (note.lifetime is not None and note.lifetime <= 0):
             return server.table.delete(self.key)
-        if note.action == "touch" and time.monotonic() < end - _LATE:
+        if note.action == "touch" and not is_late:
             return server.table.touch(self.key, note.lifetime, token)
         return server.table.set(self.key, note.payload, note.lifetime, token)
 

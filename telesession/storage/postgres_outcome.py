@@ -25,7 +25,7 @@ Before = int | bytes | None
 
 
 def find_outcome(
-    server: PostgresServer, number: int, token: int, before: Mapping[str, Before]
+    server: PostgresServer, lock_id: int, token: int, before: Mapping[str, Before]
 ) -> Outcome:
     """
     Find out whether a commit was done, by the token that it writes into its rows.
@@ -35,13 +35,13 @@ def find_outcome(
 
     Args:
         server: The server.
-        number: The number of an advisory lock of the transaction. It is taken first, because the
+        lock_id: The number of an advisory lock of the transaction. It is taken first, because the
             server may not have noticed yet that the connection is lost.
         token: The token of the commit.
         before: The rows that it writes, as they were before.
     """
     wait = Wait(_PATIENCE)
-    statements = take_lock(number, _PATIENCE), server.table.read_all(before)
+    statements = take_lock(lock_id, _PATIENCE), server.table.read_all(before)
     while True:
         try:
             _, read = server.run("read", None, *statements)

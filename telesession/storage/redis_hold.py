@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from telesession.storage.base import Change, Hold, Storage
     from telesession.storage.redis_server import Names, Owner, RedisServer
 
-# Seconds before its end in which a record that is renewed is sent along, in case it comes too late.
-_LATE = 60.0
-
 
 class RedisHold(ServerHold):
     """
@@ -101,13 +98,8 @@ class RedisHold(ServerHold):
             return
         if self.is_inherited():
             raise LockLostError(self.key)
-        before = self._payload, self._end
-        try:
+        with self._restored_on_failure():
             write_together(self._server, [self], unlock=False)
-        except BaseException:
-            # The hold shall not answer with a record that the write did not store.
-            self._payload, self._end = before
-            raise
 
     def _acquire(self, deadline: float) -> None:
         server, key, names = self._server, self.key, self.names
@@ -150,16 +142,16 @@ class RedisHold(ServerHold):
 
     def take_write(self, *, unlock: bool) -> tuple[bytes | str | int, ...]:
         """The token, and the noted write for the script, which is noted no more."""
-        # A record whose lifetime is nearly over may end before the write.
-        is_expected = self._payload is not None and self._end - time.monotonic() > _LATE
-        note, end = self.take_note(), self._end
+        is_late = self._is_late
+        is_expected = self._payload is not None and not is_late
+        note = self.take_note()
         if unlock:
             self._is_locked = False
         self._is_first = False
         if note is None:
             return self.token, "", "", b""
         self._live_for(note.lifetime)
-        if note.action == "touch" and time.monotonic() > end - _LATE:
+        if note.action == "touch" and is_late:
             return self.token, *_write("keep", note.payload, note.lifetime)
         action = "replace" if note.action == "set" and is_expected else note.action
         return self.token, *_write(action, note.payload, note.lifetime)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from telesession.storage.base import Hold
 
 if TYPE_CHECKING:
     from telesession.storage.base import Storage
+
+# Seconds before its end in which a record may be gone when a write arrives. So it is sent along.
+_LATE = 60.0
 
 
 class ServerHold(Hold):
@@ -46,6 +51,21 @@ class ServerHold(Hold):
         self._payload = payload
         self._live_for(left)
         self._lead = now - time.monotonic()
+
+    @property
+    def _is_late(self) -> bool:
+        """Whether the record may expire before a write arrives."""
+        return self._end - time.monotonic() <= _LATE
+
+    @contextmanager
+    def _restored_on_failure(self) -> Iterator[None]:
+        """A block that writes. If it raises, the hold has the record from before the write."""
+        before = self._payload, self._end
+        try:
+            yield
+        except BaseException:
+            self._payload, self._end = before
+            raise
 
     def _live_for(self, lifetime: float | None) -> None:
         self._end = math.inf if lifetime is None else time.monotonic() + lifetime

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.command import call, doctor, states
+from support.counts import update
 from support.postgres import GUEST, OWNER, PRIMARY, PostgresServer, Standby
-from support.postgres_storages import TABLE, make_storage, update
+from support.postgres_storages import TABLE, make_storage
 from telesession.cli import postgres_checks
 
 if TYPE_CHECKING:

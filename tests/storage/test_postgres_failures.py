@@ -15,19 +15,11 @@ from psycopg_pool import AsyncConnectionPool
 
 import support.postgres_storages
 from support.clocks import PATIENCE
+from support.counts import count, handle, update
 from support.polling import wait_until
 from support.postgres import GUEST, PRIMARY, PostgresServer, Standby
 from support.postgres_backends import backends, terminate, wait_for_waiting
-from support.postgres_storages import (
-    SECRET,
-    TABLE,
-    count,
-    failure,
-    handle,
-    make_pool,
-    make_storage,
-    update,
-)
+from support.postgres_storages import SECRET, TABLE, failure, make_pool, make_storage
 from support.threads import began, in_threads
 from telesession import PostgresStorage, StorageError
 from telesession.storage.postgres_errors import Failure, diagnosis, error_of

@@ -11,8 +11,9 @@ import pytest
 
 import support.postgres_storages
 from support.clocks import PATIENCE
+from support.counts import count, update
 from support.postgres_backends import wait_for_waiting
-from support.postgres_storages import TABLE, count, failure, make_storage, update
+from support.postgres_storages import TABLE, failure, make_storage
 from support.threads import began, in_threads
 from telesession import (
     DeadlockError,

@@ -11,9 +11,9 @@ import pytest
 
 import support.postgres_storages
 from support.clocks import PATIENCE
+from support.counts import count, update
 from support.polling import wait_until
 from support.postgres_backends import backends, terminate, wait_for_waiting
-from support.postgres_storages import count, update
 from support.processes import COINS, TESTS, USERS, Script, make_purses
 from support.threads import began
 from telesession import StorageError

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import support.postgres_storages
+from support.counts import count, update
 from support.postgres_backends import backends, terminate
-from support.postgres_storages import count, make_pool, update
+from support.postgres_storages import make_pool
 from support.threads import in_thread
 from telesession import PostgresStorage, Sessions, StorageError
 from telesession.testing.storage_suite import try_hold

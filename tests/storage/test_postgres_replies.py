@@ -12,16 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import support.postgres_storages
+from support.counts import count, handle, update
 from support.postgres_backends import wait_for_waiting
-from support.postgres_storages import (
-    TABLE,
-    count,
-    failure,
-    handle,
-    make_storage,
-    storage_by,
-    update,
-)
+from support.postgres_storages import TABLE, failure, make_storage, storage_by
 from support.threads import began, in_threads
 from telesession import LockLostError, PostgresStorage, StorageError, on_commit, save
 from telesession.storage import postgres_outcome

@@ -1,4 +1,4 @@
-"""What `PostgresStorage` asks its server: round trips, prepared statements, and the WAL."""
+"""The round trips of `PostgresStorage`, its prepared statements, and the WAL."""
 
 from __future__ import annotations
 
@@ -8,18 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import support.postgres_storages
+from support.counts import change, change_a_field_with_a_lifetime, count, handle, save_twice, update
 from support.postgres_backends import wait_for_waiting
-from support.postgres_storages import (
-    TABLE,
-    count,
-    handle,
-    make_pool,
-    make_storage,
-    storage_by,
-    update,
-)
+from support.postgres_storages import TABLE, make_pool, make_storage, storage_by
 from support.threads import began, in_threads
-from telesession import PostgresStorage, Sessions, StorageError, forget, save, ttl
+from telesession import PostgresStorage, Sessions, StorageError, forget
 from telesession.storage import postgres_transaction
 from telesession.storage.postgres_keys import spelled
 from telesession.storage.postgres_statements import TEXT, Query, Statement
@@ -38,20 +31,6 @@ if TYPE_CHECKING:
 storage = support.postgres_storages.storage
 other = support.postgres_storages.other
 wire = support.postgres_storages.wire
-
-
-def change(session: Any) -> None:
-    session.n += 1
-
-
-def change_a_field_with_a_lifetime(session: Any) -> None:
-    session.code = ttl("1234", 300)
-
-
-def save_twice(session: Any) -> None:
-    for _ in range(2):
-        session.n += 1
-        save(session)
 
 
 @pytest.mark.parametrize(

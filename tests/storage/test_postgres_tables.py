@@ -10,8 +10,9 @@ import psycopg
 import pytest
 
 import support.postgres_storages
+from support.counts import update
 from support.postgres_backends import wait_for_waiting
-from support.postgres_storages import TABLE, FrozenPostgresStorage, make_pool, make_storage, update
+from support.postgres_storages import TABLE, FrozenPostgresStorage, make_pool, make_storage
 from support.storages import ENCRYPTED
 from support.threads import began, in_threads
 from telesession import (

@@ -11,8 +11,9 @@ import pytest
 
 import support.postgres_storages
 from support.clocks import PATIENCE
+from support.counts import count, update
 from support.postgres_backends import backends
-from support.postgres_storages import count, make_pool, update
+from support.postgres_storages import make_pool
 from support.threads import began, in_threads
 from telesession import (
     LockTimeoutError,

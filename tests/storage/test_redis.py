@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import math
 import time
 from contextlib import ExitStack
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import support.redis_storages
 from support.clocks import DAY
-from support.redis_storages import count, handle, update
+from support.counts import count, handle, update
 from support.servers import (
     FrozenRedisStorage,
     Monitor,
@@ -22,11 +20,9 @@ from support.servers import (
     patient_url,
     wait_until,
 )
-from support.storages import FrozenClockSuite
+from support.storages import FrozenClockSuite, ServerClockSuite
 from telesession import Sessions, Storage, ttl, ttl_left
-from telesession.storage import redis_hold
 from telesession.storage.redis import RedisStorage
-from telesession.testing.storage_suite import FOR_AGES, StorageSuite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,13 +60,10 @@ def clients(request: pytest.FixtureRequest) -> Iterator[tuple[Any, list[redis.Re
         yield way, nodes
 
 
-class TestServersAndClusters(StorageSuite):
+class TestServersAndClusters(ServerClockSuite):
     """Every promise of a storage holds on a server, whatever client leads to it."""
 
-    # So long that what a test does takes no time, even if it takes minutes.
-    second = 1000.0
     margin = 1e-6
-    ages = FOR_AGES / 2
 
     @pytest.fixture
     def storage(self, clients: tuple[Any, list[redis.Redis]]) -> Iterator[Storage]:
@@ -83,21 +76,6 @@ class TestServersAndClusters(StorageSuite):
 
     def tick(self, seconds: float) -> None:
         self.clock.tick(seconds)
-
-    def test_a_commit_renews_a_record_that_has_just_expired(  # type: ignore[override]
-        self, storage: Storage, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """The same; only the server's time goes on, so no renewal would look late."""
-        monkeypatch.setattr(redis_hold, "_LATE", math.inf)
-        super().test_a_commit_renews_a_record_that_has_just_expired(storage)
-
-    def test_get_record_gives_the_rest_of_a_lifetime(  # type: ignore[override]
-        self, storage: Storage, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """The same by the time of the server itself, because the test lets none pass."""
-        monkeypatch.setattr(self, "second", StorageSuite.second)
-        monkeypatch.setattr(self, "tick", partial(StorageSuite.tick, self))
-        super().test_get_record_gives_the_rest_of_a_lifetime(storage)
 
 
 class TestAServerWhoseTimeStandsStill(FrozenClockSuite):

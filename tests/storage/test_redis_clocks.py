@@ -9,7 +9,8 @@ import pytest
 
 import support.redis_storages
 from support.clocks import DAY, PATIENCE
-from support.redis_storages import make_storage, update
+from support.counts import update
+from support.redis_storages import make_storage
 from support.servers import Monitor, Server
 from support.threads import began
 from telesession.storage.redis_scripts import RESERVATION

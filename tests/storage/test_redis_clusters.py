@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from redis.crc import key_slot
 
 from support.clocks import DAY, PATIENCE
-from support.redis_storages import UPDATE, brief_client, count, failure, hurried, update
+from support.counts import count, update
+from support.redis_storages import UPDATE, brief_client, failure, hurried
 from support.servers import Cluster, Monitor, wait_until
 from telesession import LockTimeoutError, StorageError
 from telesession.storage.redis import RedisStorage

@@ -13,7 +13,8 @@ import pytest
 import redis
 
 import support.redis_storages
-from support.redis_storages import SECRET, failure, hasty, make_storage, update
+from support.counts import handle, update
+from support.redis_storages import SECRET, failure, hasty, make_storage
 from support.servers import Cluster, RedisWire, Server
 from telesession import StorageError
 from telesession.storage.redis import RedisStorage
@@ -268,7 +269,7 @@ def test_a_write_without_an_answer_has_an_unknown_outcome(
 
 
 def handle_with(storage: RedisStorage, work: Callable[[Any], object]) -> object:
-    return support.redis_storages.handle(storage, work)
+    return handle(storage, work)
 
 
 @pytest.mark.parametrize(

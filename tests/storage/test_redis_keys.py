@@ -9,15 +9,8 @@ import pytest
 
 import support.redis_storages
 from support.clocks import DAY
-from support.redis_storages import (
-    CALLS,
-    COMMITS,
-    brisk,
-    failure,
-    read_patiently,
-    update,
-    wait_for_renewals,
-)
+from support.counts import update
+from support.redis_storages import CALLS, COMMITS, brisk, failure, read_patiently, wait_for_renewals
 from support.servers import Cluster, Server, wait_until
 from support.threads import began
 from telesession.storage.redis import RedisStorage

@@ -11,16 +11,14 @@ import pytest
 
 import support.redis_storages
 from support.clocks import DAY, PATIENCE
+from support.counts import count, handle, update
 from support.redis_storages import (
     WRITES,
     brisk,
-    count,
-    handle,
     is_left,
     make_storage,
     milliseconds_now,
     renewals,
-    update,
     use,
     wait_for_renewals,
 )

@@ -14,19 +14,17 @@ from redis.cache import CacheConfig
 
 import support.redis_storages
 from support.clocks import DAY
+from support.counts import count, handle, update
 from support.redis_storages import (
     CALLS,
     SECRET,
     brief_client,
-    count,
     failure,
-    handle,
     hasty,
     hurried,
     locks,
     make_storage,
     read_patiently,
-    update,
     use,
 )
 from support.servers import Monitor, Server

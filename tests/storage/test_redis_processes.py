@@ -10,8 +10,9 @@ import pytest
 
 import support.redis_storages
 from support.clocks import DAY, PATIENCE
+from support.counts import count, update
 from support.processes import Script
-from support.redis_storages import count, read_patiently, update, wait_for_renewals
+from support.redis_storages import read_patiently, wait_for_renewals
 from support.servers import Monitor, Server, patient_url, wait_until
 from support.threads import began
 from telesession.testing.storage_suite import try_hold

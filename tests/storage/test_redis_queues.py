@@ -11,16 +11,8 @@ import pytest
 
 import support.redis_storages
 from support.clocks import DAY, PATIENCE
-from support.redis_storages import (
-    count,
-    handle,
-    is_left,
-    locks,
-    make_storage,
-    milliseconds_now,
-    read_patiently,
-    update,
-)
+from support.counts import count, handle, update
+from support.redis_storages import is_left, locks, make_storage, milliseconds_now, read_patiently
 from support.servers import Monitor, Server, patient_url, wait_until
 from support.storages import WithoutLocks
 from support.threads import began

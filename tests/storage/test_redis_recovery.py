@@ -13,14 +13,8 @@ from redis.sentinel import Sentinel
 
 import support.redis_storages
 from support.clocks import DAY, PATIENCE
-from support.redis_storages import (
-    count,
-    failure,
-    handle,
-    hasty,
-    make_storage,
-    update,
-)
+from support.counts import count, handle, update
+from support.redis_storages import failure, hasty, make_storage
 from support.servers import Cluster, RedisWire, Server, patient_url, wait_until
 from support.threads import began
 from telesession import Sessions

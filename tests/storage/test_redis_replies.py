@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import support.redis_storages
-from support.redis_storages import WRITES, count, handle, hasty, locks, make_storage, update
+from support.counts import count, handle, update
+from support.redis_storages import WRITES, hasty, locks, make_storage
 from telesession import StorageError
 from telesession.testing.storage_suite import try_hold
 

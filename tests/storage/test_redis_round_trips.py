@@ -8,20 +8,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import support.redis_storages
+from support.counts import change, change_a_field_with_a_lifetime, handle, save_twice, update
 from support.redis_storages import (
     CALLS,
     COMMITS,
     UPDATE,
     brisk,
-    handle,
     make_storage,
     read_patiently,
-    update,
     wait_for_renewals,
 )
 from support.servers import Monitor, Server, wait_until
 from support.threads import began
-from telesession import Storage, forget, save, ttl
+from telesession import Storage, forget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,20 +33,6 @@ server = support.redis_storages.server
 storage = support.redis_storages.storage
 other = support.redis_storages.other
 admin = support.redis_storages.admin
-
-
-def change(session: Any) -> None:
-    session.n += 1
-
-
-def change_a_field_with_a_lifetime(session: Any) -> None:
-    session.code = ttl("1234", 300)
-
-
-def save_twice(session: Any) -> None:
-    for _ in range(2):
-        session.n += 1
-        save(session)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,8 @@ from redis.sentinel import Sentinel
 
 import support.redis_storages
 from support.clocks import PATIENCE
-from support.redis_storages import SECRET, update
+from support.counts import update
+from support.redis_storages import SECRET
 from support.values import told_by
 from telesession.storage.redis import RedisStorage
 

@@ -12,7 +12,7 @@ from psycopg_pool import ConnectionPool
 from support.clocks import PATIENCE
 from support.polling import wait_until
 from support.wires import Wire
-from telesession import PostgresStorage, Sessions, Storage, StorageError
+from telesession import PostgresStorage, Storage, StorageError
 from telesession.storage.postgres_connections import Connections
 from telesession.storage.postgres_link import Link
 from telesession.storage.postgres_statements import TEXT, Query, Statement
@@ -104,28 +104,6 @@ def make_pool(server: PostgresServer, **options: Any) -> ConnectionPool[Any]:
     options = {"min_size": 1, "max_size": 4, "timeout": PATIENCE, "open": True, **options}
     conninfo = options.pop("conninfo", server.socket_conninfo())
     return ConnectionPool(conninfo, **options)
-
-
-def handle(storage: Storage, work: Callable[[Any], Any], key: str = "42", **options: Any) -> Any:
-    """Let a handler work with a session that begins with a counter."""
-    with Sessions(initial=lambda: {"n": 0}, storage=storage, **options).open(key) as session:
-        return work(session)
-
-
-def update(storage: Storage, key: str = "42", **options: Any) -> int:
-    """Let a handler count."""
-
-    def work(session: Any) -> int:
-        session.n += 1
-        return session.n
-
-    return handle(storage, work, key, **options)
-
-
-def count(storage: Storage, key: str = "42") -> int | None:
-    """The stored counter of a session."""
-    fields = Sessions(storage=storage).peek(key)
-    return None if fields is None else fields["n"]
 
 
 def failure(call: Callable[[Storage], object], storage: Storage) -> StorageError:

@@ -11,8 +11,9 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from support.clocks import DAY, PATIENCE
+from support.counts import update
 from support.servers import FrozenRedisStorage, RedisWire, Server, patient_url, wait_until
-from telesession import Sessions, Storage, StorageError
+from telesession import Storage, StorageError
 from telesession.storage import redis_hold
 from telesession.storage.base import Change
 from telesession.storage.redis import RedisStorage
@@ -96,28 +97,6 @@ def hasty(storage: RedisStorage) -> RedisStorage:
     storage._server.pauses = storage._server.commit_pauses = (0.0,)
     storage._server.owner.leftovers._interval = DAY
     return storage
-
-
-def handle(storage: Storage, work: Callable[[Any], Any], key: str = "42", **options: Any) -> Any:
-    """Let a handler work with a session that begins with a counter."""
-    with Sessions(initial=lambda: {"n": 0}, storage=storage, **options).open(key) as session:
-        return work(session)
-
-
-def update(storage: Storage, key: str = "42", **options: Any) -> int:
-    """Let a handler count."""
-
-    def work(session: Any) -> int:
-        session.n += 1
-        return session.n
-
-    return handle(storage, work, key, **options)
-
-
-def count(storage: Storage, key: str = "42") -> int | None:
-    """What an update has counted up to, as it is stored."""
-    fields = Sessions(storage=storage).peek(key)
-    return None if fields is None else fields["n"]
 
 
 def locks(client: Any) -> list[bytes]:

@@ -29,6 +29,7 @@ from telesession import (
     SQLiteStorage,
     Storage,
 )
+from telesession.storage import server_hold
 from telesession.storage.base import Change, Hold
 from telesession.testing.storage_faults import StorageFaults
 from telesession.testing.storage_suite import FOR_AGES, StorageSuite
@@ -261,6 +262,29 @@ class FrozenClockSuite(StorageSuite):
 
     def tick(self, seconds: float) -> None:
         self.frozen.tick(seconds)
+
+
+class ServerClockSuite(StorageSuite):
+    """The suite by the clock of a server, which a subclass lets go on in `tick`."""
+
+    # So long that the time which a test takes does not matter, even if it takes minutes.
+    second = 1000.0
+    ages = FOR_AGES / 2
+
+    def test_a_commit_renews_a_record_that_has_just_expired(  # type: ignore[override]
+        self, storage: Storage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The same; only the records get older, so no renewal would look late."""
+        monkeypatch.setattr(server_hold, "_LATE", math.inf)
+        super().test_a_commit_renews_a_record_that_has_just_expired(storage)
+
+    def test_get_record_gives_the_rest_of_a_lifetime(  # type: ignore[override]
+        self, storage: Storage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The same by the time of the server itself, because the test lets none pass."""
+        monkeypatch.setattr(self, "second", StorageSuite.second)
+        monkeypatch.setattr(self, "tick", partial(StorageSuite.tick, self))
+        super().test_get_record_gives_the_rest_of_a_lifetime(storage)
 
 
 SECRET = "hunter2"
