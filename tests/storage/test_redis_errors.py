@@ -260,16 +260,12 @@ def test_a_write_without_an_answer_has_an_unknown_outcome(
 
     with hasty(make_storage(wire)) as wired:
         update(wired)
-        error = failure(lambda wired: handle_with(wired, work), wired)
+        error = failure(lambda wired: handle(wired, work), wired)
     copy = pickle.loads(pickle.dumps(error))
 
     assert "unknown" == error.outcome == copy.outcome
     assert "the outcome is unknown" in str(copy)
     assert 3 == update(storage, lock_timeout=0)
-
-
-def handle_with(storage: RedisStorage, work: Callable[[Any], object]) -> object:
-    return handle(storage, work)
 
 
 @pytest.mark.parametrize(
@@ -304,7 +300,7 @@ def test_a_commit_that_was_never_sent_has_a_known_outcome() -> None:
             server.stop()
             storage._server.owner.connections.drop_idle()
 
-        error = failure(lambda storage: handle_with(storage, work), storage)
+        error = failure(lambda storage: handle(storage, work), storage)
 
     assert None is error.outcome
     assert "cannot be reached" in error.reason
@@ -323,7 +319,7 @@ def test_a_lock_that_was_lost_in_a_long_silence_leaves_the_outcome_unknown(
         session.n += 1
         monkeypatch.setattr(storage._server, "run_commit", lose)
 
-    error = failure(lambda storage: handle_with(storage, work), storage)
+    error = failure(lambda storage: handle(storage, work), storage)
 
     assert "unknown" == error.outcome
     assert "its lock was lost" in error.reason
@@ -341,6 +337,6 @@ def test_a_client_that_was_passed_may_have_sent_it_before(server: Server) -> Non
             patch.setattr(storage._server.owner.connections, "ask", refuse)
             patch.setattr(client, "execute_command", refuse)
 
-        error = failure(lambda storage: handle_with(storage, work), storage)
+        error = failure(lambda storage: handle(storage, work), storage)
 
     assert "unknown" == error.outcome
