@@ -36,7 +36,7 @@ from support.servers import Cluster, Server
 if TYPE_CHECKING:
     import redis
 
-    from telesession.events import UnitEvent
+    from telesession.unit.events import UnitEvent
 
 USERS, THREADS, PROCESSES = 1_000, 2, 2
 RECORDS, EXPIRED = 10_000, 200_000

@@ -17,7 +17,6 @@ from telesession.errors import (
     SessionError,
     StorageError,
 )
-from telesession.events import UnitEvent
 from telesession.keys import (
     by_chat,
     by_sender,
@@ -27,12 +26,20 @@ from telesession.keys import (
     make_key,
     parse_key,
 )
-from telesession.session import Session, as_dict, session_key, set_lifetime, ttl, ttl_left
+from telesession.session import (
+    Session,
+    as_dict,
+    session_key,
+    set_lifetime,
+    ttl_left,
+)
 from telesession.sessions import Sessions, with_session
 from telesession.storage.base import Storage
 from telesession.storage.memory import MemoryStorage
 from telesession.storage.sqlite import SQLiteStorage
-from telesession.unit import forget, on_commit, save
+from telesession.ttl import ttl
+from telesession.unit.control import forget, on_commit, save
+from telesession.unit.events import UnitEvent
 
 if typing.TYPE_CHECKING:
     from telesession.bot.arrivals import receive

@@ -1,19 +1,26 @@
-"""Handlers: which functions can be one, and how they are called with their session."""
+"""Handlers: the functions that can be one, and their calls with their sessions."""
 
 from __future__ import annotations
 
+import functools
 import inspect
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from telesession.misuse import option_of
+from telesession.keys import ROOM
+from telesession.options import POSITIONAL, VARIADIC, has_kind, is_async, option_of
 from telesession.session import session_key
+from telesession.unit.blocks import enter
+from telesession.unit.endings import ending_for, expected
+from telesession.unit.entry import USUAL
+from telesession.unit.unit import Unit, begin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    from telesession.kinds.kind import Kind
+    from telesession.storage.base import Storage
+    from telesession.unit.entry import Wanted
 
 
 class CallForm:
@@ -155,7 +162,7 @@ def _refuse_handler(handler: Any) -> None:
             f"{_name_of(handler)} is async, and telesession is for blocking handlers of TeleBot; "
             f"write def {_name_of(handler)}, without async"
         )
-    if _any_function(inspect.isgeneratorfunction, handler):
+    if has_kind(inspect.isgeneratorfunction, handler):
         raise TypeError(
             f"{_name_of(handler)} is a generator, whose body would run after its session is "
             "closed; return a value instead of yielding"
@@ -168,18 +175,6 @@ def _is_session(value: object) -> bool:
     except TypeError:
         return False
     return True
-
-
-def is_async(function: Any) -> bool:
-    """Whether calling it gives something to await, or to iterate over with `async for`."""
-    return _any_function(inspect.iscoroutinefunction, function) or _any_function(
-        inspect.isasyncgenfunction, function
-    )
-
-
-def _any_function(is_kind: Callable[[Any], bool], function: Any) -> bool:
-    # An object that can be called tells by the method that does it.
-    return is_kind(function) or is_kind(type(function).__call__)
 
 
 def _advice(handler: Any, name: str) -> str:
@@ -205,3 +200,128 @@ def _advice(handler: Any, name: str) -> str:
 
 def _name_of(handler: Any) -> str:
     return getattr(handler, "__name__", type(handler).__name__)
+
+
+class _Decorated(NamedTuple):
+    """
+    The mark of a decorated function, which the next decorator above it reads.
+
+    Attributes:
+        function: The decorated function. `functools.wraps` copies the mark to other functions, so
+            the mark counts only on this one.
+        handler: The handler below all decorators.
+        kinds: The kinds of sessions that the handler gets, the uppermost decorator first.
+        forms: The places of these sessions among the arguments, in the same order.
+    """
+
+    function: Callable[..., Any]
+    handler: Callable[..., Any]
+    kinds: list[Kind]
+    forms: list[CallForm]
+
+
+def decorate(handler: Callable[..., Any], kind: Kind, name: str) -> Callable[..., Any]:
+    """
+    Make a function that calls a handler with its session.
+
+    Decorators directly above each other become one, which locks all sessions in one order.
+
+    Args:
+        handler: The handler, which may be decorated already.
+        kind: The kind of session.
+        name: The parameter of the handler that receives it.
+
+    Raises:
+        TypeError: It is no blocking function, or lacks the parameter.
+    """
+    form = CallForm(handler, name)
+    below = getattr(handler, "__telesession__", None)
+    if not isinstance(below, _Decorated) or below.function is not handler:
+        # Not decorated, or below another decorator.
+        below = None
+    function = handler if below is None else below.handler
+    kinds = [kind] if below is None else [kind, *below.kinds]
+    forms = [form] if below is None else [form, *below.forms]
+    wrapper = functools.wraps(handler)(_wrapper(function, kinds, forms))
+    decorated: Any = wrapper
+    # telebot looks at the signature to decide which arguments to pass to a handler.
+    decorated.__signature__ = form.published
+    decorated.__telesession__ = _Decorated(wrapper, function, kinds, forms)
+    return wrapper
+
+
+def is_decorated(function: Any) -> bool:
+    """Whether a function, or one that it wraps, gets a session from a decorator."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return hasattr(function, "__telesession__")
+
+
+def storages_of(function: Any) -> list[Storage]:
+    """The storages of the sessions that a function gets from decorators."""
+    mark = getattr(function, "__telesession__", None)
+    return [kind.storage for kind in mark.kinds] if isinstance(mark, _Decorated) else []
+
+
+def _wrapper(  # noqa: C901 -- each update passes here
+    function: Callable[..., Any], kinds: list[Kind], forms: list[CallForm]
+) -> Callable[..., Any]:
+    """A function that calls a handler with the sessions of several kinds in one block."""
+    kind, form = kinds[0], forms[0]
+    update_position, is_single = form.update_position, len(kinds) == 1
+    session_position = CallForm.position_of(function, forms)
+    is_usual = is_single and (update_position, session_position) == (0, 1)
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: C901 -- each update passes here
+        given = len(args)
+        update = args[update_position] if given > update_position else form.update_of(kwargs)
+        # Without an inbox there is never one.
+        ending = ending_for(wrapper) if expected else None
+        wanted: Sequence[Wanted]
+        if is_single:
+            # As `Kind.key_of`, without a call: most updates come here.
+            try:
+                key = kind.get_storage_key(update)
+            except Exception as error:
+                raise kind.no_key(update, error) from error
+            if type(key) is not str or not key or key[0] == ROOM or kind.room or kind.groups:
+                key = kind.checked_place(key, update)
+            wanted = ((kind, key),)
+        else:
+            wanted = [(each, each.key_of(update)) for each in kinds]
+        block = begin(wanted, update, USUAL, function) or enter(wanted, update, USUAL, function)
+        try:
+            if ending is not None and isinstance(block, Unit):
+                block.ending = ending
+            try:
+                if is_usual and given == 1 and not kwargs:
+                    # As below, in half the time.
+                    result = function(update, block.sessions[0])
+                elif given == session_position and not kwargs:
+                    result = function(*args, *block.sessions)
+                else:
+                    placed = _placed(forms, block.sessions, args, kwargs)
+                    result = function(*placed, **kwargs)
+            except BaseException as error:
+                block.leave(error)
+                raise
+            if ending is not None:
+                ending.returned(result)
+            block.leave(None)
+        except BaseException:
+            # A KeyboardInterrupt may have come before the block was left.
+            block.abandon()
+            raise
+        return result
+
+    return wrapper
+
+
+def _placed(
+    forms: list[CallForm], sessions: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """The arguments of a call with the sessions among them; some may go into `kwargs`."""
+    placed: Any = args
+    for form, session in zip(forms, sessions, strict=True):
+        placed = form.place(session, placed, kwargs)
+    return placed

@@ -8,10 +8,10 @@ from contextlib import suppress
 from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any, get_origin
 
-from telesession.announced import Announced, announced_by
 from telesession.errors import DecodeError, SessionError
-from telesession.handlers import POSITIONAL, VARIADIC, is_async
+from telesession.options import POSITIONAL, VARIADIC, is_async
 from telesession.session import ReadState
+from telesession.typed.announced import Announced, announced_by
 
 if TYPE_CHECKING:
     from telesession.session import State

@@ -6,16 +6,37 @@ import logging
 import threading
 import time
 from collections import deque
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from telesession.errors import DeadlockError, LockTimeoutError
 from telesession.forks import PerProcess
-from telesession.holders import OTHER_PROCESS, holder_in
 
 _log = logging.getLogger("telesession")
 
 # Seconds that a handler waits for a session before that is logged.
 _LONG_WAIT = 1.0
+
+
+class Working(Protocol):
+    """The part of a unit of work that names its handler."""
+
+    @property
+    def holder(self) -> str:
+        """The handler or the block in words."""
+        ...
+
+
+#: Identifier of a thread or greenlet -> its innermost unit, while it has one.
+units: dict[int, Working] = {}
+
+#: The holder of a lock that no thread of this process has.
+OTHER_PROCESS = "another process"
+
+
+def holder_in(thread: int) -> str:
+    """The handler that a thread of this process runs, in words."""
+    unit = units.get(thread)
+    return "another thread" if unit is None else unit.holder
 
 
 class LockTable:
@@ -30,6 +51,11 @@ class LockTable:
 
     Args:
         of_sessions: Whether the keys are those of sessions, so that long waits are logged.
+
+    Attributes:
+        holders: held key -> the thread that holds it, and the time at which it took the lock.
+        queues: held key -> the threads that wait for it, in the order of their arrival. There are
+            no empty queues.
     """
 
     # Without waiters, a lock is taken and released in one step of the interpreter each, and without
@@ -42,14 +68,12 @@ class LockTable:
         # A thread never blocks while it has the mutex. So the mutex may be a lock of threads, made
         # before gevent patched threading: no greenlet can find it taken by another one.
         self._mutex = threading.Lock()
-        # held key -> the thread that holds it, and the time at which it took the lock
-        self._holders: dict[str, _Holder] = {}
-        # held key -> the threads that wait for it, in the order of their arrival; no empty queues
-        self._queues: dict[str, deque[_Turn]] = {}
+        self.holders: dict[str, Holder] = {}
+        self.queues: dict[str, deque[_Turn]] = {}
 
     def __len__(self) -> int:
         """The number of keys that are held just now."""
-        return len(self._holders)
+        return len(self.holders)
 
     def acquire(self, key: str, timeout: float | None = None) -> None:
         """
@@ -66,23 +90,27 @@ class LockTable:
         """
         me = threading.get_ident(), time.monotonic()
         # Not a look first, and then an assignment: two threads could both find the key free.
-        if self._holders.setdefault(key, me) is not me or key in self._queues:
-            self._wait(key, me, timeout)
+        if self.holders.setdefault(key, me) is not me or key in self.queues:
+            self.wait(key, me, timeout)
 
     def release(self, key: str) -> None:
         """Hand the lock of a key to the thread that has waited longest; the key must be held."""
         try:
-            del self._holders[key]
+            del self.holders[key]
         finally:
             # In this order: a thread that queues up after the look finds the key free. And after
             # a KeyboardInterrupt too: the others wait for it.
-            if key in self._queues:
-                with self._mutex:
-                    self._grant(key)
+            if key in self.queues:
+                self.hand_over(key)
+
+    def hand_over(self, key: str) -> None:
+        """Give a key that was released to its first waiter, if it is still free."""
+        with self._mutex:
+            self._grant(key)
 
     def holder_of(self, key: str) -> int | None:
         """The identifier of the thread that holds a key; `None` if the key is free."""
-        holder = self._holders.get(key)
+        holder = self.holders.get(key)
         return None if holder is None else holder[0]
 
     def held_by(self, key: str, otherwise: str = "another handler") -> tuple[str, float | None]:
@@ -93,17 +121,28 @@ class LockTable:
             key: The key.
             otherwise: The holder if no thread holds the key; its seconds are not known.
         """
-        holder = self._holders.get(key)
+        holder = self.holders.get(key)
         if holder is None:
             return otherwise, None
         thread, since = holder
         return holder_in(thread), time.monotonic() - since
 
-    def _wait(self, key: str, me: _Holder, timeout: float | None) -> None:
-        """Queue up for a key that is held or has a queue, and wait."""
+    def wait(self, key: str, me: Holder, timeout: float | None) -> None:
+        """
+        Queue up for a key that is held or has a queue, and wait.
+
+        Args:
+            key: The key.
+            me: The calling thread as a holder, which may be the one of the key already.
+            timeout: See `acquire`.
+
+        Raises:
+            LockTimeoutError: See `acquire`.
+            DeadlockError: See `acquire`.
+        """
         thread = me[0]
         with self._mutex:
-            holder = self._holders.get(key)
+            holder = self.holders.get(key)
             # A caller that does not wait closes no circle, not even one of its own.
             if holder is not None and holder[0] == thread and holder is not me and timeout != 0:
                 raise DeadlockError(key, (key,))
@@ -111,9 +150,9 @@ class LockTable:
             # threading, and a greenlet that waits for an older lock stops all others.
             turn = _Turn(threading.Lock(), thread)
             turn.lock.acquire()
-            self._queues.setdefault(key, deque()).append(turn)
+            self.queues.setdefault(key, deque()).append(turn)
             if holder is me:
-                del self._holders[key]
+                del self.holders[key]
             self._grant(key)
         waits = _waits.get(_Waits)
         try:
@@ -144,17 +183,17 @@ class LockTable:
 
     def _grant(self, key: str) -> None:
         """Give a key to its first waiter if it is free; only with the mutex."""
-        queue = self._queues.get(key)
+        queue = self.queues.get(key)
         if queue is None:
             return
         turn = queue[0]
         # Made now: a handler that waits for a key does not hold it yet.
         holder = turn.thread, time.monotonic()
-        if self._holders.setdefault(key, holder) is holder:
+        if self.holders.setdefault(key, holder) is holder:
             turn.is_queued = False
             queue.popleft()
             if not queue:
-                del self._queues[key]
+                del self.queues[key]
             turn.lock.release()
 
     def _withdraw(self, key: str, turn: _Turn) -> bool:
@@ -163,10 +202,10 @@ class LockTable:
             if not turn.is_queued:
                 return False
             turn.is_queued = False
-            queue = self._queues[key]
+            queue = self.queues[key]
             queue.remove(turn)
             if not queue:
-                del self._queues[key]
+                del self.queues[key]
             return True
 
 
@@ -215,7 +254,7 @@ def _is_in_telebots_pool() -> bool:
 
 #: The identifier of a thread, and the monotonic time at which it took a lock. Each lock that it
 #: takes has an object of its own.
-_Holder = tuple[int, float]
+Holder = tuple[int, float]
 
 
 class _Turn:

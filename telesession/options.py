@@ -5,23 +5,27 @@ from __future__ import annotations
 import inspect
 import keyword
 from collections.abc import Callable, Mapping
+from dataclasses import is_dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from telesession.errors import DecodeError
-from telesession.handlers import is_async
 from telesession.keys import ROOM, room_of
-from telesession.session import seconds
 from telesession.storage.base import Storage
+from telesession.ttl import seconds
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from telesession.events import OnEvent
     from telesession.record import Migration
+    from telesession.unit.events import OnEvent
 
 T = TypeVar("T")
 Instance = TypeVar("Instance")
+
+# Kinds of parameters that `inspect` knows.
+POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 # What `initial` may be for sessions that are mappings, and for those that are instances.
 MakesFields = (
@@ -200,3 +204,42 @@ def checked_name(name: Any) -> str:
     if not checked.isidentifier() or keyword.iskeyword(checked):
         raise ValueError(f"name must be the name of a parameter, which {name!r} cannot be")
     return checked
+
+
+def refuse_unnamed(function: str, values: tuple[object, ...]) -> None:
+    """
+    See that no option is given without its name.
+
+    Args:
+        function: The function that takes the options.
+        values: The values without a name.
+
+    Raises:
+        TypeError: There are any.
+    """
+    if values:
+        raise TypeError(
+            f"{function} takes its options by name; write {function}({option_of(values[0])})"
+        )
+
+
+def option_of(value: object) -> str:
+    """A value that was given without the name of its option, as it is to be written."""
+    if isinstance(value, Storage):
+        return "storage=..."
+    if is_dataclass(value) and not isinstance(value, type):
+        return f"initial={type(value).__name__}"
+    name = getattr(value, "__name__", "...")
+    return "initial=..." if name == "<lambda>" else f"initial={name}"
+
+
+def is_async(function: Any) -> bool:
+    """Whether calling it gives something to await, or to iterate over with `async for`."""
+    return has_kind(inspect.iscoroutinefunction, function) or has_kind(
+        inspect.isasyncgenfunction, function
+    )
+
+
+def has_kind(is_kind: Callable[[Any], bool], function: Any) -> bool:
+    """Whether a function, or the `__call__` of an object, is of a kind that `inspect` knows."""
+    return is_kind(function) or is_kind(type(function).__call__)

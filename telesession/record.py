@@ -19,13 +19,13 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from telesession.codecs import JSONCodec
+from telesession.codecs.memory import MemoryCodec, pack, unpack
 from telesession.errors import DecodeError, EncodeError, SessionError
-from telesession.life import Life
-from telesession.memory_codec import MemoryCodec
-from telesession.session import Mark, Marked, State, unmarked
+from telesession.ttl import Life, Mark, Marked, unmarked
 
 if TYPE_CHECKING:
     from telesession.codecs import Codec
+    from telesession.session import State
 
 #: A step from one version of the fields to the next: changes them, or returns others.
 Migration = Callable[[dict[str, Any]], dict[str, Any] | None]
@@ -175,7 +175,8 @@ class Records:
         self._migrations = sorted((migrations or {}).items())
         # Packed records, which have no version, have a way of their own in memory.
         knows_packed = isinstance(codec, MemoryCodec) and not version
-        self.read_packed = MemoryCodec.read_packed if knows_packed else _none
+        self.pack = pack if knows_packed else None
+        self.unpack = unpack if knows_packed else None
         self.write_packed = MemoryCodec.write_packed if knows_packed else _none
         self.write_scalars = MemoryCodec.write_scalars if knows_packed else _none
         self.write_plain = MemoryCodec.write_plain if knows_packed else _none

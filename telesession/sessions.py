@@ -18,17 +18,14 @@ from typing import (
     overload,
 )
 
-from telesession.attachment import Attachment, Bot
-from telesession.declared import declare
-from telesession.decorator import decorate
+from telesession.bot.attachment import Attachment, Bot
 from telesession.errors import SessionError
-from telesession.groups import Renaming, checked_form
+from telesession.handlers import decorate
 from telesession.initial import Initial
 from telesession.keys import by_sender
-from telesession.kind import Kind
-from telesession.limited_kind import LimitedKind
-from telesession.misuse import refuse_unnamed
-from telesession.moves import note_move, target_is_taken
+from telesession.kinds.kind import Kind
+from telesession.kinds.limited import LimitedKind
+from telesession.moves import Renaming, checked_form, note_move, target_is_taken
 from telesession.options import (
     WORKERS,
     MakesFields,
@@ -47,12 +44,16 @@ from telesession.options import (
     checked_storage,
     checked_type,
     checked_version,
+    refuse_unnamed,
 )
 from telesession.record import Migration, Records
-from telesession.session import Session, seconds
 from telesession.storage.memory import MemoryStorage
+from telesession.ttl import seconds
+from telesession.typed.declared import declare
 from telesession.typed.views import Typed
-from telesession.unit import Opening, Unit, Use, locked
+from telesession.unit.blocks import Opening, locked
+from telesession.unit.entry import Use
+from telesession.unit.unit import Unit
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -60,9 +61,10 @@ if TYPE_CHECKING:
 
     from _typeshed import DataclassInstance
 
-    from telesession.events import OnEvent
+    from telesession.session import Session
     from telesession.storage.base import Storage
-    from telesession.unit import Wanted
+    from telesession.unit.entry import Wanted
+    from telesession.unit.events import OnEvent
 
 D = TypeVar("D", bound="DataclassInstance")
 S = TypeVar("S")

@@ -18,14 +18,14 @@ from support.loopback import take_refused
 from support.postgres import PostgresServer
 from support.servers import Cluster, Server
 from support.storages import KINDS, storage_of, storage_of_test
-from telesession import (
-    Storage,
-    unit,
-)
+from telesession.locks import units
+from telesession.unit import unit
+from telesession.unit.unit import unit_of_thread
 
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
 
+    from telesession import Storage
     from telesession.testing import BotAPI
 
 # The extra `dev` brings the type checkers.
@@ -155,9 +155,10 @@ def frozen_moved_storage(
 def _no_unit_is_left_open() -> Iterator[None]:
     """Every test leaves each block that it entered; a unit left open would swallow the next one."""
     yield
-    left = dict(unit._units)
-    unit._units.clear()
-    assert {} == left
+    left = dict(units), unit_of_thread()
+    units.clear()
+    unit._innermost.set(None)
+    assert ({}, None) == left
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from telesession.attachment import Attachment
+from telesession.bot.attachment import Attachment
 
 
 def _give_workers(bot: Any, get_key: Callable[[Any], Any], **options: Any) -> bool:

@@ -22,14 +22,17 @@ from telesession.bot.question import (
     album_of,
     find_pressed,
 )
-from telesession.bot.question_store import QuestionStore, Taken, unit_of
+from telesession.bot.question_store import QuestionStore, Taken
 from telesession.bot.steps import Steps
 from telesession.bot.verdicts import Verdict, has_content, is_automatic, judge
-from telesession.endings import ending_for
-from telesession.groups import migrated_chat
 from telesession.keys import GENERAL, by_sender_in_chat, topic_label
+from telesession.moves import migrated_chat
 from telesession.session import Session
-from telesession.unit import Unit, Use, enter, on_commit
+from telesession.unit.blocks import enter
+from telesession.unit.control import on_commit
+from telesession.unit.endings import ending_for
+from telesession.unit.entry import Use
+from telesession.unit.unit import Unit
 
 if TYPE_CHECKING:
     from telesession.sessions import Sessions
@@ -288,7 +291,7 @@ class Questions:
             if ending is not None and isinstance(unit, Unit):
                 unit.ending = ending
             try:
-                self.store.write(address.key, change, unit_of(unit))
+                self.store.write(address.key, change, unit.unit)
                 result = call()
             except BaseException as error:
                 if isinstance(unit, Unit):

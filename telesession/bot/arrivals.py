@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from telebot import TeleBot, apihelper, types
 
-from telesession.attachment import Attachment
 from telesession.bot.answers import Questions
+from telesession.bot.attachment import Attachment
 from telesession.bot.filters import SessionFilter
 from telesession.bot.intake import number_of, raw_of
 from telesession.bot.notices import Notices, messages_of
 from telesession.bot.pool import SequentialWorkers
 from telesession.bot.turns import Turn
-from telesession.decorator import is_decorated
 from telesession.errors import SessionError
 from telesession.forks import PerProcess
+from telesession.handlers import is_decorated
 
 if TYPE_CHECKING:
     from telesession.bot.inbox import Stored

@@ -8,7 +8,7 @@ from typing import Any
 from telebot.custom_filters import AdvancedCustomFilter
 
 from telesession.errors import NoSessionKeyError
-from telesession.handlers import is_async
+from telesession.options import is_async
 from telesession.sessions import Sessions
 
 Predicate = Callable[[dict[str, Any]], object]

@@ -15,10 +15,10 @@ from telesession.bot.known import KnownNumbers
 from telesession.bot.owners import Owner
 from telesession.bot.polls import PollRecord
 from telesession.bot.takeover import Takeover
-from telesession.decorator import storages_of
+from telesession.codecs.text import encode
 from telesession.errors import LockLostError, SessionError, fault_of
+from telesession.handlers import storages_of
 from telesession.locks import LockTable
-from telesession.text import encode
 
 if TYPE_CHECKING:
     from telesession.bot.inbox import Inbox

@@ -6,7 +6,8 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
-from telesession.session import Session, ttl, ttl_left
+from telesession.session import Session, ttl_left
+from telesession.ttl import ttl
 
 # Seconds for which a record remembers the message that has ended its question, and the album that
 # was the answer. Their updates may come again after an outage.
@@ -192,7 +193,7 @@ class Put(NamedTuple):
     before: list[str]
 
     def __call__(self, record: Session) -> float | None:
-        """See `telesession.unit.LateChange`."""
+        """See `telesession.unit.entry.LateChange`."""
         question, topic = self.question, self.topic
         others = waiting(record, topic)
         order = max((each.question.order for each in others), default=0) + 1
@@ -222,7 +223,7 @@ class Sent(NamedTuple):
     before: list[str]
 
     def __call__(self, record: Session) -> float | None:
-        """See `telesession.unit.LateChange`."""
+        """See `telesession.unit.entry.LateChange`."""
         question, topic = self.question, self.topic
         found = with_id(record, topic, question.id)
         # Those before one that a step has asked wait until the step has returned.
@@ -241,7 +242,7 @@ class Unsent(NamedTuple):
     id: str
 
     def __call__(self, record: Session) -> float | None:
-        """See `telesession.unit.LateChange`."""
+        """See `telesession.unit.entry.LateChange`."""
         _drop(record, with_id(record, self.topic, self.id))
         return _lifetime_of(record)
 
@@ -263,7 +264,7 @@ class Remove(NamedTuple):
     album: list[Any] | None = None
 
     def __call__(self, record: Session) -> float | None:
-        """See `telesession.unit.LateChange`."""
+        """See `telesession.unit.entry.LateChange`."""
         for question_id in self.dead:
             _drop(record, with_id(record, self.topic, question_id))
         others = waiting(record, self.topic)
@@ -296,7 +297,7 @@ class End(NamedTuple):
     keep: str | None = None
 
     def __call__(self, record: Session) -> float | None:
-        """See `telesession.unit.LateChange`."""
+        """See `telesession.unit.entry.LateChange`."""
         found = with_id(record, self.topic, self.id)
         if found is not None:
             for each in waiting(record, self.topic):
@@ -329,7 +330,7 @@ class Restore(NamedTuple):
         return self.pending.topic
 
     def __call__(self, record: Session) -> float | None:
-        """See `telesession.unit.LateChange`."""
+        """See `telesession.unit.entry.LateChange`."""
         question, topic, left = self.pending[:3]
         for each in waiting(record, topic):
             if each.question.asked_by == question.id:

@@ -32,7 +32,9 @@ from telesession.forks import PerProcess
 from telesession.keys import by_sender, by_sender_in_chat, form_of, room_of
 from telesession.session import Session
 from telesession.sessions import Sessions
-from telesession.unit import INDEPENDENT, Block, Unit, enter
+from telesession.unit.blocks import enter
+from telesession.unit.entry import INDEPENDENT
+from telesession.unit.unit import Unit
 
 if TYPE_CHECKING:
     from telesession.storage.base import Hold
@@ -341,13 +343,8 @@ def at_once() -> Iterator[Unit]:
     """A block whose changes are made when it is left, in a unit of its own."""
     own = enter((), use=INDEPENDENT)
     try:
-        yield unit_of(own)
+        yield own.unit
         own.leave(None)
     except BaseException:
         own.abandon()
         raise
-
-
-def unit_of(block: Unit | Block) -> Unit:
-    """The unit of a block, which may be the block itself."""
-    return block if isinstance(block, Unit) else block.unit

@@ -10,8 +10,8 @@ from uuid import uuid4
 
 from telebot import TeleBot, types
 
-from telesession.attachment import Attachment
 from telesession.bot.answers import Questions
+from telesession.bot.attachment import Attachment
 from telesession.bot.place import Place, Target, checked_address, number_of, options_of
 from telesession.bot.question import Question
 from telesession.bot.steps import Step, Steps

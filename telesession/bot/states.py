@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from telebot.storage import StateStorageBase
 
-from telesession.bot.turns import Turn, use_in_turn
+from telesession.bot.turns import Turn, unit_in_turn
 from telesession.keys import by_sender, message_of, room_of
 from telesession.options import checked_room
 from telesession.session import Session, as_dict
 from telesession.sessions import Sessions
-from telesession.unit import Unit, Use, noted
+from telesession.unit.blocks import noted
+from telesession.unit.entry import Use
+from telesession.unit.unit import Unit
 
 if TYPE_CHECKING:
     from telesession.storage.base import Storage
@@ -123,7 +125,8 @@ class SessionStateStorage(StateStorageBase):
         retrieved = self._retrieved(key)
         if retrieved is None:
             kind = self._sessions._kind
-            return kind.delete(kind.place_of(key), self._use_of(key))
+            unit = self._unit_for(key)
+            return kind.delete(kind.place_of(key), Use(independent=unit is None), unit)
         # Not forget(), which would delete a state that the block goes on to set, too.
         existed = "state" in retrieved
         retrieved.clear()
@@ -265,7 +268,7 @@ class SessionStateStorage(StateStorageBase):
         if unit is None:
             return kind.peek(place) or {}
         # The unit may have noted changes, which no other thread sees.
-        with noted((kind, place), Use(renew=False, unit=unit)) as session:
+        with noted((kind, place), unit, renew=False) as session:
             return as_dict(session)
 
     @contextmanager
@@ -276,13 +279,13 @@ class SessionStateStorage(StateStorageBase):
             yield retrieved
             return
         kind = self._sessions._kind
-        with noted((kind, kind.place_of(key)), self._use_of(key)) as session:
+        with noted((kind, kind.place_of(key)), self._unit_for(key)) as session:
             yield session
 
-    def _use_of(self, key: str) -> Use:
-        """With the handler's sessions if the record is of the sender whose turn it is."""
+    def _unit_for(self, key: str) -> Unit | None:
+        """The handler's unit if the record is of the sender whose turn it is."""
         kind = self._sessions._kind
-        return use_in_turn(kind.storage, kind.place_of(key), is_of_sender=_is_of_sender(key))
+        return unit_in_turn(kind.storage, kind.place_of(key), is_of_sender=_is_of_sender(key))
 
     def _retrieved(self, key: str) -> Session | None:
         """The record that this thread has retrieved and not yet given back."""

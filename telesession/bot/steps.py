@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import SimpleNamespace, UnionType
 from typing import Any
 
-from telesession.attachment import Attachment, decorated
-from telesession.handlers import POSITIONAL, VARIADIC, is_async
+from telesession.bot.attachment import Attachment, decorated
+from telesession.options import POSITIONAL, VARIADIC, is_async
 
 if typing.TYPE_CHECKING:
     from telesession.sessions import Sessions

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from telebot.handler_backends import ContinueHandling
 
-from telesession.attachment import LateStep
+from telesession.bot.attachment import LateStep
 from telesession.bot.turns import Fail, Task, Turn
-from telesession.endings import expect, withdraw
 from telesession.errors import LockLostError, SessionError, StorageError, fault_of
+from telesession.unit.endings import expect, withdraw
 
 if TYPE_CHECKING:
     from telesession.bot.inbox import Stored

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from telesession.unit import INDEPENDENT, Unit, Use
+from telesession.unit.unit import Unit, unit_of_thread
 
 if TYPE_CHECKING:
     from telesession.storage.base import Storage
@@ -153,9 +153,9 @@ class Turn:
             _log.warning("a handler raised %s; its worker goes on", type(error).__name__)
 
 
-def use_in_turn(storage: Storage, place: str, *, is_of_sender: bool) -> Use:
+def unit_in_turn(storage: Storage, place: str, *, is_of_sender: bool) -> Unit | None:
     """
-    How a state is opened: in a unit of this thread, or else written at once.
+    The unit of this thread that writes a state; `None` if the state is written at once.
 
     Args:
         storage: The storage of the record.
@@ -165,5 +165,5 @@ def use_in_turn(storage: Storage, place: str, *, is_of_sender: bool) -> Use:
     # A lock that the thread has already cannot be taken by another unit.
     unit = Unit.holding(storage, place)
     if unit is None and is_of_sender:
-        unit = Unit.innermost()
-    return INDEPENDENT if unit is None else Use(unit=unit)
+        unit = unit_of_thread()
+    return unit

@@ -18,7 +18,7 @@ from telesession.options import (
     checked_on_error,
     checked_storage,
 )
-from telesession.session import seconds
+from telesession.ttl import seconds
 
 if TYPE_CHECKING:
     from telesession.storage.base import Storage

@@ -141,7 +141,7 @@ def _open_postgres(address: Address, codec: Codec, *, may_create: bool) -> Postg
     storage = PostgresStorage(address.url, codec, **address.options)
     # A server that does not answer is for the command itself.
     with suppress(StorageError):
-        if not may_create and not storage._process.has_table():
+        if not may_create and not storage.process_state.has_table():
             storage.close()
             raise MissingError(
                 f"there is no table {storage._name} in the database; name that of the bot, as in "

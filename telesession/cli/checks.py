@@ -15,7 +15,7 @@ from telesession.cli.output import counted, tracked
 from telesession.cli.rooms import Kind, Place
 from telesession.errors import DecodeError
 from telesession.keys import room_of
-from telesession.unreadable import ASIDE
+from telesession.kinds.unreadable import ASIDE
 
 if TYPE_CHECKING:
     from telesession.cli.address import Opened

@@ -66,7 +66,7 @@ def postgres_checks(storage: PostgresStorage) -> Iterator[Check]:
     Raises:
         StorageError: The server has no answer.
     """
-    server = storage._process
+    server = storage.process_state
     found = server.ask("read the settings", "SELECT name, setting FROM pg_settings")
     settings = {name: value for name, value in found}  # noqa: C416 -- tuples of any length
     yield _version(settings)

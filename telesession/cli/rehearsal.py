@@ -21,7 +21,7 @@ from telesession.errors import DecodeError, EncodeError, SessionError, StorageEr
 from telesession.sessions import Sessions
 
 if TYPE_CHECKING:
-    from telesession.kind import Kind
+    from telesession.kinds.kind import Kind
 
 
 @click.command()

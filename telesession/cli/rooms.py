@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from telesession.bot.inbox import place_in_inbox
 from telesession.keys import ROOM
-from telesession.unreadable import ASIDE
+from telesession.kinds.unreadable import ASIDE
 
 
 class Kind(Enum):

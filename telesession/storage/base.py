@@ -64,7 +64,7 @@ class Note(NamedTuple):
 _PINGED = "@ping:"
 _DELETION = Note("delete")
 # Half the time of a call of the class, and each update notes a write.
-_make_note = tuple.__new__
+make_note = tuple.__new__
 
 
 class Change(NamedTuple):
@@ -215,6 +215,16 @@ class Storage(ABC):
         """
         return Hold(self, key, timeout)
 
+    def take(self, key: str, timeout: float | None) -> tuple[AbstractContextManager[Hold], Hold]:
+        """
+        Enter `hold`, and give the context manager with its hold.
+
+        A unit of work takes its first lock of a storage by this method. A storage may override it
+        to do so in fewer steps.
+        """
+        manager = self.hold(key, timeout)
+        return manager, manager.__enter__()
+
     def hold_beside(
         self,
         hold: Hold,  # noqa: ARG002 -- for storages whose locks belong to a transaction
@@ -354,7 +364,7 @@ class Storage(ABC):
         return time.time()
 
     @property
-    def _process(self) -> ProcessState:
+    def process_state(self) -> ProcessState:
         """The state of this process: a new object after every fork."""
         return self._states.get(self._make_state)
 
@@ -396,21 +406,27 @@ class Hold:
         key: The key.
         storage: The storage of the key.
         note: The noted write; `None` if there is none.
+        payload: The record that the hold has read or written; `UNREAD` before.
+        process_state: The state of the process that made the hold.
+        is_read: Whether `payload` is what `get` returns. It is false if only `get` can tell.
+        is_left: Whether the commit has left the block already.
     """
 
-    __slots__ = ("_payload", "_process", "_timeout", "key", "note", "storage")
+    __slots__ = ("_timeout", "key", "note", "payload", "process_state", "storage")
+
+    is_read: bool = False
+    is_left: bool = False
 
     def __init__(self, storage: Storage, key: str, timeout: float | None) -> None:
         self.storage = storage
         self.key = key
         self.note: Note | None = None
         self._timeout = timeout
-        self._process = storage._process
-        # The record as it was locked or last written; not yet read at first.
-        self._payload: bytes | None = UNREAD
+        self.process_state = storage.process_state
+        self.payload: bytes | None = UNREAD
 
     def __enter__(self) -> Self:
-        self._process.locks.acquire(self.key, self._timeout)
+        self.process_state.locks.acquire(self.key, self._timeout)
         return self
 
     def __exit__(self, kind: object, error: object = None, trace: object = None) -> None:
@@ -427,14 +443,14 @@ class Hold:
 
     def _read(self) -> bytes | None:
         """The payload as it was when the key was locked, or as it was last written."""
-        payload = self._payload
+        payload = self.payload
         if payload is UNREAD:
-            payload = self._payload = self.storage.get(self.key)
+            payload = self.payload = self.storage.get(self.key)
         return payload
 
     def _leave(self) -> None:
         """Unlock the key. Never called in a child that was forked."""
-        self._process.locks.release(self.key)
+        self.process_state.locks.release(self.key)
 
     def is_inherited(self) -> bool:
         """
@@ -442,7 +458,7 @@ class Hold:
 
         The key is the parent's then: the child neither writes nor unlocks it.
         """
-        return self._process is not self.storage._process
+        return self.process_state is not self.storage.process_state
 
     def get(self) -> bytes | None:
         """The payload as it was when the key was locked, or as it was noted since."""
@@ -454,7 +470,7 @@ class Hold:
         if lifetime is not None and lifetime <= 0:
             self.note = _DELETION
         else:
-            self.note = _make_note(Note, ("set", payload, lifetime))
+            self.note = make_note(Note, ("set", payload, lifetime))
 
     def delete(self) -> bool:
         """Note to do what `Storage.delete` does, and say whether there is a record."""
@@ -489,13 +505,13 @@ class Hold:
             # A record that was touched in its last moment may have expired since.
             self.storage.set(self.key, note.payload, note.lifetime)
         # Not before, because a write that failed has stored nothing.
-        self._payload = note.payload
+        self.payload = note.payload
 
     def take_note(self) -> Note | None:
         """The noted write, which the caller does now; a write that failed is not done later."""
         note, self.note = self.note, None
         if note is not None:
-            self._payload = note.payload
+            self.payload = note.payload
         return note
 
     def now(self) -> float:

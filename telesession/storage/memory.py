@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Iterator, MutableMapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from math import inf
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from telesession.codecs import Codec, PickleCodec
+from telesession.codecs.memory import MemoryCodec
 from telesession.errors import LockLostError, StorageError
 from telesession.forks import call_in_forked_child
-from telesession.memory_codec import MemoryCodec
 from telesession.storage.base import UNREAD, Change, Hold, Note, ProcessState, Record, Storage
 from telesession.storage.evictions import log_eviction
 from telesession.storage.expiry import Expiry
@@ -44,8 +44,8 @@ class MemoryStorage(Storage):
 
     # A slot in the place of the property, which asks the system for the number of the process.
     # Each process has a store of its own, so a fork in C, which calls no hook, does no harm here.
-    __slots__ = ("_process",)
-    _process: ProcessState
+    __slots__ = ("process_state",)
+    process_state: ProcessState
 
     persistent = False
 
@@ -105,19 +105,23 @@ class MemoryStorage(Storage):
             self._let_pass()
             return touched
 
-    def commit(self, holds: Sequence[Hold], also: Sequence[Change] = ()) -> None:
+    def commit(  # noqa: C901 -- most updates pass here
+        self, holds: Sequence[Hold], also: Sequence[Change] = ()
+    ) -> None:
         """See `Storage.commit`. All writes happen under the mutex, or none if one of them fails."""
         if len(holds) == 1 and not also:
             (hold,) = holds
             note = hold.note
             if not self._is_dict:
                 self._log_if_evicted(hold)
-            if note is not None and note.payload is not None and note.action == "set":
-                # As in `Hold.flush`, without a call: most updates come here.
-                hold.note = None
-                self.set(hold.key, note.payload, note.lifetime)
-            else:
+            if note is None or note.payload is None or note.action != "set":
                 hold.flush()
+                return
+            # As in `Hold.flush`, without a call: most updates come here.
+            hold.note = None
+            self.set(hold.key, note.payload, note.lifetime)
+            if type(hold) is MemoryHold:
+                hold.leave()
             return
         if not self._is_dict:
             for hold in holds:
@@ -132,10 +136,25 @@ class MemoryStorage(Storage):
 
     def hold(self, key: str, timeout: float | None = None) -> Hold:
         """See `Storage.hold`."""
-        hold: MemoryHold = MemoryHold()
-        hold.storage, hold.key, hold.note = self, key, None
-        hold._timeout, hold._process, hold._payload = timeout, self._process, UNREAD
-        return hold
+        return MemoryHold(self, key, timeout)
+
+    def take(self, key: str, timeout: float | None) -> tuple[AbstractContextManager[Hold], Hold]:
+        """See `Storage.take`. The lock and the record are taken without a further call."""
+        if type(self) is not MemoryStorage:
+            # A subclass may have methods of its own.
+            return super().take(key, timeout)
+        state = self.process_state
+        locks, me = state.locks, (threading.get_ident(), time.monotonic())
+        # As `LockTable.acquire`.
+        if locks.holders.setdefault(key, me) is not me or key in locks.queues:
+            locks.wait(key, me, timeout)
+        # Not by its constructor, which is one more call.
+        hold: MemoryHold = MemoryHold.__new__(MemoryHold)
+        hold.storage, hold.key, hold.note, hold.process_state = self, key, None, state
+        payload = hold.payload = UNREAD if self._pass is None else self._store.get(key)
+        hold.is_read = payload is None or type(payload) is bytes
+        hold.is_left = False
+        return hold, hold
 
     def has(self, key: str) -> bool:
         """See `Storage.has`. A cache does not count it as a use of the record."""
@@ -179,14 +198,14 @@ class MemoryStorage(Storage):
     def _begin_anew(self) -> None:
         """Begin with no locks, in a new storage and in each forked child."""
         self._let_pass()
-        self._process = self._make_state()  # pyright: ignore[reportIncompatibleMethodOverride]
+        self.process_state = self._make_state()  # pyright: ignore[reportIncompatibleMethodOverride]
         # It may be older than a patch of threading by gevent, and is then a lock of threads.
         # Nobody waits for it long: what it guards neither blocks nor switches to a greenlet.
         self._mutex = threading.Lock()
 
     def _log_if_evicted(self, hold: Hold) -> None:
         """Log a session that the store has dropped since it was read."""
-        note, read = hold.note, hold._payload
+        note, read = hold.note, hold.payload
         # A record with a lifetime may have ended, and was perhaps removed.
         if note is None or note.lifetime is not None or read is None or read is UNREAD:
             return
@@ -311,36 +330,42 @@ class MemoryStorage(Storage):
 
 
 class MemoryHold(Hold):
-    """
-    Exclusive use of one session in memory.
+    """Exclusive use of one session in memory."""
 
-    `MemoryStorage.hold` sets its attributes, because a constructor would be one more call.
-    """
+    __slots__ = ("is_left", "is_read")
 
-    __slots__ = ()
-
-    if TYPE_CHECKING:
-
-        def __init__(self) -> None: ...
-
-    else:
-        __init__ = object.__init__
+    def __init__(self, storage: Storage, key: str, timeout: float | None) -> None:
+        super().__init__(storage, key, timeout)
+        self.is_read = self.is_left = False
 
     def get(self) -> bytes | None:
         """See `Hold.get`."""
         if self.note is not None:
             return self.note.payload
         # As in `Hold._read`, without a call.
-        payload = self._payload
+        payload = self.payload
         if payload is UNREAD:
-            payload = self._payload = self.storage.get(self.key)
+            payload = self.payload = self.storage.get(self.key)
         return payload
 
     def __exit__(self, kind: object, error: object = None, trace: object = None) -> None:
         if self.note is not None:
             super().__exit__(kind, error, trace)
-        elif self._process is self.storage._process:
-            self._process.locks.release(self.key)
+        elif self.process_state is self.storage.process_state:
+            self._leave()
+
+    def _leave(self) -> None:
+        if not self.is_left:
+            self.leave()
+
+    def leave(self) -> None:
+        """Unlock the key before the end of the block, which does nothing then."""
+        locks, key = self.process_state.locks, self.key
+        # As `LockTable.release`. No call comes between these steps, so no KeyboardInterrupt does.
+        self.is_left = True
+        del locks.holders[key]
+        if key in locks.queues:
+            locks.hand_over(key)
 
 
 def _iter_pages(pages: list[tuple[str, ...]]) -> Iterator[str]:

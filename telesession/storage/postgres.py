@@ -104,12 +104,12 @@ class PostgresStorage(Storage):
         if lifetime is not None and lifetime <= 0:
             self.delete(key)
             return
-        server = self._process
+        server = self.process_state
         server.run("write", key, server.table.set(key, payload, lifetime, new_token()))
 
     def delete(self, key: str) -> bool:
         """See `Storage.delete`."""
-        server = self._process
+        server = self.process_state
         (result,) = server.run("delete", key, server.table.delete(key))
         return bool(result.ntuples) and result.get_value(0, 0) == b"\1"
 
@@ -117,7 +117,7 @@ class PostgresStorage(Storage):
         """See `Storage.touch`."""
         if lifetime is not None and lifetime <= 0:
             return self.delete(key)
-        server = self._process
+        server = self.process_state
         (result,) = server.run("touch", key, server.table.touch(key, lifetime, new_token()))
         return bool(result.command_tuples)
 
@@ -131,7 +131,7 @@ class PostgresStorage(Storage):
 
     def ping(self) -> None:
         """See `Storage.ping`."""
-        self._process.ping()
+        self.process_state.ping()
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """See `Storage.keys`. A page at a time, in the order of their characters."""
@@ -151,7 +151,7 @@ class PostgresStorage(Storage):
         """
         after = None
         while True:
-            server = self._process
+            server = self.process_state
             result = server.read("read", None, server.table.rows(prefix, after, _PAGE_OF_ROWS))
             page = records_in(result)
             yield from map(Row._make, page)
@@ -167,7 +167,7 @@ class PostgresStorage(Storage):
         """
         removed, last = 0, _BATCH
         while last == _BATCH:
-            server = self._process
+            server = self.process_state
             (result,) = server.run("purge", None, server.table.purge(_BATCH))
             last = result.command_tuples or 0
             removed += last
@@ -175,7 +175,7 @@ class PostgresStorage(Storage):
 
     def hold(self, key: str, timeout: float | None = None) -> PostgresHold:
         """See `Storage.hold`; exclusive among all who use the table."""
-        return PostgresHold(self, key, timeout, Transaction(self._process))
+        return PostgresHold(self, key, timeout, Transaction(self.process_state))
 
     def hold_beside(self, hold: Hold, key: str, timeout: float | None = None) -> PostgresHold:
         """See `Storage.hold_beside`. It is in the transaction of the other hold."""
@@ -183,7 +183,7 @@ class PostgresStorage(Storage):
 
     def commit(self, holds: Sequence[Hold], also: Sequence[Change] = ()) -> None:
         """See `Storage.commit`. It is one transaction, which frees the locks."""
-        write_together(self._process, holds, also)
+        write_together(self.process_state, holds, also)
 
     def listed(self, prefix: str, after: str = "", limit: int = 100) -> list[str]:
         """See `Storage.listed`. It reads only the keys that it lists, and expired ones."""
@@ -195,7 +195,7 @@ class PostgresStorage(Storage):
         """See `Storage.add_once`. It is one transaction, and one round trip."""
         if not payloads:
             return []
-        server, token = self._process, new_token()
+        server, token = self.process_state, new_token()
         # In one order for all processes, because the rows of the pages stay locked.
         numbers = sorted((page, one) for page, some in by_page(payloads).items() for one in some)
         statements = [
@@ -213,30 +213,31 @@ class PostgresStorage(Storage):
     def now(self) -> float:
         """See `Storage.now`; on the clock of the server."""
         sql = Statement(Query.rare("SELECT clock_timestamp()"))
-        result = self._process.read("ask for the time", None, sql)
+        result = self.process_state.read("ask for the time", None, sql)
         return time_in(result, 0)
 
     def close(self) -> None:
         """See `Storage.close`. A pool that was passed in stays open."""
-        self._process.close()
+        self.process_state.close()
 
     def __repr__(self) -> str:
         return f"<PostgresStorage {self._name}>"
 
     def _get(self, action: str, key: str) -> Record | None:
-        server = self._process
+        server = self.process_state
         result = server.read(action, key, server.table.read(key))
         row = row_in(result)
         return Record(row.payload, row.left) if row is not None and row.is_live else None
 
     def _page_of_keys(self, prefix: str, after: str | None, limit: int) -> list[str]:
-        server = self._process
+        server = self.process_state
         statement = server.table.keys(prefix, after, limit)
         result = server.read("list the keys", None, statement)
         return _keys_in(result)
 
     @property
-    def _process(self) -> PostgresServer:
+    def process_state(self) -> PostgresServer:
+        """See `Storage.process_state`."""
         return self._states.get(self._make_state)
 
     def _make_state(self) -> PostgresServer:

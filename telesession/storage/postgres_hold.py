@@ -87,7 +87,7 @@ class PostgresHold(ServerHold):
         # This process may be stopped, and lose the lock, until it sends the write.
         expect_lock = self.transaction.check(self.key)
         token = new_token()
-        server = cast("PostgresServer", self._process)
+        server = cast("PostgresServer", self.process_state)
         with self._restored_on_failure():
             statement = self.take_write(server, token)
             try:
@@ -97,7 +97,7 @@ class PostgresHold(ServerHold):
                 if isinstance(cause, psycopg.Error) and cause.sqlstate == UNEXPECTED:
                     raise LockLostError(self.key) from cause
                 raise
-        self.token = None if self._payload is None else token
+        self.token = None if self.payload is None else token
 
     def take_write(self, server: PostgresServer, token: int) -> Statement:
         """The statement of the noted write, which is noted no more."""

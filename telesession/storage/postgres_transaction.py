@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import psycopg
 
 from telesession.errors import DeadlockError, LockLostError, LockTimeoutError, StorageError
-from telesession.holders import OTHER_PROCESS
+from telesession.locks import OTHER_PROCESS
 from telesession.storage.postgres_errors import diagnosis
 from telesession.storage.postgres_link import ASK_PID
 from telesession.storage.postgres_server import (

@@ -7,8 +7,7 @@ import time
 from typing import TYPE_CHECKING, Self, cast
 
 from telesession.errors import LockLostError, LockTimeoutError, StorageError
-from telesession.holders import OTHER_PROCESS
-from telesession.locks import LongWait
+from telesession.locks import OTHER_PROCESS, LongWait
 from telesession.storage.evictions import log_eviction
 from telesession.storage.redis_scripts import ACQUIRE, COMMIT, KEPT, milliseconds
 from telesession.storage.redis_server import encode
@@ -143,7 +142,7 @@ class RedisHold(ServerHold):
     def take_write(self, *, unlock: bool) -> tuple[bytes | str | int, ...]:
         """The token, and the noted write for the script, which is noted no more."""
         is_late = self._is_late
-        is_expected = self._payload is not None and not is_late
+        is_expected = self.payload is not None and not is_late
         note = self.take_note()
         if unlock:
             self._is_locked = False

@@ -48,7 +48,7 @@ class ServerHold(Hold):
             left: Seconds until it expires.
             now: Seconds since the epoch on the clock of the server.
         """
-        self._payload = payload
+        self.payload = payload
         self._live_for(left)
         self._lead = now - time.monotonic()
 
@@ -60,15 +60,15 @@ class ServerHold(Hold):
     @contextmanager
     def _restored_on_failure(self) -> Iterator[None]:
         """A block that writes. If it raises, the hold has the record from before the write."""
-        before = self._payload, self._end
+        before = self.payload, self._end
         try:
             yield
         except BaseException:
-            self._payload, self._end = before
+            self.payload, self._end = before
             raise
 
     def _live_for(self, lifetime: float | None) -> None:
         self._end = math.inf if lifetime is None else time.monotonic() + lifetime
 
     def _read(self) -> bytes | None:
-        return self._payload if time.monotonic() < self._end else None
+        return self.payload if time.monotonic() < self._end else None

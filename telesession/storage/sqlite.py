@@ -202,13 +202,14 @@ class SQLiteStorage(Storage):
         A handler that has a session keeps its lock until it ends, but cannot write any more.
         """
         self._database.close()
-        self._process.close()
+        self.process_state.close()
 
     def __repr__(self) -> str:
         return f"<SQLiteStorage in {self._database.path}>"
 
     @property
-    def _process(self) -> SessionLocks:
+    def process_state(self) -> SessionLocks:
+        """See `Storage.process_state`."""
         # Asked for several times in each update, and found faster here than in `_states`.
         locks = self._locks_of_process
         if locks is None or locks.pid != os.getpid():

@@ -39,7 +39,7 @@ class SQLiteHold(Hold):
 
     __slots__ = ("_file", "_records", "_row", "_start", "bound")
 
-    _process: SessionLocks
+    process_state: SessionLocks
     _file: LockFile
     # The row as it was read or last written.
     _row: Row | None
@@ -52,7 +52,7 @@ class SQLiteHold(Hold):
     def __enter__(self) -> Self:
         key = self.key
         self.bound = bind_key(key)
-        self._file, self._start = self._process.acquire(key, self._timeout)
+        self._file, self._start = self.process_state.acquire(key, self._timeout)
         try:
             database = self._records.database
             self._row = database.read_first("lock", key, read_row, self.bound)
@@ -68,7 +68,7 @@ class SQLiteHold(Hold):
 
     def is_inherited(self) -> bool:
         """See `Hold.is_inherited`."""
-        return self._process.pid != os.getpid()
+        return self.process_state.pid != os.getpid()
 
     def delete(self) -> bool:
         """See `Hold.delete`. A damaged record can be deleted as well."""

@@ -7,7 +7,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from telesession.errors import LockTimeoutError, StorageError
-from telesession.holders import OTHER_PROCESS
+from telesession.locks import OTHER_PROCESS
 from telesession.storage.base import ProcessState
 from telesession.storage.file_locks import LockFile, open_lock_file
 from telesession.storage.places import WIDTH

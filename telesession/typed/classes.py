@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from telesession.session import (
     LINK,
-    Marked,
     Session,
     State,
     describe,
@@ -22,8 +21,8 @@ from telesession.session import (
     settle,
     state_behind,
     state_of,
-    unmarked,
 )
+from telesession.ttl import Marked, unmarked
 from telesession.typed.defaults import is_steady, picture_of
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from telesession.session import picture
+from telesession.ttl import picture
 from telesession.typed.form import Form, Misfit
 from telesession.typed.scalars import SCALARS
 

@@ -9,9 +9,10 @@ from functools import cached_property
 from inspect import getattr_static
 from typing import Any
 
+from telesession.codecs.text import DEEPEST, is_deeper
 from telesession.errors import DecodeError, EncodeError
-from telesession.session import ReadState, State, unmarked
-from telesession.text import DEEPEST, is_deeper
+from telesession.session import ReadState, State
+from telesession.ttl import unmarked
 from telesession.typed.defaults import picture_of, picture_of_packed
 from telesession.typed.form import Misfit, Reading
 from telesession.typed.hints import record_form

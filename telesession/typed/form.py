@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
-from telesession.advice import way_out
-from telesession.culprit import refused_as
+from telesession.codecs.advice import way_out
+from telesession.codecs.refused import refused_as
 
 #: The three faults of a value; see `Misfit`.
 DOES_NOT_FIT = "the value does not fit"

@@ -14,7 +14,6 @@ from telesession.session import (
     DECLARED,
     LINK,
     NO_MARKS,
-    Marked,
     Session,
     State,
     begin_session,
@@ -26,6 +25,7 @@ from telesession.session import (
     replace_field,
     state_of,
 )
+from telesession.ttl import Marked
 from telesession.typed.classes import make_classes
 from telesession.typed.fields import Check, Fields
 

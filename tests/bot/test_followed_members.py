@@ -34,8 +34,8 @@ from telesession import (
     by_topic,
     make_key,
 )
-from telesession.groups import Renaming
 from telesession.keys import room_of
+from telesession.moves import Renaming
 from telesession.testing import OFFLINE_TOKEN, BotAPI, run_polling
 
 if TYPE_CHECKING:

@@ -44,7 +44,7 @@ from telesession import (
     by_chat,
     use_sequential_workers,
 )
-from telesession.groups import migrated_chat
+from telesession.moves import migrated_chat
 from telesession.testing import OFFLINE_TOKEN, BotAPI, run_polling
 
 if TYPE_CHECKING:

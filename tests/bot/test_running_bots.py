@@ -19,7 +19,7 @@ from support.storages import UnlockedStorage
 from support.threads import Waits, start
 from support.updates import register, said
 from telesession import NoSessionKeyError, Session, Sessions
-from telesession.attachment import Attachment
+from telesession.bot.attachment import Attachment
 from telesession.testing import (
     OFFLINE_TOKEN,
     BotAPI,

@@ -35,7 +35,7 @@ from support.updates import (
 from telesession import MemoryStorage
 from telesession.bot import states
 from telesession.bot.turns import Turn, _turns, use_in_turn
-from telesession.unit import INDEPENDENT
+from telesession.unit.unit import INDEPENDENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,11 +18,12 @@ from telesession import (
     PickleCodec,
     Session,
     Sessions,
+    record,
     save,
     ttl,
     ttl_left,
 )
-from telesession.memory_codec import MemoryCodec
+from telesession.codecs.memory import MemoryCodec
 
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
@@ -177,13 +178,17 @@ class TestAnUnchangedRecord:
     def written(self, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         """The fields that were encoded."""
         seen: list[dict[str, Any]] = []
-        write = MemoryCodec.write_packed
 
-        def note(fields: dict[str, Any], *args: Any) -> bytes | None:
-            seen.append(dict(fields))
-            return write(fields, *args)
+        def noting(write: Callable[..., bytes | None]) -> Callable[..., bytes | None]:
+            def note(fields: dict[str, Any], *args: Any) -> bytes | None:
+                seen.append(dict(fields))
+                return write(fields, *args)
 
-        monkeypatch.setattr(MemoryCodec, "write_packed", staticmethod(note))
+            return note
+
+        write = staticmethod(noting(MemoryCodec.write_packed))
+        monkeypatch.setattr(MemoryCodec, "write_packed", write)
+        monkeypatch.setattr(record, "pack", noting(record.pack))
         return seen
 
     @pytest.mark.parametrize(

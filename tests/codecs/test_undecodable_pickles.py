@@ -267,7 +267,7 @@ def little_memory() -> Iterator[None]:
     before = resource.getrlimit(resource.RLIMIT_AS)
     with open("/proc/self/statm") as statm:
         size = int(statm.read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (size + 2**26, before[1]))
+    resource.setrlimit(resource.RLIMIT_AS, (size + 2**28, before[1]))
     yield
     resource.setrlimit(resource.RLIMIT_AS, before)
 

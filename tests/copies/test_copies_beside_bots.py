@@ -22,7 +22,7 @@ from telesession import (
     Sessions,
     copy_sessions,
 )
-from telesession.double_holds import held_in_each
+from telesession.copies.double_holds import held_in_each
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -160,7 +160,7 @@ class TestBusySessions:
         self, waits: Waits, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The control: a copy that keeps its first lock keeps the source's bot from the session."""
-        monkeypatch.setattr("telesession.transfers.held_in_each", held_one_after_the_other)
+        monkeypatch.setattr("telesession.copies.transfers.held_in_each", held_one_after_the_other)
         with pytest.raises(LockTimeoutError) as caught:
             self.copy(MemoryStorage(), MemoryStorage(), waits)
         assert ("1", 0) == (caught.value.key, caught.value.seconds)

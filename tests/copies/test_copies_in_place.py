@@ -102,7 +102,7 @@ def test_records_that_keep_an_old_key_are_counted(
     kind: str, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The result counts the records that still have an old key, such as one that is in use."""
-    monkeypatch.setattr("telesession.transfers._PATIENCE", 0)
+    monkeypatch.setattr("telesession.copies.transfers._PATIENCE", 0)
     storage = make(kind, EncryptedCodec(JSONCodec(), [OLD]), "bot")
     fill(storage)
     storage.codec = EncryptedCodec(JSONCodec(), [NEW, OLD])

@@ -217,7 +217,7 @@ def test_a_record_that_is_gone_counts_nothing() -> None:
 
 def test_a_session_that_stays_busy_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """A session that a handler keeps is left out after a minute, on either side."""
-    monkeypatch.setattr("telesession.transfers._PATIENCE", 0)
+    monkeypatch.setattr("telesession.copies.transfers._PATIENCE", 0)
     source, target = MemoryStorage(), MemoryStorage()
     fill(source)
     with source.hold("ada"), target.hold("@@bob"):
@@ -253,7 +253,7 @@ def test_an_exception_of_the_callback_ends_the_copy() -> None:
     with pytest.raises(KeyboardInterrupt):
         copy_sessions(source, target, on_progress=interrupt)
 
-    assert [0, 0] == [len(storage._process.locks) for storage in (source, target)]
+    assert [0, 0] == [len(storage.process_state.locks) for storage in (source, target)]
     assert CopyResult(copied=3, same=1) == copy_sessions(source, target)
 
 

@@ -13,7 +13,7 @@ from support.handlers import KEY, Cart, Handler, keep, note, signature_text
 from support.storages import is_free
 from support.updates import TOKEN, said
 from telesession import MemoryStorage, Session, Sessions, with_session
-from telesession.attachment import Attachment
+from telesession.bot.attachment import Attachment
 
 if TYPE_CHECKING:
     from collections.abc import Callable

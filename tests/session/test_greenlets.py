@@ -11,7 +11,8 @@ from support.processes import run_program
 PROGRAM = """
 {before}
 import random
-from telesession import DeadlockError, MemoryStorage, Sessions, on_commit, unit
+from telesession import DeadlockError, MemoryStorage, Sessions, on_commit
+from telesession.locks import units
 {after}
 import gevent
 
@@ -48,7 +49,8 @@ def work(number):
 
 gevent.joinall([gevent.spawn(work, number) for number in range(20)], raise_error=True)
 coins = [sessions.peek(key).coins for key in list(sessions.keys())]
-print(len(coins), sum(coins), len(calls), bool(errors), unit._units, len(storage._process.locks))
+held = len(storage.process_state.locks)
+print(len(coins), sum(coins), len(calls), bool(errors), units, held)
 """
 PATCH = "from gevent import monkey; monkey.patch_all()"
 

@@ -10,7 +10,8 @@ from typing import Any, NoReturn
 import pytest
 
 from support.threads import start
-from telesession import EncodeError, MemoryStorage, SessionError, Sessions, StorageError, unit
+from telesession import EncodeError, MemoryStorage, SessionError, Sessions, StorageError
+from telesession.locks import units
 
 
 class Broken(dict[str, bytes]):
@@ -53,12 +54,12 @@ def test_a_session_leaves_the_list_with_its_handler(
     raised = None
     try:
         with Sessions(storage=storage, **options).open(1) as session:
-            assert [threading.get_ident()] == list(unit._units)
+            assert [threading.get_ident()] == list(units)
             handle(session)
     except BaseException as exception:
         raised = type(exception)
 
-    assert (error, {}) == (raised, unit._units)
+    assert (error, {}) == (raised, units)
 
 
 def test_another_thread_ends_a_block() -> None:
@@ -67,4 +68,4 @@ def test_another_thread_ends_a_block() -> None:
     block = Sessions(storage=storage).open(1)
     block.__enter__()
     start(block.__exit__, None, None, None).join()
-    assert ({}, 0) == (unit._units, len(storage._process.locks))
+    assert ({}, 0) == (units, len(storage.process_state.locks))

@@ -42,9 +42,9 @@ from telesession import (
     session_key,
     ttl,
     ttl_left,
-    unit,
 )
 from telesession.storage.sqlite import SQLiteStorage
+from telesession.unit import blocks, unit
 
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
@@ -336,7 +336,9 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def no_lock_is_left(self) -> None:
-        assert [0] * len(self.sides) == [len(side.storage._process.locks) for side in self.sides]
+        assert [0] * len(self.sides) == [
+            len(side.storage.process_state.locks) for side in self.sides
+        ]
 
     @invariant()
     def calls_are_made_in_order(self) -> None:
@@ -810,9 +812,9 @@ def test_the_machine_notices_a_broken_storage(
 @pytest.mark.parametrize(
     ("owner", "name", "broken"),
     [
-        (unit.Block, "_undo", lambda block, kept: None),
-        (unit, "_kept", lambda entries, error: list(entries)),
-        (unit, "_kept", lambda entries, error: [] if error else list(entries)),
+        (blocks.Block, "_undo", lambda block, kept: None),
+        (unit, "kept", lambda entries, error: list(entries)),
+        (unit, "kept", lambda entries, error: [] if error else list(entries)),
         (unit, "_call", lambda calls: None),
     ],
     ids=["undoes-no-block", "saves-after-errors", "never-commits-on-error", "calls-nothing"],

@@ -33,9 +33,9 @@ from telesession import (
     StorageError,
     locks,
     save,
-    unit,
     use_sequential_workers,
 )
+from telesession.locks import units
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -243,9 +243,9 @@ def test_no_coin_is_lost_or_made(storage_in_memory: Storage, count: int, in_orde
     assert count - refused == sum(desk.done.values())
     assert expected_coins(updates) == coins_in(storage_in_memory)
     assert (0, {}, {}) == (
-        len(storage_in_memory._process.locks),
+        len(storage_in_memory.process_state.locks),
         locks._waits.get(locks._Waits)._waits,
-        unit._units,
+        units,
     )
 
 
@@ -460,7 +460,7 @@ def test_a_storage_that_fails_at_any_call_does_all_or_nothing(failing_storage: A
             failing_storage.fail_at(0)
             assert AFTER == fields_by_key(sessions)
             break
-        assert 0 == len(failing_storage._process.locks)
+        assert 0 == len(failing_storage.process_state.locks)
         # The sessions are free, and the update can be done again.
         for key in "123":
             sessions.delete(key)

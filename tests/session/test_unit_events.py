@@ -347,6 +347,6 @@ def test_a_bad_function_is_refused_at_construction(value: Any) -> None:
 def test_without_a_function_no_figures_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """A unit of sessions without `on_event` makes no object for figures."""
     made: list[Callable[..., object]] = []
-    monkeypatch.setattr("telesession.unit.Watch", made.append)
+    monkeypatch.setattr("telesession.unit.unit.Watch", made.append)
     set_fields(Sessions(storage=MemoryStorage()), "1", count=1)
     assert [] == made

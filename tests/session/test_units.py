@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import threading
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -37,9 +39,10 @@ from telesession import (
     forget,
     save,
     session_key,
-    unit,
 )
+from telesession.locks import units
 from telesession.testing import FaultyStorage
+from telesession.unit import unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -928,7 +931,7 @@ class TestManySessions:
         with sessions.open(0):
             for key in range(1, 300):
                 with sessions.open(key, independent=True):
-                    most = max(most, len(storage._process.locks))
+                    most = max(most, len(storage.process_state.locks))
 
         assert ([], 2) == (caplog.records, most)
 
@@ -995,14 +998,33 @@ class TestThreads:
         left_open = sessions.open(1)
         in_thread(left_open.__enter__)
         # The system gives identifiers of ended threads to new ones.
-        ((_, abandoned),) = unit._units.items()
-        unit._units.clear()
-        unit._units[threading.get_ident()] = abandoned
+        ((_, abandoned),) = units.items()
+        units.clear()
+        units[threading.get_ident()] = abandoned
 
         give_to(sessions, 2, 1)
         left_open.__exit__(None, None, None)
 
-        assert ({"1": 10, "2": 11}, {}) == (coins_of(sessions), unit._units)
+        assert ({"1": 10, "2": 11}, {}) == (coins_of(sessions), units)
+
+    def test_another_thread_with_the_context_of_a_handler_has_a_unit_of_its_own(self) -> None:
+        """`asyncio.to_thread` copies the context: the function there does not join the unit."""
+        sessions = coins_in(MemoryStorage())
+        with sessions.open(1):
+            in_thread(partial(contextvars.copy_context().run, give_to, sessions, 2, 1))
+            during = coins_of(sessions)
+
+        assert {"2": 11} == during
+
+    def test_a_context_that_outlives_its_unit_begins_a_new_one(self) -> None:
+        """A callback of an event loop has the context of the handler that has scheduled it."""
+        sessions = coins_in(MemoryStorage())
+        with sessions.open(1), sessions.open(2):
+            context = contextvars.copy_context()
+
+        context.run(give_to, sessions, 2, 1)
+
+        assert ({"1": 10, "2": 11}, {}) == (coins_of(sessions), units)
 
 
 class TestInitial:
@@ -1074,7 +1096,7 @@ class TestGenerators:
         list(generator)
         give_to(coins, 3, 1)
 
-        assert ({**TEN_EACH, "1": 0}, {}) == (during, unit._units)
+        assert ({**TEN_EACH, "1": 0}, {}) == (during, units)
         assert {"1": 0, "2": 11, "3": 11} == coins_of(coins)
 
 
@@ -1177,7 +1199,7 @@ class TestInterruptions:
             patch.setattr(unit.Unit, "leave", interrupted)
             with pytest.raises(KeyboardInterrupt), sessions.open(1) as session:
                 session.n = 1
-        assert {} == unit._units
+        assert {} == units
         with sessions.open(1) as session:
             session.n += 2
         assert {"n": 2} == sessions.peek(1)

@@ -109,7 +109,7 @@ def test_a_circle_of_threads_ends_at_once(size: int, make_storage: Any, waits: W
     # The last thread has changed nothing, so its session has the ten of the thread before.
     expected = {str(number): {"counter": 11} for number in range(1, size - 1)}
     assert {"0": {"counter": 1}, **expected, last: {"counter": 10}} == fields_by_key(sessions)
-    assert (0, {}) == (len(storage._process.locks), waits_of_process()._waits)
+    assert (0, {}) == (len(storage.process_state.locks), waits_of_process()._waits)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -250,7 +250,7 @@ class TestOneself:
         with sessions.open(1):
             with pytest.raises(DeadlockError), sessions.open(1, independent=True):
                 pass
-            during = len(storage._process.locks)
+            during = len(storage.process_state.locks)
 
         assert (1, True) == (during, is_free(storage, "1"))
 

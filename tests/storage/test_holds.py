@@ -17,7 +17,7 @@ def storage(request: pytest.FixtureRequest, waits: Waits) -> Storage:
 
 
 def locks_kept(storage: Storage) -> int:
-    return len(storage._process.locks)
+    return len(storage.process_state.locks)
 
 
 def test_hold_gives_exclusive_use_for_the_block(storage: Storage) -> None:

@@ -342,9 +342,9 @@ class LooksFirst(LockTable):
     """The control of exclusive use: a table that looks for a holder, and then takes the key."""
 
     def acquire(self, key: str, timeout: float | None = None) -> None:
-        if key in self._holders:
+        if key in self.holders:
             raise LockTimeoutError(key, 0)
-        self._holders[key] = threading.get_ident(), 0.0
+        self.holders[key] = threading.get_ident(), 0.0
 
 
 class Overtakes(LockTable):
@@ -352,17 +352,17 @@ class Overtakes(LockTable):
 
     def acquire(self, key: str, timeout: float | None = None) -> None:
         me = (threading.get_ident(),)
-        if self._holders.setdefault(key, me) is not me:
-            self._wait(key, me, timeout)
+        if self.holders.setdefault(key, me) is not me:
+            self.wait(key, me, timeout)
 
 
 class TakesBack(LockTable):
     """The control of the hand-over: a lock table that gives a key away, free or not."""
 
     def release(self, key: str) -> None:
-        del self._holders[key]
-        if key in self._queues:
-            self._holders.pop(key, None)
+        del self.holders[key]
+        if key in self.queues:
+            self.holders.pop(key, None)
             self._grant(key)
 
 
@@ -370,8 +370,8 @@ class ReliesOnRelease(LockTable):
     """The control of the wake-up: a lock table in which only `release` hands a key over."""
 
     def release(self, key: str) -> None:
-        del self._holders[key]
-        if key in self._queues:
+        del self.holders[key]
+        if key in self.queues:
             super()._grant(key)
 
     def _grant(self, key: str) -> None:
@@ -380,7 +380,7 @@ class ReliesOnRelease(LockTable):
 
 def hooked(table: LockTable) -> Any:
     """The lock table, with hooks in each look at its holders and queues."""
-    table._holders, table._queues = HookedDict(), HookedDict()
+    table.holders, table.queues = HookedDict(), HookedDict()
     return table
 
 
@@ -408,7 +408,7 @@ def name_of(thread: OtherThread) -> str:
 def release_slowly(table: Any, other: OtherThread) -> tuple[Paused, Any]:
     """Begin a release by another thread that stops when the key is free and not handed over."""
     paused = Paused()
-    table._holders.call_after("__delitem__", "anna", paused, name_of(other))
+    table.holders.call_after("__delitem__", "anna", paused, name_of(other))
     releasing = other.submit(table.release, "anna")
     paused.wait_for()
     return paused, releasing
@@ -422,8 +422,8 @@ def test_key_taken_just_before_another_thread_takes_it_is_busy(
     table = hooked(make())
     with OtherThread() as other:
         take = partial(other.call, table.acquire, "anna", 0)
-        table._holders.call_before("setdefault", "anna", take)
-        table._holders.call_after("__contains__", "anna", take)
+        table.holders.call_before("setdefault", "anna", take)
+        table.holders.call_after("__contains__", "anna", take)
         try:
             table.acquire("anna", 0)
         except LockTimeoutError:
@@ -453,7 +453,7 @@ def test_newcomer_between_release_and_hand_over_is_served_after_the_waiter(
             waiters.join("c")
         awake.set()
 
-    table._holders.call_after("__delitem__", "anna", come)
+    table.holders.call_after("__delitem__", "anna", come)
     table.release("anna")
     waiters.join()
     assert (expected, {}, 0) == (waiters.served, waiters.errors, len(table))
@@ -471,11 +471,11 @@ def test_key_is_not_handed_over_while_a_newcomer_has_it(
     waiters.add("b")
 
     def come() -> None:
-        table._queues.call_after("__contains__", "anna", paused, "c")
+        table.queues.call_after("__contains__", "anna", paused, "c")
         waiters.start("c")
         paused.wait_for()
 
-    table._holders.call_after("__delitem__", "anna", come)
+    table.holders.call_after("__delitem__", "anna", come)
     table.release("anna")
     holder = waiters.name_of(table.holder_of("anna"))
     paused.go_on()
@@ -501,20 +501,20 @@ def test_waiter_that_queues_up_during_a_release_is_served(
             else:
                 other.call(table.release, "anna")
 
-        table._holders.call_after("setdefault", "anna", release)
+        table.holders.call_after("setdefault", "anna", release)
         with suppress(LockTimeoutError):
             table.acquire("anna", 0)
         for paused, releasing in releases:
             paused.go_on()
             releasing.result(PATIENCE)
     holder = threading.get_ident() if expected else None
-    assert (holder, {}) == (table.holder_of("anna"), table._queues)
+    assert (holder, {}) == (table.holder_of("anna"), table.queues)
 
 
 @pytest.mark.parametrize("behind", [[], ["c"]], ids=["alone", "before another"])
 @pytest.mark.parametrize("end", [bool, lambda: throw(Interrupt)], ids=["time-out", "interrupt"])
 @pytest.mark.parametrize(
-    ("place", "method"), [("_holders", "__delitem__"), ("_queues", "__contains__")]
+    ("place", "method"), [("holders", "__delitem__"), ("queues", "__contains__")]
 )
 def test_waiter_gives_up_between_release_and_hand_over(
     waits: Waits, place: str, method: str, end: Callable[[], object], behind: list[str]
@@ -538,7 +538,7 @@ def test_waiter_gives_up_between_release_and_hand_over(
         waiters.served,
         list(waiters.errors),
         len(table),
-        table._queues,
+        table.queues,
     )
 
 
@@ -555,12 +555,12 @@ def test_waiter_gives_up_after_a_newcomer_has_found_it(waits: Waits) -> None:
             waiters.join("b")
 
         paused, releasing = release_slowly(table, other)
-        table._queues.call_after("__contains__", "anna", give_up)
+        table.queues.call_after("__contains__", "anna", give_up)
         table.acquire("anna", 0)
         paused.go_on()
         releasing.result(PATIENCE)
     assert ([], ["b"]) == (waiters.served, list(waiters.errors))
-    assert (threading.get_ident(), {}) == (table.holder_of("anna"), table._queues)
+    assert (threading.get_ident(), {}) == (table.holder_of("anna"), table.queues)
 
 
 @pytest.mark.parametrize("interrupt", [None, Interrupt], ids=["time-out", "interrupt"])
@@ -584,7 +584,7 @@ def test_newcomer_gives_up_between_release_and_hand_over(
         awake.set()
         releasing.result(PATIENCE)
     waiters.join()
-    assert ("b", ["b"], 0, {}) == (holder, waiters.served, len(table), table._queues)
+    assert ("b", ["b"], 0, {}) == (holder, waiters.served, len(table), table.queues)
 
 
 def test_hook_is_called_once_by_its_thread_with_its_method_and_key() -> None:

@@ -167,7 +167,7 @@ def with_an_exhausted_pool(server: PostgresServer) -> Iterator[PostgresStorage]:
         ends = threading.Event()
         exits.enter_context(began(_hold, storage, ends))
         exits.callback(ends.set)
-        wait_until(lambda: storage._process.connections._takers)
+        wait_until(lambda: storage.process_state.connections._takers)
         yield storage
 
 

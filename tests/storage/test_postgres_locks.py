@@ -76,9 +76,9 @@ def test_the_time_out_is_that_of_the_transaction(
     """A connection has its own `lock_timeout` again after the handler, and has none behind it."""
     with storage.hold("42", 3) as held:
         during = _ask(held.transaction._link.connection, "SHOW lock_timeout")
-    link = storage._process.connections.take(None)
+    link = storage.process_state.connections.take(None)
     after = _ask(link.connection, "SHOW lock_timeout")
-    storage._process.connections.give_back(link)
+    storage.process_state.connections.give_back(link)
 
     # The rest of the three seconds.
     assert during.endswith("ms") or during == "3s"

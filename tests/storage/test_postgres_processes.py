@@ -188,7 +188,7 @@ warnings.simplefilter("ignore", ResourceWarning)
 
 def settle():
     # A fork in C copies a lock that a running thread has just taken.
-    pool = storage._process.connections._pool
+    pool = storage.process_state.connections._pool
     while (stats := pool.get_stats())["pool_available"] != stats["pool_size"] or any(
         open(f"/proc/self/task/{task}/stat").read().rpartition(")")[2].split()[0] != "S"
         for task in os.listdir("/proc/self/task") if int(task) != os.getpid()

@@ -79,7 +79,7 @@ def test_a_read_that_fails_keeps_the_locks(
 ) -> None:
     """A handler that catches the error of a read still has its session, and saves it."""
     storage.has("1")
-    table: Any = storage._process.table
+    table: Any = storage.process_state.table
     kept = table._read
     with sessions.open("2") as session:
         table._read = kept._replace(sql=b"SELECT 1 / 0, $1::text", name=b"")

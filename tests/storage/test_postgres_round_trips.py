@@ -248,7 +248,7 @@ def test_a_pool_may_discard_prepared_statements(
     ):
         if is_new:
             # So the first statement on the connection is that of an update.
-            storage._process._table = other._process.table
+            storage.process_state._table = other.process_state.table
         counted = [update(storage) for _ in range(3)]
         counted += [count(storage)]
 
@@ -278,7 +278,7 @@ def test_nothing_is_prepared_behind_a_pooler(postgres: PostgresServer, bouncer: 
                 update(storage, str(number % 3))
 
         in_threads([work] * 4)
-        links = storage._process.connections._prepared.values()
+        links = storage.process_state.connections._prepared.values()
 
         assert 80 == sum(count(storage, key) or 0 for key in "012")
         assert {(False, 0)} == {(link.is_allowed, len(link.names)) for link in links}

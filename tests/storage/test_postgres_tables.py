@@ -173,7 +173,7 @@ def test_keys_are_found_by_the_index(
         "NULL, 1 FROM unnest('{a,b,c}'::text[]) letter, generate_series(1, 10000) number"
     )
     admin.execute(f"ANALYZE {TABLE}")
-    table = storage._process.table
+    table = storage.process_state.table
     text = plan(admin, mode, table.keys("b:", after, 100))
 
     assert f"Index Scan using {TABLE}_pkey" in text or f"Only Scan using {TABLE}_pkey" in text
@@ -215,7 +215,7 @@ def test_commits_remove_expired_records(
     expire(admin, 250)
     left = []
     # As a minute later.
-    monkeypatch.setattr(storage._process, "_purge_at", 0.0)
+    monkeypatch.setattr(storage.process_state, "_purge_at", 0.0)
     for _ in range(5):
         update(storage, lifetime=1000)
         left.append(len(rows(admin)) - 1)

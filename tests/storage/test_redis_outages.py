@@ -322,7 +322,7 @@ def test_a_failed_update_does_not_disturb_others(storage: RedisStorage, admin: r
         failure(update, storage)
     admin.delete("telesession:42")
 
-    assert [0, []] == [len(storage._process.locks), locks(admin)]
+    assert [0, []] == [len(storage.process_state.locks), locks(admin)]
     assert 1 == update(storage, lock_timeout=0)
 
 

@@ -245,7 +245,7 @@ def test_storages_of_one_process_exclude_each_other(storage: SQLiteStorage, path
             with storage.hold("42"):
                 busy = try_hold(second, "42")
                 waiting.enter_context(began(wait))
-                wait_until(lambda: second._process.locks._queues.get("42"))
+                wait_until(lambda: second.process_state.locks.queues.get("42"))
             with storage.hold("42", PATIENCE):
                 order.append("storage")
 
@@ -274,10 +274,10 @@ def test_a_wait_is_over_with_its_time_out(
 
     with other.hold("42"):
         try_hold(storage, "42")
-        locks = storage._process.locks
+        locks = storage.process_state.locks
         locks.acquire("42")
         with began(wait) as waiter:
-            wait_until(lambda: locks._queues.get("42"))
+            wait_until(lambda: locks.queues.get("42"))
             clock.tick(1000 - seconds)
             locks.release("42")
             waiter.result(PATIENCE)

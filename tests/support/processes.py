@@ -120,7 +120,7 @@ class Script:
     """
 
     def __init__(self, code: str, *args: object) -> None:
-        self._process = subprocess.Popen(
+        self.process_state = subprocess.Popen(
             [sys.executable, "-c", code, *map(str, args)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -129,21 +129,21 @@ class Script:
         self._exits = ExitStack()
 
     def read(self) -> str:
-        return self._process.stdout.readline().strip()
+        return self.process_state.stdout.readline().strip()
 
     def write(self, line: str = "go") -> None:
-        self._process.stdin.write(f"{line}\n")
-        self._process.stdin.flush()
+        self.process_state.stdin.write(f"{line}\n")
+        self.process_state.stdin.flush()
 
     def signal(self, number: signal.Signals) -> None:
-        self._process.send_signal(number)
+        self.process_state.send_signal(number)
 
     def kill(self) -> None:
-        self._process.kill()
-        self._process.wait(PATIENCE)
+        self.process_state.kill()
+        self.process_state.wait(PATIENCE)
 
     def __enter__(self) -> Self:
-        self._exits.enter_context(watched(self._process))
+        self._exits.enter_context(watched(self.process_state))
         assert "ready" == self.read()
         return self
 

@@ -138,7 +138,7 @@ def stored_beginning(storage: MemoryStorage) -> dict[str, Any] | None:
 
 
 def locks_kept(storage: MemoryStorage) -> int:
-    return len(storage._process.locks)
+    return len(storage.process_state.locks)
 
 
 def after(*changes: Change, error: type[BaseException] = ZeroDivisionError) -> Change:

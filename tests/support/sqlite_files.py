@@ -38,7 +38,7 @@ def storage(path: Path) -> Iterator[SQLiteStorage]:
 def open_apart(path: Path) -> SQLiteStorage:
     """A storage as another process has it, with a descriptor of its own for the lock file."""
     storage = SQLiteStorage(path)
-    locks: Any = storage._process
+    locks: Any = storage.process_state
     descriptor = os.open(storage._database.lock_path, os.O_RDWR | os.O_CREAT, 0o600)
     locks._file = file = LockFile(descriptor)
     locks.locks = file.keys

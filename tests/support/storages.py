@@ -191,8 +191,14 @@ class Asked:
         self._hold = storage.hold
         self._asked: dict[str, threading.Event] = {}
         self._hold_beside = storage.hold_beside
+        self._take = storage.take
         monkeypatch.setattr(storage, "hold", self.hold)
         monkeypatch.setattr(storage, "hold_beside", self.hold_beside)
+        monkeypatch.setattr(storage, "take", self.take)
+
+    def take(self, key: str, timeout: float | None) -> tuple[AbstractContextManager[Hold], Hold]:
+        self.event(key).set()
+        return self._take(key, timeout)
 
     def hold(self, key: str, timeout: float | None = None) -> AbstractContextManager[Hold]:
         self.event(key).set()

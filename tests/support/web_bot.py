@@ -131,14 +131,16 @@ def make_bots() -> dict[str, TeleBot]:
 
 
 if os.environ.get("WEB_BOT_CONTROL") == "greenlets":
-    # The control: the function of before gevent's patch, which gives all greenlets one number.
+    # The control: all greenlets have one number, as before gevent's patch, and one innermost unit.
     import threading
     from types import SimpleNamespace
 
-    from telesession import unit
+    from telesession.unit import unit
 
-    unit.threading = SimpleNamespace(  # type: ignore[assignment]
-        get_ident=threading.get_ident, current_thread=lambda: None
+    innermost = [None]
+    unit.threading = SimpleNamespace(get_ident=threading.get_ident)  # type: ignore[assignment]
+    unit._innermost = SimpleNamespace(  # type: ignore[assignment]
+        get=lambda: innermost[0], set=lambda begun: innermost.__setitem__(0, begun)
     )
 
 BOTS = make_bots()

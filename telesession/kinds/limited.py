@@ -6,12 +6,12 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from telesession.errors import EncodeError
-from telesession.kind import Kind
+from telesession.kinds.kind import Kind
 
 if TYPE_CHECKING:
     from telesession.initial import Initial
     from telesession.record import Records
-    from telesession.unit import Entry, Use
+    from telesession.unit.entry import Entry, Use
 
 
 class LimitedKind(Kind):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 from telesession.bot.inbox import Inbox, Place, is_lease, place_in_inbox
 from telesession.bot.owners import in_place_of
 from telesession.codecs import EncryptedCodec
-from telesession.double_holds import held_in_each
+from telesession.copies.double_holds import held_in_each
 from telesession.errors import (
     DecodeError,
     EncodeError,

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Protocol, Self
 from weakref import WeakValueDictionary
 
-from telesession.groups import migrated_chat
-from telesession.handlers import VARIADIC, is_async
+from telesession.moves import migrated_chat
+from telesession.options import VARIADIC, is_async
 
 _log = logging.getLogger("telesession")
 

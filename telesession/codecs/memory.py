@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from telesession.codecs import PICKLE, PickleCodec, foreign
+from telesession.codecs.base import PICKLE, foreign
+from telesession.codecs.pickle import PickleCodec
 
 #: Values that never change inside, and that MessagePack brings back as they are.
 Scalar = bool | float | int | str | None
@@ -15,14 +16,19 @@ Scalar = bool | float | int | str | None
 Packed = dict[str, Scalar] | tuple[dict[str, Any], dict[str, tuple[float, float]] | None]
 
 _SCALARS = frozenset((bool, float, int, str, type(None)))
-_are_scalars, _are_str = _SCALARS.issuperset, frozenset((str,)).issuperset
+#: Whether all of some types are those of scalars.
+are_scalars = _SCALARS.issuperset
+_are_str = frozenset((str,)).issuperset
 # The longest list or dict that is packed. The check of its items takes about as long as pickle.
 _SHORT = 32
 _PICKLED = PICKLE[0]
 # The parts of a record that can be packed.
 _PACKED = frozenset(("fields", "ttl"))
-_pack = msgspec.msgpack.Encoder().encode
-_unpack = msgspec.msgpack.Decoder(Packed).decode
+#: The payload of fields that are all scalars, of which there is at least one. It raises a
+#: `ValueError` or an `OverflowError` for an integer beyond 64 bits, or text with half an emoji.
+pack = msgspec.msgpack.Encoder().encode
+#: The packed record of a payload. Other payloads raise a `ValueError` or a `RecursionError`.
+unpack = msgspec.msgpack.Decoder(Packed).decode
 
 
 class MemoryCodec(PickleCodec):
@@ -72,12 +78,12 @@ class MemoryCodec(PickleCodec):
             if kind is dict:
                 if value and not (
                     len(value) <= _SHORT
-                    and _are_scalars(map(type, value.values()))
+                    and are_scalars(map(type, value.values()))
                     and _are_str(map(type, value))
                 ):
                     return None
             elif kind is not list or (
-                value and not (len(value) <= _SHORT and _are_scalars(map(type, value)))
+                value and not (len(value) <= _SHORT and are_scalars(map(type, value)))
             ):
                 return None
             if nested is None:
@@ -88,11 +94,11 @@ class MemoryCodec(PickleCodec):
             if nested is not None:
                 # Fields that share a list have to go on sharing it, which only pickle can do.
                 is_shared = len(nested) > 1 and len(set(nested)) < len(nested)
-                return None if is_shared or ttl is not None else _pack((fields, None))
+                return None if is_shared or ttl is not None else pack((fields, None))
             if ttl is not None:
-                return _pack((fields, ttl))
+                return pack((fields, ttl))
             # The first byte of an empty map is that of a pickle.
-            return _pack(fields) if fields else None
+            return pack(fields) if fields else None
         except (OverflowError, ValueError):
             # An integer beyond 64 bits, or text with half an emoji.
             return None
@@ -101,7 +107,7 @@ class MemoryCodec(PickleCodec):
     def write_scalars(fields: dict[str, Any]) -> bytes | None:
         """The same for fields that are known to be scalars, of sessions without lifetimes."""
         try:
-            return _pack(fields) if fields else None
+            return pack(fields) if fields else None
         except (OverflowError, ValueError):
             return None
 
@@ -118,8 +124,8 @@ class MemoryCodec(PickleCodec):
         if previous is not None and previous[0] == _PICKLED:
             return None
         try:
-            are_scalars = fields and _are_scalars(map(type, fields.values()))
-            return _pack(fields if are_scalars else (fields, None))
+            is_flat = fields and are_scalars(map(type, fields.values()))
+            return pack(fields if is_flat else (fields, None))
         except (OverflowError, RecursionError, ValueError):
             return None
 
@@ -127,7 +133,7 @@ class MemoryCodec(PickleCodec):
     def read_packed(payload: bytes) -> Packed | None:
         """The packed record of a payload; `None` if it is none."""
         try:
-            packed: Packed | None = None if payload[0] == _PICKLED else _unpack(payload)
+            packed: Packed | None = None if payload[0] == _PICKLED else unpack(payload)
         except (IndexError, RecursionError, ValueError):
             return None
         return packed

@@ -1,4 +1,4 @@
-"""Culprits: where in a session the value is that a codec cannot bring back."""
+"""Refused values: the path of the value in a session that a codec cannot bring back."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
-from telesession.text import CONTAINERS, DEEPEST
+from telesession.codecs.text import CONTAINERS, DEEPEST
 
-# Where a value is that does not come back, and the value.
-Culprit = tuple[str, Any]
+# The path of a value that does not come back, and the value.
+Refused = tuple[str, Any]
 
 
-def find_unpicklable(fields: dict[str, Any], comes_back: Callable[[Any], bool]) -> Culprit:
+def find_unpicklable(fields: dict[str, Any], comes_back: Callable[[Any], bool]) -> Refused:
     """
     The innermost value that pickle does not bring back, attributes of instances included.
 
-    Deeper than anybody nests data on purpose nobody looks: each level costs another try.
+    It looks at most `DEEPEST` levels deep, because each level costs another try.
     """
     # Not a recursion: what is nested too deeply for pickle is so for Python, too.
     trail = [("", fields, _parts("", fields))]
@@ -37,22 +37,23 @@ def find_unpicklable(fields: dict[str, Any], comes_back: Callable[[Any], bool]) 
         else:
             if id(value) not in entangled:
                 return path or "the session", value
-            # It failed for what it shares with its parents, one of which has the culprit.
+            # It failed for what it shares with its parents, one of which has the value.
             trail.pop()
             entangled.update(id(parent) for _, parent, _ in trail)
     return "the session", fields
 
 
-def find_unwritable(fields: dict[str, Any], advice: Callable[[Any], str]) -> Culprit | None:
+def find_unwritable(fields: dict[str, Any], advice: Callable[[Any], str]) -> Refused | None:
     """
     The first value that JSON has no place for, looking into plain containers only.
 
     Args:
-        fields: Where to look.
-        advice: What to do about a value; nothing if it can be written.
+        fields: The fields of the session.
+        advice: Gives the advice about a value; an empty text if it can be written.
 
     Returns:
-        The culprit, which is a container if it holds itself; `None` if each value is fine.
+        The path and the value, which is a container if it holds itself. `None` if each value
+        can be written.
     """
     trail = [("", fields, _parts("", fields))]
     while trail:
@@ -93,16 +94,16 @@ def _parts(path: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield from ((f"{path}.{name}", item) for name, item in attributes_of(value).items())
 
 
-def refused_as(culprit: object) -> str:
+def refused_as(value: object) -> str:
     """Why an object of this library itself is no value; nothing about other objects."""
-    return getattr(type(culprit), "_telesession_refusal", "")
+    return getattr(type(value), "_telesession_refusal", "")
 
 
 def attributes_of(value: object) -> dict[str, Any]:
-    """What `vars` gives, if anything."""
+    """The attributes that `vars` gives; an empty dict if it raises."""
     try:
         return dict(vars(value))
-    except Exception:  # noqa: BLE001 -- an object may raise at whatever it is asked
+    except Exception:  # noqa: BLE001 -- an object may raise when it is asked for anything
         return {}
 
 

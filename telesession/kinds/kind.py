@@ -6,11 +6,12 @@ import copy
 import logging
 from typing import TYPE_CHECKING, Any, Self
 
+from telesession.codecs.memory import are_scalars
 from telesession.errors import DeadlockError, DecodeError, NoSessionKeyError, SessionError
 from telesession.keys import ROOM, key_fault
+from telesession.kinds.unreadable import set_aside
 from telesession.moves import Moves
 from telesession.session import (
-    Mark,
     ReadState,
     begin_session,
     live_fields,
@@ -18,20 +19,22 @@ from telesession.session import (
     open_session,
     settle,
 )
+from telesession.storage.base import Note, make_note
 from telesession.typed.views import packed_fields
-from telesession.unit import INDEPENDENT, USUAL, Unit, Use, locked
-from telesession.unreadable import set_aside
+from telesession.unit.blocks import locked
+from telesession.unit.entry import INDEPENDENT, USUAL
+from telesession.unit.unit import Unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from telesession.events import OnEvent
     from telesession.initial import Initial
-    from telesession.life import Life
     from telesession.options import OnUnreadable
     from telesession.record import Loaded, Records
     from telesession.storage.base import Hold, Storage
-    from telesession.unit import Entry
+    from telesession.ttl import Life, Mark
+    from telesession.unit.entry import Entry, Use
+    from telesession.unit.events import OnEvent
 
 _log = logging.getLogger("telesession")
 
@@ -76,7 +79,8 @@ class Kind:
     ) -> None:
         self.initial = initial
         self.records = records
-        self.read_packed, self.write_packed = records.read_packed, records.write_packed
+        self.pack, self.unpack = records.pack, records.unpack
+        self.write_packed = records.write_packed
         self.write_scalars, self.write_plain = records.write_scalars, records.write_plain
         self.get_storage_key = get_storage_key
         self.storage = storage
@@ -103,20 +107,30 @@ class Kind:
             SessionError: `get_storage_key` raised.
         """
         try:
-            key: str | int | None = self.get_storage_key(update)
+            key = self.get_storage_key(update)
         except Exception as error:
-            raise SessionError(
-                f"no session for this {type(update).__name__}: get_storage_key raised "
-                f"{type(error).__name__}; let it return None for an update without a session"
-            ) from error
+            raise self.no_key(update, error) from error
+        return self.checked_place(key, update)
+
+    def no_key(self, update: object, error: Exception) -> SessionError:
+        """The error of an update for which `get_storage_key` raised an exception."""
+        return SessionError(
+            f"no session for this {type(update).__name__}: get_storage_key raised "
+            f"{type(error).__name__}; let it return None for an update without a session"
+        )
+
+    def checked_place(self, key: str | int | None, update: object) -> str:
+        """
+        The key in the storage of a key that `get_storage_key` returned for an update.
+
+        Raises:
+            NoSessionKeyError: It is no key.
+        """
         if type(key) is not str or not key:
             if fault := key_fault(key):
                 raise NoSessionKeyError(type(update).__name__, f"returned {fault}")
             key = str(key)
-        # The rule of `_start_of`, in line: each update passes here.
-        place = self.room + key
-        if place[0] == ROOM and not self.room:
-            place = ROOM + place
+        place = self._start_of(key)
         return self._redirected(place) if self.groups else place
 
     def place_of(self, key: object) -> str:
@@ -252,7 +266,7 @@ class Kind:
         other.groups, other.pending = other.moves.groups, other.moves.pending
         return other
 
-    def load(  # noqa: C901 -- each update passes here
+    def load(  # noqa: C901, PLR0912 -- each update passes here
         self, entry: Entry, update: object, use: Use
     ) -> Any:
         """
@@ -264,9 +278,15 @@ class Kind:
             SessionError: `initial` raised, or cannot be copied.
         """
         hold = entry.hold
-        payload = entry.payload = hold.get()
+        payload = entry.payload = hold.payload if hold.is_read and hold.note is None else hold.get()
         if payload is not None:
-            packed = self.read_packed(payload)
+            packed = None
+            if self.unpack is not None:
+                # Not `MemoryCodec.read_packed`: each update passes here, and a call costs.
+                try:
+                    packed = self.unpack(payload)
+                except (ValueError, RecursionError):
+                    packed = None
             if packed is None:
                 fields, marks, entry.class_name, entry.life = self.records.load(
                     payload, hold.key, hold.now
@@ -369,7 +389,7 @@ class Kind:
             session = solo.link(session)
         return session if typed is None else typed.view(session)
 
-    def encode(self, entry: Entry) -> None:  # noqa: C901 -- each update passes here
+    def encode(self, entry: Entry) -> None:  # noqa: C901, PLR0912 -- each update passes here
         """
         Note in the hold of an entry the write that its session needs: all of it, a touch, or none.
 
@@ -391,7 +411,16 @@ class Kind:
                 payload = None
             # Without an assignment, a flat record lacks expired fields only: no reason to write.
             elif payload is None or entry.changed or not entry.flat:
-                payload = self.write_packed(fields) if is_public else None
+                payload = None
+                if is_public and self.pack is not None:
+                    if are_scalars(map(type, fields.values())):
+                        # Not `MemoryCodec.write_scalars`, as in `load`.
+                        try:
+                            payload = self.pack(fields)
+                        except (ValueError, OverflowError):
+                            payload = None
+                    else:
+                        payload = self.write_packed(fields)
                 if payload is None:
                     payload, marks = self._dump(entry, fields)
         life, lifetime = entry.life, self.lifetime
@@ -400,7 +429,11 @@ class Kind:
                 hold.delete()
                 entry.payload = None
         elif payload != previous:
-            hold.set(payload, lifetime if life is None else life.left(lifetime))
+            if life is None and lifetime is None:
+                # As `Hold.set`, without a call.
+                hold.note = make_note(Note, ("set", payload, None))
+            else:
+                hold.set(payload, lifetime if life is None else life.left(lifetime))
             entry.payload, entry.marks = payload, marks
         elif life is not None:
             self._renew(entry, payload, life)
@@ -451,9 +484,9 @@ class Kind:
             return records.dump_anew(entry, values, fields, hold.key, now=hold.now)
         return records.dump(entry, values, fields, hold.key, previous=entry.payload, now=hold.now)
 
-    def delete(self, place: str, use: Use = USUAL) -> bool:
+    def delete(self, place: str, use: Use = USUAL, within: Unit | None = None) -> bool:
         """Delete a session with the commit of the unit, and say whether it was stored."""
-        with locked((self, place), use=use) as (entry,):
+        with locked((self, place), use=use, within=within) as (entry,):
             if entry.depth:
                 entry.forgotten = True
                 return self.storage.has(place)

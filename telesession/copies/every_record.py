@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from telesession.copies.transfers import Transfer
 from telesession.storage.base import Storage
-from telesession.transfers import Transfer
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from types import NoneType
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from telesession.text import HIGHEST, LOWEST, encode
+from telesession.codecs.text import HIGHEST, LOWEST, encode
 
 _SIGN = "$"
 

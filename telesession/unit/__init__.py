@@ -1,0 +1,1 @@
+"""Units of work: the sessions that one handler call uses, saved together or not at all."""

@@ -1,0 +1,261 @@
+"""Blocks: the parts of a unit that a raise undoes by themselves, and the ways to enter one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, TypeVar, cast
+
+from telesession.session import settle
+from telesession.unit.commit import kept
+from telesession.unit.entry import USUAL, Entry, Use
+from telesession.unit.unit import Unit, begin, unit_of_thread
+
+if TYPE_CHECKING:
+    from telesession.storage.base import Note, Storage
+    from telesession.unit.entry import Wanted
+
+T = TypeVar("T")
+
+
+def enter(
+    wanted: Sequence[Wanted],
+    update: object = None,
+    use: Use = USUAL,
+    handler: Callable[..., Any] | None = None,
+    within: Unit | None = None,
+) -> Unit | Block:
+    """
+    Enter a block of the unit of this thread, or begin a unit.
+
+    Args:
+        wanted: The sessions to lock, read and show.
+        update: The update, for an `initial` that wants it.
+        use: How the block uses the sessions.
+        handler: The handler that the block is for; `None` for a block of `open`.
+        within: The unit of this thread that the block joins; the innermost one by default.
+
+    Returns:
+        An object with the `sessions` as handlers get them, in the order in which they are wanted,
+        and with the method `leave`, which must be called in this thread.
+
+    Raises:
+        KeyError: A session has no record, and is not to be made. No block is entered.
+        LockTimeoutError: A session stayed busy. No block is entered.
+        SessionError: A session could not be read or made. No block is entered.
+    """
+    unit = begin(wanted, update, use, handler)
+    if unit is not None:
+        return unit
+    return Block(within or cast("Unit", unit_of_thread()), wanted, update, use)
+
+
+class _Before(NamedTuple):
+    """An entry, its closed session and the note of its hold, as they were before a block."""
+
+    entry: Entry
+    session: Any
+    note: Note | None
+
+
+class Block:
+    """
+    One block inside a unit, from entering it to leaving it.
+
+    Attributes:
+        unit: The unit.
+        sessions: The sessions of the block, as handlers get them.
+    """
+
+    __slots__ = ("_before", "_calls", "_deferred", "_shown", "sessions", "unit")
+
+    def __init__(self, unit: Unit, wanted: Sequence[Wanted], update: object, use: Use) -> None:
+        self.unit = unit
+        self.sessions: list[Any] = []
+        # The entries that it has open.
+        self._shown: list[Entry] = []
+        # The sessions that were first opened, deleted or moved in it or in a block inside, by
+        # storage and key, as they were before.
+        self._before: dict[tuple[Storage, str], _Before] = {}
+        self._calls = len(unit.calls)
+        self._deferred = len(unit.deferred)
+        unit.blocks += (self,)
+        try:
+            unit.lock_in_order(wanted)
+            for kind, key in wanted:
+                entry = unit.lock(kind, key)
+                if entry.session is None:
+                    self.will_change(entry)
+                self.sessions.append(unit.open(kind, key, update, use))
+                self._shown.append(entry)
+        except BaseException:
+            # No handler has used the sessions, so commit_on_error keeps nothing of them.
+            self._close()
+            self._undo([])
+            raise
+
+    def will_change(self, entry: Entry) -> None:
+        """Remember an entry before it is opened first, deleted or moved, in case of a raise."""
+        self._before.setdefault(entry.place, _Before(entry, entry.session, entry.hold.note))
+
+    def forget_note(self, place: tuple[Storage, str]) -> None:
+        """Do not bring back the noted write of a key, because it is done."""
+        if (before := self._before.get(place)) is not None:
+            self._before[place] = before._replace(note=None)
+
+    def leave(self, error: BaseException | None) -> None:
+        """
+        Leave the block. With an error, the sessions that it opened first are undone.
+
+        A block that outlives its unit, in a generator perhaps, has nothing left to do.
+        """
+        if self not in self.unit.blocks:
+            return
+        # Not the last one: a generator may be left while a later block is open.
+        position = self.unit.blocks.index(self)
+        self._close()
+        places = [
+            entry.place for entry in kept(map(self.unit.entries.__getitem__, self._before), error)
+        ]
+        if position:
+            around = self.unit.blocks[position - 1]
+            for place in places:
+                around._before.setdefault(place, self._before[place])
+        if error is not None:
+            self._undo(places)
+
+    def abandon(self) -> None:
+        """See `Unit.abandon`; the unit around it frees all."""
+
+    def _close(self) -> None:
+        """Close the sessions that no other block has open."""
+        blocks = self.unit.blocks
+        self.unit.blocks = tuple(block for block in blocks if block is not self)
+        for entry in self._shown:
+            if entry.views is not None and entry.session is not None:
+                settle(entry.session)
+            entry.depth -= 1
+
+    def _undo(self, kept: list[tuple[Storage, str]]) -> None:
+        """Let all but some sessions be what they were before the block. Their locks stay."""
+        entries = self.unit.entries
+        for place, before in self._before.items():
+            if place in kept:
+                continue
+            fresh = entries[place].without_session(before.note)
+            if before.session is not None:
+                # It was closed before the block, and can be opened again.
+                fresh = before.entry
+                fresh.session = before.session
+            entries[place] = fresh
+        self.unit.calls = self.unit.calls[: self._calls]
+        self.unit.deferred = self.unit.deferred[: self._deferred]
+
+
+@contextmanager
+def locked(*wanted: Wanted, use: Use = USUAL, within: Unit | None = None) -> Iterator[list[Entry]]:
+    """
+    A block that only locks and reads keys, so that writes can be noted in their holds.
+
+    A session that the unit has changed and closed is noted first. One that it has open is not.
+    """
+    block = enter((), use=use, within=within)
+    unit = block.unit
+    try:
+        unit.lock_in_order(wanted)
+        entries = [unit.lock(kind, key) for kind, key in wanted]
+        for number, entry in enumerate(entries):
+            if entry.depth:
+                continue
+            if isinstance(block, Block):
+                block.will_change(entry)
+            if entry.session is not None:
+                entries[number] = unit.set_down(entry)
+        yield entries
+    except BaseException as error:
+        block.leave(error)
+        raise
+    block.leave(None)
+
+
+@contextmanager
+def noted(wanted: Wanted, within: Unit | None, *, renew: bool = True) -> Iterator[Any]:
+    """
+    A block of one session whose changes are encoded when the block is left.
+
+    Inside a unit they are noted then, and the session object is dropped. So the next block of the
+    session makes a new one from the noted record, and is undone by itself if it raises. No other
+    block may have the session open.
+
+    Args:
+        wanted: The session.
+        within: The unit of this thread that the block joins; `None` for a unit of its own.
+        renew: Whether the use renews the lifetime of the session.
+
+    Raises:
+        EncodeError: A field would not come back. The block is undone.
+    """
+    use = Use(renew=renew, independent=within is None)
+    block = enter((wanted,), None, use, within=within)
+    try:
+        try:
+            yield block.sessions[0]
+            if isinstance(block, Block):
+                kind, key = wanted
+                entry = block.unit.entries[kind.storage, key]
+                if entry.session is not None:
+                    block.unit.set_down(entry)
+        except BaseException as error:
+            block.leave(error)
+            raise
+        block.leave(None)
+    except BaseException:
+        # A KeyboardInterrupt may have come before the block was left.
+        block.abandon()
+        raise
+
+
+class Opening(Generic[T]):
+    """
+    A block as a context manager, which is entered and left once, in one thread.
+
+    Args:
+        wanted: The sessions of the block.
+        update: The update, for an `initial` that wants it.
+        use: How the block uses the sessions.
+        give: Makes the target of the `with` statement from the sessions.
+    """
+
+    __slots__ = ("_block", "_give", "_update", "_use", "_wanted")
+
+    _block: Unit | Block
+
+    def __init__(
+        self,
+        wanted: Sequence[Wanted],
+        update: object,
+        use: Use,
+        give: Callable[[list[Any]], T],
+    ) -> None:
+        self._wanted = wanted
+        self._update = update
+        self._use = use
+        self._give = give
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(
+            f"no session is open yet, so it has no {name!r}; write "
+            "with sessions.open(key) as session:"
+        )
+
+    def __enter__(self) -> T:
+        self._block = enter(self._wanted, self._update, self._use)
+        return self._give(self._block.sessions)
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        try:
+            self._block.leave(error)
+        except BaseException:
+            # A KeyboardInterrupt may have come before the block was left.
+            self._block.abandon()
+            raise

@@ -1,0 +1,182 @@
+"""Entries: the sessions of a unit, each with its lock, its record and its state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
+
+from telesession.session import Session, State
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+    from contextlib import AbstractContextManager
+
+    from telesession.errors import DecodeError, SessionError
+    from telesession.storage.base import Hold, Note, Storage
+    from telesession.unit.events import OnEvent
+
+
+class Opener(Protocol):
+    """The part of a kind of sessions that a unit needs: its options and translations."""
+
+    storage: Storage
+    storage_name: str
+    lock_timeout: float | None
+    commit_on_error: bool
+    on_event: OnEvent | None
+
+    @property
+    def pending(self) -> Container[str]:
+        """The new keys of sessions that have not moved yet."""
+        ...
+
+    def key_at(self, place: str) -> str:
+        """The key as users know it, of a key in the storage."""
+        ...
+
+    def place_of(self, key: object) -> str:
+        """The key in the storage, of a key as users know it."""
+        ...
+
+    def rename(self, error: SessionError, place: str | None = None) -> None:
+        """Let an error, perhaps of one key only, speak of the key as users know it."""
+        ...
+
+    def settle(self, place: str) -> None:
+        """Do a pending move to a key, before the key is locked."""
+        ...
+
+    def living(self, lifetime: float | None) -> Self:
+        """The same kind with another lifetime: seconds after the last use, `None` for ever."""
+        ...
+
+    def load(self, entry: Entry, update: object, use: Use) -> Any:
+        """Make of the record of an entry, or of `initial`, the object that handlers get."""
+        ...
+
+    def show(self, entry: Entry, update: object) -> Any:
+        """Make the object that handlers get of an entry that is loaded already."""
+        ...
+
+    def sets_aside(self, hold: Hold, payload: bytes | None, error: DecodeError) -> bool:
+        """Whether a record that cannot be read was moved to another key."""
+        ...
+
+    def encode(self, entry: Entry) -> None:
+        """Note in the hold of an entry the write that its session needs."""
+        ...
+
+
+#: A session that a block wants: its kind, and its key in the storage.
+Wanted = tuple[Opener, str]
+
+
+class Use(NamedTuple):
+    """
+    How a block uses its sessions.
+
+    Args:
+        create: Whether a session without a record is made; if not, it is a `KeyError`.
+        renew: Whether the use renews the lifetime of a session without changes.
+        independent: Whether the block is a unit of its own.
+        beside: A hold of this thread, which it leaves after the block. If the block begins a unit,
+            the locks of the unit are taken beside it; see `Storage.hold_beside`.
+    """
+
+    create: bool = True
+    renew: bool = True
+    independent: bool = False
+    beside: Hold | None = None
+
+
+USUAL = Use()
+INDEPENDENT = Use(independent=True)
+
+
+class LateChange(Protocol):
+    """Changes a session at the commit."""
+
+    def __call__(self, session: Session, /) -> float | None:
+        """Change it, and return the seconds that it lives from now; `None` is for ever."""
+        ...
+
+
+class Deferred(NamedTuple):
+    """
+    A change of one session that is made at the commit of its unit.
+
+    The lock is taken only then, after those of all other sessions of the unit, and is never
+    waited for in the middle of a handler. So a handler that has it waits for no other lock.
+
+    Args:
+        kind: The kind of session.
+        key: Its key, as users know it. At the commit its group may have become a supergroup.
+        change: Makes the change. It must call no code of users.
+    """
+
+    kind: Opener
+    key: str
+    change: LateChange
+
+
+class Entry(State):
+    """
+    One session of a unit: its lock, its record, and the state of its session object.
+
+    It lives until the unit ends, or until the block raises in which the session object was made.
+
+    Attributes:
+        kind: The kind of sessions that wanted it first; its options apply.
+        hold: The lock and the record.
+        manager: The context manager that gave the hold, and frees it.
+        session: The `Session`, or the instance of a solo state; `None` while only the lock is
+            needed.
+        payload: The record as it was loaded, or saved since.
+        flat: Whether the record was loaded with nothing but scalars, which cannot change inside,
+            and was not saved since.
+        renews: Whether the commit renews the lifetime of a session without changes.
+    """
+
+    __slots__ = ("flat", "hold", "kind", "manager", "payload", "renews", "session")
+
+    kind: Opener
+    hold: Hold
+    manager: AbstractContextManager[Hold]
+    session: Any
+    payload: bytes | None
+    flat: bool
+    renews: bool
+
+    # `Unit.lock` sets the attributes, because a constructor takes twice the time.
+    __init__ = object.__init__
+
+    def begin_anew(self) -> None:
+        """Be an entry of which only the lock is there: nothing is loaded."""
+        self.session = self.payload = self.views = self.solo = None
+        self.class_name = self.life = None
+        self.flat = self.changed = self.forgotten = False
+        self.depth = 0
+
+    @property
+    def key(self) -> str:
+        """The key as users know it."""
+        return self.kind.key_at(self.hold.key)
+
+    @property
+    def place(self) -> tuple[Storage, str]:
+        """The storage, and the key in it."""
+        return self.hold.storage, self.hold.key
+
+    def gets_core(self, core: Session) -> None:
+        """See `State.gets_core`."""
+        self.session = core
+
+    def without_session(self, note: Note | None) -> Entry:
+        """The same lock and record, as they were when the hold had noted something else."""
+        self.depth = 0
+        self.session = None
+        self.hold.note = note
+        fresh: Entry = Entry()
+        fresh.kind, fresh.hold, fresh.manager = self.kind, self.hold, self.manager
+        fresh.renews = False
+        fresh.begin_anew()
+        return fresh

@@ -1,0 +1,510 @@
+"""
+Units of work: the sessions that one handler call uses, saved together or not at all.
+
+A handler begins a unit, and all that it calls in its thread joins the unit: decorated functions
+and blocks of `Sessions.open`. Each of them is a *block* of the unit; see `blocks.py`. A unit
+
+1. locks the sessions that a block wants, in one order for all handlers, and reads their records;
+2. makes session objects of the records for the handler;
+3. encodes all sessions when the outermost block returns, and then writes them, one storage after
+   the other; when it raises, it writes nothing;
+4. frees the locks;
+5. calls the functions that were given to `on_commit`.
+
+This module knows the order of these steps and nothing of fields, codecs, Telegram or SQL: a kind of
+sessions translates, and a storage locks, reads and writes.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from telesession.errors import (
+    DeadlockError,
+    DecodeError,
+    LockLostError,
+    SessionError,
+    StorageError,
+)
+from telesession.locks import units
+from telesession.session import Session, settle
+from telesession.unit.commit import commit_each, commit_with, kept, rename
+from telesession.unit.entry import USUAL, Deferred, Entry, Use
+from telesession.unit.events import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+    from telesession.storage.base import Hold, Storage
+    from telesession.unit.endings import Ending
+    from telesession.unit.entry import LateChange, Opener, Wanted
+    from telesession.unit.events import OnEvent, Outcome
+
+_log = logging.getLogger("telesession")
+
+# A unit of more sessions than this is logged, because it keeps every lock until its end.
+_MANY = 100
+# Without a change nothing is written.
+_QUIET = Use(renew=False)
+
+# A context variable, because each thread and each greenlet has its own, also if the identifier of
+# a thread comes back after its end or after a fork. A copied context may have a unit of another
+# thread, or one that has ended. So each look at it compares the thread of the unit.
+_innermost: ContextVar[Unit | None] = ContextVar("telesession_unit", default=None)
+
+
+def begin(
+    wanted: Sequence[Wanted],
+    update: object = None,
+    use: Use = USUAL,
+    handler: Callable[..., Any] | None = None,
+) -> Unit | None:
+    """
+    Begin a unit with its outermost block; see `enter` for the arguments and the errors.
+
+    Returns:
+        The unit; `None` if this thread has one that is to be joined.
+    """
+    outer = _innermost.get()
+    if outer is not None:
+        outer = unit_of_thread()
+        if outer is not None and not use.independent and not outer.is_inherited():
+            return None
+    thread = threading.get_ident()
+    # Not in a constructor, which would be one more call for each update.
+    unit = Unit()
+    unit.sessions, unit.entries, unit.handler = [], {}, handler
+    unit.calls = unit.blocks = unit.deferred = unit.watches = ()
+    unit.is_large = False
+    unit.ending = None
+    unit.beside = use.beside
+    unit.thread, unit.process, unit.outer = thread, os.getpid(), outer
+    _innermost.set(unit)
+    # Not before: other threads may ask for the holder.
+    units[thread] = unit
+    try:
+        if len(wanted) > 1:
+            unit.lock_in_order(wanted)
+        for kind, key in wanted:
+            unit.sessions.append(unit.open(kind, key, update, use))
+    except BaseException as error:
+        # No handler has used the sessions, so commit_on_error keeps nothing of them.
+        unit.note_outcome("failed", error)
+        unit.abandon()
+        raise
+    return unit
+
+
+def unit_of_thread() -> Unit | None:
+    """The innermost unit of this thread or greenlet; `None` without one."""
+    unit, thread = _innermost.get(), threading.get_ident()
+    while unit is not None and unit.thread != thread:
+        unit = unit.outer
+    return unit
+
+
+class Unit:
+    """
+    The sessions that one thread or greenlet has open, and the writes that wait for its end.
+
+    It begins and ends with its outermost block, which is a handler or a block of `open`. No other
+    thread sees it: a thread that a handler starts has no unit. A process that was forked meanwhile
+    has a copy, whose end writes nothing and frees nothing, because locks and writes are the
+    parent's.
+
+    Attributes:
+        sessions: The sessions of the outermost block, as handlers get them.
+        entries: All sessions by storage and key, in the order in which they were locked.
+        calls: The calls of `on_commit`.
+        deferred: The changes that are made at the commit, in their order.
+        ending: Writes that belong to the commit; `None` without any.
+        blocks: The blocks inside that were not left yet, the innermost one last.
+        thread: The identifier of its thread; 0 once the unit has ended.
+        process: The number of its process.
+        outer: The unit around it; `None` without one.
+        handler: The handler; `None` for a block of `open`.
+        watches: The figures of the unit, one object for each `on_event`.
+        is_large: Whether it was logged that there are many sessions.
+        beside: See `Use`.
+    """
+
+    __slots__ = (
+        "beside",
+        "blocks",
+        "calls",
+        "deferred",
+        "ending",
+        "entries",
+        "handler",
+        "is_large",
+        "outer",
+        "process",
+        "sessions",
+        "thread",
+        "watches",
+    )
+
+    sessions: list[Any]
+    entries: dict[tuple[Storage, str], Entry]
+    calls: Sequence[Callable[[], object]]
+    deferred: Sequence[Deferred]
+    ending: Ending | None
+    blocks: tuple[Any, ...]
+    handler: Callable[..., Any] | None
+    watches: tuple[Watch, ...]
+    is_large: bool
+    beside: Hold | None
+    thread: int
+    process: int
+    outer: Unit | None
+
+    @property
+    def unit(self) -> Unit:
+        """The unit itself, as `Block.unit`."""
+        return self
+
+    @staticmethod
+    def find(storage: Storage, key: str) -> Session | None:
+        """The session of a key that a block of this thread has open; `None` without one."""
+        unit = unit_of_thread()
+        while unit is not None:
+            entry = unit.entries.get((storage, key))
+            if entry is not None and entry.depth:
+                found: Session = entry.session
+                return found
+            unit = unit.outer
+        return None
+
+    @staticmethod
+    def holding(storage: Storage, key: str) -> Unit | None:
+        """The unit of this thread that has a key locked; `None` without one."""
+        unit = unit_of_thread()
+        while unit is not None and ((storage, key) not in unit.entries or unit.is_inherited()):
+            unit = unit.outer
+        return unit
+
+    @staticmethod
+    def innermost() -> Unit | None:
+        """The innermost unit of this thread; `None` without one."""
+        return unit_of_thread()
+
+    @staticmethod
+    def outermost() -> Unit | None:
+        """The unit around all others of this thread, which is that of the handler."""
+        unit = unit_of_thread()
+        while unit is not None and unit.outer is not None:
+            unit = unit.outer
+        return unit
+
+    def lock_in_order(self, wanted: Sequence[Wanted]) -> None:
+        """Lock several keys in one order, the same for all handlers."""
+        for kind, key in sorted(wanted, key=_lock_order):
+            self.lock(kind, key)
+        if len(self.entries) > _MANY and not self.is_large:
+            self.is_large = True
+            _log.warning(
+                "a handler has more than %d sessions open, and keeps all their locks until it "
+                "returns; open each in a unit of its own: sessions.open(key, independent=True)",
+                _MANY,
+            )
+
+    def lock(self, kind: Opener, key: str, *, is_watched: bool = False) -> Entry:
+        """Lock a key, unless the unit has it already, and return its entry."""
+        place = kind.storage, key
+        entry = self.entries.get(place)
+        if entry is None:
+            if kind.on_event is not None and not is_watched:
+                return self._lock_watched(kind, key, kind.on_event)
+            try:
+                if key in kind.pending:
+                    kind.settle(key)
+                storage = kind.storage
+                beside = self._hold_of(storage) if self.entries or self.beside else None
+                if beside is None:
+                    manager, hold = storage.take(key, kind.lock_timeout)
+                else:
+                    manager = storage.hold_beside(beside, key, kind.lock_timeout)
+                    hold = manager.__enter__()
+                # Not by a call, as each update passes here.
+                entry = self.entries[place] = Entry()
+                entry.kind, entry.hold, entry.manager = kind, hold, manager
+                entry.session = entry.payload = entry.views = entry.solo = None
+                entry.class_name = entry.life = None
+                entry.flat = entry.renews = entry.changed = entry.forgotten = False
+                entry.depth = 0
+            except SessionError as error:
+                kind.rename(error)
+                if isinstance(error, DeadlockError):
+                    _log.error("deadlock: %s", error)
+                raise
+        return entry
+
+    def _hold_of(self, storage: Storage) -> Hold | None:
+        """A hold of a storage that the thread has for the unit already."""
+        holds = (entry.hold for entry in self.entries.values())
+        beside = self.beside
+        if beside is not None and beside.storage is not storage:
+            beside = None
+        return next((hold for hold in holds if hold.storage is storage), beside)
+
+    def _lock_watched(self, kind: Opener, key: str, on_event: OnEvent) -> Entry:
+        """The same for a kind whose `on_event` gets the figures."""
+        for watch in self.watches:
+            if watch.callback == on_event:
+                break
+        else:
+            watch = Watch(on_event)
+            self.watches += (watch,)
+        watch.ask(kind.key_at(key))
+        try:
+            entry = self.lock(kind, key, is_watched=True)
+        except BaseException:
+            watch.give_up()
+            raise
+        watch.get(entry.hold)
+        return entry
+
+    def note_outcome(self, outcome: Outcome, error: BaseException) -> None:
+        """Note for the figures how the unit ends."""
+        for watch in self.watches:
+            watch.end(outcome, error)
+
+    def open(self, kind: Opener, key: str, update: object, use: Use) -> Any:
+        """Lock, load and open a session, as far as it is not, and give it as handlers get it."""
+        entry = self.lock(kind, key)
+        try:
+            if entry.session is None:
+                # Its options apply, not those of a block that was undone, or that only locked.
+                entry.kind = kind
+                try:
+                    shown = kind.load(entry, update, use)
+                except DecodeError as error:
+                    kind.rename(error, key)
+                    if not kind.sets_aside(entry.hold, entry.payload, error):
+                        raise
+                    entry.begin_anew()
+                    shown = kind.load(entry, update, use)
+            else:
+                if entry.views is not None:
+                    settle(entry.session)
+                shown = kind.show(entry, update)
+        except SessionError as error:
+            kind.rename(error, key)
+            raise
+        # Not before: `initial` may delete the session, which is not open yet.
+        entry.depth += 1
+        if use.renew:
+            entry.renews = True
+        return shown
+
+    def defer(self, kind: Opener, key: str, change: LateChange) -> None:
+        """Change a session at the commit; see `Deferred`. A block that raises drops the change."""
+        self.deferred = [*self.deferred, Deferred(kind, key, change)]
+
+    def _make_deferred(self) -> None:
+        """Lock the sessions of all deferred changes, in one order, and change them."""
+        placed = [(kind, kind.place_of(key), change) for kind, key, change in self.deferred]
+        self.lock_in_order([(kind, place) for kind, place, _ in placed])
+        for kind, place, change in placed:
+            session = self.open(kind, place, None, _QUIET)
+            entry = self.entries[kind.storage, place]
+            try:
+                entry.kind = kind.living(change(session))
+            finally:
+                entry.depth -= 1
+
+    def set_down(self, entry: Entry) -> Entry:
+        """Note the changes of a closed session, and go on without the session object."""
+        before = entry.payload, entry.marks
+        try:
+            entry.kind.encode(entry)
+        except SessionError as error:
+            entry.kind.rename(error, entry.hold.key)
+            raise
+        # Nothing is written yet, and a block that raises brings the session object back.
+        entry.payload, entry.marks = before
+        fresh = self.entries[entry.place] = entry.without_session(entry.hold.note)
+        return fresh
+
+    def is_inherited(self) -> bool:
+        """
+        Whether this process was forked while its parent had the unit.
+
+        The locks and the writes are the parent's then: the end of the unit does neither.
+        """
+        return self.process != os.getpid()
+
+    def leave(self, error: BaseException | None) -> None:
+        """
+        Leave the outermost block: save all sessions, or with an error none, and free the locks.
+
+        Raises:
+            EncodeError: A field would not come back; nothing was written.
+            LockLostError: A lock was lost before the commit.
+            StorageError: A storage failed. Its attribute `written` has the keys of other storages
+                that were written before.
+        """
+        calls: Sequence[Callable[[], object]] = ()
+        try:
+            if error is not None:
+                if self.watches:
+                    self.note_outcome("raised", error)
+                self._commit(kept(self.entries.values(), error))
+            else:
+                if self.deferred and not self.is_inherited():
+                    self._make_deferred()
+                if self._commit(self.entries.values()):
+                    calls = self.calls
+        except BaseException as failure:
+            self.note_outcome("failed", failure)
+            raise
+        finally:
+            self.abandon()
+        if calls:
+            _call(calls)
+
+    def _commit(  # noqa: C901, PLR0912 -- each update passes here
+        self, entries: Collection[Entry]
+    ) -> bool:
+        """
+        Encode all sessions first, so that an `EncodeError` leaves all records; then write them.
+
+        Returns:
+            False in a process that was forked while its parent had the sessions; it writes nothing.
+        """
+        if self.process != os.getpid():
+            return False
+        storage: Storage | None = None
+        holds: list[Hold] = []
+        is_noted = False
+        for entry in entries:
+            hold = entry.hold
+            if not holds:
+                storage = hold.storage
+            elif hold.storage is not storage:
+                storage = None
+            holds.append(hold)
+            if entry.session is not None:
+                try:
+                    entry.kind.encode(entry)
+                except SessionError as error:
+                    entry.kind.rename(error, hold.key)
+                    raise
+            if hold.note is not None:
+                is_noted = True
+        if not is_noted:
+            return True
+        for watch in self.watches:
+            watch.commit()
+        if storage is None:
+            commit_each(entries, self.ending)
+            return True
+        try:
+            if self.ending is None:
+                storage.commit(holds)
+            else:
+                commit_with(self.ending, storage, holds)
+        except (LockLostError, StorageError) as error:
+            rename(error, entries)
+            raise
+        return True
+
+    def abandon(self) -> None:
+        """Close and free everything that is left, perhaps after an interruption at the end."""
+        # A block in a generator may be left later, and must find nothing to do.
+        self.blocks = ()
+        if self.thread:
+            self._end()
+        entries = self.entries
+        try:
+            while entries:
+                # The last one first.
+                entry = entries.popitem()[1]
+                # Both refer to each other, and would stay until the garbage collector comes.
+                entry.session = None
+                entry.depth = 0
+                # A write that is still noted is dropped.
+                hold = entry.hold
+                hold.note = None
+                if not hold.is_left:
+                    entry.manager.__exit__(None, None, None)
+        except BaseException:
+            # The others are freed even if one cannot be.
+            self.abandon()
+            raise
+        if self.watches:
+            self._tell()
+
+    def _tell(self) -> None:
+        """Give the figures of the unit to each `on_event`, once."""
+        watches, self.watches = self.watches, ()
+        handler = self._named_handler()
+        for watch in watches:
+            watch.tell(handler)
+
+    def _named_handler(self) -> str | None:
+        """The module and the name of the handler of the unit, or of a unit around it."""
+        unit: Unit | None = self
+        while unit is not None and unit.handler is None:
+            unit = unit.outer
+        if unit is None:
+            return None
+        function: Any = unit.handler
+        name = getattr(function, "__qualname__", type(function).__qualname__)
+        return f"{function.__module__}.{name}"
+
+    @property
+    def holder(self) -> str:
+        """The handler, in words. Any thread may ask."""
+        handler = self._named_handler()
+        if handler is not None:
+            return f"handler {handler}"
+        names = (each.name for each in threading.enumerate() if each.ident == self.thread)
+        return f"a block of open in the thread {next(names, self.thread)}"
+
+    def _end(self) -> None:
+        """Be no unit of the thread any more."""
+        thread, self.thread = self.thread, 0
+        unit = _innermost.get()
+        if unit is self:
+            _innermost.set(self.outer)
+        else:
+            # A block of a generator may outlive the block around it.
+            while unit is not None and unit.outer is not self:
+                unit = unit.outer
+            if unit is not None:
+                unit.outer = self.outer
+        if units.get(thread) is self:
+            if self.outer is None:
+                del units[thread]
+            else:
+                units[thread] = self.outer
+
+
+def _call(calls: Sequence[Callable[[], object]]) -> None:
+    """Make all the calls of `on_commit`, and raise the first exception that one of them raised."""
+    failures = []
+    for call in calls:
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001 -- the other calls are made all the same
+            failures.append(error)
+    while len(failures) > 1:
+        # Its text may hold a user's words.
+        _log.error("a function given to on_commit raised %s", type(failures.pop(1)).__name__)
+    try:
+        if failures:
+            raise failures[0]
+    finally:
+        # They refer to this frame.
+        del failures
+
+
+def _lock_order(wanted: Wanted) -> tuple[str, str, int]:
+    # The first two are the same in all processes.
+    kind, key = wanted
+    return kind.storage_name, key, id(kind.storage)
