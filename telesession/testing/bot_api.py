@@ -1,4 +1,4 @@
-"""A small Telegram Bot API server on the loopback interface, for tests without a network."""
+"""A small Telegram Bot API server on the loopback interface for tests without a network."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ class BotAPI(Telegram):
     A Telegram Bot API server on a free loopback port, which every bot of this process talks to.
 
     From `start` to `close` telebot's `apihelper.API_URL` and `FILE_URL` point here (and
-    `apihelper.proxy` keeps loopback requests off any proxy); then all are as before. Stop the bots
-    before closing it: a bot that is still polling would go on with the real Telegram. Keep one for
-    a test. Threads may share it. An `AsyncTeleBot` does not talk to it.
+    `apihelper.proxy` keeps loopback requests off any proxy). After `close` all three have their
+    former values. Stop the bots before closing it: a bot that is still polling would go on with the
+    real Telegram. Keep one for a test. Threads may share it. An `AsyncTeleBot` does not talk to it.
 
     The server has one bot: the one that polls gets the updates, with any token. It answers every
-    method of telebot, and keeps what the bot did: messages, polls, payments, members and so on. It
-    refuses a method that it does not know, see `answer_with`. Subclasses may override `answer` to
+    method of telebot, and keeps the results: messages, polls, payments, members and so on. It
+    refuses a method that it does not know; see `answer_with`. Subclasses may override `answer` to
     do more.
 
-    `url` is for bots in other processes: what to assign to their `apihelper.API_URL`. It is empty
-    before `start`.
+    `url` is the value of `apihelper.API_URL` for bots in other processes. It is empty before
+    `start`.
 
     Args:
         last_update_id: The number before the first update. A bot with an inbox recognises updates
@@ -93,9 +93,8 @@ class BotAPI(Telegram):
         """
         Stop the server and point telebot where it pointed before; may be repeated.
 
-        Polls that wait are answered at once. Users can act no more, until the server is started
-        again: each act is a `RuntimeError`. If another server was started since, telebot goes on
-        with that one.
+        Polls that wait are answered at once. Until the server is started again, each act of a user
+        raises `RuntimeError`. If another server was started later, telebot continues with that one.
         """
         if self._server is None:
             return
@@ -286,7 +285,7 @@ class BotAPI(Telegram):
 
     def lose_confirmations(self, times: int = 1) -> None:
         """
-        Lose the next confirmations of updates, so that the bot gets these updates again.
+        Lose the next confirmations of updates, so the bot gets these updates again.
 
         A bot that polls confirms updates by the `offset` of its next poll, and one with a webhook
         confirms each update by a 2xx status.
@@ -316,7 +315,7 @@ class BotAPI(Telegram):
         self, predicate: Callable[[], Any], timeout: float | None = 10, *, what: str = "it"
     ) -> Any:
         """
-        Wait until a predicate is true, and return what it returned.
+        Wait until a predicate is true, and return its result.
 
         Args:
             predicate: Called at once and then after each call of a bot, each update and each
@@ -324,21 +323,23 @@ class BotAPI(Telegram):
                 wait itself.
             timeout: Real seconds to wait at most, even while the clock is frozen; `None` waits
                 for ever.
-            what: What is being waited for, for the error message.
+            what: The event, as the error message names it.
 
-        Raises `TimeoutError`, saying what was there instead.
+        Raises `TimeoutError` with the calls of the bot and the conversation so far.
         """
         with self._changed:
             result = self._changed.wait_for(predicate, timeout)
             if not result:
-                raise TimeoutError(f"waited {timeout:g} s for {what}, in vain: {self._summary()}")
+                raise TimeoutError(
+                    f"waited {timeout:g} s for {what} without success: {self._summary()}"
+                )
             return result
 
     def wait_for_messages(self, count: int, timeout: float | None = 10) -> Messages:
         """
-        Wait until the bot has sent so many messages, and return all that it has sent.
+        Wait until the bot has sent a number of messages, and return all that it has sent.
 
-        Raises `TimeoutError` after `timeout` real seconds, saying what it had sent by then.
+        Raises `TimeoutError` after `timeout` real seconds, with the messages that it had sent.
         """
         self.wait_for(
             lambda: len(self._history.sent) >= count, timeout, what=f"{count} messages of the bot"

@@ -31,8 +31,7 @@ class FaultyStorage(StorageFaults, Storage):
     that stores it. So name the record that a fault is about: `fail("commit", key="1")` is the
     commit of the session of user 1. `lose_lock` counts only commits of locked records.
 
-    Keep one instance for a test, and give it to everybody who uses the records. Threads may share
-    it.
+    Keep one instance for a test, and give it to every user of the records. Threads may share it.
 
     Args:
         storage: The storage that does the work. `close` closes it.
@@ -53,7 +52,7 @@ class FaultyStorage(StorageFaults, Storage):
 
     def evict(self, method: str, *, at: int = 1) -> None:
         """
-        Let the records of a call be gone when it is made, as on a Redis that ran out of memory.
+        Delete the records of a later call before it is made, as a Redis without free memory does.
 
         Args:
             method: The method's name: `"hold"`, or another one that gets keys of records.

@@ -42,9 +42,10 @@ def bot_api() -> Iterator[BotAPI]:
 @pytest.fixture
 def fresh_sessions() -> None:
     """
-    No sessions of earlier tests, in the storage of those that name none.
+    Delete the sessions of earlier tests from the default storage.
 
-    A bot with another storage needs `forget_sessions(storage)`, or a new one for each test.
+    A bot with a storage of its own needs `forget_sessions(storage)`, or a new storage for each
+    test.
     """
     forget_sessions()
 
@@ -60,13 +61,13 @@ def frozen_time() -> Iterator[FrozenDateTimeFactory]:
     Here only the calling frame counts. Waits for locks, queues and sockets stay real, and so do
     the durations that pytest reports.
 
-    Each `threading.Timer` that is started meanwhile waits on this clock. `tick` and `move_to` run
-    the timers that are due until then, each at its own time, and return when they have ended. They
-    raise the exception of a timer, several as an `ExceptionGroup`, and `TimeoutError` if a timer
-    does not end within 10 real seconds. Then polls close whose time is over, and a bot that waits
-    for updates is told. At the end of the test, timers that wait are cancelled. A block of
-    `freeze_time` inside the test has a clock of its own, on which the timers wait that are started
-    there.
+    Each `threading.Timer` that is started during the test waits on this clock. `tick` and `move_to`
+    run the timers that are due until then, each at its own time, and return when they have ended.
+    They raise the exception of a timer, or several exceptions as an `ExceptionGroup`. They raise
+    `TimeoutError` if a timer does not end within 10 real seconds. Then the polls whose time is over
+    close, and a bot that waits gets the updates about them. At the end of the test, timers that
+    wait are cancelled. A block of `freeze_time` inside the test has a clock of its own. The timers
+    that are started in the block wait on that clock.
     """
     frozen = freezegun.freeze_time(ignore=["_pytest"])
     with pytest.MonkeyPatch.context() as patch, frozen as clock:

@@ -1,4 +1,4 @@
-"""A bot that really polls, in a thread, for the length of a `with` block."""
+"""A bot that really polls in a thread for the length of a `with` block."""
 
 from __future__ import annotations
 
@@ -36,15 +36,16 @@ def run_polling(bot: TeleBot, api: BotAPI | None = None, *, timeout: float = 10)
     Run `bot.infinity_polling()` in a thread for the length of a `with` block.
 
     The block starts when the bot polls, and ends when its threads have ended: the bot is then
-    stopped, as by `bot.stop_bot()`, and may be run again. Updates that were not handled by then
-    are not waited for, see `Polling.wait_idle`. Like a new process, the bot starts with the
-    oldest update that was not confirmed.
+    stopped, as by `bot.stop_bot()`, and may be run again. The end of the block does not wait for
+    updates that were not handled by then; see `Polling.wait_idle`. Like a new process, the bot
+    starts with the oldest update that was not confirmed.
 
     An exception of a handler or of the polling is raised at the end of the block, unless the
     `on_error` of the bot's workers or its `exception_handler` handles it: one exception as it is,
-    several as an `ExceptionGroup`. If the block itself raises, they are added to that exception as
-    notes, each with the files and lines of the bot's own code. A `SystemExit` of a handler, which
-    would end a worker of telebot in silence, is raised as the cause of a `RuntimeError`.
+    several as an `ExceptionGroup`. If the block itself raises, the exceptions of the bot become
+    notes of its exception, each with the files and lines of the bot's own code. A `SystemExit` of a
+    handler, which would end a worker of telebot in silence, is raised as the cause of a
+    `RuntimeError`.
 
     Args:
         bot: The bot, with or without threads.
@@ -65,7 +66,7 @@ def run_polling(bot: TeleBot, api: BotAPI | None = None, *, timeout: float = 10)
 
 class RecordingExceptionHandler:
     """
-    An `exception_handler` for a bot, which keeps what the handlers raised in `exceptions`.
+    An `exception_handler` for a bot, which keeps the exceptions of handlers in `exceptions`.
 
     It counts as handled, so that telebot goes on at once. Threads may share it.
     """
@@ -83,8 +84,8 @@ class Polling:
     """
     A bot that polls, made by `run_polling`.
 
-    `exceptions` has what was raised in the bot and not handled so far; whatever is still in it
-    when the `with` block ends is raised.
+    `exceptions` has the exceptions in the bot that were not handled so far. At the end of the
+    `with` block, those that are still in it are raised.
     """
 
     def __init__(self, bot: TeleBot, api: BotAPI, timeout: float) -> None:
@@ -100,7 +101,7 @@ class Polling:
 
     @property
     def exceptions(self) -> list[Exception]:
-        """What was raised in the bot and not handled; may be emptied."""
+        """The exceptions in the bot that were not handled; may be emptied."""
         return self._unhandled.exceptions
 
     def wait_idle(self, timeout: float | None = 10) -> None:
@@ -137,9 +138,9 @@ class Polling:
         """
         Wait until the bot has nothing to do, and return its replies to an update.
 
-        They are the messages that it has sent since the update, in the chat of the update. A vote
-        and the like have the private chat of the user. Messages that the bot has deleted again are
-        left out.
+        They are the messages that it has sent since the update, in the chat of the update. For an
+        update without a chat, such as a vote, it is the private chat of the user. Messages that the
+        bot has deleted again are left out.
 
         Args:
             update: The update, or a list of them, as an act of a user has returned it.
@@ -168,14 +169,14 @@ class Polling:
         finally:
             if error is not None:
                 for unhandled in self.exceptions:
-                    lines = ["Meanwhile the bot did not handle this:", *explain(unhandled)]
+                    lines = ["The bot did not handle this in the block:", *explain(unhandled)]
                     error.add_note("\n".join(lines))
         if error is None:
             self._raise_unhandled()
 
     def _start(self) -> None:
         bot = self._bot
-        # A bot that cannot say who it is would make infinity_polling() retry for ever.
+        # A bot that cannot get its own name would make infinity_polling() retry for ever.
         self._thread.name = f"infinity_polling @{bot.user.username}"
         bot.last_update_id = 0
         bot.exception_handler = self._unhandled
@@ -187,7 +188,7 @@ class Polling:
     def _poll(self) -> None:
         with Reporting(self._unhandled.report):
             self._bot.infinity_polling(**_OPTIONS)
-            # A bot that was stopped once leaves infinity_polling() at once, for ever after.
+            # A bot that was stopped once leaves each later infinity_polling() at once.
             if not (self._has_polled or self._stopping):
                 self._bot.polling(non_stop=True, **_OPTIONS)
         self._ended = True
@@ -206,7 +207,7 @@ class Polling:
                 self._bot.worker_pool = self._pool.pool
 
     def _join(self) -> None:
-        # By turns: telebot forgets a stop that comes while it retries after an error.
+        # Repeated, because telebot forgets a stop that comes while it retries after an error.
         for _ in range(max(1, round(self._timeout / _JOIN_SECONDS))):
             self._bot.stop_polling()
             self._thread.join(_JOIN_SECONDS)
@@ -240,7 +241,7 @@ class Polling:
 
 
 class _Unhandled(RecordingExceptionHandler):
-    """Keeps what the bot's former exception handler, if any, does not handle."""
+    """Keeps the exceptions that the bot's former exception handler, if any, does not handle."""
 
     def __init__(self, former: Any) -> None:
         super().__init__()
@@ -251,7 +252,7 @@ class _Unhandled(RecordingExceptionHandler):
         return bool(handled) or super().handle(exception)
 
     def report(self, error: Exception | SystemExit) -> None:
-        """Keep what ended a task, unless the former handler handles it."""
+        """Keep the exception that ended a task, unless the former handler handles it."""
         if isinstance(error, Exception):
             self.handle(error)
             return

@@ -20,7 +20,7 @@ class CountingPool:
 
     Args:
         pool: The pool that runs the tasks, telebot's or one with the same methods.
-        report: Called with each exception that a task raised, which then goes no further.
+        report: Called with each exception that a task raised. The exception goes no further.
         on_done: Called after each task, in the thread that ran it.
     """
 
@@ -37,7 +37,7 @@ class CountingPool:
         self._unfinished = 0
 
     def __getattr__(self, name: str) -> Any:
-        """Whatever else telebot looks for is the pool's own."""
+        """Any other attribute that telebot uses is that of the pool."""
         return getattr(self.pool, name)
 
     @property

@@ -47,7 +47,7 @@ DATE = 1766304000
 
 
 def user(user_id: int, first_name: str, **fields: Any) -> JSON:
-    """A `User`, of whom Telegram always sends these fields."""
+    """A `User` with the fields that Telegram always sends."""
     return {"id": user_id, "is_bot": False, "first_name": first_name, **fields}
 
 

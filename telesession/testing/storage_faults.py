@@ -1,4 +1,4 @@
-"""The faults of a storage that a test asks for: which call of which method, and what happens."""
+"""The faults of a storage that a test asks for: the method, the call, and the event."""
 
 from __future__ import annotations
 
@@ -87,8 +87,8 @@ class StorageFaults:
                 records. By default each call of the method counts.
             after: Whether the call is executed first, so that only its answer is lost. The
                 `outcome` of the error is `"unknown"` then, if the method writes.
-            error: What is raised; a `StorageError` by default. Its reason is `the disk is full`,
-                and with `after` it is `the answer was lost`.
+            error: The exception; a `StorageError` by default. Its reason is `the disk is full`, and
+                with `after` it is `the answer was lost`.
         """
 
         def fail(keys: Sequence[str]) -> None:
@@ -160,7 +160,7 @@ class StorageFaults:
         key: str | None = None,
         is_of_lock: bool = False,
     ) -> None:
-        """Let something happen at a call; see `_Fault`."""
+        """Add a fault; see `_Fault`."""
         if at < 1:
             raise ValueError(f"the next call is number 1, so there is none with number {at}")
         with self._mutex:
@@ -198,12 +198,12 @@ class StorageFaults:
 
 class _Fault(NamedTuple):
     """
-    What happens at a call of a method.
+    An event at a call of a method.
 
     Attributes:
         method: The method's name.
         at: Which of the next calls that count it is; 1 is the next one.
-        happen: What happens. It gets the keys of the call.
+        happen: Makes the event. It gets the keys of the call.
         after: Whether it happens after the call was executed.
         key: The record whose calls count; `None` is any record.
         is_of_lock: Whether only calls that get a hold of a record count.
@@ -241,7 +241,7 @@ class WaitingCalls(Log):
         self._released = threading.Event()
 
     def release(self) -> None:
-        """Let the calls go on that wait, and let later ones pass. It may be repeated."""
+        """Let the waiting calls continue, and later calls pass; may be repeated."""
         self._released.set()
 
     def wait_for_release(self, key: str) -> None:
@@ -265,7 +265,7 @@ class WaitingCalls(Log):
 def _split(
     faults: list[_Fault], counts: Callable[[_Fault], bool]
 ) -> tuple[list[_Fault], list[_Fault]]:
-    """The faults that are due at a call, and all others; those that count it are one nearer."""
+    """The faults that are due at a call, and the others, of which some have counted the call."""
     due, later = [], []
     for fault in faults:
         if not counts(fault):

@@ -1,11 +1,11 @@
 """
-One suite that every storage must pass, for pytest: what `Storage` promises, a test each.
+One suite for pytest that every storage must pass: a test for each promise of `Storage`.
 
-Import it into a test module and inherit from it. It needs pytest, which nothing else in
-telesession but `telesession.testing.fixtures` does.
+Import it into a test module and inherit from it. It needs pytest, as `telesession.testing.fixtures`
+does.
 """
 
-# ruff: noqa: SIM300 -- a test compares what is expected with what is, in numbers
+# ruff: noqa: SIM300 -- a test compares the expected number with the real one
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from telesession.storage.base import Storage
 
 FOR_AGES = 10.0**9
-# The calls by which a thread waits for others: for a lock, in a loop, for a server or for a file.
+# The calls by which a thread waits: for a lock, in a loop, or for a server or a file.
 _WAITS = frozenset(("acquire", "flock", "lockf", "poll", "recv", "recv_into", "select", "sleep"))
 HOSTILE_KEYS = [
     "", " ", "  ", "\0", "a\0", "a", "A", "a ", " a", "\n", "a\nb", "\r\n", "\t", "*", "?", "[a]",
@@ -36,7 +36,7 @@ HOSTILE_KEYS = [
 
 
 def try_hold(storage: Storage, key: str) -> str:
-    """What comes of asking for a key without waiting."""
+    """The result of asking for a key without waiting."""
     try:
         with storage.hold(key, 0):
             return "held"
@@ -55,12 +55,12 @@ class _Waiter(threading.Thread):
         self._waits = threading.Event()
 
     def arrive(self) -> None:
-        """Start, and come back when it waits for those before it, or need not."""
+        """Start, and return when the thread waits for those before it, or has the key."""
         self.start()
         if not self._waits.wait(PATIENCE):
             raise TimeoutError(
-                "nobody can tell whether a thread waits for this storage, for it does so by none "
-                f"of the calls {sorted(_WAITS)}; override this test"
+                "this test cannot tell whether a thread waits for this storage, because it waits "
+                f"by none of the calls {sorted(_WAITS)}; override this test"
             )
 
     def run(self) -> None:
@@ -83,15 +83,15 @@ class _Waiter(threading.Thread):
 
 class StorageSuite:
     """
-    The promises of a storage, a test each; inherit from it and say what a storage is.
+    The promises of a storage, a test each; inherit from it and give it a storage.
 
         class TestMyStorage(StorageSuite):
             @pytest.fixture
             def storage(self):
                 return MyStorage()
 
-    Every test gets a storage of its own, which is empty. Threads call it, and time passes. Here
-    the time is real: a few seconds in all. Who has a clock that can be set overrides `tick`, and
+    Every test gets a storage of its own, which is empty. Threads call it, and time passes. Here the
+    time is real: a few seconds in all. A suite with a clock that can be set overrides `tick`, and
     with it the three attributes, which are in seconds.
 
     Attributes:
@@ -159,7 +159,7 @@ class StorageSuite:
         assert b"payload" == storage.get("key")
 
     def test_set_replaces_payload_and_lifetime_together(self, storage: Storage) -> None:
-        """`set` replaces payload and lifetime together: longer, shorter, for ever, and back."""
+        """`set` replaces payload and lifetime together: a longer, a shorter and no lifetime."""
         lifetimes = {"longer": (2, 6), "shorter": (6, 2), "for ever": (2, None), "back": (None, 2)}
         for number in (0, 1):
             for key, units in lifetimes.items():
@@ -352,7 +352,7 @@ class StorageSuite:
         assert [True] * len(HOSTILE_KEYS) == [storage.delete(key) for key in HOSTILE_KEYS]
 
     def test_every_method_may_be_called_from_any_thread(self, storage: Storage) -> None:
-        """What one thread stores, another sees, renews, holds and deletes."""
+        """A record that one thread stores is seen, renewed, held and deleted by another one."""
         in_thread(storage.set, "key", b"payload")
 
         assert b"payload" == in_thread(storage.get, "key")
@@ -364,7 +364,7 @@ class StorageSuite:
         assert storage.get("key") is None
 
     def test_no_write_of_many_threads_is_lost(self, storage: Storage) -> None:
-        """Threads that write at the same time, each to keys of its own, find what they wrote."""
+        """Threads that write at the same time, each to keys of its own, find their own records."""
 
         def write(name: str) -> list[bytes | None]:
             for number in range(50):
@@ -394,7 +394,7 @@ class StorageSuite:
         assert b"100" == storage.get("key")
 
     def test_a_held_key_is_busy_until_it_is_released(self, storage: Storage) -> None:
-        """A key is busy while it is held, in that moment for others only, and free again after."""
+        """A key is busy for other threads while it is held, and free again afterwards."""
         with storage.hold("key"):
             during = in_thread(try_hold, storage, "key"), in_thread(try_hold, storage, "another")
 
@@ -428,7 +428,7 @@ class StorageSuite:
         assert list(range(8)) == order
 
     def test_an_exception_releases_a_held_key(self, storage: Storage) -> None:
-        """Whatever is raised while a key is held releases it, and goes on as it is."""
+        """An exception in a block releases its key, and is raised as it is."""
         for error in (ValueError("in the block"), KeyboardInterrupt()):
             with pytest.raises(type(error)) as caught, storage.hold("key"):
                 raise error
@@ -436,7 +436,7 @@ class StorageSuite:
             assert "held" == in_thread(try_hold, storage, "key")
 
     def test_a_hold_whose_block_raises_writes_nothing(self, storage: Storage) -> None:
-        """Noted writes are dropped if the block raises; what `flush` wrote before stays."""
+        """Noted writes are dropped if the block raises; those that `flush` wrote before stay."""
 
         def use(storage: Storage, key: str) -> None:
             with storage.hold(key) as held:
@@ -459,7 +459,7 @@ class StorageSuite:
         assert [b"old", b"old", b"flushed", None] == [storage.get(key) for key in keys]
 
     def test_a_hold_reads_and_writes_its_key(self, storage: Storage) -> None:
-        """What is written in a hold is seen there at once, and by all after the end."""
+        """A write in a hold is seen there at once, and by other threads after the end."""
         with storage.hold("key") as held:
             assert [None, False, False] == [held.get(), held.touch(FOR_AGES), held.delete()]
             held.set(b"payload", 5 * self.second)
@@ -478,7 +478,7 @@ class StorageSuite:
         assert storage.get("key") is None
 
     def test_what_a_hold_wrote_is_seen_by_others_at_flush(self, storage: Storage) -> None:
-        """What is set, renewed or deleted in a hold is so for others when `flush` has returned."""
+        """A change of a record in a hold is seen by other threads when `flush` has returned."""
         storage.set("key", b"old", self.second)
         seen = []
         with storage.hold("key") as held:
@@ -561,7 +561,7 @@ class StorageSuite:
         assert [b"100"] * 2 == [storage.get(key) for key in "ab"]
 
     def test_a_commit_may_have_nothing_to_write(self, storage: Storage) -> None:
-        """Holds that have noted nothing leave their records and lifetimes, as no hold does."""
+        """Holds that have noted nothing leave their records and lifetimes unchanged."""
         storage.set("lasting", b"payload")
         storage.set("brief", b"payload", self.second)
         with storage.hold("lasting") as lasting, storage.hold("brief") as brief:
@@ -576,7 +576,7 @@ class StorageSuite:
         assert [b"payload", None] == [storage.get(key) for key in ("lasting", "brief")]
 
     def test_lifetimes_of_a_commit_end(self, storage: Storage) -> None:
-        """A lifetime that a hold or a change gave with a `commit` ends as any other."""
+        """A lifetime that a hold or a change set with a `commit` ends as any other."""
         storage.set("touched", b"payload")
         storage.set("kept", b"payload", self.second)
         keys = ("set", "touched", "kept", "also")

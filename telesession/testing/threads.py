@@ -25,9 +25,9 @@ PATIENCE = 30
 
 def in_thread(function: Callable[..., Any], *args: Any) -> Any:
     """
-    What a call returns or raises in a thread of its own.
+    Make a call in a thread of its own, and return its result or raise its exception.
 
-    Raises `TimeoutError` for one that does not end within 30 real seconds. It is left to itself.
+    Raises `TimeoutError` if the call does not end within 30 real seconds. Its thread runs on.
 
     Args:
         function: The function to call.
@@ -38,10 +38,10 @@ def in_thread(function: Callable[..., Any], *args: Any) -> Any:
 
 def in_threads(functions: list[Callable[[], Any]]) -> list[Any]:
     """
-    What calls return that start together, each in a thread of its own.
+    Make calls at the same time, each in a thread of its own, and return their results.
 
-    Raises what the first of them raised, and `TimeoutError` if one does not end within 30 real
-    seconds.
+    Raises the exception of the first one that failed, and `TimeoutError` if one does not end within
+    30 real seconds.
 
     Args:
         functions: The functions to call, without arguments. The results are in their order.
@@ -52,7 +52,7 @@ def in_threads(functions: list[Callable[[], Any]]) -> list[Any]:
 
 
 class _Call(threading.Thread):
-    """A call in a daemon thread: one that never ends fails its test, and does not hang it."""
+    """A call in a daemon thread: one that never ends fails its test, and does not block it."""
 
     def __init__(self, start: threading.Barrier, function: Callable[[], Any]) -> None:
         super().__init__(daemon=True)
@@ -82,8 +82,8 @@ class OtherThread:
     """
     A thread that does one call after the other, until the end of a `with` block.
 
-    Nobody waits for a call that never ends: it fails its test, and does not hang it. Keep one for
-    a block. Threads may share it.
+    A call that never ends fails its test, and does not block it. Keep one for a block. Threads may
+    share it.
     """
 
     def __init__(self) -> None:
@@ -98,7 +98,7 @@ class OtherThread:
 
     def call(self, function: Callable[..., Any], *args: Any) -> Any:
         """
-        What a call returns or raises.
+        Make a call, and return its result or raise its exception.
 
         Raises `TimeoutError` if it does not end within 30 real seconds.
         """
@@ -125,9 +125,9 @@ def began(function: Callable[..., Any], *args: Any) -> Iterator[Future[Any]]:
     """
     A `with` block beside which a call goes on in a thread, and must return in the end.
 
-    The target of the block is the future of the call: `done()` says whether it has returned. Its
-    end is waited for at the end of the block, where what it raised is raised, and `TimeoutError`
-    if it does not end within 30 real seconds. If the block raises, the call is left to itself.
+    The target of the block is the future of the call: `done()` says whether it has returned. At its
+    end the block waits for the call and raises its exception, or `TimeoutError` if it does not end
+    within 30 real seconds. If the block raises, it does not wait for the call.
 
     Args:
         function: The function to call.
@@ -143,9 +143,9 @@ def began(function: Callable[..., Any], *args: Any) -> Iterator[Future[Any]]:
 
 class Log:
     """
-    What happened in a bot, in order; any thread may add to it and wait for it.
+    The events of a bot, in order; any thread may add to them and wait for them.
 
-    Keep one for a test. `entries` has what was added so far.
+    Keep one for a test. `entries` has the entries so far.
     """
 
     def __init__(self) -> None:
@@ -153,16 +153,16 @@ class Log:
         self._changed = threading.Condition()
 
     def add(self, entry: Any) -> None:
-        """Add an entry of any kind, and wake who waits for it."""
+        """Add an entry of any kind, and wake the threads that wait."""
         with self._changed:
             self.entries.append(entry)
             self._changed.notify_all()
 
     def wait_for(self, count: int) -> list[Any]:
         """
-        Wait until there are so many entries, and return all.
+        Wait until there is a number of entries, and return all of them.
 
-        Raises `TimeoutError` after 30 real seconds, saying which entries are there.
+        Raises `TimeoutError`, which lists the entries, after 30 real seconds.
         """
         with self._changed:
             if not self._changed.wait_for(lambda: len(self.entries) >= count, PATIENCE):

@@ -77,9 +77,10 @@ class Timers:
         """
         Move the clock, and run the timers that are due until then, each at its own time.
 
-        Raises the exception of a timer after all have run, several as an `ExceptionGroup`; also
-        that of a timer of no time, which has run before. Raises `TimeoutError` if a timer does not
-        end within 10 real seconds. The clock stands at its deadline then.
+        After all timers have run, it raises the exception of a timer, or several exceptions as an
+        `ExceptionGroup`. They include the exceptions of timers of 0 s, which have run before.
+        Raises `TimeoutError` if a timer does not end within 10 real seconds. The clock stands at
+        the deadline of that timer then.
 
         Args:
             delta: How far, in seconds or as a `timedelta`. If it is negative, no timer runs.
@@ -159,9 +160,9 @@ class Timers:
         with self._changed:
             if not self._changed.wait_for(lambda: not self._running(), _PATIENCE):
                 raise TimeoutError(
-                    f"waited {_PATIENCE:g} s for {', '.join(self._running())}, in vain: let "
-                    "the function of a timer return, and let it wait for nothing that the test "
-                    "does later"
+                    f"waited {_PATIENCE:g} s for {', '.join(self._running())} without success: "
+                    "let the function of a timer return, and let it wait for nothing that the "
+                    "test does later"
                 )
             ended, self._ended = self._ended, []
         for timer in ended:

@@ -1,4 +1,4 @@
-"""The English of the manual, the README and the files for contributors: plain words."""
+"""The English of the manual, of the files for contributors and of the package: plain words."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.pages import PAGES, README, ROOT, name_of, prose_of, read
+from support.sentences import passages_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +38,32 @@ RULES = {
     r"\b(?:what|who)(?:so)?ever\b": "name the thing: any value, each user, every exception",
 }
 
+# Verbs, prepositions and conjunctions: "who" after one of them is no relative clause.
+_NO_NOUN = (
+    "about|and|ask|asks|by|decide|decides|except|for|from|if|know|knows|note|notes|of|on|or|"
+    "say|says|see|sees|show|shows|tell|tells|than|that|to|wake|wakes|with"
+)
+
+# The rules for docstrings, comments and messages only. Each passage is one line there.
+PACKAGE_RULES = {
+    r"\bwhat\b": (
+        "name the thing instead of a clause: the stored payload, the exception, the content"
+    ),
+    rf"(?<!, )\b(?:{_NO_NOUN}) who\b": (
+        "name the person or the thread instead of a clause: the sender, the next waiter"
+    ),
+    r"\b(?:which see|none such|(?:every|any)body)\b": (
+        "write the reference or the noun: see `name`, no such key, each user, every thread"
+    ),
+    r"\bbut for\b|\bsave for\b": 'write "except", or the exception in a sentence of its own',
+    r"\b(?:gates?|culprits?|heirs?|mend(?:s|ed)?)\b": (
+        "use the word of the field: lock, cause, next owner, correct"
+    ),
+}
+
+# The folders whose docstrings, comments and messages are plain.
+FOLDERS = ["testing"]
+
 
 def faults_of(text: str) -> Iterator[str]:
     """The breaches of the rules: the line, the words, and the way to write it instead."""
@@ -47,6 +74,26 @@ def faults_of(text: str) -> Iterator[str]:
         for match in re.finditer(pattern, prose, flags):
             line = prose.count("\n", 0, match.end()) + 1
             yield f"line {line}: {match[0].strip()!r}: {advice}"
+
+
+def faults_in_code(source: str) -> Iterator[str]:
+    """
+    The breaches in a module: the line, the words, their sentence, and the way to write it.
+
+    A question may ask for a person or a thing.
+    """
+    for passage in passages_of(source):
+        ends = set[int]()
+        for pattern, advice in (RULES | PACKAGE_RULES).items():
+            flags = 0 if pattern.startswith(_BEGIN) else re.IGNORECASE
+            for match in re.finditer(pattern, passage.text, flags):
+                where = passage.line_at(match.end() - 1)
+                sentence = passage.sentence_at(match.end() - 1)
+                is_question = sentence.endswith("?") and re.search(r"(?i)\bwh", match[0])
+                if is_question or match.end() in ends:
+                    continue
+                ends.add(match.end())
+                yield f"{where}: {match[0].strip()!r} in {sentence!r}: {advice}"
 
 
 ALL = [README, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *PAGES]
@@ -90,3 +137,65 @@ def test_plain_sentences_and_code_pass() -> None:
     """Control: relative clauses, examples and code break no rule."""
     text = "A user who sends many waits, for instance `nobody`.\n\n```text\nWhat is this?\n```\n"
     assert [] == list(faults_of(text))
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_the_package_is_plain(folder: str) -> None:
+    """Docstrings, comments and messages keep the rules; the failure names line and remedy."""
+    modules = sorted((ROOT / "telesession" / folder).rglob("*.py"))
+    faults = [f"{name_of(path)}:{f}" for path in modules for f in faults_in_code(read(path))]
+    assert (True, []) == (bool(modules), faults), "\n".join(["not plain:", *faults])
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "What it keeps.",
+        "Whoever has it writes.",
+        "Return what the call returned.",
+        "The fields that say who sent it.",
+        "An index for who can read.",
+        "Removes it, which see.",
+        "All fields but for one.",
+        "The gate of the lock.",
+        "Everybody may read it.",
+        "It is read again, for it may have expired.",
+        "It looks for the key in vain.",
+    ],
+)
+@pytest.mark.parametrize(
+    "module",
+    [
+        'FIRST = 1\n\n\ndef read():\n    """Read.\n\n    {}\n    """\n',
+        "FIRST = 1\n\n\n\n# A comment with two lines, and this is one.\n# The second.\n#: {}\n",
+        'def read(key):\n    raise ValueError(\n        f"no {{key}}"\n        "; {}"\n    )\n',
+    ],
+    ids=["docstring", "comment", "message"],
+)
+def test_a_breach_in_code_is_found(module: str, sentence: str) -> None:
+    """Control: each rule finds a sentence that breaks it in every kind of text."""
+    faults = list(faults_in_code(module.format(sentence)))
+    assert [] != faults
+
+
+def test_a_breach_in_code_has_its_line() -> None:
+    """The failure names the line of the words, and shows their sentence."""
+    module = 'FIRST = 1\n\ndef read():\n    """Read. It gives\n    what is kept. It ends."""\n'
+    (first, *_) = faults_in_code(module)
+    assert ("5", True) == (first.partition(":")[0], "'It gives what is kept.'" in first)
+
+
+def test_plain_code_passes() -> None:
+    """Control: relative clauses, questions, names of arguments, directives and code pass."""
+    module = """
+def wait(what):  # noqa: E501 -- a user who waits
+    '''
+    Wait for a user who writes; `what` is code.
+
+    Args:
+        what: The subject.
+    '''
+    # People who have started it, and an administrator whom the owner trusts.
+    return "What is your name?"
+"""
+    assert [] == list(faults_in_code(module))

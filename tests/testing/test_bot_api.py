@@ -606,7 +606,7 @@ class TestWaiting:
         bot.send_message(1, "a")
         api.user(1).send("b")
         expected = (
-            "waited 0.01 s for 2 messages of the bot, in vain: the bot has called "
+            "waited 0.01 s for 2 messages of the bot without success: the bot has called "
             "{'sendMessage': 1}, and left 1 updates unconfirmed; the conversation:\n"
             "bot to User 1: a\nUser 1: b"
         )

@@ -430,7 +430,7 @@ class TestChat:
 
     def test_a_hint_is_not_necessary(self, bot: Any) -> None:
         """Without a hint the commands come first; without a terminal, none of them."""
-        assert "What you type goes to the bot" == talk(bot, kind=Terminal)[0][:29]
+        assert "Each line goes to the bot" == talk(bot, kind=Terminal)[0][:25]
         assert [] == talk(bot, hint="Try: a")
 
     def test_the_standard_streams_are_the_default(

@@ -235,7 +235,7 @@ class TestExceptions:
         [note] = caught.value.__notes__
         first, *calls, last = note.splitlines()
         assert (
-            "Meanwhile the bot did not handle this:",
+            "The bot did not handle this in the block:",
             "ZeroDivisionError: division by zero",
         ) == (
             first,

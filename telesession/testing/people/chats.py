@@ -44,7 +44,7 @@ class Chat:
 
     @property
     def messages(self) -> Messages:
-        """The messages of the bot that this chat shows now to everybody there, in order."""
+        """The messages of the bot that this chat shows now to all its members, in order."""
         return self.telegram.shown(lambda sent: sent.receiver_id is None and self.shows(sent))
 
     @property
@@ -75,7 +75,7 @@ class Group(Chat):
     @property
     def members(self) -> list[JSON]:
         """
-        Everybody who is in the group now, the bot first.
+        The members of the group now, the bot first.
 
         Each is a https://core.telegram.org/bots/api#chatmember. Users are known once they have
         written, joined or been added.

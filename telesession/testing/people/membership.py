@@ -128,7 +128,7 @@ class Membership:
         return self._telegram.community.remove_bot(group.id, self._outbox.sender_in(group.id))
 
     def boost(self, chat: Chat | Channel) -> JSON:
-        """Boost a supergroup or a channel (`chat_boost`), for thirty days."""
+        """Boost a supergroup or a channel for thirty days (`chat_boost`)."""
         return self._telegram.community.boost(chat.id, self.json)
 
     def unboost(self, chat: Chat | Channel) -> JSON:

@@ -20,8 +20,8 @@ class Moderation:
     The part of a `User` that keeps order in groups.
 
     Each act raises `ValueError` if Telegram's apps would not offer it, because the user is neither
-    the owner of the group nor an administrator with the right to it. In a group without an owner
-    nobody can act so: make it with `bot_api.group(-1001, owner=ada)`.
+    the owner of the group nor an administrator with the right to it. In a group without an owner no
+    user has these rights: make it with `bot_api.group(-1001, owner=ada)`.
     """
 
     _telegram: Telegram

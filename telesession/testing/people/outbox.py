@@ -42,7 +42,7 @@ class Outbox:
 
     Args:
         telegram: The server whose bot gets them.
-        sender: The fields of a message that say who sends it: `from`, or `sender_chat`.
+        sender: The fields of a message that name its sender: `from`, or `sender_chat`.
         home: The chat of messages that name none.
         anonymous_in: The id of the group in which a user is an anonymous administrator.
     """
@@ -62,7 +62,7 @@ class Outbox:
         Give the bot a message for each content, and return the updates.
 
         Args:
-            contents: The fields of each message that are no matter of its place.
+            contents: The fields of each message that do not depend on its place.
             kind: The kind of the updates, by default that of the chat.
             where: The place.
 
@@ -86,7 +86,7 @@ class Outbox:
 
     def push_near(self, shown: JSON, content: JSON) -> JSON:
         """Give the bot a message that a reply keyboard makes, in the place of the keyboard."""
-        # Telegram's apps reply to the message of the keyboard, but for private chats.
+        # Telegram's apps reply to the message of the keyboard, except in private chats.
         reply_to = None if shown["chat"]["type"] == "private" else shown
         chat, topic = chat_of(shown, self._telegram), topic_of(shown)
         [update] = self.push([content], chat=chat, topic=topic, reply_to=reply_to)
@@ -152,14 +152,14 @@ class Outbox:
         return found
 
     def sender_in(self, chat_id: int) -> JSON:
-        """The fields of a message in a chat that say who sends it."""
+        """The fields of a message in a chat that name its sender."""
         if chat_id == self.anonymous_in:
             return {"from": ANONYMOUS_ADMIN, "sender_chat": self._telegram.chat(chat_id)}
         return self._sender
 
     def actor_on(self, message: JSON, chat_field: str) -> JSON:
         """
-        The field of an update that says who votes or reacts.
+        The field of an update that names the voter, or the author of a reaction.
 
         That is `user`, and for an anonymous administrator the field of the group.
 
@@ -184,8 +184,8 @@ class Outbox:
         chat = where.get("chat") or self.home
         if not isinstance(chat, Chat):
             raise TypeError(
-                f"chat={chat!r} is no chat: give what bot_api.group(...) and the like have "
-                "returned, or the private_chat of a user"
+                f"chat={chat!r} is no chat: give the result of bot_api.group(...) or a similar "
+                "method, or the private_chat of a user"
             )
         return chat
 

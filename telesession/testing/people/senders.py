@@ -1,4 +1,4 @@
-"""Those who send messages: the contents that users and channels have in common."""
+"""Senders of messages: the contents that users and channels have in common."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ class Sender:
         return self.send_content(content.venue(title, address), **where)
 
     def poll(self, question: str, *options: str, **where: Unpack[Where]) -> JSON:
-        """Send a poll of one's own, in which nobody has voted."""
+        """Send a poll of one's own without votes."""
         return self.send_content(content.poll(question, options), **where)
 
     def checklist(self, title: str, *tasks: str, **where: Unpack[Where]) -> JSON:

@@ -80,8 +80,8 @@ class User(Membership, Moderation, Sender):
         """
         The same person as an anonymous administrator of a group; no update is pushed.
 
-        There, messages, reactions and votes are those of the group. Buttons are pressed, and other
-        chats written to, under the real id.
+        There, messages, reactions and votes are those of the group. The user presses buttons, and
+        writes in other chats, under the real id.
         """
         self._telegram.community.put_administrator(group.id, self.json, is_anonymous=True)
         admin = copy.copy(self)
@@ -185,7 +185,7 @@ class User(Membership, Moderation, Sender):
         of the refusal have the `migrate_to_chat_id`.
 
         Args:
-            group: What it was until now.
+            group: The group until now.
             chat_id: The id of the supergroup; supergroups start with `-100`.
         """
         title = group.json["title"]
@@ -203,9 +203,9 @@ class User(Membership, Moderation, Sender):
         The button of an invoice begins a payment: a `pre_checkout_query` is pushed. Once the bot
         has agreed, the message with the `successful_payment` follows.
 
-        A button of a reply keyboard sends its label, or what it requests: the user's contact, a
-        location, a made-up user or chat, or the data `{}` of a web app. `share_users`,
-        `share_chat` and `web_app_data` send others.
+        A button of a reply keyboard sends its label, or the requested thing: the user's contact, a
+        location, a made-up user or chat, or the data `{}` of a web app. `share_users`, `share_chat`
+        and `web_app_data` send others.
 
         Args:
             message: A `SentMessage` or telebot's `Message`; the buttons are those it has now.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 JSON = dict[str, Any]
 """An object of the Bot API as Telegram sends it, such as an `Update` or a `User`, decoded."""
 
-#: The reason for which an answer to a query of a user is refused, for `bad_request`.
+#: The reason that `bad_request` gets when an answer to a query of a user is refused.
 OLD_QUERY = "query is too old and response timeout expired or query ID is invalid"
 
 #: The description of a refusal that has a `migrate_to_chat_id`.
@@ -81,7 +81,7 @@ class RefusedError(Exception):
     Args:
         code: The `error_code`, which is the HTTP status too.
         description: The `description`, worded as Telegram does.
-        retry_after: Seconds to wait before the next call, for code 429 only.
+        retry_after: Seconds to wait before the next call; for code 429 only.
         migrate_to_chat_id: The id of the supergroup that a group has become.
 
     `parameters` has the last two that are given, as

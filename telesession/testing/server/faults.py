@@ -30,7 +30,7 @@ def failure_of(
     code: int | None, description: str | None, retry_after: int, migrate_to_chat_id: int | None
 ) -> Exception:
     """
-    What ends a call that fails, to be raised while it is answered.
+    The error of a call that fails, to be raised while the call is answered.
 
     Args:
         code: The error code; `None` breaks the connection.
@@ -52,8 +52,8 @@ class Faults:
     """
     The faults of the next calls of one `BotAPI`, by the names of their methods.
 
-    A call first waits as long as a test wants, and then fails if a test wants that. Others go on
-    meanwhile.
+    A call first waits for as long as a test has asked, and then fails if a test has asked for that.
+    Other calls continue while it waits.
 
     Args:
         changed: The condition of the `BotAPI`; held while a method runs, notified on a change.
@@ -68,11 +68,11 @@ class Faults:
 
     def fail(self, method: str, error: Exception, times: int, *, after: bool) -> None:
         """
-        Let the next calls of a method fail that no other failure waits for.
+        Let calls of a method fail: the next ones that have no failure yet.
 
         Args:
             method: The method's name.
-            error: What is raised.
+            error: The exception of each call.
             times: How many calls fail.
             after: Whether the call is executed first.
         """
@@ -81,7 +81,7 @@ class Faults:
 
     def delay(self, method: str, seconds: float, times: int) -> None:
         """
-        Let the next calls of a method wait that no other delay waits for.
+        Let calls of a method wait: the next ones that have no delay yet.
 
         Args:
             method: The method's name.
@@ -117,7 +117,7 @@ class Faults:
 
     @contextmanager
     def ended_waits(self) -> Iterator[None]:
-        """End the waits of calls, and let none wait meanwhile."""
+        """A `with` block that ends the waits of calls, and in which no call waits."""
         with self._changed:
             self._is_closing = True
             self._changed.notify_all()
@@ -129,10 +129,10 @@ class Faults:
 
 class _Failure(NamedTuple):
     """
-    What ends a call.
+    The failure of a call.
 
     Attributes:
-        error: What is raised.
+        error: The exception of the call.
         after: Whether the call is executed first.
     """
 

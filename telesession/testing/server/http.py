@@ -43,7 +43,7 @@ class Server(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where the server listens, such as `http://127.0.0.1:40001`."""
+        """The URL of the server, such as `http://127.0.0.1:40001`."""
         return f"http://127.0.0.1:{self.server_port}"
 
     def start(self) -> None:
@@ -53,7 +53,8 @@ class Server(ThreadingHTTPServer):
     def stop(self) -> None:
         """Finish the answers that are being written, then close every connection and the port."""
         self._closed = True
-        # serve_forever() notices shutdown() only with its next poll; a last connection is at once.
+        # serve_forever() notices shutdown() only with its next poll, which a last connection brings
+        # at once.
         with suppress(OSError):
             socket.create_connection(("127.0.0.1", self.server_port), _JOIN_SECONDS).close()
         self._acceptor.join(_JOIN_SECONDS)
@@ -104,7 +105,7 @@ class _Handler(BaseHTTPRequestHandler):
             super().handle()
 
     def finish(self) -> None:
-        """Write what is left, unless the client went away."""
+        """Write the rest of the answer, unless the client went away."""
         with suppress(ConnectionError):
             super().finish()
 

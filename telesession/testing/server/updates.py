@@ -96,8 +96,8 @@ class Updates:
         """
         if all(one["update_id"] != update.get("update_id") for one in self.arrived):
             raise ValueError(
-                "cannot deliver an update again that was never delivered: give what push() or a "
-                "call of a User has returned"
+                "cannot deliver an update again that was never delivered: give the result of "
+                "push() or of a call of a User"
             )
         again = dict(update)
         self._late.add(id(again))
@@ -132,7 +132,8 @@ class Updates:
 
     def poll(self, call: Call) -> list[JSON]:
         """
-        Answer `getUpdates`: wait up to `timeout` seconds for updates and return up to `limit`.
+        Answer `getUpdates`: wait up to `timeout` seconds for updates, and return up to `limit` of
+        them.
 
         See https://core.telegram.org/bots/api#getupdates.
         """
@@ -170,7 +171,7 @@ class Updates:
 
     @contextmanager
     def short(self) -> Iterator[None]:
-        """End the polls that wait, and let none wait meanwhile."""
+        """A `with` block that ends the polls that wait, and in which no poll waits."""
         with self._changed:
             self._short += 1
             self._changed.notify_all()

@@ -82,7 +82,7 @@ class Webhook:
             self._run()
 
     def close(self) -> None:
-        """Stop posting; not to be called under the condition, for a post may be under way."""
+        """Stop posting; not to be called under the condition, because a post may be under way."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -21,7 +21,7 @@ class Alerts:
     Not safe to share between threads by itself: its `BotAPI` calls it under a lock.
 
     Args:
-        notice: Called with a user and the text that the user is shown.
+        notice: Called with a user and the text that the app shows to the user.
     """
 
     def __init__(self, notice: Callable[[JSON, str], object]) -> None:
@@ -36,7 +36,7 @@ class Alerts:
         return {"answerCallbackQuery": self._answer}
 
     def note(self, update: JSON) -> None:
-        """Know the user of a button press, if an update is one."""
+        """Store the user of a button press, if an update is one."""
         query = update.get("callback_query", {})
         if "from" in query:
             self._pressed[query["id"]] = query["from"]
@@ -54,8 +54,8 @@ class Alerts:
         """
         Show the text of an answer to the user who has pressed; a second answer shows nothing.
 
-        An answer to a press that this server does not know is accepted: a test that hands updates
-        to the bot by itself has made it.
+        An answer to an unknown press is accepted, because a test may hand updates to the bot
+        without this server.
 
         See https://core.telegram.org/bots/api#answercallbackquery.
         """

@@ -27,7 +27,7 @@ class Boosts:
 
     Args:
         directory: The chats.
-        updates: The queue of updates, for those about boosts.
+        updates: The queue that gets the updates about boosts.
     """
 
     def __init__(self, directory: Directory, updates: Updates) -> None:

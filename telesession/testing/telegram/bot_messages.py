@@ -235,7 +235,7 @@ class BotMessages:
         return find(require(call, "chat_id"))
 
     def _place(self, call: Call, chat: JSON) -> JSON:
-        """The fields of a message that say where in its chat, and to whom, the bot sends it."""
+        """The fields of a message of the bot that name its topic and its receiver in the chat."""
         place: JSON = {}
         topic = call.integer("message_thread_id")
         if topic and self._topics.takes(chat, topic):
@@ -255,7 +255,7 @@ class BotMessages:
 
 
 def _is_of_bot(message: JSON) -> bool:
-    """Whether a message was sent by the bot, for a business account or through an inline query."""
+    """Whether a message is one of the bot, also for a business account or by an inline query."""
     own = {"via_bot", "sender_business_bot"} & message.keys()
     return bool(own) or message.get("from", {"is_bot": True})["is_bot"]
 

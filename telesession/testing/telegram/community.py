@@ -113,7 +113,7 @@ class Community:
             self._rights.check_banned(self._directory.chat(chat_id), sender)
 
     def members_of(self, chat_id: int) -> list[JSON]:
-        """The `ChatMember` of everybody who is in a chat now, the bot first."""
+        """The `ChatMember` of each member that a chat has now, the bot first."""
         with self._changed:
             return self._members.present(self._directory.chat(chat_id))
 
@@ -175,7 +175,7 @@ class Community:
         Args:
             chat_id: The chat.
             people: The new members.
-            sender: The fields of the message about them that say who added them.
+            sender: The fields of the message about them that name its sender.
         """
         with self._changed:
             chat = self._directory.chat(chat_id)
@@ -191,7 +191,7 @@ class Community:
         Args:
             chat_id: The chat.
             user: The user.
-            sender: The fields of the message about it that say who did so.
+            sender: The fields of the message about it that name its sender.
         """
         with self._changed:
             chat = self._directory.chat(chat_id)
@@ -227,7 +227,7 @@ class Community:
         Args:
             chat_id: The chat.
             user: The user.
-            sender: The fields of a message that say who does so.
+            sender: The fields of a message that name the administrator.
             given: The permissions that are left, by their names.
             until_date: The end, in seconds since 1970; 0 is for ever.
         """
@@ -270,7 +270,7 @@ class Community:
 
         Args:
             message: The message as its chat shows it now.
-            sender: The fields of the message about it that say who does so.
+            sender: The fields of the message about it that name its sender.
         """
         if {"business_connection_id", "ephemeral_message_id"} & message.keys():
             raise ValueError(

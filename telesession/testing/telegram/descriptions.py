@@ -1,4 +1,4 @@
-"""Messages in words, for failure messages and for the terminal."""
+"""Messages in words for failure messages and for the terminal."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class Directory:
         return self._chats.setdefault(number, _make_chat(number))
 
     def add_chat(self, chat: JSON) -> None:
-        """Know a chat, in place of what was known of it before."""
+        """Store a chat, in place of its former fields."""
         self._chats[chat["id"]] = chat
         self._known.add(chat["id"])
 
@@ -74,7 +74,7 @@ class Directory:
 
     def chat_to_write(self, chat_id: int | str) -> JSON:
         """
-        The chat with an id, for a message of the bot.
+        The chat with an id, if the bot can write there.
 
         Raises `RefusedError` if the bot cannot write there, because it was blocked or removed, or
         because the group is a supergroup now.
@@ -86,7 +86,7 @@ class Directory:
 
     def chat_to_read(self, chat_id: int | str) -> JSON:
         """
-        The chat with an id, for a look at it.
+        The chat with an id, if the bot can see it.
 
         Raises `RefusedError` if it is a group or a channel that the bot is no member of.
         """
@@ -99,7 +99,7 @@ class Directory:
         return chat
 
     def migrate(self, chat_id: int, supergroup_id: int) -> None:
-        """Know that a group has become a supergroup, in which the bot's messages belong now."""
+        """Note that a group has become a supergroup, which gets the bot's messages from now on."""
         self._supergroups[chat_id] = supergroup_id
 
     def details(self, chat_id: int) -> JSON:
@@ -124,7 +124,7 @@ class Directory:
         return self._users.setdefault(user_id, made_up)
 
     def add_user(self, user: JSON) -> None:
-        """Know a user, in place of what was known of them before."""
+        """Store a user, in place of the former fields."""
         self._users[user["id"]] = user
 
     def is_bot(self, user_id: int) -> bool:
@@ -145,15 +145,15 @@ class Directory:
         return self._owners.get(connection_id, dict(_OWNER))
 
     def add_owner(self, connection_id: str, owner: JSON) -> None:
-        """Know the owner of a business account."""
+        """Store the owner of a business account."""
         self._owners[connection_id] = owner
 
     def add_connection(self, connection_id: str) -> None:
-        """Know a connection to a business account; an unknown owner is made up."""
+        """Store a connection to a business account; an unknown owner is made up."""
         self._owners.setdefault(connection_id, dict(_OWNER))
 
     def note(self, update: JSON) -> None:
-        """Know the business connection in an update, if there is one."""
+        """Store the business connection in an update, if there is one."""
         _, payload = payload_of(update)
         if "business_connection" in update:
             self.add_owner(payload["id"], payload["user"])

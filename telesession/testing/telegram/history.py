@@ -113,7 +113,7 @@ class SentMessage:
 
     @property
     def receiver_id(self) -> int | None:
-        """The id of the only user who sees it, for an ephemeral message, or `None`."""
+        """The id of the only user who sees an ephemeral message; `None` for other messages."""
         receiver: int | None = self.json.get("receiver_user", {}).get("id")
         return receiver
 
@@ -251,7 +251,7 @@ class History:
         return markup
 
     def remember(self, message: JSON) -> None:
-        """Know a message of a user and its chat, in place of its former version if there is one."""
+        """Store a message of a user and its chat, in place of a former version of the message."""
         address = Address.of(message)
         if address.connection_id is None and address not in self._messages:
             # An older version of a message has the chat as it was then.
@@ -266,7 +266,7 @@ class History:
         self._messages[address] = message
 
     def remember_update(self, update: JSON) -> None:
-        """Know the message in an update, whatever its kind, if there is one."""
+        """Store the message in an update of any kind, if there is one."""
         message = update.get("callback_query", {}).get("message")
         for kind in _MESSAGES & update.keys():
             message = update[kind]
@@ -276,7 +276,7 @@ class History:
 
     def add_sent(self, sent: SentMessage) -> None:
         """
-        Know a message of the bot.
+        Store a message of the bot.
 
         An edited one takes the place of its former version in `sent`.
         """

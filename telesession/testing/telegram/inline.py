@@ -95,7 +95,7 @@ class InlineAnswers:
         }
 
     def note(self, update: JSON) -> None:
-        """Know the query of a guest message, if an update is one."""
+        """Store the query of a guest message, if an update is one."""
         message = update.get("guest_message", {})
         if "guest_query_id" in message:
             self._guests[message["guest_query_id"]] = message

@@ -63,7 +63,7 @@ class InviteLinks:
         if link is not None:
             reason = self._refusal(chat, link)
         if link is None or reason:
-            raise ValueError(f"nobody can join chat {chat['id']} through {name}: {reason}")
+            raise ValueError(f"no user can join chat {chat['id']} through {name}: {reason}")
         return link
 
     def join(self, chat: JSON, user: JSON, name: str | None) -> JSON:

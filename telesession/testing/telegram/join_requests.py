@@ -46,7 +46,7 @@ class JoinRequests:
         }
 
     def note(self, update: JSON) -> None:
-        """Know the join request in an update, if there is one."""
+        """Store the join request in an update, if there is one."""
         if request := update.get("chat_join_request"):
             self._waiting[request["chat"]["id"], request["from"]["id"]] = request
 

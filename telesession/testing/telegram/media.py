@@ -161,7 +161,7 @@ class Media:
         known = {name: value for name, value in details.items() if name in made[kind]}
         made[kind] = {**made[kind], **known, **stored}
         if kind == "animation":
-            # As Telegram does, for bots that know of no animations.
+            # As Telegram does, because some bots do not know animations.
             made["document"] = {**content.document(made[kind]["file_name"])["document"], **stored}
         return made
 

@@ -103,7 +103,7 @@ class Members:
         return is_present(self.bot_in(chat)) or bool(gone and self._key(gone) == _BOT)
 
     def present(self, chat: JSON) -> list[JSON]:
-        """The `ChatMember` of everybody who is in a chat now, the bot first."""
+        """The `ChatMember` of each member that a chat has now, the bot first."""
         known = [key for chat_id, key in self._records if chat_id == chat["id"]]
         members = [self._member(chat, key) for key in dict.fromkeys([_BOT, *known])]
         return [member for member in members if is_present(member)]
@@ -171,7 +171,7 @@ class Members:
         Args:
             chat: The chat.
             people: The new members.
-            sender: The fields of the message that say who added them.
+            sender: The fields of the message that name its sender.
             record: The new fields of each `ChatMember`, by default those of a plain member, or of
                 a restricted one who comes back.
             by: As for `change`, by default the sender.
@@ -187,7 +187,7 @@ class Members:
 
     def remove(self, chat: JSON, user: JSON, sender: JSON, record: JSON | None = None) -> JSON:
         """
-        Let a user be no member of a chat any more, and return the first update about it.
+        Remove a user from a chat, and return the first update about it.
 
         That is the message with the `left_chat_member`. There is none for a user who was no
         member, and in a channel; there it is the `chat_member` or `my_chat_member`.
@@ -195,7 +195,7 @@ class Members:
         Args:
             chat: The chat.
             user: The user.
-            sender: The fields of the message that say who removed the user.
+            sender: The fields of the message that name its sender.
             record: The new fields of the `ChatMember`, by default those of a user who left.
         """
         old = self._record(chat, self._key(user))
@@ -217,7 +217,7 @@ class Members:
             is_administrator: Whether it has all rights, else it is a plain member.
         """
         if chat["type"] != "private":
-            # A bot that has been in the chat of a test all the time comes only now.
+            # The bot is in each chat of a test from the start, but it joins only now.
             self._records.setdefault((chat["id"], _BOT), LEFT)
         bot = self._directory.bot
         is_new = not is_present(self._record(chat, _BOT))
@@ -228,7 +228,7 @@ class Members:
         return update
 
     def remove_bot(self, chat: JSON, sender: JSON, record: JSON) -> JSON:
-        """Let the bot be no member of a chat any more, and return the `my_chat_member`."""
+        """Remove the bot from a chat, and return the `my_chat_member`."""
         bot = self._directory.bot
         was_present = is_present(self._record(chat, _BOT))
         update = self.change(chat, bot, record, sender["from"])
@@ -237,7 +237,7 @@ class Members:
         return update
 
     def note(self, update: JSON) -> None:
-        """Know the members of a group that a message of a user tells of."""
+        """Store the members of a group that a message of a user names."""
         message = update.get("message", {})
         chat = message.get("chat", {})
         if chat.get("type") not in GROUPS:

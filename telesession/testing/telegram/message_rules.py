@@ -65,7 +65,7 @@ def can_be_forwarded(message: Mapping[str, Any]) -> bool:
 
 def can_be_copied(message: Mapping[str, Any]) -> bool:
     """
-    Whether a message can be copied: one that can be forwarded, but for those that are paid for.
+    Whether a message can be copied: it can be forwarded, and is not paid for.
 
     A quiz needs the right answer, which the bot does not know of a user's quiz. See
     https://core.telegram.org/bots/api#copymessage.

@@ -1,4 +1,4 @@
-"""The queries that the bot has not answered, for failure messages and for the terminal."""
+"""The queries that the bot has not answered. Failure messages and the terminal show them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class OpenQueries:
         self._kinds: dict[str, str] = {}
 
     def note(self, update: JSON) -> None:
-        """Know the query in an update, if it has one."""
+        """Store the query in an update, if it has one."""
         for kind in _LINES.keys() & update.keys():
             self._kinds[str(update[kind].get("id"))] = kind
 

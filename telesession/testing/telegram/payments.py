@@ -60,8 +60,8 @@ class Payments:
         media: Makes the contents of paid media.
         directory: The chats.
         service: Puts messages about payments into chats.
-        updates: The queue of updates, for queries.
-        alerts: Shows a user why the bot refused.
+        updates: The queue of updates, which gets the queries.
+        alerts: Shows a user the bot's reason for a refusal.
     """
 
     def __init__(

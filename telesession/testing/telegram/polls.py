@@ -34,7 +34,7 @@ class Polls:
         messages: Puts messages into chats.
         history: Where the polls are.
         media: Makes the texts of polls.
-        updates: The queue of updates, for those about votes.
+        updates: The queue that gets the updates about votes.
     """
 
     def __init__(

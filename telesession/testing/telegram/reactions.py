@@ -87,7 +87,7 @@ class Reactions:
         return self._updates.push({"message_reaction": changed})
 
     def note(self, update: JSON) -> None:
-        """Know the reactions of a user or a chat, if an update has them."""
+        """Store the reactions of a user or a chat, if an update has them."""
         changed = update.get("message_reaction", {})
         actor = changed.get("user") or changed.get("actor_chat")
         if actor:
@@ -150,7 +150,7 @@ def _refuse_reaction(old: Sequence[JSON], new: Sequence[JSON]) -> None:
 
 
 def _offered(emoji: str) -> str:
-    """An emoji as Telegram writes it; raises `ValueError` if nobody can react with it."""
+    """An emoji as Telegram writes it; raises `ValueError` if it is no reaction of Telegram."""
     plain = _plain(emoji)
     if plain not in _EMOJI:
         raise ValueError(

@@ -46,7 +46,7 @@ MEMBER: JSON = {"status": "member"}
 #: The fields of a `ChatMemberLeft` beside the user.
 LEFT: JSON = {"status": "left"}
 
-#: The fields of a `ChatMemberBanned` beside the user, for a ban without an end.
+#: The fields of a `ChatMemberBanned` beside the user: those of a ban without an end.
 BANNED: JSON = {"status": "kicked", "until_date": 0}
 
 #: The permissions of a member without restrictions.
@@ -91,7 +91,7 @@ def permissions(asked: Mapping[str, Any], *, independent: bool) -> JSON:
 
 def restricted(given: JSON, until_date: int, *, is_member: bool) -> JSON:
     """
-    The fields of a `ChatMemberRestricted` beside the user; with all permissions there is no such.
+    The fields of a `ChatMemberRestricted`, or with all permissions of a plain member.
 
     Args:
         given: The permissions, all of them.

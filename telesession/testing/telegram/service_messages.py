@@ -34,8 +34,8 @@ class ServiceMessages:
 
         Args:
             chat: The chat.
-            sender: The fields of the message that say who acted: `from`, and for an anonymous
-                administrator `sender_chat`. A channel acts itself.
+            sender: The fields of the message that name its sender: `from`, and for an anonymous
+                administrator `sender_chat`. The sender in a channel is the channel.
             content: The other fields. The message has the next number of its chat, unless
                 `message_id` is one of them.
         """

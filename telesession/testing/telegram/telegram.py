@@ -170,7 +170,7 @@ class Telegram:
             return list(self._updates.pending)
 
     def add_user(self, user: JSON, private_chat: JSON) -> None:
-        """Know a user and the private chat with the bot."""
+        """Store a user and the private chat with the bot."""
         with self._changed:
             self._directory.add_user(user)
             self._directory.add_chat(private_chat)
@@ -181,7 +181,7 @@ class Telegram:
             return dict(self._directory.user(user_id))
 
     def add_chat(self, chat: JSON) -> None:
-        """Know a chat, in place of what was known of it before."""
+        """Store a chat, in place of its former fields."""
         with self._changed:
             self._directory.add_chat(chat)
 
@@ -453,7 +453,7 @@ class Telegram:
             self._files.put(file_id, content)
 
     def _note_update(self, update: JSON) -> None:
-        """Learn of an update, from a user or about what the bot did."""
+        """Store the chat, the messages and the queries of an update."""
         self._directory.note(update)
         self._alerts.note(update)
         self._queries.note(update)

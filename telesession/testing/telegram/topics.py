@@ -62,7 +62,7 @@ class Topics:
         """
         The topics of a chat that exist now: each a `ForumTopic` with `is_closed` and `is_hidden`.
 
-        That of a forum which everybody begins in has the id 1.
+        The general topic of a forum has the id 1.
         """
         if chat.get("is_forum"):
             self._know(chat["id"], _GENERAL)
@@ -78,8 +78,8 @@ class Topics:
         Whether a message that the bot sends to a topic of a chat gets there.
 
         A group without topics ignores the topic, as Bot API servers do since October 2025. A chat
-        of which the server has not heard may have any topic: a test that hands updates to the bot
-        by itself knows of it.
+        that the server does not know may have any topic, because a test may hand updates to the bot
+        without this server.
 
         Raises `RefusedError` for a topic that is not there, and for the general one of a forum,
         which has no number for messages.
@@ -97,8 +97,8 @@ class Topics:
         """
         Raise `ValueError` for a topic in which a user cannot write.
 
-        That is one of a group without topics, the general one of a forum by its number, one that
-        was deleted, and for a user who is no administrator one that is closed.
+        Such a topic is in a group without topics, or was deleted, or is closed while the user is no
+        administrator. The number of the general topic of a forum is refused, too.
 
         Args:
             chat: The chat.
@@ -159,7 +159,7 @@ class Topics:
         self._know(chat["id"], topic_id)
 
     def note(self, update: JSON) -> None:
-        """Know the topic of a message, if it is in one."""
+        """Store the topic of a message, if it is in one."""
         message = update.get("message", {})
         if message.get("is_topic_message"):
             self._know(message["chat"]["id"], message["message_thread_id"])

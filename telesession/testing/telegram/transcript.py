@@ -1,4 +1,4 @@
-"""The conversation of a bot and its users, line by line, for failure messages."""
+"""The conversation of a bot and its users, line by line. Failure messages show it."""
 
 from __future__ import annotations
 

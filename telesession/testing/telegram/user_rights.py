@@ -37,9 +37,9 @@ class UserRights:
     """
     Raises `ValueError` for an act that Telegram's apps would not offer, with the remedy.
 
-    The methods take the `sender` of the act: the fields of a message that say who acts. An act with
-    a `sender_chat`, which is one of an anonymous administrator, is not checked. Neither is one in a
-    channel, whose administrators are unknown.
+    The methods take the `sender` of the act: the fields of a message that name its sender. The acts
+    of anonymous administrators, which have a `sender_chat`, are not checked. Acts in a channel are
+    not checked either, because its administrators are unknown.
 
     Args:
         members: The members of the chats.
@@ -62,7 +62,7 @@ class UserRights:
             chat: The chat.
             sender: See above.
             topic_id: The topic, `None` for none, or the general one of a forum.
-            contents: The fields of each message that are no matter of its place.
+            contents: The fields of each message that do not depend on its place.
         """
         is_administrator = not self._is_checked(chat, sender) or self._is_administrator(
             chat, sender["from"]

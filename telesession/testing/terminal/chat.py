@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from telebot import TeleBot
 
 OFFLINE_TOKEN = "123456:offline"  # noqa: S105
-"""A token of the right form, for a bot that never talks to the real Telegram."""
+"""A token of the right form for a bot that never talks to the real Telegram."""
 
 
 def run(bot: TeleBot, *, hint: str = "", setup: Callable[[], object] | None = None) -> None:
@@ -61,9 +61,9 @@ def chat(
     `(deleted)`, `(notice)`, `(forwarded from Ada)`, `(to 42)` or `(topic 7)` where that matters,
     and its keyboard below. Other contents have their kind in front, such as `(photo)`. An album is
     one message. A poll is printed again when its votes have changed. Inline buttons have numbers;
-    a reply keyboard has a frame, and typing a label presses its button. Below it is what a button
-    sends if that is not its label. After a line to which the bot says nothing, the chat prints
-    `(no answer)`.
+    a reply keyboard has a frame, and typing a label presses its button. If a button sends something
+    else than its label, that is printed below. After a line to which the bot says nothing, the chat
+    prints `(no answer)`.
 
     An exception of a handler is printed after a `!` with the file and the line, even if the
     bot's `exception_handler` handles it, and the chat goes on. Calls inside telebot and inside
@@ -104,9 +104,10 @@ def chat(
     Args:
         bot: The bot, with any token: it talks to a `BotAPI` of its own.
         user_id: The first user's id.
-        hint: A line that says what to type. It is printed first, if the input is a terminal.
-        setup: Called before the bot polls, for calls of Telegram such as `set_my_commands`. They
-            would go to the real Telegram before `chat`.
+        hint: A line for the user of the terminal, such as the first command. It is printed first,
+            if the input is a terminal.
+        setup: Called before the bot polls. It may call Telegram, for example by `set_my_commands`.
+            Calls before `chat` would go to the real Telegram.
         stdin: The source of the lines, by default `sys.stdin`.
         stdout: The place to print to, by default `sys.stdout`.
     """

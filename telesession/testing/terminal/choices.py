@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def choose(messages: Sequence[SentMessage], choice: str) -> tuple[SentMessage, str]:
     """
-    The message with the button that is meant, and the button's `callback_data` or label.
+    The message with the chosen button, and the button's `callback_data` or label.
 
     An exact label or `callback_data` comes first, then one that differs in upper and lower case,
     then the number of a button of the first message.
@@ -24,7 +24,7 @@ def choose(messages: Sequence[SentMessage], choice: str) -> tuple[SentMessage, s
         messages: The messages with buttons, the latest first; at least one.
         choice: The label, the `callback_data` or the number.
 
-    Raises `ValueError` if there is no such button, with the labels that there are.
+    Raises `ValueError`, which lists the labels, if there is no such button.
     """
     named = [(message, button) for message in messages for button in _buttons_of(message)]
     for message, button in named:
@@ -42,7 +42,7 @@ def choose(messages: Sequence[SentMessage], choice: str) -> tuple[SentMessage, s
 
 def choose_options(poll: JSON, choice: str) -> list[str | int]:
     """
-    The options of a poll that are meant, for `User.vote`; one that is not known stays as it is.
+    The chosen options of a poll, as `User.vote` takes them; an unknown one stays as it is.
 
     Args:
         poll: The `Poll`.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from telesession.testing.terminal.screen import Screen
 
 _HELP = """\
-What you type goes to the bot, except for these lines:
+Each line goes to the bot, except for these:
   /as 42        go on as user 42        /press Yes    press a button
   /in -100      go to a group           /reply text   answer the last message
   /in private   go back                 /vote Paris   vote in the last poll
@@ -54,7 +54,7 @@ _KINDS = {
 
 class Commands:
     """
-    Reads lines and does what they say.
+    Reads lines and obeys them.
 
     Args:
         bot: The bot.
@@ -164,7 +164,7 @@ class Commands:
             self._screen.prompt = ""
 
     def _obey(self, line: str) -> bool:
-        """Do what a line says, and return whether the bot has got something."""
+        """Obey a line, and return whether the bot has got an update."""
         word, _, rest = line.partition(" ")
         if self._is_for_bot(word, rest.strip()):
             self._say(line.removeprefix("/") if line.startswith("//") else line)

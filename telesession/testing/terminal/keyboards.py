@@ -22,8 +22,8 @@ def draw_markup(markup: Mapping[str, Any]) -> Iterator[str]:
     The lines to print under a message for its `reply_markup`.
 
     An inline keyboard is rows of buttons with numbers. A reply keyboard is rows in a frame,
-    because its buttons are pressed by typing their labels; below it is what they send, where that
-    is not the label.
+    because its buttons are pressed by typing their labels. If they send something else than the
+    label, that is shown below.
     """
     if markup.get("remove_keyboard"):
         yield "(keyboard removed)"

@@ -56,7 +56,7 @@ class Reports:
         return False
 
     def _keep(self, error: Exception) -> None:
-        # An exception handler logs what it was given.
+        # An exception handler logs an exception that it got.
         if not any(error is kept for kept in self.exceptions):
             self.exceptions.append(error)
 

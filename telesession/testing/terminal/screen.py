@@ -26,7 +26,7 @@ _REFUSALS = ("answerPreCheckoutQuery", "answerShippingQuery")
 
 class Screen(BotAPI):
     """
-    A `BotAPI` that prints what the bot sends, as one user sees it in one chat.
+    A `BotAPI` that prints the messages of the bot, as one user sees them in one chat.
 
     `look` sets the user and the chat. Messages to other chats are printed with a mark.
     """
@@ -80,7 +80,7 @@ class Screen(BotAPI):
                 yield message
 
     def take_reply_to(self) -> JSON | None:
-        """The message that wants the user's next message to be a reply, for the first time."""
+        """The message that asks for a reply, once: `None` if it was given before."""
         message = self._reply_to.pop((self.chat_id, self.topic), None)
         return message if message is not None and self._is_there(message) else None
 
@@ -206,7 +206,7 @@ class Screen(BotAPI):
         return "you" if user["id"] == self.user_id else f"user {user['id']}"
 
     def _remember(self, message: JSON, markup: Mapping[str, Any]) -> None:
-        """Do what a Telegram client does about a keyboard at the bottom of the chat."""
+        """Show or remove the keyboard at the bottom of the chat, as a Telegram client does."""
         place = message["chat"]["id"], topic_of(message)
         if "keyboard" in markup or markup.get("remove_keyboard"):
             self._keyboards[place] = message

@@ -37,7 +37,7 @@ def formatted(
 
     Args:
         fields: The parameters of a call, or a JSON object in them, such as an `InputMedia`.
-        user: Returns the `User` with an id, for `text_mention`.
+        user: Returns the `User` with an id; for `text_mention`.
         name: The name of the text, in `fields` and in the result.
         entities_name: The name of its entities, in `fields` and in the result.
         parse_mode_name: The name of its parse mode in `fields`.
@@ -65,8 +65,8 @@ def parse(text: str, parse_mode: str) -> tuple[str, list[JSON]]:
     """
     The plain text, trimmed, and the entities of a text with marks.
 
-    A `text_mention` has a user of whom only the id is known. Entities that the server finds by
-    itself are not among them: `formatted` adds them.
+    The user of a `text_mention` has only an id. Entities that the server finds by itself are not
+    among them: `formatted` adds them.
 
     Args:
         text: The text with its marks.

@@ -25,7 +25,7 @@ def link(url: str) -> JSON | None:
     """
     The fields of the entity of a link; `None` if Telegram drops the link.
 
-    A link `tg://user?id=7` mentions a user, of whom only the id is known here.
+    A link `tg://user?id=7` mentions a user. Only the id of the user is known here.
     """
     host, query = _tg(url)
     if host == "user" and _INTEGER.fullmatch(query.get("id", "")):

@@ -1,4 +1,4 @@
-"""How entities of one text may lie in each other."""
+"""The nesting of the entities of one text."""
 
 from __future__ import annotations
 
