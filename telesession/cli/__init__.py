@@ -24,9 +24,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 1
     if arguments is None:
-        # As Ctrl-C, so that no lock of a server stays until its lease ends, and no draft of a file.
+        # As Ctrl-C. So no lock on a server stays until its lease ends, and no draft of a file
+        # stays.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        # The error of the command says the same, and what to do.
+        # The error of the command says the same, and names the remedy.
         logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     for stream in (sys.stdout, sys.stderr):
         # A key may have characters that the encoding of the terminal has not.

@@ -63,7 +63,8 @@ class Address(NamedTuple):
         The address that a URL gives.
 
         Raises:
-            click.UsageError: It is no such URL. It is not shown, because it may have a password.
+            click.UsageError: The URL has another form. The message does not show it, because it may
+            have a password.
         """
         if url.startswith(_FILE) and len(url) > len(_FILE):
             return Address(Path(url.removeprefix(_FILE)), "", {})
@@ -84,7 +85,7 @@ class Address(NamedTuple):
 
     @property
     def is_postgres(self) -> bool:
-        """Whether it is that of a PostgreSQL server."""
+        """Whether the address is that of a PostgreSQL server."""
         return self.url.startswith("postgres")
 
 
@@ -135,11 +136,11 @@ def _open(address: Address, codec: Codec, exits: ExitStack, *, may_create: bool)
 
 
 def _open_postgres(address: Address, codec: Codec, *, may_create: bool) -> PostgresStorage:
-    # Only here, because the import takes longer than many a command.
+    # Only here, because the import takes longer than many commands.
     from telesession.storage.postgres import PostgresStorage  # noqa: PLC0415
 
     storage = PostgresStorage(address.url, codec, **address.options)
-    # A server that does not answer is for the command itself.
+    # The command itself reports a server that does not answer.
     with suppress(StorageError):
         if not may_create and not storage.process_state.has_table():
             storage.close()
@@ -155,9 +156,9 @@ def _whole(storage: RedisStorage) -> RedisStorage:
     A storage on a server that has all of its records.
 
     Raises:
-        ValueError: The server is a node of a cluster, and would list only its own records.
+        ValueError: The server is a node of a cluster. It would list only its own records.
     """
-    # A server that does not answer, or does not tell its state, is for the command itself.
+    # The command itself reports a server that does not answer, or does not tell its state.
     with suppress(StorageError):
         state = storage._server.command("read the state", None, "INFO", "cluster")
         if state.get("cluster_enabled"):

@@ -40,7 +40,7 @@ def copy(
 
     Both are URLs of storages. For a URL with a password write `-`: the source is that of
     TELESESSION_STORAGE then, and the target that of TELESESSION_TARGET_STORAGE. Bots may use both
-    at the same time. A copy that was interrupted goes on when it is run again.
+    at the same time. Run an interrupted copy again to complete it.
     """
     agree(overwrite=overwrite and not dry_run, is_agreed=is_agreed)
     source, target = _url_of(source, SOURCE), _url_of(target, TARGET)
@@ -61,8 +61,8 @@ def rekey(url: str, dry_run: bool, is_json: bool) -> Exit:
     """
     Write all records with another key or codec.
 
-    It is that of TELESESSION_TARGET_CODEC and TELESESSION_TARGET_KEYS. Without these names,
-    records under an old key get the first key of TELESESSION_KEYS.
+    The variables TELESESSION_TARGET_CODEC and TELESESSION_TARGET_KEYS name the new codec and its
+    keys. Without them, records under an old key get the first key of TELESESSION_KEYS.
     """
     with (
         opened(url, codec_from(os.environ, SOURCE)) as source,
@@ -78,7 +78,7 @@ def _url_of(url: str, begin: str) -> str:
     A URL of an argument, or of the environment if it is `-`.
 
     Raises:
-        click.UsageError: The environment has none.
+        click.UsageError: The environment has no URL.
     """
     name = f"{begin}STORAGE"
     if url != "-":

@@ -50,7 +50,7 @@ class Copying:
         """
         Copy the records of storages whose keys begin with a prefix.
 
-        If it is interrupted or fails, it says how many records are done.
+        If the copy is interrupted or fails, it prints the number of records that are done.
 
         Raises:
             StorageError: A storage failed. The records before are copied.

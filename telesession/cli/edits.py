@@ -134,7 +134,7 @@ def delete_all(storage: Opened, keys: list[str], wait: float) -> int:
     """
     Delete records one after the other, each under its lock, and return how many there were.
 
-    The number is printed, also if this is interrupted or fails.
+    The number is printed, also if the command is interrupted or fails.
 
     Raises:
         LockTimeoutError: A handler had a record for too long; those before it are deleted.

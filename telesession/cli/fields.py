@@ -32,7 +32,7 @@ class Field(NamedTuple):
 
 def record_of(codec: Codec, payload: bytes | None, key: str) -> dict[str, Any]:
     """
-    The record of a payload, with sound parts.
+    The record of a payload; all of its parts are sound.
 
     Args:
         codec: The codec of its storage.
@@ -59,7 +59,7 @@ def live_fields(record: dict[str, Any], now: float) -> list[Field]:
     found = []
     for name, value in record["fields"].items():
         lifetime, deadline = deadlines.get(name, (None, None))
-        # As `telesession.record` has it: never more than the whole lifetime.
+        # Never more than the whole lifetime, as in `telesession.record`.
         left = None if deadline is None else min(deadline - now, lifetime)
         if left is None or left > 0:
             found.append(Field(name, value, left))

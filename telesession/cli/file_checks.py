@@ -14,7 +14,7 @@ from telesession.cli.output import sized
 if TYPE_CHECKING:
     from telesession import SQLiteStorage
 
-# Bytes of a log that SQLite has copied in time.
+# Bytes of a log that SQLite copies in time.
 _LOG = 64 * 2**20
 _SUFFIXES = ("", "-wal", "-shm", "-lock")
 
@@ -87,7 +87,7 @@ def _soundness(storage: SQLiteStorage) -> Check:
     answer = _ask(storage, "PRAGMA quick_check(1)")
     if answer in (b"ok", "ok"):
         return Check("file", State.OK, "SQLite finds no damage")
-    text = "SQLite finds damage; restore a backup, or save what `.recover` of the shell finds"
+    text = "SQLite finds damage; restore a backup, or save the rows that `.recover` finds"
     return Check("file", State.PROBLEM, text)
 
 

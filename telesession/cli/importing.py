@@ -95,5 +95,5 @@ def _line(text: bytes, number: int) -> Line:
     except (DecodeError, RecursionError, ValueError):
         raise RefusedError(
             f"could not import line {number}: it is no line that `telesession export` writes; "
-            "the records before it may be stored already; mend the file and run it again"
+            "the records before it may be stored already; correct the file and run it again"
         ) from None

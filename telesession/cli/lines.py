@@ -52,9 +52,9 @@ class Line(NamedTuple):
         The record of a line.
 
         Raises:
-            DecodeError: The record is none that `JSONCodec` writes.
-            RecursionError: It is nested too deeply to be one.
-            ValueError: It is no line of an export.
+            DecodeError: `JSONCodec` does not write such a record.
+            RecursionError: The line is nested too deeply.
+            ValueError: The line is not one of an export.
         """
         data = json.loads(text)
         if not isinstance(data, dict) or set(data) != _NAMES or not _is_sound(data):

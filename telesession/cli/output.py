@@ -46,7 +46,7 @@ def spelled(seconds: float | None) -> str:
 def sized(count: float) -> str:
     """A number of bytes in the largest unit that it reaches."""
     for unit in ("B", "kB", "MB"):
-        if count < 1000:  # noqa: PLR2004 -- a thousand of a unit is the next one
+        if count < 1000:  # noqa: PLR2004 -- a thousand of a unit is one of the next unit
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} GB"

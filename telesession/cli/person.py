@@ -24,8 +24,8 @@ class Person:
     """
     A person as the keys and the waiting updates of a storage name it.
 
-    A record belongs to the person if its key has the id as sender, or as private chat. Keys of a
-    function of the bot's own, and updates that cannot be read, tell no person: they are counted.
+    A record belongs to the person if its key has the id as sender, or as private chat. Keys of the
+    bot's own functions, and updates that cannot be read, name no person: they are counted.
 
     Lives for one search; one thread uses it.
 
@@ -34,7 +34,7 @@ class Person:
         prefixes: The options `prefix` of the bot's `Sessions`.
 
     Attributes:
-        unknown: The number of records that may be those of any person.
+        unknown: The number of records that may belong to any person.
     """
 
     def __init__(self, user_id: int, prefixes: Sequence[str] = ()) -> None:

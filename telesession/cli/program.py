@@ -83,18 +83,18 @@ def _unwritten(error: OSError) -> Exit:
     try:
         sys.stdout.flush()
     except OSError:
-        # The interpreter would try it again at its end, with words and an exit code of its own.
+        # The interpreter would write again at its end, and fail with an exit code of its own.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
     if isinstance(error, BrokenPipeError):
-        # The reader has enough.
+        # The reader of the output has ended.
         return Exit.FAILED
     return _fail(f"could not read or write a file: {error.strerror}", Exit.FAILED)
 
 
 def _fail(error: Exception | str, code: Exit) -> Exit:
-    # Only a program has the cause at hand.
+    # Only a program can read the cause.
     message = re.sub("see __cause__(,| and) ", "", str(error))
     tell(f"telesession: {message}")
     return code

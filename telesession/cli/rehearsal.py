@@ -85,7 +85,7 @@ def sessions_of(app: str) -> Sessions[Any]:
     # As `python -m` does.
     sys.path.insert(0, "")
     try:
-        # The lines that it prints are none of the result.
+        # The lines that the module prints do not belong to the result.
         with redirect_stdout(sys.stderr):
             module = importlib.import_module(module_name)
     except Exception as error:
@@ -122,7 +122,7 @@ def rehearse(kind: Kind) -> Iterator[tuple[str, SessionError | None]]:
             kind.read(place)
         except SessionError as error:
             if isinstance(error, StorageError):
-                # It raises again if the record is not the reason.
+                # This raises again if the storage has failed, and not only one record.
                 kind.storage.ping()
             kind.rename(error)
             yield version, error

@@ -1,4 +1,4 @@
-"""The commands that show what is stored: `keys` and `show`."""
+"""The commands that show records: `keys` and `show`."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def stats(storage: Opened, is_json: bool) -> None:
     """
     Count the records, and draw their sizes.
 
-    They are counted by room and version, and their time left is drawn as well.
+    The records are counted by room and version. A second histogram shows their time left.
     """
     statistics = Statistics.of(tracked(storage.rows(), "read"), storage.codec)
     if is_json:

@@ -29,7 +29,7 @@ def row_of(storage: Opened, key: str) -> Row | None:
 
 def rows_of(storage: Opened, keys: Iterable[str]) -> Iterator[Row]:
     """
-    The rows of keys; a key without a record has none, and a damaged record has no payload.
+    The rows of keys. A key without a record has no row, and the row of a damaged record no payload.
 
     Raises:
         StorageError: The storage failed.
@@ -38,7 +38,7 @@ def rows_of(storage: Opened, keys: Iterable[str]) -> Iterator[Row]:
         try:
             row = row_of(storage, key)
         except StorageError:
-            # It raises again if the record is not the reason.
+            # This raises again if the storage has failed, and not only one record.
             storage.ping()
             row = Row(key, None, None)
         if row is not None:

@@ -24,7 +24,7 @@ class Batch(MemoryStorage):
 
     Args:
         codec: The codec.
-        ahead: Seconds by which the clock of the deadlines is ahead of that of this machine.
+        ahead: Seconds by which the clock of the deadlines is ahead of the clock of this machine.
     """
 
     persistent = True

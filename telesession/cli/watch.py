@@ -44,7 +44,7 @@ def watch(storage: Opened, key: str, has_values: bool, is_json: bool) -> None:
     """
     Print each change of a record.
 
-    A change is printed as it is saved, until Ctrl-C.
+    A change is printed when it is saved. Ctrl-C ends the command.
     """
     tell(f"watching {key!r}; Ctrl-C ends it")
     try:
