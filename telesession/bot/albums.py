@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from telesession.forks import PerProcess
 
-# Seconds without a further message after which an album is complete. Telegram does not tell how
-# many there are, and sends them at the same time.
+# Seconds without a further message after which an album is complete. Telegram does not tell the
+# number of messages, and sends all at the same time.
 _QUIET = 0.5
 
 # An album has at most so many messages (https://core.telegram.org/bots/api#sendmediagroup).
@@ -33,10 +33,10 @@ class Album(list[Any]):
 
 class Arrived:
     """
-    The messages of one album that have arrived, and the decision of what becomes of them.
+    The messages of one album that have arrived, and the decision about them.
 
-    The first of them that is handled decides for all: they are an answer, or they go to the
-    handlers. Threads that handle others meanwhile wait for the decision.
+    The first message that is handled decides for all: they are an answer, or they go to the
+    handlers. Threads that handle the other messages wait for the decision.
 
     Attributes:
         note: The id of the album, and the numbers of the messages that a step got.
@@ -50,7 +50,7 @@ class Arrived:
         self._state: Literal["new", "deciding", "gathering", "decided"] = "new"
 
     def add(self, message: Any) -> None:
-        """Learn of a message."""
+        """Add a message."""
         with self._changed:
             if self._messages.setdefault(message.message_id, message) is message:
                 self._changed.notify_all()
@@ -115,7 +115,7 @@ class Albums:
         self._arrived: PerProcess[dict[str, Arrived]] = PerProcess()
 
     def notice(self, message: Any) -> None:
-        """Learn of a message of an album that has arrived, before a handler gets it."""
+        """Add a message of an album that has arrived, before a handler gets it."""
         self.of(message).add(message)
 
     def of(self, message: Any) -> Arrived:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("telesession")
 
-# Where a bot keeps its questions, and its handlers of what may be an answer.
+# The attributes of a bot for its questions, and for the handlers of possible answers.
 _QUESTIONS = "_telesession_questions"
 _MESSAGES = ("message_handlers", "business_message_handlers", "channel_post_handlers")
 _PRESSES = "callback_query_handlers"
@@ -75,8 +75,8 @@ class Questions:
         self.is_kept = False
         self._albums = Albums()
         self._notices = Notices(bot, self._notice)
-        # By `threading.get_ident()`, what was found for the update that telebot gives to `_answer`
-        # next. A second look would read the record once more.
+        # `threading.get_ident()` -> the result for the update that telebot gives to `_answer` next.
+        # A second look would read the record once more.
         self._found: dict[int, _Found] = {}
         self._handlers = {
             kind: {
@@ -122,7 +122,7 @@ class Questions:
             setattr(self._bot, kind, others)
 
     def refuse_others(self, sessions: Sessions[Any]) -> None:
-        """Raise `ValueError` unless it is these sessions that the questions are kept with."""
+        """Raise `ValueError` if the questions are kept with other sessions."""
         if sessions is not self._sessions:
             raise ValueError(
                 f"the questions of this bot are kept with {self._sessions!r}; call use_questions "
@@ -130,7 +130,7 @@ class Questions:
             )
 
     def _notice(self, messages: list[Any]) -> None:
-        """Learn of messages when they arrive, before a handler looks for their questions."""
+        """Note messages when they arrive, before a handler looks for their questions."""
         for message in messages:
             if message.media_group_id:
                 self._albums.notice(message)
@@ -178,7 +178,7 @@ class Questions:
         return None if has_answer else verdict
 
     def _look_at_press(self, query: Any) -> _Found | None:
-        """The same for the press of a button."""
+        """The meaning of the press of a button; see `_meaning_of_message`."""
         message, address = query.message, address_of(query)
         if message is None or address is None:
             return None

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("telesession")
 
-# The kinds of updates that somebody waits for: Telegram gives ten seconds to answer the first two
-# (https://core.telegram.org/bots/api#precheckoutquery), and a person looks at the others. By kind,
+# The kinds of updates that need a fast answer: Telegram gives ten seconds for the first two
+# (https://core.telegram.org/bots/api#precheckoutquery), and a person waits for the others. By kind,
 # the bot's list of handlers; older versions of telebot have fewer kinds.
 _URGENT = MappingProxyType(
     {
@@ -57,9 +57,9 @@ class Arrivals:
     The methods of a bot that take updates, in front of those that it had.
 
     They put each update into the worker pool, and the worker calls the bot's former methods with
-    this update alone. By itself telebot (4.37.1) regroups a batch by kind, first all messages and
-    then what was edited or pressed between them, and does not offer every message of a batch to
-    the next-step handlers.
+    this update alone. By itself telebot (4.37.1) regroups a batch by kind: first all messages, then
+    the edits and presses between them. It does not offer every message of a batch to the next-step
+    handlers.
 
     It lives as long as the bot.
 
@@ -90,7 +90,7 @@ class Arrivals:
 
     def _replaced(self) -> Arrivals:
         bot = self._bot
-        # Not of the bot: a subclass may have methods of its own with such a name.
+        # Not of the bot, because a subclass may have methods of its own with such a name.
         for name in dir(TeleBot):
             if name.startswith(_METHOD) and name != _ALL:
                 kind, method = name.removeprefix(_METHOD), getattr(bot, name)
@@ -103,7 +103,7 @@ class Arrivals:
     def _take_batch(self, updates: Sequence[Any]) -> None:
         """Put each of many updates into the pool, in their order."""
         with self._order(updates):
-            # Sessions that follow a group have to know of all the batch before its first handler.
+            # Sessions that follow a group have to see the whole batch before its first handler.
             self._notice(each for update in updates for each in messages_of(update))
             self._hand_over(updates, self._store(updates))
 
@@ -126,7 +126,7 @@ class Arrivals:
             self._take(update, stored)
 
     def _notice(self, contents: Iterable[Any]) -> None:
-        """Let sessions go with groups that became supergroups, and questions learn of messages."""
+        """Move sessions with groups that became supergroups, and show messages to the questions."""
         contents = list(contents)
         if (attachment := Attachment.of(self._bot)) is not None:
             attachment.follow(contents)
@@ -202,18 +202,18 @@ class Arrivals:
     def _feed_one(self, stored: Stored) -> None:
         try:
             update = _parse(stored.raw)
-        except Exception as error:  # noqa: BLE001 -- whatever telebot raises
+        except Exception as error:  # noqa: BLE001 -- any exception of telebot
             self._set_aside(stored, error)
             return
-        # telebot polls from the highest number that it has seen, and this one may be of another
-        # week: then Telegram's numbers begin anew.
+        # telebot polls from the highest number that it has seen. The number of an old update may be
+        # higher, because Telegram's numbers begin anew after a week.
         update.update_id = _Past(stored.number)
         update.update_id.bot = self._bot
         self._notice(messages_of(update))
         self._take(update, stored)
 
     def _give_back(self, stored: Iterable[Stored]) -> None:
-        """Let updates come again that the pool did not get."""
+        """Let the updates come again that the pool did not get."""
         if (intake := self._intake) is not None:
             for each in stored:
                 intake.give_back(each)
@@ -230,7 +230,7 @@ class Arrivals:
 
     def _order(self, updates: Sequence[Any]) -> AbstractContextManager[object]:
         """
-        A block in which the updates of a batch are handed over, before those of the next one.
+        A block in which the updates of a batch are handed over before those of the next batch.
 
         A bot that polls again in a new thread may still wait for room in the middle of a batch.
         Newer updates must not overtake the rest of it.
@@ -240,13 +240,13 @@ class Arrivals:
         batches: AbstractContextManager[object] = self._batches.get(threading.Lock)
         if len(updates) > 1:
             return batches
-        # From webhooks: none of them has to wait for one that waits for room.
+        # An update of a webhook does not wait for another one that waits for room.
         with batches:
             return nullcontext()
 
     def _hand_over(self, updates: Sequence[Any], stored: Mapping[int, Stored] | None) -> None:
         bot = self._bot
-        # As telebot does it: a poll meanwhile must not ask for this batch once more.
+        # As telebot does it, because a poll at this time must not ask for this batch once more.
         before = bot.last_update_id
         bot.last_update_id = max([before, *(update.update_id for update in updates)])
         for number, update in enumerate(updates):
@@ -254,7 +254,7 @@ class Arrivals:
             if stored is not None and _RAW in vars(update):
                 found = stored.get(update.update_id)
                 if found is None:
-                    # It came before.
+                    # It has arrived before.
                     continue
             is_taken = False
             try:
@@ -277,7 +277,7 @@ class Arrivals:
                 return
 
     def _take(self, update: Any, stored: Stored | None) -> bool:
-        """Put an update into the pool, and say whether the pool takes updates."""
+        """Put an update into the pool, and return whether the pool takes updates."""
         kind, content = _content_of(update)
         is_taken = False
         try:
@@ -290,7 +290,7 @@ class Arrivals:
     def _take_contents(
         self, kind: str, method: Callable[[list[Any]], object], contents: Sequence[Any]
     ) -> Any:
-        """Take updates of one kind that come without an `Update`, or let telebot choose for one."""
+        """Take contents of one kind without an `Update`, or let telebot choose their tasks."""
         turn = Turn.of_thread()
         if turn is not None and turn.is_choosing:
             return method(list(contents))
@@ -317,7 +317,7 @@ class Arrivals:
         return refusal is None or not pool.closed
 
     def _keeps_its_place(self, kind: str) -> bool:
-        """Whether a handler of a kind needs the effects of the user's updates before."""
+        """Whether a handler of a kind needs the effects of the user's earlier updates."""
         if kind == "callback_query" and Questions.of(self._bot) is not None:
             # The question of a pressed button is saved when the handler that asked has returned.
             return True
@@ -377,13 +377,13 @@ def _read(body: str | bytes) -> tuple[types.Update, str] | None:
         raw = body.decode() if isinstance(body, bytes) else body
         number_of(json.loads(raw))
         return _parse(raw), raw
-    except Exception:  # noqa: BLE001 -- whatever telebot raises
-        # Not raised from here: the exception has the body, which may be a user's message.
+    except Exception:  # noqa: BLE001 -- any exception of telebot
+        # Nothing is raised from here, because the exception has the body of a user's message.
         return None
 
 
 class _Past(int):
-    """The number of an update from before, which is not greater than the bot's latest number."""
+    """The number of an earlier update, which is not greater than the bot's latest number."""
 
     bot: Any
 

@@ -1,4 +1,4 @@
-"""Filters: handlers that are chosen by what is in the session."""
+"""Filters: handlers that are chosen by the fields of the session."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Predicate = Callable[[dict[str, Any]], object]
 
 def session_filter(sessions: Sessions[Any], predicate: Predicate | None = None) -> SessionFilter:
     """
-    A filter for handlers, by what the sender's session was when it was last saved.
+    A filter for handlers, by the saved state of the sender's session.
 
     It reads without locking, creates nothing and renews nothing. So by the time the handler has
     the session, another handler may have changed it. A storage that cannot be read is an error,
@@ -36,12 +36,12 @@ def session_filter(sessions: Sessions[Any], predicate: Predicate | None = None) 
         @bot.message_handler(session=True)
 
     Args:
-        sessions: Whose sessions to look at.
-        predicate: Gets the live fields as a plain `dict`, which is empty where nothing is stored.
+        sessions: The sessions to look at.
+        predicate: Gets the live fields as a plain `dict`, which is empty if no session is stored.
             Without one, the filter asks whether there is a session.
 
     Returns:
-        A filter that is false for updates without a session key, whatever it asks of a session.
+        A filter. For updates without a session key it is always false.
 
     Raises:
         TypeError: The sessions or the predicate is something else, or the predicate is `async`.
@@ -50,7 +50,7 @@ def session_filter(sessions: Sessions[Any], predicate: Predicate | None = None) 
 
 
 class SessionFilter(AdvancedCustomFilter):
-    """What `session_filter` returns: a function of updates, and a custom filter of telebot."""
+    """The result of `session_filter`: a function of updates, and a custom filter of telebot."""
 
     def __init__(self, sessions: Sessions[Any], predicate: Predicate | None) -> None:
         if not isinstance(sessions, Sessions):
@@ -64,17 +64,18 @@ class SessionFilter(AdvancedCustomFilter):
         self._predicate = predicate
 
     def __call__(self, update: Any) -> bool:
-        """Whether the session of an update is as the predicate wants it."""
+        """Whether the session of an update passes the predicate."""
         return self._test(update, self._predicate)
 
     def check(self, message: Any, text: Any) -> Any:
         """
-        Whether the session of an update is as a handler wants it.
+        Whether the session of an update passes the filter of a handler.
 
         Args:
             message: The update.
-            text: What the handler gave for the filter: a predicate; a mapping of fields to what
-                they must be; or `True` or `False`, for what the filter's own predicate says.
+            text: The value that the handler gave for the filter: a predicate; a mapping of fields
+                to the expected values; or `True` or `False`, the expected result of the filter's
+                own predicate.
         """
         if isinstance(text, bool):
             return self._test(message, self._predicate, wanted=text)
@@ -97,5 +98,5 @@ def _refuse_predicate(predicate: Any, demand: str) -> None:
     if not callable(predicate):
         raise TypeError(f"{demand}, not {type(predicate).__name__}")
     if is_async(predicate):
-        # What it returns, a coroutine, is always true.
+        # It returns a coroutine, which is always true.
         raise TypeError(f"{demand}, and not async; write it with def")

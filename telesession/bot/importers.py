@@ -1,4 +1,4 @@
-"""Importers: what telebot's storages of states hold, brought over to those of this library."""
+"""Importers: they copy the records of telebot's state storages into those of this library."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class _Client(Protocol):
-    """What is used of the clients of redis-py and valkey-py."""
+    """The methods of the clients of redis-py and valkey-py that are used here."""
 
     def scan_iter(self, *, match: str, count: int) -> Any: ...
 
@@ -42,23 +42,23 @@ def import_telebot_pickle(
     separator: str = ":",
 ) -> int:
     """
-    Bring over the states and data in a file of telebot's `StatePickleStorage`.
+    Import the states and data in a file of telebot's `StatePickleStorage`.
 
-    The file is only read, and so that nothing in it can run code: it gets plain data, dates and
-    the like, and an error where it asks for anything else. A record that the storage has already
-    is left alone, so that an import may be repeated. Only what the bot has deleted in between
-    comes back, for nobody knows of it: put the file away once the bot runs on the new storage.
-    Before anything is stored, the whole file is read and understood.
+    The file is only read, and nothing in it can run code: plain data, dates and similar values are
+    loaded, and anything else is an error. A record that the storage already has is not changed, so
+    an import may be repeated. Only records that the bot has deleted in between come back: put the
+    file away once the bot runs on the new storage. The whole file is read and checked before the
+    first record is stored.
 
-    Both formats are read, and a file may hold both: that of today, with a key for each record, and
-    that of telebot up to 4.22.0, `{chat: {user: record}}`, with all users of each chat.
+    Both formats are read, and a file may have records of both. The format of today has a key for
+    each record. That of telebot up to 4.22.0, `{chat: {user: record}}`, has all users of each chat.
 
     Args:
         path: The `file_path` of `StatePickleStorage`, by its default `.state-save/states.pkl`.
-        storage: Where `SessionStateStorage(storage)` shall find them; or a `SessionStateStorage`
-            itself, if it has options of its own.
+        storage: The storage that `SessionStateStorage(storage)` reads later; or a
+            `SessionStateStorage` itself, if it has options of its own.
         bot_id: The number before the colon of the bot's token, needed for records of the older
-            format only. They do not say whose they are, and `TeleBot` asks with its id.
+            format only. They do not name their bot, and `TeleBot` asks with its id.
         prefix: The `prefix` that `StatePickleStorage` had.
         separator: The `separator` that it had.
 
@@ -66,10 +66,10 @@ def import_telebot_pickle(
         How many records were imported.
 
     Raises:
-        EncodeError: The storage's codec cannot bring a value back; it names the key. What came
-            before it in the file is imported.
-        SessionError: The file is not there, is damaged, or is not what `StatePickleStorage`
-            writes; nothing was imported.
+        EncodeError: The storage's codec cannot bring a value back; the error names the key. The
+            records before it in the file are imported.
+        SessionError: The file does not exist, is damaged, or is not a file of `StatePickleStorage`;
+            nothing was imported.
         ValueError: There are records of the older format and no `bot_id`; nothing was imported.
     """
     source = f"states from {os.fspath(path)!r}"
@@ -96,15 +96,14 @@ def import_telebot_redis(
     older_prefix: str = "telebot_",
 ) -> int:
     """
-    Bring over the states and data that telebot's `StateRedisStorage` keeps on a server.
+    Import the states and data that telebot's `StateRedisStorage` keeps on a server.
 
-    The server is only read, by `SCAN`, `HGETALL` and `GET`. A record that the storage has already
-    is left alone, so that an import may be repeated, also one that failed halfway. Only what the
-    bot has deleted in between comes back, for nobody knows of it. Keys that telebot does not name
-    so are not looked at.
+    The server is only read, by `SCAN`, `HGETALL` and `GET`. A record that the storage already has
+    is not changed, so an import may be repeated, also after a failure. Only records that the bot
+    has deleted in between come back. Keys in another form than telebot's are skipped.
 
-    Both formats are read: that of today, a hash for each record, and that of telebot up to
-    4.22.0, a JSON text for each chat, with all its users. telebot's own
+    Both formats are read. The format of today has a hash for each record. That of telebot up to
+    4.22.0 has a JSON text for each chat, with all its users. telebot's own
     `StateRedisStorage.migrate_format` (4.37.1) takes the first user of each chat and deletes the
     others.
 
@@ -121,9 +120,9 @@ def import_telebot_redis(
         How many records were imported.
 
     Raises:
-        EncodeError: The storage's codec cannot bring a value back; it names the key.
-        SessionError: The server failed, or has something else by a name of telebot's. What came
-            before is imported.
+        EncodeError: The storage's codec cannot bring a value back; the error names the key.
+        SessionError: The server failed, or has another value under a name of telebot's. The records
+            before it are imported.
         ValueError: There are records of the older format and no `bot_id`; nothing was imported.
     """
     keys = _Keys(prefix, separator)
@@ -141,7 +140,7 @@ def import_telebot_redis(
 
 
 class _Place(NamedTuple):
-    """Whose a record is; the parts as telebot writes them."""
+    """The owner of a record; the parts as telebot writes them."""
 
     chat_id: str
     user_id: str
@@ -151,7 +150,7 @@ class _Place(NamedTuple):
 
 
 class _Record(NamedTuple):
-    """A state and its data on their way."""
+    """A state and its data between the two storages."""
 
     place: _Place
     state: Any
@@ -162,18 +161,18 @@ class _Keys:
     """
     The keys of telebot's storages since 4.22.1, taken apart.
 
-    `StateStorageBase._get_key` (telebot 4.37.1) joins the prefix, the optional parts that there
-    are, the chat and the user. The first number is the bot, for `TeleBot` leaves it out with a
-    malformed token only; a number before the chat is the topic, and what is left is the business
-    connection, which is never a number.
+    `StateStorageBase._get_key` (telebot 4.37.1) joins the prefix, the optional parts that exist,
+    the chat and the user. The first number is the bot, because `TeleBot` leaves it out with a
+    malformed token only. A number before the chat is the topic. The other optional part is the
+    business connection, which is never a number.
     """
 
     def __init__(self, prefix: str, separator: str) -> None:
         if not separator:
-            raise ValueError("separator must not be empty: no key would say what is what")
+            raise ValueError("separator must not be empty: it tells the parts of a key apart")
         self.beginning = prefix + separator
         end, number = re.escape(separator), "-?[0-9]+|None"
-        # Each optional part, but for the bot, is absent wherever the rest fits all the same.
+        # Each optional part except the bot is absent if the other parts fit without it.
         self._pattern = re.compile(
             f"(?:(?P<bot>[0-9]+){end})?(?:(?P<business>.+?){end})??(?:(?P<thread>[0-9]+){end})?"
             f"(?P<chat>{number}){end}(?P<user>{number})",
@@ -181,14 +180,14 @@ class _Keys:
         )
 
     def find(self, key: str) -> _Place | None:
-        """Whose record a key is of; `None` if telebot has not made it, or with other settings."""
+        """The owner that a key names; `None` if telebot has not made it with these settings."""
         found = self._pattern.fullmatch(key.removeprefix(self.beginning))
         if found is None or not key.startswith(self.beginning):
             return None
         return _Place(*found.group("chat", "user", "business", "thread", "bot"))
 
     def parse(self, key: str, source: str) -> _Place:
-        """The same, for where nothing else can be."""
+        """The owner that a key names, in a file that has no other keys."""
         place = self.find(key)
         if place is None:
             raise _failure(
@@ -217,22 +216,22 @@ class _Server:
             raise self._failure("the list of its keys", error) from error
 
     def current_records(self, keys: _Keys) -> Iterator[_Record]:
-        """The records of the format of today."""
+        """The records in the format of today."""
         for name, text in self.names(keys.beginning):
             place = keys.find(text)
             if place is None:
                 continue
             hash_ = {_text(field): value for field, value in self._read("hgetall", name).items()}
-            # Deleted in this moment, or somebody else's.
+            # Deleted in this moment, or the hash of another program.
             if "state" not in hash_ and "data" not in hash_:
                 continue
-            # telebot 4.37.1 keeps data without a state, if asked to reset what is not there.
+            # telebot 4.37.1 keeps data without a state after a reset of a missing record.
             state = _text(hash_.get("state", "")) or None
             data = _parse(hash_.get("data", "{}"), self.source, text)
             yield _record(place, {"state": state, "data": data}, self.source)
 
     def older_records(self, names: list[tuple[Any, int]], bot_id: int | None) -> Iterator[_Record]:
-        """The records of the older format, of chats by their names on the server."""
+        """The records in the older format, of chats by their names on the server."""
         for name, chat_id in names:
             content = self._read("get", name)
             if content is None:
@@ -252,18 +251,16 @@ class _Server:
 
 
 def _older_records(chat_id: Any, users: Any, bot_id: int | None, source: str) -> Iterator[_Record]:
-    """The records of one chat as telebot kept them up to 4.22.0: all its users in one."""
+    """The records of one chat as telebot kept them up to 4.22.0: one value for all its users."""
     if type(chat_id) is not int or not isinstance(users, dict):
-        raise _failure(
-            source, f"what it has as {chat_id!r} is no chat with its users; {_NOT_TELEBOTS}"
-        )
+        raise _failure(source, f"its record {chat_id!r} is no chat with its users; {_NOT_TELEBOTS}")
     for user_id, value in users.items():
         place = _Place(str(chat_id), str(user_id), None, None, str(bot_id))
         yield _record(place, value, source)
 
 
 def _record(place: _Place, value: Any, source: str) -> _Record:
-    """The record that telebot keeps as such a value."""
+    """The record of a value that telebot keeps."""
     if not isinstance(value, dict) or type(value.get("data")) is not dict or "state" not in value:
         raise _failure(
             source,
@@ -274,7 +271,7 @@ def _record(place: _Place, value: Any, source: str) -> _Record:
 
 
 def _load(path: str | os.PathLike[str], source: str) -> dict[Any, Any]:
-    """What a file has been written with, nothing of it run."""
+    """The content of a file, of which nothing is run."""
     content, damage = None, ""
     try:
         with open(path, "rb") as file:
@@ -289,15 +286,15 @@ def _load(path: str | os.PathLike[str], source: str) -> dict[Any, Any]:
         raise _failure(
             source,
             f"the file asks for {error.name}, which is no plain data, and nothing of it was run; "
-            "if the file is that of your bot, replace the value by plain data, with the storage "
+            "if the file is that of your bot, replace the value by plain data with the storage "
             "that wrote it, and import again",
         ) from None
-    except Exception as error:  # noqa: BLE001 -- pickle raises what it likes, and quotes what it read
+    except Exception as error:  # noqa: BLE001 -- pickle may raise anything, with quotes
         damage = type(error).__name__
     if damage:
         raise _failure(
             source,
-            f"the file is damaged or no pickle, for reading it raised {damage}; "
+            f"the file is damaged or no pickle: reading it raised {damage}; "
             "pass one that StatePickleStorage has written, and that no bot is writing now",
         )
     if not isinstance(content, dict):
@@ -310,7 +307,7 @@ def _load(path: str | os.PathLike[str], source: str) -> dict[Any, Any]:
 
 
 def _store(records: Iterable[_Record], storage: Storage | SessionStateStorage) -> int:
-    """Store what is not stored yet, and return how much that was."""
+    """Store the records that are not stored yet, and return their number."""
     states = storage if isinstance(storage, SessionStateStorage) else SessionStateStorage(storage)
     return sum(states._add(place_key(*place), state, data) for place, state, data in records)
 
@@ -319,20 +316,20 @@ def _check_bot_id(bot_id: int | None, source: str) -> None:
     if bot_id is None:
         raise ValueError(
             f"could not import {source}: it has records of telebot before 4.22.1, which do not "
-            "say whose they are; pass bot_id=, the number before the colon of the bot's token"
+            "name their bot; pass bot_id=, the number before the colon of the bot's token"
         )
 
 
 def _text(value: Any) -> str:
-    """What a server stores as text, whether the client decodes it or not."""
+    """A value of a server as text, whether the client decodes it or not."""
     return value.decode(errors="surrogateescape") if isinstance(value, bytes) else str(value)
 
 
 def _parse(text: Any, source: str, key: str) -> Any:
     with contextlib.suppress(RecursionError, TypeError, ValueError):
         return json.loads(text)
-    # No exception is the context of this one: it has what was stored.
-    raise _failure(source, f"what it has as {key!r} is no JSON text; {_NOT_TELEBOTS}")
+    # No other exception is the context of this one, because it would have the stored value.
+    raise _failure(source, f"its record {key!r} is no JSON text; {_NOT_TELEBOTS}")
 
 
 def _failure(source: str, reason: str) -> SessionError:

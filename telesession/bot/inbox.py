@@ -43,7 +43,7 @@ class Place(NamedTuple):
 
 
 def is_lease(key: str) -> bool:
-    """Whether a key in a storage is that of the lease of a process; see `Inbox.lease_key`."""
+    """Whether a key in a storage is the key of the lease of a process; see `Inbox.lease_key`."""
     place = place_in_inbox(key)
     return place is not None and place.part == "owners" and key.endswith(_LEASE)
 
@@ -100,9 +100,9 @@ class Inbox:
     """
     The records of the updates of one bot in a storage.
 
-    A record names its owner, the one process that handles the update. Each write expects the
-    record as its writer knows it. So a process that has lost a record to another one writes
-    nothing any more.
+    A record names its owner, the one process that handles the update. A write fails if the record
+    has changed since its writer read it. So a process that has lost a record to another process
+    cannot write it any more.
 
     Keep one for as long as the bot. Any thread may use it.
 
@@ -151,7 +151,7 @@ class Inbox:
         The update of a record.
 
         Raises:
-            DecodeError: It is no such record.
+            DecodeError: The payload is not the record of an update.
         """
         fields = self.fields_of(key, payload)
         raw, owner = fields.get("raw"), fields.get("owner")
@@ -207,7 +207,8 @@ class Inbox:
         Do writes together.
 
         Raises:
-            LockLostError: A record was not as it was expected; its attribute `key` names it.
+            LockLostError: A record was not as expected; the attribute `key` of the error names the
+                record.
         """
         if changes:
             self.storage.commit((), changes)

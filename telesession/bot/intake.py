@@ -114,7 +114,8 @@ class Intake:
     def close(self) -> None:
         """Leave the updates that are still stored to other processes."""
         self._end.set()
-        # Without the lock of the state: the handler of a signal may close in its holder.
+        # Without the lock of the state, because the handler of a signal may close in the thread
+        # that has it.
         self._phase = "closed"
         # If the storage fails, or is closed already, the lock ends with the process.
         with suppress(SessionError):
@@ -127,7 +128,7 @@ class Intake:
             self._owner.stop()
 
     def confirm(self, offset: int | None) -> None:
-        """Learn that Telegram will not deliver the updates below an offset again."""
+        """Note that Telegram will not deliver the updates below an offset again."""
         if offset is not None and offset > 0:
             self._poll.offset = offset
 
@@ -139,8 +140,8 @@ class Intake:
             batch: Updates as JSON, by number.
 
         Returns:
-            Those that are new, and those that this process has stored and not handed over. Give
-            back each of them that the workers do not get.
+            The new updates, and the updates that this process has stored and not handed over. Give
+            back each update that the workers do not get.
 
         Raises:
             SessionError: Another process polls, or the storage failed. Nothing is confirmed.
@@ -170,8 +171,8 @@ class Intake:
         A repetition waits until the update is stored, because its answer confirms it, too.
 
         Returns:
-            The update, which is to be given back if the workers do not get it; `None` if they
-            have it already, or if it has ended.
+            The update; give it back if the workers do not get it. `None` if the workers have it
+            already, or if it has ended.
         """
         key = str(number)
         self._numbers.acquire(key, None)
@@ -214,7 +215,7 @@ class Intake:
             )
 
     def give_back(self, stored: Stored) -> None:
-        """Learn that the workers did not get an update, which may come again."""
+        """Note that the workers did not get an update, which may come again."""
         self._known.give_back(stored.number)
 
     def own(self, key: str) -> Stored | None:
@@ -227,11 +228,11 @@ class Intake:
         return found if found.owner == self._owner.name else None
 
     def has_ended(self, stored: Stored) -> None:
-        """Learn that an update has ended, or that another process handles it."""
+        """Note that an update has ended, or that another process handles it."""
         self._known.end(stored.number)
 
     def lose(self) -> None:
-        """Learn that another process handles an update of this one."""
+        """Note that another process handles an update of this one."""
         self.is_superseded = True
         # If the storage fails, the next update that is lost tells.
         with suppress(SessionError):
@@ -240,10 +241,10 @@ class Intake:
     @property
     def is_replaced(self) -> bool:
         """
-        Whether another process polls by now, and takes over all updates of this one.
+        Whether another process polls now, and takes over all updates of this process.
 
-        It takes them page by page, so this process still has some. But it must not handle them,
-        because they would overtake the earlier updates of their users.
+        The other process takes them page by page, so this process still has some of them. It must
+        not handle these, because they would overtake earlier updates of their users.
         """
         return self._poll.is_taken
 

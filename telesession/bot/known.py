@@ -28,7 +28,7 @@ class KnownNumbers:
         return number in self._taken or number in self._ended or number in self._ended_elsewhere
 
     def take(self, number: int) -> bool:
-        """Add the number of an update for the workers, and say whether it was new."""
+        """Add the number of an update for the workers, and return whether it was new."""
         with self._mutex:
             if number in self:
                 return False
@@ -40,7 +40,7 @@ class KnownNumbers:
         return number in self._taken
 
     def take_over(self, number: int) -> bool:
-        """Add the number of an update that has a record, so has not ended; false if it is taken."""
+        """Add the number of an update with a record, which has not ended; false if it is known."""
         with self._mutex:
             if number in self._taken:
                 return False

@@ -76,7 +76,7 @@ class Lines(Generic[T]):
 
     def add(self, key: object, item: T, *, is_refusable: bool = True) -> str | None:
         """
-        Put an item at the end of the line of its key, and say why not if it is refused.
+        Put an item at the end of the line of its key, or return the reason if it is refused.
 
         Args:
             key: The key; `None` for an item that waits for no other.
@@ -163,7 +163,7 @@ class Lines(Generic[T]):
             crew.workers.append(worker)
 
     def _fault(self, crew: _Crew[T], key: object, line: _Line[T] | None) -> str | None:
-        """Say why an item is refused, if it is."""
+        """The reason why an item is refused; `None` if it is not."""
         limits = self.limits
         if limits.when_full != "drop":
             return None
@@ -220,7 +220,7 @@ class Lines(Generic[T]):
             return self._take(crew)
 
     def _next(self, crew: _Crew[T], key: object) -> _Found[T] | None:
-        """Give back the key of an item that is done, and take another one if there is one."""
+        """Give back the key of an item that is done, and take another item if there is one."""
         # In one step: each look for work costs a lock for which all threads queue up.
         with crew.mutex:
             crew.give_back(key)
@@ -293,7 +293,7 @@ class _Crew(Generic[T]):
         return None if self.deadline is None else max(self.deadline - time.monotonic(), 0)
 
     def give_back(self, key: object) -> None:
-        """Let a key queue up again if more of it waits, or else forget it; with the mutex."""
+        """Put a key into the queue again if it has more items, else forget it; with the mutex."""
         self.running -= 1
         line = self.lines.get(key)
         if line is None:

@@ -1,4 +1,4 @@
-"""Notices: a function that learns of the messages of a bot when they arrive, before any handler."""
+"""Notices: a function that gets the messages of a bot when they arrive, before any handler."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
-# Where a bot keeps them.
+# The attribute of a bot that has its notices.
 _NOTICES = "_telesession_notices"
 
 # The methods by which messages reach a bot.
@@ -22,7 +22,7 @@ Notice = Callable[[list[Any]], object]
 
 class Notices:
     """
-    The methods of a bot by which messages arrive, replaced so that a function learns of them.
+    The methods of a bot by which messages arrive, replaced so that a function gets them, too.
 
     They live from `install` to `uninstall`.
 
@@ -60,7 +60,7 @@ class Notices:
 
     @staticmethod
     def give(bot: Any, contents: Iterable[Any]) -> None:
-        """Tell the function of a bot, if it has one, of messages; other contents are left out."""
+        """Give messages to the function of a bot, if it has one; other contents are left out."""
         notices: Notices | None = vars(bot).get(_NOTICES)
         if notices is not None:
             notices._notice([each for each in contents if hasattr(each, "media_group_id")])

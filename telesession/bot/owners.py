@@ -94,7 +94,7 @@ class Owner:
         return self._inbox.storage.get(self._inbox.owner_key(name)) != _STOPPED
 
     def _leave_if_ended(self) -> None:
-        """Give up the proof if the handler of a signal has ended the owner meanwhile."""
+        """Give up the proof if the handler of a signal has ended the owner since."""
         if self._has_ended:
             self._proof.end()
 
@@ -104,8 +104,8 @@ def in_place_of(inbox: Inbox, name: str) -> Iterator[bool]:
     """
     A block in which no other process takes over the updates of an owner.
 
-    Its target says whether the owner lives. If not, the block has the key of the owner locked, and
-    others take it for alive.
+    The target of the block says whether the owner lives. If it does not, the block has locked the
+    key of the owner, and other processes take the owner for alive.
 
     Args:
         inbox: The inbox.

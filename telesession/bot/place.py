@@ -23,7 +23,8 @@ from telesession.keys import (
 @dataclass(frozen=True, kw_only=True)
 class Place:
     """
-    A person in a chat, for a question without an update: by a timer, or to another person.
+    A person in a chat. It is the target of a question that a timer asks, or that goes to another
+    person.
 
     A bot can only write to people who have started it, and to chats that it is in.
 
@@ -58,8 +59,8 @@ class Place:
         is_private = self.chat_id > 0 and self.business_connection_id is None
         if is_private and self.user_id != self.chat_id:
             raise ValueError(
-                "nobody could answer at this Place: a private chat has the id of its person; pass "
-                "the same chat_id and user_id, or the chat_id of a group"
+                "no person could answer at this Place: a private chat has the id of its person; "
+                "pass the same chat_id and user_id, or the chat_id of a group"
             )
         if self.business_connection_id == "":
             raise ValueError("the business_connection_id of a Place is empty; leave it out")
@@ -78,7 +79,7 @@ Target = types.Message | types.CallbackQuery | types.ChatJoinRequest | Place
 
 class Address(NamedTuple):
     """
-    Where a question waits.
+    The place at which a question waits.
 
     Args:
         key: The person and the chat, as `by_sender_in_chat` gives them.
@@ -95,7 +96,7 @@ class Address(NamedTuple):
 
 
 def address_of(target: Any) -> Address | None:
-    """Where a question to a target waits; `None` if the target names no person or no chat."""
+    """The address of a question to a target; `None` if the target names no person or no chat."""
     place = _private_place(target)
     return message_address_of(target) if place is None else _address_of_place(place)
 
@@ -108,14 +109,14 @@ def message_address_of(update: Any) -> Address | None:
 
 
 def note_topic(message: Any, topic: str) -> None:
-    """Note the topic of a message that Telegram does not show any more, for a step that asks."""
+    """Note the topic of a message that Telegram does not show any more. A step may ask there."""
     if topic_label(message) is None:
         setattr(message, NOTED_TOPIC, topic)
 
 
 def checked_address(bot: Any, target: Any) -> Address:
     """
-    Where a question to a target waits.
+    The address of a question to a target.
 
     Raises:
         SessionError: The target names no person or no chat, is the bot itself, or a chat in which
@@ -147,7 +148,7 @@ def checked_address(bot: Any, target: Any) -> Address:
 
 
 def options_of(target: Any) -> dict[str, Any]:
-    """The options of `send_message` by which a message is seen where a target is."""
+    """The options of `send_message` that send a message to the place of a target."""
     place = _private_place(target)
     if place is not None:
         options: dict[str, Any] = vars(place).copy()
@@ -177,7 +178,7 @@ def number_of(message: Any) -> int | str:
 
 
 def _private_place(target: Any) -> Place | None:
-    """The place of a target that is none of a message, such as a join request."""
+    """The place of a target without a message, such as a join request."""
     if isinstance(target, types.ChatJoinRequest):
         # The bot may write there for 5 minutes (https://core.telegram.org/bots/api#chatjoinrequest).
         return Place(chat_id=target.user_chat_id, user_id=target.from_user.id)

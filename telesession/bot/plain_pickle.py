@@ -1,4 +1,4 @@
-"""Pickles read as plain data: whatever a file says, it can run nothing."""
+"""Pickles read as plain data: no file can run code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class NotPlainError(Exception):
     A pickle asks for something that is no plain data.
 
     Args:
-        name: What it asks for, such as `os.system`.
+        name: The name in the pickle, such as `os.system`.
     """
 
     def __init__(self, name: str) -> None:
@@ -26,20 +26,21 @@ class NotPlainError(Exception):
 
 def load_plain(file: BinaryIO) -> Any:
     """
-    The plain data in a pickle: what pickle needs no class for, dates, numbers and UUIDs.
+    The plain data in a pickle: builtin values, dates, numbers and UUIDs.
 
-    telebot's `State` objects come as their names, and an `OrderedDict` as a `dict`. A file made
-    to do so can still use up memory, as one of JSON can.
+    telebot's `State` objects come as their names, and an `OrderedDict` as a `dict`. A hostile file
+    can still use up memory, as one of JSON can.
 
     Raises:
-        NotPlainError: It asks for anything else, of which nothing was imported or called.
-        Exception: It is damaged, or no pickle. It may be of any class, and quote what it read.
+        NotPlainError: The pickle asks for another object. Nothing was imported or called.
+        Exception: The file is damaged, or no pickle. The exception may be of any class, and quote
+            the file.
     """
     return _without_stand_ins(_PlainUnpickler(file).load())
 
 
 class _State:
-    """Takes the place of telebot's `State`, of which only the name is wanted."""
+    """Takes the place of telebot's `State`, and keeps only its name."""
 
     named = "telebot.states.State"
     name: object = None
@@ -49,7 +50,7 @@ class _State:
 
 
 class _StandIn:
-    """Takes the place of what is not admitted: a pickle may name it, and not use it."""
+    """Takes the place of an object that is not admitted: a pickle may name it, and not use it."""
 
     named = ""
 
@@ -58,7 +59,7 @@ class _StandIn:
 
 
 class _ZoneReader(_StandIn):
-    """What pickle wants `getattr` for in the case of a `ZoneInfo`, and nothing else of it."""
+    """Takes the place of `getattr`: it only gives the reader of a `ZoneInfo`."""
 
     def __new__(cls, owner: object, name: str) -> Any:
         if (owner, name) == (zoneinfo.ZoneInfo, "_unpickle"):
@@ -66,8 +67,8 @@ class _ZoneReader(_StandIn):
         raise NotPlainError(cls.named)
 
 
-# Only what a pickle cannot change by setting its attributes: classes that are written in C, or
-# have a __setstate__, which pickle calls instead.
+# Only classes whose attributes a pickle cannot set: they are written in C, or have a __setstate__,
+# which pickle calls instead.
 _ADMITTED: MappingProxyType[tuple[str, str], type] = MappingProxyType(
     {
         **{(kind.__module__, kind.__name__): kind for kind in (
@@ -77,27 +78,27 @@ _ADMITTED: MappingProxyType[tuple[str, str], type] = MappingProxyType(
         )},
         ("collections", "OrderedDict"): dict,
         ("telebot.states", "State"): _State,
-        # Where it was up to telebot 4.22.0.
+        # The module of the class up to telebot 4.22.0.
         ("telebot.handler_backends", "State"): _State,
     }
 )  # fmt: skip
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Finds what is admitted, and stand-ins for everything else."""
+    """Finds the admitted classes, and stand-ins for all others."""
 
     def find_class(self, module: str, name: str) -> Any:
         if kind := _ADMITTED.get((module, name)):
             return kind
-        # Not refused at once: next to its name, a State names the class that it is in, which is
-        # the bot's own. And a new class each time, for a pickle may set attributes of what it gets.
+        # Not refused at once, because a State names its class of states, too, which belongs to the
+        # bot. A new class each time, because a pickle may set attributes of its objects.
         named = f"{module}.{name}"
         base = _ZoneReader if named == "builtins.getattr" else _StandIn
         return type(base.__name__, (base,), {"named": named})
 
 
 def _without_stand_ins(value: Any) -> Any:
-    """The value with the names of states instead of them, and nothing in it that can be called."""
+    """The value with names in the place of states; it has nothing that can be called."""
     kind = type(value)
     if kind is dict:
         return {_without_stand_ins(k): _without_stand_ins(v) for k, v in value.items()}

@@ -24,11 +24,13 @@ class PollRecord:
     """
     The record of the one process that polls for a bot.
 
-    It is written in the same commit as each batch, if it is as this process knows it. So a process
-    that polled before can store nothing any more. It has the numbers of the updates that no later
-    poll has confirmed. Telegram delivers these again if the process dies, and some have ended.
+    The commit of each batch writes it, too, if no other process has changed it. So a process that
+    polled before can store nothing any more. The record has the numbers of the updates that no
+    later poll has confirmed. If the process dies, Telegram delivers these again, and some of them
+    have ended.
 
-    Lives as long as its intake. One thread at a time uses it, but any thread may call `look`.
+    Keep one for as long as its intake. One thread at a time uses it, but any thread may call
+    `look`.
 
     Args:
         inbox: The inbox.
@@ -55,7 +57,7 @@ class PollRecord:
         self._mutex = threading.Lock()
 
     def begin(self) -> None:
-        """Be the process that polls."""
+        """Become the process that polls."""
         while True:
             before = self.learn()
             payload = self._encode(self._unconfirmed)
@@ -104,7 +106,7 @@ class PollRecord:
         kept = [number for number in self._unconfirmed if number >= self.offset]
         unconfirmed = [*kept, *(number for number in batch if number not in kept)]
         payload = self._encode(unconfirmed)
-        # The numbers last: a storage that writes one after the other may stop in between.
+        # The numbers last, because a storage that writes one after the other may stop in between.
         changes = [self._inbox.adding(stored) for stored in updates]
         try:
             self._inbox.write([*changes, Change(self._inbox.poll_key, self._payload, payload)])
@@ -117,7 +119,7 @@ class PollRecord:
         return None
 
     def _check_owner(self) -> None:
-        """Go on if the record was lost, or written by this process without an answer."""
+        """Continue if the record was lost, or if this process wrote it and got no answer."""
         payload = self._inbox.storage.get(self._inbox.poll_key)
         owner = self._fields_of(payload).get("owner", self._owner.name)
         if owner == self._owner.name:

@@ -30,23 +30,24 @@ class SequentialWorkers:
     """
     A worker pool for `TeleBot` in which the updates of one key form a line.
 
-    Made by `use_sequential_workers`, for as long as the bot runs. Any thread may use it. It has
-    the methods and attributes that telebot (4.37.1) uses of its own `util.ThreadPool`. A process
-    that is forked has the settings of its parent, and begins with no threads and no updates.
+    `use_sequential_workers` makes it. Keep it for as long as the bot runs. Any thread may use it.
+    It has the methods and attributes that telebot (4.37.1) uses of its own `util.ThreadPool`. A
+    process that is forked has the settings of its parent, and begins with no threads and no
+    updates.
 
     Args:
         telebot: The bot whose `exception_handler` is asked.
         num_threads: The number of updates that are handled at the same time.
-        get_key: See `use_sequential_workers`; so are the others.
+        get_key: See `use_sequential_workers`.
         limits: How many updates may wait.
         on_error: Gets the exceptions of handlers.
         drain: Seconds for which `close` lets workers handle the waiting updates; `None` is any
             time.
-        inbox: Where updates are stored until they were handled, if they are.
+        inbox: The inbox that stores updates until they were handled; `None` without one.
         attempts: See `Intake`.
 
     Attributes:
-        exception_event: Never set: polling goes on, whatever a handler raises.
+        exception_event: Never set: polling continues after every exception of a handler.
         exception_info: Always `None`.
     """
 
@@ -159,8 +160,8 @@ class SequentialWorkers:
             kwargs: Its further arguments.
 
         Returns:
-            Whether it was accepted: not if the pool is closed, or the limit was reached and
-            `when_full` is `"drop"`. Both are logged.
+            Whether it was accepted. It is refused, and logged, if the pool is closed, or if the
+            limit was reached and `when_full` is `"drop"`.
         """
         task = functools.partial(func, *args, **kwargs)
         turn = Turn.of_thread()
@@ -218,12 +219,12 @@ class SequentialWorkers:
     def _close(self, *, only_running: bool = False) -> None:
         self._lines.close(self._drain, only_running=only_running)
         if threading.current_thread() not in self.workers:
-            # Not before: the interpreter may end while another thread closes the pool.
+            # Not before, because the interpreter may end while another thread closes the pool.
             atexit.unregister(self._close_at_exit)
             self._finish()
 
     def _finish(self) -> None:
-        """Tell of the updates that are left, and leave the inbox."""
+        """Log the updates that are left, and leave the inbox."""
         left, running = self._lines.crew.give_up(), self._lines.crew.running
         stored = sum(isinstance(turn, StoredTurn) for turn in left)
         if stored:
@@ -247,7 +248,7 @@ class SequentialWorkers:
             intake.close()
 
     def renew(self) -> SequentialWorkers:
-        """A new pool with the same settings, for a bot that polls again after it was stopped."""
+        """A new pool with the same settings. Use it if the bot polls again after it was stopped."""
         return SequentialWorkers(
             self._telebot,
             self.num_threads,
@@ -270,8 +271,8 @@ class SequentialWorkers:
         atexit.register(self._close_at_exit)
 
     def _close_at_exit(self) -> None:
-        # By now Python may start no threads, so handlers may fail that would not otherwise. With
-        # an inbox the next process handles the updates that wait.
+        # At this time Python may start no threads, so handlers may fail. With an inbox the next
+        # process handles the updates that wait.
         self._close(only_running=self._inbox is not None)
 
     def _handle(self, turn: Turn) -> None:
@@ -310,7 +311,7 @@ class _Reporter:
 
     @staticmethod
     def of(bot: Any, pool: SequentialWorkers) -> None:
-        """See that the bot has a reporter of the pool, around its latest exception handler."""
+        """Give the bot a reporter of the pool, around its latest exception handler."""
         handler = bot.exception_handler
         if not isinstance(handler, _Reporter) or handler.pool is not pool:
             bot.exception_handler = _Reporter(pool, _users_handler(bot))

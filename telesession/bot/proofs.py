@@ -1,4 +1,4 @@
-"""Proofs that a process lives, for other processes: a locked key, or a lease."""
+"""Proofs that a process lives: a locked key, or a lease. Other processes check them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class LockedKey:
         self._record = b"", storage.lease
 
     def begin(self) -> None:
-        """See `Proof.begin`. The lock is taken, unless it is taken."""
+        """See `Proof.begin`. The lock is taken, unless this process has it."""
         if self._manager is None:
             manager = self._storage.hold(self._key, None)
             self._hold = manager.__enter__()
@@ -84,7 +84,8 @@ class LockedKey:
 
 class Lease:
     """
-    A record that expires unless the process renews it, for a storage whose holds keep connections.
+    A record that expires unless the process renews it. Storages whose holds keep connections use
+    it.
 
     A thread renews it, because the hand-over of updates to the workers may wait for longer than the
     lease. It comes three times in a lease, so a renewal may fail.
@@ -102,7 +103,7 @@ class Lease:
         self._lease_key = lease_key
         self._mutex = mutex
         self._has_begun = False
-        # Whether it had expired at a renewal since the last call of `renew`.
+        # Whether the lease had expired at a renewal since the last call of `renew`.
         self._had_expired = False
         self._renewal: Renewal[Lease] = Renewal(_renew, storage.lease / 3, "telesession-owner")
 
@@ -120,7 +121,7 @@ class Lease:
         return not had_expired
 
     def renew_in_thread(self) -> None:
-        """Renew it, unless it has ended."""
+        """Renew the lease, unless it has ended."""
         with self._mutex:
             if self._has_begun:
                 self._touch()

@@ -24,9 +24,9 @@ class Question(NamedTuple):
     A question that waits for its answer.
 
     Args:
-        id: Made for each question, and the same as long as it waits.
+        id: An id of its own, which stays the same as long as the question waits.
         step: The name of the function that gets the answer.
-        order: The place among the questions of the topic. The last one is asked now.
+        order: The position among the questions of the topic. The last question is asked now.
         chat: The chat of its message. A group that becomes a supergroup has new numbers.
         message: The number of its message; `None` until it is known that it was sent.
         after: The number of the message that has caused it; `None` without one.
@@ -61,7 +61,7 @@ class Question(NamedTuple):
         return {name: value for name, value in self._asdict().items() if value}
 
     def is_message(self, chat: int, number: int | str) -> bool:
-        """Whether a message asks the question; a later one may do so if its number is unknown."""
+        """Whether a message asks the question, or may ask it because the number is unknown."""
         if self.chat not in (None, chat):
             return False
         if self.message is not None:
@@ -159,7 +159,7 @@ def find_pressed(
         for each in waiting(record)
         if each.is_pressed(chat, number) and topic in (None, each.topic)
     ]
-    # One that surely has this number first.
+    # First a question that surely has this number.
     found.sort(key=lambda pending: pending.question.message is None)
     return next(iter(found), None)
 
@@ -178,7 +178,7 @@ def album_of(record: Mapping[str, Any], topic: str) -> list[Any]:
 
 class Put(NamedTuple):
     """
-    Let a question wait that is being sent, or one that was sent in place of the others.
+    Add a question that is being sent, or one that was sent in place of the others.
 
     Args:
         topic: The label of the topic.
@@ -226,7 +226,7 @@ class Sent(NamedTuple):
         """See `telesession.unit.entry.LateChange`."""
         question, topic = self.question, self.topic
         found = with_id(record, topic, question.id)
-        # Those before one that a step has asked wait until the step has returned.
+        # The questions before one that a step has asked wait until the step has returned.
         for question_id in self.before if found is None or question.asked_by is None else ():
             _drop(record, with_id(record, topic, question_id))
         if found is not None:
@@ -236,7 +236,7 @@ class Sent(NamedTuple):
 
 
 class Unsent(NamedTuple):
-    """Let a question wait no more that could not be sent. The others wait as before."""
+    """Remove a question that could not be sent. The others wait as before."""
 
     topic: str
     id: str
@@ -249,7 +249,7 @@ class Unsent(NamedTuple):
 
 class Remove(NamedTuple):
     """
-    Let a question wait no more that has its answer.
+    Remove a question that has its answer.
 
     Args:
         topic: The label of its topic.
@@ -271,7 +271,7 @@ class Remove(NamedTuple):
         known = [each for each in others if each.question.message is not None]
         mine = [each for each in known if self.id in (each.id, each.question.asked_by)]
         for each in others if mine else ():
-            # The latest of them has taken the place of all before.
+            # The latest of them has replaced all earlier ones.
             if each.question.order < mine[-1].question.order and not each.is_sending:
                 _drop(record, each)
         _drop_with_asker(record, self.topic, self.id, None)
@@ -282,7 +282,7 @@ class Remove(NamedTuple):
 
 class End(NamedTuple):
     """
-    Let a question wait no more that a message, such as a command, or a handler has ended.
+    Remove a question that a handler has ended, or a message such as a command.
 
     Args:
         topic: The label of its topic.
@@ -339,7 +339,7 @@ class Restore(NamedTuple):
         ended = record.get(f"ended:{topic}")
         is_ended = isinstance(ended, list) and ended[0] == question.id
         if now is not None:
-            # As it stands there: its number may be known by now.
+            # The question as the record has it, because its number may be known now.
             _store(record, now._replace(left=left))
         elif self.is_over and not waiting(record, topic) and not is_ended:
             _store(record, self.pending)
@@ -352,7 +352,7 @@ Change = Put | Sent | Unsent | Remove | End | Restore
 def _store(record: Session, pending: Pending) -> None:
     question, topic, left = pending[:3]
     is_kept, place = question.on_timeout is not None, f"{topic}:{question.id}"
-    # With ttl(..., 0) for ever: a bare value would keep the mark of the field.
+    # With ttl(..., 0) for ever, because a bare value would keep the mark of the field.
     record[f"question:{place}"] = ttl(question.field(), 0 if is_kept else left or 0)
     record.pop(f"open:{place}", None)
     if is_kept and left:
@@ -366,7 +366,7 @@ def _drop(record: Session, pending: Pending | None) -> None:
 
 
 def _drop_with_asker(record: Session, topic: str, question_id: str, keep: str | None) -> None:
-    """Drop a question, and the one whose step has asked it and still runs: the dialog is ahead."""
+    """Drop a question, and the earlier questions whose steps have asked it and still run."""
     found = with_id(record, topic, question_id)
     while found is not None and found.id != keep:
         _drop(record, found)

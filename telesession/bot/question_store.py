@@ -1,4 +1,4 @@
-"""The store of a bot's questions: how they are read, written, sent and taken."""
+"""The store of a bot's questions: it reads, writes, sends and takes them."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ class QuestionStore:
         self._claims: PerProcess[dict[str, object]] = PerProcess()
         # The ids of the questions that this process is sending.
         self._sending: PerProcess[set[str]] = PerProcess()
-        # By `threading.get_ident()`, the address and the id of the question of each step that the
-        # thread runs. Not a threading.local: see `ProcessState`.
+        # `threading.get_ident()` -> the address and the id of the question of each step that the
+        # thread runs. No threading.local; see `ProcessState`.
         self._running: dict[int, list[tuple[Address, str]]] = {}
         timeout = kind.lock_timeout
         self._lock_timeout = math.inf if timeout is None else timeout
@@ -105,8 +105,8 @@ class QuestionStore:
         """
         The question of a record that is asked now at an address; `None` if none waits.
 
-        A question that a step has asked at once is not, if the process of the step died before its
-        commit: the question of the step is asked again.
+        A question that a step has asked at once does not count if the process of the step died
+        before its commit. Then the question of the step is asked again.
         """
         found = find(record, address.topic)
         while found is not None and found.question.asked_by is not None:
@@ -125,11 +125,11 @@ class QuestionStore:
             own.defer(self._kind, key, change)
 
     def follow(self, old_chat_id: int, new_chat_id: int) -> None:
-        """Let the questions of a group that became a supergroup wait there."""
+        """Move the questions of a group that became a supergroup to the supergroup."""
         self._records._follow_group(old_chat_id, new_chat_id)
 
     def is_in_line(self, address: Address) -> bool:
-        """Whether an answer there waits until the turn of this thread is over."""
+        """Whether an answer at an address waits until the turn of this thread is over."""
         turn = Turn.of_thread()
         if turn is None or not turn.is_in_order or turn.bot is not self._bot:
             return False
@@ -147,8 +147,8 @@ class QuestionStore:
         """
         A block that sends a question, and then calls its target with the chat and the number.
 
-        A question that is written at once is written before, so that a quick answer finds it. If
-        the block raises, the questions before it wait as they did.
+        A question that is written at once is written before it is sent, so a quick answer finds it.
+        If the block raises, the questions before it wait as they did.
         """
         topic, sent, before = address.topic, list[Question](), list[str]()
 
@@ -225,7 +225,7 @@ class QuestionStore:
         """
         A block in which no other update is the answer to a question, in any process.
 
-        Its target is `None` if the question does not wait, or not for this update.
+        The target of the block is `None` if the question does not wait, or not for this update.
         """
         claims, claim = self._claims.get(dict), object()
         if claims.setdefault(question.id, claim) is not claim and not self._is_repeated():
@@ -246,7 +246,7 @@ class QuestionStore:
                 del claims[question.id]
 
     def _still_asked(self, address: Address, question: Question) -> Pending | None:
-        """The question as it waits now; `None` if another one is asked by now."""
+        """The question as it waits now; `None` if another one is asked now."""
         record, topic = self.read(address.key) or Session(), address.topic
         newest = find(record, topic)
         while newest is not None and newest.id != question.id:
@@ -254,10 +254,11 @@ class QuestionStore:
         if newest is None:
             return None
         others, order = waiting(record, topic), newest.question.order
-        # Its step does not run, so those that it has asked are of a process that died.
+        # Its step does not run, so the questions that the step has asked are of a process that
+        # died.
         dead = [each.id for each in others if each.question.asked_by == question.id]
         if newest.question.message is None and question.id not in self._sending.get(set):
-            # So did the process that was sending it, in place of those before.
+            # The process that was sending the question in place of the earlier ones has died, too.
             dead += [each.id for each in others if each.question.order < order]
         return newest._replace(dead=tuple(dead))
 
@@ -300,16 +301,16 @@ class QuestionStore:
     @contextmanager
     def running(self, address: Address, pending: Pending) -> Iterator[Callable[[], object]]:
         """
-        A block of a step. If it raises, its question waits again, for the time it had left.
+        A block of a step. If it raises, its question waits again for the time that it had left.
 
         The unit has left the question as it was. But its time went on, and a question that was
         written at once may have taken its place.
 
-        Its target is a function to call once the end of the question was saved. Later failures,
-        as of the calls of `on_commit`, bring no question back.
+        The target of the block is a function to call once the end of the question was saved. Later
+        failures, as of the calls of `on_commit`, bring no question back.
         """
         thread, since, saved = threading.get_ident(), time.monotonic(), threading.Event()
-        # A step may deliver an update itself, whose step then runs inside of it.
+        # A step may deliver an update itself. The step of that update then runs inside it.
         steps = self._running.setdefault(thread, [])
         steps.append((address, pending.question.id))
         try:
@@ -331,7 +332,7 @@ class QuestionStore:
         return next((found for where, found in reversed(steps) if where == address), None)
 
     def _try_to_write(self, key: str, change: Change, reason: str) -> None:
-        """Change a record after a failure. The bot has to learn of that, and not of another one."""
+        """Change a record after a failure, and log an error of the change."""
         try:
             self.write(key, change)
         except SessionError as error:

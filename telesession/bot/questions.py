@@ -39,19 +39,20 @@ def use_questions(
     unless: Iterable[Callable[[types.Message], object]] = (),
 ) -> None:
     """
-    Let a bot listen for answers to what `ask` asks, and asked before a restart.
+    Let a bot listen for the answers to questions of `ask`, also of those from before a restart.
 
     The questions are kept in the storage of the sessions, in a room of the bot: `keys()` and
-    `items()` of the sessions do not meet them. From now on the bot looks there for every message,
-    channel post and press of a button before its other handlers have their turn: one read, without
-    a lock. May be called again with more functions.
+    `items()` of the sessions do not list them. From now on the bot looks there for every message,
+    channel post and press of a button, before its other handlers. The look is one read without a
+    lock. May be called again with more functions.
 
     Args:
         bot: A `TeleBot`, before it is started.
-        sessions: Whose storage is used, and what steps get that have the session parameter.
-        steps: The functions that get answers. Their names are stored, and only what is listed
-            here can be called for a question from before a restart: the storage does not choose
-            what is run.
+        sessions: Their storage keeps the questions, and steps with the session parameter get a
+            session of them.
+        steps: The functions that get answers. Their names are stored, and only functions of this
+            list can be called for a question from before a restart: the storage does not choose the
+            function.
         unless: The predicates that are given to `unless` of `ask`, listed for the same reason.
 
     Raises:
@@ -69,7 +70,7 @@ def use_questions(
             found = getattr(functions, "__qualname__", "function")
             raise TypeError(f"{name} must be a list of functions, such as [{found}]")
     steps, unless = list(steps), list(unless)
-    # Before the bot is changed: a call that raises leaves it as it is.
+    # Before the bot is changed, because a call that raises must not change it.
     _list(Steps(bot, sessions), steps, unless)
     questions = Questions.of(bot) or Questions.make(bot, sessions)
     questions.refuse_others(sessions)
@@ -93,14 +94,14 @@ def ask(
     """
     Send a question to a person in a chat, and let a step get the answer.
 
-    The question waits in the storage, at the place where it is sent: for this person, chat, topic
-    and business connection. The next question there takes its place. telebot's own next steps take
-    the next message of the chat, whoever wrote it, forget all with a restart unless saved by
-    pickle, and skip messages that come in one batch (`TeleBot._notify_next_handlers` of 4.37.1).
+    The question waits in the storage, under its person, chat, topic and business connection. The
+    next question there replaces it. telebot's own next steps take the next message of the chat from
+    any person, are lost with a restart unless they are saved by pickle, and skip messages that come
+    in one batch (`TeleBot._notify_next_handlers` of 4.37.1).
 
     The answer is the next message that the person sends there, of any content: text, media, a
-    contact, a location, shared users or chats, data of a web app. An album is the answer with all
-    its messages, if the first parameter of the step is annotated as a list. A press on an inline
+    contact, a location, shared users or chats, data of a web app. If the first parameter of the
+    step is annotated as a list, an album is the answer with all its messages. A press on an inline
     button of the question is an answer, too: the step gets the callback query, and should call
     `bot.answer_callback_query`. Service messages and presses on other messages go to their
     handlers.
@@ -110,21 +111,22 @@ def ask(
 
     If the step raises, the question waits again for the time that it had left. No other update is
     the answer while the step runs. The end of the question is saved with the sessions of the step
-    if they lie in one storage. So after the process was killed in the step, the question waits on.
+    if they lie in one storage. So after the process was killed in the step, the question still
+    waits.
 
     On telebot's own pool, and for another person than the sender, the question is written at once,
     so a quick answer finds it. With `use_sequential_workers` a question to the sender of the update
     is saved with the sessions of the handler, and none waits if the handler raises.
 
-    Call `use_questions` when the bot starts. A bot that has sessions attached can do without. Then
-    it forgets with a restart which step an answer is for, and may miss an answer that it was given
-    already when it asked for the first time.
+    Call `use_questions` when the bot starts. A bot with attached sessions works without that call.
+    Then a restart loses the steps of its questions, and an answer that arrived before the bot asked
+    for the first time may be missed.
 
     Args:
         bot: The bot that asks.
         to: A message, a callback query or a join request of the person, or a `Place`. After an
             ephemeral message or press, the question is ephemeral, too.
-        text: The question. If it cannot be sent, the question before it waits on.
+        text: The question. If it cannot be sent, the earlier question still waits.
         step: Gets the answer, as a handler does: `step(message)`, with the parameters of its
             sessions, `bot`, values of class middlewares, and `data`. Its result goes to telebot.
         timeout: Seconds or a `timedelta` after which the question is over; `None` waits for ever.
@@ -141,8 +143,8 @@ def ask(
         The message that was sent.
 
     Raises:
-        SessionError: The bot has no sessions to keep questions in, there is nobody to ask, or
-            the bot cannot send messages there, for example as a guest.
+        SessionError: The bot has no sessions to keep questions in, the target names no person to
+            ask, or the bot cannot send messages there, for example as a guest.
         TypeError: A step could not be called with the answer and `data`, the timeout is neither
             seconds nor a `timedelta`, or `data` is no JSON.
         ValueError: A step has no name, or that of another one; the timeout is not above 0; or an
@@ -296,7 +298,7 @@ def _checked_unless(
 
 
 def _checked_data(data: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of the keyword arguments for a step, as JSON gives them back."""
+    """A copy of the keyword arguments for a step, decoded from their JSON."""
     if not isinstance(data, Mapping):
         raise TypeError(f"data must be a dict of keyword arguments, not {type(data).__name__}")
     checked = {}

@@ -21,7 +21,7 @@ from telesession.unit.unit import Unit
 if TYPE_CHECKING:
     from telesession.storage.base import Storage
 
-# What telebot hands over as an id: mostly an int; None for whoever counts reactions, say.
+# An id as telebot passes it: mostly an int, and None in a reaction count, for example.
 _Id = int | str | None
 
 
@@ -30,24 +30,27 @@ class SessionStateStorage(StateStorageBase):
     Keeps telebot's states and their data as sessions: `TeleBot(token, state_storage=...)`.
 
     Each place that telebot tells apart (bot, chat, user, topic, business connection) has a session
-    with the fields `state` and `data`. Methods do what those of telebot's `StateMemoryStorage` do,
-    but for these: whatever changes something waits for whoever has the record, nobody sees half a
-    change, and what a caller gets is a copy. Reading waits for nobody.
+    with the fields `state` and `data`. The methods do the same as those of telebot's
+    `StateMemoryStorage`, with three differences. A change waits until no other thread or process
+    has the record. No caller sees half a change. Every returned value is a copy. Reading does not
+    wait.
 
-    Changes are written at once. With `use_sequential_workers`, those of the sender in the chat of
-    the update are saved with the sessions of the handler: its next update waits until then, and
-    if the handler raises they are undone. Calls in the same handler see them before.
+    Changes are written at once. With `use_sequential_workers`, changes of the sender in the chat of
+    the update are saved with the sessions of the handler. The sender's next update waits until
+    then. If the handler raises, these changes are undone. Calls in the same handler see them at
+    once.
 
-    Keep one instance for as long as the bot runs. Any thread may use it; bots may share it, too,
-    for a record says whose it is.
+    Keep one instance for as long as the bot runs. Any thread may use it. Bots may share it, too,
+    because the key of a record names its bot.
 
     Args:
-        storage: Where the records are. Several processes may share one that is made for it.
+        storage: The storage of the records. Several processes may share it, if it is a storage for
+            several processes.
         lifetime: Seconds or a `timedelta` that a state and its data live after they were set,
-            added to, or retrieved; looking at the state, as filters do, does not count. `None`,
-            the default, keeps them until they are deleted.
+            added to, or retrieved. Reading the state, as filters do, does not count. `None`, the
+            default, keeps them until they are deleted.
         lock_timeout: Seconds or a `timedelta` to wait for a record that another thread or process
-            has retrieved, 0 for not at all; `None` waits for ever. 60 s by default.
+            has retrieved; 0 does not wait, and `None` waits for ever. 60 s by default.
         prefix: Put before every key. By default states lie in a room of their own, so sessions and
             states can share a storage. It must not begin with `@`.
 
@@ -120,7 +123,7 @@ class SessionStateStorage(StateStorageBase):
         message_thread_id: int | None = None,
         bot_id: int | None = None,
     ) -> bool:
-        """Delete the state of a user and its data, and say whether there was one."""
+        """Delete the state of a user and its data, and return whether there was one."""
         key = place_key(chat_id, user_id, business_connection_id, message_thread_id, bot_id)
         retrieved = self._retrieved(key)
         if retrieved is None:
@@ -154,7 +157,7 @@ class SessionStateStorage(StateStorageBase):
         place = place_key(chat_id, user_id, business_connection_id, message_thread_id, bot_id)
         with self._open(place) as session:
             if "state" not in session:
-                # What telebot's storages raise.
+                # The exception of telebot's storages.
                 raise RuntimeError(
                     f"could not add data for {place!r}: there is no state to keep it with; call "
                     "set_state first, with the same chat, topic and business connection"
@@ -184,7 +187,7 @@ class SessionStateStorage(StateStorageBase):
         bot_id: int | None = None,
     ) -> bool:
         """
-        Empty a user's data, keep the state, and say whether there was one.
+        Empty a user's data, keep the state, and return whether there was one.
 
         Inside a block of `get_interactive_data` it empties the block's data.
         """
@@ -201,11 +204,11 @@ class SessionStateStorage(StateStorageBase):
         bot_id: int | None = None,
     ) -> Iterator[dict[Any, Any]]:
         """
-        A user's data as a context manager, for nobody else as long as the block lasts.
+        A user's data as a context manager; no other thread or process has them during the block.
 
-        What the block did to it is saved at its end, and not if it raises. The other methods see
-        the block's data in its own thread, and what they change is kept. Where there is no state
-        at the end, there is nothing to keep the data with and it is dropped, as telebot does.
+        The changes of the block are saved at its end, or lost if it raises. In the thread of the
+        block, the other methods read and change the block's data. If there is no state at the end,
+        the data is dropped, as telebot does.
 
         Raises:
             EncodeError: At the end, if the storage's codec cannot bring a value back; nothing
@@ -228,7 +231,7 @@ class SessionStateStorage(StateStorageBase):
         message_thread_id: int | None = None,
         bot_id: int | None = None,
     ) -> bool:
-        """Replace all of a user's data, keep the state, and say whether there was one."""
+        """Replace all of a user's data, keep the state, and return whether there was one."""
         key = place_key(chat_id, user_id, business_connection_id, message_thread_id, bot_id)
         return self._replace_data(key, data)
 
@@ -236,8 +239,8 @@ class SessionStateStorage(StateStorageBase):
         return f"<SessionStateStorage {self._sessions._kind.room!r} in {self._storage!r}>"
 
     def _add(self, key: str, state: Any, data: dict[Any, Any]) -> bool:
-        """Store a record, unless there is one already, and say whether there was none."""
-        # Asked before opening it, for that would renew its lifetime.
+        """Store a record, unless there is one already, and return whether there was none."""
+        # Asked before the record is opened, because opening renews its lifetime.
         if self._read(key):
             return False
         with self._open(key) as session:
@@ -250,8 +253,8 @@ class SessionStateStorage(StateStorageBase):
         with self._open(key) as session:
             if "state" not in session:
                 return False
-            # In place: a block around this call must not bring its former data back. And not
-            # before it is copied, for it may be the very same object.
+            # In place, because a block around this call must not bring its former data back.
+            # Cleared after the copy was made, because the new data may be the same object.
             items = dict(data)
             session["data"].clear()
             session["data"].update(items)
@@ -303,9 +306,10 @@ def place_key(
     """
     The key of a record, the prefix aside: `bot:business:thread:chat:user`.
 
-    Each part has its place, empty if it is absent, and a colon in it is escaped, so that no two
-    records meet. telebot 4.37.1 (`StateStorageBase._get_key`) joins what there is: to it a topic
-    7 and a business connection "7" are the same. As there, a falsy optional part is an absent one.
+    Each part has its place, empty if it is absent, and a colon in it is escaped, so no two records
+    share a key. telebot 4.37.1 (`StateStorageBase._get_key`) joins the parts that exist. There, a
+    topic 7 and a business connection "7" give the same key. As in telebot, a falsy optional part is
+    an absent one.
     """
     parts = (bot_id or "", business_connection_id or "", message_thread_id or "", chat_id, user_id)
     return ":".join(str(part).replace("%", "%25").replace(":", "%3A") for part in parts)
@@ -313,10 +317,11 @@ def place_key(
 
 def _is_of_sender(key: str) -> bool:
     """
-    Whether a record is of the sender, in the chat and the topic, of the update whose turn it is.
+    Whether a record belongs to the sender, chat and topic of the update whose turn it is.
 
-    Not in a chat that a guest bot was summoned to, which may share its id with another one. Not
-    of a made-up user, whose id several senders share. Not of another bot, which has other workers.
+    False in a chat that a guest bot was summoned to, because another chat may have the same id.
+    False for a made-up user, whose id several senders share. False for another bot, which has other
+    workers.
     """
     turn = Turn.of_thread()
     if turn is None or not turn.is_in_order:
@@ -332,7 +337,7 @@ def _is_of_sender(key: str) -> bool:
 
 
 def _join(session: Session, data: dict[Any, Any]) -> None:
-    """Let the data of a block be that of its record, also if the record was begun anew in it."""
+    """Give a record the data of its block, also if the record was begun anew in the block."""
     if session["data"] is not data:
         data.update(session["data"])
     session["data"] = data

@@ -1,4 +1,4 @@
-"""Steps: the functions that get answers, known by their names, and how they are called."""
+"""Steps: the functions that get answers, their names and their calls."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TELEBOT = ("bot", "data")
 
 class Steps:
     """
-    The steps and predicates of one bot by their names, which is all that a storage has of them.
+    The steps and predicates of one bot by their names. A storage has only the names.
 
     Keep one for as long as the questions of the bot. Any thread may use it.
 
@@ -46,7 +46,7 @@ class Steps:
 
     def add(self, step: Step) -> str:
         """
-        Make a step known, and return its name.
+        Add a step, and return its name.
 
         Raises:
             TypeError: It cannot be called with an answer.
@@ -56,7 +56,7 @@ class Steps:
         if self._known.get(name) == step:
             return name
         _refuse_uncallable(step, name)
-        # An unfit place for a session is refused here, and not with each answer.
+        # An unfit parameter for a session is refused here, and not with each answer.
         self._dressed(step)
         self._add(step, name)
         if _takes_list(step):
@@ -64,7 +64,7 @@ class Steps:
         return name
 
     def add_predicate(self, predicate: Step) -> str:
-        """Make a predicate of `unless` known, and return its name; the errors are as of `add`."""
+        """Add a predicate of `unless`, and return its name; the errors are those of `add`."""
         name = _checked_name(predicate, "predicate")
         _refuse_uncallable(predicate, name)
         needed = [each.name for each in _others(predicate) if each.default is each.empty]
@@ -103,7 +103,7 @@ class Steps:
 
     def check_data(self, step: Step, data: Mapping[str, Any]) -> None:
         """
-        See that a step can be called with the keyword arguments of a question.
+        Check that a step can be called with the keyword arguments of a question.
 
         Raises:
             TypeError: It does not take one of them, or needs another one.
@@ -187,7 +187,7 @@ def _checked_name(function: Step, noun: str) -> str:
     if not name or "<lambda>" in name or isinstance(function, type):
         raise ValueError(
             f"a {noun} must be a function with a name, by which it can be stored; define it with "
-            "def, outside of the handler, and give it what it needs by data=... of ask"
+            "def, outside of the handler, and give it its arguments by data=... of ask"
         )
     if is_async(function) or inspect.isgeneratorfunction(function):
         raise TypeError(
@@ -198,7 +198,7 @@ def _checked_name(function: Step, noun: str) -> str:
 
 
 def _others(function: Step) -> list[inspect.Parameter]:
-    """The parameters behind the first one, without those for any further arguments."""
+    """The parameters behind the first one, without `*args` and `**kwargs`."""
     parameters = list(inspect.signature(function).parameters.values())[1:]
     return [each for each in parameters if each.kind not in VARIADIC]
 
@@ -209,7 +209,7 @@ def _takes_list(step: Step) -> bool:
     first = next((each for each in parameters if each.name != "self"), None)
     if first is None or first.annotation is first.empty:
         return False
-    # Of this parameter alone: names of others may only be imported for type checkers.
+    # Of this parameter alone, because names of others may only be imported for type checkers.
     alone = SimpleNamespace(__annotations__={first.name: first.annotation})
     names = getattr(original, "__globals__", None)
     try:
@@ -222,7 +222,7 @@ def _takes_list(step: Step) -> bool:
 
 
 def _refuse_uncallable(step: Step, name: str) -> None:
-    """See that a function can be called with an answer, and with names for all the rest."""
+    """Check that a function can be called with an answer, and keywords for all else."""
     parameters = list(inspect.signature(step).parameters.values())
     takes = (*POSITIONAL, inspect.Parameter.VAR_POSITIONAL)
     if not parameters or parameters[0].kind not in takes:

@@ -57,7 +57,7 @@ class StoredTurn(Turn):
         return self.stored.is_leftover
 
     def run(self, fail: Fail) -> None:
-        """See `Turn.run`. A leftover notes first that its handlers begin once more."""
+        """See `Turn.run`. A leftover first notes in its record that its handlers begin again."""
         intake = self.intake
         if intake.is_superseded and (intake.is_replaced or not self._is_own()):
             self._lose()
@@ -86,7 +86,7 @@ class StoredTurn(Turn):
             self.intake.end_later(self.stored)
 
     def tell(self, fail: Fail, error: Exception) -> None:
-        """See `Turn.tell`. That another process handles the update is no failure of a handler."""
+        """See `Turn.tell`. It is no failure of a handler if another process handles the update."""
         is_of_record = isinstance(error, LockLostError) and error.key == self.stored.key
         if is_of_record and not self._is_own():
             self._lose()
@@ -94,11 +94,11 @@ class StoredTurn(Turn):
             super().tell(fail, error)
 
     def _is_own(self) -> bool:
-        """Look whether this process still handles the update, and learn its record."""
+        """Look whether this process still handles the update, and read its record."""
         try:
             found = self.intake.own(self.stored.key)
         except SessionError:
-            # The next write tells.
+            # The next write fails if the record has changed.
             return True
         if found is None:
             return False
@@ -142,7 +142,7 @@ class StoredTurn(Turn):
         self.stored.payload = change.payload
 
     def _chosen(self, fail: Fail) -> list[Task]:
-        """See `Turn._chosen`. The tasks note what they have done."""
+        """See `Turn._chosen`. The tasks note the handlers that are done."""
         tasks = super()._chosen(fail)
         last = len(tasks) - 1
         return [
@@ -233,11 +233,11 @@ class _TaskEnding:
 
 class _Handlers:
     """
-    The handlers that telebot goes through for one update, as far as they have not committed.
+    The handlers that telebot goes through for one update, without those that have committed.
 
     telebot (4.37.1, `_run_middlewares_and_handler`) calls the first one whose filters fit, and
     goes on if that returns `ContinueHandling`. Handlers up to the last one that has committed are
-    left out: with its effects their filters might fit now.
+    left out, because after its effects their filters might fit.
 
     Args:
         turn: The turn of the update.

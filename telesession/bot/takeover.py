@@ -62,7 +62,7 @@ class Takeover:
             try:
                 self._inbox.write(changes)
             except LockLostError:
-                # A record has changed meanwhile: read them again.
+                # A record has changed since it was read: read the page again.
                 continue
             return [stored for stored in taken if self._known.take_over(stored.number)]
 
@@ -100,7 +100,7 @@ class Takeover:
     def _is_left(self, owner: str) -> bool:
         """Whether the updates of an owner are to be taken."""
         if self._everything or owner == self._owner.name:
-            # Its own ones did not reach the workers, because their numbers are not known.
+            # The workers do not have these own updates, because their numbers are not known.
             return True
         return not _remembered(self._lives, owner, self._owner.lives)
 

@@ -66,7 +66,7 @@ class Turn:
         self._told: Exception | None = None
         self._outer: Turn | None = None
         self._owner: threading.Thread | None = None
-        #: Whether an exception is just being told.
+        #: Whether an exception is just being reported.
         self.is_failing = False
         self._choose = choose
         # The tasks while telebot chooses, and `None` before and after.
@@ -80,13 +80,13 @@ class Turn:
         return turn if turn is not None and turn._owner is threading.current_thread() else None
 
     def begin(self) -> None:
-        """Be the turn of this thread."""
+        """Become the turn of this thread."""
         self._outer = Turn.of_thread()
         self._owner = threading.current_thread()
         _turns[threading.get_ident()] = self
 
     def end(self) -> None:
-        """Be the turn of this thread no more, and bring back the one around this one."""
+        """End the turn of this thread, and bring back the turn around it."""
         if self._outer is None:
             _turns.pop(threading.get_ident(), None)
         else:
@@ -122,7 +122,7 @@ class Turn:
             self.end()
 
     def tell(self, fail: Fail, error: Exception) -> None:
-        """Tell of an exception that a task raised, once."""
+        """Report an exception that a task raised, once."""
         # A class middleware may raise it again after telebot has told of it.
         if error is self._told:
             return

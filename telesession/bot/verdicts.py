@@ -1,4 +1,4 @@
-"""Verdicts: what a message means for a question that waits for its sender."""
+"""Verdicts: the meaning of a message for a question that waits for its sender."""
 
 from __future__ import annotations
 

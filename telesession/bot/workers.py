@@ -54,7 +54,7 @@ def use_sequential_workers(
     attempts: int = 3,
 ) -> SequentialWorkers:
     """
-    Let a bot handle the updates of one sender in order, one at a time, and others meanwhile.
+    Let a bot handle the updates of each sender in order, one at a time, and senders in parallel.
 
     Puts a `SequentialWorkers` in the place of `bot.worker_pool` and closes the pool that was
     there. Call it before polling starts: a poll loop of telebot (4.37.1) listens to the exceptions
@@ -67,7 +67,7 @@ def use_sequential_workers(
 
     Pre-checkout and shipping queries, callback and inline queries and stopped generations do not
     wait for messages of the same user, if no handler of their kind takes a session, or is chosen by
-    a state or a session. Callback queries wait if the bot uses questions, too. Those of one kind
+    a state or a session. If the bot uses questions, callback queries wait, too. Updates of one kind
     wait for each other.
 
     The threads start with the first update of each process. So a web server may load the bot in
@@ -78,13 +78,13 @@ def use_sequential_workers(
         num_threads: How many updates are handled at the same time; as many as before by default.
         get_key: From the update to the key whose updates are kept in order, the sender's id by
             default. If the sessions of handlers have another one, such as `by_chat`, give it here,
-            too: else several updates of one session wait for it in a worker each. An update whose
-            key is `None` does not wait for any other. If it raises, the bot learns of it as of an
-            exception of a handler, and the update waits for no other.
+            too. Else several updates of one session wait for it, each in a worker. An update whose
+            key is `None` does not wait for any other. An exception of `get_key` is reported as one
+            of a handler, and the update waits for no other.
         limit: How many updates of one key may wait for their turn; `None` is any number.
             Updates without a key are not limited.
         when_full: The treatment of an update that exceeds a limit. `"block"` lets the thread that
-            delivers it wait for room: polling stands still, for all users, and a webhook does not
+            delivers it wait for room: polling stands still for all users, and a webhook does not
             answer. A handler that delivers updates in its own thread never waits. `"drop"` drops
             it, and logs a record.
         total_limit: How many updates may wait together, those without a key too; `None` is any
@@ -102,14 +102,14 @@ def use_sequential_workers(
             killed or Telegram delivers the update again. The sessions must have the same storage
             object.
         attempts: The number of processes that may be killed while a handler of the same stored
-            update runs. Then the update is set aside in a room of its own, and logged. An update
-            that no process has left behind does not count its first process.
+            update runs. Then the update is set aside in a room of its own, and logged. The process
+            that has stored the update is not counted.
 
     Returns:
         The new pool, which is `bot.worker_pool` from now on.
 
     Raises:
-        TypeError: It is no `TeleBot`, or an option is of the wrong type.
+        TypeError: The bot is no `TeleBot`, or an option is of the wrong type.
         ValueError: The bot has no threads, an option has a value that makes no sense, or the bot
             has a `get_updates` of its own, beside which an inbox cannot be.
     """

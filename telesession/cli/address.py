@@ -64,7 +64,7 @@ class Address(NamedTuple):
 
         Raises:
             click.UsageError: The URL has another form. The message does not show it, because it may
-            have a password.
+                have a password.
         """
         if url.startswith(_FILE) and len(url) > len(_FILE):
             return Address(Path(url.removeprefix(_FILE)), "", {})

@@ -183,8 +183,8 @@ class TestBadFiles:
                 "it has no state with its data",
             ),
             (pickle.dumps({42: {"state": "secret", "data": {}}}), "user state it has no state"),
-            (pickle.dumps({42: "secret"}), "has as 42 is no chat with its users"),
-            (pickle.dumps({(1, 2): {}}), r"has as \(1, 2\) is no chat with its users"),
+            (pickle.dumps({42: "secret"}), "record 42 is no chat with its users"),
+            (pickle.dumps({(1, 2): {}}), r"record \(1, 2\) is no chat with its users"),
             (
                 pickle.dumps({"mybot:1:42:42": state_record()}),
                 "does not begin with 'telebot:'.* pass",

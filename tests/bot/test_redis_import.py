@@ -213,7 +213,7 @@ class TestRedisServer:
             ("telebot:1:42:42", "secret", "'telebot:1:42:42' raised ResponseError"),
             ("telebot_42", {"secret": "x"}, "'telebot_42' raised ResponseError"),
             ("telebot_42", '{"secret', "'telebot_42' is no JSON text"),
-            ("telebot_42", '["secret"]', "as 42 is no chat with its users"),
+            ("telebot_42", '["secret"]', "record 42 is no chat with its users"),
             ("telebot_42", '{"42": "secret"}', "of chat 42, user 42 it has no state"),
         ],
     )

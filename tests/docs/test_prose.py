@@ -62,7 +62,7 @@ PACKAGE_RULES = {
 }
 
 # The folders whose docstrings, comments and messages are plain.
-FOLDERS = ["testing", "cli"]
+FOLDERS = ["testing", "cli", "bot"]
 
 
 def faults_of(text: str) -> Iterator[str]:
