@@ -1,1 +1,1 @@
-"""Storages: where the bytes of sessions are kept, and who may use them when."""
+"""Storages: they keep the bytes of sessions, and lock the keys."""

@@ -1,4 +1,4 @@
-"""What a storage promises to the rest of the library, and the locks around it."""
+"""The promises of a storage, and the locks around it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ProcessState:
     The part of a storage that belongs to one process. A forked child begins with an empty one.
 
     Attributes:
-        locks: The locks of the keys, for the threads of the process.
+        locks: The locks of the keys among the threads of the process.
     """
 
     __slots__ = ("locks",)
@@ -93,16 +93,17 @@ class Storage(ABC):
     Keeps `key -> bytes`, each with an optional lifetime. The base class of every storage.
 
     A backend is five methods: `get`, `set`, `delete`, `touch` and `keys`. It knows nothing of
-    fields or of Telegram. Whatever its backend raises must leave as `StorageError` with that
-    exception as the `__cause__`: an error is never to look like a missing record, for the user
-    would then start anew and lose what was stored.
+    fields or of Telegram. Its methods must raise a `StorageError` for every exception of the
+    database or the server, with that exception as the `__cause__`. An error must never look like a
+    missing record, because the user would then start anew and lose the stored session.
 
-    Keep one instance for as long as the bot runs and give it to everybody who uses the same
-    records: the locks live in it. Every method may be called from any thread. A storage is a
-    context manager that closes itself.
+    Keep one instance for as long as the bot runs, and use it for all accesses to its records,
+    because it has their locks. Every method may be called from any thread. A storage is a context
+    manager that closes itself.
 
     Attributes:
-        codec: How records become bytes. The storage only carries it, and never calls it.
+        codec: The codec that turns records into bytes. The storage only carries it, and never calls
+            it.
         lease: Seconds after which the lock of a process that died is free at the latest.
         leases_locks: Whether such a lock is not free at once, but only after the lease.
         holds_connections: Whether each hold keeps a connection to the backend until it is left.
@@ -132,7 +133,7 @@ class Storage(ABC):
         The payload of a key; `None` if it was never stored, was deleted, or has expired.
 
         Raises:
-            StorageError: The backend failed, so nobody knows whether there is a record.
+            StorageError: The backend failed, so it is unknown whether there is a record.
         """
 
     @abstractmethod
@@ -142,7 +143,7 @@ class Storage(ABC):
 
         Args:
             key: Any string.
-            payload: What `get` shall return.
+            payload: The bytes that `get` returns from then on.
             lifetime: Seconds from now until the record expires; `None` keeps it for ever, also
                 if the record had a lifetime before.
 
@@ -152,7 +153,7 @@ class Storage(ABC):
 
     @abstractmethod
     def delete(self, key: str) -> bool:
-        """Remove a record and say whether there was one; may be repeated."""
+        """Remove a record, and return whether there was one; may be repeated."""
 
     @abstractmethod
     def touch(self, key: str, lifetime: float | None) -> bool:
@@ -160,7 +161,7 @@ class Storage(ABC):
         Give a record a new lifetime, counted from now, without rewriting its payload.
 
         Returns:
-            Whether there was a record. Where there is none, nothing happens.
+            Whether there was a record. Without a record nothing happens.
         """
 
     @abstractmethod
@@ -203,12 +204,13 @@ class Storage(ABC):
         Exclusive use of a key, as a context manager that gives a `Hold`.
 
         Here the lock is one of this process, first come, first served. It is not reentrant. A
-        backend that is shared by processes overrides this to lock among them, and may do the
-        lock together with the read and the write together with the unlock.
+        storage that several processes share overrides this, to lock among them. It may lock and
+        read in one step, and write and unlock in one step.
 
         Args:
             key: Any string.
-            timeout: Seconds to wait while others hold it; `None` waits for ever.
+            timeout: Seconds to wait while another thread or process holds it; `None` waits for
+                ever.
 
         Raises:
             LockTimeoutError: On entering, when the key stayed busy for that long.
@@ -232,10 +234,10 @@ class Storage(ABC):
         timeout: float | None = None,
     ) -> AbstractContextManager[Hold]:
         """
-        Exclusive use of one more key, for a unit of work that has another one already.
+        Exclusive use of one more key for a unit of work that already has a key.
 
-        Both are given to one `commit`. Here this is `hold`. A storage whose locks belong to a
-        transaction overrides this, so that both are in one.
+        Both holds are passed to one `commit`. Here this is `hold`. A storage whose locks belong to
+        a transaction overrides this, so that both are in one.
 
         Args:
             hold: A hold of this storage and this thread, which was entered and is not left.
@@ -251,15 +253,15 @@ class Storage(ABC):
         """
         Do the noted writes of several holds, and changes of other keys, together or not at all.
 
-        It is the last use of the holds: a storage may unlock their keys in the same step. They are
-        left afterwards all the same. Here the writes are done one after the other, the holds first
-        and of these the deletions last, so a failure in the middle leaves the earlier ones done,
-        and a record that moves to another key is never lost. A storage whose backend has
+        It is the last use of the holds: a storage may unlock their keys in the same step. Their
+        blocks are left afterwards in any case. Here the writes are done one after the other, the
+        holds first and of these the deletions last, so a failure in the middle keeps the earlier
+        writes, and a record that moves to another key is never lost. A storage whose backend has
         transactions overrides this.
 
         Args:
-            holds: Holds of this storage. Those that have noted nothing must still be held, because
-                their records may have decided what the others write.
+            holds: Holds of this storage. Holds that have noted nothing must still have their locks,
+                because the writes of the others may depend on their records.
             also: Changes of keys that none of the holds has.
 
         Raises:
@@ -357,7 +359,7 @@ class Storage(ABC):
 
     def now(self) -> float:
         """
-        Seconds since the epoch, on the clock by which everybody who uses the records counts.
+        Seconds since the epoch, on the clock of the records' deadlines.
 
         Here it is the clock of this machine; a server has its own.
         """
@@ -369,11 +371,11 @@ class Storage(ABC):
         return self._states.get(self._make_state)
 
     def _make_state(self) -> ProcessState:
-        """Make the state of a process; a storage with more of it returns a subclass."""
+        """Make the state of a process; a storage with further state returns a subclass."""
         return ProcessState()
 
     def close(self) -> None:  # noqa: B027 -- most storages have nothing to close
-        """Give back what the storage has opened; may be repeated. Here there is nothing."""
+        """Close the files and connections of the storage; may be repeated. Here there are none."""
 
     def __enter__(self) -> Self:
         return self
@@ -387,7 +389,7 @@ def deletes(hold: Hold) -> bool:
     return hold.note is not None and hold.note.payload is None
 
 
-# The record of a hold that nobody has asked for.
+# The record of a hold that was not read yet.
 UNREAD: Any = object()
 
 
@@ -456,7 +458,7 @@ class Hold:
         """
         Whether this process was forked while its parent held the key.
 
-        The key is the parent's then: the child neither writes nor unlocks it.
+        Then the parent has the lock, and the child neither writes nor unlocks the key.
         """
         return self.process_state is not self.storage.process_state
 
@@ -466,21 +468,21 @@ class Hold:
         return self._read() if note is None else note.payload
 
     def set(self, payload: bytes, lifetime: float | None = None) -> None:
-        """Note to do what `Storage.set` does."""
+        """Note a write as by `Storage.set`."""
         if lifetime is not None and lifetime <= 0:
             self.note = _DELETION
         else:
             self.note = make_note(Note, ("set", payload, lifetime))
 
     def delete(self) -> bool:
-        """Note to do what `Storage.delete` does, and say whether there is a record."""
+        """Note a deletion as by `Storage.delete`, and return whether there is a record."""
         if self.get() is None:
             return False
         self.note = _DELETION
         return True
 
     def touch(self, lifetime: float | None) -> bool:
-        """Note to do what `Storage.touch` does, and say whether there is a record."""
+        """Note a new lifetime as by `Storage.touch`, and return whether there is a record."""
         payload = self.get()
         if payload is None:
             return False
@@ -491,7 +493,7 @@ class Hold:
 
     def flush(self) -> None:
         """
-        Do the noted write now, and keep the key.
+        Do the noted write now, and keep the lock.
 
         Raises:
             StorageError: The backend failed. The write is not noted any more.
@@ -502,7 +504,7 @@ class Hold:
         if note.payload is None:
             self.storage.delete(self.key)
         elif note.action == "set" or not self.storage.touch(self.key, note.lifetime):
-            # A record that was touched in its last moment may have expired since.
+            # A record that was touched just before its end may have expired since.
             self.storage.set(self.key, note.payload, note.lifetime)
         # Not before, because a write that failed has stored nothing.
         self.payload = note.payload
@@ -515,5 +517,5 @@ class Hold:
         return note
 
     def now(self) -> float:
-        """Like `Storage.now`, but never more than one question to a server for each hold."""
+        """Like `Storage.now`, but a hold asks a server at most once."""
         return self.storage.now()

@@ -42,7 +42,7 @@ if sys.platform == "win32":  # pragma: no cover -- untested, as the table says
     def lock_bytes(descriptor: int, start: int, length: int) -> bool:
         """Lock bytes of a file; return false if another process has one of them."""
         handle = wintypes.HANDLE(msvcrt.get_osfhandle(descriptor))
-        # One at a time, because a part of what was locked together cannot be unlocked.
+        # One at a time, because a part of a locked range cannot be unlocked.
         for byte in range(start, start + length):
             flags = _FAIL_IMMEDIATELY_AND_EXCLUSIVE
             if not _kernel.LockFileEx(handle, flags, 0, 1, 0, ctypes.byref(_at(byte))):
@@ -105,10 +105,10 @@ else:
 
 def share_bytes(descriptor: int, start: int, length: int) -> None:
     """
-    Lock bytes for reading, as several processes can at a time; Linux only.
+    Lock bytes for reading, which several processes can do at the same time; Linux only.
 
     Raises:
-        OSError: Another process has one of them for itself.
+        OSError: Another process has an exclusive lock on one of them.
     """
     if sys.platform == "linux":
         flock = _pack_flock(fcntl.F_RDLCK, os.SEEK_SET, start, length, 0)

@@ -12,10 +12,10 @@ from math import frexp, inf, ldexp
 _EFFORT = 128
 _EFFORT_OF_A_MOVE = 8
 
-# How many more keys may wait as cancelled than have a deadline, before writes look for them.
+# By how many the cancelled keys may exceed the keys with a deadline before writes look for them.
 _SLACK = 64
 
-# With one more key, CPython doubles the table of a dict to 65,536 places of twice the size.
+# With one more key, CPython enlarges the table of a dict to 65,536 entries, each twice as large.
 _FULL = 21_845
 
 
@@ -34,7 +34,7 @@ class Expiry:
     Keep one for as long as its store. It has no lock: the caller holds the mutex of the store.
 
     Attributes:
-        deadlines: `key -> deadline` (seconds, monotonic), for each key with a lifetime.
+        deadlines: `key -> deadline` (seconds, monotonic) of each key with a lifetime.
         due: The moment (seconds, monotonic) from which on `remove_some` has work to do; infinite
             if no key has a deadline.
     """
@@ -130,8 +130,8 @@ class Expiry:
     def _look(self, now: float) -> int:
         """Remove or move one key, and return the effort."""
         keys = self._looked_at[-1]
-        # Not popped yet: after an exception the key must still be in a bucket. And not the first
-        # key, because a dict steps over all deleted keys to find it.
+        # Not popped yet, because after an exception the key must still be in a bucket. Not the
+        # first key, because a dict steps over all deleted keys to find it.
         key = next(reversed(keys))
         effort = 1
         deadline = self.deadlines.get(key)

@@ -28,14 +28,14 @@ class LockFile:
     A file whose bytes are locks, as one process has it open.
 
     Made by `open_lock_file`, which gives all storages of a process the same object for the same
-    file. It is closed with its last reference, so whoever holds a lock keeps it. Any thread may
-    use it, but no other process.
+    file. It is closed with its last reference, so the holder of a lock keeps it open. Any
+    thread may use it, but no other process.
 
-    A lock is taken at once by a process that finds it and all places free, so that a process that
-    loops cannot overtake one that waits. Others take a `Place`.
+    A process takes a lock at once only if the lock and all places are free. Otherwise it takes a
+    `Place`. So a process that loops cannot overtake one that waits.
 
     Attributes:
-        keys: Locks by key, for the threads of the process, which queue here first.
+        keys: Locks by key. The threads of the process queue here first.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -61,7 +61,7 @@ class LockFile:
         Args:
             key: Any string; the threads of this process exclude each other by it.
             start: The first byte of its lock, a multiple of `WIDTH`. Keys may share a lock.
-            timeout: Seconds to wait while others have it; `None` waits for ever.
+            timeout: Seconds to wait while another process has it; `None` waits for ever.
 
         Returns:
             Whether it is locked; false after the time-out.
@@ -113,7 +113,7 @@ class LockFile:
         if start in holders:
             holders[start] += 1
             return True
-        # Another thread may have a place, for a key that shares the lock.
+        # Another thread may have a place because of a key that shares the lock.
         if start in self._queues or not lock_bytes(self._descriptor, start, 1 + PLACES):
             return False
         unlock_bytes(self._descriptor, start + 1, PLACES)
@@ -130,7 +130,7 @@ class LockFile:
                     if start in self._holders:
                         self._holders[start] += 1
                         return True
-                    # For a key that shares the lock, another thread may have the place.
+                    # Another thread may have the place because of a key that shares the lock.
                     if place is None and start not in self._queues:
                         self._queues.add(start)
                         place = Place(self._descriptor, start, wait)
@@ -178,8 +178,8 @@ def open_lock_file(path: str, mode: int = 0o600, owner: tuple[int, int] = (-1, -
     """
     opened = _open_files.get(_OpenFiles)
     with opened.mutex:
-        # Looked up before it is opened: on POSIX systems, closing a second descriptor of a file
-        # frees all locks that the process has on it.
+        # Looked up before it is opened, because on POSIX systems the closing of a second descriptor
+        # of a file frees all locks that the process has on it.
         with suppress(FileNotFoundError):
             status = os.stat(path)
             if (found := opened.by_identity.get((status.st_dev, status.st_ino))) is not None:

@@ -37,9 +37,10 @@ class MemoryStorage(Storage):
         store: A mutable mapping of `str` to `bytes`, a new `dict` by default. It belongs to the
             storage from now on. A cache of cachetools bounds memory: by age with
             `TTLCache(10_000, 3600, timer=lambda: time.monotonic())`, by bytes with
-            `LRUCache(64 * 2**20, getsizeof=len)`. What a cache evicts starts anew.
-        codec: How records become bytes; by default a `PickleCodec`. Without a store, it does not
-            pickle plain data and adds no checksum, because no other program reads these bytes.
+            `LRUCache(64 * 2**20, getsizeof=len)`. A session that a cache evicts starts anew.
+        codec: The codec that turns records into bytes; by default a `PickleCodec`. Without a store,
+            it does not pickle plain data and adds no checksum, because no other program reads these
+            bytes.
     """
 
     # A slot in the place of the property, which asks the system for the number of the process.
@@ -60,8 +61,9 @@ class MemoryStorage(Storage):
         self._is_dict = type(self._store) is dict
         self._expiry = Expiry(self._store)
         # While it is an object, threads may read and write a single record without the mutex,
-        # because a dict does so in one step of the interpreter. Each operation of more steps takes
-        # it away, and gives a new one. So a thread that has written sees whether one came between.
+        # because a dict does so in one step of the interpreter. An operation of several steps
+        # removes the object, and sets a new one afterwards. So a thread that has written sees
+        # whether such an operation came between.
         self._pass: object | None = None
         self._begin_anew()
         call_in_forked_child(self._begin_anew)
@@ -174,7 +176,7 @@ class MemoryStorage(Storage):
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """
-        See `Storage.keys`. The keys are those of the moment of the call.
+        See `Storage.keys`. The keys are those at the time of the call.
 
         Other threads wait while the keys are copied, and go on while they are filtered. A key that
         is deleted during the call may be missing.
@@ -200,7 +202,8 @@ class MemoryStorage(Storage):
         self._let_pass()
         self.process_state = self._make_state()  # pyright: ignore[reportIncompatibleMethodOverride]
         # It may be older than a patch of threading by gevent, and is then a lock of threads.
-        # Nobody waits for it long: what it guards neither blocks nor switches to a greenlet.
+        # No thread waits for it long, because the code under it neither blocks nor switches to a
+        # greenlet.
         self._mutex = threading.Lock()
 
     def _log_if_evicted(self, hold: Hold) -> None:
@@ -209,7 +212,7 @@ class MemoryStorage(Storage):
         # A record with a lifetime may have ended, and was perhaps removed.
         if note is None or note.lifetime is not None or read is None or read is UNREAD:
             return
-        # A store that fails here is an error of the write, or none.
+        # If the store fails here, the write reports that, or succeeds.
         with suppress(StorageError):
             if not self.has(hold.key):
                 log_eviction(hold.key)
@@ -226,7 +229,7 @@ class MemoryStorage(Storage):
             self._set(key, note.payload, note.lifetime)
 
     def _let_pass(self) -> None:
-        """Let threads do without the mutex again, unless a record has a lifetime."""
+        """Let threads work without the mutex again, unless a record has a lifetime."""
         if self._is_dict and self._expiry.due == inf:
             self._pass = object()
 
@@ -322,8 +325,9 @@ class MemoryStorage(Storage):
         return pages
 
     def _drop_older(self, key: str, before: bytes) -> None:
-        # TLRUCache ignores a value whose time is already over and keeps the one before it. To
-        # delete first would be simpler, but lose the old record when the store refuses the new.
+        # TLRUCache ignores a value whose time is already over and keeps the one before it. A
+        # deletion first would be simpler, but it loses the old record when the store refuses the
+        # new one.
         with suppress(Exception):
             if self._store[key] == before:
                 del self._store[key]
@@ -375,7 +379,7 @@ def _iter_pages(pages: list[tuple[str, ...]]) -> Iterator[str]:
 
 
 def _writes(holds: Sequence[Hold], also: Sequence[Change]) -> Iterator[tuple[str, Note]]:
-    """The noted writes of holds, which are noted no more, and the changes of other keys."""
+    """The noted writes of holds, whose notes are removed, and the changes of other keys."""
     for hold in holds:
         if (note := hold.take_note()) is not None:
             yield hold.key, note

@@ -19,8 +19,8 @@ _OUTSIDE = 1 + PLACES
 # the pauses, a waiting process makes fewer than 200 system calls in a second.
 _FRONT_PAUSE = 0.012
 LONGEST_PAUSE = 0.02
-# A process that has not moved for so many attempts, about a second, looks past those before it:
-# one of them may be stopped.
+# A process that has not moved for this number of attempts, about a second, looks past the processes
+# before it, because one of them may be stopped.
 _PATIENCE = 50
 
 
@@ -35,7 +35,7 @@ class Place:
     Lives for one wait, and is used by one thread at a time.
 
     Args:
-        descriptor: That of the file.
+        descriptor: The descriptor of the file.
         start: The first byte of the lock.
         wait: The wait, which is told of each move.
     """
@@ -83,7 +83,7 @@ class Place:
             if place != _OUTSIDE:
                 self._unlock(place, 1)
             place -= 1
-            # Only a new process may have a way to go; for the others a second attempt is a waste.
+            # Only a new process can move several places: for the others another try is a waste.
             if not is_new:
                 break
         return place

@@ -52,7 +52,7 @@ class PostgresStorage(Storage):
     A handler has one connection while it runs, with which it also reads further records. It has
     one more for each block with `independent=True` inside, and one more for the moment of a `save`.
     So a pool needs as many connections as the bot has threads, and twice as many if its handlers
-    use these two.
+    use `independent=True` or `save`.
 
     Keep one instance for as long as the bot runs. Any thread may use it, and so may every process
     that is forked from the one that made it, with or without Python's fork hooks.
@@ -62,9 +62,9 @@ class PostgresStorage(Storage):
             conninfo, or a `psycopg_pool.ConnectionPool`. With a conninfo, the storage has up to 50
             connections, and a thread waits up to 5 seconds for one. Poolers such as pgbouncer may
             pool by transaction.
-        codec: How records become bytes; readable JSON by default.
+        codec: The codec that turns records into bytes; readable JSON by default.
         table: The table, perhaps with its schema. It is made if it does not exist. The manual has
-            the statement, for tools that make tables.
+            the statement that makes it.
 
     Raises:
         ImportError: The packages psycopg and psycopg_pool are not installed.
@@ -163,7 +163,7 @@ class PostgresStorage(Storage):
         """
         Remove all records that have expired, and return how many there were.
 
-        They are invisible already. Commits remove them, too, a few at a time.
+        Reads do not see them before. Commits remove them, too, a few at a time.
         """
         removed, last = 0, _BATCH
         while last == _BATCH:
@@ -174,7 +174,7 @@ class PostgresStorage(Storage):
         return removed
 
     def hold(self, key: str, timeout: float | None = None) -> PostgresHold:
-        """See `Storage.hold`; exclusive among all who use the table."""
+        """See `Storage.hold`; exclusive among all users of the table."""
         return PostgresHold(self, key, timeout, Transaction(self.process_state))
 
     def hold_beside(self, hold: Hold, key: str, timeout: float | None = None) -> PostgresHold:
@@ -204,7 +204,7 @@ class PostgresStorage(Storage):
             )
             for page, one in numbers
         ]
-        # The answer is the same if the statements were sent twice, because a reply was lost.
+        # The answer is the same if the statements were sent twice after a lost reply.
         written = server.table.written([key_of(prefix, one) for one in payloads], token)
         *_, result = server.run("write", None, *statements, written)
         added = set(_keys_in(result))

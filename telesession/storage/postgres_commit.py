@@ -114,9 +114,9 @@ class _Commit(NamedTuple):
         """
         Commit changes of keys that no hold has, in a transaction of their own: one round trip.
 
-        If its connection was lost and nothing was written, as after a restart of the server, it is
-        done again in two. The changes expect their rows as they were. So if the server executes
-        the first one late, one of the two changes nothing.
+        If the connection was lost and nothing was written, as after a restart of the server, a
+        second transaction does the changes. They expect the former rows. So if the server executes
+        the first transaction late, one of the two changes nothing.
         """
         # `find_outcome` takes its lock, to learn when the transaction has ended.
         key = f"@commit:{self.keys[0]}"
@@ -134,14 +134,14 @@ class _Commit(NamedTuple):
         return self.of(transaction)
 
     def _outcome(self, transaction: Transaction) -> Outcome:
-        """Find out whether the commit was done, whose connection was lost."""
+        """Find out whether a commit was done whose connection was lost."""
         before: dict[str, Before] = {each.key: each.expected for each in self.also}
         before |= {hold.key: hold.token for hold in self.noted}
         return find_outcome(self.server, transaction.first_lock, self.token, before)
 
 
 def _transaction_of(holds: Sequence[PostgresHold]) -> Transaction:
-    """The transaction of some holds: that of the first one. The others must not be lost."""
+    """The transaction of the first hold. The transactions of the others must not be lost."""
     transaction = holds[0].transaction
     for hold in holds:
         if hold.transaction is not transaction:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 # The connections of a storage that was given a conninfo, and the seconds that a thread waits for
 # one of them.
 _MOST, _PATIENCE = 50, 5.0
-# The encodings in which the server takes UTF-8 as it is. A pooler tells them as they were asked
-# for, such as "utf-8".
+# The names of the encodings in which the server takes UTF-8 as it is. A pooler gives the name that
+# the client has asked for, such as "utf-8".
 _ENCODINGS = ("UTF8", "UNICODE", "SQL_ASCII")
 # Settings of connections that notice soon if the network or the server is gone.
 _WATCHFUL = MappingProxyType(
@@ -76,10 +76,10 @@ class Connections:
         Take a connection, and wait for it if all are in use.
 
         Args:
-            key: The key of the record that it is for.
+            key: The key of the record that needs the connection.
 
         Raises:
-            StorageError: None became free, or the server cannot be reached.
+            StorageError: No connection became free, or the server cannot be reached.
         """
         if self._is_closed:
             raise StorageError("read", key, "the storage is closed", "make a new one")
@@ -123,7 +123,7 @@ class Connections:
         return [link for link, taker in list(self._takers.items()) if taker == thread]
 
     def _link(self, connection: Connection[Any], key: str | None) -> Link:
-        # Each time, because the bot may set it, too.
+        # Each time, because the bot may change the setting, too.
         encoding = (connection.pgconn.parameter_status(b"client_encoding") or b"").decode()
         if encoding.upper().replace("-", "") not in _ENCODINGS:
             raise StorageError(
@@ -171,7 +171,7 @@ class Connections:
             try:
                 _connect(self._pool).close()
             except psycopg.Error as failure:
-                # Else the two would be a circle.
+                # Else the two exceptions would be a circle.
                 failure.__context__ = None
                 error.__cause__ = failure
                 return StorageError("read", key, *diagnosis(failure))
@@ -203,7 +203,7 @@ def make_pool(conninfo: str) -> ConnectionPool[Any]:
         ValueError: The conninfo has a mistake. It is not shown, because it may have a password.
     """
     given: dict[str, Any] | None = None
-    # Not its cause: the text may quote a part of a password.
+    # The exception is no cause of this one, because its text may quote a part of a password.
     with suppress(psycopg.ProgrammingError):
         given = conninfo_to_dict(conninfo)
     if given is None:

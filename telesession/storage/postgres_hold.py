@@ -45,7 +45,8 @@ class PostgresHold(ServerHold):
     def __enter__(self) -> Self:
         key, timeout = self.key, self._timeout
         deadline = None if timeout is None else time.monotonic() + timeout
-        # First the turn among the threads of this process: a thread that waits has no connection.
+        # First the turn among the threads of this process, because a waiting thread must not keep a
+        # connection.
         super().__enter__()
         try:
             long_wait = LongWait(key)
@@ -77,8 +78,8 @@ class PostgresHold(ServerHold):
         See `Hold.flush`. It writes on a second connection, because a commit would free all locks.
 
         Raises:
-            LockLostError: The connection with the lock is lost, or is another process's since a
-                fork; nothing was written.
+            LockLostError: The connection with the lock is lost, or belongs to the parent of this
+                process; nothing was written.
         """
         if self.note is None:
             return
@@ -100,7 +101,7 @@ class PostgresHold(ServerHold):
         self.token = None if self.payload is None else token
 
     def take_write(self, server: PostgresServer, token: int) -> Statement:
-        """The statement of the noted write, which is noted no more."""
+        """The statement of the noted write, whose note is removed."""
         is_late, note = self._is_late, cast("Note", self.take_note())
         self._live_for(note.lifetime)
         if note.payload is None or (note.lifetime is not None and note.lifetime <= 0):

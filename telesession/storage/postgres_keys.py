@@ -14,7 +14,7 @@ _SPELLED = re.compile(f"[{_LOW}{_HIGH}](.)", re.DOTALL)
 _ITSELF, _SHIFT = "\x02", 0xD700
 _FIRST_HALF, _AFTER_HALVES = 0xD800, 0xE000
 _LAST = chr(sys.maxunicode)
-# No key is between another one and that with this character behind it.
+# No key lies between a key and the same key with this character behind it.
 _NEXT = "\x01"
 
 

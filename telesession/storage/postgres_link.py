@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ASK_PID = Statement(Query.rare("SELECT pg_backend_pid()::int8"))
 # A prepared statement is gone, as after DISCARD ALL, or its table has changed.
 _UNPREPARED = frozenset(("26000", "0A000"))
-# Seconds of one wait of a greenlet; then it waits on.
+# Seconds of one wait of a greenlet; then the next wait begins.
 _INTERVAL = 1.0
 
 
@@ -33,9 +33,9 @@ class Prepared:
     The statements that a connection has prepared on the server.
 
     A prepared statement takes the server a third of the time. It belongs to one process of the
-    server, and behind a pooler such as pgbouncer each transaction may have another one. There the
-    number of the process is not that of the connection, so nothing is prepared. Nor is it if the
-    `prepare_threshold` of the connection is `None`.
+    server, and behind a pooler such as pgbouncer each transaction may have another one. Behind a
+    pooler the number of the process is not that of the connection, so nothing is prepared. Nothing
+    is prepared either if the `prepare_threshold` of the connection is `None`.
 
     It lives as long as the connection.
 
@@ -108,7 +108,7 @@ class Link:
             raise _farewell(pgconn, results) or error from None
         finally:
             if pgconn.pipeline_status:
-                # Nobody waits for the rest of the answer.
+                # No thread waits for the rest of the answer.
                 self.connection.close()
         if is_asked and (pid := results.pop()).status == ExecStatus.TUPLES_OK:
             prepared.is_allowed = self.is_direct(pid)
@@ -151,13 +151,13 @@ class Link:
         return [result for position, result in enumerate(results) if position not in dropped]
 
     def _read(self, results: list[PGresult]) -> PQGen[None]:
-        """Send what is not sent yet, and read the results up to the end of the pipeline."""
+        """Send the rest of the data, and read the results up to the end of the pipeline."""
         pgconn = self.connection.pgconn
         if pgconn.flush():
             yield from generators.send(pgconn)
         while True:
             is_between = False
-            # Without this question, `get_result` waits, and keeps the other threads waiting.
+            # Without this check, `get_result` waits, and blocks the other threads.
             while not pgconn.is_busy():
                 result = pgconn.get_result()
                 if result is not None:
@@ -174,15 +174,15 @@ class Link:
     def _wait(self, steps: PQGen[None]) -> None:
         monkey = sys.modules.get("gevent.monkey")
         if monkey is not None and monkey.is_module_patched("select"):
-            # It may have patched after the import of psycopg. Then all its other ways to wait block
-            # all greenlets.
+            # gevent may have patched after the import of psycopg. Then all other waits of psycopg
+            # block all greenlets.
             waiting.wait_poll(steps, self.connection.pgconn.socket, _INTERVAL)
         else:
             self.connection.wait(steps)
 
 
 def _farewell(pgconn: PGconn, results: list[PGresult]) -> psycopg.Error | None:
-    """The error with which the server has ended a connection, such as a time-out, if it said so."""
+    """The error with which the server has ended a connection; `None` without one."""
     while (result := pgconn.get_result()) is not None:
         results.append(result)
     failures = (failure_in([result]) for result in results)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 _PATIENCE, _PAUSE = 10.0, 0.2
 
 Outcome = Literal["written", "unwritten", "unknown"]
-#: The row of a key before a commit: its token, the payload if that is all that is known, or `None`
-#: if there was no live record.
+#: The row of a key before a commit: its token; the payload if the token is unknown; or `None` if
+#: there was no live record.
 Before = int | bytes | None
 
 
@@ -30,8 +30,8 @@ def find_outcome(
     """
     Find out whether a commit was done, by the token that it writes into its rows.
 
-    It is unknown if the server cannot be reached, if all rows were written again since, or if the
-    commit only deleted rows that are gone.
+    The outcome is unknown if the server cannot be reached, if all rows were written again since, or
+    if the commit only deletes rows, and they are gone.
 
     Args:
         server: The server.

@@ -40,7 +40,7 @@ SAVEPOINT = Statement(Query.frequent("SAVEPOINT hold"))
 RELEASE = Statement(Query.frequent("RELEASE hold"))
 UNDO = (Statement(Query.rare("ROLLBACK TO hold")), RELEASE)
 
-# Two processes that make the table at the same time would get errors of the catalog.
+# Without it, two processes that make the table at the same time get errors of the catalog.
 _CREATION = Statement(
     Query.rare("SELECT pg_advisory_xact_lock($1)", BIGINT), (number(0x7465_6C65_7365_7373),)
 )
@@ -84,10 +84,10 @@ class PostgresServer(ProcessState):
         The table; looked for, and perhaps made, with the first use in this process.
 
         Raises:
-            StorageError: It is not there and cannot be made, or is another table.
+            StorageError: The table does not exist and cannot be made, or is another table.
         """
         if self._table is None:
-            # Two threads may both do this.
+            # Two threads may do this at the same time.
             self._table = self._find() or self._make()
         return self._table
 
@@ -95,8 +95,7 @@ class PostgresServer(ProcessState):
         """
         Execute statements in a transaction of their own, and give their results.
 
-        They are sent again if the connection was lost, so they must be such that this does not
-        matter.
+        If the connection was lost, they are sent again, so a repetition must change nothing.
 
         Raises:
             StorageError: The server refused, or cannot be reached.
@@ -115,7 +114,7 @@ class PostgresServer(ProcessState):
         """
         Execute a read in the transaction of this thread, or in one of its own.
 
-        So a handler needs no second connection to read other records than those that it has.
+        So a handler needs no second connection to read further records.
 
         Raises:
             StorageError: The server refused, or cannot be reached.
@@ -172,7 +171,7 @@ class PostgresServer(ProcessState):
         return [self.table.purge(_FEW)]
 
     def note_purge(self, results: Sequence[PGresult]) -> None:
-        """Let the next commit go on, if there may be more expired records."""
+        """Let the next commit remove more, if there may be more expired records."""
         if len(results) > 1 and results[0].command_tuples == _FEW:
             self._purge_at = time.monotonic()
 

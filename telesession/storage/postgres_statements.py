@@ -14,7 +14,7 @@ from telesession.storage.postgres_errors import Failure
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
 
-#: A division by zero, by which a statement says that something is not as expected.
+#: The code of a division by zero. A statement fails with it if a row is not as expected.
 UNEXPECTED = "22012"
 _FAILED = (ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_ABORTED)
 # The beginning of the time of PostgreSQL, in seconds since the epoch.
@@ -120,7 +120,7 @@ def time_in(result: PGresult, column: int) -> float:
 
 
 def failure_in(results: Sequence[PGresult]) -> Failure | None:
-    """The first statement of an exchange that the server has refused; `None` if it did all."""
+    """The first statement of an exchange that the server has refused, or `None`."""
     # The statements behind a refused one are not executed.
     if not results or results[-1].status not in _FAILED:
         return None

@@ -189,7 +189,7 @@ class Table:
         token: int,
     ) -> Statement:
         """
-        Replace, add or remove a record that is as expected. If it is not, the statement fails.
+        Replace, add or remove a record if it is as expected; else the statement fails.
 
         The code of that failure is `UNEXPECTED`.
         """
@@ -295,7 +295,7 @@ def _page(prefix: str, after: str | None, limit: int) -> tuple[Value, ...]:
 
 
 def _is_json(payload: bytes) -> bool:
-    """Whether the type `json` takes a payload and gives the same bytes back."""
+    """Whether the type `json` takes a payload, and returns the same bytes."""
     if payload[:1] != b"{":
         return False
     try:

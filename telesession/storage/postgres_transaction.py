@@ -48,7 +48,7 @@ _LOCK = Query.frequent(
     BIGINT,
 )
 _TRY_LOCK = Query.frequent("SELECT NULL, pg_try_advisory_xact_lock($1), clock_timestamp()", BIGINT)
-# It fails, by a division by zero, if a process of the server does not have a lock.
+# Fails by a division by zero if a process of the server does not have a lock.
 _EXPECT_LOCK = Query.rare(
     "SELECT 1 / count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = $2 AND "
     "objsubid = 1 AND (classid::int8 << 32) | objid::int8 = $1 AND "
@@ -126,7 +126,7 @@ class Transaction:
         Args:
             key: The key.
             left: Seconds to wait for the lock; `None` is for ever.
-            timeout: Seconds of the whole wait, for the error.
+            timeout: Seconds of the whole wait, as the error names them.
 
         Raises:
             DeadlockError: The wait would close a circle of waits.
@@ -243,11 +243,11 @@ class Transaction:
         return refused("lock", key, failure)
 
     def _undo(self) -> None:
-        """Go back to the locks before the last one."""
+        """Roll back to the locks before the last one."""
         if not self._keys:
             self._end()
         elif self._link is not None:
-            # If the connection is lost, its next use says so.
+            # If the connection is lost, its next use raises.
             with suppress(psycopg.Error):
                 self._link.exchange(UNDO)
 
@@ -263,7 +263,7 @@ class Transaction:
             self._give_back(link)
 
     def _give_back(self, link: Link) -> None:
-        # Not before: an interruption leaves the end of the transaction to `leave`.
+        # Not before, because after an interruption `leave` ends the transaction.
         self._link = None
         self._server.connections.give_back(link)
 

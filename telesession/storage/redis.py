@@ -34,10 +34,10 @@ class RedisStorage(Storage):
     """
     Keeps records on a Redis (6.2 or later) or Valkey server: for bots on many machines.
 
-    An update takes two round trips, the lock included. When a session becomes free, the next waiter
-    is called: in a process the one that asked first, among processes the one that has listened
+    An update takes two round trips, the lock included. A session that becomes free goes to the next
+    waiter: in a process to the one that asked first, among processes to the one that has listened
     longest. Listeners begin anew every two seconds. Deadlines count on the server's clock, so the
-    clocks of the machines may differ. Nothing here outlives what the server loses or evicts.
+    clocks of the machines may differ. A record that the server loses or evicts is gone.
 
     After an outage, the next update of a process takes over the lock that a failed one left, and
     other processes get it within a second. A commit that gets no answer is sent again for ten
@@ -54,12 +54,12 @@ class RedisStorage(Storage):
             for a session needs a connection of its own. With a URL, a server that refuses or does
             not answer is a `StorageError` within seconds. A client has its own retries, and its
             own time-out, which should not be below half a second.
-        codec: How records become bytes; readable JSON by default.
+        codec: The codec that turns records into bytes; readable JSON by default.
         prefix: Begins the name of every key on the server: the record of key `"42"` is
-            `telesession:42`, and what surrounds its lock begins with `{telesession:42}`.
-        lease: Seconds or a `timedelta` until the session of a holder that died is free again; at
-            most twice as long if the server's clock steps back. A background thread renews the
-            lease of handlers that take longer.
+            `telesession:42`, and the keys for its lock begin with `{telesession:42}`.
+        lease: Seconds or a `timedelta` until the session of a dead holder is free again. If the
+            server's clock steps back, it takes at most twice as long. A background thread renews
+            the lease of handlers that take longer.
 
     Raises:
         ImportError: The package redis is not installed.
@@ -105,14 +105,13 @@ class RedisStorage(Storage):
             self.delete(key)
             return
         expiry = () if lifetime is None else ("PX", milliseconds(lifetime))
-        # Asked for the old value, the server refuses to overwrite another kind of key.
+        # GET makes the server refuse to overwrite another kind of key.
         args = ("SET", self._server.record(key), payload, *expiry, "GET")
         self._server.command("write", key, *args, get=True, is_write=True)
 
     def delete(self, key: str) -> bool:
         """
-        See `Storage.delete`. If the answer is lost and the client asks again, it is that there is
-        none.
+        See `Storage.delete`. If the answer is lost and the client asks again, the result is false.
         """
         name = self._server.record(key)
         return self._server.command("delete", key, "GETDEL", name, is_write=True) is not None
@@ -150,8 +149,8 @@ class RedisStorage(Storage):
         """
         Iterate over the live records whose keys start with `prefix`.
 
-        The server is asked step by step, and the memory for it does not grow. A record
-        may come twice, as a key of `keys`. A key of another type is a row without a payload.
+        The server is asked step by step, so the memory for it does not grow. A record may come
+        twice, as a key of `keys` may. A key of another type is a row without a payload.
 
         Raises:
             StorageError: The server failed.
@@ -204,7 +203,7 @@ class RedisStorage(Storage):
         return unescape(decode(name)[len(self._server.prefix) :])
 
     def hold(self, key: str, timeout: float | None = None) -> RedisHold:
-        """See `Storage.hold`; exclusive among all who use this server and prefix."""
+        """See `Storage.hold`; exclusive among all users of this server and prefix."""
         return RedisHold(self, self._server, key, timeout)
 
     def commit(self, holds: Sequence[Hold], also: Sequence[Change] = ()) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import SplitResult, urlsplit
 from telesession.errors import StorageError
 from telesession.storage.redis_errors import diagnosis, without_values
 
-# Without the package the class is there all the same, for `from telesession import *`.
+# Without the package the class still exists, because `from telesession import *` names it.
 if TYPE_CHECKING or find_spec("redis"):
     import redis
     from redis.backoff import NoBackoff
@@ -53,12 +53,12 @@ def checked_client(client_or_url: Any) -> Client:
         if module.partition(".")[0] == "valkey":
             hint = "; for a client of valkey-py pass its URL, such as 'valkey://localhost:6379/0'"
         raise TypeError(
-            "RedisStorage(client_or_url) takes a URL, a redis.Redis, a redis.RedisCluster or what "
-            f"Sentinel.master_for(...) gives, not a {kind}{hint}"
+            "RedisStorage(client_or_url) takes a URL, a redis.Redis, a redis.RedisCluster or the "
+            f"result of Sentinel.master_for(...), not a {kind}{hint}"
         )
     if getattr(client_or_url, "connection", None) is not None:
         raise ValueError(
-            "RedisStorage(client_or_url) needs a client with a pool of connections, for many "
+            "RedisStorage(client_or_url) needs a client with a pool of connections for many "
             "threads; leave out single_connection_client=True"
         )
     return cast("Client", client_or_url)
@@ -79,7 +79,7 @@ def cluster_client(url: str) -> RedisCluster:
         raise _bad_url("a cluster has no socket, and no database but 0")
     is_encrypted = options.pop("connection_class", None) is not None
     try:
-        # Not by its `from_url`, whose client does not close its connections.
+        # Not by the `from_url` of the class, whose client does not close its connections.
         return RedisCluster(**{"socket_timeout": 3.0, "ssl": is_encrypted, **options})
     except (redis.RedisError, RedisClusterException) as error:
         cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
@@ -120,11 +120,12 @@ def _make_client(url: str) -> Client:
             socket_connect_timeout=1.5,
             # A retry inside redis-py would hide whether the first attempt was sent.
             retry=Retry(NoBackoff(), 0),
-            # The threads are the limit; redis-py's own would raise in those that are too many.
+            # The number of threads is the limit. The limit of redis-py would raise in further
+            # threads.
             max_connections=2**31,
         )
         pool = client.connection_pool
-        # Made only to see whether it can be: redis-py looks at the options when it connects.
+        # Made only as a check, because redis-py looks at the options when it connects.
         pool.connection_class(**pool.connection_kwargs)
     except (TypeError, ValueError, redis.RedisError) as error:
         raise _bad_url(str(error)) from None
@@ -142,13 +143,13 @@ def _split(url: str) -> SplitResult | None:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError:
-        # Its text quotes what it takes for a port, which may be a part of a password.
+        # The text of the exception quotes the port, which may be a part of a password.
         return None
     return parts
 
 
 def _bad_url(fault: str) -> ValueError:
-    """Say what is wrong with a URL without showing it: there may be a password in it."""
+    """The error for a mistake in a URL, which it does not show: it may have a password."""
     return ValueError(
         f"RedisStorage(url) cannot use this URL: {fault}; write "
         "redis://[[user]:password@]host[:port][/database], rediss:// likewise for TLS, valkey:// "

@@ -6,7 +6,7 @@ from contextlib import suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-# Without the package the class is there all the same, for `from telesession import *`.
+# Without the package the class still exists, because `from telesession import *` names it.
 if TYPE_CHECKING or find_spec("redis"):
     from redis.exceptions import ResponseError
 
@@ -16,9 +16,9 @@ class Connections:
     Connections to one server, each used by one thread at a time, and kept for the next.
 
     redis-py takes a connection from its pool, looks whether it is alive, measures the call, and
-    gives it back, which costs more than a script does. Here a dead connection is found by the
-    call that fails on it, and the caller asks again. The connections of a client that was passed
-    go back to its pool after each call, because others use it too.
+    gives it back, which costs more than a script does. Here a call fails on a dead connection, and
+    the caller asks again. The connections of a client that was passed go back to its pool after
+    each call, because others use it too.
 
     Keep one for as long as the client, in one process: a forked child needs its own. Any thread
     may use it.

@@ -175,7 +175,7 @@ _CODES = MappingProxyType(
 _PASSING = frozenset(
     ("READONLY", "LOADING", "MASTERDOWN", "TRYAGAIN", "CLUSTERDOWN", "UNBLOCKED", "ClusterError")
 )
-# Failures of a connection that another attempt would meet too, all before a command is sent.
+# Failures of a connection that another attempt would meet, too. No command was sent before them.
 _USELESS = frozenset(("WRONGPASS", "NOAUTH", "MaxConnectionsError"))
 # Phrases of redis-py and of the server about a connection that was never made.
 _UNSENT = ("connecting to", "max number of clients", "No master found", "is loading")
@@ -185,7 +185,7 @@ def diagnosis(error: Exception, is_cluster: bool) -> tuple[str, str]:
     """
     The reason and the remedy of a failed call.
 
-    Not in the words of the server, which may quote a stored value.
+    They are not the words of the server, which may quote a stored value.
     """
     signs, text = _signs(error), str(error)
     rows = DIAGNOSES | (CLUSTER_DIAGNOSES if is_cluster else PLAIN_DIAGNOSES)
@@ -202,7 +202,7 @@ def without_values(error: Exception) -> Exception:
 
 
 def is_passing(error: Exception) -> bool:
-    """Whether the server answered that it cannot do its part at the moment."""
+    """Whether the server answered that it cannot serve the call at the moment."""
     return not _PASSING.isdisjoint(_signs(error))
 
 

@@ -29,20 +29,20 @@ class RedisHold(ServerHold):
 
         time  0: A asks for session 42: its token becomes the lock, and it gets the payload.
         time  1: B asks. The lock is A's, so B joins the queue and listens for calls, in steps of
-                 at most two seconds and never longer than what is left of the lease.
+                 at most two seconds and never longer than the rest of the lease.
         time 10: A is still at work; its background thread renews the lease of 30 seconds.
         time 12: A commits: the token is still the lock, so A's fields are written. The queue is
                  not empty, so the lock is reserved and the longest listener, B, called.
         time 12: C asks. The lock is reserved, so C joins the queue and does not overtake B.
-        time 12: B has heard the call, takes over the reserved lock and reads what A wrote.
-        time 13: B is killed. Nobody renews its lease.
+        time 12: B has heard the call, takes over the reserved lock and reads A's fields.
+        time 13: B is killed. Its lease is not renewed.
         time 42: The lease is over, and so is C's step, which takes the lock.
 
-    Had B been frozen instead, it would find another token at its commit, write nothing and raise
-    `LockLostError`. Had the answer to A's commit been lost on its way, A would send it again, and
-    the server find that it was done already. Had the answer to the first question been lost, and
-    the server been away for longer than A asks, the next update of A's process would take over
-    the lock, which has the name of its owner in it.
+    If B was frozen instead, it finds another token at its commit, writes nothing and raises
+    `LockLostError`. If the answer to A's commit was lost, A sends the commit again, and the server
+    finds that it is done already. If the answer to A's first question was lost, and the server was
+    away for longer than A asks, the next update of A's process takes over the lock, which has the
+    name of its owner in it.
     """
 
     __slots__ = ("_is_first", "_is_locked", "_owner", "_server", "names", "token")
@@ -90,7 +90,7 @@ class RedisHold(ServerHold):
         See `Hold.flush`.
 
         Raises:
-            LockLostError: The lease was lost, or is another process's since a fork; nothing was
+            LockLostError: The lease was lost, or belongs to the parent of this process; nothing was
                 written.
         """
         if self.note is None:
@@ -131,7 +131,7 @@ class RedisHold(ServerHold):
         try:
             self._server.run(COMMIT, "unlock", self.key, *_arguments(self._server, [self], True))
         except StorageError:
-            # Nothing is lost: the lease ends, and this process need not wait for that.
+            # Nothing is lost, because the lease ends, and this process need not wait for that.
             self.give_up()
 
     def give_up(self) -> None:
@@ -140,7 +140,7 @@ class RedisHold(ServerHold):
         self._owner.leave(self.names, self.token)
 
     def take_write(self, *, unlock: bool) -> tuple[bytes | str | int, ...]:
-        """The token, and the noted write for the script, which is noted no more."""
+        """The token, and the noted write for the script, whose note is removed."""
         is_late = self._is_late
         is_expected = self.payload is not None and not is_late
         note = self.take_note()

@@ -15,7 +15,7 @@ def listed(server: RedisServer, prefix: str, after: str, limit: int) -> list[str
     """
     See `Storage.listed`. Two round trips for each page, and one if it is empty.
 
-    Keys without a record leave the index on the way, as those of evicted records.
+    Keys without a record, such as those of evicted records, are removed from the index.
     """
     index, found = server.index(prefix), list[str]()
     start = b"(" + encode(after)

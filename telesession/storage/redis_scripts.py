@@ -55,12 +55,12 @@ def milliseconds(seconds: float) -> int:
     return math.ceil(min(seconds * 1000, 2**53))
 
 
-# Takes the lock and reads the record. If the session is busy, joins the queue instead, for a
-# caller with any patience, and gives the milliseconds to wait for a call, the holder, and the end
-# of its lease. A claim is a lock that may be taken over. So may an older lock of the same owner:
-# in its process one thread at a time gets here for one session. So may a reservation if no waiter
-# was there to hear the call. The record is read before the lock is taken, so that another kind of
-# key is not locked either.
+# Takes the lock and reads the record. If the session is busy, it gives the milliseconds to wait for
+# a call, the holder, and the end of its lease. If the caller has any patience, it joins the queue,
+# too. A claim is a lock that may be taken over. So may an older lock of the same owner: in its
+# process one thread at a time gets here for one session. So may a reservation if no waiter was
+# there to hear the call. The record is read before the lock is taken, so that another kind of key
+# is not locked either.
 ACQUIRE = Script("""
 local record, lock, queue, calls = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local token, claim, lease, patience = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
@@ -108,8 +108,8 @@ return {payloads, table.concat(lefts, ' ')}
 # `done`. Without a hold there is no lock, so the commit has a key of its own to note that it is
 # done. If a waiter is in a queue, the lock is reserved and the longest listener is called. Gives
 # 0, or the number of the first lock that was lost or key that was not as expected. Only the first
-# write may fail for want of memory, and then nothing is written. A number below 0 is that of a hold
-# whose record was gone although its lock is there.
+# write may fail because the memory is full, and then nothing is written. A number below 0 is that
+# of a hold whose record was gone although its lock is there.
 #
 # The keys are those of the holds, those of the changes, their indexes, and the note.
 COMMIT = Script(

@@ -31,7 +31,7 @@ from telesession.storage.redis_scripts import (
 )
 from telesession.storage.renewal import Renewal
 
-# Without the package the class is there all the same, for `from telesession import *`.
+# Without the package the class still exists, because `from telesession import *` names it.
 if TYPE_CHECKING or find_spec("redis"):
     from redis.client import NEVER_DECODE
     from redis.exceptions import (
@@ -182,7 +182,7 @@ class RedisServer:
 
     @property
     def address(self) -> str:
-        """Where the client connects, without user and password."""
+        """The address to which the client connects, without user and password."""
         settings = self.client.get_connection_kwargs()
         # With Sentinel the service has a name, and its address changes. A cluster has many.
         service = getattr(getattr(self.client, "connection_pool", None), "service_name", None)
@@ -284,7 +284,7 @@ class RedisServer:
 
     def listen(self, key: str, calls: bytes, seconds: float) -> bytes | None:
         """
-        Wait for a call and give it, or `None` after so many seconds.
+        Wait for a call and return it; `None` after the seconds are over.
 
         Raises:
             StorageError: As `command`.
@@ -310,7 +310,7 @@ class RedisServer:
 
     def run_commit(self, script: Script, action: str, key: str, *args: object) -> Any:
         """
-        Like `run`, for a script that writes: asks again for ten seconds, on new connections.
+        Like `run` for a script that writes. It asks again for ten seconds, on new connections.
 
         Raises:
             StorageError: The server refused, or has no answer: the outcome may be unknown.
@@ -341,7 +341,7 @@ class RedisServer:
             except (RedisConnectionError, RedisTimeoutError):
                 if self._is_mine:
                     raise
-        # A client that was passed makes its own retries.
+        # A client of the user makes its own retries.
         return self.client.execute_command(*args, **{NEVER_DECODE: True})
 
     def _attempt(
@@ -368,17 +368,17 @@ class RedisServer:
                 break
             self._drop_idle_connections()
             time.sleep(pause)
-        # Not in the block of the `except`, because the context would show what was caught.
+        # Not in the block of the `except`, because the context would show the caught exception.
         outcome: Literal["unknown"] | None = "unknown" if is_unknown else None
         raise StorageError(action, key, *diagnosis(error, self.is_cluster), outcome) from error
 
     def _is_worth_another(self, error: Exception, is_commit: bool) -> bool:
-        # A client that was passed has asked again by itself; only a commit goes on for longer.
+        # A client of the user has asked again by itself; only a commit asks for longer.
         may_ask_again = self._is_mine or is_commit
         return is_passing(error) or (may_ask_again and is_unanswered(error))
 
     def _may_be_executed(self, error: Exception) -> bool:
-        # A client that was passed may have sent the command before its last attempt.
+        # A client of the user may have sent the command before its last attempt.
         return may_be_executed(error) if self._is_mine else is_unanswered(error)
 
     def _drop_idle_connections(self) -> None:
@@ -402,7 +402,7 @@ class RedisServer:
         return Owner(self, self.lease, connections)
 
     def unlock(self, leftovers: list[Leftover]) -> None:
-        """Unlock sessions of which this process does not know whether it still has them."""
+        """Unlock sessions that this process may still have."""
         owner, now = self.owner, time.monotonic()
         for leftover in [each for each in leftovers if each.end <= now]:
             owner.leftovers.discard(leftover)

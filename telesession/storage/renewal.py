@@ -16,8 +16,8 @@ class Renewal(Generic[L]):
     """
     Leases that are to be renewed in time, each until it is given up.
 
-    One thread renews all of them together. It begins with the first lease and ends when it comes
-    round and finds none, so that short handlers, one after the other, do not start one each.
+    One thread renews all of them together. It begins with the first lease. It ends when a round
+    finds no lease, so short handlers, one after the other, do not start a thread each.
 
     Keep one for as long as the storage it serves; any thread may use it. In a forked process
     there is no thread: it needs a new one.
@@ -39,7 +39,7 @@ class Renewal(Generic[L]):
         self._name = name
         self._mutex = threading.Lock()
         self._leases: set[L] = set()
-        # Belongs to the thread that runs; None as long as there is none.
+        # Belongs to the running thread; None without one.
         self._stopped: threading.Event | None = None
 
     def add(self, lease: L) -> None:
@@ -82,7 +82,7 @@ class Renewal(Generic[L]):
 
 def checked_lease(lease: object, storage: str) -> float:
     """
-    The seconds of a lease, given as such or as a `timedelta` to a class of storages.
+    The seconds of a lease, which a class of storages got as seconds or as a `timedelta`.
 
     Raises:
         TypeError: It is neither.

@@ -1,4 +1,4 @@
-"""Rows: the records of a storage as its cursor gives them, for a walk over all of them."""
+"""Rows: the records of a storage as its cursor gives them in a walk over all of them."""
 
 from __future__ import annotations
 

@@ -13,7 +13,8 @@ from telesession.storage.base import Hold
 if TYPE_CHECKING:
     from telesession.storage.base import Storage
 
-# Seconds before its end in which a record may be gone when a write arrives. So it is sent along.
+# In these last seconds a record may be gone when a write arrives, so the write has the payload,
+# too.
 _LATE = 60.0
 
 

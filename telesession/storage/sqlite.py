@@ -1,21 +1,21 @@
 """
 Sessions in a SQLite file, shared by the threads and processes of one machine.
 
-The file has one table, and nothing in it says which sessions are in use:
+The file has one table, without any mark of the sessions in use:
 
     sessions   key       TEXT, primary key
                expires   REAL, seconds since the epoch, or NULL if it does not expire
                payload   TEXT as the codec wrote it, or BLOB where that is no UTF-8
 
-A key that is no Unicode text, because it holds a lone surrogate, is a BLOB as well. Records of
-`JSONCodec` can be asked for what the sessions hold, also while the bot runs:
+A key that is no Unicode text, because it holds a lone surrogate, is a BLOB as well. SQL can query
+the fields in records of `JSONCodec`, also while the bot runs:
 
     SELECT avg(json_extract(payload, '$.fields.counter')) FROM sessions
     WHERE expires IS NULL OR expires > strftime('%s', 'now') + 0;
 
-`PRAGMA application_id` tells that the file is one of ours, and `PRAGMA user_version` which
-version of the tables it has. Beside `bot.db` are `bot.db-wal` and `bot.db-shm`, which are SQLite's,
-and `bot.db-lock`, which stays empty: the kernel keeps locks on its bytes.
+`PRAGMA application_id` is the mark of our files, and `PRAGMA user_version` is the version of the
+tables. Beside `bot.db` are `bot.db-wal` and `bot.db-shm`, which are SQLite's, and `bot.db-lock`,
+which stays empty: the kernel keeps locks on its bytes.
 """
 
 from __future__ import annotations
@@ -53,16 +53,16 @@ class SQLiteStorage(Storage):
 
     The files belong to the bot while it runs. If they are moved, deleted or replaced, the next
     update raises `StorageError` instead of writing a record that would be lost. Copy them with
-    `backup`; not even the bot itself may open the file to send it somewhere.
+    `backup`. Even the bot itself must not open the file, such as to send it.
 
     Keep one instance for as long as the bot runs. Any thread may use it, and so may every process
     that is forked from the one that made it.
 
     Args:
-        path: Where the file is, or is made. It has to be on a local disk, in a folder that exists
-            and can be written, because there are three more files beside it. A new file can be
-            read and written by its owner only.
-        codec: How records become bytes; readable JSON by default.
+        path: The path of the file, which is made if it does not exist. It has to be on a local
+            disk, in a folder that exists and can be written, because there are three more files
+            beside it. A new file can be read and written by its owner only.
+        codec: The codec that turns records into bytes; readable JSON by default.
         synchronous: The cost of a power cut. With `"NORMAL"` it may undo the last moments before
             it, whole transactions each, and never damages the file. With `"FULL"` it undoes
             nothing, but every transaction waits for the disk. The end of a process costs nothing
@@ -87,7 +87,7 @@ class SQLiteStorage(Storage):
         self.codec = JSONCodec() if codec is None else codec
         self._database = Database(_checked_path(path), _checked_synchronous(synchronous))
         self._records = Records(self._database)
-        # A storage that nobody closes must not leave its files beside the database for ever.
+        # A storage that was not closed must not leave its files beside the database for ever.
         weakref.finalize(self, self._database.close)
 
     def get(self, key: str) -> bytes | None:
@@ -141,8 +141,9 @@ class SQLiteStorage(Storage):
         """
         Remove all records that have expired, and return how many there were.
 
-        They are invisible already, and removed as others are written; this is for a bot that
-        rarely writes, or a privacy policy that does not wait. Others may write meanwhile.
+        Reads do not see them before, and writes of other records remove them. A bot that rarely
+        writes needs this, or a privacy policy that does not wait. Other threads and processes may
+        write at the same time.
 
         Deleted records are overwritten, also those that `delete` and later writes have removed.
         Their pages go back to the disk, except in a file of an older version of the tables. The log
@@ -164,8 +165,8 @@ class SQLiteStorage(Storage):
         Raises:
             StorageError: The copy cannot be made, or there is a file at the path that is no
                 backup, or is a backup that a storage has opened since. It is left alone.
-            TypeError: The path is none.
-            ValueError: The path is none.
+            TypeError: The path is no path.
+            ValueError: The path is no path of a file.
         """
         back_up(self._database, _checked_path(path, "SQLiteStorage.backup"))
 
@@ -210,7 +211,7 @@ class SQLiteStorage(Storage):
     @property
     def process_state(self) -> SessionLocks:
         """See `Storage.process_state`."""
-        # Asked for several times in each update, and found faster here than in `_states`.
+        # Read several times in each update, and found faster here than in `_states`.
         locks = self._locks_of_process
         if locks is None or locks.pid != os.getpid():
             locks = self._locks_of_process = self._states.get(self._make_state)
@@ -235,7 +236,7 @@ def _checked_path(path: object, taker: str = "SQLiteStorage") -> str:
         raise ValueError(
             f"{taker}(path) takes the path of a file, and neither a URI nor a NUL character"
         )
-    # Connections are made later, too, when the program may be in another folder.
+    # Absolute, because connections are made later, too, when the program may be in another folder.
     return os.path.abspath(checked)
 
 

@@ -47,7 +47,7 @@ def back_up(database: Database, path: str) -> None:
 
 
 def _may_replace(path: str) -> bool:
-    """Whether there is nothing at a path, or a backup that nobody has opened since."""
+    """Whether there is nothing at a path, or a backup that no storage has opened since."""
     if any(os.path.lexists(path + suffix) for suffix in ("-wal", "-journal")):
         return False
     return not os.path.lexists(path) or is_backup(path)

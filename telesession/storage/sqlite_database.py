@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 _WRITER, _READER, _COPIER = "writer", "reader", "copier"
 
-# Seconds to wait for a database that another program has locked, where nobody says how long.
+# Seconds to wait for a database that another program has locked, if the call has no `patience`.
 PATIENCE = 30.0
 # Seconds to wait for a transaction of this process to end before its connection is closed.
 _FAREWELL = 5.0
@@ -61,7 +61,7 @@ _DIAGNOSES = MappingProxyType(
         ),
         sqlite3.SQLITE_CORRUPT: (
             "the file is damaged",
-            "restore a backup, or save what `.recover` of the sqlite3 shell finds",
+            "restore a backup, or save the rows that `.recover` of the sqlite3 shell finds",
         ),
         sqlite3.SQLITE_FULL: ("the disk is full", "free some space and retry"),
         sqlite3.SQLITE_CANTOPEN: (
@@ -70,7 +70,7 @@ _DIAGNOSES = MappingProxyType(
         ),
         sqlite3.SQLITE_CONSTRAINT: (
             "the database refused it by a constraint or a trigger",
-            "remove what was added to its tables, and retry",
+            "remove the constraint or the trigger, and retry",
         ),
         sqlite3.SQLITE_TOOBIG: ("it is larger than SQLite allows", "store less in one session"),
         sqlite3.SQLITE_NOTADB: (
@@ -85,10 +85,11 @@ class Database:
     """
     A connection that writes and another that reads, used by one thread at a time each.
 
-    Threads take turns in the order of their arrival; SQLite's own wait serves whoever happens to
-    ask at the right moment. Reading does not wait for those who write, in whatever process.
+    Threads take turns in the order of their arrival. SQLite's own wait would serve a waiter at
+    random. Reading does not wait for writes of any thread or process.
 
-    Before each write the files are looked at: a record that is written to a deleted file is lost.
+    The files are checked before each write, because a record that is written to a deleted file is
+    lost.
 
     Keep one for as long as its storage. Any thread may use it, and so may a forked process: it
     closes the connections of its parent and connects anew, also if C code forked. That is not
@@ -139,11 +140,12 @@ class Database:
         patience: float | None = None,
     ) -> T:
         """
-        What `work` returns, called in a transaction that writes; if it raises, nothing is written.
+        Call `work` in a transaction that writes, and return its result; if it raises, nothing is
+        written.
 
         Args:
-            action: What is tried, for the message of an error.
-            key: The session it is tried for, if any.
+            action: The attempt, as the message of an error names it.
+            key: The session of the attempt, if any.
             work: May be called again if another program interferes.
             patience: Seconds to wait for this process and others to finish their transactions.
 
@@ -158,7 +160,7 @@ class Database:
         self, key: str, held: Collection[Identity], work: Callable[[sqlite3.Cursor], None]
     ) -> None:
         """
-        Like `write`, for sessions that are locked.
+        Write the records of locked sessions; see `write`.
 
         Args:
             key: One of the sessions.
@@ -171,7 +173,7 @@ class Database:
         self, key: str, held: Collection[Identity], statement: str, parameters: tuple[object, ...]
     ) -> None:
         """
-        Execute one statement, which is a transaction of its own, for a session that is locked.
+        Execute one statement for a locked session, as a transaction of its own.
 
         Args:
             key: The session.
@@ -188,7 +190,7 @@ class Database:
         work: Callable[[sqlite3.Cursor], T],
         patience: float | None = None,
     ) -> T:
-        """Like `write`, for what writes nothing."""
+        """Call `work`, which writes nothing; see `write`."""
         return self._use(_READER, action, key, work, patience=patience)
 
     def report(self, action: str, key: str, replaced: str) -> None:
@@ -216,10 +218,10 @@ class Database:
         self, action: str, key: str, work: Callable[[sqlite3.Cursor, P], T], argument: P
     ) -> T:
         """
-        Like `read`, for a record that is perhaps written next.
+        Read a record that is perhaps written next; see `read`.
 
-        The connection that writes has in memory what it wrote last, and the other one would have to
-        read that. While threads use them, the other one is taken all the same.
+        The connection that writes has its last writes in memory, and the other one would have to
+        read them. While threads use both, the other one is taken.
         """
         return self._use(_READER if len(self._turns) else _WRITER, action, key, work, argument)
 
@@ -283,7 +285,7 @@ class Database:
         *args: object,
         patience: float | None = None,
     ) -> T:
-        """What `work` returns, called with a cursor that nobody else uses meanwhile."""
+        """Call `work` with a cursor that no other thread uses, and return its result."""
         if self._pid != os.getpid():
             _close_inherited()
         if patience is None:
@@ -330,7 +332,7 @@ class Database:
                 with suppress(sqlite3.Error):
                     cursor.connection.rollback()
             if isinstance(error, sqlite3.Error) and _code(error) not in _HARMLESS:
-                # A fault of the file may be a fault of the connection, too.
+                # A failure of the file may be one of the connection, too.
                 self._disconnect(name)
             raise
         finally:
@@ -373,7 +375,7 @@ class Database:
         try:
             if identity is None:
                 os.chmod(self.path, 0o600)
-            # Rows are looked at before they are believed.
+            # Text is read as bytes, because a damaged row is checked before it is decoded.
             connection.text_factory = bytes
             prepare(connection, self._synchronous)
             if not self._cursors:
@@ -443,7 +445,8 @@ class Database:
         """
         Close all connections of this process to a log that the database has no more.
 
-        All, because SQLite has one index of the log for all connections of a process.
+        It closes all of them, because SQLite has one index of the log for all connections of a
+        process.
 
         Raises:
             LockTimeoutError: A transaction of another thread did not end in time.
@@ -491,7 +494,7 @@ class Database:
             self.files.forget(self._log)
 
     def _diagnosis(self, error: Exception) -> tuple[str, str]:
-        """The reason and the remedy of a failure, which SQLite's own words do not give."""
+        """The reason and the remedy of a failure. SQLite's own words do not give them."""
         if isinstance(error, UnusableError):
             return f"{self.path}: {error.reason}", error.remedy
         code = sqlite3.SQLITE_CANTOPEN if isinstance(error, OSError) else _code(error)
@@ -519,7 +522,7 @@ class Database:
             for name in list(self._cursors):
                 self._disconnect(name, is_quiet=True)
         else:
-            # Not even to be closed: that would roll back the transaction of the parent.
+            # It is not even closed, because that would roll back the transaction of the parent.
             self._abandoned = self._cursors
             self._fault = (
                 "this process was forked while a thread of its parent used the database",
@@ -552,8 +555,8 @@ def _close_inherited() -> None:
     """
     Close the connections and lock files of the parent, before this process makes its own.
 
-    SQLite keeps its locks of a file by process, in memory: a child would believe to have those of
-    its parent.
+    SQLite keeps its locks of a file by process, in memory. So a child would take the locks of its
+    parent for its own.
     """
     close_inherited_files()
     with _processes.get(_Process).mutex:
@@ -575,10 +578,10 @@ def _close(connection: sqlite3.Connection, is_quiet: bool) -> None:
 @contextmanager
 def _kept_open(path: str, identity: Identity | None) -> Iterator[None]:
     """
-    Let no connection that is closed meanwhile be the last one of the database.
+    A block in which no closed connection is the last one of the database.
 
-    By a lock as other processes have it while the database is open: before Python 3.12, there is
-    no setting for it.
+    It takes the lock that other processes have while the database is open, because before Python
+    3.12 there is no setting for it.
     """
     if sys.platform != "linux" or identity_of(path) != identity:
         # SQLite itself does nothing to the log of a database that is not at its path.

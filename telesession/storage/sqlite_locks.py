@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # busy bot does not look twice for each update. No process opens a file and locks it in less.
 _FRESH = 0.001
 
-# For how many keys the locks are kept in mind, of which a hash is the larger part of the cost.
+# The number of keys whose locks are remembered, because a hash is the larger part of the cost.
 _REMEMBERED = 10_000
 
 # A file can have locks up to this byte.
@@ -36,9 +36,9 @@ class SessionLocks(ProcessState):
     """
     The locks of one database, as one process has them.
 
-    The lock file is never deleted. If somebody else does, another process makes a new one, and
-    would have the same locks. So its device and inode are compared when a lock was taken, and
-    before a write.
+    The lock file is never deleted. If another program deletes it, another process makes a new one,
+    and would have the same locks. So the device and inode of the file are compared after a lock was
+    taken, and before a write.
 
     Keep one for as long as the storage in one process. Any thread may use it.
 
@@ -52,7 +52,7 @@ class SessionLocks(ProcessState):
         super().__init__()
         self._database = database
         self._file: LockFile | None = None
-        # Key -> first byte of its lock, for the keys that were used last.
+        # Key -> first byte of its lock; has the keys that were used last.
         self._starts: dict[str, int] = {}
         self.pid = os.getpid()
 
@@ -96,7 +96,7 @@ class SessionLocks(ProcessState):
         return start
 
     def _is_in_place(self, key: str, start: int, file: LockFile) -> bool:
-        """Whether a key is locked in the file that others use; if not, it is unlocked."""
+        """Whether a key is locked in the file that other processes use; if not, it is unlocked."""
         is_in_place = False
         try:
             is_in_place = self._finds_in_place(key, file, _FRESH)

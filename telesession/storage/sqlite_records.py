@@ -116,7 +116,8 @@ class Records:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        # When a write looks for expired records: not later than the first known one is due.
+        # The time of the next look for expired records, at the latest when the first known one is
+        # due.
         self._next_check = -math.inf
 
     def get(self, key: str, action: str = "read") -> bytes | None:
@@ -224,7 +225,7 @@ class Records:
         cursor.execute(WRITE, row_of(bound, payload, expires))
 
     def renew(self, cursor: Cursor, bound: str | bytes, expires: float | None) -> bool:
-        """Change the expiry of a record, and return whether there is one."""
+        """Change the expiry of a record, and return whether there is a record."""
         self.note_expiry(expires)
         touched = cursor.execute("UPDATE sessions SET expires = ? WHERE key = ?", (expires, bound))
         return touched.rowcount == 1
@@ -260,7 +261,7 @@ class Records:
         return new
 
     def _keys_from(self, prefix: bytes, after: bytes | None, kind: str, size: int) -> Iterator[str]:
-        """Like `_find`, without the rows."""
+        """Like `_find`, but only the keys."""
         return (key for key, _ in self._find(prefix, after, kind, size, _KEYS))
 
     def _find(
@@ -312,7 +313,7 @@ class Records:
 
     def _remove_expired(self, cursor: Cursor, limit: int) -> int:
         now = time.time()
-        # The row decides, not the index, in which a bit may have flipped.
+        # The row decides, and not the index, because a bit of the index may have flipped.
         cursor.execute(
             "DELETE FROM sessions WHERE key IN "
             "(SELECT key FROM sessions WHERE expires <= ? LIMIT ?) AND +expires <= ?",
@@ -341,7 +342,7 @@ def _live(rows: list[Any], now: float) -> list[Any]:
 
 
 def _beginning(page: list[Any], is_found: Callable[[Any], bool]) -> list[Any]:
-    """The rows of a page before the first one that is not looked for; all later ones are not."""
+    """The rows of a page with the prefix, which come before all others."""
     return page if page and is_found(page[-1]) else list(takewhile(is_found, page))
 
 

@@ -1,4 +1,4 @@
-"""The tables in a SQLite file of ours, and how each version of them becomes the next."""
+"""The tables in a SQLite file of ours, and the steps from each version of them to the next."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import closing
 from types import MappingProxyType
 from urllib.parse import quote
 
-# How a file of ours is told from those of other programs, and a backup from a database in use.
+# The application ids of our files: of a database in use, and of a backup.
 _DATABASE = 0x7E1E5E55
 _BACKUP = 0x7E1E5E56
 _VERSION = 2
@@ -43,7 +43,7 @@ _STEPS = MappingProxyType(
 
 
 class UnusableError(sqlite3.DatabaseError):
-    """The file may be sound, but is nothing that this storage may use."""
+    """The file may be sound, but this storage cannot use it."""
 
     def __init__(self, reason: str, remedy: str) -> None:
         super().__init__(reason, remedy)
@@ -93,19 +93,19 @@ def prepare(connection: sqlite3.Connection, synchronous: str) -> None:
 
 def is_backup(path: str) -> bool:
     """Whether a file is a backup that no storage has opened since. Its log is not looked at."""
-    # By SQLite, because to open and close the file here would free SQLite's locks on it.
+    # Read by SQLite, because opening and closing the file here would free SQLite's locks on it.
     uri = f"file:{quote(path)}?mode=ro&immutable=1"
     try:
         with closing(sqlite3.connect(uri, uri=True)) as connection:
             (application,) = connection.execute("PRAGMA application_id").fetchone()
     except sqlite3.Error:
-        # No database, or one that is not complete without its log, as it is when it is made.
+        # No database, or a new one, which is not complete without its log.
         return False
     return bool(application == _BACKUP)
 
 
 def mark_as_backup(connection: sqlite3.Connection) -> None:
-    """Make a copy a backup, which is one file that may be copied and moved alone."""
+    """Turn a copy into a backup: one file that may be copied and moved alone."""
     connection.execute(f"PRAGMA application_id = {_BACKUP}")
     connection.execute("PRAGMA journal_mode = DELETE")
 

@@ -1,4 +1,4 @@
-"""Waits for something that nobody announces, in pauses that grow."""
+"""Waits for events without a notification, in pauses that grow."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Wait:
         """
         Expect the next step of the wait after about as long as this one took.
 
-        A step that took a moment is followed by short pauses again, one that took long is not.
+        After a short step the pauses are short again, and after a long step they are long.
         """
         self._pause = max(_FIRST, self._slept / 2)
         self._slept = 0.0
@@ -41,7 +41,7 @@ class Wait:
         Args:
             longest: Seconds that this pause may take.
         """
-        # Pauses are counted as well, because a test may have stopped the clock.
+        # The pauses are summed up, too, because a test may have stopped the clock.
         left = self._left
         if left != math.inf:
             left = min(left, self._deadline - time.monotonic())

@@ -1,4 +1,4 @@
-"""Files that must stay the ones that were opened, while others move, delete and replace files."""
+"""Files that other programs must not move, delete or replace."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 # Device and inode of a file.
 Identity = tuple[int, int]
 
-# Seconds after which a change of the folder is certain to have another time than one before it.
+# Seconds after which a further change of the folder certainly has another time.
 _GRANULARITY = 0.1
 
 
@@ -27,8 +27,8 @@ class WatchedFiles:
     The files that one process has open in a folder, each with its device and inode.
 
     A file that enters or leaves a folder changes the time of the folder's last status change,
-    which no program can set. Therefore one look at the folder is enough while that time is the
-    same. Any thread may use it.
+    which no program can set. So one look at the folder is enough while that time is the same. Any
+    thread may use it.
 
     Args:
         folder: The absolute path of the folder, without symbolic links.
@@ -38,7 +38,8 @@ class WatchedFiles:
         self._folder = folder
         # Path -> device and inode.
         self._identities: dict[str, Identity | None] = {}
-        # Those of them that may change while the folder stays the same: symbolic links.
+        # The paths that are symbolic links. Their targets may change while the folder stays the
+        # same.
         self._links: set[str] = set()
         # Inode and time of the folder when all files were found in their places.
         self._seen: tuple[int, int] | None = None
