@@ -17,7 +17,7 @@ class Choices(threading.local):
     """
 
     def __init__(self) -> None:
-        # By the id of a value and its possible members: the value, and the members left to try.
+        # id of a value and its possible members -> the value, and the members left to try.
         self._known: dict[Any, tuple[Any, tuple[Form, ...]]] | None = None
 
     def first(

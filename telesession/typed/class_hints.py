@@ -14,8 +14,8 @@ def hints_of(cls: type) -> dict[str, Any]:
     The annotations of a class, resolved.
 
     Raises:
-        NameError: One names something that is not there.
-        TypeError: One cannot be read.
+        NameError: An annotation uses a name that is not defined.
+        TypeError: An annotation cannot be read.
     """
     try:
         return typing.get_type_hints(cls, include_extras=True)
@@ -31,8 +31,8 @@ def value_of_alias(alias: Any) -> Any:
     The annotation that an alias stands for, resolved where the alias is defined.
 
     Raises:
-        NameError: It names something that is not there.
-        TypeError: It cannot be read.
+        NameError: The annotation uses a name that is not defined.
+        TypeError: The annotation cannot be read.
     """
     namespace = {"__annotations__": {"value": alias.__value__}, "__module__": alias.__module__}
     return hints_of(type(alias.__name__, (), namespace))["value"]
@@ -40,10 +40,10 @@ def value_of_alias(alias: Any) -> Any:
 
 def refuse_init_vars(cls: Any) -> None:
     """
-    See that a dataclass has no parameters that are no fields.
+    Check that all parameters of a dataclass are fields.
 
     Raises:
-        TypeError: It has one.
+        TypeError: It has a parameter that is no field.
     """
     pseudo = set(getattr(cls, "__dataclass_fields__", ()))
     # The other pseudo-fields are of ClassVar, which every dataclass may have.
@@ -75,7 +75,7 @@ def required_keys(cls: Any, hints: dict[str, Any]) -> frozenset[str]:
 
 
 def is_qualified(hint: Any) -> bool:
-    """Whether an annotation is about a name, such as `Required[int]`, around one of its values."""
+    """Whether an annotation qualifies the name of a value, as `Required[int]` around `int`."""
     # By the name, because typing_extensions has those of later Pythons.
     return getattr(typing.get_origin(hint), "_name", None) in _QUALIFIERS
 

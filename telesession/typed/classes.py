@@ -101,7 +101,7 @@ def snapshot(value: Any) -> Any:
 
 class _Default:
     """
-    The default of a declared field, for a session without the field.
+    The default of a declared field. It stands in a session that lacks the field.
 
     It is no data descriptor, so a field in the `__dict__` of an instance is read without a call.
     """
@@ -132,7 +132,7 @@ class _Default:
 
     def _make_default(self, state: State) -> Any:
         if self._default is not dataclasses.MISSING:
-            # It may be an object that exists only once, for all sessions.
+            # The declaration has one object as the default of all sessions.
             return copy.deepcopy(self._default)
         if self._factory is not dataclasses.MISSING:
             return self._make()
@@ -180,7 +180,7 @@ class _Shown:
     _telesession_settable: frozenset[str]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        """Make an instance that shows no session, for `dataclasses.replace` and the like."""
+        """Make an instance that shows no session, as `dataclasses.replace` needs it."""
         return cls._telesession_dataclass(*args, **kwargs)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -224,14 +224,14 @@ def _make_setter(declared: frozenset[str]) -> Callable[[Any, str, Any], None]:
         if name not in declared:
             _Shown.__setattr__(self, name, value)
         elif state.depth and not state.defaults and type(value) is not Marked:
-            # Most handlers come here.
+            # Most assignments end here.
             state.attributes[name] = value
         else:
             refuse_closed(state, f"set field {name!r}")
             if type(value) is Marked:
                 state.solo.link(self)[name] = value
             else:
-                # A default that was handed out before is over once the field exists.
+                # Once the field exists, a default that was returned before does not count any more.
                 (state.defaults or {}).pop(name, None)
                 state.attributes[name] = value
 

@@ -14,8 +14,8 @@ def is_steady(form: Form, made: Any, make: Callable[[], Any]) -> bool:
     """
     Whether a factory makes the same default each time, so that it need not be stored.
 
-    A scalar other than `None` is taken for one that changes, because that is what a factory is for,
-    and two may be equal by chance, such as the times of a stopped clock.
+    A scalar other than `None` is taken for one that changes, because factories of scalars usually
+    give changing values. Two of them may be equal by chance, such as the times of a stopped clock.
 
     Args:
         form: The form of the field.
@@ -28,7 +28,7 @@ def is_steady(form: Form, made: Any, make: Callable[[], Any]) -> bool:
 
 
 def picture_of(form: Form, value: Any) -> object:
-    """A snapshot of the packed value, for detecting changes; unlike all others if it has none."""
+    """A snapshot of the packed value, or an object that equals nothing if it cannot be packed."""
     try:
         return picture_of_packed(form.pack(value))
     except (Misfit, RecursionError):
@@ -37,5 +37,5 @@ def picture_of(form: Form, value: Any) -> object:
 
 def picture_of_packed(packed: Any) -> object:
     """A snapshot of packed data, which differs for two different scalars as well."""
-    # A scalar alone has no picture, because it cannot change inside.
+    # A scalar alone has no snapshot, because it cannot change inside.
     return picture([packed])

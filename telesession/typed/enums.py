@@ -36,7 +36,7 @@ class EnumForm(Form):
         plain = values if self._is_by_value else [""]
         self.plain_types = frozenset(map(type, plain))
         self.writes_plain = self.plain_types <= JSON
-        # By packed data: the member. Combinations of flags are not in it.
+        # packed data -> the member; without combinations of flags.
         names: Iterable[Any] = values if self._is_by_value else self._members
         self._found: dict[Any, enum.Enum] = dict(zip(names, self._members.values(), strict=True))
         # An enum that makes members up is asked each time.
@@ -87,7 +87,7 @@ class EnumForm(Form):
             if plain in self._found:
                 return self._found[plain]
             return self._cls(plain) if self._is_by_value else self._cls[plain]
-        except Exception:  # noqa: BLE001 -- an enum may raise what it likes
+        except Exception:  # noqa: BLE001 -- an enum may raise any exception
             return None
 
 

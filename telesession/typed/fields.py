@@ -21,8 +21,8 @@ from telesession.typed.subclasses import iter_subclasses
 
 #: Raises `EncodeError` for packed fields, given with a storage key, that a codec refuses.
 Check = Callable[[dict[str, Any], str], None]
-#: field -> the stored value, and a snapshot of the packed one, where a record is of another version
-#: of the class.
+#: field -> the stored value, and a snapshot of the packed value, if the record is of another
+#: version of the class.
 Fitted = dict[str, tuple[Any, object]]
 
 # As in JSON, where a record is two levels around the fields.
@@ -158,7 +158,7 @@ class Fields:
 
     def refuse_undeclared(self, attributes: dict[str, Any], state: State) -> None:
         """
-        See that no attribute is lost but those that are not meant to be stored.
+        Check that no attribute is lost, except those whose names begin with `_`.
 
         Raises:
             EncodeError: An attribute is no field.
@@ -191,7 +191,7 @@ class Fields:
             f"its field {name + misfit.path!r} holds an object of type {misfit.kind}, "
             f"{self._fault(name, misfit)}"
         )
-        remedy = "change what is stored by a migration, or delete the record"
+        remedy = "change the stored value by a migration, or delete the record"
         raise DecodeError(state.key, reason, remedy)
 
     def _pack_one(self, name: str, value: Any, state: State) -> Any:
@@ -205,9 +205,9 @@ class Fields:
         except Misfit as error:
             misfit, is_too_deep = error, False
         if misfit is not None:
-            advice = "assign what is declared, or declare this"
+            advice = "assign a value of the declared type, or declare this"
             if misfit.kind == "NoneType":
-                advice = f"assign what is declared, or declare {misfit.declared} | None"
+                advice = f"assign a value of the declared type, or declare {misfit.declared} | None"
             fault = self._fault(name, misfit, advice)
             raise EncodeError(state.key, name + misfit.path, misfit.kind, fault)
         if is_too_deep:
@@ -218,7 +218,7 @@ class Fields:
         return packed
 
     def _fault(self, name: str, misfit: Misfit, advice: str = "") -> str:
-        """Why a value is refused, with the declaration that it was compared with."""
+        """The reason of a refusal, with the declaration that the value was compared with."""
         declaration = f"{self._cls.__name__} declares {name}: {self.forms[name].text}"
         if misfit.declared != self.forms[name].text:
             declaration += f", with {misfit.declared} there"
@@ -226,7 +226,7 @@ class Fields:
         return f"and {misfit.fault}: {declaration}" + (f"; {advice}" if advice else "")
 
     def _check_defaults(self) -> None:
-        """See that all defaults can be stored."""
+        """Check that all defaults can be stored."""
         for field in dataclasses.fields(self._cls):
             factory: Any = field.default_factory
             is_made = factory is not dataclasses.MISSING
@@ -237,7 +237,7 @@ class Fields:
                 )
             try:
                 default = unmarked(factory() if is_made else field.default)
-            except Exception:  # noqa: BLE001, S112 -- what it needs may be there later
+            except Exception:  # noqa: BLE001, S112 -- its names may be defined later
                 continue
             if default is dataclasses.MISSING:
                 continue
@@ -257,7 +257,7 @@ class Fields:
         if not undeclared:
             return
         self._has_logged_undeclared = True
-        # Other names are rather the keys of what was a dict, which are words of users.
+        # Other names are probably keys of a former dict, which are words of users.
         names = sorted(name for name in undeclared if name.partition(".")[2].isidentifier())
         if hidden := len(undeclared) - len(names):
             names.append(f"{hidden} more")

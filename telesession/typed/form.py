@@ -1,4 +1,4 @@
-"""Forms: how values that fit an annotation become plain data, and come back from it."""
+"""Forms: they turn values that fit an annotation into plain data, and plain data into values."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Misfit(Exception):  # noqa: N818 -- the codecs' errors are made of it
         kind: The name of the element's type.
         declared: The declaration of the element, as text.
         fault: One of `DOES_NOT_FIT`, `WOULD_NOT_COME_BACK` and `NOT_ALLOWED`.
-        reason: A part of a sentence that says more, or what to store instead; empty if the fault
-            says all.
+        reason: A part of a sentence with a detail, or with a value to store instead; empty if the
+            fault is clear.
     """
 
     def __init__(self, value: object, declared: str, fault: str, reason: str = "") -> None:
@@ -65,8 +65,8 @@ class Reading:
     Attributes:
         filled: A stored object lacked a field, so that its default was taken, or had an undeclared
             field, which was left out. Then the values pack to other data than was stored.
-        made: A function made one of these defaults, and it is no empty container. So the next
-            reading may give another one.
+        made: A function made one of these defaults, and the default is no empty container. So the
+            next reading may give another value.
         undeclared: The names of the stored fields that their classes do not declare, such as
             `Item.old_name`.
     """
@@ -79,7 +79,7 @@ class Reading:
 
 class Form:
     """
-    How the values of one annotation are packed as plain data, and unpacked.
+    Packs the values of one annotation as plain data, and unpacks them.
 
     A value comes back equal and of the same types, or is refused. Keep a form for as long as you
     like; any thread may use it.
@@ -92,9 +92,9 @@ class Form:
         is_native: Values are packed as themselves.
         is_hashable: Packed values can be keys of dicts.
         plain_types: The types of packed values; `None` if they can be of any type.
-        writes_plain: The form itself packs only to what JSON has a word for; see `is_plain`.
+        writes_plain: The form itself packs only to types of JSON; see `is_plain`.
         has_quick: Many values are packed and unpacked faster together; see `pack_many`.
-        is_open: The annotation leaves open what the values are; see `is_untyped`.
+        is_open: The annotation does not give the types of the values; see `is_untyped`.
         takes_default: The default of a field says more about the values; see `with_default`.
     """
 
@@ -121,12 +121,12 @@ class Form:
 
     def unpack(self, plain: Any, reading: Reading) -> Any:
         """
-        The value of plain data, of which it may take over dicts and lists.
+        The value of plain data. It may contain the dicts and lists of the data.
 
         A value that is of the declared type already is taken as it is: older pickles have such.
 
         Raises:
-            Misfit: The data is that of no value that fits.
+            Misfit: No fitting value has this data.
             RecursionError: It is nested too deeply or in a cycle.
         """
         raise NotImplementedError
@@ -195,7 +195,7 @@ class Form:
 
     @property
     def is_untyped(self) -> bool:
-        """Whether the annotation leaves open somewhere what the values are."""
+        """Whether the annotation, or a part of it, does not give the types of the values."""
         return any(form.is_open for form in _reachable(self))
 
     @property
@@ -224,7 +224,7 @@ class Form:
 
 def are_of(kind: type, values: Collection[Any]) -> bool:
     """Whether all values are exactly of a type."""
-    # It takes less time than a set of the types.
+    # This takes less time than a set of the types.
     return list(map(type, values)).count(kind) == len(values)
 
 

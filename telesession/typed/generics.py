@@ -6,7 +6,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-#: `class -> type variable -> argument`, for a class and those it inherits from.
+#: `class -> type variable -> argument` of a class and its bases.
 Bindings = Mapping[type, Mapping[Any, Any]]
 
 

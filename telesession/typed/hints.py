@@ -46,8 +46,8 @@ def form_of(hint: Any) -> Form:
 
     Raises:
         TypeError: It declares values that would not come back. The text begins with the
-            declaration, and says what to declare instead.
-        NameError: The annotation of a nested class names something that is not there.
+            declaration, and proposes another one.
+        NameError: The annotation of a nested class uses a name that is not defined.
     """
     return _Builder().build(hint)
 
@@ -108,7 +108,7 @@ class _Builder:
         fields = self._build_fields(cls, args, {name: hints[name] for name in layout.names})
         for name, field in fields.items():
             if field.takes_default and name in layout.defaults:
-                # A factory may need something that is there only later.
+                # A factory may need a name that is defined only later.
                 with suppress(Exception):
                     fields[name] = field.with_default(layout.defaults[name].make({}))
         form.complete(fields)
@@ -238,7 +238,7 @@ def _literal(values: Args) -> Form:
     packed = [_packed_literal(each) for each in values]
     if len({(type(each), each) for each in packed}) == len(values):
         return LiteralForm(zip(values, packed, strict=True), text)
-    # A member of an enum is stored as another value is, so each enum needs a mark.
+    # A member of an enum is stored as another value of the literal, so each enum needs a mark.
     groups: dict[Any, list[Any]] = {}
     for each in values:
         groups.setdefault(type(each) if isinstance(each, enum.Enum) else None, []).append(each)
@@ -250,13 +250,13 @@ def _packed_literal(value: Any) -> Any:
 
 
 def _is_alias(hint: Any) -> bool:
-    # Python has the class since 3.12, and typing_extensions another one for those before.
+    # Python has the class since 3.12, and typing_extensions has another one for older versions.
     return type(hint).__name__ == "TypeAliasType"
 
 
 _MEANINGS = ((None, types.NoneType), (typing.LiteralString, str), (typing.Final, Any))
 _CHECKED = frozenset((dict, frozenset, list, set, tuple))
-# An int is a float to annotations, and both are complex; they come back as what they are.
+# An int is a float to annotations, and both are complex; each comes back with its own type.
 _WIDER: types.MappingProxyType[Any, frozenset[type]] = types.MappingProxyType(
     {float: frozenset((float, int)), complex: frozenset((complex, float, int))}
 )

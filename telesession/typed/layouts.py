@@ -17,8 +17,8 @@ class Default:
     The default of a field.
 
     Attributes:
-        value: The default itself, unless a function makes it.
-        factory: Makes it of the fields before; `None` if it is `value`.
+        value: The default; not used if a function makes it.
+        factory: Makes the default from the earlier fields; `None` if the default is `value`.
     """
 
     value: Any = None
@@ -33,21 +33,21 @@ class Layout:
     """
     The fields of a class whose instances have them in their `__dict__` or in slots.
 
-    No method of the class is called: neither `__init__` nor `__post_init__`, `__setattr__` or the
-    like. Keep one for as long as you like; any thread may use it.
+    No method of the class is called, such as `__init__`, `__post_init__` or `__setattr__`. Keep one
+    for as long as you like; any thread may use it.
 
     Args:
         cls: The class.
         names: The names of the fields, in the order of their declaration.
-        defaults: `name -> default`, for the fields that have one.
+        defaults: `name -> default` of the fields that have one.
 
     Attributes:
         hints: `name -> annotation`, of fields whose annotations are not those of the class.
         set_dict: Sets the `__dict__` of an instance; `None` if instances have none.
-        is_bare: Instances have all they have in their `__dict__`.
+        is_bare: Instances have no state outside of their `__dict__`.
         takes_more: Instances may have other fields than the declared ones.
-        note: The key under which `read` gives, and `make` takes, what an instance notes of its
-            fields; `None` if there is no such note. It is no identifier, and so no field's name.
+        note: The key of an instance's note about its fields, which `read` gives and `make` takes;
+            `None` if there is no such note. It is no identifier, and so no field's name.
     """
 
     takes_more = False

@@ -146,7 +146,7 @@ def _make_alike(one: Any, other: Any) -> bool:
         return False
     try:
         made, wanted = one(), other()
-    except Exception:  # noqa: BLE001 -- functions raise what they like
+    except Exception:  # noqa: BLE001 -- functions may raise any exception
         return False
     if type(made) is not type(wanted) or made != wanted:
         return False

@@ -36,13 +36,13 @@ class RecordForm(Form):
     Args:
         layout: The fields of the class.
         text: The annotation.
-        mark: The name of the class in packed data, where that has to say it.
+        mark: The name of the class in packed data that needs a mark.
         form_of_class: Makes the form of a subclass.
 
     Attributes:
         cls: The class.
         fields: `name -> form`, in the order of the declaration.
-        defaults: `name -> default`, for the fields that have one.
+        defaults: `name -> default` of the fields that have one.
     """
 
     plain_types = frozenset((dict,))
@@ -63,7 +63,7 @@ class RecordForm(Form):
         self._forms: dict[type, RecordForm] = {}
         # The fields with the types of values that are stored as they are.
         self._scalars: tuple[tuple[str, frozenset[type]], ...] = ()
-        # The same with the methods of the forms, which are asked for the other values.
+        # The same with the methods of the forms, which check the other values.
         self._packers: tuple[tuple[str, frozenset[type], Callable[[Any], Any]], ...] = ()
         self._unpackers: tuple[tuple[str, frozenset[type], Callable[..., Any]], ...] = ()
         # Instances are no more than a `__dict__`, the values in which may all be scalars.
@@ -165,7 +165,7 @@ class RecordForm(Form):
         return converted
 
     def _are_scalars(self, fields: dict[str, Any]) -> bool:
-        """Whether the fields are all there, and of types that need no more than a look."""
+        """Whether all fields exist, and have types that are stored as they are."""
         if len(fields) != len(self._scalars):
             return False
         for name, scalars in self._scalars:  # noqa: SIM110 -- a generator costs more than the rest

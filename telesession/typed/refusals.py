@@ -49,7 +49,7 @@ def _reason_of_class(kind: Any) -> str:
     if not isinstance(kind, type):
         return "is no type; declare a type, such as int, list[str] or a dataclass"
     if getattr(kind, "_is_protocol", False):
-        return "is a protocol, which does not say what to store; declare the classes that fit it"
+        return "is a protocol, which names no class to store; declare the classes that fit it"
     if kind.__module__.partition(".")[0] == "telebot":
         return "is of telebot, which changes its classes; store its to_dict(), json or id"
     return (

@@ -93,7 +93,7 @@ class BytearrayForm(Form):
 
 
 class AnyForm(Form):
-    """Values of which the annotation says nothing: they are the codec's."""
+    """Values whose annotation gives no type: the codec converts them."""
 
     is_native = True
     is_hashable = True

@@ -1,4 +1,4 @@
-"""Subclasses of declared classes, as far as they were defined."""
+"""The subclasses of declared classes that are defined so far."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from telesession.typed.form import WOULD_NOT_COME_BACK, Form, Reading
 
-# A path is of a class for its system, whatever the annotation.
+# A path is of a class for its system, also if the annotation names another class.
 _KINDS: MappingProxyType[type, type] = MappingProxyType(
     {
         Fraction: Fraction,
@@ -77,7 +77,7 @@ class TextForm(Form):
         # The caller raises, because the exceptions of these classes quote the text.
         try:
             return self._kind(text)
-        except Exception:  # noqa: BLE001 -- classes raise what they like
+        except Exception:  # noqa: BLE001 -- classes may raise any exception
             return None
 
 

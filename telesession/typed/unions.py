@@ -81,10 +81,10 @@ class UnionForm(Form):
         plain = [_DICT if member in self._marks else member.plain_types for member in members]
         if None not in plain:
             self.plain_types = frozenset[type]().union(*(each or () for each in plain))
-        # By the type of a value, or of data without a mark: the members to try.
+        # type of a value, or of data without a mark -> the members to try.
         self._packers: dict[type, tuple[Form, ...]] = {}
         self._unpackers: dict[type, tuple[Form, ...]] = {}
-        # By the same types, the method of a member that is the only one, and marks nothing.
+        # The same types -> the method of a member that is the only one, and marks nothing.
         self._pack: dict[type, Callable[[Any], Any]] = {}
         self._unpack: dict[type, Callable[[Any, Reading], Any]] = {}
         self._choices_to_pack, self._choices_to_unpack = Choices(), Choices()
@@ -262,7 +262,7 @@ def _kind_of(member: Form) -> str:
 
 
 def _overlap(one: Form, other: Form) -> bool:
-    """Whether packed data may be of either of two forms, and would have to say of which."""
+    """Whether packed data may be of either of two forms, and needs a mark."""
     if one.is_native and other.is_native:
         return False
     return (

@@ -34,11 +34,11 @@ _new = object.__new__
 
 class Typed:
     """
-    How sessions appear as instances of one dataclass.
+    The instances of one dataclass that show sessions.
 
     A *solo* instance has the dict of the fields as its `__dict__`, so reading a field costs no
     call. A *linked* instance reads and writes the fields of a `Session`: as soon as a field has a
-    lifetime, as soon as a handler wants the session in another shape as well, and always if the
+    lifetime, as soon as a handler also takes the session in another form, and always if the
     dataclass has a `__setattr__` or a `__getattribute__` of its own.
 
     Keep one for as long as the decorator that uses it; any thread may use it.
@@ -156,7 +156,7 @@ class Typed:
         return self._show(core, state)
 
     def _replace_stored(self, core: Session, stored: dict[str, Any]) -> None:
-        """Put the values of stored fields in their place."""
+        """Set the values of stored fields."""
         state = state_of(core)
         values, fitted = self.fields.unpack(stored, state)
         if fitted:
@@ -309,7 +309,7 @@ def _refuse_unfit(cls: type) -> None:
         for each in vars(base).values()
     ):
         raise TypeError(
-            f"{cls.__name__} has slots, which leave no room for what a session adds; drop slots"
+            f"{cls.__name__} has slots, which leave no room for the session; drop slots"
         )
     for field in dataclasses.fields(cls):
         if hasattr(getattr_static(cls, field.name, None), "__set__"):
@@ -320,7 +320,7 @@ def _refuse_unfit(cls: type) -> None:
 
 
 def _refuse_shared(cls: type) -> None:
-    """See that no empty container of the class was meant as the default of a field."""
+    """Check that no empty container of the class was meant as the default of a field."""
     for base in cls.__mro__:
         for name, value in vars(base).items():
             is_empty = type(value) in (list, dict, set) and not value

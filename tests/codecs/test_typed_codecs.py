@@ -34,8 +34,8 @@ UNDECLARED = {
     "generator": ((n for n in "ab"), "store its items as list(...)"),
     "class": (Cart, "store its name"),
     "ttl": (ttl("milk", 5), "made by ttl(...)"),
-    "instance": (Cart(), "assign what is declared, or declare this"),
-    "another type": (5, "assign what is declared, or declare this"),
+    "instance": (Cart(), "assign a value of the declared type, or declare this"),
+    "another type": (5, "assign a value of the declared type, or declare this"),
 }
 
 

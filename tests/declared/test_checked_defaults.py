@@ -134,7 +134,9 @@ def test_none_in_a_field_of_another_type_has_its_own_advice(storage: Storage) ->
     """`None` is refused with the declaration that would admit it."""
     sessions = typed_sessions(kind_of(int, 0), storage)
     with (
-        pytest.raises(EncodeError, match=r"assign what is declared, or declare int \| None"),
+        pytest.raises(
+            EncodeError, match=r"assign a value of the declared type, or declare int \| None"
+        ),
         sessions.open(1) as session,
     ):
         session.value = None

@@ -62,7 +62,7 @@ PACKAGE_RULES = {
 }
 
 # The folders whose docstrings, comments and messages are plain.
-FOLDERS = ["testing", "cli", "bot", "storage"]
+FOLDERS = ["testing", "cli", "bot", "storage", "typed"]
 
 
 def faults_of(text: str) -> Iterator[str]:
