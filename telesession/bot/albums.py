@@ -11,10 +11,10 @@ from telesession.forks import PerProcess
 # number of messages, and sends all at the same time.
 _QUIET = 0.5
 
-# An album has at most so many messages (https://core.telegram.org/bots/api#sendmediagroup).
+# The largest number of messages of an album (https://core.telegram.org/bots/api#sendmediagroup).
 _FULL = 10
 
-# So many albums are remembered, the latest ones.
+# The number of albums that are remembered: the latest ones.
 _REMEMBERED = 1000
 
 

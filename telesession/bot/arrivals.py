@@ -78,7 +78,7 @@ class Arrivals:
     @staticmethod
     def of(bot: Any) -> Arrivals | None:
         """The arrivals of a bot that got them."""
-        # Marked on the bot: another process_new_updates may hide this one by now.
+        # Marked on the bot, because another process_new_updates may hide this one now.
         found: Arrivals | None = vars(bot).get(_ARRIVALS)
         return found
 
@@ -338,10 +338,10 @@ def receive(bot: TeleBot, body: str | bytes) -> None:
     """
     Take an update of a webhook: store it in the inbox of the bot, and hand it to the workers.
 
-    It returns as soon as the update is stored, and the view answers 200. So a slow handler makes
-    neither Telegram repeat the update nor the web server kill its process. An update that was
-    received before, or has ended, is not handled again. Without an inbox the workers get the
-    update at once, and without workers its handlers are called.
+    It returns as soon as the update is stored, and the view answers 200. So Telegram does not
+    repeat the update during a slow handler, and the web server does not kill its process. An update
+    that was received before, or has ended, is not handled again. Without an inbox the workers get
+    the update at once, and without workers its handlers are called.
 
     Args:
         bot: The bot.

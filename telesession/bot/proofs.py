@@ -31,7 +31,7 @@ class Proof(Protocol):
         ...
 
     def end(self) -> None:
-        """Give the proof no more; may be repeated."""
+        """End the proof; may be repeated."""
         ...
 
 

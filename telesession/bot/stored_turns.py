@@ -44,7 +44,7 @@ class StoredTurn(Turn):
     def __init__(self, intake: Intake, stored: Stored, *turn: Any, is_in_order: bool) -> None:
         super().__init__(*turn, is_in_order=is_in_order)
         self.stored = stored
-        #: Whether another process handles the update by now.
+        #: Whether another process handles the update now.
         self.is_lost = False
         self.intake = intake
         self.inbox = intake.inbox

@@ -112,7 +112,7 @@ class Turn:
         Let telebot choose the tasks, and run them one after the other.
 
         Args:
-            fail: Gets each exception. The other tasks are run all the same.
+            fail: Gets each exception. The other tasks are run in any case.
         """
         self.begin()
         try:

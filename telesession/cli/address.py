@@ -129,7 +129,7 @@ def _open(address: Address, codec: Codec, exits: ExitStack, *, may_create: bool)
     cluster, prefix = address.options.get("cluster"), address.options.get("prefix", "telesession:")
     if cluster not in (None, "yes"):
         raise click.UsageError("the option cluster of the URL is yes, or is left out")
-    # Without the package, the constructor says how to install it.
+    # Without the package, the error of the constructor has the command that installs it.
     if cluster is None or not find_spec("redis"):
         return _whole(RedisStorage(address.url, codec, prefix=prefix))
     return RedisStorage(exits.enter_context(cluster_client(address.url)), codec, prefix=prefix)

@@ -41,7 +41,7 @@ def erase(
 
 
 def tell_unknown(person: Person) -> None:
-    """Say how many records do not tell their users."""
+    """Print the number of records that do not name their users."""
     if person.unknown:
         tell(
             f"{counted(person.unknown, 'record')} cannot be assigned to a user, because a key "

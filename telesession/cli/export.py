@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from telesession.cli.address import Opened
     from telesession.storage.rows import Row
 
-# Two bots would handle these updates, and none of the others could use the rest.
+# Two bots would handle these updates, and no other bot could use the rest.
 _LEFT_OUT = (Kind.UPDATES, Kind.ASIDE, Kind.BOOKKEEPING)
 # How many lines are written at once.
 _LINES = 50

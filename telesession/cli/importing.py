@@ -50,7 +50,8 @@ def import_lines(
     """
     Store the records of an export.
 
-    FILE has the output of `export`; `-` is standard input. A SQLite file is made if there is none.
+    FILE has the output of `export`; `-` is standard input. A SQLite file is made if it does not
+    exist.
     """
     agree(overwrite=overwrite and not dry_run, is_agreed=is_agreed)
     with opened_target(url, codec_from(os.environ), dry_run=dry_run) as storage:
@@ -69,7 +70,7 @@ def _batches(file: BinaryIO, target: Storage) -> Iterator[Batch]:
             export comes back to its own storage as it was.
 
     Raises:
-        RefusedError: A line is none of an export. The records before are stored.
+        RefusedError: A line is not one of an export. The records before it are stored.
     """
     numbered = enumerate(file, start=1)
     left_out = 0

@@ -262,7 +262,7 @@ class Storage(ABC):
         Args:
             holds: Holds of this storage. Holds that have noted nothing must still have their locks,
                 because the writes of the others may depend on their records.
-            also: Changes of keys that none of the holds has.
+            also: Changes of keys without a hold among these.
 
         Raises:
             LockLostError: A lock was lost, or a record was not as a change expects it. Nothing

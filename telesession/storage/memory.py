@@ -80,7 +80,7 @@ class MemoryStorage(Storage):
         raise _no_bytes(key, payload)
 
     def set(self, key: str, payload: bytes, lifetime: float | None = None) -> None:
-        """See `Storage.set`. Some records whose lifetime is over leave the store on the way."""
+        """See `Storage.set`. It also removes some expired records from the store."""
         granted = self._pass
         if granted is not None and lifetime is None:
             self._store[key] = payload
@@ -100,7 +100,7 @@ class MemoryStorage(Storage):
             return deleted
 
     def touch(self, key: str, lifetime: float | None) -> bool:
-        """See `Storage.touch`. A cache's own age limit counts from the last write all the same."""
+        """See `Storage.touch`. A cache's own age limit still counts from the last write."""
         with self._mutex:
             self._pass = None
             touched = self._touch(key, lifetime)

@@ -36,7 +36,7 @@ def write_together(
     Args:
         server: The server of all of them.
         holds: The holds. Their locks are free afterwards.
-        also: Changes of keys that none of the holds has.
+        also: Changes of keys without a hold among these.
 
     Raises:
         LockLostError: A record was not as a change expects it; nothing was written.

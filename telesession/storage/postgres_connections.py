@@ -167,7 +167,7 @@ class Connections:
     def _unavailable(self, key: str | None, error: psycopg.Error) -> StorageError:
         """The error of a pool that gave no connection, with the reason."""
         if isinstance(error, PoolTimeout):
-            # The pool does not say why, but an attempt does.
+            # The pool does not give the reason, but an attempt to connect does.
             try:
                 _connect(self._pool).close()
             except psycopg.Error as failure:

@@ -89,8 +89,7 @@ class Link:
         # The BEGIN of a transaction is prepared first. So if the connection has lost its
         # statements, as by DISCARD ALL, a BEGIN is refused, and never a commit.
         is_first = pgconn.transaction_status == TransactionStatus.IDLE
-        # The statements that are prepared on the way, by position among the results; `None` if
-        # none may be.
+        # position among the results -> the statement that is prepared there; `None` if none may be.
         new: dict[int, bytes] | None = None
         if prepared.is_allowed and (prepared.names or is_first):
             new = {}
@@ -115,7 +114,7 @@ class Link:
         return self._without(new, results) if new else results
 
     def is_direct(self, pid: PGresult) -> bool:
-        """Whether the answer to `ASK_PID` shows that no pooler is on the way to the server."""
+        """Whether the answer to `ASK_PID` shows that there is no pooler before the server."""
         return number_in(pid, 0) == self.connection.pgconn.backend_pid
 
     def gives_up_preparing(self, code: str) -> bool:

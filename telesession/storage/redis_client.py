@@ -93,7 +93,7 @@ def is_cluster(client: object) -> bool:
 
 
 def is_plain(client: Any) -> bool:
-    """Whether a call needs no more of the client than a connection."""
+    """Whether a call needs only a connection of the client."""
     # A subclass may do more for a call, and a cache wants to know of each.
     return type(client) is redis.Redis and client.get_cache() is None
 

@@ -178,7 +178,7 @@ def write_together(
     Args:
         server: The server of all of them.
         holds: The holds. Unless they are flushed, their keys are unlocked in the same step.
-        also: Changes of keys that none of the holds has.
+        also: Changes of keys without a hold among these.
         unlock: Whether the keys are unlocked.
 
     Raises:

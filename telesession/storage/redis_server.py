@@ -42,8 +42,8 @@ if TYPE_CHECKING or find_spec("redis"):
 
 # Seconds after which a waiter asks again whether the lock is free, if it is not called.
 _PATIENCE = 2.0
-# Seconds before the further attempts of a call, and after which no more of them begins. The second
-# comes at once: most often only the connection was too old.
+# Seconds before each further attempt of a call, and seconds after which no attempt begins. The
+# second attempt is made at once, because most often only the connection was too old.
 _PAUSES = (0.0, 0.1)
 _LIMIT = 5.0
 _COMMIT_PAUSES = (0.0, 0.1, 0.2, 0.4, *[0.8] * 12)

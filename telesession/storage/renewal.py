@@ -50,7 +50,7 @@ class Renewal(Generic[L]):
                 self._start()
 
     def discard(self, lease: L) -> None:
-        """Renew a lease no more."""
+        """End the renewal of a lease."""
         with self._mutex:
             self._leases.discard(lease)
 

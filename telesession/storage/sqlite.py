@@ -95,7 +95,7 @@ class SQLiteStorage(Storage):
         return self._records.get(key)
 
     def set(self, key: str, payload: bytes, lifetime: float | None = None) -> None:
-        """See `Storage.set`. Some records that have expired are removed on the way."""
+        """See `Storage.set`. It also removes some expired records."""
         self._records.set(key, payload, lifetime)
 
     def delete(self, key: str) -> bool:

@@ -39,7 +39,7 @@ _PAGES = 256
 _SHARED_START, _SHARED_LENGTH = 0x40000002, 510
 
 _TRANSIENT = frozenset((sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL))
-# Errors after which the connection is as good as before.
+# Errors that do not harm the connection.
 _HARMLESS = _TRANSIENT | {sqlite3.SQLITE_CONSTRAINT}
 _SEE_CAUSE = "see __cause__, fix it and retry"
 _LOCKED = "another program keeps the database locked", "let it finish or end it"
@@ -443,7 +443,7 @@ class Database:
 
     def _leave_log(self) -> None:
         """
-        Close all connections of this process to a log that the database has no more.
+        Close all connections of this process to a former log of the database.
 
         It closes all of them, because SQLite has one index of the log for all connections of a
         process.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # How many keys are read at a time, and how many records with their payloads.
 _PAGE = 500
 _PAGE_OF_PAYLOADS = 100
-# How many expired records a write removes on the way, and how many `purge` removes at a time.
+# How many expired records a write also removes, and how many `purge` removes at a time.
 _FEW = 50
 _MANY = 1000
 

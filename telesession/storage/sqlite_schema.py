@@ -12,7 +12,7 @@ _DATABASE = 0x7E1E5E55
 _BACKUP = 0x7E1E5E56
 _VERSION = 2
 
-# The log is cut to so many bytes once its content is in the database.
+# The bytes to which the log is cut once its content is in the database.
 _LOG_LIMIT = 4 * 2**20
 
 # Without a rowid there is no second index that could lead to another row of the same key.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from telesession.testing.server.call import JSON
     from telesession.testing.telegram.history import Messages
 
-#: For requests: no proxy of the environment, and none of an `apihelper.session`.
+#: For requests: they use neither a proxy of the environment nor one of an `apihelper.session`.
 _NO_PROXY = {"no_proxy": "127.0.0.1", "http://127.0.0.1": ""}
 
 
@@ -291,7 +291,7 @@ class BotAPI(Telegram):
         confirms each update by a 2xx status.
 
         Args:
-            times: How many are lost.
+            times: How many confirmations are lost.
         """
         with self._changed:
             self._updates.lose_confirmations(times)

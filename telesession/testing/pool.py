@@ -64,7 +64,7 @@ class CountingPool:
         self._count(1)
         taken = False
         try:
-            # A pool may refuse a task and say so; telebot's returns nothing.
+            # A pool may refuse a task and return false; telebot's returns nothing.
             taken = self.pool.put(counted, *args, **kwargs) is not False
         finally:
             if not taken:
@@ -159,8 +159,8 @@ def _open_pool(bot: Any) -> Any:
     pool = bot.worker_pool
     if isinstance(pool, SequentialWorkers):
         return pool.renew() if pool.closed else pool
-    # A worker of telebot's that was told to end may not have ended yet; 4.37.1 has no public way
-    # to know.
+    # A worker of telebot that was asked to end may not have ended yet; 4.37.1 has no public way to
+    # know.
     if any(
         worker.is_alive() and getattr(worker, "_running", True)
         for worker in getattr(pool, "workers", ())

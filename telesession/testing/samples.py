@@ -1,7 +1,7 @@
 """
 A table of realistic updates: every kind that telebot knows, and the usual contents of messages.
 
-A test can push them all, and so see that a bot stands them.
+A test can push them all to check that a bot handles them.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def _linked_post(channel: JSON) -> JSON:
 
 
 def _forwarded(**origin: Any) -> JSON:
-    """The field of a forwarded message that says where it is from."""
+    """The field of a forwarded message that names its origin."""
     return {"forward_origin": {**origin, "date": DATE - 3600}}
 
 

@@ -90,9 +90,9 @@ class StorageSuite:
             def storage(self):
                 return MyStorage()
 
-    Every test gets a storage of its own, which is empty. Threads call it, and time passes. Here the
-    time is real: a few seconds in all. A suite with a clock that can be set overrides `tick`, and
-    with it the three attributes, which are in seconds.
+    Every test gets a storage of its own, which is empty. Threads call the storage, and time passes.
+    Here the time is real: a few seconds in all. A suite with a clock that can be set overrides
+    `tick`, and with it the three attributes, which are in seconds.
 
     Attributes:
         second: The unit of the lifetimes of the suite. On a machine so busy that four of them
@@ -112,7 +112,7 @@ class StorageSuite:
         raise NotImplementedError(f"{type(self).__name__} needs a fixture named storage")
 
     def tick(self, seconds: float) -> None:
-        """Let time pass for the records: at least so many seconds."""
+        """Let time pass for the records: at least this number of seconds."""
         # Servers count in milliseconds, and some round up.
         end = time.monotonic() + seconds + 0.005
         while (left := end - time.monotonic()) > 0:
@@ -145,7 +145,7 @@ class StorageSuite:
         assert storage.get("key") is None
 
     def test_a_lifetime_of_nothing_is_over_at_once(self, storage: Storage) -> None:
-        """A record that is stored with a lifetime of 0 s is not there, nor is the one before it."""
+        """A record with a lifetime of 0 s is gone at once, and so is the former record."""
         storage.set("key", b"old")
         storage.set("key", b"new", 0)
 
@@ -171,7 +171,7 @@ class StorageSuite:
         assert [b"1", None, b"1", None] == [storage.get(key) for key in lifetimes]
 
     def test_set_brings_back_what_was_deleted_or_expired(self, storage: Storage) -> None:
-        """A key whose record was deleted or has expired is as good as new."""
+        """A key whose record was deleted or has expired behaves like a new one."""
         for key in ("deleted", "expired"):
             storage.set(key, b"old", self.second)
         storage.delete("deleted")

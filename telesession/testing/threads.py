@@ -125,7 +125,7 @@ def began(function: Callable[..., Any], *args: Any) -> Iterator[Future[Any]]:
     """
     A `with` block beside which a call goes on in a thread, and must return in the end.
 
-    The target of the block is the future of the call: `done()` says whether it has returned. At its
+    The target of the block is the future of the call: `done()` is true once it has returned. At its
     end the block waits for the call and raises its exception, or `TimeoutError` if it does not end
     within 30 real seconds. If the block raises, it does not wait for the call.
 

@@ -67,7 +67,7 @@ def make_classes(cls: Any, forms: Mapping[str, Form]) -> Shown:
             **{name: _make_comparison(cls, name) for name in _COMPARISONS},
             "__hash__": cls.__hash__,
             "_telesession_dataclass": cls,
-            # The dataclass may count its subclasses, and the second class is none of its own.
+            # The dataclass may count its subclasses, and must not count the second class.
             "__init_subclass__": classmethod(lambda _cls: None),
             **{field.name: _Default(field, forms[field.name]) for field in fields},
         },

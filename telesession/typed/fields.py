@@ -39,8 +39,8 @@ class Fields:
     Args:
         cls: The dataclass.
         check: The codec of the storage, as a check.
-        check_elsewhere: The same for the codec of other storages, if a value that only this codec
-            can keep is to be logged; `None` if not.
+        check_elsewhere: The codec of other storages, as a check. A value that only `check` accepts
+            is logged; with `None` nothing is.
 
     Raises:
         NameError: An annotation names a class that is not defined yet.

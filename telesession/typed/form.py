@@ -173,7 +173,7 @@ class Form:
         return list(values) if self.surely_fit(values) else None
 
     def unpack_many(self, plain: Collection[Any]) -> list[Any] | None:
-        """The same for the values of packed data."""
+        """The values of packed data, or `None`; see `pack_many`."""
         return list(plain) if self.surely_fit(plain) else None
 
     def surely_fits(self, value: Any) -> bool:
@@ -200,7 +200,7 @@ class Form:
 
     @property
     def is_recursive(self) -> bool:
-        """Whether a value may have parts of its own form, and so be nested at will."""
+        """Whether a value may have parts of its own form, and so any depth."""
         return any(
             form is other
             for form in _reachable(self)

@@ -161,7 +161,7 @@ class _Builder:
         return ConstrainedForm(form, checked, constraints)
 
     def _build_class(self, cls: Any, args: Args, hint: Any) -> Form:
-        """The form of a class, or of a special form, which is none."""
+        """The form of a class, or of a special form of `typing`."""
         # typing.Tuple is any tuple, and tuple[()] the empty one.
         if cls is tuple and not args and hint not in (tuple, typing.Tuple):  # noqa: UP006
             return TupleForm((), "tuple[()]")

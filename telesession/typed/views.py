@@ -47,8 +47,8 @@ class Typed:
         cls: A dataclass that is neither frozen nor slotted.
         class_name: The name of the dataclass in the records; `None` if they do not name it.
         check: The codec of the storage, as a check.
-        check_elsewhere: The same for the codec of other storages, if a value that only this codec
-            can keep is to be logged; `None` if not.
+        check_elsewhere: The codec of other storages, as a check. A value that only `check` accepts
+            is logged; with `None` nothing is.
 
     Raises:
         NameError: An annotation names a class that is not defined yet.
@@ -125,7 +125,7 @@ class Typed:
         return values
 
     def begin(self, state: State, fields: dict[str, Any]) -> Any:
-        """The same for the fields of a new session, which `ttl` may have marked."""
+        """The declared values of a new session, whose fields `ttl` may have marked."""
         if Marked not in map(type, fields.values()):
             return self.open(state, fields, is_stored=False)
         state.fitted = state.defaults = state.undeclared = None

@@ -61,7 +61,10 @@ PACKAGE_RULES = {
     ),
 }
 
-# The folders whose docstrings, comments and messages are plain.
+# Finds each breach, and most passages have none: one search is faster than one for each rule.
+_ANY_RULE = re.compile("|".join((*RULES, *PACKAGE_RULES)), re.IGNORECASE)
+
+# The folders whose docstrings, comments and messages are plain; "." is the whole package.
 FOLDERS = ["testing", "cli", "bot", "storage", "typed"]
 
 
@@ -83,6 +86,8 @@ def faults_in_code(source: str) -> Iterator[str]:
     A question may ask for a person or a thing.
     """
     for passage in passages_of(source):
+        if not _ANY_RULE.search(passage.text):
+            continue
         ends = set[int]()
         for pattern, advice in (RULES | PACKAGE_RULES).items():
             flags = 0 if pattern.startswith(_BEGIN) else re.IGNORECASE

@@ -1,1 +1,1 @@
-"""Users, channels and the chats in which they meet the bot."""
+"""Users, channels and their chats with the bot."""

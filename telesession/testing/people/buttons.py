@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 #: The id of the user, or without its sign that of the chat, that is chosen at a request.
 CHOSEN_ID = 1000
 
-# Fields of a button that only say how it looks.
+# Fields of a button that only change its look.
 _LOOKS = frozenset({"text", "style", "icon_custom_emoji_id"})
 
 # The field of an inline button that sends the bot nothing -> the act of the app, see

@@ -1,4 +1,4 @@
-"""The chats that users meet the bot in, and the fields that these give to a message."""
+"""The chats of users with the bot, and the fields that each chat gives to a message."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Chat:
         return sent.chat_id == self.id and sent.business_connection_id is None
 
     def fields(self, sender: JSON, topic: int | None) -> JSON:  # noqa: ARG002 -- of subclasses
-        """The fields of a user's message that say where in this chat it is."""
+        """The fields of a user's message that give its place in this chat."""
         if topic is None:
             return {}
         return {"message_thread_id": topic, "is_topic_message": True}

@@ -252,8 +252,8 @@ class User(Membership, Moderation, Sender):
             invoice: The message with the invoice, or the link of `create_invoice_link`.
             tip: The sum that the user adds, in the smallest units of the currency, up to the
                 `max_tip_amount` of the invoice.
-            shipping: The id or the title of a shipping option, by default the first one. If the
-                bot does not offer it, nothing is paid, and `alerts` says so.
+            shipping: The id or the title of a shipping option, by default the first one. If the bot
+                does not offer it, nothing is paid, and `alerts` has a notice.
             country: The code of the country of the user's address, by default `DE`.
             city: The city of the user's address, by default `Berlin`.
 

@@ -18,7 +18,7 @@ class Methods:
     """
     Answers calls, by tables of the methods that are known.
 
-    A method that is in no table is answered `True` if telebot's own annotation says so.
+    A method that is in no table is answered `True` if telebot annotates it so.
 
     Args:
         tables: The methods by their names, each with the function that answers.

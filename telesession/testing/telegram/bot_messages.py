@@ -128,7 +128,7 @@ class BotMessages:
         """
         The message that a call names.
 
-        Raises `RefusedError` if there is none to do an action with, such as `"edit"`.
+        Raises `RefusedError` if there is no message for an action such as `"edit"`.
         """
         inline_id = call.params.get("inline_message_id")
         message = (
@@ -212,7 +212,7 @@ class BotMessages:
         """Put the new version of a message into the history."""
         if "via_bot" not in message:
             return self.publish(message, markup)
-        # The message is one of a user, so it is none that the bot has sent.
+        # The message is one of a user, so the bot has not sent it.
         message = {**message, **({"reply_markup": markup} if markup else {})}
         self._history.remember(message)
         return message

@@ -171,7 +171,7 @@ class Messages(list[SentMessage]):
         return [message.text for message in self]
 
 
-#: The fields of a message that tell its content, the more special ones first.
+#: The fields of a message that give its content, the more special ones first.
 CONTENTS = (
     *("animation", "live_photo", "venue", "paid_media", "invoice", "rich_message"),
     *("text", "photo", "video", "audio", "document", "voice", "video_note", "sticker"),

@@ -39,7 +39,7 @@ def read_markup(call: Call, chat: Mapping[str, Any], *, only_inline: bool = Fals
     """
     The keyboard of any kind in the `reply_markup` of a call, or `None`.
 
-    An inline keyboard without buttons is none.
+    An inline keyboard without buttons does not count.
 
     Args:
         call: The call.
@@ -111,7 +111,7 @@ def _check_reply_button(button: JSON, *, is_private: bool) -> None:
 
 
 def _check_link(noun: str, link: str, *, only_https: bool = False) -> None:
-    """Raise `RefusedError` for a link that is none, or that Telegram's apps do not open."""
+    """Raise `RefusedError` if a text is no link, or a link that Telegram's apps do not open."""
     found = _PROTOCOL.match(link)
     protocol = (found[1] or found[2]).lower() if found else "http"
     host = re.split(r"[/?#]", link[found.end() :] if found else link, maxsplit=1)[0]

@@ -91,7 +91,7 @@ class Members:
 
     def hears(self, update: JSON) -> bool:
         """
-        Whether the bot gets an update: none of a group or a channel that it is no member of.
+        Whether the bot gets an update. It gets none of a group or a channel that it is not in.
 
         It does get its own changes there, and the messages that summon it.
         """
@@ -165,8 +165,8 @@ class Members:
         """
         Let users become members of a chat, and return the first update about it.
 
-        That is the message with the `new_chat_members`. A channel has none; there it is the first
-        `chat_member`.
+        That is the message with the `new_chat_members`. In a channel there is no message; then it
+        is the first `chat_member`.
 
         Args:
             chat: The chat.
@@ -189,8 +189,8 @@ class Members:
         """
         Remove a user from a chat, and return the first update about it.
 
-        That is the message with the `left_chat_member`. There is none for a user who was no
-        member, and in a channel; there it is the `chat_member` or `my_chat_member`.
+        That is the message with the `left_chat_member`. For a user who was no member, and in a
+        channel, there is no message; then it is the `chat_member` or `my_chat_member`.
 
         Args:
             chat: The chat.

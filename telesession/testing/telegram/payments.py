@@ -128,7 +128,7 @@ class Payments:
             address: Fields of the `ShippingAddress` that differ from the made-up one; `None` for
                 those that do not.
 
-        Raises `ValueError` if there is no such invoice, or if it asks for none of these.
+        Raises `ValueError` if there is no such invoice, or if it does not ask for these options.
         """
         place = invoice if isinstance(invoice, str) else Address.of(invoice)
         order = self._orders.get(place)

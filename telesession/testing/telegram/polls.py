@@ -235,7 +235,7 @@ def _check_texts(question: str, options: list[str]) -> None:
 
 
 def _correct_options(call: Call, count: int) -> list[int]:
-    """The numbers of the right answers of a quiz with so many options."""
+    """The numbers of the right answers of a quiz with a number of options."""
     several: list[int] | None = call.json("correct_option_ids")
     single = call.integer("correct_option_id")
     if several is None and single is None:

@@ -115,7 +115,7 @@ def administrator(
     The fields of a `ChatMemberAdministrator` beside the user.
 
     Args:
-        chat: The chat; its type says which rights there are.
+        chat: The chat, whose type decides the rights.
         granted: The names of the rights that are granted.
         can_be_edited: Whether the bot may change the rights.
         is_anonymous: Whether the administrator writes as the chat.

@@ -84,11 +84,12 @@ def chat(
       open reply keyboard. Label and `callback_data` may be written in upper or lower case. A
       number counts the buttons of the later one of the two messages. If there are buttons only in
       other chats, the chat names the lines that lead to the latest. If the bot does not call
-      `answer_callback_query`, the chat says so.
+      `answer_callback_query`, the chat prints a line about it.
     - `/vote Paris` votes in the latest poll of the bot, and so does `/vote 1`. Several options have
       commas between them. `/vote` alone takes the vote back.
     - `/pay` pays the latest invoice of the bot. Behind it may stand a link of
-      `create_invoice_link`. If the bot does not answer the query about it, the chat says so.
+      `create_invoice_link`. If the bot does not answer the query about it, the chat prints a line
+      about it.
     - `/reply text` answers the latest message of the bot.
     - `/send photo` sends a photo, and so do `album`, `video`, `audio`, `animation`, `voice`,
       `dice`, `document`, `sticker`, `contact`, `location` and `venue`. Behind most of them may

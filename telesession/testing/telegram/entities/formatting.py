@@ -72,7 +72,7 @@ def parse(text: str, parse_mode: str) -> tuple[str, list[JSON]]:
         text: The text with its marks.
         parse_mode: `HTML`, `MarkdownV2` or `Markdown`, in any case.
 
-    Raises `RefusedError` if the marks are broken, or the parse mode is none of these.
+    Raises `RefusedError` if the marks are broken, or for another parse mode.
     """
     parser = _MODES.get(parse_mode.lower())
     if parser is None:

@@ -83,7 +83,7 @@ def _tg(url: str) -> tuple[str, dict[str, str]]:
 
 
 def _checked(url: str) -> str:
-    """A link as Telegram's servers write it; empty if it is none that they accept."""
+    """A link as Telegram's servers write it; empty if they do not accept it."""
     if app := _APP.fullmatch(url):
         scheme, host, path = app.groups()
         return f"{scheme.lower()}://{host.lower()}{_escaped(path or '/')}"
