@@ -60,8 +60,9 @@ class QuestionStore:
     The records of a bot's questions: one for each person in a chat, in a room of the bot.
 
     The lock of a record is held for the moment of a write, never while a handler or a step runs.
-    The writes of a step, and with sequential workers those of a handler about its sender, are part
-    of the commit of its unit: the lock is taken there, after all others, so it closes no circle.
+    The writes of a step are part of the commit of its unit. With sequential workers, so are the
+    writes of a handler about its sender. The commit takes the lock after all others, so it closes
+    no circle.
 
     The update that is the answer has a second lock, of the question alone, while its step runs. So
     no other update is the answer, and the question is free again when the process has died.

@@ -96,7 +96,7 @@ def ask(
 
     The question waits in the storage, under its person, chat, topic and business connection. The
     next question there replaces it. telebot's own next steps take the next message of the chat from
-    any person, are lost with a restart unless they are saved by pickle, and skip messages that come
+    any person. A restart loses them, unless they are saved by pickle. They skip messages that come
     in one batch (`TeleBot._notify_next_handlers` of 4.37.1).
 
     The answer is the next message that the person sends there, of any content: text, media, a

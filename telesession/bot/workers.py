@@ -66,9 +66,9 @@ def use_sequential_workers(
     take the same way. Update listeners get each message in a list of its own.
 
     Pre-checkout and shipping queries, callback and inline queries and stopped generations do not
-    wait for messages of the same user, if no handler of their kind takes a session, or is chosen by
-    a state or a session. If the bot uses questions, callback queries wait, too. Updates of one kind
-    wait for each other.
+    wait for messages of the same user. They do wait if a handler of their kind takes a session, or
+    is chosen by a state or a session. If the bot uses questions, callback queries wait, too.
+    Updates of one kind wait for each other.
 
     The threads start with the first update of each process. So a web server may load the bot in
     one process and fork others, as gunicorn does with `--preload`, and uWSGI always.

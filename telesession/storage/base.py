@@ -254,10 +254,10 @@ class Storage(ABC):
         Do the noted writes of several holds, and changes of other keys, together or not at all.
 
         It is the last use of the holds: a storage may unlock their keys in the same step. Their
-        blocks are left afterwards in any case. Here the writes are done one after the other, the
-        holds first and of these the deletions last, so a failure in the middle keeps the earlier
-        writes, and a record that moves to another key is never lost. A storage whose backend has
-        transactions overrides this.
+        blocks are left afterwards in any case. Here the writes are done one after the other: first
+        the writes of the holds, then their deletions, then the changes. So a failure in the middle
+        keeps the earlier writes, and a record that moves to another key is never lost. A storage
+        whose backend has transactions overrides this.
 
         Args:
             holds: Holds of this storage. Holds that have noted nothing must still have their locks,

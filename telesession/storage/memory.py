@@ -29,9 +29,9 @@ class MemoryStorage(Storage):
     object with the store, rollback is free, and a million sessions are not a million objects
     for the garbage collector.
 
-    Keep one instance for as long as the bot runs. Any thread may use it. A dict is read and written
-    in single steps of the interpreter while no record has a lifetime; any other use of the store is
-    under one mutex, because cachetools' caches change even when they are read.
+    Keep one instance for as long as the bot runs. Any thread may use it. While no record has a
+    lifetime, a dict is read and written in single steps of the interpreter. Any other use of the
+    store is under one mutex, because cachetools' caches change even when they are read.
 
     Args:
         store: A mutable mapping of `str` to `bytes`, a new `dict` by default. It belongs to the

@@ -15,8 +15,8 @@ class Connections:
     """
     Connections to one server, each used by one thread at a time, and kept for the next.
 
-    redis-py takes a connection from its pool, looks whether it is alive, measures the call, and
-    gives it back, which costs more than a script does. Here a call fails on a dead connection, and
+    redis-py takes a connection from its pool, checks it, measures the call, and gives the
+    connection back. That costs more than a script does. Here a call fails on a dead connection, and
     the caller asks again. The connections of a client that was passed go back to its pool after
     each call, because others use it too.
 

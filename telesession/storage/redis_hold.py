@@ -41,8 +41,8 @@ class RedisHold(ServerHold):
     If B was frozen instead, it finds another token at its commit, writes nothing and raises
     `LockLostError`. If the answer to A's commit was lost, A sends the commit again, and the server
     finds that it is done already. If the answer to A's first question was lost, and the server was
-    away for longer than A asks, the next update of A's process takes over the lock, which has the
-    name of its owner in it.
+    away for longer than A asks, the next update of A's process takes over the lock. The token of
+    the lock has the name of its owner.
     """
 
     __slots__ = ("_is_first", "_is_locked", "_owner", "_server", "names", "token")

@@ -42,9 +42,9 @@ class SQLiteStorage(Storage):
     """
     Keeps records in a SQLite file: the durable default of a bot on one machine.
 
-    Every process of the machine may use the file at the same time, and a session is exclusive
-    among all of them, by a lock of the kernel on a few bytes of the file `bot.db-lock` beside it.
-    An update is one read and, if it changes the session, one short transaction.
+    Every process of the machine may use the file at the same time. A session is exclusive among all
+    of them: the kernel locks a few bytes of the file `bot.db-lock` beside it. An update is one read
+    and, if it changes the session, one short transaction.
 
     Threads and processes get a session in the order of their arrival. A process that waits looks
     every few milliseconds, at most 20. A session is free as soon as its process has ended, however

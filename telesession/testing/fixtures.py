@@ -56,10 +56,10 @@ def frozen_time() -> Iterator[FrozenDateTimeFactory]:
     A clock that stands still, at the time of the test's start, until `frozen_time.tick(seconds)`.
 
     It stands still in every thread. freezegun by itself gives real time to a call that has
-    `threading` among its five innermost frames (`freezegun.api.call_stack_inspection_limit`), so
-    in a bot with threads a shallow call would see the real clock and a deep one the frozen.
-    Here only the calling frame counts. Waits for locks, queues and sockets stay real, and so do
-    the durations that pytest reports.
+    `threading` among its five innermost frames (`freezegun.api.call_stack_inspection_limit`). So in
+    a bot with threads, a shallow call would see the real clock, and a deep call the frozen one.
+    Here only the calling frame counts. Waits for locks, queues and sockets stay real, and so do the
+    durations that pytest reports.
 
     Each `threading.Timer` that is started during the test waits on this clock. `tick` and `move_to`
     run the timers that are due until then, each at its own time, and return when they have ended.

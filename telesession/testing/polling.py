@@ -41,8 +41,8 @@ def run_polling(bot: TeleBot, api: BotAPI | None = None, *, timeout: float = 10)
     starts with the oldest update that was not confirmed.
 
     An exception of a handler or of the polling is raised at the end of the block, unless the
-    `on_error` of the bot's workers or its `exception_handler` handles it: one exception as it is,
-    several as an `ExceptionGroup`. If the block itself raises, the exceptions of the bot become
+    `on_error` of the bot's workers or its `exception_handler` handles it. Several exceptions are
+    raised as an `ExceptionGroup`. If the block itself raises, the exceptions of the bot become
     notes of its exception, each with the files and lines of the bot's own code. A `SystemExit` of a
     handler, which would end a worker of telebot in silence, is raised as the cause of a
     `RuntimeError`.

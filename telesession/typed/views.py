@@ -37,9 +37,9 @@ class Typed:
     The instances of one dataclass that show sessions.
 
     A *solo* instance has the dict of the fields as its `__dict__`, so reading a field costs no
-    call. A *linked* instance reads and writes the fields of a `Session`: as soon as a field has a
-    lifetime, as soon as a handler also takes the session in another form, and always if the
-    dataclass has a `__setattr__` or a `__getattribute__` of its own.
+    call. A *linked* instance reads and writes the fields of a `Session`. An instance becomes linked
+    if a field has a lifetime, or if a handler also takes the session in another form. It is always
+    linked if the dataclass has a `__setattr__` or a `__getattribute__` of its own.
 
     Keep one for as long as the decorator that uses it; any thread may use it.
 
