@@ -117,6 +117,24 @@ def test_the_new_code_talks_as_the_old_one_says(move: Move, bot_api: BotAPI) -> 
         assert move.replies == talk(bot_api, names, move.texts)
 
 
+@pytest.mark.parametrize(
+    ("heading", "number"),
+    [("Global dicts", 1), ("retrieve_data", 1), ("grammY", 0), ("@puregram/session", 0)],
+)
+def test_updates_that_come_at_once_all_count(heading: str, number: int, bot_api: BotAPI) -> None:
+    """Eight updates of a user with one poll leave a count of 8."""
+    ada = bot_api.user(1)
+    with (
+        program(code_of(heading)[number]) as names,
+        run_polling(names["bot"], bot_api, timeout=PATIENCE) as polling,
+    ):
+        with bot_api.batch():
+            for _ in range(8):
+                ada.send("/drink")
+        polling.wait_idle(PATIENCE)
+    assert [f"drink {count}" for count in range(1, 9)] == ada.messages.texts
+
+
 def test_telebot_ends_an_exception_in_a_block() -> None:
     """The exception goes on with the new storage, and not with telebot's, which saves the half."""
     seen = []
