@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from contextlib import ExitStack, suppress
 from datetime import datetime
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -481,6 +483,17 @@ class Killed(BaseException):
     """Ends a thread where it is, as the end of its process does."""
 
 
+def kill_at_sleep(number: int) -> SimpleNamespace:
+    """A module `time` in which no sleep takes time, and one of them ends the thread."""
+    sleeps = iter(range(1, number))
+
+    def sleep(_: float) -> None:
+        if next(sleeps, None) is None:
+            raise Killed
+
+    return SimpleNamespace(time=time.time, sleep=sleep)
+
+
 class Gate:
     """The slow part of a job, which a test holds up."""
 
@@ -697,6 +710,18 @@ class TestReminders:
             other["storage"].close()
         assert ([False], ["noted", "tea"]) == (results, ada.messages.texts)
 
+    def test_the_loop_outlives_an_error_of_the_storage(
+        self, faulty: None, recipe: Recipe, ada: User, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """If the reminders cannot be read, the next look sends them."""
+        recipe.say(ada, "/remind 0 tea")
+        recipe.storage.fail("keys")
+        recipe.names["time"] = kill_at_sleep(2)
+        with pytest.raises(Killed):
+            recipe.names["watch"]()
+        assert ["the reminders cannot be read"] == caplog.messages
+        assert ["noted", "tea"] == ada.messages.texts
+
     def test_an_unclear_order_is_explained(self, recipe: Recipe, ada: User) -> None:
         """A reminder without a time is none."""
         assert ["write: /remind 10 tea"] == recipe.say(ada, "/remind tea")
@@ -775,6 +800,23 @@ class TestLeader:
             assert not names["lead"](lambda: None)
             other.kill()
             assert names["lead"](lambda: None)
+
+    def test_the_loop_outlives_an_error_of_the_work(
+        self, names: dict[str, Any], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The error is logged, and the work is tried again."""
+        results = iter([ZeroDivisionError, None])
+        worked: list[object] = []
+
+        def work() -> None:
+            if error := next(results):
+                raise error
+            worked.append(True)
+
+        names.update(send_report=work, time=kill_at_sleep(2))
+        with pytest.raises(Killed):
+            names["lead_for_ever"]()
+        assert (["the report failed"], [True]) == (caplog.messages, worked)
 
     def test_a_turn_that_fails_is_none(
         self, frozen_time: FrozenDateTimeFactory, names: dict[str, Any]
