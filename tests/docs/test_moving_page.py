@@ -183,11 +183,12 @@ AIOGRAM = {
     "fsm:42:42:data": '{"city": "Oslo"}',
     "fsm:-1001:42:data": '{"n": 2}',
     "fsm:-1001:7:42:data": '{"n": 3}',
+    "fsm:-1001:7:42:state": "Trip:day",
 }
 
 
 def test_records_of_aiogram_come_over(server: Server) -> None:
-    """Data and states of users in chats come over once, and a topic is left out."""
+    """Data come over once, without those of topics, and states with those of topics."""
     after, *scripts = code_of("aiogram")
     with program(after, *(with_server(script, server) for script in scripts)) as names:
         client, members = names["client"], names["members"]
@@ -196,11 +197,12 @@ def test_records_of_aiogram_come_over(server: Server) -> None:
         found = {key: dict(session) for key, session in members.items()}
         states = SessionStateStorage(names["storage"])
         names["import_aiogram_states"](client, states, 123456)
-        state = states.get_state(42, 42, bot_id=123456)
+        in_private = states.get_state(42, 42, bot_id=123456)
+        in_topic = states.get_state(-1001, 42, message_thread_id=7, bot_id=123456)
         client.close()
     assert [2, 0] == counts
     expected = {"sender_in_chat:42:42": {"city": "Oslo"}, "sender_in_chat:-1001:42": {"n": 2}}
-    assert (expected, "Trip:city") == (found, state)
+    assert (expected, "Trip:city", "Trip:day") == (found, in_private, in_topic)
 
 
 # As the storages of grammY 2.6.0 write them, the second one under `enhanceStorage`.

@@ -603,6 +603,15 @@ class TestLongJob:
         assert [0, 0, 1, 2, 3, 4] == gate.parts
         assert ["stopped", "ready"] == ada.messages.texts
 
+    def test_a_thread_works_on_its_own_job_only(self, recipe: Recipe) -> None:
+        """If the next job has begun between two parts, the thread of the first one does nothing."""
+        parts: list[int] = []
+        recipe.names["export_part"] = parts.append
+        with recipe.names["jobs"].open("1") as job:
+            job.update(at=8, chat_id=1, done=0)
+        assert not recipe.names["do_part"]("1", 7)
+        assert ([], 0) == (parts, recipe.fields("jobs", 1)["done"])
+
     def test_it_goes_on_after_a_restart(
         self, recipe: Recipe, ada: User, threads: list[threading.Thread]
     ) -> None:
