@@ -145,17 +145,17 @@ class MemoryStorage(Storage):
         if type(self) is not MemoryStorage:
             # A subclass may have methods of its own.
             return super().take(key, timeout)
-        state = self.process_state
-        locks, me = state.locks, (threading.get_ident(), time.monotonic())
-        # As `LockTable.acquire`.
-        if locks.holders.setdefault(key, me) is not me or key in locks.queues:
-            locks.wait(key, me, timeout)
         # Not by its constructor, which is one more call.
         hold: MemoryHold = MemoryHold.__new__(MemoryHold)
-        hold.storage, hold.key, hold.note, hold.process_state = self, key, None, state
+        hold.storage, hold.key, hold.note = self, key, None
+        hold.process_state = state = self.process_state
+        hold.is_left = False
+        # As `LockTable.acquire`.
+        locks, me = state.locks, (threading.get_ident(), time.monotonic())
+        if locks.holders.setdefault(key, me) is not me or key in locks.queues:
+            locks.wait(key, me, timeout)
         payload = hold.payload = UNREAD if self._pass is None else self._store.get(key)
         hold.is_read = payload is None or type(payload) is bytes
-        hold.is_left = False
         return hold, hold
 
     def has(self, key: str) -> bool:
