@@ -23,6 +23,7 @@ from telesession.errors import SessionError
 from telesession.handlers import decorate
 from telesession.initial import Initial
 from telesession.keys import by_sender
+from telesession.kinds.declared import declare
 from telesession.kinds.kind import Kind
 from telesession.kinds.limited import LimitedKind
 from telesession.moves import Renaming, checked_form, note_move, target_is_taken
@@ -49,7 +50,6 @@ from telesession.options import (
 from telesession.record import Migration, Records
 from telesession.storage.memory import MemoryStorage
 from telesession.ttl import seconds
-from telesession.typed.declared import declare
 from telesession.typed.views import Typed
 from telesession.unit.blocks import Opening, locked
 from telesession.unit.entry import Use

@@ -45,7 +45,7 @@ PROMISED = {
 # kernel has the locks of a process by file, and SQLite those of a file by process.
 MUTABLE = {
     "sessions": {"default_storage": "MemoryStorage"},
-    "typed.declared": {"_declared": "WeakKeyDictionary", "_mutex": "lock"},
+    "kinds.declared": {"_declared": "WeakKeyDictionary", "_mutex": "lock"},
     "storage.file_locks": {"_open_files": "PerProcess", "_made": "WeakValueDictionary"},
     "storage.sqlite_database": {"_processes": "PerProcess", "_databases": "WeakValueDictionary"},
     "locks": {"_waits": "PerProcess", "units": "dict"},

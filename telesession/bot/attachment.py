@@ -20,7 +20,7 @@ _BACKENDS = ("next_step_backend", "reply_backend")
 
 
 class Bot(Protocol):
-    """What sessions attach to: a `TeleBot`, and not its asynchronous twin."""
+    """A bot to attach sessions to: a `TeleBot`, and not an `AsyncTeleBot`."""
 
     next_step_backend: Any
     reply_backend: Any
@@ -50,7 +50,7 @@ class GiveWorkers(Protocol):
 
 
 class Attachable(Protocol):
-    """What can be attached: sessions, which decorate handlers."""
+    """Sessions that can be attached, because they decorate handlers."""
 
     _name: str
 
@@ -66,13 +66,13 @@ class Attachable(Protocol):
 
 class Attachment:
     """
-    What one bot has attached: the sessions that its handlers get by the names of parameters.
+    The sessions of one bot, which its handlers get by the names of their parameters.
 
     Every handler of telebot (4.37.1) passes one of a few public methods, replaced on the bot's
     instance: `add_*_handler`, through which decorators and `register_*` go; `get_handlers` of the
-    backends, which hands out callbacks of next steps and replies when their message is there, be
-    they registered here or loaded from a file; `process_new_updates`, the way of all updates; and
-    `process_new_messages`, which a program may call by itself, as telebot's webhook example does.
+    backends, which gives the callbacks of next steps and replies when their message has arrived;
+    `process_new_updates`, the way of all updates; and `process_new_messages`, which a program may
+    call by itself, as telebot's webhook example does.
 
     A bot with `threaded=False` gets the updates of a batch one by one. By itself telebot drops the
     rest of a batch in which a handler raised, although the next poll confirms it.
@@ -89,12 +89,12 @@ class Attachment:
         self._bot = bot
         self._attached: list[Attachable] = []
         self._followers: list[Attachable] = []
-        # By the id of a function that was put into a handler: that function, and the one before.
-        # Not as its attribute: functools.wraps would copy that to what others put around it.
+        # `id(wrapper) -> (wrapper, original)`. Not an attribute of the wrapper, because
+        # functools.wraps would copy that to other decorators around it.
         self._originals: dict[int, tuple[Any, Any]] = {}
-        # What was replaced: the object, the name, what is there now, and what its class has not.
+        # The replaced attributes: object, name, new value, and the former value of the instance.
         self._replaced: list[tuple[Any, str, Any, Any]] = []
-        # Those of it that are looked at for every batch of updates.
+        # The backends among the objects, which are checked for every batch of updates.
         self._backends: list[Any] = []
         self._mutex = threading.Lock()
         # By id, the messages whose groups were followed: each passes several methods.
@@ -152,7 +152,7 @@ class Attachment:
             )
 
     def remove(self, sessions: Attachable) -> None:
-        """Detach sessions; with the last ones the bot is again what it was."""
+        """Detach sessions. Without any sessions, the bot gets its own methods back."""
         if sessions not in self._attached:
             raise ValueError(f"{sessions!r} is not attached to this bot, so it cannot be detached")
         self._set([other for other in self._attached if other is not sessions])
@@ -243,7 +243,7 @@ class Attachment:
         with self._mutex:
             if not self._stands_at(backend):
                 self._replace(backend, "get_handlers", self._getting)
-                # Only now: whoever finds it known passes.
+                # Only now, because a thread that finds it in the list goes on.
                 self._backends.append(backend)
 
     def _getting(self, get: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -293,7 +293,7 @@ class Attachment:
         for undo in self._undo:
             undo()
         for owner, name, now, before in reversed(self._replaced):
-            # What somebody else has put on top calls what is here, which does nothing any more.
+            # A later patch calls the replacement, which does nothing any more.
             if vars(owner).get(name) is now:
                 if before is None:
                     delattr(owner, name)
@@ -375,7 +375,7 @@ def decorated(function: Callable[..., Any], attached: Iterable[Attachable]) -> C
 
 
 def _takes(function: Any, name: str) -> bool:
-    """Whether a function has a parameter; one that is decorated shows only what it still wants."""
+    """Whether a function has a parameter that no decorator fills."""
     try:
         parameter = inspect.signature(function).parameters.get(name)
     except (TypeError, ValueError):

@@ -410,7 +410,7 @@ class Hold:
         note: The noted write; `None` if there is none.
         payload: The record that the hold has read or written; `UNREAD` before.
         process_state: The state of the process that made the hold.
-        is_read: Whether `payload` is what `get` returns. It is false if only `get` can tell.
+        is_read: Whether `get` returns `payload`, as long as nothing is noted.
         is_left: Whether the commit has left the block already.
     """
 
