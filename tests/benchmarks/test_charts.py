@@ -12,13 +12,12 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from benchmarks import charts
+from support.colours import BACKGROUNDS, contrast
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 SVG = "{http://www.w3.org/2000/svg}"
-# The pages of the manual, light and dark.
-BACKGROUNDS = {"light": "#ffffff", "dark": "#1e2129"}
 
 
 def row(name: str, library: str, own_us: float, increments: int | None, **more: Any) -> Any:
@@ -73,21 +72,6 @@ def drawings() -> dict[str, ET.Element]:
 def texts(drawing: ET.Element) -> list[str]:
     """The visible texts of a chart."""
     return [element.text or "" for element in drawing.iter(f"{SVG}text")]
-
-
-def contrast(one: str, other: str) -> float:
-    """The contrast of two colours, as WCAG 2 defines it."""
-
-    def luminance(colour: str) -> float:
-        shares = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-        linear = [
-            share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4
-            for share in shares
-        ]
-        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-    darker, lighter = sorted((luminance(one), luminance(other)))
-    return (lighter + 0.05) / (darker + 0.05)
 
 
 def test_each_part_of_the_results_has_a_chart() -> None:
@@ -196,12 +180,6 @@ def test_every_colour_is_seen_on_both_backgrounds(scheme: str, background: str) 
     used = [charts.TEXT, charts.TEXT_IN_THE_DARK, charts.OURS, charts.OTHERS, charts.LOST]
     weak = [colour for colour in [*used, *charts.SERIES] if contrast(colour, background) < 3]
     assert [] == weak
-
-
-def test_a_weak_colour_is_noticed() -> None:
-    """Control: black is no colour for a dark page, and the contrast is that of WCAG 2."""
-    assert contrast("#000000", "#ffffff") == pytest.approx(21)
-    assert contrast("#000000", BACKGROUNDS["dark"]) < 3
 
 
 def test_a_chart_loads_nothing(drawings: dict[str, ET.Element]) -> None:
