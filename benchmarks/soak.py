@@ -15,8 +15,9 @@ the gaps. A second session of each message expires after 20 seconds. The program
 - a session has counted an update twice or never, or in the wrong order;
 - an update is left in the inbox, or a lock is left when the bot has nothing more to do.
 
-A run needs about five minutes to be flat: on PostgreSQL 80 seconds pass until the first expired
-sessions are removed, and PostgreSQL itself reuses their space later.
+The size is that of the files of SQLite, of the memory that Valkey uses for its data, and of the
+database of PostgreSQL. A run needs about five minutes to be flat. On PostgreSQL 80 seconds pass
+until the first expired sessions are removed, and its autovacuum frees their space later.
 """
 
 from __future__ import annotations
@@ -240,6 +241,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--storage", choices=STORAGES, default="sqlite")
     options = parser.parse_args()
+    if options.minutes < 0.5:
+        parser.error("--minutes is at least 0.5, so that each third of the run has ten samples")
     if soak(options.storage, options.minutes):
         sys.exit(1)
 
