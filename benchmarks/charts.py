@@ -27,8 +27,8 @@ RESULTS, ASSETS = ROOT / "benchmarks" / "results.json", ROOT / "docs" / "assets"
 WIDTH, MARGIN = 640, 8
 ROW, BAR, TITLE, LINE = 42, 12, 26, 18
 PLOT_LEFT, PLOT_HEIGHT, PLOT_SPACE = 44, 260, 44
-# The right ends of the columns of figures, counted from the right; letters of a label of 14 pixels.
-TRIPS, TIMES, LONG = 92, 196, 50
+# Right ends of columns of figures, from the right; widths of a time and of a letter.
+TRIPS, TIMES, TIME, LETTER = 92, 196, 64, 7.6
 
 # The text in a light and in a dark scheme; then marks, which have one colour in both.
 TEXT, TEXT_IN_THE_DARK = "#6b7280", "#868e9c"
@@ -113,9 +113,11 @@ def microseconds(value: float) -> str:
 
 
 def label_of(row: Row) -> str:
-    """The name of a row, with its library."""
-    name, library = str(row["name"]), str(row["library"])
-    return name if library.casefold() in name.casefold() else f"{library}: {name}"
+    """The name of a row without the marks of Markdown, behind its library if it does not say it."""
+    name, library = str(row["name"]).replace("`", ""), str(row["library"])
+    words = library.casefold().split()
+    is_said = all(word in name.casefold() for word in words if word != "a")
+    return name if is_said else f"{library}: {name}"
 
 
 def trips_of(row: Row) -> str:
@@ -163,11 +165,13 @@ def _draw_bar(drawing: Drawing, row: Row, top: float, longest: float, has_trips:
     kind = "ours" if row["library"] == "telesession" else "others"
     # A difference of two measured times can be below zero.
     share = max(float(row["own_us"]), 0.0) / longest if longest > 0 else 0.0
-    label = label_of(row)
-    drawing.text(MARGIN, top + 16, label, kind="note" if len(label) > LONG else "")
     time, trips, increments = _columns_of(row)
     # Without trips the time takes their column, so that it stands beside the increments.
-    drawing.text(WIDTH - (TIMES if has_trips else TRIPS), top + 16, time, anchor="end")
+    end = WIDTH - (TIMES if has_trips else TRIPS)
+    label = label_of(row)
+    is_long = MARGIN + LETTER * len(label) > end - TIME
+    drawing.text(MARGIN, top + 16, label, kind="note" if is_long else "")
+    drawing.text(end, top + 16, time, anchor="end")
     if trips:
         drawing.text(WIDTH - TRIPS, top + 16, trips, anchor="end")
     if increments:

@@ -45,8 +45,8 @@ RESULTS: dict[str, Any] = {
     "measured": {"date": "2026-01-02", "machine": "2 cores & <1> disk", "python": "3.11.7"},
     "memory": [
         row("telesession, plain", "telesession", 6.0, 800),
-        row("a dict <without> a lock & more", "dict", 0.3, 13),
-        row("user_data", "python-telegram-bot", 12.0, 1),
+        row("a dict <without> a lock & more", "a dict", 0.3, 13),
+        row("`user_data`", "python-telegram-bot", 12.0, 1),
         row("session", "grammy", -0.4, None),
     ],
     "durable": [
@@ -88,7 +88,21 @@ def test_every_row_occurs_with_its_figures(part: str, drawings: dict[str, ET.Ele
         expected = [charts.label_of(one), charts.microseconds(one["own_us"])]
         expected += filter(None, [charts.trips_of(one), charts.increments_of(one)])
         assert [] == [text for text in expected if text not in shown]
-        assert any(one["name"] in text for text in shown)
+        assert any(one["name"].replace("`", "") in text for text in shown)
+
+
+@pytest.mark.parametrize(
+    ("name", "library", "label"),
+    [
+        ("`user_data`", "python-telegram-bot", "python-telegram-bot: user_data"),
+        ("`@puregram/session`", "puregram", "@puregram/session"),
+        ("a global dict", "a dict", "a global dict"),
+        ("Telesession, typed", "telesession", "Telesession, typed"),
+    ],
+)
+def test_a_label_names_the_library_once(name: str, library: str, label: str) -> None:
+    """The library stands before the name, unless the name has it; code has no marks."""
+    assert label == charts.label_of(row(name, library, 1.0, None))
 
 
 def test_every_storage_and_time_of_the_scale_occurs(drawings: dict[str, ET.Element]) -> None:
