@@ -80,7 +80,12 @@ class Counters:
 
 
 def serve(url: str, api_url: str) -> None:
-    """Be the bot, until SIGTERM; print a report for each line of input."""
+    """
+    Be the bot, until SIGTERM.
+
+    For each line of input it prints a report, with the user and the class of each exception of a
+    handler. Such an update has ended without an effect.
+    """
     apihelper.API_URL = api_url
     apihelper.proxy = {"no_proxy": "127.0.0.1"}
     logging.getLogger("telesession").setLevel(logging.ERROR)
@@ -88,7 +93,12 @@ def serve(url: str, api_url: str) -> None:
     storage = open_storage(url)
     counters = Counters(storage)
     bot = TeleBot(OFFLINE_TOKEN, num_threads=4)
-    use_sequential_workers(bot, inbox=storage, total_limit=2000)
+    raised: list[tuple[str, str]] = []
+
+    def note(update: types.Message, error: BaseException) -> None:
+        raised.append((str(update.from_user.id), type(error).__name__))
+
+    use_sequential_workers(bot, inbox=storage, total_limit=2000, on_error=note)
 
     @bot.message_handler()
     @counters.users.with_session
@@ -105,7 +115,7 @@ def serve(url: str, api_url: str) -> None:
 
     def answer() -> None:
         for _ in sys.stdin:
-            print(json.dumps(counters.report()), flush=True)
+            print(json.dumps({**counters.report(), "raised": raised}), flush=True)
 
     threading.Thread(target=answer, daemon=True).start()
     bot.infinity_polling(skip_pending=False)

@@ -14,7 +14,12 @@ from telesession.testing import in_threads
 
 FLAT = [Sample(second, 70.0, 15, 8, 4.0) for second in range(30)]
 SENT = {"1": 5, "2": 3}
-GOOD: dict[str, Any] = {"users": {"1": [5, 5, 0], "2": [3, 3, 0]}, "locked": [], "unfinished": 0}
+GOOD: dict[str, Any] = {
+    "users": {"1": [5, 5, 0], "2": [3, 3, 0]},
+    "locked": [],
+    "unfinished": 0,
+    "raised": [],
+}
 
 
 def grown(**figures: float) -> list[Sample]:
@@ -71,6 +76,17 @@ def test_an_update_that_counts_twice_or_never_is_found(
 ) -> None:
     """Each user whose session differs from the sent updates is named."""
     assert [fault] == faults_of(FLAT, {**GOOD, "users": users}, SENT)
+
+
+def test_an_update_whose_handler_raised_is_no_lost_one() -> None:
+    """An exception breaks a rule of its own; the session must lack this update and no other."""
+    raised = [["1", "StorageError"]]
+    lacking = {**GOOD, "raised": raised, "users": {"1": [4, 5, 1], "2": [3, 3, 0]}}
+    assert ["1 handlers raised StorageError"] == faults_of(FLAT, lacking, SENT)
+    assert [
+        "user 1 sent 5: count 5, latest 5, gaps 0",
+        "1 handlers raised StorageError",
+    ] == faults_of(FLAT, {**GOOD, "raised": raised}, SENT)
 
 
 def test_leftovers_are_found() -> None:
