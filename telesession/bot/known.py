@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Iterable
 
 # Numbers of ended updates that a process remembers.
@@ -20,8 +21,8 @@ class KnownNumbers:
     def __init__(self) -> None:
         self._mutex = threading.Lock()
         self._taken: set[int] = set()
-        # Ordered.
-        self._ended: dict[int, None] = {}
+        # Not a dict, in which the search for the first key passes all deleted ones.
+        self._ended: OrderedDict[int, None] = OrderedDict()
         self._ended_elsewhere: frozenset[int] = frozenset()
 
     def __contains__(self, number: int) -> bool:
@@ -60,7 +61,7 @@ class KnownNumbers:
             self._taken.discard(number)
             self._ended[number] = None
             if len(self._ended) > _MOST:
-                del self._ended[next(iter(self._ended))]
+                self._ended.popitem(last=False)
 
     def end_elsewhere(self, numbers: Iterable[int]) -> None:
         """Add the numbers of updates of another process that Telegram may deliver again."""
