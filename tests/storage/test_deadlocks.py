@@ -440,7 +440,7 @@ class TestChainsThatBreakUp:
     def table(self) -> Any:
         """A lock table with hooks in the look for the holder of a key."""
         table: Any = LockTable()
-        table._holders = HookedDict()
+        table.holders = HookedDict()
         return table
 
     @pytest.fixture
@@ -478,8 +478,8 @@ class TestChainsThatBreakUp:
         keys = {"key"} if raised is None else set()
         assert (expected, keys, {}, {}) == (
             raised,
-            set(table._holders),
-            table._queues,
+            set(table.holders),
+            table.queues,
             known._waits,
         )
 
@@ -512,14 +512,14 @@ class TestChainsThatBreakUp:
             if step == "the wait is found":
                 known._waits.call_after("get", thread, go_on)
             else:
-                table._holders.call_after("get", "mine", go_on)
+                table.holders.call_after("get", "mine", go_on)
             raised = error_of(table.acquire, "first", PATIENCE)
 
         keys = {"mine", "first"} if raised is None else {"mine"}
         assert (expected, keys, {}, {}) == (
             raised,
-            set(table._holders),
-            table._queues,
+            set(table.holders),
+            table.queues,
             known._waits,
         )
 
@@ -533,14 +533,14 @@ class TestChainsThatBreakUp:
             holder.call(table.acquire, "theirs", 0)
             served = holder.submit(table.acquire, "mine", PATIENCE)
             waits.next()
-            table._holders.call_after("get", "mine", lambda: friend.call(table.release, "theirs"))
+            table.holders.call_after("get", "mine", lambda: friend.call(table.release, "theirs"))
             raised = error_of(table.acquire, "theirs", PATIENCE)
-            keys = set(table._holders)
+            keys = set(table.holders)
             table.release("mine")
             served.result(PATIENCE)
 
         expected_keys = {"mine", "theirs"} if raised is None else {"mine"}
-        assert (expected, expected_keys, {}, {}) == (raised, keys, table._queues, known._waits)
+        assert (expected, expected_keys, {}, {}) == (raised, keys, table.queues, known._waits)
 
     @pytest.mark.parametrize("known", [locks._Waits], indirect=True, ids=["waits"])
     @pytest.mark.parametrize("is_first", [True, False], ids=["first", "behind another"])
@@ -571,14 +571,14 @@ class TestChainsThatBreakUp:
                 futures.append(before.submit(table.acquire, "key", PATIENCE))
                 futures.append(before.submit(table.release, "key"))
                 waits.next()
-            table._holders.call_after("setdefault", "key", pause, name_of(holder))
+            table.holders.call_after("setdefault", "key", pause, name_of(holder))
             table.acquire("key", PATIENCE)
             assert {None} == {future.result(PATIENCE) for future in futures}
 
         assert (me, 1, {}, {}) == (
             table.holder_of("key"),
             len(table),
-            table._queues,
+            table.queues,
             known._waits,
         )
 
@@ -586,7 +586,7 @@ class TestChainsThatBreakUp:
         """The look ends, whatever the waits of other threads are."""
         table, known = LockTable(), locks._Waits()
         for thread, mine, theirs in ((1, "a", "b"), (2, "b", "a")):
-            table._holders[mine] = thread, 0.0
+            table.holders[mine] = thread, 0.0
             turn = locks._Turn(threading.Lock(), (thread,))
             known._waits[thread] = locks._Wait(table, theirs, turn)
 

@@ -54,7 +54,7 @@ def test_a_wait_for_another_process_ends_with_its_timeout(
 
     other.process_state.locks.acquire("42")
     with storage.hold("42"), Monitor(server) as monitor, began(wait) as waiter:
-        wait_until(lambda: other.process_state.locks._queues.get("42"))
+        wait_until(lambda: other.process_state.locks.queues.get("42"))
         clock.tick(999.5)
         other.process_state.locks.release("42")
         asked = monitor.next("BLPOP")
@@ -157,7 +157,7 @@ def test_one_process_sends_one_waiter(
     with ExitStack() as waiting:
         with storage.hold("42"):
             waiters = [waiting.enter_context(began(read_patiently, other)) for _ in range(8)]
-            wait_until(lambda: len(other.process_state.locks._queues.get("42") or ()) == 7)
+            wait_until(lambda: len(other.process_state.locks.queues.get("42") or ()) == 7)
             wait_until(lambda: admin.info("clients")["blocked_clients"])
             assert (1, 1) == (
                 admin.info("clients")["blocked_clients"],
