@@ -217,7 +217,9 @@ class Storage(ABC):
         """
         return Hold(self, key, timeout)
 
-    def take(self, key: str, timeout: float | None) -> tuple[AbstractContextManager[Hold], Hold]:
+    def enter_hold(
+        self, key: str, timeout: float | None
+    ) -> tuple[AbstractContextManager[Hold], Hold]:
         """
         Enter `hold`, and give the context manager with its hold.
 

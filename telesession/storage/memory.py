@@ -140,11 +140,13 @@ class MemoryStorage(Storage):
         """See `Storage.hold`."""
         return MemoryHold(self, key, timeout)
 
-    def take(self, key: str, timeout: float | None) -> tuple[AbstractContextManager[Hold], Hold]:
-        """See `Storage.take`. The lock and the record are taken without a further call."""
+    def enter_hold(
+        self, key: str, timeout: float | None
+    ) -> tuple[AbstractContextManager[Hold], Hold]:
+        """See `Storage.enter_hold`. The lock and the record are taken without a further call."""
         if type(self) is not MemoryStorage:
             # A subclass may have methods of its own.
-            return super().take(key, timeout)
+            return super().enter_hold(key, timeout)
         # Not by its constructor, which is one more call.
         hold: MemoryHold = MemoryHold.__new__(MemoryHold)
         hold.storage, hold.key, hold.note = self, key, None

@@ -225,7 +225,7 @@ class Unit:
                 storage = kind.storage
                 beside = self._hold_of(storage) if self.entries or self.beside else None
                 if beside is None:
-                    manager, hold = storage.take(key, kind.lock_timeout)
+                    manager, hold = storage.enter_hold(key, kind.lock_timeout)
                 else:
                     manager = storage.hold_beside(beside, key, kind.lock_timeout)
                     hold = manager.__enter__()

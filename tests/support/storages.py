@@ -191,14 +191,16 @@ class Asked:
         self._hold = storage.hold
         self._asked: dict[str, threading.Event] = {}
         self._hold_beside = storage.hold_beside
-        self._take = storage.take
+        self._enter_hold = storage.enter_hold
         monkeypatch.setattr(storage, "hold", self.hold)
         monkeypatch.setattr(storage, "hold_beside", self.hold_beside)
-        monkeypatch.setattr(storage, "take", self.take)
+        monkeypatch.setattr(storage, "enter_hold", self.enter_hold)
 
-    def take(self, key: str, timeout: float | None) -> tuple[AbstractContextManager[Hold], Hold]:
+    def enter_hold(
+        self, key: str, timeout: float | None
+    ) -> tuple[AbstractContextManager[Hold], Hold]:
         self.event(key).set()
-        return self._take(key, timeout)
+        return self._enter_hold(key, timeout)
 
     def hold(self, key: str, timeout: float | None = None) -> AbstractContextManager[Hold]:
         self.event(key).set()
