@@ -7,14 +7,11 @@ import dataclasses
 import re
 from typing import TYPE_CHECKING, Any
 
-from support.command import installed_script
-from support.pages import ROOT, blocks_of, read
-from support.processes import run_program
-from telesession import SQLiteStorage, UnitEvent
+from support.pages import ROOT, read
+from telesession import UnitEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 PAGE = ROOT / "docs" / "operators.md"
 PACKAGE = ROOT / "telesession"
@@ -46,30 +43,6 @@ def shown(text: str) -> str:
     """A text as the page shows it: an ellipsis for data, and nothing behind a semicolon."""
     beginning = text.partition("; ")[0] if "; its" not in text else text
     return re.sub(r"%[.\d]*[rsdgf]", "…", beginning)
-
-
-def test_the_line_of_the_crontab_writes_a_backup(tmp_path: Path) -> None:
-    """The command in the crontab runs in a shell as cron passes it on, with other paths."""
-    (block,) = blocks_of(PAGE, "text")
-    places = {
-        "/srv/.venv/bin/telesession": str(installed_script()),
-        "/srv/": f"{tmp_path}/",
-        "/backups/": f"{tmp_path}/backup-",
-        # A percent sign without a backslash ends the command.
-        r"\%": "%",
-    }
-    setting, line = block.code.splitlines()
-    *when, command = line.split(maxsplit=5)
-    command = f"{setting} {command}"
-    for shown_place, place in places.items():
-        command = command.replace(shown_place, place)
-    with SQLiteStorage(tmp_path / "bot.db") as storage:
-        storage.set("42", b"record")
-        code, printed, complaints = run_program(["sh", "-c", command])
-    (backup,) = tmp_path.glob("backup-bot-????-??-??.db")
-    with SQLiteStorage(backup) as storage:
-        assert (["0", "3", "*", "*", "*"], b"record") == (when, storage.get("42"))
-    assert (0, "", f"wrote {backup}\n") == (code, printed, complaints)
 
 
 def test_every_record_of_the_log_is_listed() -> None:
