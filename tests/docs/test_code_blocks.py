@@ -119,8 +119,8 @@ class TestFiles:
     def test_every_file_is_run(self) -> None:
         """No page has a file that the tests above leave out."""
         tested = {"docs/tutorial.md", "docs/testing.md", "docs/own-storage.md"}
-        # Its program is run in test_command_page.py.
-        tested.add("docs/command.md")
+        # Their programs are run in test_command_page.py and test_deployment_page.py.
+        tested |= {"docs/command.md", "docs/deployment.md"}
         assert tested == {name for name in BY_NAME if files(name)}
 
 
@@ -129,7 +129,8 @@ def prepared(name: str) -> Iterator[dict[str, Any]]:
     """The names that the blocks of a page may use without an import."""
     names: dict[str, Any] = {name: getattr(telesession, name) for name in telesession.__all__}
     # Threads take half a second to end; only workers need them.
-    bot = TeleBot(OFFLINE_TOKEN, threaded=name in {"docs/bot/workers.md", "docs/bot/inbox.md"})
+    with_workers = {f"docs/bot/{page}.md" for page in ("index", "workers", "inbox")}
+    bot = TeleBot(OFFLINE_TOKEN, threaded=name in with_workers)
     session = telesession.Session()
     names.update(bot=bot, session=session, TOKEN=OFFLINE_TOKEN, Message=types.Message)
     if name == "docs/bot/states.md":
