@@ -124,7 +124,8 @@ class SQLiteStorage(Storage):
 
         A damaged record is listed, so that it can be deleted.
         """
-        return self._records.keys(prefix)
+        # A generator of its own: it keeps a storage alive that has no other reference.
+        yield from self._records.keys(prefix)
 
     def rows(self, prefix: str = "") -> Iterator[Row]:
         """
@@ -135,7 +136,7 @@ class SQLiteStorage(Storage):
         Raises:
             StorageError: The file cannot be read.
         """
-        return self._records.rows(prefix)
+        yield from self._records.rows(prefix)
 
     def purge(self) -> int:
         """

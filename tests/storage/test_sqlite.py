@@ -269,3 +269,14 @@ def test_synchronous_is_as_asked_for(path: Path, setting: Any, number: int) -> N
         ]
 
     assert [b"wal", number] == actual
+
+
+@pytest.mark.parametrize("method", ["keys", "rows"])
+def test_a_walk_keeps_its_storage_open(method: str, tmp_path: Path) -> None:
+    """A storage without another reference lives until the walk over its records ends."""
+    with SQLiteStorage(tmp_path / "bot.db") as storage:
+        storage.set("1", b"{}")
+
+    walk = getattr(SQLiteStorage(tmp_path / "bot.db"), method)()
+
+    assert 1 == len(list(walk))
