@@ -32,7 +32,12 @@ def say(*words):
 role = "parent"
 {control}
 """
-WITHOUT_CHECK = "Hold.is_inherited = lambda self: False"
+WITHOUT_CHECK = """
+from types import SimpleNamespace
+from telesession.unit import unit
+Hold.is_inherited = lambda self: False
+unit.os = SimpleNamespace(getpid=lambda: 0)
+"""
 WITHOUT_RESET = "MemoryStorage._begin_anew = lambda self: None"
 
 

@@ -210,10 +210,13 @@ def session_is_locked():
     except LockTimeoutError:
         return True
 """
-# The control: a hold that takes each process for the one that made it.
+# The control: a hold and a unit that take each process for the one that made them.
 WITHOUT_CHECK = """
+from types import SimpleNamespace
 from telesession.storage.base import Hold
+from telesession.unit import unit
 Hold.is_inherited = lambda self: False
+unit.os = SimpleNamespace(getpid=lambda: 0)
 """
 
 
