@@ -152,7 +152,7 @@ def test_writers_take_turns_in_the_order_of_their_arrival(
         for number, key in enumerate(keys):
             writing.enter_context(began(storage.set, key, b"payload"))
             # The first has its turn, and the others wait for it.
-            wait_until(lambda n=number: len(turns) + len(turns._queues.get("writer", ())) == n + 1)
+            wait_until(lambda n=number: len(turns) + len(turns.queues.get("writer", ())) == n + 1)
         admin.execute("COMMIT")
 
     assert keys == re.findall(r"INSERT INTO sessions VALUES \('(key \d)'", "".join(statements))
