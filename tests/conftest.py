@@ -19,8 +19,6 @@ from support.postgres import PostgresServer
 from support.servers import Cluster, Server
 from support.storages import KINDS, storage_of, storage_of_test
 from telesession.locks import units
-from telesession.unit import unit
-from telesession.unit.unit import unit_of_thread
 
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
@@ -155,10 +153,9 @@ def frozen_moved_storage(
 def _no_unit_is_left_open() -> Iterator[None]:
     """Every test leaves each block that it entered; a unit left open would swallow the next one."""
     yield
-    left = dict(units), unit_of_thread()
+    left = dict(units)
     units.clear()
-    unit._innermost.set(None)
-    assert ({}, None) == left
+    assert {} == left
 
 
 @pytest.fixture(autouse=True)

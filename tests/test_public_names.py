@@ -52,7 +52,7 @@ MUTABLE = {
     "moves": {"_moves": "WeakKeyDictionary", "_mutex": "lock"},
     "unit.endings": {"expected": "dict"},
     "handlers": {"expected": "dict"},
-    "unit.unit": {"_innermost": "ContextVar", "units": "dict"},
+    "unit.unit": {"_token": "ContextVar", "_units": "dict", "units": "dict"},
     "bot.turns": {"_turns": "dict"},
 }
 STORAGES_IMPORT = {"errors", "forks", "locks"}

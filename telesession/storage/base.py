@@ -218,15 +218,22 @@ class Storage(ABC):
         return Hold(self, key, timeout)
 
     def enter_hold(
-        self, key: str, timeout: float | None
+        self, key: str, timeout: float | None, beside: Hold | None = None
     ) -> tuple[AbstractContextManager[Hold], Hold]:
         """
-        Enter `hold`, and give the context manager with its hold.
+        Enter `hold`, or `hold_beside`, and give the context manager with its hold.
 
-        A unit of work takes its first lock of a storage by this method. A storage may override it
-        to do so in fewer steps.
+        A unit of work locks by this method. A storage may override it to do so in fewer steps.
+
+        Args:
+            key: Any string.
+            timeout: See `hold`.
+            beside: A hold of the unit in this storage; `None` without one.
         """
-        manager = self.hold(key, timeout)
+        if beside is None:
+            manager = self.hold(key, timeout)
+        else:
+            manager = self.hold_beside(beside, key, timeout)
         return manager, manager.__enter__()
 
     def hold_beside(

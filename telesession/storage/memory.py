@@ -141,12 +141,12 @@ class MemoryStorage(Storage):
         return MemoryHold(self, key, timeout)
 
     def enter_hold(
-        self, key: str, timeout: float | None
+        self, key: str, timeout: float | None, beside: Hold | None = None
     ) -> tuple[AbstractContextManager[Hold], Hold]:
-        """See `Storage.enter_hold`. The lock and the record are taken without a further call."""
+        """See `Storage.enter_hold`. It locks and reads in one call."""
         if type(self) is not MemoryStorage:
             # A subclass may have methods of its own.
-            return super().enter_hold(key, timeout)
+            return super().enter_hold(key, timeout, beside)
         # Not by its constructor, which is one more call.
         hold: MemoryHold = MemoryHold.__new__(MemoryHold)
         hold.storage, hold.key, hold.note = self, key, None

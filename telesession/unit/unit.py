@@ -18,10 +18,9 @@ sessions translates, and a storage locks, reads and writes.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from telesession.errors import (
     DeadlockError,
@@ -51,10 +50,27 @@ _MANY = 100
 # Without a change nothing is written.
 _QUIET = Use(renew=False)
 
-# A context variable, because each thread and each greenlet has its own, also if the identifier of
-# a thread comes back after its end or after a fork. A copied context may have a unit of another
-# thread, or one that has ended. So each look at it compares the thread of the unit.
-_innermost: ContextVar[Unit | None] = ContextVar("telesession_unit", default=None)
+
+class ThreadToken:
+    """
+    Tells a thread or greenlet from a later one with the same identifier.
+
+    Attributes:
+        thread: The identifier.
+    """
+
+    __slots__ = ("thread",)
+
+    def __init__(self, thread: int) -> None:
+        self.thread = thread
+
+
+# A context variable, because each thread and each greenlet has its own, also in a forked child. To
+# read one costs a fifth of `threading.current_thread()`. A copied context may have the token of
+# another thread, so the identifier is compared, too.
+_token: ContextVar[ThreadToken | None] = ContextVar("telesession_thread", default=None)
+# The table of all units of this process has the innermost one of each thread.
+_units: dict[int, Unit] = cast("dict[int, Unit]", units)
 
 
 def begin(
@@ -69,12 +85,17 @@ def begin(
     Returns:
         The unit; `None` if this thread has one that is to be joined.
     """
-    outer = _innermost.get()
-    if outer is not None:
-        outer = unit_of_thread()
-        if outer is not None and not use.independent and not outer.is_inherited():
-            return None
     thread = threading.get_ident()
+    token = _token.get()
+    if token is None or token.thread != thread:
+        token = ThreadToken(thread)
+        _token.set(token)
+    former = outer = _units.get(thread)
+    if outer is not None:
+        if outer.token is not token:
+            outer = None
+        elif not use.independent and not outer.is_inherited():
+            return None
     # Not in a constructor, which would be one more call for each update.
     unit = Unit()
     unit.sessions, unit.entries, unit.handler = [], {}, handler
@@ -82,10 +103,9 @@ def begin(
     unit.is_large = False
     unit.ending = None
     unit.beside = use.beside
-    unit.thread, unit.process, unit.outer = thread, os.getpid(), outer
-    _innermost.set(unit)
+    unit.token, unit.outer, unit.former = token, outer, former
     # Not before: other threads may ask for the holder.
-    units[thread] = unit
+    _units[thread] = unit
     try:
         if len(wanted) > 1:
             unit.lock_in_order(wanted)
@@ -101,10 +121,8 @@ def begin(
 
 def unit_of_thread() -> Unit | None:
     """The innermost unit of this thread or greenlet; `None` without one."""
-    unit, thread = _innermost.get(), threading.get_ident()
-    while unit is not None and unit.thread != thread:
-        unit = unit.outer
-    return unit
+    unit = _units.get(threading.get_ident())
+    return None if unit is None or unit.token is not _token.get() else unit
 
 
 class Unit:
@@ -123,9 +141,10 @@ class Unit:
         deferred: The changes that are made at the commit, in their order.
         ending: Writes that belong to the commit; `None` without any.
         blocks: The blocks inside that were not left yet, the innermost one last.
-        thread: The identifier of its thread; 0 once the unit has ended.
-        process: The number of its process.
+        token: The token of its thread; `None` once the unit has ended.
         outer: The unit around it; `None` without one.
+        former: The unit that its thread had in the table of units before; `None` without one. It
+            may be of an ended thread with the same identifier.
         handler: The handler; `None` for a block of `open`.
         watches: The figures of the unit, one object for each `on_event`.
         is_large: Whether it was logged that there are many sessions.
@@ -139,12 +158,12 @@ class Unit:
         "deferred",
         "ending",
         "entries",
+        "former",
         "handler",
         "is_large",
         "outer",
-        "process",
         "sessions",
-        "thread",
+        "token",
         "watches",
     )
 
@@ -158,9 +177,9 @@ class Unit:
     watches: tuple[Watch, ...]
     is_large: bool
     beside: Hold | None
-    thread: int
-    process: int
+    token: ThreadToken | None
     outer: Unit | None
+    former: Unit | None
 
     @property
     def unit(self) -> Unit:
@@ -224,11 +243,7 @@ class Unit:
                     kind.settle(key)
                 storage = kind.storage
                 beside = self._hold_of(storage) if self.entries or self.beside else None
-                if beside is None:
-                    manager, hold = storage.enter_hold(key, kind.lock_timeout)
-                else:
-                    manager = storage.hold_beside(beside, key, kind.lock_timeout)
-                    hold = manager.__enter__()
+                manager, hold = storage.enter_hold(key, kind.lock_timeout, beside)
                 # Not by a call, as each update passes here.
                 entry = self.entries[place] = Entry()
                 entry.kind, entry.hold, entry.manager = kind, hold, manager
@@ -336,7 +351,11 @@ class Unit:
 
         The locks and the writes are the parent's then: the end of the unit does neither.
         """
-        return self.process != os.getpid()
+        # Not any(), because its generator takes longer than the loop.
+        for entry in self.entries.values():
+            if entry.hold.process_state is not entry.hold.storage.process_state:
+                return True
+        return False
 
     def leave(self, error: BaseException | None) -> None:
         """
@@ -376,13 +395,14 @@ class Unit:
         Returns:
             False in a process that was forked while its parent had the sessions; it writes nothing.
         """
-        if self.process != os.getpid():
-            return False
         storage: Storage | None = None
         holds: list[Hold] = []
         is_noted = False
         for entry in entries:
             hold = entry.hold
+            # As `is_inherited`, without a further loop.
+            if hold.process_state is not hold.storage.process_state:
+                return False
             if not holds:
                 storage = hold.storage
             elif hold.storage is not storage:
@@ -417,8 +437,8 @@ class Unit:
         """Close and free everything that is left, perhaps after an interruption at the end."""
         # A block in a generator may be left later, and must find nothing to do.
         self.blocks = ()
-        if self.thread:
-            self._end()
+        if self.token is not None:
+            self._end(self.token.thread)
         entries = self.entries
         try:
             while entries:
@@ -463,26 +483,26 @@ class Unit:
         handler = self._named_handler()
         if handler is not None:
             return f"handler {handler}"
-        names = (each.name for each in threading.enumerate() if each.ident == self.thread)
-        return f"a block of open in the thread {next(names, self.thread)}"
+        token = self.token
+        names = [
+            each.name for each in threading.enumerate() if token and each.ident == token.thread
+        ]
+        return f"a block of open in the thread {names[0]}" if names else "a block of open"
 
-    def _end(self) -> None:
+    def _end(self, thread: int) -> None:
         """Be no unit of the thread any more."""
-        thread, self.thread = self.thread, 0
-        unit = _innermost.get()
-        if unit is self:
-            _innermost.set(self.outer)
-        else:
+        self.token = None
+        unit = _units.get(thread)
+        if unit is not self:
             # A block of a generator may outlive the block around it.
             while unit is not None and unit.outer is not self:
                 unit = unit.outer
             if unit is not None:
-                unit.outer = self.outer
-        if units.get(thread) is self:
-            if self.outer is None:
-                del units[thread]
-            else:
-                units[thread] = self.outer
+                unit.outer, unit.former = self.outer, self.former
+        elif self.former is None:
+            del _units[thread]
+        else:
+            _units[thread] = self.former
 
 
 def _call(calls: Sequence[Callable[[], object]]) -> None:

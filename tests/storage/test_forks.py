@@ -34,9 +34,8 @@ role = "parent"
 """
 WITHOUT_CHECK = """
 from types import SimpleNamespace
-from telesession.unit import unit
-Hold.is_inherited = lambda self: False
-unit.os = SimpleNamespace(getpid=lambda: 0)
+from telesession import forks
+forks.os = SimpleNamespace(getpid=lambda: 0)
 """
 WITHOUT_RESET = "MemoryStorage._begin_anew = lambda self: None"
 

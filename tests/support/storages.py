@@ -197,10 +197,10 @@ class Asked:
         monkeypatch.setattr(storage, "enter_hold", self.enter_hold)
 
     def enter_hold(
-        self, key: str, timeout: float | None
+        self, key: str, timeout: float | None, beside: Hold | None = None
     ) -> tuple[AbstractContextManager[Hold], Hold]:
         self.event(key).set()
-        return self._enter_hold(key, timeout)
+        return self._enter_hold(key, timeout, beside)
 
     def hold(self, key: str, timeout: float | None = None) -> AbstractContextManager[Hold]:
         self.event(key).set()

@@ -131,17 +131,15 @@ def make_bots() -> dict[str, TeleBot]:
 
 
 if os.environ.get("WEB_BOT_CONTROL") == "greenlets":
-    # The control: all greenlets have one number, as before gevent's patch, and one innermost unit.
+    # The control: all greenlets have one number, as before gevent's patch, and one token.
     import threading
     from types import SimpleNamespace
 
     from telesession.unit import unit
 
-    innermost = [None]
+    token = unit.ThreadToken(threading.get_ident())
     unit.threading = SimpleNamespace(get_ident=threading.get_ident)  # type: ignore[assignment]
-    unit._innermost = SimpleNamespace(  # type: ignore[assignment]
-        get=lambda: innermost[0], set=lambda begun: innermost.__setitem__(0, begun)
-    )
+    unit._token = SimpleNamespace(get=lambda: token)  # type: ignore[assignment]
 
 BOTS = make_bots()
 

@@ -308,13 +308,11 @@ def test_a_child_that_leaves_the_block_of_its_parent_changes_nothing(
         process.write()
 
 
-# The control: a hold that takes each process for the one that made it.
+# The control: a storage that takes each process for its parent.
 WITHOUT_CHECK = """
 from types import SimpleNamespace
-from telesession.storage.base import Hold
-from telesession.unit import unit
-Hold.is_inherited = lambda self: False
-unit.os = SimpleNamespace(getpid=lambda: 0)
+from telesession import forks
+forks.os = SimpleNamespace(getpid=lambda: 0)
 """
 
 

@@ -204,13 +204,11 @@ def session_is_locked():
     except LockTimeoutError:
         return True
 """
-# The control: a hold and a unit that take each process for the one that made them.
+# The control: a storage that takes each process for its parent.
 WITHOUT_CHECK = """
 from types import SimpleNamespace
-from telesession.storage.base import Hold
-from telesession.unit import unit
-Hold.is_inherited = lambda self: False
-unit.os = SimpleNamespace(getpid=lambda: 0)
+from telesession import forks
+forks.os = SimpleNamespace(getpid=lambda: 0)
 """
 
 
