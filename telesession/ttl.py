@@ -17,7 +17,7 @@ def seconds(duration: float | timedelta, what: str) -> float:
     Normalise a duration, given in seconds or as a `timedelta`, to seconds.
 
     Raises:
-        TypeError: It is neither; `what` says in the message what was being set.
+        TypeError: It is neither. `what` is the name of the setting in the message.
         ValueError: It is negative, infinite or not a number.
     """
     if isinstance(duration, timedelta):
@@ -38,7 +38,7 @@ def _checked(duration: float, what: str) -> float:
 
 
 class Marked:
-    """A value on its way into a field, with the lifetime that `ttl` gave it."""
+    """The result of `ttl`: a value for a field, with the lifetime of the field."""
 
     __slots__ = ("lifetime", "value")
 
@@ -68,19 +68,19 @@ def unmarked(value: Any) -> Any:
 
 def ttl(value: T, lifetime: float | timedelta = 30) -> T:
     """
-    Mark a value with a lifetime, for a field that shall disappear by itself.
+    Mark a value with a lifetime, so that its field expires by itself.
 
-    The field is gone `lifetime` after its last update: an assignment, marked or not, or a change
-    inside its value, which counts from the end of the handler. Reading does not renew it.
-    `ttl(value, 0)` makes an ordinary field of it again.
+    The field is gone `lifetime` after its last update. An update is an assignment, marked or not,
+    or a change inside the value, which counts from the end of the handler. Reading does not renew
+    the lifetime. `ttl(value, 0)` makes it an ordinary field again.
 
     Args:
-        value: What the field shall hold.
+        value: The value of the field.
         lifetime: Seconds or a `timedelta`, 30 s by default.
 
     Returns:
-        Something to be assigned to a field of a session or given in `initial`, and typed as the
-        value itself, so that type checkers see through it.
+        An object to assign to a field of a session or to give in `initial`. Type checkers see the
+        type of the value.
 
     Raises:
         TypeError: The lifetime is no number and no `timedelta`, or the value is marked already.
@@ -93,14 +93,17 @@ def ttl(value: T, lifetime: float | timedelta = 30) -> T:
 
 class Mark:
     """
-    What makes a field one that expires. It outlives the value, as long as the session exists.
+    The lifetime and deadline of one field.
+
+    Kept after the value has expired, until the session is deleted or the field is set without one.
 
     Attributes:
         lifetime: Seconds from an update of the field to its end.
-        deadline: When that is, as a `time.monotonic()` value.
-        stored: The deadline as the storage has it, or `None` since the handler assigned the
-            field. Converting it forth and back would move it a little with every save.
-        assigned: A picture of what the handler has assigned, to tell later changes inside it.
+        deadline: The end of the field; seconds, monotonic.
+        stored: The deadline as the storage has it; `None` once the handler has assigned the field.
+            It is kept, because each conversion would move the deadline a little.
+        assigned: A snapshot of the value that the handler has assigned, to detect later changes
+            inside it; `None` for a loaded or an immutable value.
     """
 
     __slots__ = ("assigned", "deadline", "lifetime", "stored")
@@ -113,38 +116,38 @@ class Mark:
 
     @classmethod
     def starting_now(cls, lifetime: float, value: Any = None) -> Self:
-        """The mark of a field that is updated in this moment."""
+        """The mark of a field that is updated now."""
         mark = cls(lifetime, time.monotonic() + lifetime)
         mark.assigned = picture(value)
         return mark
 
     def was_changed_inside(self, value: Any) -> bool:
-        """Whether the value that the handler has assigned is another one by now."""
+        """Whether the value that the handler has assigned has changed inside since."""
         return self.assigned is not None and self.assigned != picture(value)
 
 
 def picture(value: object) -> object:
-    """What tells changes inside a value, even to equal ones; `None` if there can be none."""
+    """A snapshot for detecting in-place changes; `None` for immutable values."""
     if isinstance(value, str | int | float | bytes | None):
         return None
     try:
         return pickle.dumps(value, 5)
-    except Exception:  # noqa: BLE001 -- what cannot be pickled is for the codec to refuse
-        # Like no other picture: better to take for changed what is not than to lose a change.
+    except Exception:  # noqa: BLE001 -- the codec refuses a value that cannot be pickled
+        # Different from every snapshot: the value counts as changed, so no change is lost.
         return object()
 
 
 class Life(NamedTuple):
     """
-    The parts of a record that say how long its session lives, beside the lifetime of its kind.
+    The lifetime and the end of one session, as its record has them.
 
     Attributes:
         lifetime: Seconds that the session lives after its last use; `math.inf` is for ever, and
             `None` the lifetime of its kind.
-        end: The time at which the session ends, however often it is used, as a `time.monotonic()`
-            value; `None` without an end.
-        stored: The end as the storage has it. To convert it forth and back would move it a little
-            with every save.
+        end: The end of the session, however often it is used; seconds, monotonic. `None` without
+            an end.
+        stored: The end as the storage has it. It is kept, because each conversion would move the
+            end a little.
     """
 
     lifetime: float | None = None
@@ -163,7 +166,7 @@ class Life(NamedTuple):
         return None if self.lifetime == math.inf else self.lifetime
 
     def left(self, usual: float | None) -> float | None:
-        """Seconds that a record lives from now on: its lifetime, but not longer than to its end."""
+        """Seconds from now until the record expires: its lifetime, at most until its end."""
         sliding = self.sliding(usual)
         if self.end is None:
             return sliding

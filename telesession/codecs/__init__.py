@@ -1,4 +1,4 @@
-"""Codecs: how a record becomes the payload that a storage keeps, and comes back."""
+"""Codecs: from a record to the payload that a storage keeps, and back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Advice: what to store in the place of a value that a codec cannot bring back."""
+"""Advice: the data to store instead of a value that a codec cannot bring back."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _DECLARE = (
     "declare its type, and not Any or a bare container, in a typed session (initial=a dataclass), "
     "or store plain data"
 )
-# Attributes that tell classes with declared fields, so that no package has to be imported.
+# Attributes of classes with declared fields. With these names, no package has to be imported.
 _MARKS = (
     "__dataclass_fields__",
     "__attrs_attrs__",
     "__struct_fields__",
     "__pydantic_core_schema__",
 )
-# Classes of the standard library that typed sessions keep, and modules with nothing but such ones.
+# Classes of the standard library that typed sessions keep, and modules in which they keep all.
 _KEPT = frozenset(
     (
         "collections.Counter",
@@ -56,22 +56,22 @@ _OF_KINDS: tuple[tuple[tuple[type, ...], str], ...] = (
 
 def advice_for(value: object, otherwise: str) -> str:
     """
-    What to do about a value that a codec cannot bring back.
+    The advice for a value that a codec cannot bring back.
 
-    The value itself is asked nothing, because it may raise.
+    No method of the value is called, because it may raise.
 
     Args:
         value: The value, which is no plain container.
-        otherwise: The advice for a value of a type that no other advice is for.
+        otherwise: The advice for a value of a type that this module does not know.
     """
     return way_out(value) or (_DECLARE if _can_be_declared(type(value)) else otherwise)
 
 
 def way_out(value: object) -> str:
     """
-    What to store in the place of a value that no declaration admits; empty for other values.
+    The advice for a value that no declaration admits; empty for other values.
 
-    The value itself is asked nothing, because it may raise.
+    No method of the value is called, because it may raise.
     """
     kind = type(value)
     if _is_of(kind, "telebot"):

@@ -9,11 +9,11 @@ from telesession.errors import DecodeError
 
 class Codec(Protocol):
     """
-    What a storage's `codec` has to offer; it is shared by every thread.
+    The methods of a storage's `codec`, which all threads share.
 
-    A record is a `dict` of plain data around the fields of a session: `{"fields": {...}}`, and
-    beside it whatever the library itself has to remember. What is encoded must come back equal
-    and of the same types, or be refused.
+    A record is a `dict` of plain data. Its part `"fields"` has the fields of a session, and the
+    other parts are the library's own. A codec brings each value back equal and of the same type,
+    or refuses it.
     """
 
     def encode(self, record: dict[str, Any], key: str, previous: bytes | None = None) -> bytes:
@@ -21,11 +21,10 @@ class Codec(Protocol):
         The payload of a record.
 
         Args:
-            record: What to encode.
-            key: The storage key it will be stored under.
-            previous: The payload that the record was loaded from. If the record still says the
-                same, an equal payload is returned, which tells the caller that there is nothing
-                to write.
+            record: The record.
+            key: The storage key of the record.
+            previous: The payload that the record was loaded from. If the record has not changed,
+                an equal payload is returned, and the caller writes nothing.
 
         Raises:
             EncodeError: A field holds something that would not come back.
@@ -34,21 +33,21 @@ class Codec(Protocol):
 
     def decode(self, payload: bytes, key: str) -> dict[str, Any]:
         """
-        The record of a payload, made of objects that nobody else refers to.
+        The record of a payload, made of new objects.
 
         Raises:
-            DecodeError: This codec did not write the payload, or it was damaged since.
+            DecodeError: Another codec wrote the payload, or the payload is damaged.
         """
         ...
 
 
-# How the payloads of each codec begin: a pickle of protocol 5, an object, a Fernet token.
+# The first bytes of the payloads of each codec: a pickle of protocol 5, an object, a Fernet token.
 PICKLE, OBJECT, TOKEN = b"\x80\x05", b"{", b"gAAAA"
 _WRITERS = ((PICKLE, "PickleCodec"), (OBJECT, "JSONCodec"), (TOKEN, "EncryptedCodec"))
 
 
 def foreign(payload: bytes, key: str, reader: str) -> DecodeError:
-    """Say who wrote a payload, if it was one of the codecs here."""
+    """The error of a payload of another writer; it names the codec if it is one of these."""
     for mark, writer in _WRITERS:
         if writer != reader and payload.startswith(mark):
             return DecodeError(

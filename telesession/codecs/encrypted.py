@@ -14,19 +14,19 @@ _HOW_TO_MAKE_A_KEY = "make one with cryptography.fernet.Fernet.generate_key() an
 
 class EncryptedCodec:
     """
-    Encrypts what another codec writes, for who can read the storage but shall not read sessions.
+    Encrypts the payloads of another codec, so that a reader of the storage cannot read sessions.
 
     It is Fernet (AES-128-CBC and HMAC-SHA256) of the cryptography package:
-    `pip install 'cryptography>=42'`. Each payload is bound to its storage key: moved to another
-    user's record it does not decode. Storage keys, lifetimes and the length of a record stay
-    visible, and so does that it has changed.
+    `pip install 'cryptography>=42'`. Each payload is bound to its storage key, so it does not
+    decode under the key of another user. Storage keys, lifetimes, the length of a record and the
+    time of each change stay visible.
 
     Stateless; keep an instance for as long as you like, in any thread.
 
     Args:
-        codec: What writes the records, such as `JSONCodec()`.
-        keys: Fernet keys, from `Fernet.generate_key()`. The first one writes, all of them read: to
-            rotate, put a new one in front, and take an old one away once no record needs it. A
+        codec: The codec that writes the records, such as `JSONCodec()`.
+        keys: Fernet keys, from `Fernet.generate_key()`. The first one writes, and all of them read.
+            To rotate, put a new key in front, and remove an old one once no record needs it. A
             record is written with the new key when it changes, not when it is read.
             `copy_sessions(storage, storage)` writes all of them with the first key.
 
@@ -46,7 +46,7 @@ class EncryptedCodec:
         for method in ("encode", "decode"):
             if isinstance(codec, type) or not callable(getattr(codec, method, None)):
                 raise TypeError(
-                    "EncryptedCodec(codec, ...) must get a codec such as JSONCodec(); what it got "
+                    "EncryptedCodec(codec, ...) must get a codec such as JSONCodec(); this object "
                     f"has no method {method!r}"
                 )
         self._codec = codec
@@ -55,12 +55,12 @@ class EncryptedCodec:
         self._invalid = InvalidToken
 
     def encode(self, record: dict[str, Any], key: str, previous: bytes | None = None) -> bytes:
-        """See `Codec.encode`. No two payloads are equal, but that of an unchanged record."""
+        """See `Codec.encode`. An unchanged record keeps its payload; all other payloads differ."""
         before = None if previous is None else self._decrypt(previous, key)
         inner = self._codec.encode(record, key, before)
         if previous is not None and inner == before:
             return previous
-        # The time in a token is for tokens that grow old; a bot's clock may even be before 1970.
+        # A time in the token is only of use if tokens expire. A bot's clock may be before 1970.
         return self._fernet.encrypt_at_time(_binding(key) + inner, 0)
 
     def decode(self, payload: bytes, key: str) -> dict[str, Any]:
@@ -96,7 +96,7 @@ class EncryptedCodec:
 
 
 def _binding(key: str) -> bytes:
-    """What ties an encrypted payload to its storage key."""
+    """The bytes that bind an encrypted payload to its storage key."""
     bound = key.encode("utf-8", "surrogatepass")
     return len(bound).to_bytes(4, "big") + bound
 
@@ -113,7 +113,7 @@ def _checked_keys(keys: Any) -> list[Any]:
 def _checked_fernet(fernet: Any, key: Any) -> Any:
     with contextlib.suppress(Exception):
         return fernet(key)
-    # No exception is the context of this one: it may have seen the key.
+    # Outside of the block above, so that the error has no context: its frames may show the key.
     raise ValueError(
         "EncryptedCodec(keys=...) has one that is no Fernet key (32 bytes in URL-safe base64); "
         + _HOW_TO_MAKE_A_KEY

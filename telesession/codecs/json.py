@@ -1,4 +1,4 @@
-"""The codec of JSON, for the records that outlive a process."""
+"""The codec of JSON for records that outlive a process."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from telesession.codecs.tags import Tags, UntaggedError, is_text
 from telesession.codecs.text import CONTAINERS, DEEPEST, read_plain, write_plain
 from telesession.errors import DecodeError, EncodeError
 
-# What a record consists of. More would be of a later telesession, or damage that hides a part.
+# The parts of a record. Another part is of a later telesession, or is damage that hides a part.
 _PARTS = frozenset(("class", "end", "fields", "lifetime", "ttl", "version"))
-# How an object begins whose first key starts with "$"; inside a string its quote has a backslash.
+# The beginning of an object whose first key starts with "$". In a string, the quote is escaped.
 _TAG = b'{"$'
 
 
 class JSONCodec:
     """
-    Writes readable JSON, and brings back the same types: the codec of whatever outlives a process.
+    Writes readable JSON and brings back the same types: the codec for persistent records.
 
     A payload is the text of an object whose `"fields"` are those of the session, so that SQLite's
     `json_extract(payload, '$.fields.counter')` works. Plain data with `str` keys is plain JSON. An
-    object with one key that starts with `$` is a tag, for what JSON has no word for: `tuple`,
-    `set`, `frozenset`, `bytes`, `bytearray`, `datetime`, `date`, `time`, `timedelta`, `Decimal`,
-    `UUID`, `complex`, keys that are no strings, NaN and infinities, integers beyond 64 bits, and
+    object with one key that starts with `$` is a tag. Tags hold the values that JSON lacks:
+    `tuple`, `set`, `frozenset`, `bytes`, `bytearray`, `datetime`, `date`, `time`, `timedelta`,
+    `Decimal`, `UUID`, `complex`, keys that are no strings, NaN and infinities, integers beyond 64 bits, and
     text with half an emoji in it. A dict that looks like a tag is written as one.
 
-    Everything else is refused, instances and all subclasses of the types above among them. Store
+    Everything else is refused, including instances and all subclasses of the types above. Store
     plain data, or declare dataclasses, enums and the like in a typed session, which turns them into
     plain data. Data that is nested more than 200 levels deep (a tag is two levels) and data that
     holds itself is refused, too.
@@ -42,7 +42,7 @@ class JSONCodec:
         self._tags = Tags()
 
     def encode(self, record: dict[str, Any], key: str, previous: bytes | None = None) -> bytes:
-        """See `Codec.encode`. Equal records have equal payloads, whatever the order in sets."""
+        """See `Codec.encode`. Equal records have equal payloads, because sets are sorted."""
         payload = write_plain(record)
         if payload is None or _TAG in payload:
             payload = self._tagged_payload(record)
@@ -50,7 +50,7 @@ class JSONCodec:
             raise self._refusal(record["fields"], key)
         if previous is None or payload == previous or read_plain(previous)[1]:
             return payload
-        # Somebody has edited it: other spaces are no reason to write.
+        # A person has edited the record. Other spaces are no reason to write.
         same = self.encode(self.decode(previous, key), key) == payload
         return previous if same else payload
 
@@ -61,7 +61,7 @@ class JSONCodec:
         try:
             record, exact = read_plain(payload)
         except (RecursionError, ValueError):
-            raise DecodeError(key, "it is damaged, for it is not sound JSON text") from None
+            raise DecodeError(key, "it is damaged, because it is not sound JSON text") from None
         if type(record.get("fields")) is not dict or not _PARTS.issuperset(record):
             raise DecodeError(key, "it is not the record of a session")
         if exact and _TAG not in payload:
@@ -69,7 +69,7 @@ class JSONCodec:
             return plain
         with contextlib.suppress(Exception):
             return {part: self._read_part(content) for part, content in record.items()}
-        # No exception is the context of this one: parsers quote what they read.
+        # Outside of the block above, so that the error has no context: parsers quote their input.
         reason = "it has a tag that JSONCodec did not write, or needs a time zone not there"
         remedy = "install tzdata, repair it, or delete it to start anew"
         raise DecodeError(key, reason, remedy)
@@ -81,7 +81,7 @@ class JSONCodec:
             return None
         return write_plain(tagged)
 
-    # The parts of a record are never tags, so that fields can be queried by whatever name.
+    # The parts of a record are never tags, so that SQL can query a field of any name.
 
     def _write_part(self, content: Any) -> Any:
         if type(content) is not dict:
@@ -94,21 +94,21 @@ class JSONCodec:
         return {name: self._tags.read(value) for name, value in content.items()}
 
     def _refusal(self, fields: dict[str, Any], key: str) -> EncodeError:
-        """Say where the first value is that has no way into JSON."""
+        """The error with the path of the first value that JSON cannot hold."""
         for name in fields:
             if not is_text(name):
                 advice = "which is no name for a field; use text, without halves of emojis"
                 return EncodeError(key, "(a key of the session)", type(name).__name__, advice)
         refused = find_unwritable(fields, self._advice)
         if refused is None:
-            # Each value is fine, so it is what holds them.
+            # Each value can be written alone, so a container is the reason.
             deep = (item for item in fields.items() if not self._tagged_payload({"": dict([item])}))
             refused = next(deep, ("the session", fields))
         path, value = refused
         return EncodeError(key, path, type(value).__name__, self._advice(value))
 
     def _advice(self, value: Any) -> str:
-        """What to do about a value that cannot be written; nothing if it can."""
+        """The advice for a value that cannot be written; empty if it can be written."""
         if own := refused_as(value):
             return own
         if type(value) in CONTAINERS:

@@ -1,4 +1,4 @@
-"""The codec of a dict that nothing but its `MemoryStorage` can reach."""
+"""The codec of a dict that only its `MemoryStorage` can reach."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class MemoryCodec(PickleCodec):
                 nested.append(id(value))
         try:
             if nested is not None:
-                # Fields that share a list have to go on sharing it, which only pickle can do.
+                # Fields that share a list must share it again after loading. Only pickle does that.
                 is_shared = len(nested) > 1 and len(set(nested)) < len(nested)
                 return None if is_shared or ttl is not None else pack((fields, None))
             if ttl is not None:
@@ -105,7 +105,7 @@ class MemoryCodec(PickleCodec):
 
     @staticmethod
     def write_scalars(fields: dict[str, Any]) -> bytes | None:
-        """The same for fields that are known to be scalars, of sessions without lifetimes."""
+        """The payload of scalar fields without lifetimes; see `write_packed`."""
         try:
             return pack(fields) if fields else None
         except (OverflowError, ValueError):
@@ -114,7 +114,9 @@ class MemoryCodec(PickleCodec):
     @staticmethod
     def write_plain(fields: dict[str, Any], previous: bytes | None) -> bytes | None:
         """
-        The same for fields that are known to be all of lists, dicts with `str` keys and scalars.
+        The payload of fields that consist of scalars, lists and dicts with `str` keys.
+
+        Like `write_packed` it returns `None` if they cannot be packed.
 
         Args:
             fields: The fields of a session without lifetimes.

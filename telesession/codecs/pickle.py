@@ -1,4 +1,4 @@
-"""The codec of pickle, for memory."""
+"""The codec of pickle for records in memory."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ from telesession.codecs.refused import attributes_of, find_unpicklable, refused_
 from telesession.codecs.text import CONTAINERS
 from telesession.errors import DecodeError, EncodeError
 
-# Pickle opcodes: of what refers to code, and with it of what has no order, EMPTY_SET and FROZENSET.
-# Bytes are searched for a number several times faster than for other bytes, so that goes first.
+# Pickle opcodes. STACK_GLOBAL is in each reference to code. The unordered ones are EMPTY_SET,
+# FROZENSET and STACK_GLOBAL. A search of bytes for a number is several times faster than one for
+# bytes, so it goes first.
 _STACK_GLOBAL, _MEMOIZE = 0x93, 0x94
 _UNORDERED = (0x8F, 0x91, _STACK_GLOBAL)
-# What the CRC-32 of data is that ends with its own CRC-32, little-endian.
+# The CRC-32 of any data that ends with its own CRC-32, little-endian.
 _SOUND = 0x2144DF1C
 # The types whose values can be sorted among themselves.
 _ORDERED = frozenset((int, str, bytes))
 _LEAVES = frozenset((bool, bytes, complex, float, int, str, type(None)))
 _SCALARS = _LEAVES | {date, datetime, time, timedelta, Decimal, UUID}
-# What pickle says of a class that is gone: up to Python 3.13 the first; later the second of a class
-# inside another and the third of any other.
+# Messages of pickle about a class that is gone. The first is that of Python 3.13 and older. Newer
+# versions have the second for a class inside another class, and the third for all other classes.
 _GONE = tuple(
     re.compile(pattern)
     for pattern in (
@@ -43,11 +44,11 @@ _GONE = tuple(
 
 class PickleCodec:
     """
-    Keeps whatever pickle can bring back: the codec of in-process memory.
+    Keeps every value that pickle can bring back: the codec of in-process memory.
 
-    Outside memory it is an explicit choice with a price: whoever can write to the storage can
-    run code in the bot (https://docs.python.org/3/library/pickle.html), and a record outlives
-    neither a renamed class nor a moved module. Its checksum tells damage, not malice.
+    Outside memory it is an explicit choice with a price. A person who can write to the storage can
+    run code in the bot (https://docs.python.org/3/library/pickle.html). A record cannot be read
+    after its class was renamed or moved. The checksum finds damage, and does not stop an attacker.
 
     Stateless; keep an instance for as long as you like, in any thread.
     """
@@ -56,15 +57,15 @@ class PickleCodec:
         """
         See `Codec.encode`.
 
-        A value that refers to code, such as an instance of a class, is loaded once to see that
-        it really comes back.
+        A value that refers to code, such as an instance of a class, is loaded once, to check that
+        it comes back.
         """
         pickled = b""
         try:
             pickled = pickle.dumps(record, 5)
             refers_to_code = _STACK_GLOBAL in pickled and _has_opcode(pickled, _STACK_GLOBAL)
             comes_back = not refers_to_code or _same_types(record, pickle.loads(pickled))
-        except Exception:  # noqa: BLE001 -- pickle raises whatever the methods of a value raise
+        except Exception:  # noqa: BLE001 -- the methods of a value may raise any exception
             comes_back = False
         if not comes_back:
             raise _refusal(record["fields"], key)
@@ -79,12 +80,12 @@ class PickleCodec:
         record, failure = None, ""
         try:
             record = pickle.loads(payload)
-        except Exception as error:  # noqa: BLE001 -- classes raise what they like
+        except Exception as error:  # noqa: BLE001 -- a class may raise any exception
             failure = _unpickling_failure(error)
         if failure:
             # Outside of the except block, so that the DecodeError has no context: the text of that
-            # error may quote what was stored.
-            remedy = "bring back what it needs, or delete it to start anew"
+            # error may quote stored values.
+            remedy = "bring back the code that it needs, or delete it to start anew"
             raise DecodeError(key, failure, remedy)
         if type(record) is not dict:
             raise DecodeError(key, "it is not the record of a session")
@@ -95,18 +96,18 @@ class PickleCodec:
         return pickled + crc32(pickled).to_bytes(4, "little")
 
     def _check_seal(self, payload: bytes, key: str) -> None:
-        """See that a payload has a sound checksum, before pickle asks for damaged gigabytes."""
+        """Check the checksum first, because a damaged pickle may ask for gigabytes of memory."""
         if not payload.startswith(PICKLE):
             raise foreign(payload, key, "PickleCodec")
         if crc32(payload) != _SOUND:
-            raise DecodeError(key, "it is damaged, for its checksum does not match")
+            raise DecodeError(key, "it is damaged, because its checksum does not match")
 
     def _says_the_same(self, record: dict[str, Any], previous: bytes, key: str) -> bool:
         return _pickle_canonically(record) == _pickle_canonically(self.decode(previous, key))
 
 
 def _refusal(fields: dict[str, Any], key: str) -> EncodeError:
-    """Say where the innermost value is that pickle does not bring back."""
+    """The error with the path of the innermost value that pickle does not bring back."""
     path, value = find_unpicklable(fields, survives_pickle)
     if type(value) in CONTAINERS:
         reason = "which pickle cannot bring back, nested as it is; store it flat"
@@ -119,7 +120,7 @@ def _refusal(fields: dict[str, Any], key: str) -> EncodeError:
 
 
 def survives_pickle(value: object) -> bool:
-    """Whether pickle brings a value back as what it is."""
+    """Whether pickle brings a value back with the same types."""
     try:
         return _same_types(value, pickle.loads(pickle.dumps(value, 5)))
     except Exception:  # noqa: BLE001 -- see PickleCodec.encode
@@ -128,10 +129,10 @@ def survives_pickle(value: object) -> bool:
 
 def _must_differ(payload: bytes, previous: bytes) -> bool:
     """
-    Whether other bytes can only mean other values.
+    Whether two different payloads certainly have different values.
 
-    Equal values may be pickled differently: sets in another order, and instances with them, and
-    equal strings as one or as several objects, which shows in the length.
+    Equal values may be pickled differently. Sets, and instances that hold sets, may be in another
+    order. Equal strings may be one object or several objects, which changes the length.
     """
     if len(payload) != len(previous):
         return False
@@ -142,7 +143,7 @@ def _must_differ(payload: bytes, previous: bytes) -> bool:
 
 
 def _has_opcode(pickled: bytes, opcode: int) -> bool:
-    """Whether it is there as one, and not by chance in a text: what it makes is memoized."""
+    """Whether the opcode occurs, and not only its byte in a text: pickle memoizes its object."""
     return bytes((opcode, _MEMOIZE)) in pickled
 
 
@@ -164,8 +165,8 @@ class _CanonicalPickler(pickle.Pickler):
         self._sets: dict[int, int] = {}
 
     def persistent_id(self, obj: Any) -> Any:
-        # Numbers are what pickle does not note the identity of. That of lists and the like is
-        # kept: whether two fields share one is part of what a session says.
+        # Numbers replace strings, because pickle ignores the identity of numbers. The identity of
+        # containers counts, because two fields may share one.
         kind = type(obj)
         if kind is str:
             return int.from_bytes(b"s" + obj.encode("utf-8", "surrogatepass"), "big")
@@ -180,19 +181,19 @@ class _CanonicalPickler(pickle.Pickler):
 
 
 def _is_scalar(item: Any) -> bool:
-    """Whether an item of a set is a scalar, or consists of such; no instance of a user's class."""
+    """Whether an item of a set is a scalar, or a tuple or frozenset of scalars at every level."""
     kind = type(item)
     return all(map(_is_scalar, item)) if kind in (tuple, frozenset) else kind in _SCALARS
 
 
 def _same_types(value: Any, loaded: Any) -> bool:
-    """Whether what was loaded is of the same types, all the way down."""
+    """Whether a loaded value has the types of the original at every level."""
     pairs, seen = [(value, loaded)], set()
     while pairs:
         one, other = pairs.pop()
         kind = type(one)
         if kind is not type(other):
-            # Under freezegun a datetime comes back as a subclass of what it was.
+            # Under freezegun a datetime comes back as an instance of a subclass.
             if isinstance(other, kind) and one == other:
                 continue
             return False
@@ -222,7 +223,7 @@ def _pairs_of_parts(one: Any, other: Any) -> Iterator[tuple[Any, Any]]:
 def _unpickling_failure(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name:
         return f"it needs the module {error.name}, which is not there"
-    # What Python code raises, such as a class that is loaded, may quote what was stored.
+    # An exception of Python code, such as that of a loaded class, may quote stored values.
     if isinstance(error, AttributeError) and _was_raised_by_pickle(error):
         for gone in filter(None, (pattern.match(str(error)) for pattern in _GONE)):
             return f"it needs {gone['module']}.{gone['name']}, which is not there"
@@ -230,5 +231,5 @@ def _unpickling_failure(error: Exception) -> str:
 
 
 def _was_raised_by_pickle(error: Exception) -> bool:
-    """Whether an error of unpickling went through no Python code but the call itself."""
+    """Whether pickle itself raised an error: its only Python frame is that of the call."""
     return error.__traceback__ is not None and error.__traceback__.tb_next is None

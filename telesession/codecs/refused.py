@@ -18,7 +18,7 @@ def find_unpicklable(fields: dict[str, Any], comes_back: Callable[[Any], bool]) 
 
     It looks at most `DEEPEST` levels deep, because each level costs another try.
     """
-    # Not a recursion: what is nested too deeply for pickle is so for Python, too.
+    # Not a recursion: a value that is too deep for pickle is too deep for Python, too.
     trail = [("", fields, _parts("", fields))]
     seen, entangled = {id(fields)}, set()
     while trail:
@@ -37,7 +37,7 @@ def find_unpicklable(fields: dict[str, Any], comes_back: Callable[[Any], bool]) 
         else:
             if id(value) not in entangled:
                 return path or "the session", value
-            # It failed for what it shares with its parents, one of which has the value.
+            # It failed because of a part that it shares with a parent. A parent has the value.
             trail.pop()
             entangled.update(id(parent) for _, parent, _ in trail)
     return "the session", fields
@@ -45,7 +45,7 @@ def find_unpicklable(fields: dict[str, Any], comes_back: Callable[[Any], bool]) 
 
 def find_unwritable(fields: dict[str, Any], advice: Callable[[Any], str]) -> Refused | None:
     """
-    The first value that JSON has no place for, looking into plain containers only.
+    The first value that JSON cannot hold. The search enters plain containers only.
 
     Args:
         fields: The fields of the session.
@@ -73,7 +73,7 @@ def find_unwritable(fields: dict[str, Any], advice: Callable[[Any], str]) -> Ref
 
 def _parts(path: str, value: Any) -> Iterator[tuple[str, Any]]:
     """
-    The parts of a value, each with its path; the fields themselves have none.
+    The parts of a value, each with its path; the path of the dict of fields is empty.
 
     The methods of the built-in classes give the parts, because those of a value may raise.
     """
@@ -95,7 +95,7 @@ def _parts(path: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def refused_as(value: object) -> str:
-    """Why an object of this library itself is no value; nothing about other objects."""
+    """The reason why an object of this library cannot be stored; empty for other objects."""
     return getattr(type(value), "_telesession_refusal", "")
 
 
@@ -103,7 +103,7 @@ def attributes_of(value: object) -> dict[str, Any]:
     """The attributes that `vars` gives; an empty dict if it raises."""
     try:
         return dict(vars(value))
-    except Exception:  # noqa: BLE001 -- an object may raise when it is asked for anything
+    except Exception:  # noqa: BLE001 -- an object may raise at any access
         return {}
 
 

@@ -1,9 +1,9 @@
 """
-Tags: how JSON holds what it has no word for.
+Tags: JSON for values of the types that JSON lacks.
 
-A tag is an object with one key that starts with `$`, such as `{"$tuple": [1, 2]}`. A dict of a
-user's that looks like one, or that has keys other than strings, is itself written as a tag:
-`{"$dict": [[key, value], ...]}`. So no data can be taken for a tag that it is not.
+A tag is an object with one key that starts with `$`, such as `{"$tuple": [1, 2]}`. A dict
+that looks like a tag, or that has keys other than strings, is itself written as a tag:
+`{"$dict": [[key, value], ...]}`. So no data is taken for a tag by mistake.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ class UntaggedError(TypeError):
 
 class Tags:
     """
-    Turns data into what JSON can hold, and back, exactly.
+    Turns data into plain data with tags, which JSON can hold, and back, exactly.
 
-    It knows these types and no subclass of any, but for the dates of a clock that freezegun has
-    stopped, which are written as what they stand for. Sets are written in the order of their
-    text, so that equal ones are written equally.
+    It knows these types, and none of their subclasses. The dates of freezegun are an exception:
+    they are written as plain dates. The items of sets are sorted by their text, so that equal sets
+    are written equally.
 
     Stateless; keep an instance for as long as you like, in any thread.
     """
 
     def __init__(self) -> None:
-        # Not found by their names at each use, for freezegun replaces these two.
+        # Found once and not at each use, because freezegun replaces the two names.
         date, moment = _builtin(datetime.date), _builtin(datetime.datetime)
-        # A thread may have been told to write its decimals otherwise.
+        # A context of its own, because that of a thread may write decimals differently.
         decimal_text = Context(capitals=1).to_sci_string
         self._texts: dict[str, tuple[type, Callable[[Any], Any], Callable[[Any], Any]]] = {
             "$int": (int, hex, lambda text: int(text, 16)),
@@ -107,10 +107,10 @@ class Tags:
 
     def read(self, value: Any) -> Any:
         """
-        What was written as this plain data.
+        The value that was written as this plain data.
 
         Raises:
-            Exception: Nothing is written so. It may be of any class, and quote what it read.
+            Exception: No value is written so. The class may be any, and the text may quote values.
         """
         if type(value) is list:
             return [self.read(item) for item in value]
@@ -189,7 +189,7 @@ def _writer(tag: str, text: Callable[[Any], Any]) -> Callable[[Any], Any]:
 def _reader(text: Callable[[Any], Any], parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def read(content: Any) -> Any:
         value = parse(content)
-        # Parsers are generous with spellings, and take what nobody has written.
+        # Parsers accept more spellings than this codec writes.
         if text(value) != content:
             raise ValueError("written otherwise")
         return value
@@ -214,7 +214,7 @@ def _text_of_base64(text: str) -> str:
 
 
 def _clock_text(value: Any) -> Any:
-    """A time of day, with a date or without: ISO 8601, and what that has no word for beside it."""
+    """A time with or without a date, in ISO 8601. Parts that ISO 8601 lacks are beside it."""
     zone, beside = value.tzinfo, {}
     if type(zone) is ZoneInfo and zone.key is not None:
         beside["zone"] = zone.key

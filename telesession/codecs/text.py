@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-# How deep plain data may be nested. Both ways must be sure to work in whatever stack they run in.
+# The most levels of plain data. Both directions must work, however deep the stack already is.
 DEEPEST = 200
 # Beyond 64 bits, programs that read JSON round or refuse. SQLite is one of them.
 LOWEST, HIGHEST = -(2**63), 2**63 - 1
@@ -22,9 +22,9 @@ _decode = msgspec.json.Decoder().decode
 
 
 def write_plain(value: dict[str, Any] | list[Any]) -> bytes | None:
-    """The JSON text of plain data; `None` of anything that would not come back as it is."""
+    """The JSON text of plain data; `None` if a part would not come back as it is."""
     try:
-        # First of all, for this also tells what holds itself and would keep the loop busy.
+        # First, because this also finds a value that holds itself, which the loop does not.
         payload = encode(value)
     except (OverflowError, RecursionError, TypeError, ValueError):
         return None
@@ -33,16 +33,16 @@ def write_plain(value: dict[str, Any] | list[Any]) -> bytes | None:
 
 def read_plain(payload: bytes) -> tuple[Any, bool]:
     """
-    The value of a JSON text, and whether `encode` would write it in the very same way.
+    The value of a JSON text, and whether `encode` would write the same text.
 
     Raises:
-        ValueError: It is no JSON text, or leaves open what it means.
+        ValueError: It is no JSON text, or an object in it has a key twice.
         RecursionError: It is nested too deeply.
     """
     value = _decode(payload)
     if encode(value) == payload:
         return value, True
-    # msgspec takes the second of two equal keys; what it wrote itself has no such thing.
+    # msgspec takes the second of two equal keys. Its own text has no equal keys.
     return loads(payload.decode(), object_pairs_hook=_unique), False
 
 
@@ -62,8 +62,8 @@ def is_deeper(value: Any, levels: int) -> bool:
 
 
 def _is_plain(value: Any) -> bool:  # noqa: C901 -- calls would cost more than the work
-    """Whether all of a value is of the very types that JSON has, and not nested too deeply."""
-    # About as strict as to read the text back and compare the types, in two thirds of the time.
+    """Whether a value has only the exact types that JSON has, and is not nested too deeply."""
+    # About as strict as a comparison with the text read back, in two thirds of the time.
     level = [value]
     for _ in range(DEEPEST):
         below: list[Any] = []

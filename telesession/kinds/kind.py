@@ -41,7 +41,7 @@ _log = logging.getLogger("telesession")
 
 class Kind:
     """
-    One kind of sessions: where they are, how they begin, how long they live.
+    One kind of sessions: their storage, their first fields and their lifetime.
 
     It translates in three steps of an update: from the update to the key, from the record to the
     session object, and back to the record. It knows no locks, threads or other sessions.
@@ -51,14 +51,14 @@ class Kind:
     Args:
         initial: Makes new sessions, and shows sessions to handlers.
         records: Translates between payloads and fields.
-        get_storage_key: From the update to the key of its session.
-        storage: Where the records are.
+        get_storage_key: Maps an update to the key of its session.
+        storage: The storage of the records.
         room: The beginning of all its keys in the storage; see `telesession.keys.room_of`.
         lifetime: Seconds that a session lives after its last use; `None` is for ever.
         lock_timeout: Seconds to wait for a busy session; `None` waits for ever.
         commit_on_error: Whether the changes of a handler that raised are kept.
         on_event: Gets the figures of each unit; `None` for none.
-        on_unreadable: Says whether an unreadable record is set aside; `None` never does.
+        on_unreadable: Returns whether an unreadable record is set aside; `None` sets none aside.
         older: The beginning of the keys before there were rooms; `None` without a change.
     """
 
@@ -179,7 +179,7 @@ class Kind:
 
     def rename(self, error: SessionError, place: str | None = None) -> None:
         """
-        Let an error, which a storage or a codec raised, speak of the key as users know it.
+        Replace the key in an error of a storage or a codec by the key as users know it.
 
         Args:
             error: The error.
@@ -190,7 +190,7 @@ class Kind:
         if isinstance(found, str) and (self._is_here(found) if place is None else found == place):
             vars(error)["key"] = self.key_at(found)
         if isinstance(error, DeadlockError):
-            # Those of other rooms stay as they are: this kind cannot tell whose they are.
+            # The keys of other rooms stay as they are: this kind does not know their rules.
             error.keys = tuple(
                 self.key_at(found) if self._is_here(found) else found for found in error.keys
             )
@@ -205,7 +205,7 @@ class Kind:
     def _is_here(self, place: str) -> bool:
         """Whether a key in the storage is one of the room."""
         if not self.room:
-            # All other rooms are in the way.
+            # Keys of other rooms begin with one `@`, and keys of this one with none or two.
             return not place.startswith(ROOM) or place.startswith(2 * ROOM)
         return place.startswith(self.room)
 
@@ -215,9 +215,9 @@ class Kind:
         return self.room + key
 
     def _look_for_older_records(self) -> None:
-        """Log once if the room is empty, and there are records from before there were rooms."""
+        """Log once if the room is empty and there are records from before there were rooms."""
         older, self.older = self.older, None
-        # Where other sessions of this process have no room, the records are theirs.
+        # If other sessions of this process have no room, the records belong to them.
         if older is None or not self.storage.persistent or older in self.moves.rooms:
             return
         if next(self.places(), None) is None and any(
@@ -250,7 +250,7 @@ class Kind:
             self.moves.settle(place, *arguments)
 
     def check_size(self, payload: bytes, place: str) -> None:
-        """See whether a payload may be written; `LimitedKind` refuses large ones."""
+        """Check that a payload may be written; `LimitedKind` refuses large ones."""
 
     def living(self, lifetime: float | None) -> Self:
         """The same kind with another lifetime: seconds after the last use, `None` for ever."""
@@ -270,7 +270,7 @@ class Kind:
         self, entry: Entry, update: object, use: Use
     ) -> Any:
         """
-        Make of the record of an entry, or of `initial`, the object that handlers get.
+        Make the object that handlers get, from the record of an entry or from `initial`.
 
         Raises:
             DecodeError: The record cannot be read.
@@ -282,7 +282,7 @@ class Kind:
         if payload is not None:
             packed = None
             if self.unpack is not None:
-                # Not `MemoryCodec.read_packed`: each update passes here, and a call costs.
+                # Not `MemoryCodec.read_packed`: each update passes here, and a call takes time.
                 try:
                     packed = self.unpack(payload)
                 except (ValueError, RecursionError):
@@ -380,7 +380,7 @@ class Kind:
             ) from failure
 
     def show(self, entry: Entry, update: object) -> Any:
-        """Make the object that handlers get of an entry that is loaded already."""
+        """The object that handlers get, of an entry that is loaded already."""
         typed = self.initial.typed_for(entry, update)
         solo, session = entry.solo, entry.session
         if solo is not None:
@@ -409,7 +409,7 @@ class Kind:
                 fields, is_public, marks = self._live_fields(entry), False, entry.marks
             if not fields:
                 payload = None
-            # Without an assignment, a flat record lacks expired fields only: no reason to write.
+            # Without an assignment, a flat record can only lack expired fields: no reason to write.
             elif payload is None or entry.changed or not entry.flat:
                 payload = None
                 if is_public and self.pack is not None:
@@ -438,7 +438,7 @@ class Kind:
         elif life is not None:
             self._renew(entry, payload, life)
         elif lifetime is not None and entry.renews and not hold.touch(lifetime):
-            # The handler took longer than the session lives without one.
+            # The session expired while the handler had it.
             hold.set(payload, lifetime)
 
     def _renew(self, entry: Entry, payload: bytes, life: Life) -> None:
@@ -450,7 +450,7 @@ class Kind:
 
     @staticmethod
     def _live_fields(entry: Entry) -> dict[str, Any]:
-        """The live fields of a `Session`, which a solo state becomes."""
+        """The live fields of an entry. A solo state becomes a `Session` first."""
         if entry.solo is not None:
             entry.solo.link(entry.session)
         elif entry.views is not None:
@@ -479,13 +479,13 @@ class Kind:
         """The payload of the live fields of a `Session`, and the marks once that is stored."""
         fields = values if entry.views is None else packed_fields(values, entry)
         hold, records = entry.hold, self.records
-        # An expired field is no reason to write, so it takes a look at the record.
+        # An expired field is no reason to write, so `dump` compares with the record.
         if entry.flat and entry.marks and entry.marks.keys() <= fields.keys():
             return records.dump_anew(entry, values, fields, hold.key, now=hold.now)
         return records.dump(entry, values, fields, hold.key, previous=entry.payload, now=hold.now)
 
     def delete(self, place: str, use: Use = USUAL, within: Unit | None = None) -> bool:
-        """Delete a session with the commit of the unit, and say whether it was stored."""
+        """Delete a session at the commit of the unit, and return whether it was stored."""
         with locked((self, place), use=use, within=within) as (entry,):
             if entry.depth:
                 entry.forgotten = True
@@ -540,7 +540,7 @@ class Kind:
 
 
 def _without_frames(error: BaseException) -> Any:
-    """An error, and those behind it, without their frames, which hold the payload."""
+    """An error and its causes without their frames, which hold the payload."""
     behind: BaseException | None = error
     while behind is not None:
         behind.__traceback__ = None

@@ -18,7 +18,7 @@ class LimitedKind(Kind):
     """
     A kind of sessions that end some time after they began, or whose records are of limited size.
 
-    It is a class of its own, so that sessions without these options do not pay for them.
+    It is a class of its own, so that these options cost other sessions no time.
 
     Args:
         initial: See `Kind`.
@@ -46,7 +46,7 @@ class LimitedKind(Kind):
         shown = super().load(entry, update, use)
         life, after = entry.life, self.expires_after
         if after is not None and (life is None or life.end is None):
-            # A record that was stored without an end does not say when its session began.
+            # The record does not have the time at which its session began.
             own = None if life is None else life.lifetime
             entry.life = self.records.life_until(after, own, entry.hold.now)
             entry.changed = True

@@ -35,9 +35,9 @@ def set_aside(hold: Hold, payload: bytes) -> str:
     storage, number = hold.storage, 1
     while storage.has(place := f"{ASIDE}{number}:{hold.key}"):
         number += 1
-    # In this order: a storage without transactions must not lose the record in between.
+    # The copy first: a storage without transactions must not lose the record between the two.
     storage.commit([], [Change(place, None, payload), Change(hold.key, payload, None)])
-    # The hold still answers with the record that it has read.
+    # The hold still has the record that it has read, so it notes the deletion, too.
     hold.delete()
     hold.flush()
     return place

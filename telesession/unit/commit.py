@@ -27,12 +27,12 @@ def kept(entries: Iterable[Entry], error: BaseException | None) -> list[Entry]:
 
 
 def commit_with(ending: Ending | None, storage: Storage, holds: Sequence[Hold]) -> None:
-    """Write the sessions of one storage, and what belongs to the commit if it lies there, too."""
+    """Write the sessions of one storage, and the changes of the ending if that is its storage."""
     if ending is None or ending.storage is not storage:
         storage.commit(holds)
     else:
         changes = ending.changes()
-        # Before: a hold does not keep its note.
+        # Before the commit, which takes the note of each hold.
         notes = [(hold.key, hold.note) for hold in holds if hold.note is not None]
         try:
             storage.commit(holds, changes)
@@ -43,7 +43,7 @@ def commit_with(ending: Ending | None, storage: Storage, holds: Sequence[Hold]) 
 
 
 def _are_written(storage: Storage, notes: Iterable[tuple[str, Note]]) -> bool:
-    """Whether a commit was done whose outcome is unknown, as far as the records tell."""
+    """Whether the records show that a commit with an unknown outcome was done."""
     try:
         return all(storage.get(key) == note.payload for key, note in notes)
     except StorageError:
@@ -56,8 +56,8 @@ def commit_each(entries: Iterable[Entry], ending: Ending | None) -> None:
     for entry in entries:
         groups.setdefault(entry.hold.storage, []).append(entry)
     written: list[Entry] = []
-    # Memory fails least, so it is written last. Before it comes the storage with the end of the
-    # update: if another one fails, the update has not ended.
+    # Memory fails least, so it is written last. The storage with the end of the update is written
+    # just before it: if another storage fails, the update has not ended.
     last = None if ending is None else ending.storage
     for storage in sorted(groups, key=lambda each: (not each.persistent, each is last)):
         holds, noted = [], []
@@ -77,7 +77,7 @@ def commit_each(entries: Iterable[Entry], ending: Ending | None) -> None:
 
 
 def rename(error: LockLostError | StorageError, entries: Iterable[Entry]) -> None:
-    """Let an error of a commit speak of the keys as users know them."""
+    """Replace the keys in an error of a commit by the keys as users know them."""
     by_place = {entry.hold.key: entry for entry in entries}
     if error.key in by_place:
         by_place[error.key].kind.rename(error)
@@ -86,6 +86,6 @@ def rename(error: LockLostError | StorageError, entries: Iterable[Entry]) -> Non
 
 
 def log_loss(error: SessionError) -> None:
-    """Log that the lock of a session was lost; other errors are for the caller alone."""
+    """Log that the lock of a session was lost. Other errors are not logged here."""
     if isinstance(error, LockLostError):
         _log.error("lock lost: %s", error)

@@ -1,4 +1,4 @@
-"""Transaction control: the functions by which a handler saves, deletes and calls at the commit."""
+"""Transaction control: functions that save, delete or call back at the commit."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def on_commit(function: Callable[P, object], /, *args: P.args, **kwargs: P.kwarg
     """
     Call a function once the sessions of this handler are saved, and never if they are not.
 
-    The calls are made in order, in this thread, after the locks are free. Where a block inside
-    the handler raises, its calls are dropped. If one of the calls raises, the sessions stay saved,
-    the other calls are made, and the first exception goes on as the handler's would. Outside of
-    handlers and blocks the function is called at once.
+    The calls are made in order, in this thread, after the locks are free. If a block inside the
+    handler raises, its calls are dropped. If one of the calls raises, the sessions stay saved, the
+    other calls are made, and the first exception is raised as if the handler had raised it.
+    Outside of handlers and blocks the function is called at once.
 
     Args:
         function: The function, such as `bot.send_message`.
@@ -73,7 +73,7 @@ def save(session: object) -> None:
         entry.hold.flush()
         entry.flat = False
     except BaseException as error:
-        # A handler that goes on all the same still has everything to write.
+        # A handler that catches the error and goes on still has all its changes to write.
         entry.payload, entry.marks, entry.hold.note = before
         if isinstance(error, SessionError):
             entry.kind.rename(error, entry.hold.key)
@@ -87,7 +87,7 @@ def save(session: object) -> None:
 
 
 def _forget_note(place: tuple[Storage, str]) -> None:
-    """Let no block that raises bring back a noted write that `save` has done."""
+    """Prevent a block that raises from restoring a noted write that `save` has done."""
     unit = unit_of_thread()
     while unit is not None:
         for block in unit.blocks:

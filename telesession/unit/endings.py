@@ -1,4 +1,4 @@
-"""Endings: writes to other keys in the commit of one handler, such as the end of its update."""
+"""Endings: writes to other keys in the commit of one handler, such as that of its update."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Ending(Protocol):
     storage: Storage
 
     def returned(self, result: object) -> None:
-        """Learn the result of the function before the commit."""
+        """Take the result of the function, before the commit."""
         ...
 
     def changes(self) -> Sequence[Change]:
@@ -30,11 +30,11 @@ class Ending(Protocol):
         ...
 
     def happened(self) -> bool:
-        """Whether a commit was done whose outcome is unknown."""
+        """Whether a commit with an unknown outcome was done after all."""
         ...
 
     def done(self) -> None:
-        """Learn that the commit was done, with the changes."""
+        """Note that the commit was done, with the changes."""
         ...
 
 
@@ -43,17 +43,17 @@ expected: dict[int, tuple[Any, Ending]] = {}
 
 
 def expect(function: Any, ending: Ending) -> None:
-    """Let the unit of a function have an ending, if this thread calls the function next."""
+    """Give an ending to the unit of a function, if this thread calls the function next."""
     expected[threading.get_ident()] = _called_by(function), ending
 
 
 def withdraw() -> None:
-    """Let the next unit of this thread have no ending."""
+    """Take back the ending that the next unit of this thread would get."""
     expected.pop(threading.get_ident(), None)
 
 
 def ending_for(function: Any) -> Ending | None:
-    """The ending for the unit of a function that begins now, once; `None` without one."""
+    """Take the ending for the unit of a function that begins now; `None` without one."""
     found = expected.get(threading.get_ident())
     if found is None or found[0] is not function:
         return None

@@ -38,7 +38,7 @@ class Opener(Protocol):
         ...
 
     def rename(self, error: SessionError, place: str | None = None) -> None:
-        """Let an error, perhaps of one key only, speak of the key as users know it."""
+        """Replace the key in an error, or only `place`, by the key as users know it."""
         ...
 
     def settle(self, place: str) -> None:
@@ -50,15 +50,15 @@ class Opener(Protocol):
         ...
 
     def load(self, entry: Entry, update: object, use: Use) -> Any:
-        """Make of the record of an entry, or of `initial`, the object that handlers get."""
+        """Make the object that handlers get, from the record of an entry or from `initial`."""
         ...
 
     def show(self, entry: Entry, update: object) -> Any:
-        """Make the object that handlers get of an entry that is loaded already."""
+        """The object that handlers get, of an entry that is loaded already."""
         ...
 
     def sets_aside(self, hold: Hold, payload: bytes | None, error: DecodeError) -> bool:
-        """Whether a record that cannot be read was moved to another key."""
+        """Log an unreadable record, perhaps move it to another key, and return whether it did."""
         ...
 
     def encode(self, entry: Entry) -> None:
@@ -75,10 +75,10 @@ class Use(NamedTuple):
     How a block uses its sessions.
 
     Args:
-        create: Whether a session without a record is made; if not, it is a `KeyError`.
+        create: Whether a session without a record is made. If not, a `KeyError` is raised.
         renew: Whether the use renews the lifetime of a session without changes.
         independent: Whether the block is a unit of its own.
-        beside: A hold of this thread, which it leaves after the block. If the block begins a unit,
+        beside: A hold of this thread that lasts longer than the block. If the block begins a unit,
             the locks of the unit are taken beside it; see `Storage.hold_beside`.
     """
 
@@ -93,10 +93,10 @@ INDEPENDENT = Use(independent=True)
 
 
 class LateChange(Protocol):
-    """Changes a session at the commit."""
+    """A function that changes a session at the commit."""
 
     def __call__(self, session: Session, /) -> float | None:
-        """Change it, and return the seconds that it lives from now; `None` is for ever."""
+        """Change the session, and return the seconds that it lives from now; `None` is for ever."""
         ...
 
 
@@ -104,13 +104,13 @@ class Deferred(NamedTuple):
     """
     A change of one session that is made at the commit of its unit.
 
-    The lock is taken only then, after those of all other sessions of the unit, and is never
-    waited for in the middle of a handler. So a handler that has it waits for no other lock.
+    The unit takes the lock only then, after the locks of its other sessions. So no handler runs
+    while its unit waits for this lock or has it.
 
     Args:
         kind: The kind of session.
-        key: Its key, as users know it. At the commit its group may have become a supergroup.
-        change: Makes the change. It must call no code of users.
+        key: Its key, as users know it. Its group may become a supergroup before the commit.
+        change: The function that makes the change. It must call no code of users.
     """
 
     kind: Opener
@@ -122,17 +122,17 @@ class Entry(State):
     """
     One session of a unit: its lock, its record, and the state of its session object.
 
-    It lives until the unit ends, or until the block raises in which the session object was made.
+    It lives until the unit ends, or until the block raises that made the session object.
 
     Attributes:
-        kind: The kind of sessions that wanted it first; its options apply.
+        kind: The kind of sessions that opened it first. Its options apply.
         hold: The lock and the record.
         manager: The context manager that gave the hold, and frees it.
         session: The `Session`, or the instance of a solo state; `None` while only the lock is
             needed.
-        payload: The record as it was loaded, or saved since.
-        flat: Whether the record was loaded with nothing but scalars, which cannot change inside,
-            and was not saved since.
+        payload: The record as it was loaded or last saved.
+        flat: Whether all fields of the loaded record are scalars, which cannot change inside, and
+            the record was not saved since.
         renews: Whether the commit renews the lifetime of a session without changes.
     """
 
@@ -150,7 +150,7 @@ class Entry(State):
     __init__ = object.__init__
 
     def begin_anew(self) -> None:
-        """Be an entry of which only the lock is there: nothing is loaded."""
+        """Drop the session and all state, and keep the lock: nothing is loaded."""
         self.session = self.payload = self.views = self.solo = None
         self.class_name = self.life = None
         self.flat = self.changed = self.forgotten = False
@@ -171,7 +171,7 @@ class Entry(State):
         self.session = core
 
     def without_session(self, note: Note | None) -> Entry:
-        """The same lock and record, as they were when the hold had noted something else."""
+        """A fresh entry of the same lock, with no session loaded and this note in the hold."""
         self.depth = 0
         self.session = None
         self.hold.note = note

@@ -1,4 +1,4 @@
-"""Events: the figures of the units of work, for those who run a bot."""
+"""Events: the figures of each unit of work, such as its waits, bytes and outcome."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class UnitEvent:
     """
     The figures of one unit of work: a handler call, or a block of `open` outside of handlers.
 
-    `Sessions(on_event=...)` gets it once the locks are free, in the thread of the handler. It is
-    about the sessions of all `Sessions` that have this `on_event`. It has no value of a field.
+    `Sessions(on_event=...)` gets it once the locks are free, in the thread of the handler. It
+    covers the sessions of all `Sessions` that have this `on_event`. It has no value of a field.
 
     Attributes:
         keys: The keys of the sessions, in the order of their locks, as `open` takes them.
         handler: The module and the name of the handler; `None` outside of handlers.
-        waited: Seconds until all locks were taken, or until one of them could not be.
+        waited: Seconds that the unit waited for its locks, including one that it did not get.
         held: Seconds from the first lock until all locks were free.
         loaded: Bytes of the records that were loaded.
         saved: Bytes of the records that were written.
@@ -56,7 +56,7 @@ OnEvent = Callable[[UnitEvent], object]
 
 class Watch:
     """
-    The figures of a unit that runs, for one callback.
+    The figures of a running unit that one callback gets.
 
     Lives as long as its unit, in the thread of the unit.
 
@@ -92,7 +92,7 @@ class Watch:
         self._end: tuple[Outcome, str | None] = "saved", None
 
     def ask(self, key: str) -> None:
-        """Note that the unit asks for the lock of a session now."""
+        """Note that the unit begins to wait for the lock of a session."""
         self._keys.append(key)
         self._asked = time.monotonic()
 
@@ -116,7 +116,7 @@ class Watch:
         self._noted = [(hold, hold.note) for hold in self._holds if hold.note is not None]
 
     def write(self, hold: Hold, note: Note) -> None:
-        """Note that a noted write was done, if it is of a session of this callback."""
+        """Count a write that was done, if its session is one of this callback."""
         if hold not in self._holds:
             return
         if note.action != "touch":
@@ -125,12 +125,12 @@ class Watch:
             self._saved += len(note.payload or b"")
 
     def end(self, outcome: Outcome, error: BaseException) -> None:
-        """Note how the unit ends. Without this call it ends as saved."""
+        """Note the outcome of the unit. Without this call it is `"saved"`."""
         self._end = outcome, type(error).__name__
 
     def tell(self, handler: str | None) -> None:
         """
-        Call the callback, once the locks are free. An exception of it is logged.
+        Call the callback after the locks are free. An exception of the callback is logged.
 
         A process that was forked while its parent had the sessions calls nothing.
         """
