@@ -27,8 +27,8 @@ class JSONCodec:
     `json_extract(payload, '$.fields.counter')` works. Plain data with `str` keys is plain JSON. An
     object with one key that starts with `$` is a tag. Tags hold the values that JSON lacks:
     `tuple`, `set`, `frozenset`, `bytes`, `bytearray`, `datetime`, `date`, `time`, `timedelta`,
-    `Decimal`, `UUID`, `complex`, keys that are no strings, NaN and infinities, integers beyond 64 bits, and
-    text with half an emoji in it. A dict that looks like a tag is written as one.
+    `Decimal`, `UUID`, `complex`, keys that are no strings, NaN and infinities, integers beyond 64
+    bits, and text with half an emoji in it. A dict that looks like a tag is written as one.
 
     Everything else is refused, including instances and all subclasses of the types above. Store
     plain data, or declare dataclasses, enums and the like in a typed session, which turns them into
