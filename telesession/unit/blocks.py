@@ -1,4 +1,4 @@
-"""Blocks: the parts of a unit that a raise undoes by themselves, and the ways to enter one."""
+"""Blocks: parts of a unit that an exception undoes alone, and the ways to enter them."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def enter(
 
     Args:
         wanted: The sessions to lock, read and show.
-        update: The update, for an `initial` that wants it.
+        update: The update, which some functions given as `initial` take.
         use: How the block uses the sessions.
         handler: The handler that the block is for; `None` for a block of `open`.
         within: The unit of this thread that the block joins; the innermost one by default.
 
     Returns:
-        An object with the `sessions` as handlers get them, in the order in which they are wanted,
-        and with the method `leave`, which must be called in this thread.
+        An object with the `sessions` as handlers get them, in the order of `wanted`, and with the
+        method `leave`, which must be called in this thread.
 
     Raises:
-        KeyError: A session has no record, and is not to be made. No block is entered.
+        KeyError: A session has no record, and `use` makes none. No block is entered.
         LockTimeoutError: A session stayed busy. No block is entered.
         SessionError: A session could not be read or made. No block is entered.
     """
@@ -72,10 +72,10 @@ class Block:
     def __init__(self, unit: Unit, wanted: Sequence[Wanted], update: object, use: Use) -> None:
         self.unit = unit
         self.sessions: list[Any] = []
-        # The entries that it has open.
+        # The entries that the block has open.
         self._shown: list[Entry] = []
-        # The sessions that were first opened, deleted or moved in it or in a block inside, by
-        # storage and key, as they were before.
+        # (storage, key) -> the session before the block, if the block or one inside it was the
+        # first to open, delete or move it.
         self._before: dict[tuple[Storage, str], _Before] = {}
         self._calls = len(unit.calls)
         self._deferred = len(unit.deferred)
@@ -95,11 +95,11 @@ class Block:
             raise
 
     def will_change(self, entry: Entry) -> None:
-        """Remember an entry before it is opened first, deleted or moved, in case of a raise."""
+        """Keep the state of an entry before it is first opened, deleted or moved, to undo that."""
         self._before.setdefault(entry.place, _Before(entry, entry.session, entry.hold.note))
 
     def forget_note(self, place: tuple[Storage, str]) -> None:
-        """Do not bring back the noted write of a key, because it is done."""
+        """Never restore the noted write of a key, because it is done."""
         if (before := self._before.get(place)) is not None:
             self._before[place] = before._replace(note=None)
 
@@ -107,11 +107,12 @@ class Block:
         """
         Leave the block. With an error, the sessions that it opened first are undone.
 
-        A block that outlives its unit, in a generator perhaps, has nothing left to do.
+        A block may be left after its unit has ended, for example in a generator. Then nothing
+        happens.
         """
         if self not in self.unit.blocks:
             return
-        # Not the last one: a generator may be left while a later block is open.
+        # Perhaps not the last block: a generator may be left while a later block is open.
         position = self.unit.blocks.index(self)
         self._close()
         places = [
@@ -125,7 +126,7 @@ class Block:
             self._undo(places)
 
     def abandon(self) -> None:
-        """See `Unit.abandon`; the unit around it frees all."""
+        """Do nothing, because the unit around the block frees all; see `Unit.abandon`."""
 
     def _close(self) -> None:
         """Close the sessions that no other block has open."""
@@ -137,7 +138,7 @@ class Block:
             entry.depth -= 1
 
     def _undo(self, kept: list[tuple[Storage, str]]) -> None:
-        """Let all but some sessions be what they were before the block. Their locks stay."""
+        """Restore the sessions that are not kept to their state before the block; free no lock."""
         entries = self.unit.entries
         for place, before in self._before.items():
             if place in kept:
@@ -157,7 +158,7 @@ def locked(*wanted: Wanted, use: Use = USUAL, within: Unit | None = None) -> Ite
     """
     A block that only locks and reads keys, so that writes can be noted in their holds.
 
-    A session that the unit has changed and closed is noted first. One that it has open is not.
+    Changes of a session that the unit has closed are noted first. An open session stays as it is.
     """
     block = enter((), use=use, within=within)
     unit = block.unit
@@ -183,9 +184,9 @@ def noted(wanted: Wanted, within: Unit | None, *, renew: bool = True) -> Iterato
     """
     A block of one session whose changes are encoded when the block is left.
 
-    Inside a unit they are noted then, and the session object is dropped. So the next block of the
-    session makes a new one from the noted record, and is undone by itself if it raises. No other
-    block may have the session open.
+    Inside a unit, leaving the block notes the changes and drops the session object. The next block
+    of the session makes a new object from the noted record. So an exception in that block undoes
+    that block only. No other block may have the session open.
 
     Args:
         wanted: The session.
@@ -221,9 +222,9 @@ class Opening(Generic[T]):
 
     Args:
         wanted: The sessions of the block.
-        update: The update, for an `initial` that wants it.
+        update: The update, which some functions given as `initial` take.
         use: How the block uses the sessions.
-        give: Makes the target of the `with` statement from the sessions.
+        give: Function from the sessions to the target of the `with` statement.
     """
 
     __slots__ = ("_block", "_give", "_update", "_use", "_wanted")

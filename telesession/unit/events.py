@@ -155,5 +155,5 @@ class Watch:
         try:
             self.callback(event)
         except Exception as failure:  # noqa: BLE001 -- the sessions are saved all the same
-            # Its text may hold a user's words.
+            # Not the text of the exception, which may show stored values.
             _log.error("a function given as on_event raised %s", type(failure).__name__)

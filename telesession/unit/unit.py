@@ -1,13 +1,13 @@
 """
 Units of work: the sessions that one handler call uses, saved together or not at all.
 
-A handler begins a unit, and all that it calls in its thread joins the unit: decorated functions
-and blocks of `Sessions.open`. Each of them is a *block* of the unit; see `blocks.py`. A unit
+A handler begins a unit. The decorated functions and the blocks of `Sessions.open` inside it join
+that unit. Each of them is a *block* of the unit; see `blocks.py`. A unit
 
 1. locks the sessions that a block wants, in one order for all handlers, and reads their records;
 2. makes session objects of the records for the handler;
 3. encodes all sessions when the outermost block returns, and then writes them, one storage after
-   the other; when it raises, it writes nothing;
+   the other; if the block raises, the unit writes nothing;
 4. frees the locks;
 5. calls the functions that were given to `on_commit`.
 
@@ -83,7 +83,7 @@ def begin(
     Begin a unit with its outermost block; see `enter` for the arguments and the errors.
 
     Returns:
-        The unit; `None` if this thread has one that is to be joined.
+        The unit; `None` if the thread has a unit that the block joins.
     """
     thread = threading.get_ident()
     token = _token.get()
@@ -112,7 +112,7 @@ def begin(
         for kind, key in wanted:
             unit.sessions.append(unit.open(kind, key, update, use))
     except BaseException as error:
-        # No handler has used the sessions, so commit_on_error keeps nothing of them.
+        # No handler has used the sessions, so commit_on_error does not apply.
         unit.note_outcome("failed", error)
         unit.abandon()
         raise
@@ -127,16 +127,16 @@ def unit_of_thread() -> Unit | None:
 
 class Unit:
     """
-    The sessions that one thread or greenlet has open, and the writes that wait for its end.
+    The sessions that one thread or greenlet has open, and their writes until the commit.
 
-    It begins and ends with its outermost block, which is a handler or a block of `open`. No other
-    thread sees it: a thread that a handler starts has no unit. A process that was forked meanwhile
-    has a copy, whose end writes nothing and frees nothing, because locks and writes are the
-    parent's.
+    It begins and ends with its outermost block, which is a handler or a block of `open`. It belongs
+    to one thread: a thread that a handler starts has no unit. A process that is forked during the
+    unit has a copy. The end of the copy writes nothing and frees nothing, because the locks and the
+    writes belong to the parent.
 
     Attributes:
         sessions: The sessions of the outermost block, as handlers get them.
-        entries: All sessions by storage and key, in the order in which they were locked.
+        entries: (storage, key) -> session, in the order of the locks.
         calls: The calls of `on_commit`.
         deferred: The changes that are made at the commit, in their order.
         ending: Writes that belong to the commit; `None` without any.
@@ -147,7 +147,7 @@ class Unit:
             may be of an ended thread with the same identifier.
         handler: The handler; `None` for a block of `open`.
         watches: The figures of the unit, one object for each `on_event`.
-        is_large: Whether it was logged that there are many sessions.
+        is_large: Whether the warning about many sessions was logged.
         beside: See `Use`.
     """
 
@@ -232,7 +232,7 @@ class Unit:
             )
 
     def lock(self, kind: Opener, key: str, *, is_watched: bool = False) -> Entry:
-        """Lock a key, unless the unit has it already, and return its entry."""
+        """Lock a key, unless the unit has locked it already, and return its entry."""
         place = kind.storage, key
         entry = self.entries.get(place)
         if entry is None:
@@ -259,7 +259,7 @@ class Unit:
         return entry
 
     def _hold_of(self, storage: Storage) -> Hold | None:
-        """A hold of a storage that the thread has for the unit already."""
+        """A hold of a storage that the unit has already, or `beside`; `None` without one."""
         holds = (entry.hold for entry in self.entries.values())
         beside = self.beside
         if beside is not None and beside.storage is not storage:
@@ -267,7 +267,7 @@ class Unit:
         return next((hold for hold in holds if hold.storage is storage), beside)
 
     def _lock_watched(self, kind: Opener, key: str, on_event: OnEvent) -> Entry:
-        """The same for a kind whose `on_event` gets the figures."""
+        """Lock a key of a kind whose `on_event` gets the figures; see `lock`."""
         for watch in self.watches:
             if watch.callback == on_event:
                 break
@@ -284,16 +284,16 @@ class Unit:
         return entry
 
     def note_outcome(self, outcome: Outcome, error: BaseException) -> None:
-        """Note for the figures how the unit ends."""
+        """Note the outcome of the unit for its figures."""
         for watch in self.watches:
             watch.end(outcome, error)
 
     def open(self, kind: Opener, key: str, update: object, use: Use) -> Any:
-        """Lock, load and open a session, as far as it is not, and give it as handlers get it."""
+        """Lock and load a session if needed, open it, and return it as handlers get it."""
         entry = self.lock(kind, key)
         try:
             if entry.session is None:
-                # Its options apply, not those of a block that was undone, or that only locked.
+                # Its options apply, not those of a block that was undone or that only locked.
                 entry.kind = kind
                 try:
                     shown = kind.load(entry, update, use)
@@ -310,7 +310,7 @@ class Unit:
         except SessionError as error:
             kind.rename(error, key)
             raise
-        # Not before: `initial` may delete the session, which is not open yet.
+        # Last, because `initial` may delete the session, which is not open yet.
         entry.depth += 1
         if use.renew:
             entry.renews = True
@@ -333,14 +333,14 @@ class Unit:
                 entry.depth -= 1
 
     def set_down(self, entry: Entry) -> Entry:
-        """Note the changes of a closed session, and go on without the session object."""
+        """Note the changes of a closed session, and drop its session object."""
         before = entry.payload, entry.marks
         try:
             entry.kind.encode(entry)
         except SessionError as error:
             entry.kind.rename(error, entry.hold.key)
             raise
-        # Nothing is written yet, and a block that raises brings the session object back.
+        # Nothing is written yet, and a block that raises restores the session object.
         entry.payload, entry.marks = before
         fresh = self.entries[entry.place] = entry.without_session(entry.hold.note)
         return fresh
@@ -349,7 +349,7 @@ class Unit:
         """
         Whether this process was forked while its parent had the unit.
 
-        The locks and the writes are the parent's then: the end of the unit does neither.
+        If so, the end of the unit writes and frees nothing, because the parent does.
         """
         # Not any(), because its generator takes longer than the loop.
         for entry in self.entries.values():
@@ -360,6 +360,8 @@ class Unit:
     def leave(self, error: BaseException | None) -> None:
         """
         Leave the outermost block: save all sessions, or with an error none, and free the locks.
+
+        After an error, the sessions of kinds with `commit_on_error` are saved all the same.
 
         Raises:
             EncodeError: A field would not come back; nothing was written.
@@ -393,7 +395,7 @@ class Unit:
         Encode all sessions first, so that an `EncodeError` leaves all records; then write them.
 
         Returns:
-            False in a process that was forked while its parent had the sessions; it writes nothing.
+            False in a process that was forked during the unit. It writes nothing.
         """
         storage: Storage | None = None
         holds: list[Hold] = []
@@ -434,8 +436,8 @@ class Unit:
         return True
 
     def abandon(self) -> None:
-        """Close and free everything that is left, perhaps after an interruption at the end."""
-        # A block in a generator may be left later, and must find nothing to do.
+        """Close all sessions and free all locks, also after an interruption at the end."""
+        # A block in a generator may be left later. It finds itself missing and does nothing.
         self.blocks = ()
         if self.token is not None:
             self._end(self.token.thread)
@@ -444,7 +446,7 @@ class Unit:
             while entries:
                 # The last one first.
                 entry = entries.popitem()[1]
-                # Both refer to each other, and would stay until the garbage collector comes.
+                # The two refer to each other, and would stay until a garbage collection.
                 entry.session = None
                 entry.depth = 0
                 # A write that is still noted is dropped.
@@ -453,7 +455,7 @@ class Unit:
                 if not hold.is_left:
                     entry.manager.__exit__(None, None, None)
         except BaseException:
-            # The others are freed even if one cannot be.
+            # The other locks are freed even if one cannot be.
             self.abandon()
             raise
         if self.watches:
@@ -479,7 +481,7 @@ class Unit:
 
     @property
     def holder(self) -> str:
-        """The handler, in words. Any thread may ask."""
+        """The handler, in words. Any thread may read it."""
         handler = self._named_handler()
         if handler is not None:
             return f"handler {handler}"
@@ -514,13 +516,13 @@ def _call(calls: Sequence[Callable[[], object]]) -> None:
         except Exception as error:  # noqa: BLE001 -- the other calls are made all the same
             failures.append(error)
     while len(failures) > 1:
-        # Its text may hold a user's words.
+        # Not the text of the exception, which may show stored values.
         _log.error("a function given to on_commit raised %s", type(failures.pop(1)).__name__)
     try:
         if failures:
             raise failures[0]
     finally:
-        # They refer to this frame.
+        # The exceptions refer to this frame, and the frame to them.
         del failures
 
 
