@@ -103,7 +103,7 @@ __all__ = [
     "with_session",
 ]
 
-# Only who uses one of these waits for the import of telebot, redis or psycopg.
+# Imported at the first use, because telebot, redis and psycopg take time to import.
 _IMPORTED_WHEN_USED = types.MappingProxyType(
     {
         "Place": "telesession.bot.place",

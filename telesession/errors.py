@@ -1,8 +1,8 @@
 """
-The tree of exceptions: everything that telesession raises on purpose while a bot runs.
+The tree of exceptions that telesession raises on purpose while a bot runs.
 
-Each class carries what a handler may want to know as attributes, and builds its message from
-them, so that an exception survives pickling. No message shows a stored value.
+Each class has the facts for a handler as attributes, and builds its message from them, so that an
+exception survives pickling. No message shows a stored value.
 """
 
 from __future__ import annotations
@@ -12,21 +12,20 @@ from typing import Literal
 
 class SessionError(Exception):
     """
-    Something about a session went wrong; the root of the tree.
+    The root of the tree: an operation on a session failed.
 
-    Raised itself when code of the bot's author fails on the way to a session: an `initial` or a
-    `get_storage_key` that raises. That exception is the `__cause__`. And when a question, a move
-    or an import of states could not be made.
+    Raised itself if an `initial` or a `get_storage_key` of the bot's author raises. That exception
+    is the `__cause__`. Also raised if a question, a move or an import of states fails.
     """
 
 
 class NoSessionKeyError(SessionError):
     """
-    The update has no usable storage key, so there is no telling whose session it is.
+    The update has no usable storage key, so its session is unknown.
 
     Args:
         update_type: The class name of the update, such as `"Poll"`.
-        reason: What `get_storage_key` did instead of returning a key.
+        reason: The fault of `get_storage_key`, such as `"returned None"`.
     """
 
     def __init__(self, update_type: str, reason: str) -> None:
@@ -44,17 +43,17 @@ class NoSessionKeyError(SessionError):
 
 class SessionClosedError(SessionError):
     """
-    A session was changed that is closed, so nothing would save the change.
+    A closed session was changed, and the change would be lost.
 
     A session is closed once its handler has returned, and from the beginning if `Sessions.peek` or
     `Sessions.items` has read it.
 
     Args:
         key: The storage key of the session.
-        attempt: What was tried, such as `"set field 'counter'"`.
+        attempt: The action that was tried, such as `"set field 'counter'"`.
 
     Attributes:
-        reason: Why the session is closed.
+        reason: The reason why the session is closed.
     """
 
     reason: str = "its handler has returned"
@@ -106,8 +105,8 @@ class DeadlockError(LockTimeoutError):
     """
     Threads of this process wait for each other's sessions in a circle, so no wait would end.
 
-    Raised at once, in the thread whose wait would close the circle. A thread that waits for a
-    session of its own is a circle of one. The other threads go on. Between processes
+    Raised at once, in the thread whose wait would close the circle. A thread that waits for its
+    own session is a circle of one. The other threads go on. Between processes
     `lock_timeout` ends such a wait, and the error is a plain `LockTimeoutError`.
 
     Args:
@@ -161,14 +160,14 @@ class LockLostError(SessionError):
 
 class EncodeError(SessionError):
     """
-    A field holds something that its codec cannot bring back, so nothing was written.
+    A field has a value that its codec cannot bring back, so nothing was written.
 
     Args:
         key: The storage key of the session.
-        path: Where the value is, such as `cart[<str>][0]`. It shows the type of a dict's key,
-            and not the key, because a user may have written it.
+        path: The path of the value, such as `cart[<str>][0]`. It shows the type of a dict's key
+            instead of the key, because a user may have written the key.
         type_name: The type of that value, such as `"generator"`.
-        reason: Why it cannot be stored and what to store instead.
+        reason: The reason why it cannot be stored, and the data to store instead.
     """
 
     def __init__(self, key: str, path: str, type_name: str, reason: str) -> None:
@@ -191,8 +190,8 @@ class DecodeError(SessionError):
 
     Args:
         key: The storage key of the session.
-        reason: What does not fit.
-        remedy: What to do.
+        reason: The fault of the record.
+        remedy: The advice.
     """
 
     def __init__(
@@ -215,10 +214,10 @@ class StorageError(SessionError):
     A storage's backend failed; the exception it raised is the `__cause__`.
 
     Args:
-        action: What was tried, such as `"write"`.
+        action: The action that failed, such as `"write"`.
         key: The storage key, or `None` where the action is not about one record.
         reason: The kind of failure.
-        remedy: The advice; by default, to look at the `__cause__`.
+        remedy: The advice; by default, to fix the `__cause__` and retry.
         outcome: `"unknown"` if a server may have executed the write, because its answer was lost;
             `None` if nothing was written.
 
@@ -253,5 +252,5 @@ class StorageError(SessionError):
 
 
 def fault_of(error: Exception) -> str:
-    """The text of an error for the log, or only its class: others than ours may show values."""
+    """The text of an error for the log; only the class of a foreign one, which may show values."""
     return str(error) if isinstance(error, SessionError) else type(error).__name__

@@ -14,8 +14,8 @@ class PerProcess(Generic[T]):
     """
     One value for each process, made with its first use there.
 
-    A server such as uWSGI forks in C and calls no hook of `os.register_at_fork`. Therefore the
-    number of the process is compared on each use, which costs one system call.
+    A server such as uWSGI forks in C and calls no hook of `os.register_at_fork`. So each use
+    compares the number of the process, which costs one system call.
 
     Keep one for as long as its owner. Any thread may use it.
     """
@@ -23,7 +23,7 @@ class PerProcess(Generic[T]):
     __slots__ = ("_values",)
 
     def __init__(self) -> None:
-        # By the number of the process; a value of the parent leaves when the child makes its own.
+        # number of the process -> its value. The child removes a value of the parent.
         self._values: dict[int, T] = {}
 
     def get(self, make: Callable[[], T]) -> T:
@@ -38,7 +38,7 @@ class PerProcess(Generic[T]):
         return self._add(make()) if found is None else found
 
     def _add(self, value: T) -> T:
-        # No lock: another thread of the parent may have held it when C code forked.
+        # No lock, because another thread of the parent may have had it when C code forked.
         pid = os.getpid()
         value = self._values.setdefault(pid, value)
         for former in list(self._values):

@@ -1,4 +1,4 @@
-"""Handlers: the functions that can be one, and their calls with their sessions."""
+"""Handlers: checks of the decorated functions, and their calls with their sessions."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
 
 class CallForm:
     """
-    Where a handler takes its update and its session.
+    The positions of the update and the session among the arguments of a handler.
 
     Args:
-        handler: What is to be decorated.
+        handler: The object to decorate.
         name: The name of its parameter for the session.
 
     Raises:
         TypeError: It is no blocking function, lacks one of the two parameters, or another decorator
-            hides the one for the session.
+            hides the parameter for the session.
 
     Attributes:
-        published: The signature without the session, for telebot to call by.
+        published: The signature without the session, which telebot reads.
         name: The name of the parameter for the session.
-        update_position: Where the update is among the arguments of a call.
-        session_position: The number of arguments after which the session comes, or -1 where it
-            is not simply the next one.
+        update_position: The index of the update among the arguments of a call.
+        session_position: The number of arguments before the session; -1 if the session is not
+            simply the next argument by position.
     """
 
     def __init__(self, handler: Callable[..., Any], name: str) -> None:
@@ -59,7 +59,7 @@ class CallForm:
             raise TypeError(f"{_name_of(handler)} has no parameter for the update; add one")
         self.published = signature.replace(parameters=others)
         self.update_position = int(is_method)
-        # What is inside and decorated, too, gets it by name: it must not take it for the update.
+        # A decorated function inside gets the session by name, so as not to take it for the update.
         is_decorated = hasattr(handler, "__telesession__")
         by_name = is_decorated or mine.kind not in POSITIONAL
         self.session_position = -1 if by_name else parameters.index(mine)
@@ -73,10 +73,10 @@ class CallForm:
         self._refuse_hiding(handler)
 
     def _refuse_hiding(self, handler: Callable[..., Any]) -> None:
-        """See that the inner function of another decorator takes the session."""
+        """Check that the inner function of another decorator takes the session."""
         if not (inspect.isfunction(handler) and hasattr(handler, "__wrapped__")):
             return
-        # A copy without the attributes by which it pretends to be the handler.
+        # A copy without the attributes that `functools.wraps` has copied from the handler.
         own = FunctionType(handler.__code__, {}, "", handler.__defaults__, handler.__closure__)
         own.__kwdefaults__ = handler.__kwdefaults__
         kwargs: dict[str, Any] = {}
@@ -93,9 +93,9 @@ class CallForm:
     @staticmethod
     def position_of(handler: Callable[..., Any], forms: Sequence[CallForm]) -> int:
         """
-        The number of arguments after which the sessions of some forms come, in their order.
+        The number of arguments before the sessions of some forms, which come in order.
 
-        It is -1 where they are not simply the next arguments by position.
+        It is -1 if the sessions are not simply the next arguments by position.
         """
         if len(forms) == 1 or forms[-1].session_position == -1:
             return forms[-1].session_position
@@ -112,7 +112,7 @@ class CallForm:
         return kwargs[self._update_name]
 
     def _refuse_session(self, surplus: list[Any], args: tuple[Any, ...]) -> None:
-        """See that no session is among the arguments of a call that has too many of them."""
+        """Check that no session is among the arguments of a call with too many arguments."""
         if surplus and not self._takes_more and any(map(_is_session, args)):
             name = self._handler_name
             raise TypeError(
@@ -121,7 +121,7 @@ class CallForm:
             )
 
     def place(self, session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
-        """Put the session among the arguments of a call: those by position, or `kwargs`."""
+        """Add the session to the arguments of a call, by position or in `kwargs`."""
         name, only_by_position = self._mine.name, self._mine.kind is POSITIONAL[0]
         if name in kwargs and not only_by_position:
             raise TypeError(
@@ -130,7 +130,7 @@ class CallForm:
             )
         placed, given, is_placed = [], list(reversed(args)), False
         for parameter in self._positional:
-            # As Python does it: what is not given by name takes the next argument by position.
+            # As in Python: a parameter not given by name takes the next argument by position.
             if parameter is self._mine:
                 placed.append(session)
                 is_placed = True
@@ -211,7 +211,7 @@ class _Decorated(NamedTuple):
             the mark counts only on this one.
         handler: The handler below all decorators.
         kinds: The kinds of sessions that the handler gets, the uppermost decorator first.
-        forms: The places of these sessions among the arguments, in the same order.
+        forms: The positions of these sessions among the arguments, in the same order.
     """
 
     function: Callable[..., Any]
@@ -237,7 +237,7 @@ def decorate(handler: Callable[..., Any], kind: Kind, name: str) -> Callable[...
     form = CallForm(handler, name)
     below = getattr(handler, "__telesession__", None)
     if not isinstance(below, _Decorated) or below.function is not handler:
-        # Not decorated, or below another decorator.
+        # Not decorated, or another decorator is in between.
         below = None
     function = handler if below is None else below.handler
     kinds = [kind] if below is None else [kind, *below.kinds]
@@ -275,7 +275,7 @@ def _wrapper(  # noqa: C901 -- each update passes here
     def wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: C901 -- each update passes here
         given = len(args)
         update = args[update_position] if given > update_position else form.update_of(kwargs)
-        # Without an inbox there is never one.
+        # Without an inbox there is no ending.
         ending = ending_for(wrapper) if expected else None
         wanted: Sequence[Wanted]
         if is_single:

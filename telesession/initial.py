@@ -1,4 +1,4 @@
-"""The option `initial`: what new sessions begin with, and what all of them appear as."""
+"""The option `initial`: the fields of new sessions, and the class of all sessions."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 class Initial:
     """
-    What new sessions begin with, and the dataclass that they appear as.
+    Makes the fields of new sessions, and finds the dataclass of which sessions are instances.
 
-    A session keeps the dataclass that it began with. If `initial` may return instances of several,
-    the record names it.
+    A session keeps its first dataclass. If `initial` may return instances of several dataclasses,
+    the record names the dataclass.
 
     Keep one for as long as the decorator that uses it; any thread may use it.
 
@@ -31,12 +31,12 @@ class Initial:
         initial: The option of that name; see `Sessions`.
         make_typed: Makes the `Typed` of a dataclass and its name in the records; `None` if the
             records do not name it.
-        declare: Called with the dataclasses that sessions appear as, as soon as they are known.
+        declare: Called with the dataclasses of the sessions as soon as they are known.
 
     Attributes:
         typed: The `Typed` of sessions whose records name no class; `None` if they are mappings,
-            or if only a call tells.
-        is_mapping: Whether it is settled that all sessions are mappings.
+            or while only a call of `initial` shows the class.
+        is_mapping: Whether it is known that all sessions are mappings.
 
     Raises:
         TypeError: It is neither a mapping, nor a dataclass, nor a callable that can be called.
@@ -55,7 +55,7 @@ class Initial:
         self._initial = initial
         self._is_resolved = self.is_mapping = False
         self._announced: Announced | None = None
-        # In an item, because only one of two threads can set that by setdefault.
+        # "class" -> class. A dict, because `setdefault` lets only one of two threads set it.
         self._settled: dict[str, type | None] = {}
         self._all: dict[type, Typed] = {}
         self.typed: Typed | None = None
@@ -65,7 +65,7 @@ class Initial:
 
     def make(self, key: str, update: object) -> tuple[dict[str, Any], Typed | None]:
         """
-        The fields that a new session begins with, which `ttl` may have marked, and its class.
+        The fields of a new session, which `ttl` may have marked, and the `Typed` of its class.
 
         Raises:
             SessionError: `initial` raised.
@@ -96,7 +96,7 @@ class Initial:
 
         Raises:
             DecodeError: The record names a class that is not announced.
-            SessionError: Only a call tells the class, and `initial` raised.
+            SessionError: Only a call shows the class, and `initial` raised.
         """
         self._resolve_at_last()
         announced, name = self._announced, state.class_name
@@ -113,7 +113,7 @@ class Initial:
             return self._typed_of(cls, announced)
         if self.typed is not None or self.is_mapping:
             return self.typed
-        # The record is older than the annotation: only a call tells what initial returns.
+        # The record is older than the annotation: only a call shows the class.
         typed = self.make(state.key, update)[1]
         if typed is not None and typed.class_name is not None:
             # The next handler gets a session of the class that this one sees.
@@ -122,17 +122,17 @@ class Initial:
 
     def typed_to_read(self, state: State) -> Typed | None:
         """
-        The same for a session that is only read.
+        The `Typed` of a stored session that is only read; `None` for a mapping.
 
-        It appears as a mapping while an `initial` that wants the update has not said what it
-        returns, and has not been called either.
+        An `initial` that takes the update cannot be called here. If it has no annotation and was
+        never called, the session appears as a mapping.
         """
         self._resolve_at_last()
         is_known = self.is_mapping or self.typed is not None or state.class_name is not None
         return self.typed_for(state, None) if is_known or not self._wants_update else None
 
     def _resolve(self) -> None:
-        """Learn from the annotation of `initial`, and from those of its dataclasses."""
+        """Read the annotation of `initial`, and those of its dataclasses."""
         announced = announced_by(self._initial)
         if isinstance(announced, Announced):
             for cls in announced.classes:
@@ -156,7 +156,7 @@ class Initial:
                 ) from error
 
     def _settle(self, cls: type | None) -> Typed | None:
-        """See that `initial` may return an instance of a class; `None` is a mapping."""
+        """Check that `initial` may return an instance of a class; `None` is a mapping."""
         self._resolve_at_last()
         if self._announced is not None:
             if cls is None or not self._announced.admits(cls):
@@ -166,7 +166,7 @@ class Initial:
                     "returns, or make Sessions with another name for the other"
                 )
             return self._typed_of(cls, self._announced)
-        # The first call settles it, unless the annotation did.
+        # Without an annotation, the first call sets the class.
         settled = None if self.is_mapping else self._settled.setdefault("class", cls)
         if settled is not cls:
             raise TypeError(
@@ -212,7 +212,7 @@ class Initial:
 
 
 def _callable(initial: Any) -> tuple[Callable[..., Any], bool]:
-    """How to call `initial`, and whether it gets the update."""
+    """The function to call for `initial`, and whether it gets the update."""
     if isinstance(initial, Mapping):
         _refuse_odd_names(initial)
         return lambda: initial, False
@@ -230,7 +230,7 @@ def _callable(initial: Any) -> tuple[Callable[..., Any], bool]:
 
 
 def _refuse_other(initial: Any) -> None:
-    """See that `initial` can be called, and is no instance, generic class or other class."""
+    """Check that `initial` can be called, and is no instance, generic class or other class."""
     if is_dataclass(initial) and not isinstance(initial, type):
         name = type(initial).__name__
         raise TypeError(
@@ -284,6 +284,6 @@ def _required_parameters(function: Callable[..., Any]) -> list[inspect.Parameter
     try:
         parameters = inspect.signature(function).parameters.values()
     except ValueError:
-        # Classes in C such as dict do not tell.
+        # Some classes in C, such as dict, have no signature.
         return []
     return [p for p in parameters if p.default is p.empty and p.kind not in VARIADIC]

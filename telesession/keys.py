@@ -1,9 +1,9 @@
 """
 Key functions: from an update to the storage key of its session. Keys from ids, and ids from keys.
 
-A key function takes the object that telebot hands to a handler, and returns the key. It returns
-`None` if the update has no sender or chat for a key. None of them needs telebot: they read the Bot
-API's own field names.
+A key function takes the object that telebot passes to a handler, and returns the key. It returns
+`None` if the update has no sender or chat for a key. No key function needs telebot: they read
+fields by their names in the Bot API.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-# GroupAnonymousBot, Channel_Bot and Telegram itself: users that stand in for somebody else.
+# GroupAnonymousBot, Channel_Bot and Telegram itself: users that stand for other senders.
 _MADE_UP_USERS = frozenset((1087968824, 136817688, 777000))
 
 
 def by_sender(update: Any, /) -> str | None:
     """
-    The id of whoever sent the update, as a string: one session for each person, in every chat.
+    The id of the sender of the update, as a string: one session for each person, in every chat.
 
     A chat that acts as a sender wins over the user beside it. Telegram sends anonymous group
     admins, channels and linked channels with one made-up user for all of them (`1087968824`,
-    `136817688`, `777000`), and keying on that user would join strangers into one session. See
+    `136817688`, `777000`), and a key with that user would join unrelated senders. See
     `sender_chat` in https://core.telegram.org/bots/api#message and `voter_chat` in
     https://core.telegram.org/bots/api#pollanswer. A stopped generation names only its chat,
     which, if it is private, has the id of the user.
@@ -47,14 +47,15 @@ def by_sender(update: Any, /) -> str | None:
 
 def by_chat(update: Any, /) -> str | None:
     """
-    `chat:<id>`: one session for each chat, shared by everybody in it.
+    `chat:<id>`: one session for each chat, which all its members share.
 
-    A chat of a business account is told apart by its connection, and a chat that summoned a
-    guest bot as a guest's: Telegram says that both may share their id with an unrelated chat
+    The key of a chat of a business account has the id of its connection, and that of a chat that
+    summoned a guest bot has the mark `guest`. Both may have the same id as an unrelated chat
     (`business_connection_id` and `guest_query_id` in https://core.telegram.org/bots/api#message).
 
-    Returns `None` for updates without a chat, such as inline queries and polls, and for private
-    chats that summoned a guest bot, whose id is only that of one of the two people in it.
+    Returns `None` for updates without a chat, such as inline queries and polls. It also returns
+    `None` for private chats that summoned a guest bot, because their id is only that of one of the
+    two people.
     """
     chat = _chat_label(update)
     return None if chat is None else _chat_key(chat)
@@ -78,8 +79,8 @@ def by_topic(update: Any, /) -> str | None:
     A `message_thread_id` alone is no topic: Telegram also gives one to replies in groups that
     are not forums. The topics of a channel's direct messages are `topic:<chat>:direct-<id>`.
 
-    Returns `None` where `by_chat` would, and where Telegram does not say which topic it was in:
-    for reactions and changes of members, and for buttons under inaccessible messages.
+    Returns `None` where `by_chat` would, and if Telegram does not send the topic: for reactions
+    and changes of members, and for buttons under inaccessible messages.
     """
     chat, topic = _chat_label(update), topic_label(message_of(update))
     return None if chat is None or topic is None else _topic_key(chat, topic)
@@ -142,8 +143,8 @@ def make_key(
         chat_id: The id of the chat. All of them but `by_sender` need it.
         user_id: The id of the sender; for an anonymous admin or a channel, the id of that chat.
             `by_sender`, `by_sender_in_chat` and `by_sender_in_topic` need it.
-        message_thread_id: The id of the topic, for `by_topic` and `by_sender_in_topic`. Without
-            it the key is that of the General topic, and of chats without topics.
+        message_thread_id: The id of the topic in keys of `by_topic` and `by_sender_in_topic`.
+            Without it the key is that of the General topic, and of chats without topics.
         direct_messages_topic_id: The id of the topic in the direct messages of a channel, instead
             of `message_thread_id`.
         business_connection_id: The business connection of the chat.
@@ -151,7 +152,7 @@ def make_key(
     Raises:
         TypeError: It is another function, or an id is missing, is no `int`, or is not used by this
             function.
-        ValueError: The user is one of those with which Telegram hides other senders.
+        ValueError: The user is one that stands for other senders; see `by_sender`.
     """
     form = form_of(get_storage_key)
     if form is None:
@@ -207,17 +208,17 @@ def parse_key(key: str) -> KeyIds:
 
 
 def key_fault(key: object) -> str | None:
-    """What is wrong with a key that a key function returned, if anything."""
+    """The fault of a key that a key function returned; `None` if it is a key."""
     if key is None:
         return "None"
     if isinstance(key, bool) or not isinstance(key, str | int):
         return f"an object of type {type(key).__name__}"
-    # One key for all whose name, say, is empty would join strangers.
+    # All users with an empty name, for example, would share one session.
     return "an empty string" if key == "" else None
 
 
 def message_of(update: Any) -> Any:
-    """The message a button press belongs to; every other update speaks for itself."""
+    """The message of a button press; for every other update the update itself."""
     return getattr(update, "message", None) or update
 
 
@@ -234,21 +235,21 @@ def _chat_label(update: Any) -> str | None:
 
 
 def topic_label(message: Any) -> str | None:
-    """The label of the topic of a message in keys; `None` if Telegram does not say which it is."""
-    # The Bot API gives an inaccessible message the date 0, and nothing but its chat and id.
+    """The label of the topic of a message in keys; `None` if Telegram does not send the topic."""
+    # An inaccessible message has the date 0, its chat and its id, and no other field.
     if getattr(message, "date", None) == 0 or not hasattr(message, "message_thread_id"):
         noted: str | None = getattr(message, NOTED_TOPIC, None)
         return noted
     if direct := getattr(message, "direct_messages_topic", None):
         return direct_label(direct.topic_id)
-    # A stopped generation has no is_topic_message: its draft can only have been in a topic.
+    # A stopped generation has no is_topic_message, because its draft was in a topic.
     thread = message.message_thread_id
     is_topic = thread is not None and getattr(message, "is_topic_message", True)
     return str(thread) if is_topic else GENERAL
 
 
 def _booster(update: Any) -> Any:
-    """Whoever gave a boost; an added boost wraps its source once more than a removed one."""
+    """The user who gave a boost; an added boost wraps its source once more than a removed one."""
     boost = getattr(update, "boost", update)
     return getattr(getattr(boost, "source", None), "user", None)
 
@@ -357,7 +358,7 @@ _FORMS = MappingProxyType(
         by_sender_in_topic: Form.of(_sender_in_topic_key, "chat", "topic", "sender"),
     }
 )
-#: The names of the ready-made key functions, for messages.
+#: The names of the ready-made key functions, as messages show them.
 READY_MADE = ", ".join(function.__name__ for function in _FORMS)
 
 
@@ -369,7 +370,7 @@ def form_of(get_storage_key: object) -> Form | None:
 
 def _refuse_unfit_ids(name: str, form: Form, ids: dict[str, Any]) -> None:
     """
-    See that ids are those that a key needs.
+    Check that the ids are exactly those that a key needs.
 
     Args:
         name: The name of the key function.
@@ -400,7 +401,7 @@ def _refuse_unfit_ids(name: str, form: Form, ids: dict[str, Any]) -> None:
 
 
 def _id_fault(id_name: str, value: object) -> str | None:
-    """The right and the wrong type of an id, if it has the wrong one."""
+    """The right and the actual type of an id; `None` if they are the same."""
     if id_name == "business_connection_id":
         if isinstance(value, str) and value:
             return None
@@ -414,10 +415,10 @@ def _int_of(digits: str | None) -> int | None:
     return None if digits is None else int(digits)
 
 
-#: The attribute with the label of the topic of an inaccessible message, where that is known.
+#: The attribute with the label of the topic of an inaccessible message, if it is known.
 NOTED_TOPIC = "_telesession_topic"
 
-#: Begins the name of every room in a storage, and is doubled where a key outside begins with it.
+#: The beginning of the name of every room. A key outside that begins with it gets one more.
 ROOM = "@"
 
 

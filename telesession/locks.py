@@ -41,11 +41,11 @@ def holder_in(thread: int) -> str:
 
 class LockTable:
     """
-    Locks by key, for the threads of one process.
+    One lock for each key. The threads of one process wait for them.
 
-    Threads get a busy key in the order in which they asked for it; `threading.Lock` alone lets
-    the thread that the scheduler wakes first jump the queue. An entry exists only while a thread
-    holds or waits for its key, so an idle table is empty however many keys it has seen.
+    Threads get a busy key in the order in which they asked for it. `threading.Lock` alone gives the
+    lock to the thread that the scheduler wakes first. An entry exists only while a thread holds or
+    waits for its key, so an idle table is empty.
 
     Keep one table for as long as the storage it guards. Any thread may use it.
 
@@ -53,9 +53,8 @@ class LockTable:
         of_sessions: Whether the keys are those of sessions, so that long waits are logged.
 
     Attributes:
-        holders: held key -> the thread that holds it, and the time at which it took the lock.
-        queues: held key -> the threads that wait for it, in the order of their arrival. There are
-            no empty queues.
+        holders: key -> the thread that holds it, and the time of the lock.
+        queues: key -> queue of threads, in the order of their arrival. No queue is empty.
     """
 
     # Without waiters, a lock is taken and released in one step of the interpreter each, and without
@@ -85,11 +84,11 @@ class LockTable:
 
         Raises:
             LockTimeoutError: It stayed busy for that long. The caller holds nothing.
-            DeadlockError: The thread that holds it waits, directly or through others, for a lock
-                of the calling thread, or is the calling thread. The caller holds nothing new.
+            DeadlockError: The thread that holds it is the calling thread, or waits directly or
+                through others until the calling thread frees a lock. The caller holds nothing new.
         """
         me = threading.get_ident(), time.monotonic()
-        # Not a look first, and then an assignment: two threads could both find the key free.
+        # In one step: with a look and then an assignment, two threads could find the key free.
         if self.holders.setdefault(key, me) is not me or key in self.queues:
             self.wait(key, me, timeout)
 
@@ -98,8 +97,8 @@ class LockTable:
         try:
             del self.holders[key]
         finally:
-            # In this order: a thread that queues up after the look finds the key free. And after
-            # a KeyboardInterrupt too: the others wait for it.
+            # In this order, because a thread that queues up after the look finds the key free. In
+            # `finally`, because the waiting threads need the key after a KeyboardInterrupt, too.
             if key in self.queues:
                 self.hand_over(key)
 
@@ -115,11 +114,11 @@ class LockTable:
 
     def held_by(self, key: str, otherwise: str = "another handler") -> tuple[str, float | None]:
         """
-        The handler that holds a key, in words, and the seconds since it does.
+        The handler that holds a key, in words, and the seconds for which it has held the key.
 
         Args:
             key: The key.
-            otherwise: The holder if no thread holds the key; its seconds are not known.
+            otherwise: The holder if no thread holds the key. Its seconds are `None`.
         """
         holder = self.holders.get(key)
         if holder is None:
@@ -133,7 +132,7 @@ class LockTable:
 
         Args:
             key: The key.
-            me: The calling thread as a holder, which may be the one of the key already.
+            me: The calling thread as a holder. The key may have this holder already.
             timeout: See `acquire`.
 
         Raises:
@@ -143,7 +142,7 @@ class LockTable:
         thread = me[0]
         with self._mutex:
             holder = self.holders.get(key)
-            # A caller that does not wait closes no circle, not even one of its own.
+            # A caller that does not wait closes no circle.
             if holder is not None and holder[0] == thread and holder is not me and timeout != 0:
                 raise DeadlockError(key, (key,))
             # Made for this wait, and not kept for later ones: by now gevent may have patched
@@ -161,7 +160,7 @@ class LockTable:
             seconds = -1 if timeout is None else min(timeout, threading.TIMEOUT_MAX)
             granted = self._acquire(key, turn.lock, seconds, waits)
         except BaseException:
-            # A KeyboardInterrupt in the wait must neither stay in the queue nor keep the lock.
+            # After a KeyboardInterrupt the thread must not stay in the queue or keep the lock.
             if not self._withdraw(key, turn):
                 self.release(key)
             raise
@@ -171,7 +170,7 @@ class LockTable:
             raise LockTimeoutError(key, seconds, *self.held_by(key))
 
     def _acquire(self, key: str, lock: threading.Lock, seconds: float, waits: _Waits) -> bool:
-        """Wait for a lock for some seconds, -1 for ever; log a long wait on the way."""
+        """Wait for a lock for some seconds (-1 is for ever), and log a long wait."""
         if self._of_sessions and not 0 <= seconds <= _LONG_WAIT:
             if lock.acquire(timeout=_LONG_WAIT):
                 return True
@@ -182,12 +181,12 @@ class LockTable:
         return lock.acquire(timeout=seconds)
 
     def _grant(self, key: str) -> None:
-        """Give a key to its first waiter if it is free; only with the mutex."""
+        """Give a key to its first waiter if it is free. The caller has the mutex."""
         queue = self.queues.get(key)
         if queue is None:
             return
         turn = queue[0]
-        # Made now: a handler that waits for a key does not hold it yet.
+        # Made now, because the seconds of the holder begin when it gets the key.
         holder = turn.thread, time.monotonic()
         if self.holders.setdefault(key, holder) is holder:
             turn.is_queued = False
@@ -197,7 +196,7 @@ class LockTable:
             turn.lock.release()
 
     def _withdraw(self, key: str, turn: _Turn) -> bool:
-        """Leave the queue; false if the lock was handed over in the very moment of giving up."""
+        """Leave the queue; false if the lock was handed over before that."""
         with self._mutex:
             if not turn.is_queued:
                 return False
@@ -237,7 +236,7 @@ def _log_wait(key: str, holder: str, held: float | None = None) -> None:
     Args:
         key: The storage key of the session.
         holder: The handler that has the session, in words.
-        held: Seconds since that handler has the session; `None` if they are not known.
+        held: Seconds for which that handler has had the session; `None` if they are not known.
     """
     has_it = "has it" if held is None else f"has had it for {held:.1f} s"
     _log.warning(
@@ -246,7 +245,7 @@ def _log_wait(key: str, holder: str, held: float | None = None) -> None:
 
 
 def _is_in_telebots_pool() -> bool:
-    """Whether this thread is a worker of telebot's own pool; its poll thread is none."""
+    """Whether this thread is a worker of telebot's own pool. The poll thread is not a worker."""
     thread = threading.current_thread()
     # By name, because this module does not import telebot. The names are those of telebot 4.37.1.
     return type(thread).__module__ == "telebot.util" and thread.name != "PollingThread"
@@ -258,14 +257,14 @@ Holder = tuple[int, float]
 
 
 class _Turn:
-    """A place in a queue: a lock that is released when its thread's turn has come."""
+    """A place in a queue, with a lock that is released when the thread gets the key."""
 
     __slots__ = ("is_queued", "lock", "thread")
 
     def __init__(self, lock: threading.Lock, thread: int) -> None:
         self.lock = lock
         self.thread = thread
-        #: False once the thread has got the key or has given up; never true again.
+        #: Whether the thread waits. Once false, it stays false.
         self.is_queued = True
 
 
@@ -281,12 +280,12 @@ class _Waits:
     """
     The table of waits of this process, over all lock tables: which thread waits for which key.
 
-    A circle of waits closes with its last wait, so each new wait looks along the chain of
-    holders. New waits need the mutex of this table, and waits end without it. So an entry can be
-    older than the hand-over of its key, and a chain can change during the look.
+    The last wait of a circle closes it, so each new wait looks along the chain of holders. New
+    waits need the mutex of this table, and waits end without it. So an entry can be older than the
+    hand-over of its key, and a chain can change during the look.
 
     Attributes:
-        is_hinted: Whether this process has logged which line its bot lacks.
+        is_hinted: Whether this process has logged the advice of `hint`.
     """
 
     def __init__(self) -> None:
@@ -307,18 +306,18 @@ class _Waits:
             chain = {turn: key}
             holder = table.holder_of(key)
             if holder == thread:
-                # It was handed over since the thread queued up, so there is no wait.
+                # The thread got the key after it queued up, so it does not wait.
                 return
             while holder is not None and holder != thread:
                 wait = self._waits.get(holder)
-                # A turn comes twice while its key is being handed over. The walk would not end.
+                # A turn may come twice while its key is being handed over: an endless walk.
                 if wait is None or not wait.turn.is_queued or wait.turn in chain:
                     break
                 chain[wait.turn] = wait.key
                 holder = wait.table.holder_of(wait.key)
-            # This look must come after the walk. Each turn was queued before the walk, because new
-            # waits need the mutex, and a turn never comes back into its queue. So if all turns are
-            # still queued, all threads have waited during the whole walk. A waiting thread releases
+            # This check must come after the walk. Each turn was queued before the walk, because new
+            # waits need the mutex, and a turn never returns to its queue. So if all turns are still
+            # queued, all threads have waited during the whole walk. A waiting thread releases
             # nothing, so the circle is real.
             if holder == thread and all(turn.is_queued for turn in chain):
                 raise DeadlockError(key, tuple(chain.values()))
@@ -329,18 +328,18 @@ class _Waits:
         self._waits.pop(thread, None)
 
     def hint(self) -> None:
-        """Log once which line lets updates wait without a thread."""
+        """Log once the call that lets updates wait without a thread."""
         with self._mutex:
             is_first, self.is_hinted = not self.is_hinted, True
         if is_first:
             _log.warning(
                 "a handler has waited for more than %g s for a session that another handler has; "
-                "on telebot's own pool it occupies a thread meanwhile, so other users wait, too; "
+                "on telebot's own pool each wait occupies a thread, so other users wait, too; "
                 "write use_sequential_workers(bot) before the bot starts",
                 _LONG_WAIT,
             )
 
 
-# Made anew after a fork: another thread of the parent may have had the mutex, and none of its
-# waits is in the child.
+# A new table after a fork: another thread of the parent may have had the mutex, and the waits of
+# the parent do not exist in the child.
 _waits: PerProcess[_Waits] = PerProcess()

@@ -1,4 +1,4 @@
-"""Moves: sessions that get another key, at once or as soon as no handler has them."""
+"""Moves: sessions that get another key, at once or once no handler has them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _log = logging.getLogger("telesession")
 
 def migrated_chat(message: Any) -> tuple[int, int] | None:
     """
-    The ids of a group before and after it became a supergroup, if a message tells of that.
+    The ids of a group before and after it became a supergroup; `None` for other messages.
 
     Telegram sends such a message in both chats: see `migrate_to_chat_id` and
     `migrate_from_chat_id` in https://core.telegram.org/bots/api#message.
@@ -38,7 +38,7 @@ def checked_form(get_storage_key: object) -> Form:
     The form of the keys of a key function whose sessions can follow a group.
 
     Raises:
-        ValueError: It is not one of the ready-made key functions.
+        ValueError: The function is not one of the ready-made key functions.
     """
     form = form_of(get_storage_key)
     if form is None:
@@ -51,11 +51,11 @@ def checked_form(get_storage_key: object) -> Form:
 
 class Renaming(NamedTuple):
     """
-    The change of the keys of a group that becomes a supergroup, for one room and key function.
+    The change of the keys of a group that becomes a supergroup, in one room.
 
     Attributes:
         old: The beginning of the old keys in the storage, up to the colon behind the id of the
-            group. It is the whole key if the function gives one key for the group.
+            group. It is the whole key if the key function has one key for the group.
         new: The beginning, or the whole, of the new keys.
         old_sender: The old id as sender; `None` if the keys have no sender behind the chat.
         new_sender: The new id as sender.
@@ -88,7 +88,7 @@ class Renaming(NamedTuple):
 
     @property
     def is_whole(self) -> bool:
-        """Whether the function gives one key for the group."""
+        """Whether the key function has one key for the group."""
         return not self.old.endswith(":")
 
     def renamed(self, key: str) -> str:
@@ -107,7 +107,7 @@ class Renaming(NamedTuple):
 
 def group_part(key: str, start: int) -> str:
     """
-    The part of a key in the storage that `Renaming.old` and `Renaming.new` are compared with.
+    The part of a key in the storage to compare with `Renaming.old` and `Renaming.new`.
 
     Args:
         key: Any key.
@@ -120,7 +120,7 @@ def group_part(key: str, start: int) -> str:
 
 class Moves:
     """
-    The moves of one storage that this process knows of, because groups became supergroups.
+    The moves of one storage because of groups that became supergroups in this process.
 
     A move is pending until its record has the new key. Updates may still come from the old chat, so
     the redirect from the old keys stays until the process ends.
@@ -129,19 +129,19 @@ class Moves:
     storage, which all kinds of sessions in it share.
 
     Attributes:
-        groups: `Renaming.old` -> the renaming, for updates that still come from the old chat.
+        groups: `Renaming.old` -> the renaming. Updates from the old chat need it.
         pending: new key -> old key, while the record may have the old one.
         rooms: The rooms of the sessions that this process has in the storage.
     """
 
     def __init__(self) -> None:
-        # Not the storage, which would never be freed if the table of moves referred to it.
+        # No reference to the storage: it would never be freed, because `_moves` refers to this.
         self.groups: dict[str, Renaming] = {}
         self.pending: dict[str, str] = {}
         self.rooms: set[str] = set()
         # `Renaming.new` -> the renaming back to the old keys.
         self._supergroups: dict[str, Renaming] = {}
-        # The new keys of which no record has the old key any more.
+        # The new keys whose records no longer have the old key.
         self._settled: set[str] = set()
         # The renamings whose records have all moved.
         self._finished: set[Renaming] = set()
@@ -161,18 +161,18 @@ class Moves:
         """
         Give the sessions of a group their new keys.
 
-        Each moves at once, or before its next use if a handler has it now. A failure is logged, and
-        tried again with the next use of the session.
+        Each session moves at once, or before its next use if a handler has it now. A failed move
+        is logged, and tried again at the next use of the session.
 
         Args:
             renaming: The change of the keys.
             storage: The storage.
-            records: Translates the records, which their codec may have bound to the old keys.
+            records: Translates the records. A codec may have bound them to the old keys.
             lifetime: Seconds that the sessions live from now; `None` is for ever.
         """
         if renaming in self._finished:
             return
-        # In this order: a thread that is sent to a new key must see that its move is pending.
+        # In this order: a thread that is redirected to a new key must find the pending move.
         self._supergroups[renaming.new] = renaming.back()
         self.groups[renaming.old] = renaming
         try:
@@ -196,7 +196,7 @@ class Moves:
         records: Records,
         lifetime: float | None,
     ) -> bool:
-        """Give one session its new key, and say whether nothing is left to do."""
+        """Give one session its new key, and return whether the move is done."""
         new = renaming.renamed(old)
         self.pending[new] = old
         try:
@@ -246,7 +246,7 @@ class Moves:
         Args:
             key: The new key.
             storage: The storage.
-            records: Translates the record, which its codec may have bound to the old key.
+            records: Translates the record. A codec may have bound it to the old key.
             lifetime: Seconds that the session lives from now; `None` is for ever.
             timeout: Seconds to wait while a handler has one of the two sessions.
 
@@ -293,7 +293,7 @@ def note_move(
         check_size: Gets the payload and its new key, and raises if it must not be written.
 
     Returns:
-        Whether there was a record; `None` if the target has another one, and nothing was noted.
+        Whether there was a record; `None` if the target has another record. Then nothing is noted.
     """
     payload = source.get()
     if payload is None:
@@ -302,7 +302,7 @@ def note_move(
     if life is not None and life.is_over():
         return False
     moved, there = records.rekey(payload, source.key, target.key), target.get()
-    # The record of the target goes second: it may be damaged, and a codec trusts the first.
+    # The record of the target is the second argument: it may be damaged.
     if there is not None and not records.says_the_same(moved, there, target.key):
         return None
     if check_size is not None:

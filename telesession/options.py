@@ -1,4 +1,4 @@
-"""The options of sessions: what they are, and which values make no sense."""
+"""The options of sessions: their types, their checks and the errors of unusable values."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Instance = TypeVar("Instance")
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
-# What `initial` may be for sessions that are mappings, and for those that are instances.
+# The types of `initial` for sessions that are mappings, and for sessions that are instances.
 MakesFields = (
     Mapping[str, Any] | Callable[[], Mapping[str, Any]] | Callable[[Any], Mapping[str, Any]]
 )
@@ -61,7 +61,7 @@ class Options(TypedDict, total=False):
 
 
 def checked_type(option: str, value: object, kind: type[T]) -> T:
-    """See that an option is of a type."""
+    """Check that an option is of a type."""
     if not isinstance(value, kind):
         raise TypeError(f"{option} must be a {kind.__name__}, not {type(value).__name__}")
     return value
@@ -80,26 +80,26 @@ def checked_room(prefix: Any, name: str) -> str:
 
 
 def checked_key_function(function: Any, option: str) -> Any:
-    """See that a function from updates to keys can be called with an update."""
+    """Check that a function from updates to keys can be called with an update."""
     role, arguments = "from the update to its key", "one argument, the update"
     return _checked_function(function, option, role, arguments, 1)
 
 
 def checked_on_error(function: Any) -> Any:
-    """See that a function can be called with an update and an exception."""
+    """Check that a function can be called with an update and an exception."""
     both = "the update and the exception"
     return _checked_function(function, "on_error", f"of {both}", f"two arguments, {both}", 2)
 
 
 def checked_on_event(function: Any) -> Any:
-    """See that a function can be called with an event; `None` is no function."""
+    """Check that a function can be called with an event; `None` is no function."""
     if function is None:
         return None
     return _checked_function(function, "on_event", "of the event", "one argument, the event", 1)
 
 
 def checked_on_unreadable(function: Any) -> Any:
-    """See that a function can be called with a key and an error; `None` is no function."""
+    """Check that a function can be called with a key and an error; `None` is no function."""
     if function is None:
         return None
     both = "the key and the DecodeError"
@@ -116,12 +116,12 @@ def _checked_function(function: Any, option: str, role: str, arguments: str, cou
     except TypeError as error:
         raise TypeError(f"{option} must take {arguments}: {error}") from None
     except ValueError:
-        pass  # A function written in C may not tell its parameters.
+        pass  # A function written in C may have no signature.
     return function
 
 
 def checked_storage(storage: Any) -> Storage:
-    """See that a storage is one, with a codec."""
+    """Check that a storage is one, with a codec."""
     if isinstance(storage, type) and issubclass(storage, Storage):
         raise TypeError(
             f"storage is the class {storage.__name__}; pass an instance, {storage.__name__}(...)"
@@ -147,7 +147,7 @@ def _storage_hint(storage: Any) -> str:
 
 
 def checked_version(version: Any) -> int:
-    """See that a version is a number from 0 on."""
+    """Check that a version is a number from 0 on."""
     if type(version) is not int:
         raise TypeError(f"version must be an int, not {type(version).__name__}")
     if version < 0:
@@ -156,7 +156,7 @@ def checked_version(version: Any) -> int:
 
 
 def checked_migrations(migrations: Any, version: int) -> dict[int, Migration]:
-    """See that migrations are steps to versions up to the one that is written."""
+    """Check that migrations are steps to versions up to the one that is written."""
     if not isinstance(migrations, Mapping):
         raise TypeError(
             "migrations must map the version that a step leads to to a function, "
@@ -174,7 +174,7 @@ def checked_migrations(migrations: Any, version: int) -> dict[int, Migration]:
 
 
 def checked_max_bytes(max_bytes: Any) -> int | None:
-    """See that a limit is a number of bytes; `None` is no limit."""
+    """Check that a limit is a number of bytes; `None` is no limit."""
     if max_bytes is None:
         return None
     if type(max_bytes) is not int:
@@ -199,7 +199,7 @@ def checked_lifetime(
 
 
 def checked_name(name: Any) -> str:
-    """See that a name can be that of a parameter."""
+    """Check that a name can be that of a parameter."""
     checked = checked_type("name", name, str)
     if not checked.isidentifier() or keyword.iskeyword(checked):
         raise ValueError(f"name must be the name of a parameter, which {name!r} cannot be")
@@ -208,14 +208,14 @@ def checked_name(name: Any) -> str:
 
 def refuse_unnamed(function: str, values: tuple[object, ...]) -> None:
     """
-    See that no option is given without its name.
+    Check that no option is given without its name.
 
     Args:
         function: The function that takes the options.
         values: The values without a name.
 
     Raises:
-        TypeError: There are any.
+        TypeError: There is at least one value.
     """
     if values:
         raise TypeError(
@@ -224,7 +224,7 @@ def refuse_unnamed(function: str, values: tuple[object, ...]) -> None:
 
 
 def option_of(value: object) -> str:
-    """A value that was given without the name of its option, as it is to be written."""
+    """The correct text for a value that was given without the name of its option."""
     if isinstance(value, Storage):
         return "storage=..."
     if is_dataclass(value) and not isinstance(value, type):

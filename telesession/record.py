@@ -1,13 +1,16 @@
 """
-Records: what a codec writes of a session, and back.
+Records: from sessions to the `dict` that a codec writes, and back.
 
-A record is `{"fields": {name: value}}`. Where fields have a lifetime it also has
-`"ttl": {name: [lifetime, deadline]}`, in seconds; where the bot counts the versions of its records,
-`"version": number`; where sessions are of several dataclasses, `"class": name`; where a session has
-a lifetime of its own, `"lifetime": seconds`, or `null` for ever; and where it has a fixed end,
-`"end": time`. A session counts deadlines on the monotonic clock, which means nothing to another
-process; a storage that outlives this one has them in seconds since the epoch. Nothing but this
-module knows that there are two clocks.
+A record is `{"fields": {name: value}}`. It has more parts if they are needed:
+
+- `"ttl": {name: [lifetime, deadline]}`, in seconds, if fields have a lifetime;
+- `"version": number`, if the bot gives its records a version;
+- `"class": name`, if sessions are of several dataclasses;
+- `"lifetime": seconds`, or `null` for ever, if the session has a lifetime of its own;
+- `"end": time`, if the session has a fixed end.
+
+A session has its deadlines on the monotonic clock, which differs in every process. So a persistent
+storage has them in seconds since the epoch. Only this module knows the two clocks.
 """
 
 from __future__ import annotations
@@ -35,10 +38,10 @@ Loaded = tuple[dict[str, Any], dict[str, Mark], str | None, Life | None]
 _STR = frozenset((str,))
 
 _FIX = "fix the migration"
-# The number of fields that are named if a record is too large.
+# The number of fields in the message of a record that is too large.
 _LARGEST = 3
-# Seconds by which the clocks may drift apart during a handler before it must have been a step, and
-# that may pass between a look at one and at the other.
+# Seconds. A larger drift of the clocks during a handler is a step of one of them. The two clocks
+# must be read within this time.
 _STEP = 0.001
 
 
@@ -48,7 +51,7 @@ class Clock(NamedTuple):
 
     Attributes:
         persistent: See `Storage`.
-        now: The clock of the storage; see `Storage.now`. Asked only for deadlines.
+        now: The clock of the storage; see `Storage.now`. It is read only for deadlines.
     """
 
     persistent: bool
@@ -60,16 +63,16 @@ class Clock(NamedTuple):
             return 0.0
         before, wall, after = time.monotonic(), self.now(), time.monotonic()
         if after - before > _STEP:
-            # The thread had to pause between the two clocks, and would move every deadline.
+            # The thread paused between the two clocks, which would move every deadline.
             wall, after = self.now(), time.monotonic()
         return wall - after
 
 
 def checked(record: dict[str, Any], key: str) -> dict[str, Any]:
     """
-    A record as a codec gives it, all of whose parts are sound.
+    Check the parts of a record as a codec gives it, and return the record.
 
-    It says nothing of the version and the dataclass, which only a program knows.
+    A version and a dataclass that the program does not know pass the check.
 
     Raises:
         DecodeError: A part is damaged, or it is not the record of a session.
@@ -87,7 +90,7 @@ def checked(record: dict[str, Any], key: str) -> dict[str, Any]:
 
 def translated(record: dict[str, Any], key: str, source: Clock, target: Clock) -> dict[str, Any]:
     """
-    A record of one storage for another one, with its deadlines on the clock of that one.
+    A record of one storage for another storage, with its deadlines on the clock of the latter.
 
     Raises:
         DecodeError: It is not the record of a session.
@@ -99,7 +102,7 @@ def translated(record: dict[str, Any], key: str, source: Clock, target: Clock) -
         return record
     shift = target.offset() - source.offset()
     if abs(shift) <= _STEP:
-        # The same clock, which was asked twice.
+        # The same clock, which was read twice.
         shift = 0.0
     moved = dict(record)
     if ttl is not None:
@@ -114,13 +117,13 @@ def aligned(
     record: dict[str, Any], other: dict[str, Any], key: str, seconds: float
 ) -> dict[str, Any]:
     """
-    A record in the order of another one, and with the deadlines of that one where they are near.
+    A record in the order of another record, and with those of its deadlines that are near.
 
     Args:
         record: A record of a session.
-        other: Another one for the same storage.
+        other: Another record for the same storage.
         key: The storage key of both.
-        seconds: The largest distance of two deadlines that are near.
+        seconds: The largest difference of two deadlines that are near.
 
     Raises:
         DecodeError: One of them is not the record of a session.
@@ -144,7 +147,7 @@ def aligned(
 
 
 def _in_order(parts: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
-    """The parts with names of others first, in the order of these."""
+    """The parts. Those that `others` has, too, are first and in the order of `others`."""
     return {name: parts[name] for name in others if name in parts} | parts
 
 
@@ -156,9 +159,9 @@ class Records:
 
     Args:
         codec: The codec that the storage carries.
-        persistent: Whether deadlines must make sense to other processes; see `Storage`.
-        version: What the records are written as, and the newest that can be read.
-        migrations: By the version they lead to, the steps from one version to the next.
+        persistent: Whether other processes read the deadlines; see `Storage`.
+        version: The version of the records that are written, and the newest that can be read.
+        migrations: version -> the step that leads to it.
     """
 
     def __init__(
@@ -173,7 +176,7 @@ class Records:
         self._persistent = persistent
         self._version = version
         self._migrations = sorted((migrations or {}).items())
-        # Packed records, which have no version, have a way of their own in memory.
+        # In memory, records without a version may be packed; see `MemoryCodec`.
         knows_packed = isinstance(codec, MemoryCodec) and not version
         self.pack = pack if knows_packed else None
         self.unpack = unpack if knows_packed else None
@@ -184,13 +187,13 @@ class Records:
 
     def load(self, payload: bytes, key: str, now: Callable[[], float]) -> Loaded:
         """
-        The live fields of a payload, the marks of those that have or had a lifetime, the name of
-        the dataclass and the life of the session, as far as the record gives them.
+        The live fields of a payload, their marks, the name of its dataclass and the life of its
+        session. The last two are `None` if the record does not have them.
 
         Args:
-            payload: What the storage has.
-            key: The storage key that it has it under.
-            now: The clock of the storage; see `Storage.now`. Asked only for deadlines.
+            payload: The payload.
+            key: The storage key of the payload.
+            now: The clock of the storage; see `Storage.now`. It is read only for deadlines.
 
         Raises:
             DecodeError: The payload is not a record.
@@ -219,18 +222,18 @@ class Records:
         now: Callable[[], float],
     ) -> tuple[bytes, dict[str, Mark]]:
         """
-        The payload of a session, and the marks it has once that is stored.
+        The payload of a session, and its marks once the payload is stored.
 
         The payload is equal to `previous` if there is nothing to write. A change inside the value
-        of a field with a lifetime is an update of that field: its lifetime begins anew, now, at
-        the end of the handler.
+        of a field with a lifetime is an update of that field: its lifetime begins anew at the end
+        of the handler, which is now.
 
         Args:
             state: The state of the session; it stays as it is.
             values: The live fields.
             fields: The same as plain data.
             key: The storage key that the payload is for.
-            previous: The payload it was loaded from, or saved as since.
+            previous: The payload that the session was loaded from or last saved as.
             now: The clock of the storage.
 
         Raises:
@@ -254,7 +257,7 @@ class Records:
             )
             stored[name] = _stored(Mark.starting_now(mark.lifetime) if renew else mark, offset)
         ttl = {name: [mark.lifetime, mark.stored] for name, mark in stored.items()}
-        # Fields that have expired are no reason to write; they go with the next change.
+        # Expired fields are no reason to write. The next write drops them.
         kept = {
             name: old_fields[name] for name in old_fields if name in fields or name not in marks
         }
@@ -274,9 +277,9 @@ class Records:
         now: Callable[[], float],
     ) -> tuple[bytes, dict[str, Mark]]:
         """
-        Like `dump`, for a session with marks whose record had only scalars.
+        The same as `dump` if the session has marks and its record had only scalars.
 
-        It needs no look at the record, because a scalar cannot change inside.
+        It does not read the record, because a scalar cannot change inside.
         """
         offset = self._clock_offset(now)
         stored: dict[str, Mark] = {}
@@ -310,7 +313,7 @@ class Records:
 
     def check(self, fields: dict[str, Any], key: str) -> None:
         """
-        See whether fields can be stored.
+        Check that fields can be stored.
 
         Raises:
             EncodeError: One of them would not come back.
@@ -328,7 +331,7 @@ class Records:
 
     def says_the_same(self, payload: bytes, other: bytes, key: str) -> bool:
         """
-        Whether two payloads of one key say the same; the first is one that this codec wrote.
+        Whether two payloads of one key have the same content. This codec wrote the first one.
 
         Raises:
             DecodeError: The other is not a record.
@@ -337,10 +340,11 @@ class Records:
 
     def copy(self, fields: dict[str, Any], key: str) -> dict[str, Any]:
         """
-        The fields of a new session, which share no object with those of any other.
+        A copy of the fields that `initial` gave, so that each session has objects of its own.
 
         Raises:
-            EncodeError: They could not be stored, so nobody needs to work on them.
+            EncodeError: They cannot be copied, and could not be stored either.
+            SessionError: They cannot be copied.
         """
         try:
             return copy.deepcopy(fields)
@@ -357,7 +361,7 @@ class Records:
         The life of a session that ends some seconds from now.
 
         Args:
-            seconds: Seconds from now to the end.
+            seconds: Seconds from now until the end.
             lifetime: See `Life.lifetime`.
             now: The clock of the storage.
         """
@@ -366,7 +370,7 @@ class Records:
 
     def life_of(self, payload: bytes, key: str, now: Callable[[], float]) -> Life | None:
         """
-        The life that a record gives its session; `None` if it gives none.
+        The life of the session of a record; `None` if the record has none.
 
         Raises:
             DecodeError: The payload is not a record.
@@ -412,17 +416,17 @@ class Records:
         now: Callable[[], float],
     ) -> dict[str, Mark]:
         """
-        The marks of a record; fields that have expired are dropped on the way.
+        The marks of a record. Expired fields are removed from `fields`.
 
         Args:
-            ttl: That part of the record.
+            ttl: The part `"ttl"` of the record.
             fields: The fields of the record.
             now: The clock of the storage.
         """
         marks = {}
         offset, instant = self._clock_offset(now), time.monotonic()
         for name, (lifetime, stored) in ttl.items():
-            # Never more than the whole lifetime, even if the wall clock was set back meanwhile.
+            # At most the whole lifetime, even if the wall clock was set back since.
             deadline = min(stored - offset, instant + lifetime)
             marks[name] = Mark(lifetime, deadline, stored)
             if instant >= deadline:
@@ -432,7 +436,7 @@ class Records:
     def _migrate(
         self, version: Any, fields: dict[str, Any], marks: dict[str, Mark], key: str
     ) -> tuple[dict[str, Any], dict[str, Mark]]:
-        """Take an older record through the steps that it has missed."""
+        """Apply the missing migrations to the fields of an older record."""
         if _checked_version(version, key) > self._version:
             reason = f"it is of version {version}, and this program knows up to {self._version}"
             remedy = f"run the newer program again, or pass version={version} and its migrations"
@@ -443,7 +447,7 @@ class Records:
                 fields = _migrated(migration, number, fields, key)
         kept = {name: mark for name, mark in marks.items() if name in fields or name not in known}
         for name, value in fields.items():
-            # A migration may mark fields, and does not renew those that are marked already.
+            # A migration may mark fields. A marked field that it leaves alone keeps its deadline.
             if type(value) is Marked and value.lifetime:
                 kept[name] = Mark.starting_now(value.lifetime)
             elif type(value) is Marked:
@@ -463,7 +467,7 @@ def _check_json(fields: dict[str, Any], key: str) -> None:
 
 
 def _none(*_: object) -> None:
-    """A codec that knows no packed records has none."""
+    """Takes the place of `write_packed` if the codec has no packed records."""
 
 
 def _life_parts(life: Life | None) -> dict[str, float | None]:
@@ -478,12 +482,12 @@ def _life_parts(life: Life | None) -> dict[str, float | None]:
 
 
 def _parts_of(record: dict[str, Any]) -> dict[str, Any]:
-    """The same parts of a record that was loaded."""
+    """The same parts of a loaded record, if it has them."""
     return {part: record[part] for part in ("end", "lifetime") if part in record}
 
 
 def _stored(mark: Mark, offset: float) -> Mark:
-    """The mark with its deadline as the storage shall have it."""
+    """The mark with its deadline on the clock of the storage."""
     if mark.stored is not None and abs(mark.stored - mark.deadline - offset) <= _STEP:
         return mark
     return Mark(mark.lifetime, mark.deadline, stored=mark.deadline + offset)
@@ -533,7 +537,7 @@ def _checked_lifetime(lifetime: Any, key: str) -> float | None:
 
 
 def _checked_end(end: Any, key: str) -> float:
-    # It may be before the monotonic clock began to count.
+    # Negative is possible: before the monotonic clock began to count.
     if type(end) not in (int, float) or not math.isfinite(end):
         raise DecodeError(key, "the end in it is damaged")
     checked: float = end

@@ -1,4 +1,4 @@
-"""The session object: named fields, some with a lifetime, until its handler has returned."""
+"""The session object: named fields, some with a lifetime. Closed once its handler has returned."""
 
 from __future__ import annotations
 
@@ -24,31 +24,30 @@ class State:
     """
     The state of a session object beside its fields.
 
-    A session that handlers see through one dataclass only, and in which no field has a lifetime,
-    needs no `Session`: the `__dict__` of the instance is the dict of the fields. The state is
-    *solo* then. The first other use makes a `Session` of the fields, the *core*; see
-    `Typed.link`.
+    A session is *solo* if handlers see it as one dataclass only and no field has a lifetime. It
+    needs no `Session`: the `__dict__` of the instance is the dict of the fields. The first other
+    use makes a `Session` of the fields, the *core*; see `Typed.link`.
 
     Attributes:
         marks: field -> its lifetime and deadline, if it has or had one.
-        attributes: field -> value, for the fields that are read as attributes without a call; the
-            `__dict__` of the session. Empty while a field has a lifetime.
+        attributes: field -> value; the `__dict__` of the session, so that reading an attribute
+            needs no call. Empty while a field has a lifetime.
         changed: Whether a field was assigned or deleted since the record was loaded. Changes
-            inside of values do not show here, nor do those of a solo instance.
-        depth: The number of blocks that have the session open. At 0 it is closed: writing is
+            inside values do not count, nor do those of a solo instance.
+        depth: The number of blocks that have the session open. At 0 it is closed: changes are
             refused.
         forgotten: Whether the record is deleted at the commit.
-        class_name: The name of the dataclass that the record gives; `None` if it gives none.
+        class_name: The name of the dataclass in the record; `None` if it has none.
         life: The end of the session, and a lifetime of its own; `None` if it has neither.
         solo: The `Typed` of a solo state, otherwise `None`.
-        views: For each dataclass that shows the core: its `Typed`, a weak reference to the
-            instance that handlers see, and the `__dict__` of the instance; `None` without one.
-        fitted: field -> the stored value, and a snapshot of the value that is shown instead, where
-            they differ; `None` if all fields are shown as they are stored.
-        defaults: field -> a default that was handed out, its snapshot, and the function that takes
-            one; `None` without one.
-        undeclared: The stored fields of a solo state, if its dataclass does not declare all of
-            them: name -> value, or `DECLARED`, in the order of the record; otherwise `None`.
+        views: One tuple for each dataclass that shows the core: its `Typed`, a weak reference to
+            the instance that handlers see, and the `__dict__` of the instance; `None` without one.
+        fitted: field -> the stored value, and a snapshot of the value that is shown instead;
+            `None` if all fields are shown as they are stored.
+        defaults: field -> a default that a handler got, its snapshot, and the function that makes
+            a snapshot; `None` without one.
+        undeclared: name -> value of the stored fields of a solo state, in the order of the record,
+            with `DECLARED` for declared fields; `None` if all fields are declared.
     """
 
     __slots__ = (
@@ -93,11 +92,11 @@ class State:
         return SessionClosedError(self.key, attempt)
 
     def gets_core(self, core: Session) -> None:
-        """Called with the `Session` that takes the fields of a solo state."""
+        """Take the `Session` that gets the fields of a solo state."""
 
 
 class ReadState(State):
-    """The state of a session object that was read without its lock, and that nothing saves."""
+    """The state of a session object that was read without its lock and is never saved."""
 
     __slots__ = ("_key",)
 
@@ -119,7 +118,7 @@ class ReadState(State):
 
 
 _ABSENT: Any = object()
-# The marks of every session that has none.
+# The marks of each session without any.
 NO_MARKS: Any = MappingProxyType({})
 
 
@@ -134,23 +133,22 @@ class Session(_Unguarded):
     """
     The fields of one sender: attributes and mapping items at once.
 
-    It lives from the call of a handler to its return, in that handler's thread. What happened to
-    it is saved then; later it can still be read, and writing raises `SessionClosedError`.
+    It lives from the call of a handler to its return, in that handler's thread. The return saves
+    its changes. Later it can still be read, and a change raises `SessionClosedError`.
 
-    A field wins over a method of the same name: after `session.items = []` there is a list where
-    `dict.items` was. Names are strings, and those that start with `_` are only reachable as
-    items. A field that never was, was deleted or has expired raises `AttributeError` or
-    `KeyError`.
+    A field wins over a method of the same name: after `session.items = []`, `session.items` is the
+    list. Names are strings, and those that start with `_` are only reachable as items. A field
+    that was never set, was deleted or has expired raises `AttributeError` or `KeyError`.
 
-    It is a `dict`, so that everything that takes one takes a session. It cannot be subclassed.
+    It is a `dict`, so each function that takes a `dict` takes a session. It cannot be subclassed.
 
     Args:
-        fields: A mapping or an iterable of pairs, as for `dict`. Only tests and experiments need
-            to make a session themselves; it belongs to no storage.
+        fields: A mapping or an iterable of pairs, as for `dict`. Only tests and experiments make a
+            session by hand. Such a session belongs to no storage.
     """
 
-    # Reading is left to dict, and to the attributes of the object, which hold the same values. A
-    # session in which fields have a lifetime is an _ExpiringSession.
+    # The methods of dict read the items, and the `__dict__`, which has the same values, gives the
+    # attributes. A session in which fields have a lifetime is an _ExpiringSession.
 
     __slots__ = ()
 
@@ -170,23 +168,23 @@ class Session(_Unguarded):
         state.marks, state.attributes = NO_MARKS, {}
         _set_state(self, state)
         _set_attributes(self, state.attributes)
-        # It may be made by the class of a session with lifetimes.
+        # The class of this object may be _ExpiringSession.
         _mind_class(self)
         self.update(fields, **more)
 
     def __getattr__(self, name: str) -> Any:
-        # Only called where there is no such attribute.
+        # Called only if there is no such attribute.
         if name in self:
             raise _not_public(name)
         raise AttributeError(_unreadable(self, name), name=name, obj=self)
 
     if not TYPE_CHECKING:
-        # The dict behind the attributes is not for others: a change of it would not be saved.
+        # Hidden, because a change of the dict behind the attributes would not be saved.
         __dict__ = property()
 
     def __setattr__(self, name: str, value: Any) -> None:
         state = self._state
-        # Without a slice, which costs as much as the assignment.
+        # Without a slice, which takes as long as the assignment.
         if name and name[0] == "_":
             raise _not_public(name)
         if state.depth and type(value) is not Marked and state.views is None:
@@ -217,7 +215,7 @@ class Session(_Unguarded):
         _delete_field(self, name)
 
     def setdefault(self, name: str, default: Any = None, /) -> Any:
-        """The value of a field, which becomes `default` if there is no such live field."""
+        """The value of a field. It is set to `default` first if there is no such live field."""
         value = field_of(self, name, _ABSENT)
         if value is _ABSENT:
             self[name] = default
@@ -225,7 +223,7 @@ class Session(_Unguarded):
         return value
 
     def pop(self, name: str, default: Any = _ABSENT, /) -> Any:
-        """Delete a field and return its value, or `default` where there is no such live field."""
+        """Delete a field and return its value, or `default` if there is no such live field."""
         value = field_of(self, name, _ABSENT)
         if value is not _ABSENT:
             _delete_field(self, name)
@@ -279,8 +277,8 @@ class _ExpiringSession(Session):
     """
     A session in which fields have a lifetime. Sessions become one with the first such field.
 
-    Every operation sweeps first: what has expired leaves the dict. To iterate, and for views, it
-    copies the fields, so that they are those of one instant and no later sweep disturbs them.
+    Every operation first removes the expired fields from the dict. An iteration and the views work
+    on a copy of the fields, so that a later removal does not disturb them.
     """
 
     __slots__ = ()
@@ -336,7 +334,7 @@ class _ExpiringSession(Session):
         return live_fields(self)
 
     def get(self, name: str, default: Any = None, /) -> Any:
-        """The value of a field, or `default` where there is no such live field."""
+        """The value of a field, or `default` if there is no such live field."""
         _sweep(self)
         return _dict_get(self, name, default)
 
@@ -357,9 +355,9 @@ class _ExpiringSession(Session):
 
 class _CopyableSession(_ExpiringSession):
     """
-    The same for the moment after C code has asked for `keys`, which is the name of a field.
+    An _ExpiringSession with a field named `keys`, from which C code has just read `keys`.
 
-    With dict's own iterator, C code copies the dict as it is and calls no `keys()`.
+    With dict's own iterator, C code copies the dict directly and calls no `keys()`.
     """
 
     __slots__ = ()
@@ -375,13 +373,13 @@ def _field_or_method_keys(session: Session, frame: FrameType) -> Any:
     """
     The attribute `keys` of a session that has a field of this name beside one with a lifetime.
 
-    A field wins over a method, but not for C code that copies the session: it calls `keys()`,
-    unless the class has the iterator of dict. The instruction of the caller tells the two apart,
-    except in a call, which may be `getattr(session, "keys")` as well as `dict(session)`. The
-    latter asks for `keys` first, and looks at the class then.
+    A field wins over a method, but C code that copies the session calls `keys()`, unless the class
+    has the iterator of dict. The instruction of the caller tells the two cases apart. The exception
+    is a call, which may be `getattr(session, "keys")` or `dict(session)`. The latter reads `keys`
+    first, and the class afterwards, so the class is changed between the two.
     """
     code, at = frame.f_code.co_code, frame.f_lasti
-    # Python 3.12 is past the instruction, in its cache, when it has inlined this call.
+    # If Python 3.12 has inlined this call, it is behind the instruction, in its cache.
     while at and code[at] == opcode.opmap["CACHE"]:
         at -= 2
     instruction = code[at]
@@ -392,12 +390,12 @@ def _field_or_method_keys(session: Session, frame: FrameType) -> Any:
     return _dict_get(session, "keys")
 
 
-# The place of a declared field among those that are not; see `State.undeclared`.
+# Stands for a declared field; see `State.undeclared`.
 DECLARED: Any = object()
-# The attribute of an instance of a dataclass: the `State`, if it is solo, or the core.
+# The attribute of an instance of a dataclass that holds the `State` if it is solo, or the core.
 LINK = "_telesession_link"
 
-# What the methods above need without going through __getattribute__ and __setattr__.
+# Direct access for the methods above, past __getattribute__ and __setattr__.
 _dict_get, _dict_set = dict.get, dict.__setitem__
 _get_attribute = object.__getattribute__
 state_of: Callable[[Session], State] = vars(_Unguarded)["_state"].__get__
@@ -437,10 +435,10 @@ def begin_session(fields: dict[str, Any], state: State) -> Session:
 
 
 def open_public(fields: dict[str, Any], state: State) -> Session:
-    """The same for fields without lifetimes, all of which can be attributes."""
+    """Make a session of fields without lifetimes, all of which can be attributes."""
     state.marks = NO_MARKS
     state.attributes = fields
-    # Without a constructor written in Python, because each update passes here.
+    # Without a constructor in Python, because each update passes here.
     session: Any = _Unguarded(fields)
     session._state = state
     session.__dict__ = fields
@@ -458,7 +456,7 @@ def live_fields(session: Session) -> dict[str, Any]:
 
 
 def field_of(session: Session, name: str, default: Any) -> Any:
-    """The value of a live field, or `default`, whatever the fields are named."""
+    """The value of a live field, or `default`, also if a field has the name of a method."""
     if state_of(session).marks:
         _sweep(session)
     return _dict_get(session, name, default)
@@ -468,8 +466,8 @@ def settle(session: Session) -> None:
     """
     Make fields of the values that handlers have put into typed views past `__setattr__`.
 
-    These are defaults, such as an empty list, that a handler has put something in, and changes of
-    the `__dict__` of an instance.
+    These are defaults that a handler has changed inside, such as an empty list, and changes of the
+    `__dict__` of an instance.
     """
     state = state_of(session)
     if state.views is None:
@@ -483,7 +481,7 @@ def settle(session: Session) -> None:
 
 
 def _put(session: Session, fields: dict[str, Any]) -> None:
-    """Set fields, also of a session that is closed: a value may change after that."""
+    """Set fields, also of a closed session, because its values may still change inside."""
     state = state_of(session)
     state.depth += 1
     try:
@@ -494,7 +492,7 @@ def _put(session: Session, fields: dict[str, Any]) -> None:
 
 
 def changed_defaults(state: State) -> dict[str, Any]:
-    """Take the defaults that were handed out, and have changed inside, out of a state."""
+    """Remove the defaults that have changed inside from a state, and return them."""
     if not state.defaults:
         return {}
     changed = {
@@ -509,10 +507,10 @@ def changed_defaults(state: State) -> dict[str, Any]:
 
 def refuse_closed(state: State, attempt: str) -> None:
     """
-    See that a session is open.
+    Check that a session is open.
 
     Raises:
-        SessionClosedError: It is closed. `attempt` says in the message what was tried.
+        SessionClosedError: It is closed. The message names the `attempt`.
     """
     if not state.depth:
         raise state.closed_error(attempt)
@@ -525,13 +523,13 @@ def replace_field(session: Session, name: str, value: Any) -> None:
 
 
 def describe(kind: str, state: State, names: Iterable[str]) -> str:
-    """A `repr` that shows key and field names but never a value: these are people's messages."""
+    """A `repr` with the key and the field names, and no value, because values may be private."""
     closed = "" if state.depth else " (closed)"
     return f"<{kind} {state.key!r}{closed}: {', '.join(names) or 'no fields'}>"
 
 
 def missing(state: State, name: Any) -> str:
-    """Say that there is no such field, and whether it has expired."""
+    """The message that there is no such field, or that it has expired."""
     key, mark = state.key, state.marks.get(name)
     if mark is not None:
         return f"field {name!r} of session {key!r} expired, {mark.lifetime:g} s after its update"
@@ -539,7 +537,7 @@ def missing(state: State, name: Any) -> str:
 
 
 def _unreadable(session: Session, name: Any) -> str:
-    """Say the same to who reads, and how to do it."""
+    """The same message for a reader of the field, with the advice."""
     fault = missing(state_of(session), name)
     if name in state_of(session).marks:
         return f"{fault}; read it with session.get({name!r}) where it may have"
@@ -565,7 +563,7 @@ def _mind_class(session: Session) -> None:
 
 
 def _mind_attributes(session: Session) -> None:
-    """Let the fields be attributes, unless one of them may expire."""
+    """Make the fields attributes, unless one of them has a lifetime."""
     state = state_of(session)
     public = {} if state.marks else {n: v for n, v in dict.items(session) if n[:1] != "_"}
     state.attributes = public
@@ -587,7 +585,7 @@ def set_field(session: Session, name: str, value: Any) -> None:
     if not state.marks and name[:1] != "_":
         state.attributes[name] = value
     if state.views is not None and state.defaults:
-        # A default that was handed out before is over once the field exists.
+        # A default that a handler got before no longer counts once the field exists.
         state.defaults.pop(name, None)
 
 
@@ -662,16 +660,16 @@ def set_lifetime(session: object, lifetime: float | timedelta | None) -> None:
     """
     Give one session a lifetime of its own, such as that of "remember me".
 
-    It takes the place of the `lifetime` of its `Sessions`: the session lives for that long after
-    its last use. The record keeps it, so it holds for later handlers and after a restart, until
-    the session is deleted. The session still ends at the end that `expires_after` has given it.
+    It replaces the `lifetime` of its `Sessions`: the session lives that long after its last use.
+    The record keeps the lifetime, so it is valid for later handlers and after a restart, until the
+    session is deleted. An end from `expires_after` stays as it is.
 
-    It is a change of the handler's transaction like that of a field.
+    The call is part of the handler's transaction, as an assignment of a field is.
 
     Args:
         session: The session that a handler got.
-        lifetime: Seconds or a `timedelta`; `None` keeps the session for ever, and 0 gives it back
-            the lifetime of its `Sessions`.
+        lifetime: Seconds or a `timedelta`. `None` keeps the session for ever, and 0 restores the
+            lifetime of its `Sessions`.
 
     Raises:
         SessionClosedError: The handler has returned.

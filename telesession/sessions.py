@@ -80,14 +80,14 @@ default_storage = MemoryStorage()
 
 
 class _Update(Protocol):
-    """What every update of telebot is and no session: how a method is told from a function."""
+    """An update of telebot, by a method that no session has. It tells methods from functions."""
 
     @classmethod
     def de_json(cls, json_string: Any, /) -> Any: ...
 
 
 class _Decorator(Protocol[S_co]):
-    """What `with_session(...)` returns: it takes functions and methods, and the session away."""
+    """The decorator of functions and methods that `with_session(...)` returns."""
 
     @overload
     def __call__(
@@ -102,18 +102,18 @@ class _Decorator(Protocol[S_co]):
 
 class Sessions(Generic[S]):
     """
-    Sessions of one kind: where they are, how they begin and how long they live.
+    Sessions of one kind: their storage, their first fields and their lifetime.
 
     Configure it once, keep it for as long as the bot runs, and use it from any thread.
 
     Args:
-        initial: What the fields of a new session are: a mapping (copied for each), a dataclass,
+        initial: The fields of a new session: a mapping (copied for each session), a dataclass,
             or a callable that returns a mapping or an instance of a dataclass. A callable with a
             required argument gets the update; a class never does. Values may be `ttl(...)`.
-        get_storage_key: From the update to the key of its session; `None` means that there is
-            none. The sender's id by default.
-        storage: Where the records are. By default one `MemoryStorage` for the whole process, so
-            that handlers which name none see the same sessions.
+        get_storage_key: A function from an update to the key of its session; `None` means that the
+            update has no session. The sender's id by default.
+        storage: The storage of the records. By default one `MemoryStorage` for the whole process,
+            so all handlers without this option see the same sessions.
         lifetime: Seconds or a `timedelta` that a session lives after its last use, counted anew
             by every handler; `None` keeps it for ever.
         name: The parameter of handlers that receives the session.
@@ -122,7 +122,7 @@ class Sessions(Generic[S]):
             prefix. It must not begin with `@`, as rooms do.
         lock_timeout: Seconds or a `timedelta` to wait for a busy session, 0 for not at all;
             `None` waits for ever. 60 s by default.
-        commit_on_error: Whether to keep what a handler did before it raised an `Exception`.
+        commit_on_error: Whether to keep the changes of a handler that raises an `Exception`.
         expires_after: Seconds or a `timedelta` that a session lives after it began, however often
             it is used; `None` sets no end. The record keeps the end. A record that was stored
             without one gets it at its next use.
@@ -130,21 +130,21 @@ class Sessions(Generic[S]):
             one gets an `EncodeError`, which names the largest fields. `None` sets no limit.
         on_event: Called with a `UnitEvent` for each handler call and each block of `open`, once
             the locks are free. It gets the figures of all `Sessions` that have the same function.
-            If it raises, that is logged.
+            An exception that it raises is logged.
         on_unreadable: Called with the key and the `DecodeError` when a handler or a block opens a
             session whose record cannot be read. If it returns true, the record is set aside under
             a key that begins with `@set-aside:`, and the session begins anew; otherwise, and by
             default, the error is raised. `peek` and `items` do not call it.
         version: The version of the fields, 0 by default. A record of a newer version is a
-            `DecodeError`: it is of a program that knows better.
-        migrations: By the version that it leads to, a function for each step that older records
-            have to take, in the order of the numbers, which may have gaps. It gets the fields as
-            a plain `dict`, and changes it or returns another.
+            `DecodeError`, because a newer program wrote it.
+        migrations: version -> the function that leads older fields to it. Older records pass
+            through the missing steps in the order of the numbers, which may have gaps. A function
+            gets the fields as a plain `dict`, and changes it or returns another `dict`.
 
     Raises:
         TypeError: An option is of the wrong type.
-        ValueError: An option has a value that makes no sense, or other `Sessions` have the same
-            records as instances of an unrelated dataclass.
+        ValueError: An option has an unusable value, or other `Sessions` have the same records as
+            instances of an unrelated dataclass.
     """
 
     @overload
@@ -228,12 +228,13 @@ class Sessions(Generic[S]):
         """
         Decorate a blocking handler so that it gets its session.
 
-        The handler either returns, and all its changes are saved, or raises, and none are. Until
-        then no other handler has this session. Put it below telebot's decorator, which registers
-        the function below it: `@bot.message_handler()` first, then `@sessions.with_session`.
+        If the handler returns, all its changes are saved. If it raises, none are. Until then no
+        other handler has this session. Put this decorator below telebot's decorator, which
+        registers the function below it: `@bot.message_handler()` first, then
+        `@sessions.with_session`.
 
         Two of these decorators directly above each other lock their sessions together, in the
-        same order in all handlers, so such handlers cannot wait for each other in a circle.
+        same order in all handlers. So such handlers cannot wait for each other in a circle.
 
         Returns:
             A function without the session parameter. The handler itself is its `__wrapped__`.
@@ -256,7 +257,7 @@ class Sessions(Generic[S]):
     if not TYPE_CHECKING:
 
         def __call__(self, *_: object, **__: object) -> NoReturn:
-            """Refuse `@sessions`; type checkers know no such method, and refuse it, too."""
+            """Refuse `@sessions`. Type checkers refuse it, too, because they see no such method."""
             raise TypeError(
                 "Sessions are no decorator and no function; write @sessions.with_session above a "
                 "handler, and sessions.open(key) elsewhere"
@@ -315,21 +316,21 @@ class Sessions(Generic[S]):
         The session of a key, or of several keys, as a context manager under the same rules.
 
         In a thread without a handler, leaving the `with` block saves the changes, and an exception
-        in it discards them. Inside a handler the block is part of the handler's transaction: its
-        changes are saved when the handler returns, and an exception in the block undoes the
-        sessions that it opened first. Their locks stay until the handler returns. A session that
-        the handler has already is the very same object.
+        in the block discards them. Inside a handler the block is part of the handler's
+        transaction. Its changes are saved when the handler returns, and an exception in the block
+        undoes the sessions that the block opened first. Their locks stay until the handler
+        returns. A session that the handler has already is the same object.
 
         Args:
             key: The storage key without the prefix, such as a user's id for `by_sender`.
             more: Further keys. The sessions come as a tuple, in the order of the keys; their locks
                 are taken in one order, the same in all processes.
-            update: The update, for an `initial` that wants it.
+            update: The update, if `initial` takes it.
             create: Whether a session that is not stored is made.
             renew: Whether a session without changes gets its whole `lifetime` again.
-            independent: Whether the block is a transaction of its own, also inside a handler: it
-                is saved, and its locks are free, when the block is left. A loop over many
-                sessions, and a handler that goes on to something slow, take it.
+            independent: Whether the block is a transaction of its own, also inside a handler.
+                Leaving the block saves its sessions and frees their locks. Use it in a loop over
+                many sessions, and in a handler that does slow work afterwards.
 
         Raises:
             KeyError: On entering, with `create=False`, when there is no session.
@@ -369,9 +370,9 @@ class Sessions(Generic[S]):
 
     def delete(self, key: str | int) -> bool:
         """
-        Delete a session once no other handler has it, and say whether it was stored.
+        Delete a session once no other handler has it, and return whether it was stored.
 
-        Inside a handler it is part of the handler's transaction, so it is done when that returns.
+        Inside a handler it is part of the handler's transaction: the return deletes the record.
         """
         return self._kind.delete(self._kind.place_of(key))
 
@@ -383,14 +384,14 @@ class Sessions(Generic[S]):
         a handler the move is part of the handler's transaction.
 
         Returns:
-            Whether the session is under the new key now. Where there was none under the old one,
+            Whether the session is under the new key now. If there was none under the old key,
             nothing happens.
 
         Raises:
             DecodeError: One of the two records cannot be read; neither was changed.
             EncodeError: The record is larger than `max_bytes`, and stays where it is.
-            SessionError: There is another session under the new key, and neither was changed, or
-                this is a handler that has one of the two.
+            SessionError: There is another session under the new key, or the calling handler has
+                one of the two. Neither was changed.
         """
         kind = self._kind
         old, new = kind.place_of(old_key), kind.place_of(new_key)
@@ -426,26 +427,26 @@ class Sessions(Generic[S]):
         """
         Give all handlers of a bot that have the session parameter their session, undecorated.
 
-        That is every kind of handler, next steps and replies among them, whether registered
-        before or later, with or without class middlewares. Handlers without the parameter stay as
-        they are, and a decorated one keeps the session of its decorator. Attaching once more
-        makes no difference; several `Sessions` can be attached under several names.
+        This includes every kind of handler, next steps and replies, registered before or later,
+        with or without class middlewares. Handlers without the parameter stay as they are, and a
+        decorated handler keeps the session of its decorator. A second call makes no difference.
+        Several `Sessions` can be attached under several names.
 
         A bot with threads gets the workers of `use_sequential_workers`, with the key function of
-        these sessions, if it has none yet.
+        these sessions, unless it has workers already.
 
         Args:
             bot: A `TeleBot`, before it is started.
-            follow_migrations: Whether the sessions of a group that becomes a supergroup move with
-                it to the new chat id: those of the group, of its members and of its topics. Each
-                moves at once or, if a handler has it, when it is next used. Updates that still
-                come from the old chat get the moved sessions, until the process ends. Questions
-                and telebot's states stay under the old id.
+            follow_migrations: Whether the sessions of a group that becomes a supergroup move to
+                the new chat id: those of the group, of its members and of its topics. Each moves
+                at once or, if a handler has it, before its next use. Updates that still come from
+                the old chat get the moved sessions, until the process ends. Questions and
+                telebot's states stay under the old id.
             sequential: Whether a bot with threads gets workers.
-            total_limit: See `use_sequential_workers`; so are the next three.
+            total_limit: See `use_sequential_workers`, also for the next three.
             on_error: Gets the exceptions of handlers.
             drain: Seconds or a `timedelta` for the waiting updates when the bot stops.
-            inbox: The storage in which updates are stored until they were handled.
+            inbox: The storage that keeps updates until they are handled.
 
         Raises:
             TypeError: It is no `TeleBot`, one of its handlers cannot have a session, or an option
@@ -476,9 +477,9 @@ class Sessions(Generic[S]):
 
     def detach(self, bot: Bot) -> None:
         """
-        Undo `attach`: the bot is what it was, but for handlers that run just now.
+        Undo `attach`: the handlers get no session any more. Running handlers are not changed.
 
-        It keeps the workers that `attach` gave it, which the logger `telesession` tells.
+        The bot keeps the workers that `attach` gave it, and the logger `telesession` says so.
 
         Raises:
             ValueError: These sessions are not attached to the bot.
@@ -501,8 +502,8 @@ class Sessions(Generic[S]):
         """
         Iterate over the keys of the stored sessions, each with its session as `peek` gives it.
 
-        No more than one session at a time is in memory. A session that is stored or deleted
-        meanwhile may be among them or not.
+        At most one session at a time is in memory. A session that is stored or deleted during the
+        iteration may be left out.
 
         Args:
             prefix: The beginning of the keys that are wanted; all by default.
@@ -517,8 +518,8 @@ class Sessions(Generic[S]):
         """
         Delete stored sessions one after the other, each once no handler has it.
 
-        Each is a transaction of its own, also inside a handler, and is not undone if a later one
-        fails. New sessions may be stored meanwhile.
+        Each deletion is a transaction of its own, also inside a handler, and is not undone if a
+        later one fails. Sessions that are stored during the call may stay.
 
         Args:
             prefix: The beginning of the keys of the sessions to delete; all by default.
@@ -528,7 +529,7 @@ class Sessions(Generic[S]):
 
         Raises:
             LockTimeoutError: A session stayed busy; those before it are deleted.
-            DeadlockError: The handler that clears has one of the sessions itself.
+            DeadlockError: The calling handler has one of the sessions.
         """
         return self._kind.clear(prefix)
 
@@ -559,7 +560,7 @@ class Sessions(Generic[S]):
             older: The beginning of the keys before there were rooms.
             options: Those of `Sessions`.
         """
-        # A name of its own keeps it out of the place of sessions without a room.
+        # With this name the constructor does not use the room of ordinary sessions.
         options["name"] = "record"
         sessions = Sessions(**options)
         sessions._kind.room = room
@@ -578,8 +579,8 @@ class Sessions(Generic[S]):
         """
         Move all sessions of a group that became a supergroup: at once, or before their next use.
 
-        Nothing is raised if the storage fails or a record is damaged: that is logged. To call it
-        again for the same group costs nothing once all have moved.
+        A failure of the storage and a damaged record are logged, and not raised. Another call for
+        the same group returns at once if all sessions have moved.
 
         Args:
             old_chat_id: The id of the group.
@@ -605,7 +606,7 @@ def with_session(
 ) -> Callable[Concatenate[U, P], R]: ...
 
 
-# A mapping fits the last overload too; that this one comes first is what makes it a Session.
+# Before the next overload, because a mapping fits that one, too, and must give a Session.
 @overload
 def with_session(
     *,
@@ -620,7 +621,7 @@ def with_session(*, initial: MakesInstance[D], **options: Unpack[Options]) -> _D
 
 def with_session(handler: Any = None, /, **options: Any) -> Any:
     """
-    Decorate a blocking handler so that it gets the session of whoever sent the update.
+    Decorate a blocking handler so that it gets the session of the sender of the update.
 
     Bare (`@with_session`) or with the options of `Sessions`
     (`@with_session(initial=lambda: {"counter": 0})`). See `Sessions.with_session`.

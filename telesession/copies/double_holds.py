@@ -22,8 +22,8 @@ def held_in_each(
     Exclusive use of a key in one storage or in two, until the block is left.
 
     It waits only while it has no lock. If the second storage is busy, the lock of the first one is
-    freed, and the next wait is for the second one. So a handler never waits for a handler of
-    another bot, and no circle of waits closes.
+    freed, and the next wait is for the second one. So no handler waits for a handler of another
+    bot, and no circle of waits closes.
 
     Args:
         storages: The storages, which do not share their locks.
@@ -47,7 +47,7 @@ def held_in_each(
             except DeadlockError:
                 raise
             except LockTimeoutError as error:
-                # It was perhaps not the first wait.
+                # This wait may not be the first one, so its seconds are too few.
                 raise LockTimeoutError(key, patience, error.holder, error.held) from None
             if all(_take(storage, key, exits, holds) for storage in others):
                 yield holds

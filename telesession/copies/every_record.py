@@ -13,7 +13,7 @@ from telesession.storage.base import Storage
 @dataclass(frozen=True)
 class CopyCounts:
     """
-    The numbers of records that `copy_sessions` has looked at so far.
+    The numbers of records that `copy_sessions` has read so far.
 
     With `dry_run` they are those of the copy that would be made, except `old_keys`.
 
@@ -28,8 +28,8 @@ class CopyCounts:
         busy: Records that were not copied, because a handler has kept the session for a minute.
         waiting: Updates of an inbox that were not copied, because a living process handles them.
         old_keys: Records that the target has under an old key of its `EncryptedCodec` afterwards.
-        unknown_lifetimes: Records that were written to live for ever, because the source cannot
-            tell what is left of their lifetimes.
+        unknown_lifetimes: Records that were written to live for ever, because the source does not
+            know the rest of their lifetimes.
     """
 
     copied: int = 0
@@ -45,7 +45,7 @@ class CopyCounts:
 
     @property
     def total(self) -> int:
-        """The number of all records that were looked at."""
+        """The number of all records that were read."""
         written = self.copied + self.replaced + self.same
         return written + self.kept + self.refused + self.unreadable + self.busy + self.waiting
 
@@ -114,7 +114,7 @@ def copy_sessions(
     for key in source.keys(prefix):
         moved = transfer.copy(key)
         if moved is None:
-            # It was deleted, or has expired, since its key was listed; or it is a lease.
+            # A lease, or a record that was deleted or has expired since its key was listed.
             continue
         numbers[moved.outcome] += 1
         numbers["old_keys"] += moved.has_old_key

@@ -53,8 +53,8 @@ class Transferred(NamedTuple):
     Attributes:
         outcome: The outcome; see `CopyCounts`.
         has_old_key: Whether the target has the record under an old key of its codec.
-        is_for_ever: Whether the record was written to live for ever, because the source cannot
-            tell what is left of its lifetime.
+        is_for_ever: Whether the record was written to live for ever, because the source does not
+            know the rest of its lifetime.
     """
 
     outcome: Outcome
@@ -66,8 +66,9 @@ class Transfer:
     """
     Transfers records from one storage to another, or in place to another codec.
 
-    A session, a state or a question is locked in both storages. Processes write the records of an
-    inbox without their locks, each if it is as they expect it, and so does a transfer.
+    A session, a state or a question is locked in both storages. The records of an inbox have no
+    locks: bots write such a record only if it is unchanged since they read it, and so does a
+    transfer.
 
     Keep one for a call of `copy_sessions`, in one thread.
 
@@ -91,8 +92,8 @@ class Transfer:
         Copy the record of a key.
 
         Returns:
-            The outcome; `None` if the source has no such record any more, and for the lease of a
-            process that handles the updates of an inbox, because it does so in the source only.
+            The outcome. It is `None` if the source has no such record any more. It is `None` for
+            the lease of a process, too, because the process handles updates in the source only.
 
         Raises:
             StorageError: A storage failed.
@@ -108,8 +109,8 @@ class Transfer:
             except (EncodeError, DecodeError, LockTimeoutError) as error:
                 return self._left_out(key, error)
             except StorageError:
-                # A record that cannot be read, such as a key of another type on a server, may not
-                # be locked either.
+                # A record that cannot be read may be impossible to lock, too. One example is a
+                # server's key of another type.
                 unreadable = self._unreadable(key)
                 if unreadable is None:
                     raise
@@ -172,7 +173,7 @@ class Transfer:
             return None
         payload = found.payload
         if place.part == "numbers" and there is not None:
-            # Numbers that one of the two storages knows must not be added again.
+            # The union: an update whose number one storage knows must not be added again.
             payload = bytes(a | b for a, b in zip_longest(payload, there, fillvalue=0))
         if payload == there:
             return Transferred("same")
@@ -193,7 +194,7 @@ class Transfer:
         Args:
             key: The key.
             get: Gives the payload that the target has.
-            write: Writes a record to the target: the payload that it has, the new one, and the
+            write: Writes a record to the target. Takes the present payload, the new one, and the
                 lifetime.
             clocks: The clocks of the source and the target.
         """
@@ -300,7 +301,7 @@ class _Found(NamedTuple):
     @classmethod
     def read(cls, storage: Storage, key: str) -> Self | None:
         """The record of a key; `None` if there is none."""
-        # Before the question, because an answer that takes time must not make a lifetime longer.
+        # Before the request, because a slow answer must not make a lifetime longer.
         now = time.monotonic()
         record = storage.get_record(key)
         if record is None:
@@ -319,7 +320,7 @@ def _has_old_key(codec: object, payload: bytes) -> bool:
 
 
 def _share_locks(source: Storage, target: Storage) -> bool:
-    """Whether two storages keep their records in one place, as a lock of one of them shows."""
+    """Whether two storages keep their records in one place, because a lock of one blocks both."""
     key = f"@copy:{secrets.token_hex(8)}"
     with source.hold(key, _PATIENCE):
         try:
