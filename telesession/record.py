@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from telesession.codecs import JSONCodec
 from telesession.codecs.memory import MemoryCodec, pack, unpack
 from telesession.errors import DecodeError, EncodeError, SessionError
-from telesession.ttl import Life, Mark, Marked, unmarked
+from telesession.ttl import Life, Mark, TimedValue, plain_value
 
 if TYPE_CHECKING:
     from telesession.codecs import Codec
@@ -349,7 +349,7 @@ class Records:
         try:
             return copy.deepcopy(fields)
         except Exception as error:
-            self.check({name: unmarked(value) for name, value in fields.items()}, key)
+            self.check({name: plain_value(value) for name, value in fields.items()}, key)
             raise SessionError(
                 f"could not make session {key!r}: copy.deepcopy of the fields from initial raised "
                 f"{type(error).__name__}; nothing was stored; store plain data, or fix the "
@@ -448,11 +448,11 @@ class Records:
         kept = {name: mark for name, mark in marks.items() if name in fields or name not in known}
         for name, value in fields.items():
             # A migration may mark fields. A marked field that it leaves alone keeps its deadline.
-            if type(value) is Marked and value.lifetime:
+            if type(value) is TimedValue and value.lifetime:
                 kept[name] = Mark.starting_now(value.lifetime)
-            elif type(value) is Marked:
+            elif type(value) is TimedValue:
                 kept.pop(name, None)
-        return {name: unmarked(value) for name, value in fields.items()}, kept
+        return {name: plain_value(value) for name, value in fields.items()}, kept
 
     def _same(self, fields: dict[str, Any], others: dict[str, Any], key: str) -> bool:
         before = self._codec.encode({"fields": fields}, key)

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from telesession.errors import SessionClosedError
-from telesession.ttl import Life, Mark, Marked, seconds, unmarked
+from telesession.ttl import Life, Mark, TimedValue, plain_value, seconds
 
 if TYPE_CHECKING:
     from _collections_abc import dict_items, dict_keys, dict_values
@@ -187,7 +187,7 @@ class Session(_Unguarded):
         # Without a slice, which takes as long as the assignment.
         if name and name[0] == "_":
             raise _not_public(name)
-        if state.depth and type(value) is not Marked and state.views is None:
+        if state.depth and type(value) is not TimedValue and state.views is None:
             # As in `set_field`, without a call: most handlers come here.
             state.changed = True
             _dict_set(self, name, value)
@@ -219,7 +219,7 @@ class Session(_Unguarded):
         value = field_of(self, name, _ABSENT)
         if value is _ABSENT:
             self[name] = default
-            return unmarked(default)
+            return plain_value(default)
         return value
 
     def pop(self, name: str, default: Any = _ABSENT, /) -> Any:
@@ -576,7 +576,7 @@ def set_field(session: Session, name: str, value: Any) -> None:
     if not state.depth:
         raise state.closed_error(f"set field {name!r}")
     state.changed = True
-    if type(value) is Marked:
+    if type(value) is TimedValue:
         value = _mark(state, name, value)
         _mind_class(session)
     elif name in state.marks:
@@ -602,7 +602,7 @@ def _delete_field(session: Session, name: str) -> None:
         state.attributes.pop(name, None)
 
 
-def _mark(state: State, name: str, marked: Marked) -> Any:
+def _mark(state: State, name: str, marked: TimedValue) -> Any:
     """Give a field a lifetime, or end the one that it has, and return the value."""
     if state.marks is NO_MARKS:
         state.marks = {}

@@ -37,7 +37,7 @@ def _checked(duration: float, what: str) -> float:
     return normalised
 
 
-class Marked:
+class TimedValue:
     """The result of `ttl`: a value for a field, with the lifetime of the field."""
 
     __slots__ = ("lifetime", "value")
@@ -54,16 +54,16 @@ class Marked:
     def __repr__(self) -> str:
         return f"ttl(<{type(self.value).__name__}>, {self.lifetime:g})"
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Marked:
-        return Marked(copy.deepcopy(self.value, memo), self.lifetime)
+    def __deepcopy__(self, memo: dict[int, Any]) -> TimedValue:
+        return TimedValue(copy.deepcopy(self.value, memo), self.lifetime)
 
     def __reduce_ex__(self, _protocol: object) -> NoReturn:
         raise TypeError("ttl(...) marks the value of a field, and cannot be part of a value")
 
 
-def unmarked(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """The value itself, whether `ttl` has marked it or not."""
-    return value.value if type(value) is Marked else value
+    return value.value if type(value) is TimedValue else value
 
 
 def ttl(value: T, lifetime: float | timedelta = 30) -> T:
@@ -86,9 +86,9 @@ def ttl(value: T, lifetime: float | timedelta = 30) -> T:
         TypeError: The lifetime is no number and no `timedelta`, or the value is marked already.
         ValueError: The lifetime is negative, infinite or not a number.
     """
-    if isinstance(value, Marked):
+    if isinstance(value, TimedValue):
         raise TypeError("ttl(ttl(...)) has two lifetimes for one field; give one")
-    return cast("T", Marked(value, seconds(lifetime, "the lifetime of ttl(...)")))
+    return cast("T", TimedValue(value, seconds(lifetime, "the lifetime of ttl(...)")))
 
 
 class Mark:

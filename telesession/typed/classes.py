@@ -22,7 +22,7 @@ from telesession.session import (
     state_behind,
     state_of,
 )
-from telesession.ttl import Marked, unmarked
+from telesession.ttl import TimedValue, plain_value
 from telesession.typed.defaults import is_steady, picture_of
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def snapshot(value: Any) -> Any:
     plain = _new(getattr(value, "_telesession_dataclass", type(value)))
     for field in dataclasses.fields(plain):
         if hasattr(value, field.name):
-            object.__setattr__(plain, field.name, unmarked(getattr(value, field.name)))
+            object.__setattr__(plain, field.name, plain_value(getattr(value, field.name)))
     return plain
 
 
@@ -108,7 +108,7 @@ class _Default:
 
     def __init__(self, field: dataclasses.Field[Any], form: Form) -> None:
         self._name = field.name
-        self._default = unmarked(field.default)
+        self._default = plain_value(field.default)
         self._factory: Any = field.default_factory
         self._form = form
 
@@ -142,7 +142,7 @@ class _Default:
         )
 
     def _make(self) -> Any:
-        return copy.deepcopy(unmarked(self._factory()))
+        return copy.deepcopy(plain_value(self._factory()))
 
     def _is_steady(self, made: Any) -> bool:
         is_static = self._default is not dataclasses.MISSING
@@ -223,12 +223,12 @@ def _make_setter(declared: frozenset[str]) -> Callable[[Any, str, Any], None]:
         state = self._telesession_link
         if name not in declared:
             _Shown.__setattr__(self, name, value)
-        elif state.depth and not state.defaults and type(value) is not Marked:
+        elif state.depth and not state.defaults and type(value) is not TimedValue:
             # Most assignments end here.
             state.attributes[name] = value
         else:
             refuse_closed(state, f"set field {name!r}")
-            if type(value) is Marked:
+            if type(value) is TimedValue:
                 state.solo.link(self)[name] = value
             else:
                 # Once the field exists, a default that was returned before does not count any more.

@@ -12,7 +12,7 @@ from typing import Any
 from telesession.codecs.text import DEEPEST, is_deeper
 from telesession.errors import DecodeError, EncodeError
 from telesession.session import ReadState, State
-from telesession.ttl import unmarked
+from telesession.ttl import plain_value
 from telesession.typed.defaults import picture_of, picture_of_packed
 from telesession.typed.form import Misfit, Reading
 from telesession.typed.hints import record_form
@@ -153,7 +153,7 @@ class Fields:
         given = vars(instance)
         self.refuse_undeclared(given, state)
         fields = {name: given[name] for name in self.forms if name in given}
-        self.pack({name: unmarked(value) for name, value in fields.items()}, state)
+        self.pack({name: plain_value(value) for name, value in fields.items()}, state)
         return fields
 
     def refuse_undeclared(self, attributes: dict[str, Any], state: State) -> None:
@@ -236,7 +236,7 @@ class Fields:
                     f"or a class, not {type(factory).__name__}; write lambda: ..."
                 )
             try:
-                default = unmarked(factory() if is_made else field.default)
+                default = plain_value(factory() if is_made else field.default)
             except Exception:  # noqa: BLE001, S112 -- its names may be defined later
                 continue
             if default is dataclasses.MISSING:

@@ -25,7 +25,7 @@ from telesession.session import (
     replace_field,
     state_of,
 )
-from telesession.ttl import Marked
+from telesession.ttl import TimedValue
 from telesession.typed.classes import make_classes
 from telesession.typed.fields import Check, Fields
 
@@ -126,7 +126,7 @@ class Typed:
 
     def begin(self, state: State, fields: dict[str, Any]) -> Any:
         """The declared values of a new session, whose fields `ttl` may have marked."""
-        if Marked not in map(type, fields.values()):
+        if TimedValue not in map(type, fields.values()):
             return self.open(state, fields, is_stored=False)
         state.fitted = state.defaults = state.undeclared = None
         core = begin_session(fields, state)
@@ -211,7 +211,7 @@ class Typed:
                 return fields
             if not self.fields.unsure(fields):
                 return fields.copy()
-        if Marked in map(type, fields.values()):
+        if TimedValue in map(type, fields.values()):
             return None
         fields.update(changed_defaults(state))
         return _in_order(self.fields.pack(fields, state), state)

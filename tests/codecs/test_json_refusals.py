@@ -111,7 +111,7 @@ REFUSED: dict[str, tuple[dict[Any, Any], str, str]] = {
     "memoryview": ({"m": memoryview(SECRET.encode())}, "m", "memoryview"),
     "range": ({"r": range(3)}, "r", "range"),
     "ellipsis": ({"e": [...]}, "e[0]", "ellipsis"),
-    "nested-ttl": ({"cart": {"apple": ttl(SECRET)}}, "cart[<str>]", "Marked"),
+    "nested-ttl": ({"cart": {"apple": ttl(SECRET)}}, "cart[<str>]", "TimedValue"),
     "in-list": ({"log": ["a", {"b": [SECRET, generator()]}]}, "log[1][<str>][1]", "generator"),
     "in-tuple": ({"pair": (1, (2, Level.LOW))}, "pair[1][1]", "Level"),
     "in-set": ({"tags": {SECRET, Size.SMALL}}, "(an item of tags)", "Size"),

@@ -103,7 +103,7 @@ REFUSED: dict[str, tuple[dict[Any, Any], str, str]] = {
     "memoryview": ({"made": memoryview(b"hunter2")}, "made", "memoryview"),
     "keys-of-a-dict": ({"made": {SECRET: 1}.keys()}, "made", "dict_keys"),
     "refusing": ({"made": Refusing()}, "made", "Refusing"),
-    "nested-ttl": ({"cart": {"apple": ttl(SECRET)}}, "cart[<str>]", "Marked"),
+    "nested-ttl": ({"cart": {"apple": ttl(SECRET)}}, "cart[<str>]", "TimedValue"),
     "in-dict": ({"cart": {"apple": 1, "pear": generator()}}, "cart[<str>]", "generator"),
     "in-list": ({"log": ["a", "b", generator()]}, "log[2]", "generator"),
     "in-tuple": ({"pair": (1, generator())}, "pair[1]", "generator"),
