@@ -169,7 +169,7 @@ class Session(_Unguarded):
         _set_state(self, state)
         _set_attributes(self, state.attributes)
         # The class of this object may be _ExpiringSession.
-        _mind_class(self)
+        _switch_class(self)
         self.update(fields, **more)
 
     def __getattr__(self, name: str) -> Any:
@@ -253,8 +253,8 @@ class Session(_Unguarded):
         state.changed = True
         dict.clear(self)
         state.marks = NO_MARKS
-        _mind_class(self)
-        _mind_attributes(self)
+        _switch_class(self)
+        _fill_attributes(self)
 
     def __ior__(self, fields: Any) -> Self:  # type: ignore[override,misc]
         Session.update(self, fields)
@@ -415,7 +415,7 @@ def open_session(fields: dict[str, Any], marks: dict[str, Mark], state: State) -
     if not marks:
         public = open_public(fields, state)
         if any(name[:1] == "_" for name in fields):
-            _mind_attributes(public)
+            _fill_attributes(public)
         return public
     state.marks = marks
     state.attributes = {}
@@ -519,7 +519,7 @@ def refuse_closed(state: State, attempt: str) -> None:
 def replace_field(session: Session, name: str, value: Any) -> None:
     """Show a stored value in another shape, without treating it as a change."""
     _dict_set(session, name, value)
-    _mind_attributes(session)
+    _fill_attributes(session)
 
 
 def describe(kind: str, state: State, names: Iterable[str]) -> str:
@@ -547,22 +547,22 @@ def _unreadable(session: Session, name: Any) -> str:
 def _sweep(session: Session) -> None:
     """Drop the fields that have expired; their marks stay."""
     if type(session) is _CopyableSession:
-        _mind_class(session)
+        _switch_class(session)
     now = time.monotonic()
     for name, mark in state_of(session).marks.items():
         if now >= mark.deadline:
             dict.pop(session, name, None)
 
 
-def _mind_class(session: Session) -> None:
+def _switch_class(session: Session) -> None:
     """Switch to the class that the marks require."""
     kind = _ExpiringSession if state_of(session).marks else Session
     if type(session) is not kind:
         object.__setattr__(session, "__class__", kind)
-        _mind_attributes(session)
+        _fill_attributes(session)
 
 
-def _mind_attributes(session: Session) -> None:
+def _fill_attributes(session: Session) -> None:
     """Make the fields attributes, unless one of them has a lifetime."""
     state = state_of(session)
     public = {} if state.marks else {n: v for n, v in dict.items(session) if n[:1] != "_"}
@@ -577,8 +577,8 @@ def set_field(session: Session, name: str, value: Any) -> None:
         raise state.closed_error(f"set field {name!r}")
     state.changed = True
     if type(value) is TimedValue:
-        value = _mark(state, name, value)
-        _mind_class(session)
+        value = _set_mark(state, name, value)
+        _switch_class(session)
     elif name in state.marks:
         state.marks[name] = Mark.starting_now(state.marks[name].lifetime, value)
     _dict_set(session, name, value)
@@ -597,12 +597,12 @@ def _delete_field(session: Session, name: str) -> None:
     dict.__delitem__(session, name)
     if name in state.marks:
         del state.marks[name]
-        _mind_class(session)
+        _switch_class(session)
     else:
         state.attributes.pop(name, None)
 
 
-def _mark(state: State, name: str, marked: TimedValue) -> Any:
+def _set_mark(state: State, name: str, marked: TimedValue) -> Any:
     """Give a field a lifetime, or end the one that it has, and return the value."""
     if state.marks is NO_MARKS:
         state.marks = {}

@@ -118,15 +118,15 @@ class Mark:
     def starting_now(cls, lifetime: float, value: Any = None) -> Self:
         """The mark of a field that is updated now."""
         mark = cls(lifetime, time.monotonic() + lifetime)
-        mark.assigned = picture(value)
+        mark.assigned = pickled_snapshot(value)
         return mark
 
     def was_changed_inside(self, value: Any) -> bool:
         """Whether the value that the handler has assigned has changed inside since."""
-        return self.assigned is not None and self.assigned != picture(value)
+        return self.assigned is not None and self.assigned != pickled_snapshot(value)
 
 
-def picture(value: object) -> object:
+def pickled_snapshot(value: object) -> object:
     """A snapshot for detecting in-place changes; `None` for immutable values."""
     if isinstance(value, str | int | float | bytes | None):
         return None

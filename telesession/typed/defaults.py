@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from telesession.ttl import picture
+from telesession.ttl import pickled_snapshot
 from telesession.typed.form import Form, Misfit
 from telesession.typed.scalars import SCALARS
 
@@ -38,4 +38,4 @@ def picture_of(form: Form, value: Any) -> object:
 def picture_of_packed(packed: Any) -> object:
     """A snapshot of packed data, which differs for two different scalars as well."""
     # A scalar alone has no snapshot, because it cannot change inside.
-    return picture([packed])
+    return pickled_snapshot([packed])
