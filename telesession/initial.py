@@ -56,7 +56,7 @@ class Initial:
         self._is_resolved = self.is_mapping = False
         self._announced: Announced | None = None
         # "class" -> class. A dict, because `setdefault` lets only one of two threads set it.
-        self._settled: dict[str, type | None] = {}
+        self._first_class: dict[str, type | None] = {}
         self._all: dict[type, Typed] = {}
         self.typed: Typed | None = None
         # An annotation may name a class that is defined further down.
@@ -77,10 +77,10 @@ class Initial:
         made = self._call(key, update)
         typed = None
         if isinstance(made, Mapping):
-            self._settle(None)
+            self._checked_typed(None)
             fields = dict(made)
         elif is_dataclass(made) and not isinstance(made, type):
-            typed = self._settle(type(made))
+            typed = self._checked_typed(type(made))
             fields = {} if typed is None else typed.fields.of(made, ReadState(key))
         else:
             raise TypeError(
@@ -155,7 +155,7 @@ class Initial:
                     "`if TYPE_CHECKING:`"
                 ) from error
 
-    def _settle(self, cls: type | None) -> Typed | None:
+    def _checked_typed(self, cls: type | None) -> Typed | None:
         """Check that `initial` may return an instance of a class; `None` is a mapping."""
         self._resolve_at_last()
         if self._announced is not None:
@@ -167,10 +167,10 @@ class Initial:
                 )
             return self._typed_of(cls, self._announced)
         # Without an annotation, the first call sets the class.
-        settled = None if self.is_mapping else self._settled.setdefault("class", cls)
-        if settled is not cls:
+        first = None if self.is_mapping else self._first_class.setdefault("class", cls)
+        if first is not cls:
             raise TypeError(
-                f"initial gave {_instance_of(cls)}, but these sessions are {_plural_of(settled)}, "
+                f"initial gave {_instance_of(cls)}, but these sessions are {_plural_of(first)}, "
                 "and no session changes its class; let initial always return the same class, "
                 "declare in its annotation all classes that it returns, or make Sessions with "
                 "another name for the other"

@@ -142,7 +142,7 @@ class Moves:
         # `Renaming.new` -> the renaming back to the old keys.
         self._supergroups: dict[str, Renaming] = {}
         # The new keys whose records no longer have the old key.
-        self._settled: set[str] = set()
+        self._moved_keys: set[str] = set()
         # The renamings whose records have all moved.
         self._finished: set[Renaming] = set()
 
@@ -200,7 +200,7 @@ class Moves:
         new = renaming.renamed(old)
         self.pending[new] = old
         try:
-            self.settle(new, storage, records, lifetime, 0)
+            self.finish_move(new, storage, records, lifetime, 0)
         except LockTimeoutError:
             return False
         except Exception as error:  # noqa: BLE001 -- the other sessions move all the same
@@ -228,11 +228,11 @@ class Moves:
             key, part = renaming.renamed(key), renaming.new
         back = self._supergroups.get(part)
         # A handler may have begun a session in the old chat after the others were listed.
-        if back is not None and key not in self._settled:
+        if back is not None and key not in self._moved_keys:
             self.pending.setdefault(key, back.renamed(key))
         return key
 
-    def settle(
+    def finish_move(
         self,
         key: str,
         storage: Storage,
@@ -267,7 +267,7 @@ class Moves:
             storage.commit([one, two])
         if moved is None:
             _log.error("a group became a supergroup, and we %s", _is_taken(old, key))
-        self._settled.add(key)
+        self._moved_keys.add(key)
         self.pending.pop(key, None)
 
 

@@ -462,7 +462,7 @@ def field_of(session: Session, name: str, default: Any) -> Any:
     return _dict_get(session, name, default)
 
 
-def settle(session: Session) -> None:
+def collect_view_changes(session: Session) -> None:
     """
     Make fields of the values that handlers have put into typed views past `__setattr__`.
 
@@ -690,7 +690,7 @@ def as_dict(session: object) -> dict[str, Any]:
         fields: dict[str, Any] = state.solo.live_fields(state)
     else:
         core: Any = session if isinstance(session, Session) else getattr(session, LINK)
-        settle(core)
+        collect_view_changes(core)
         fields = live_fields(core)
     return copy.deepcopy(fields)
 

@@ -14,10 +14,10 @@ from telesession.moves import Moves
 from telesession.session import (
     ReadState,
     begin_session,
+    collect_view_changes,
     live_fields,
     open_public,
     open_session,
-    settle,
 )
 from telesession.storage.base import Note, make_note
 from telesession.typed.views import packed_fields
@@ -232,22 +232,22 @@ class Kind:
                 older,
             )
 
-    def settle(self, place: str) -> None:
+    def finish_move(self, place: str) -> None:
         """
-        Do a pending move to a key, before the key is locked; see `Moves.settle`.
+        Do a pending move to a key, before the key is locked; see `Moves.finish_move`.
 
         A record that cannot be read, under either key, may be set aside.
         """
         arguments = self.storage, self.records, self.lifetime, self.lock_timeout
         try:
-            self.moves.settle(place, *arguments)
+            self.moves.finish_move(place, *arguments)
         except DecodeError as error:
             unreadable = error.key
             self.rename(error)
             with self.storage.hold(unreadable, self.lock_timeout) as hold:
                 if not self.sets_aside(hold, hold.get(), error):
                     raise
-            self.moves.settle(place, *arguments)
+            self.moves.finish_move(place, *arguments)
 
     def check_size(self, payload: bytes, place: str) -> None:
         """Check that a payload may be written; `LimitedKind` refuses large ones."""
@@ -454,7 +454,7 @@ class Kind:
         if entry.solo is not None:
             entry.solo.link(entry.session)
         elif entry.views is not None:
-            settle(entry.session)
+            collect_view_changes(entry.session)
         return live_fields(entry.session)
 
     def _write_solo(self, entry: Entry, fields: dict[str, Any]) -> bytes | None:

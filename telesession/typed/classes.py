@@ -13,12 +13,12 @@ from telesession.session import (
     LINK,
     Session,
     State,
+    collect_view_changes,
     describe,
     field_of,
     live_fields,
     missing,
     refuse_closed,
-    settle,
     state_behind,
     state_of,
 )
@@ -163,7 +163,7 @@ class _Field(_Default):
 
     def __delete__(self, instance: Any) -> None:
         core: Session = getattr(instance, LINK)
-        settle(core)
+        collect_view_changes(core)
         try:
             del core[self._name]
         except KeyError:

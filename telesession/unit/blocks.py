@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, TypeVar, cast
 
-from telesession.session import settle
+from telesession.session import collect_view_changes
 from telesession.unit.commit import kept
 from telesession.unit.entry import USUAL, Entry, Use
 from telesession.unit.unit import Unit, begin, unit_of_thread
@@ -134,7 +134,7 @@ class Block:
         self.unit.blocks = tuple(block for block in blocks if block is not self)
         for entry in self._shown:
             if entry.views is not None and entry.session is not None:
-                settle(entry.session)
+                collect_view_changes(entry.session)
             entry.depth -= 1
 
     def _undo(self, kept: list[tuple[Storage, str]]) -> None:

@@ -41,7 +41,7 @@ class Opener(Protocol):
         """Replace the key in an error, or only `place`, by the key as users know it."""
         ...
 
-    def settle(self, place: str) -> None:
+    def finish_move(self, place: str) -> None:
         """Do a pending move to a key, before the key is locked."""
         ...
 

@@ -30,7 +30,7 @@ from telesession.errors import (
     StorageError,
 )
 from telesession.locks import units
-from telesession.session import Session, settle
+from telesession.session import Session, collect_view_changes
 from telesession.unit.commit import commit_each, commit_with, kept, rename
 from telesession.unit.entry import USUAL, Deferred, Entry, Use
 from telesession.unit.events import Watch
@@ -240,7 +240,7 @@ class Unit:
                 return self._lock_watched(kind, key, kind.on_event)
             try:
                 if key in kind.pending:
-                    kind.settle(key)
+                    kind.finish_move(key)
                 storage = kind.storage
                 beside = self._hold_of(storage) if self.entries or self.beside else None
                 manager, hold = storage.enter_hold(key, kind.lock_timeout, beside)
@@ -305,7 +305,7 @@ class Unit:
                     shown = kind.load(entry, update, use)
             else:
                 if entry.views is not None:
-                    settle(entry.session)
+                    collect_view_changes(entry.session)
                 shown = kind.show(entry, update)
         except SessionError as error:
             kind.rename(error, key)

@@ -178,7 +178,7 @@ def test_two_first_sessions_of_two_classes(
 ) -> None:
     """Of two threads that make the first sessions at the same time, one settles the class."""
     sessions = making(storage)
-    sessions._kind.initial._settled = Settled(meeting)
+    sessions._kind.initial._first_class = Settled(meeting)
     results = first_of_two(sessions, ["User", "Admin"])
     kind = results[0] if results[0] != "TypeError" else results[1]
     assert (sorted(["TypeError", kind]), 1) == (results, len(sessions))
@@ -204,5 +204,5 @@ def test_two_first_sessions_of_one_class(
 def test_two_winners_would_be_noticed(storage: MemoryStorage, meeting: threading.Barrier) -> None:
     """Control: if both threads settle a class, neither is refused."""
     sessions = making(storage)
-    sessions._kind.initial._settled = EveryoneWins(meeting)
+    sessions._kind.initial._first_class = EveryoneWins(meeting)
     assert "TypeError" not in first_of_two(sessions, ["User", "Admin"])
