@@ -279,16 +279,16 @@ def _wrapper(  # noqa: C901 -- each update passes here
         ending = ending_for(wrapper) if expected else None
         wanted: Sequence[Wanted]
         if is_single:
-            # As `Kind.key_of`, without a call: most updates come here.
+            # As `Kind.place_of_update`, without a call: most updates come here.
             try:
                 key = kind.get_storage_key(update)
             except Exception as error:
                 raise kind.no_key(update, error) from error
             if type(key) is not str or not key or key[0] == ROOM or kind.room or kind.groups:
-                key = kind.checked_place(key, update)
+                key = kind.place_of_result(key, update)
             wanted = ((kind, key),)
         else:
-            wanted = [(each, each.key_of(update)) for each in kinds]
+            wanted = [(each, each.place_of_update(update)) for each in kinds]
         block = begin(wanted, update, USUAL, function) or enter(wanted, update, USUAL, function)
         try:
             if ending is not None and isinstance(block, Unit):

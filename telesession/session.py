@@ -696,7 +696,7 @@ def as_dict(session: object) -> dict[str, Any]:
 
 
 def session_key(session: object) -> str:
-    """The storage key that the session was loaded from, with the prefix if there is one."""
+    """The key of the session, as `Sessions.open` takes it: without room and prefix."""
     return state_behind(session).key
 
 

@@ -365,7 +365,7 @@ class Sessions(Generic[S]):
         Raises:
             DecodeError: The record cannot be read.
         """
-        session: S | None = self._kind.read(self._kind.place_of(key))
+        session: S | None = self._kind.read(self._kind.place_of_key(key))
         return session
 
     def delete(self, key: str | int) -> bool:
@@ -374,7 +374,7 @@ class Sessions(Generic[S]):
 
         Inside a handler it is part of the handler's transaction: the return deletes the record.
         """
-        return self._kind.delete(self._kind.place_of(key))
+        return self._kind.delete(self._kind.place_of_key(key))
 
     def move(self, old_key: str | int, new_key: str | int) -> bool:
         """
@@ -394,7 +394,7 @@ class Sessions(Generic[S]):
                 one of the two. Neither was changed.
         """
         kind = self._kind
-        old, new = kind.place_of(old_key), kind.place_of(new_key)
+        old, new = kind.place_of_key(old_key), kind.place_of_key(new_key)
         if any(Unit.find(kind.storage, key) is not None for key in (old, new)):
             raise SessionError(
                 f"could not move session {str(old_key)!r} to {str(new_key)!r}: the handler that "
@@ -535,7 +535,7 @@ class Sessions(Generic[S]):
 
     def __contains__(self, key: str | int) -> bool:
         """Whether a session is stored under a key."""
-        return self._kind.has(self._kind.place_of(key))
+        return self._kind.has(self._kind.place_of_key(key))
 
     def __len__(self) -> int:
         """The number of stored sessions; it reads all their keys."""
@@ -573,7 +573,7 @@ class Sessions(Generic[S]):
 
     def _wanted(self, keys: Iterable[str | int]) -> list[Wanted]:
         kind = self._kind
-        return [(kind, kind.place_of(key)) for key in keys]
+        return [(kind, kind.place_of_key(key)) for key in keys]
 
     def _follow_group(self, old_chat_id: int, new_chat_id: int) -> None:
         """

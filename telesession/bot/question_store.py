@@ -277,7 +277,7 @@ class QuestionStore:
 
     def _locked(self, address: Address, question: Question) -> AbstractContextManager[Hold]:
         """The lock of the answer to a question."""
-        key = f"{self._kind.place_of(address.key)}#{question.id}"
+        key = f"{self._kind.place_of_key(address.key)}#{question.id}"
         return self._kind.storage.hold(key, self._patience())
 
     @staticmethod

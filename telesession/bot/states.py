@@ -129,7 +129,7 @@ class SessionStateStorage(StateStorageBase):
         if retrieved is None:
             kind = self._sessions._kind
             unit = self._unit_for(key)
-            return kind.delete(kind.place_of(key), Use(independent=unit is None), unit)
+            return kind.delete(kind.place_of_key(key), Use(independent=unit is None), unit)
         # Not forget(), which would delete a state that the block goes on to set, too.
         existed = "state" in retrieved
         retrieved.clear()
@@ -266,7 +266,7 @@ class SessionStateStorage(StateStorageBase):
         if retrieved is not None:
             return as_dict(retrieved)
         kind = self._sessions._kind
-        place = kind.place_of(key)
+        place = kind.place_of_key(key)
         unit = Unit.holding(kind.storage, place)
         if unit is None:
             return kind.peek(place) or {}
@@ -282,18 +282,18 @@ class SessionStateStorage(StateStorageBase):
             yield retrieved
             return
         kind = self._sessions._kind
-        with noted((kind, kind.place_of(key)), self._unit_for(key)) as session:
+        with noted((kind, kind.place_of_key(key)), self._unit_for(key)) as session:
             yield session
 
     def _unit_for(self, key: str) -> Unit | None:
         """The handler's unit if the record is of the sender whose turn it is."""
         kind = self._sessions._kind
-        return unit_in_turn(kind.storage, kind.place_of(key), is_of_sender=_is_of_sender(key))
+        return unit_in_turn(kind.storage, kind.place_of_key(key), is_of_sender=_is_of_sender(key))
 
     def _retrieved(self, key: str) -> Session | None:
         """The record that this thread has retrieved and not yet given back."""
         kind = self._sessions._kind
-        return Unit.find(kind.storage, kind.place_of(key))
+        return Unit.find(kind.storage, kind.place_of_key(key))
 
 
 def place_key(

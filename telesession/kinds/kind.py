@@ -98,7 +98,7 @@ class Kind:
         self.older = older
         self.moves.rooms.add(room)
 
-    def key_of(self, update: object) -> str:
+    def place_of_update(self, update: object) -> str:
         """
         The key in the storage of the session of an update.
 
@@ -110,7 +110,7 @@ class Kind:
             key = self.get_storage_key(update)
         except Exception as error:
             raise self.no_key(update, error) from error
-        return self.checked_place(key, update)
+        return self.place_of_result(key, update)
 
     def no_key(self, update: object, error: Exception) -> SessionError:
         """The error of an update for which `get_storage_key` raised an exception."""
@@ -119,7 +119,7 @@ class Kind:
             f"{type(error).__name__}; let it return None for an update without a session"
         )
 
-    def checked_place(self, key: str | int | None, update: object) -> str:
+    def place_of_result(self, key: str | int | None, update: object) -> str:
         """
         The key in the storage of a key that `get_storage_key` returned for an update.
 
@@ -130,10 +130,10 @@ class Kind:
             if fault := key_fault(key):
                 raise NoSessionKeyError(type(update).__name__, f"returned {fault}")
             key = str(key)
-        place = self._start_of(key)
+        place = self._with_room(key)
         return self._redirected(place) if self.groups else place
 
-    def place_of(self, key: object) -> str:
+    def place_of_key(self, key: object) -> str:
         """
         The key in the storage of a key that a user gave.
 
@@ -142,20 +142,20 @@ class Kind:
         """
         if fault := key_fault(key):
             raise TypeError(f"the key of a session is a non-empty str or an int, not {fault}")
-        place = self._start_of(str(key))
+        place = self._with_room(str(key))
         return self._redirected(place) if self.groups else place
 
-    def key_at(self, place: str) -> str:
+    def key_of_place(self, place: str) -> str:
         """The key as users know it, of a key in the storage."""
         return place[1:] if place.startswith(ROOM) and not self.room else place[len(self.room) :]
 
     def places(self, prefix: str = "") -> Iterator[str]:
         """Iterate over the keys in the storage of the sessions whose keys start with a prefix."""
-        return filter(self._is_here, self.storage.keys(self._start_of(prefix)))
+        return filter(self._is_in_room, self.storage.keys(self._with_room(prefix)))
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """Iterate over the keys of the room that start with a prefix, as users know them."""
-        return map(self.key_at, self.places(prefix))
+        return map(self.key_of_place, self.places(prefix))
 
     def items(self, prefix: str = "") -> Iterator[tuple[str, Any]]:
         """
@@ -173,7 +173,7 @@ class Kind:
                 continue
             # It may have been deleted or have expired since it was listed.
             if session is not None:
-                yield self.key_at(place), session
+                yield self.key_of_place(place), session
         if damaged:
             raise ExceptionGroup("could not read the records of some sessions", damaged)
 
@@ -187,12 +187,15 @@ class Kind:
                 speak of a key as users know it already, because that may begin like a room.
         """
         found = getattr(error, "key", None)
-        if isinstance(found, str) and (self._is_here(found) if place is None else found == place):
-            vars(error)["key"] = self.key_at(found)
+        if isinstance(found, str) and (
+            self._is_in_room(found) if place is None else found == place
+        ):
+            vars(error)["key"] = self.key_of_place(found)
         if isinstance(error, DeadlockError):
             # The keys of other rooms stay as they are: this kind does not know their rules.
             error.keys = tuple(
-                self.key_at(found) if self._is_here(found) else found for found in error.keys
+                self.key_of_place(found) if self._is_in_room(found) else found
+                for found in error.keys
             )
 
     def _redirected(self, place: str) -> str:
@@ -202,14 +205,14 @@ class Kind:
             return place
         return self.moves.redirect(place, len(self.room))
 
-    def _is_here(self, place: str) -> bool:
+    def _is_in_room(self, place: str) -> bool:
         """Whether a key in the storage is one of the room."""
         if not self.room:
             # Keys of other rooms begin with one `@`, and keys of this one with none or two.
             return not place.startswith(ROOM) or place.startswith(2 * ROOM)
         return place.startswith(self.room)
 
-    def _start_of(self, key: str) -> str:
+    def _with_room(self, key: str) -> str:
         if not self.room and key.startswith(ROOM):
             return ROOM + key
         return self.room + key
@@ -516,7 +519,7 @@ class Kind:
         if loaded is None:
             return None
         fields, marks, class_name, life = loaded
-        state = ReadState(self.key_at(place))
+        state = ReadState(self.key_of_place(place))
         state.class_name, state.life = class_name, life
         typed = self.initial.typed_to_read(state)
         if typed is not None and not marks:

@@ -29,11 +29,11 @@ class Opener(Protocol):
         """The new keys of sessions that have not moved yet."""
         ...
 
-    def key_at(self, place: str) -> str:
+    def key_of_place(self, place: str) -> str:
         """The key as users know it, of a key in the storage."""
         ...
 
-    def place_of(self, key: object) -> str:
+    def place_of_key(self, key: object) -> str:
         """The key in the storage, of a key as users know it."""
         ...
 
@@ -159,7 +159,7 @@ class Entry(State):
     @property
     def key(self) -> str:
         """The key as users know it."""
-        return self.kind.key_at(self.hold.key)
+        return self.kind.key_of_place(self.hold.key)
 
     @property
     def place(self) -> tuple[Storage, str]:

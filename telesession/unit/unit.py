@@ -274,7 +274,7 @@ class Unit:
         else:
             watch = Watch(on_event)
             self.watches += (watch,)
-        watch.ask(kind.key_at(key))
+        watch.ask(kind.key_of_place(key))
         try:
             entry = self.lock(kind, key, is_watched=True)
         except BaseException:
@@ -322,7 +322,7 @@ class Unit:
 
     def _make_deferred(self) -> None:
         """Lock the sessions of all deferred changes, in one order, and change them."""
-        placed = [(kind, kind.place_of(key), change) for kind, key, change in self.deferred]
+        placed = [(kind, kind.place_of_key(key), change) for kind, key, change in self.deferred]
         self.lock_in_order([(kind, place) for kind, place, _ in placed])
         for kind, place, change in placed:
             session = self.open(kind, place, None, _QUIET)

@@ -288,7 +288,7 @@ def _unencodable(sessions: Sessions[Any], key: str) -> None:
 
 def _damaged(sessions: Sessions[Any], key: str) -> None:
     kind = sessions._kind
-    place = kind.place_of(key)
+    place = kind.place_of_key(key)
     kind.storage.set(place, b"damaged")
     try:
         with sessions.open(key):
