@@ -86,7 +86,7 @@ class SessionFilter(AdvancedCustomFilter):
 
     def _test(self, update: Any, predicate: Predicate | None, *, wanted: bool = True) -> bool:
         try:
-            key = self._sessions._kind.key_of(update)
+            key = self._sessions._kind.place_of_update(update)
         except NoSessionKeyError:
             return False
         fields = self._sessions._kind.peek(key)

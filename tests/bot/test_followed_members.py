@@ -225,7 +225,7 @@ def test_only_updates_of_the_group_get_another_key(
     renamed = {-10: -1009} if is_moved else {}
     expected = message_of(renamed.get(chat, chat), renamed.get(sender, sender), topic, way)
     update = message_of(chat, sender, topic, way)
-    assert function(expected) == sessions._kind.key_of(update)
+    assert function(expected) == sessions._kind.place_of_update(update)
 
 
 def message_of(chat: int, sender: int, topic: int | None, way: dict[str, str]) -> types.Message:
