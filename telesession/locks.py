@@ -33,7 +33,7 @@ units: dict[int, Working] = {}
 OTHER_PROCESS = "another process"
 
 
-def holder_in(thread: int) -> str:
+def describe_thread(thread: int) -> str:
     """The handler that a thread of this process runs, in words."""
     unit = units.get(thread)
     return "another thread" if unit is None else unit.holder
@@ -112,7 +112,9 @@ class LockTable:
         holder = self.holders.get(key)
         return None if holder is None else holder[0]
 
-    def held_by(self, key: str, otherwise: str = "another handler") -> tuple[str, float | None]:
+    def describe_holder(
+        self, key: str, otherwise: str = "another handler"
+    ) -> tuple[str, float | None]:
         """
         The handler that holds a key, in words, and the seconds for which it has held the key.
 
@@ -124,7 +126,7 @@ class LockTable:
         if holder is None:
             return otherwise, None
         thread, since = holder
-        return holder_in(thread), time.monotonic() - since
+        return describe_thread(thread), time.monotonic() - since
 
     def wait(self, key: str, me: Holder, timeout: float | None) -> None:
         """
@@ -167,14 +169,14 @@ class LockTable:
         finally:
             waits.end(thread)
         if not granted and self._withdraw(key, turn):
-            raise LockTimeoutError(key, seconds, *self.held_by(key))
+            raise LockTimeoutError(key, seconds, *self.describe_holder(key))
 
     def _acquire(self, key: str, lock: threading.Lock, seconds: float, waits: _Waits) -> bool:
         """Wait for a lock for some seconds (-1 is for ever), and log a long wait."""
         if self._of_sessions and not 0 <= seconds <= _LONG_WAIT:
             if lock.acquire(timeout=_LONG_WAIT):
                 return True
-            _log_wait(key, *self.held_by(key))
+            _log_wait(key, *self.describe_holder(key))
             if not waits.is_hinted and _is_in_telebots_pool():
                 waits.hint()
             seconds = seconds if seconds < 0 else seconds - _LONG_WAIT

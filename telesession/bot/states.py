@@ -267,7 +267,7 @@ class SessionStateStorage(StateStorageBase):
             return as_dict(retrieved)
         kind = self._sessions._kind
         place = kind.place_of_key(key)
-        unit = Unit.holding(kind.storage, place)
+        unit = Unit.owner_of(kind.storage, place)
         if unit is None:
             return kind.peek(place) or {}
         # The unit may have noted changes, which no other thread sees.

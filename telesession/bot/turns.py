@@ -163,7 +163,7 @@ def unit_in_turn(storage: Storage, place: str, *, is_of_sender: bool) -> Unit | 
         is_of_sender: Whether only updates that wait for the turn of this thread can need it.
     """
     # A lock that the thread has already cannot be taken by another unit.
-    unit = Unit.holding(storage, place)
+    unit = Unit.owner_of(storage, place)
     if unit is None and is_of_sender:
         unit = unit_of_thread()
     return unit

@@ -201,7 +201,7 @@ class Kind:
     def _redirected(self, place: str) -> str:
         """The place of a session whose group may have become a supergroup."""
         # A handler that has the session under the old key goes on with it.
-        if Unit.holding(self.storage, place) is not None:
+        if Unit.owner_of(self.storage, place) is not None:
             return place
         return self.moves.redirect(place, len(self.room))
 

@@ -82,7 +82,7 @@ class SessionLocks(ProcessState):
             remedy = "put the database on a local disk, in a folder that the bot may write"
             raise StorageError("lock", key, reason, remedy) from error
         # If no thread of this process has it, the wait was for another process.
-        holder, held = file.keys.held_by(key, OTHER_PROCESS)
+        holder, held = file.keys.describe_holder(key, OTHER_PROCESS)
         raise LockTimeoutError(key, timeout or 0.0, holder, held)
 
     def close(self) -> None:

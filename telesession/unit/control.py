@@ -79,7 +79,7 @@ def save(session: object) -> None:
             entry.kind.rename(error, entry.hold.key)
             log_loss(error)
         raise
-    if note is not None and (unit := Unit.holding(*entry.place)) is not None:
+    if note is not None and (unit := Unit.owner_of(*entry.place)) is not None:
         for watch in unit.watches:
             watch.write(entry.hold, note)
     if before[2] is not None:

@@ -199,7 +199,7 @@ class Unit:
         return None
 
     @staticmethod
-    def holding(storage: Storage, key: str) -> Unit | None:
+    def owner_of(storage: Storage, key: str) -> Unit | None:
         """The unit of this thread that has a key locked; `None` without one."""
         unit = unit_of_thread()
         while unit is not None and ((storage, key) not in unit.entries or unit.is_inherited()):
