@@ -403,7 +403,7 @@ _set_state: Callable[[Session, State], None] = vars(_Unguarded)["_state"].__set_
 _set_attributes: Callable[[Session, dict[str, Any]], None] = vars(_Unguarded)["__dict__"].__set__
 
 
-def open_session(fields: dict[str, Any], marks: dict[str, Mark], state: State) -> Session:
+def load_session(fields: dict[str, Any], marks: dict[str, Mark], state: State) -> Session:
     """
     Make a session of stored fields, which do not count as changes.
 
@@ -413,7 +413,7 @@ def open_session(fields: dict[str, Any], marks: dict[str, Mark], state: State) -
         state: The rest of the state.
     """
     if not marks:
-        public = open_public(fields, state)
+        public = load_plain_session(fields, state)
         if any(name[:1] == "_" for name in fields):
             _fill_attributes(public)
         return public
@@ -427,14 +427,14 @@ def open_session(fields: dict[str, Any], marks: dict[str, Mark], state: State) -
     return made
 
 
-def begin_session(fields: dict[str, Any], state: State) -> Session:
+def make_session(fields: dict[str, Any], state: State) -> Session:
     """Make a session of new fields, whose values `ttl` may have marked."""
-    session = open_session({}, {}, state)
+    session = load_session({}, {}, state)
     _put(session, fields)
     return session
 
 
-def open_public(fields: dict[str, Any], state: State) -> Session:
+def load_plain_session(fields: dict[str, Any], state: State) -> Session:
     """Make a session of fields without lifetimes, all of which can be attributes."""
     state.marks = NO_MARKS
     state.attributes = fields

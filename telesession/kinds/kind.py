@@ -13,11 +13,11 @@ from telesession.kinds.unreadable import set_aside
 from telesession.moves import Moves
 from telesession.session import (
     ReadState,
-    begin_session,
     collect_view_changes,
     live_fields,
-    open_public,
-    open_session,
+    load_plain_session,
+    load_session,
+    make_session,
 )
 from telesession.storage.base import Note, make_note
 from telesession.typed.views import packed_fields
@@ -296,7 +296,7 @@ class Kind:
                 )
                 if entry.life is not None and entry.life.is_over():
                     entry.payload = entry.class_name = entry.life = None
-                    return self._begin(entry, update, use)
+                    return self._load_new(entry, update, use)
             elif isinstance(packed, dict):
                 entry.flat = True
                 fields, marks = packed, None
@@ -309,20 +309,20 @@ class Kind:
                 typed = self.initial.typed_for(entry, update)
             if typed is None:
                 if marks is None:
-                    entry.session = open_public(fields, entry)
+                    entry.session = load_plain_session(fields, entry)
                 else:
-                    entry.session = open_session(fields, marks, entry)
+                    entry.session = load_session(fields, marks, entry)
                 return entry.session
             if marks:
-                entry.session = open_session(fields, marks, entry)
+                entry.session = load_session(fields, marks, entry)
                 return typed.view(entry.session)
             shown = typed.open(entry, fields)
             if entry.solo is not None:
                 entry.session = shown
             return shown
-        return self._begin(entry, update, use)
+        return self._load_new(entry, update, use)
 
-    def _begin(self, entry: Entry, update: object, use: Use) -> Any:
+    def _load_new(self, entry: Entry, update: object, use: Use) -> Any:
         """Make a new session, as the object that handlers get."""
         if self.older is not None:
             self._look_for_older_records()
@@ -334,7 +334,7 @@ class Kind:
         made, typed = self.initial.make(entry.key, update)
         fields = self.records.copy(made, entry.key)
         if typed is None:
-            entry.session = begin_session(fields, entry)
+            entry.session = make_session(fields, entry)
             return entry.session
         entry.class_name = typed.class_name
         shown = typed.begin(entry, fields)
@@ -510,12 +510,12 @@ class Kind:
 
     def peek(self, place: str) -> dict[str, Any] | None:
         """The live fields of a record as it was last saved; `None` if there is none."""
-        loaded = self._load_saved(place)
+        loaded = self._read_saved(place)
         return None if loaded is None else loaded[0]
 
     def read(self, place: str) -> Any:
         """A record as it was last saved, as a closed session; `None` if there is none."""
-        loaded = self._load_saved(place)
+        loaded = self._read_saved(place)
         if loaded is None:
             return None
         fields, marks, class_name, life = loaded
@@ -524,10 +524,10 @@ class Kind:
         typed = self.initial.typed_to_read(state)
         if typed is not None and not marks:
             return typed.open(state, fields)
-        session = open_session(fields, marks, state)
+        session = load_session(fields, marks, state)
         return session if typed is None else typed.view(session)
 
-    def _load_saved(self, place: str) -> Loaded | None:
+    def _read_saved(self, place: str) -> Loaded | None:
         try:
             payload, old = self.storage.get(place), self.pending.get(place)
             if payload is None and old is not None:

@@ -16,11 +16,11 @@ from telesession.session import (
     NO_MARKS,
     Session,
     State,
-    begin_session,
     changed_defaults,
     live_fields,
+    load_session,
+    make_session,
     missing,
-    open_session,
     refuse_closed,
     replace_field,
     state_of,
@@ -104,7 +104,7 @@ class Typed:
                         fields = self._unpack(state, fields)
                     break
         if not self._is_direct:
-            core = open_session(_in_order(fields, state), {}, state)
+            core = load_session(_in_order(fields, state), {}, state)
             state.gets_core(core)
             return self._show(core, state)
         state.marks = NO_MARKS
@@ -129,7 +129,7 @@ class Typed:
         if TimedValue not in map(type, fields.values()):
             return self.open(state, fields, is_stored=False)
         state.fitted = state.defaults = state.undeclared = None
-        core = begin_session(fields, state)
+        core = make_session(fields, state)
         state.gets_core(core)
         return self._show(core, state)
 
@@ -263,7 +263,7 @@ class Typed:
         state: State = getattr(instance, LINK)
         fields, shown = self.live_fields(state), state.attributes
         beside = {name: shown[name] for name in shown if name not in self.declared}
-        core = begin_session(fields, state)
+        core = make_session(fields, state)
         state.solo = state.undeclared = None
         state.views = ((self, ref(instance), beside),)
         object.__setattr__(instance, "__class__", self._linked)

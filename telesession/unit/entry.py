@@ -149,7 +149,7 @@ class Entry(State):
     # `Unit.lock` sets the attributes, because a constructor takes twice the time.
     __init__ = object.__init__
 
-    def begin_anew(self) -> None:
+    def reset(self) -> None:
         """Drop the session and all state, and keep the lock: nothing is loaded."""
         self.session = self.payload = self.views = self.solo = None
         self.class_name = self.life = None
@@ -178,5 +178,5 @@ class Entry(State):
         fresh: Entry = Entry()
         fresh.kind, fresh.hold, fresh.manager = self.kind, self.hold, self.manager
         fresh.renews = False
-        fresh.begin_anew()
+        fresh.reset()
         return fresh

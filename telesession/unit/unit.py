@@ -301,7 +301,7 @@ class Unit:
                     kind.rename(error, key)
                     if not kind.sets_aside(entry.hold, entry.payload, error):
                         raise
-                    entry.begin_anew()
+                    entry.reset()
                     shown = kind.load(entry, update, use)
             else:
                 if entry.views is not None:
