@@ -13,7 +13,7 @@ from telesession.keys import READY_MADE, Form, form_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from telesession.record import Records
+    from telesession.record import RecordTranslator
     from telesession.storage.base import Hold, Storage
 
 _log = logging.getLogger("telesession")
@@ -156,7 +156,11 @@ class Moves:
             return moves
 
     def follow(
-        self, renaming: Renaming, storage: Storage, records: Records, lifetime: float | None
+        self,
+        renaming: Renaming,
+        storage: Storage,
+        translator: RecordTranslator,
+        lifetime: float | None,
     ) -> None:
         """
         Give the sessions of a group their new keys.
@@ -167,7 +171,7 @@ class Moves:
         Args:
             renaming: The change of the keys.
             storage: The storage.
-            records: Translates the records. A codec may have bound them to the old keys.
+            translator: Translates the records. A codec may have bound them to the old keys.
             lifetime: Seconds that the sessions live from now; `None` is for ever.
         """
         if renaming in self._finished:
@@ -184,7 +188,7 @@ class Moves:
                 fault_of(error),
             )
             return
-        moved = [self._follow_one(key, renaming, storage, records, lifetime) for key in keys]
+        moved = [self._follow_one(key, renaming, storage, translator, lifetime) for key in keys]
         if all(moved):
             self._finished.add(renaming)
 
@@ -193,14 +197,14 @@ class Moves:
         old: str,
         renaming: Renaming,
         storage: Storage,
-        records: Records,
+        translator: RecordTranslator,
         lifetime: float | None,
     ) -> bool:
         """Give one session its new key, and return whether the move is done."""
         new = renaming.renamed(old)
         self.pending[new] = old
         try:
-            self.finish_move(new, storage, records, lifetime, 0)
+            self.finish_move(new, storage, translator, lifetime, 0)
         except LockTimeoutError:
             return False
         except Exception as error:  # noqa: BLE001 -- the other sessions move all the same
@@ -236,7 +240,7 @@ class Moves:
         self,
         key: str,
         storage: Storage,
-        records: Records,
+        translator: RecordTranslator,
         lifetime: float | None,
         timeout: float | None,
     ) -> None:
@@ -246,7 +250,7 @@ class Moves:
         Args:
             key: The new key.
             storage: The storage.
-            records: Translates the record. A codec may have bound it to the old key.
+            translator: Translates the record. A codec may have bound it to the old key.
             lifetime: Seconds that the session lives from now; `None` is for ever.
             timeout: Seconds to wait while a handler has one of the two sessions.
 
@@ -263,7 +267,7 @@ class Moves:
             storage.hold_beside(one, second, timeout) as two,
         ):
             source, target = (one, two) if first == old else (two, one)
-            moved = note_move(source, target, records, lifetime)
+            moved = note_move(source, target, translator, lifetime)
             storage.commit([one, two])
         if moved is None:
             _log.error("a group became a supergroup, and we %s", _is_taken(old, key))
@@ -278,7 +282,7 @@ _moves: WeakKeyDictionary[Storage, Moves] = WeakKeyDictionary()
 def note_move(
     source: Hold,
     target: Hold,
-    records: Records,
+    translator: RecordTranslator,
     lifetime: float | None,
     check_size: Callable[[bytes, str], None] | None = None,
 ) -> bool | None:
@@ -288,7 +292,7 @@ def note_move(
     Args:
         source: The hold that has the record.
         target: The hold that gets it.
-        records: Translates the record.
+        translator: Translates the record.
         lifetime: Seconds that the session lives from now; `None` is for ever.
         check_size: Gets the payload and its new key, and raises if it must not be written.
 
@@ -298,12 +302,12 @@ def note_move(
     payload = source.get()
     if payload is None:
         return False
-    life = records.life_of(payload, source.key, source.now)
+    life = translator.life_of(payload, source.key, source.now)
     if life is not None and life.is_over():
         return False
-    moved, there = records.rekey(payload, source.key, target.key), target.get()
+    moved, there = translator.rekey(payload, source.key, target.key), target.get()
     # The record of the target is the second argument: it may be damaged.
-    if there is not None and not records.says_the_same(moved, there, target.key):
+    if there is not None and not translator.says_the_same(moved, there, target.key):
         return None
     if check_size is not None:
         check_size(moved, target.key)

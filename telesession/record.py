@@ -151,7 +151,7 @@ def _in_order(parts: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
     return {name: parts[name] for name in others if name in parts} | parts
 
 
-class Records:
+class RecordTranslator:
     """
     Turns sessions into the payloads of one storage, and back.
 

@@ -47,7 +47,7 @@ from telesession.options import (
     checked_version,
     refuse_unnamed,
 )
-from telesession.record import Migration, Records
+from telesession.record import Migration, RecordTranslator
 from telesession.storage.memory import MemoryStorage
 from telesession.ttl import seconds
 from telesession.typed.views import Typed
@@ -183,7 +183,7 @@ class Sessions(Generic[S]):
     ) -> None:
         refuse_unnamed("Sessions", unnamed)
         checked = checked_storage(default_storage if storage is None else storage)
-        records = Records(
+        translator = RecordTranslator(
             checked.codec,
             persistent=checked.persistent,
             version=checked_version(version),
@@ -194,7 +194,9 @@ class Sessions(Generic[S]):
         declare_there = partial(
             declare, storage=checked, room=room, is_default=checked is default_storage
         )
-        make_typed = partial(Typed, check=records.check, check_elsewhere=records.check_elsewhere)
+        make_typed = partial(
+            Typed, check=translator.check, check_elsewhere=translator.check_elsewhere
+        )
         end = checked_lifetime(expires_after, "expires_after", "None sets no end")
         limit = checked_max_bytes(max_bytes)
         make_kind: Callable[..., Kind] = Kind
@@ -202,7 +204,7 @@ class Sessions(Generic[S]):
             make_kind = partial(LimitedKind, expires_after=end, max_bytes=limit)
         self._kind = make_kind(
             Initial(initial, make_typed, declare_there),
-            records,
+            translator,
             get_storage_key=checked_key_function(get_storage_key, "get_storage_key"),
             storage=checked,
             room=room,
@@ -403,7 +405,7 @@ class Sessions(Generic[S]):
         if old == new:
             return kind.storage.has(old)
         with locked((kind, old), (kind, new)) as (source, target):
-            options = kind.records, kind.lifetime, kind.check_size
+            options = kind.translator, kind.lifetime, kind.check_size
             try:
                 moved = note_move(source.hold, target.hold, *options)
             except SessionError as error:
@@ -591,7 +593,7 @@ class Sessions(Generic[S]):
         """
         kind = self._kind
         renaming = Renaming.of(kind.get_storage_key, old_chat_id, new_chat_id, kind.room)
-        kind.moves.follow(renaming, kind.storage, kind.records, kind.lifetime)
+        kind.moves.follow(renaming, kind.storage, kind.translator, kind.lifetime)
 
 
 @overload

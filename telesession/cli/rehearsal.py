@@ -118,7 +118,7 @@ def rehearse(kind: Kind) -> Iterator[tuple[str, SessionError | None]]:
             if payload is None:
                 continue
             version = str(record_of(kind.storage.codec, payload, place).get("version", 0))
-            kind.records.check(kind.peek(place) or {}, place)
+            kind.translator.check(kind.peek(place) or {}, place)
             kind.read(place)
         except SessionError as error:
             if isinstance(error, StorageError):

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from telesession.initial import Initial
     from telesession.options import OnUnreadable
-    from telesession.record import Loaded, Records
+    from telesession.record import Loaded, RecordTranslator
     from telesession.storage.base import Hold, Storage
     from telesession.ttl import Life, Mark
     from telesession.unit.entry import Entry, Use
@@ -50,7 +50,7 @@ class Kind:
 
     Args:
         initial: Makes new sessions, and shows sessions to handlers.
-        records: Translates between payloads and fields.
+        translator: Translates between payloads and fields.
         get_storage_key: Maps an update to the key of its session.
         storage: The storage of the records.
         room: The beginning of all its keys in the storage; see `telesession.keys.room_of`.
@@ -65,7 +65,7 @@ class Kind:
     def __init__(
         self,
         initial: Initial,
-        records: Records,
+        translator: RecordTranslator,
         *,
         get_storage_key: Callable[[Any], str | int | None],
         storage: Storage,
@@ -78,10 +78,10 @@ class Kind:
         older: str | None = None,
     ) -> None:
         self.initial = initial
-        self.records = records
-        self.pack, self.unpack = records.pack, records.unpack
-        self.write_packed = records.write_packed
-        self.write_scalars, self.write_plain = records.write_scalars, records.write_plain
+        self.translator = translator
+        self.pack, self.unpack = translator.pack, translator.unpack
+        self.write_packed = translator.write_packed
+        self.write_scalars, self.write_plain = translator.write_scalars, translator.write_plain
         self.get_storage_key = get_storage_key
         self.storage = storage
         # The same in all processes.
@@ -241,7 +241,7 @@ class Kind:
 
         A record that cannot be read, under either key, may be set aside.
         """
-        arguments = self.storage, self.records, self.lifetime, self.lock_timeout
+        arguments = self.storage, self.translator, self.lifetime, self.lock_timeout
         try:
             self.moves.finish_move(place, *arguments)
         except DecodeError as error:
@@ -291,7 +291,7 @@ class Kind:
                 except (ValueError, RecursionError):
                     packed = None
             if packed is None:
-                fields, marks, entry.class_name, entry.life = self.records.load(
+                fields, marks, entry.class_name, entry.life = self.translator.load(
                     payload, hold.key, hold.now
                 )
                 if entry.life is not None and entry.life.is_over():
@@ -303,7 +303,7 @@ class Kind:
             else:
                 fields, ttl = packed
                 entry.flat = ttl is not None
-                marks = None if ttl is None else self.records.load_marks(ttl, fields, hold.now)
+                marks = None if ttl is None else self.translator.load_marks(ttl, fields, hold.now)
             typed = self.initial.typed
             if entry.class_name is not None or (typed is None and not self.initial.is_mapping):
                 typed = self.initial.typed_for(entry, update)
@@ -332,7 +332,7 @@ class Kind:
                 "create=False to make one from initial"
             )
         made, typed = self.initial.make(entry.key, update)
-        fields = self.records.copy(made, entry.key)
+        fields = self.translator.copy(made, entry.key)
         if typed is None:
             entry.session = make_session(fields, entry)
             return entry.session
@@ -473,7 +473,7 @@ class Kind:
                 payload = self.write_plain(fields, entry.payload)
         if payload is None:
             hold, previous = entry.hold, entry.payload
-            payload, _ = self.records.dump(
+            payload, _ = self.translator.dump(
                 entry, fields, fields, hold.key, previous=previous, now=hold.now
             )
         return payload
@@ -481,11 +481,13 @@ class Kind:
     def _dump(self, entry: Entry, values: dict[str, Any]) -> tuple[bytes, dict[str, Mark]]:
         """The payload of the live fields of a `Session`, and the marks once that is stored."""
         fields = values if entry.views is None else packed_fields(values, entry)
-        hold, records = entry.hold, self.records
+        hold, translator = entry.hold, self.translator
         # An expired field is no reason to write, so `dump` compares with the record.
         if entry.flat and entry.marks and entry.marks.keys() <= fields.keys():
-            return records.dump_anew(entry, values, fields, hold.key, now=hold.now)
-        return records.dump(entry, values, fields, hold.key, previous=entry.payload, now=hold.now)
+            return translator.dump_anew(entry, values, fields, hold.key, now=hold.now)
+        return translator.dump(
+            entry, values, fields, hold.key, previous=entry.payload, now=hold.now
+        )
 
     def delete(self, place: str, use: Use = USUAL, within: Unit | None = None) -> bool:
         """Delete a session at the commit of the unit, and return whether it was stored."""
@@ -534,7 +536,7 @@ class Kind:
                 place, payload = old, self.storage.get(old)
             if payload is None:
                 return None
-            loaded = self.records.load(payload, place, self.storage.now)
+            loaded = self.translator.load(payload, place, self.storage.now)
             life = loaded[3]
             return None if life is not None and life.is_over() else loaded
         except SessionError as error:

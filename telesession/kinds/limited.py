@@ -10,7 +10,7 @@ from telesession.kinds.kind import Kind
 
 if TYPE_CHECKING:
     from telesession.initial import Initial
-    from telesession.record import Records
+    from telesession.record import RecordTranslator
     from telesession.unit.entry import Entry, Use
 
 
@@ -22,7 +22,7 @@ class LimitedKind(Kind):
 
     Args:
         initial: See `Kind`.
-        records: See `Kind`.
+        translator: See `Kind`.
         expires_after: Seconds that a session lives after it began; `None` sets no end.
         max_bytes: The size of the largest payload that is written; `None` sets no limit.
         options: The options of `Kind`.
@@ -31,13 +31,13 @@ class LimitedKind(Kind):
     def __init__(
         self,
         initial: Initial,
-        records: Records,
+        translator: RecordTranslator,
         *,
         expires_after: float | None,
         max_bytes: int | None,
         **options: Any,
     ) -> None:
-        super().__init__(initial, records, **options)
+        super().__init__(initial, translator, **options)
         self.expires_after = expires_after
         self.max_bytes = math.inf if max_bytes is None else max_bytes
 
@@ -48,7 +48,7 @@ class LimitedKind(Kind):
         if after is not None and (life is None or life.end is None):
             # The record does not have the time at which its session began.
             own = None if life is None else life.lifetime
-            entry.life = self.records.life_until(after, own, entry.hold.now)
+            entry.life = self.translator.life_until(after, own, entry.hold.now)
             entry.changed = True
         return shown
 
@@ -60,7 +60,7 @@ class LimitedKind(Kind):
             EncodeError: The payload is too large.
         """
         if len(payload) > self.max_bytes:
-            raise self.records.too_large(payload, place, self.max_bytes)
+            raise self.translator.too_large(payload, place, self.max_bytes)
 
     def encode(self, entry: Entry) -> None:
         """
