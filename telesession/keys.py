@@ -238,8 +238,8 @@ def topic_label(message: Any) -> str | None:
     """The label of the topic of a message in keys; `None` if Telegram does not send the topic."""
     # An inaccessible message has the date 0, its chat and its id, and no other field.
     if getattr(message, "date", None) == 0 or not hasattr(message, "message_thread_id"):
-        noted: str | None = getattr(message, NOTED_TOPIC, None)
-        return noted
+        known: str | None = getattr(message, KNOWN_TOPIC, None)
+        return known
     if direct := getattr(message, "direct_messages_topic", None):
         return direct_label(direct.topic_id)
     # A stopped generation has no is_topic_message, because its draft was in a topic.
@@ -416,7 +416,7 @@ def _int_of(digits: str | None) -> int | None:
 
 
 #: The attribute with the label of the topic of an inaccessible message, if it is known.
-NOTED_TOPIC = "_telesession_topic"
+KNOWN_TOPIC = "_telesession_topic"
 
 #: The beginning of the name of every room. A key outside that begins with it gets one more.
 ROOM = "@"

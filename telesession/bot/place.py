@@ -10,7 +10,7 @@ from telebot import types
 from telesession.errors import SessionError
 from telesession.keys import (
     GENERAL,
-    NOTED_TOPIC,
+    KNOWN_TOPIC,
     by_sender_in_chat,
     direct_label,
     label_of_topic,
@@ -111,7 +111,7 @@ def message_address_of(update: Any) -> Address | None:
 def note_topic(message: Any, topic: str) -> None:
     """Note the topic of a message that Telegram does not show any more. A step may ask there."""
     if topic_label(message) is None:
-        setattr(message, NOTED_TOPIC, topic)
+        setattr(message, KNOWN_TOPIC, topic)
 
 
 def checked_address(bot: Any, target: Any) -> Address:

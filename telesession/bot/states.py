@@ -14,7 +14,7 @@ from telesession.keys import by_sender, message_of, room_of
 from telesession.options import checked_room
 from telesession.session import Session, as_dict
 from telesession.sessions import Sessions
-from telesession.unit.blocks import noted
+from telesession.unit.blocks import encoded_on_leaving
 from telesession.unit.entry import Use
 from telesession.unit.unit import Unit
 
@@ -271,7 +271,7 @@ class SessionStateStorage(StateStorageBase):
         if unit is None:
             return kind.peek(place) or {}
         # The unit may have noted changes, which no other thread sees.
-        with noted((kind, place), unit, renew=False) as session:
+        with encoded_on_leaving((kind, place), unit, renew=False) as session:
             return as_dict(session)
 
     @contextmanager
@@ -282,7 +282,7 @@ class SessionStateStorage(StateStorageBase):
             yield retrieved
             return
         kind = self._sessions._kind
-        with noted((kind, kind.place_of_key(key)), self._unit_for(key)) as session:
+        with encoded_on_leaving((kind, kind.place_of_key(key)), self._unit_for(key)) as session:
             yield session
 
     def _unit_for(self, key: str) -> Unit | None:

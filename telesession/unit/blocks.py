@@ -171,7 +171,7 @@ def locked(*wanted: Wanted, use: Use = USUAL, within: Unit | None = None) -> Ite
             if isinstance(block, Block):
                 block.will_change(entry)
             if entry.session is not None:
-                entries[number] = unit.set_down(entry)
+                entries[number] = unit.note_and_drop(entry)
         yield entries
     except BaseException as error:
         block.leave(error)
@@ -180,7 +180,7 @@ def locked(*wanted: Wanted, use: Use = USUAL, within: Unit | None = None) -> Ite
 
 
 @contextmanager
-def noted(wanted: Wanted, within: Unit | None, *, renew: bool = True) -> Iterator[Any]:
+def encoded_on_leaving(wanted: Wanted, within: Unit | None, *, renew: bool = True) -> Iterator[Any]:
     """
     A block of one session whose changes are encoded when the block is left.
 
@@ -205,7 +205,7 @@ def noted(wanted: Wanted, within: Unit | None, *, renew: bool = True) -> Iterato
                 kind, key = wanted
                 entry = block.unit.entries[kind.storage, key]
                 if entry.session is not None:
-                    block.unit.set_down(entry)
+                    block.unit.note_and_drop(entry)
         except BaseException as error:
             block.leave(error)
             raise

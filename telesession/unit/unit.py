@@ -332,7 +332,7 @@ class Unit:
             finally:
                 entry.depth -= 1
 
-    def set_down(self, entry: Entry) -> Entry:
+    def note_and_drop(self, entry: Entry) -> Entry:
         """Note the changes of a closed session, and drop its session object."""
         before = entry.payload, entry.marks
         try:
