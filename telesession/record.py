@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from telesession.codecs import JSONCodec
-from telesession.codecs.memory import MemoryCodec, pack, unpack
+from telesession.codecs.memory import MemoryCodec, from_msgpack, to_msgpack
 from telesession.errors import DecodeError, EncodeError, SessionError
 from telesession.ttl import Life, Mark, TimedValue, plain_value
 
@@ -178,8 +178,8 @@ class RecordTranslator:
         self._migrations = sorted((migrations or {}).items())
         # In memory, records without a version may be packed; see `MemoryCodec`.
         knows_packed = isinstance(codec, MemoryCodec) and not version
-        self.pack = pack if knows_packed else None
-        self.unpack = unpack if knows_packed else None
+        self.to_msgpack = to_msgpack if knows_packed else None
+        self.from_msgpack = from_msgpack if knows_packed else None
         self.write_packed = MemoryCodec.write_packed if knows_packed else _none
         self.write_scalars = MemoryCodec.write_scalars if knows_packed else _none
         self.write_plain = MemoryCodec.write_plain if knows_packed else _none

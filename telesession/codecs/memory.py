@@ -26,9 +26,9 @@ _PICKLED = PICKLE[0]
 _PACKED = frozenset(("fields", "ttl"))
 #: The payload of fields that are all scalars, of which there is at least one. It raises a
 #: `ValueError` or an `OverflowError` for an integer beyond 64 bits, or text with half an emoji.
-pack = msgspec.msgpack.Encoder().encode
+to_msgpack = msgspec.msgpack.Encoder().encode
 #: The packed record of a payload. Other payloads raise a `ValueError` or a `RecursionError`.
-unpack = msgspec.msgpack.Decoder(Packed).decode
+from_msgpack = msgspec.msgpack.Decoder(Packed).decode
 
 
 class MemoryCodec(PickleCodec):
@@ -94,11 +94,11 @@ class MemoryCodec(PickleCodec):
             if nested is not None:
                 # Fields that share a list must share it again after loading. Only pickle does that.
                 is_shared = len(nested) > 1 and len(set(nested)) < len(nested)
-                return None if is_shared or ttl is not None else pack((fields, None))
+                return None if is_shared or ttl is not None else to_msgpack((fields, None))
             if ttl is not None:
-                return pack((fields, ttl))
+                return to_msgpack((fields, ttl))
             # The first byte of an empty map is that of a pickle.
-            return pack(fields) if fields else None
+            return to_msgpack(fields) if fields else None
         except (OverflowError, ValueError):
             # An integer beyond 64 bits, or text with half an emoji.
             return None
@@ -107,7 +107,7 @@ class MemoryCodec(PickleCodec):
     def write_scalars(fields: dict[str, Any]) -> bytes | None:
         """The payload of scalar fields without lifetimes; see `write_packed`."""
         try:
-            return pack(fields) if fields else None
+            return to_msgpack(fields) if fields else None
         except (OverflowError, ValueError):
             return None
 
@@ -127,7 +127,7 @@ class MemoryCodec(PickleCodec):
             return None
         try:
             is_flat = fields and are_scalars(map(type, fields.values()))
-            return pack(fields if is_flat else (fields, None))
+            return to_msgpack(fields if is_flat else (fields, None))
         except (OverflowError, RecursionError, ValueError):
             return None
 
@@ -135,7 +135,7 @@ class MemoryCodec(PickleCodec):
     def read_packed(payload: bytes) -> Packed | None:
         """The packed record of a payload; `None` if it is none."""
         try:
-            packed: Packed | None = None if payload[0] == _PICKLED else unpack(payload)
+            packed: Packed | None = None if payload[0] == _PICKLED else from_msgpack(payload)
         except (IndexError, RecursionError, ValueError):
             return None
         return packed

@@ -79,7 +79,7 @@ class Kind:
     ) -> None:
         self.initial = initial
         self.translator = translator
-        self.pack, self.unpack = translator.pack, translator.unpack
+        self.to_msgpack, self.from_msgpack = translator.to_msgpack, translator.from_msgpack
         self.write_packed = translator.write_packed
         self.write_scalars, self.write_plain = translator.write_scalars, translator.write_plain
         self.get_storage_key = get_storage_key
@@ -284,10 +284,10 @@ class Kind:
         payload = entry.payload = hold.payload if hold.is_read and hold.note is None else hold.get()
         if payload is not None:
             packed = None
-            if self.unpack is not None:
+            if self.from_msgpack is not None:
                 # Not `MemoryCodec.read_packed`: each update passes here, and a call takes time.
                 try:
-                    packed = self.unpack(payload)
+                    packed = self.from_msgpack(payload)
                 except (ValueError, RecursionError):
                     packed = None
             if packed is None:
@@ -415,11 +415,11 @@ class Kind:
             # Without an assignment, a flat record can only lack expired fields: no reason to write.
             elif payload is None or entry.changed or not entry.flat:
                 payload = None
-                if is_public and self.pack is not None:
+                if is_public and self.to_msgpack is not None:
                     if are_scalars(map(type, fields.values())):
                         # Not `MemoryCodec.write_scalars`, as in `load`.
                         try:
-                            payload = self.pack(fields)
+                            payload = self.to_msgpack(fields)
                         except (ValueError, OverflowError):
                             payload = None
                     else:

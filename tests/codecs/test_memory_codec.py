@@ -188,7 +188,7 @@ class TestAnUnchangedRecord:
 
         write = staticmethod(noting(MemoryCodec.write_packed))
         monkeypatch.setattr(MemoryCodec, "write_packed", write)
-        monkeypatch.setattr(record, "pack", noting(record.pack))
+        monkeypatch.setattr(record, "to_msgpack", noting(record.to_msgpack))
         return seen
 
     @pytest.mark.parametrize(
