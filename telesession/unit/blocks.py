@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, TypeVar, cast
 
 from telesession.session import collect_view_changes
-from telesession.unit.commit import kept
+from telesession.unit.commit import kept_entries
 from telesession.unit.entry import USUAL, Entry, Use
 from telesession.unit.unit import Unit, begin, unit_of_thread
 
@@ -96,12 +96,12 @@ class Block:
 
     def will_change(self, entry: Entry) -> None:
         """Keep the state of an entry before it is first opened, deleted or moved, to undo that."""
-        self._before.setdefault(entry.place, _Before(entry, entry.session, entry.hold.note))
+        self._before.setdefault(entry.lock_key, _Before(entry, entry.session, entry.hold.note))
 
-    def forget_note(self, place: tuple[Storage, str]) -> None:
+    def forget_note(self, lock_key: tuple[Storage, str]) -> None:
         """Never restore the noted write of a key, because it is done."""
-        if (before := self._before.get(place)) is not None:
-            self._before[place] = before._replace(note=None)
+        if (before := self._before.get(lock_key)) is not None:
+            self._before[lock_key] = before._replace(note=None)
 
     def leave(self, error: BaseException | None) -> None:
         """
@@ -115,15 +115,16 @@ class Block:
         # Perhaps not the last block: a generator may be left while a later block is open.
         position = self.unit.blocks.index(self)
         self._close()
-        places = [
-            entry.place for entry in kept(map(self.unit.entries.__getitem__, self._before), error)
+        lock_keys = [
+            entry.lock_key
+            for entry in kept_entries(map(self.unit.entries.__getitem__, self._before), error)
         ]
         if position:
             around = self.unit.blocks[position - 1]
-            for place in places:
-                around._before.setdefault(place, self._before[place])
+            for lock_key in lock_keys:
+                around._before.setdefault(lock_key, self._before[lock_key])
         if error is not None:
-            self._undo(places)
+            self._undo(lock_keys)
 
     def abandon(self) -> None:
         """Do nothing, because the unit around the block frees all; see `Unit.abandon`."""
@@ -137,18 +138,18 @@ class Block:
                 collect_view_changes(entry.session)
             entry.depth -= 1
 
-    def _undo(self, kept: list[tuple[Storage, str]]) -> None:
+    def _undo(self, kept_keys: list[tuple[Storage, str]]) -> None:
         """Restore the sessions that are not kept to their state before the block; free no lock."""
         entries = self.unit.entries
-        for place, before in self._before.items():
-            if place in kept:
+        for lock_key, before in self._before.items():
+            if lock_key in kept_keys:
                 continue
-            fresh = entries[place].without_session(before.note)
+            fresh = entries[lock_key].without_session(before.note)
             if before.session is not None:
                 # It was closed before the block, and can be opened again.
                 fresh = before.entry
                 fresh.session = before.session
-            entries[place] = fresh
+            entries[lock_key] = fresh
         self.unit.calls = self.unit.calls[: self._calls]
         self.unit.deferred = self.unit.deferred[: self._deferred]
 

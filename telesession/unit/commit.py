@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("telesession")
 
 
-def kept(entries: Iterable[Entry], error: BaseException | None) -> list[Entry]:
+def kept_entries(entries: Iterable[Entry], error: BaseException | None) -> list[Entry]:
     """The entries whose changes are kept when a block ends with an error, or without one."""
     if error is None:
         return list(entries)

@@ -79,19 +79,19 @@ def save(session: object) -> None:
             entry.kind.rename(error, entry.hold.key)
             log_loss(error)
         raise
-    if note is not None and (unit := Unit.owner_of(*entry.place)) is not None:
+    if note is not None and (unit := Unit.owner_of(*entry.lock_key)) is not None:
         for watch in unit.watches:
             watch.write(entry.hold, note)
     if before[2] is not None:
-        _forget_note(entry.place)
+        _forget_note(entry.lock_key)
 
 
-def _forget_note(place: tuple[Storage, str]) -> None:
+def _forget_note(lock_key: tuple[Storage, str]) -> None:
     """Prevent a block that raises from restoring a noted write that `save` has done."""
     unit = unit_of_thread()
     while unit is not None:
         for block in unit.blocks:
-            block.forget_note(place)
+            block.forget_note(lock_key)
         unit = unit.outer
 
 

@@ -162,7 +162,7 @@ class Entry(State):
         return self.kind.key_of_place(self.hold.key)
 
     @property
-    def place(self) -> tuple[Storage, str]:
+    def lock_key(self) -> tuple[Storage, str]:
         """The storage, and the key in it."""
         return self.hold.storage, self.hold.key
 

@@ -31,7 +31,7 @@ from telesession.errors import (
 )
 from telesession.locks import units
 from telesession.session import Session, collect_view_changes
-from telesession.unit.commit import commit_each, commit_with, kept, rename
+from telesession.unit.commit import commit_each, commit_with, kept_entries, rename
 from telesession.unit.entry import USUAL, Deferred, Entry, Use
 from telesession.unit.events import Watch
 
@@ -233,8 +233,8 @@ class Unit:
 
     def lock(self, kind: Opener, key: str, *, is_watched: bool = False) -> Entry:
         """Lock a key, unless the unit has locked it already, and return its entry."""
-        place = kind.storage, key
-        entry = self.entries.get(place)
+        lock_key = kind.storage, key
+        entry = self.entries.get(lock_key)
         if entry is None:
             if kind.on_event is not None and not is_watched:
                 return self._lock_watched(kind, key, kind.on_event)
@@ -342,7 +342,7 @@ class Unit:
             raise
         # Nothing is written yet, and a block that raises restores the session object.
         entry.payload, entry.marks = before
-        fresh = self.entries[entry.place] = entry.without_session(entry.hold.note)
+        fresh = self.entries[entry.lock_key] = entry.without_session(entry.hold.note)
         return fresh
 
     def is_inherited(self) -> bool:
@@ -374,7 +374,7 @@ class Unit:
             if error is not None:
                 if self.watches:
                     self.note_outcome("raised", error)
-                self._commit(kept(self.entries.values(), error))
+                self._commit(kept_entries(self.entries.values(), error))
             else:
                 if self.deferred and not self.is_inherited():
                     self._make_deferred()
