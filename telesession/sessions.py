@@ -409,7 +409,7 @@ class Sessions(Generic[S]):
             try:
                 moved = note_move(source.hold, target.hold, *options)
             except SessionError as error:
-                kind.rename(error)
+                kind.translate_error(error)
                 raise
             if moved is None:
                 raise target_is_taken(old_key, new_key)

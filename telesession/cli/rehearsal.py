@@ -124,7 +124,7 @@ def rehearse(kind: Kind) -> Iterator[tuple[str, SessionError | None]]:
             if isinstance(error, StorageError):
                 # This raises again if the storage has failed, and not only one record.
                 kind.storage.ping()
-            kind.rename(error)
+            kind.translate_error(error)
             yield version, error
         else:
             yield version, None

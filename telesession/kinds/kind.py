@@ -177,7 +177,7 @@ class Kind:
         if damaged:
             raise ExceptionGroup("could not read the records of some sessions", damaged)
 
-    def rename(self, error: SessionError, place: str | None = None) -> None:
+    def translate_error(self, error: SessionError, place: str | None = None) -> None:
         """
         Replace the key in an error of a storage or a codec by the key as users know it.
 
@@ -246,7 +246,7 @@ class Kind:
             self.moves.finish_move(place, *arguments)
         except DecodeError as error:
             unreadable = error.key
-            self.rename(error)
+            self.translate_error(error)
             with self.storage.hold(unreadable, self.lock_timeout) as hold:
                 if not self.sets_aside(hold, hold.get(), error):
                     raise
@@ -507,7 +507,7 @@ class Kind:
         try:
             return self.storage.has(place) or (old is not None and self.storage.has(old))
         except SessionError as error:
-            self.rename(error)
+            self.translate_error(error)
             raise
 
     def peek(self, place: str) -> dict[str, Any] | None:
@@ -540,7 +540,7 @@ class Kind:
             life = loaded[3]
             return None if life is not None and life.is_over() else loaded
         except SessionError as error:
-            self.rename(error)
+            self.translate_error(error)
             raise
 
 

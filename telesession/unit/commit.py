@@ -70,17 +70,17 @@ def commit_each(entries: Iterable[Entry], ending: Ending | None) -> None:
         try:
             commit_with(ending, storage, holds)
         except (LockLostError, StorageError) as error:
-            rename(error, groups[storage])
+            translate_error(error, groups[storage])
             error.written = (*(entry.key for entry in written), *error.written)
             raise
         written += noted
 
 
-def rename(error: LockLostError | StorageError, entries: Iterable[Entry]) -> None:
+def translate_error(error: LockLostError | StorageError, entries: Iterable[Entry]) -> None:
     """Replace the keys in an error of a commit by the keys as users know them."""
     by_place = {entry.hold.key: entry for entry in entries}
     if error.key in by_place:
-        by_place[error.key].kind.rename(error)
+        by_place[error.key].kind.translate_error(error)
         log_loss(error)
     error.written = tuple(by_place[place].key for place in error.written if place in by_place)
 

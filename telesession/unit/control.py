@@ -76,7 +76,7 @@ def save(session: object) -> None:
         # A handler that catches the error and goes on still has all its changes to write.
         entry.payload, entry.marks, entry.hold.note = before
         if isinstance(error, SessionError):
-            entry.kind.rename(error, entry.hold.key)
+            entry.kind.translate_error(error, entry.hold.key)
             log_loss(error)
         raise
     if note is not None and (unit := Unit.owner_of(*entry.lock_key)) is not None:

@@ -37,7 +37,7 @@ class Opener(Protocol):
         """The key in the storage, of a key as users know it."""
         ...
 
-    def rename(self, error: SessionError, place: str | None = None) -> None:
+    def translate_error(self, error: SessionError, place: str | None = None) -> None:
         """Replace the key in an error, or only `place`, by the key as users know it."""
         ...
 

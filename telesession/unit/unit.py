@@ -31,7 +31,7 @@ from telesession.errors import (
 )
 from telesession.locks import units
 from telesession.session import Session, collect_view_changes
-from telesession.unit.commit import commit_each, commit_with, kept_entries, rename
+from telesession.unit.commit import commit_each, commit_with, kept_entries, translate_error
 from telesession.unit.entry import USUAL, Deferred, Entry, Use
 from telesession.unit.events import Watch
 
@@ -252,7 +252,7 @@ class Unit:
                 entry.flat = entry.renews = entry.changed = entry.forgotten = False
                 entry.depth = 0
             except SessionError as error:
-                kind.rename(error)
+                kind.translate_error(error)
                 if isinstance(error, DeadlockError):
                     _log.error("deadlock: %s", error)
                 raise
@@ -298,7 +298,7 @@ class Unit:
                 try:
                     shown = kind.load(entry, update, use)
                 except DecodeError as error:
-                    kind.rename(error, key)
+                    kind.translate_error(error, key)
                     if not kind.sets_aside(entry.hold, entry.payload, error):
                         raise
                     entry.reset()
@@ -308,7 +308,7 @@ class Unit:
                     collect_view_changes(entry.session)
                 shown = kind.show(entry, update)
         except SessionError as error:
-            kind.rename(error, key)
+            kind.translate_error(error, key)
             raise
         # Last, because `initial` may delete the session, which is not open yet.
         entry.depth += 1
@@ -338,7 +338,7 @@ class Unit:
         try:
             entry.kind.encode(entry)
         except SessionError as error:
-            entry.kind.rename(error, entry.hold.key)
+            entry.kind.translate_error(error, entry.hold.key)
             raise
         # Nothing is written yet, and a block that raises restores the session object.
         entry.payload, entry.marks = before
@@ -414,7 +414,7 @@ class Unit:
                 try:
                     entry.kind.encode(entry)
                 except SessionError as error:
-                    entry.kind.rename(error, hold.key)
+                    entry.kind.translate_error(error, hold.key)
                     raise
             if hold.note is not None:
                 is_noted = True
@@ -431,7 +431,7 @@ class Unit:
             else:
                 commit_with(self.ending, storage, holds)
         except (LockLostError, StorageError) as error:
-            rename(error, entries)
+            translate_error(error, entries)
             raise
         return True
 
