@@ -215,7 +215,7 @@ class StorageError(SessionError):
 
     Args:
         action: The action that failed, such as `"write"`.
-        key: The storage key, or `None` where the action is not about one record.
+        key: The storage key, or `None` if the action is not about one record.
         reason: The kind of failure.
         remedy: The advice; by default, to fix the `__cause__` and retry.
         outcome: `"unknown"` if a server may have executed the write, because its answer was lost;

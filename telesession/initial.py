@@ -69,9 +69,9 @@ class Initial:
 
         Raises:
             SessionError: `initial` raised.
-            TypeError: `initial` wants an update and there is none, or returned something else
-                than a mapping with names or an instance of a dataclass, or something of a class
-                that its annotation does not announce.
+            TypeError: `initial` takes an update and there is none. Or `initial` returned neither a
+                mapping with names nor an instance of a dataclass. Or its annotation does not have
+                the class of the returned object.
             ValueError: Other sessions have the same records as an unrelated dataclass.
         """
         made = self._call(key, update)
@@ -132,7 +132,7 @@ class Initial:
         return self.typed_for(state, None) if is_known or not self._wants_update else None
 
     def _resolve(self) -> None:
-        """Read the annotation of `initial`, and those of its dataclasses."""
+        """Read the annotations of `initial` and of its dataclasses."""
         announced = announced_by(self._initial)
         if isinstance(announced, Announced):
             for cls in announced.classes:

@@ -71,7 +71,7 @@ class LockTable:
         self.queues: dict[str, deque[_Turn]] = {}
 
     def __len__(self) -> int:
-        """The number of keys that are held just now."""
+        """The number of held keys."""
         return len(self.holders)
 
     def acquire(self, key: str, timeout: float | None = None) -> None:
@@ -293,7 +293,7 @@ class _Waits:
     def __init__(self) -> None:
         self.is_hinted = False
         self._mutex = threading.Lock()
-        # identifier of a waiting thread -> where it waits
+        # identifier of a waiting thread -> its wait
         self._waits: dict[int, _Wait] = {}
 
     def begin(self, thread: int, table: LockTable, key: str, turn: _Turn) -> None:

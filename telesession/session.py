@@ -84,7 +84,7 @@ class State:
 
     @property
     def key(self) -> str:
-        """The key of the session as users know it."""
+        """The key of the session, as `Sessions.open` takes it."""
         return "(none)"
 
     def closed_error(self, attempt: str) -> SessionClosedError:
@@ -107,7 +107,7 @@ class ReadState(State):
 
     @property
     def key(self) -> str:
-        """The key of the session as users know it."""
+        """The key of the session, as `Sessions.open` takes it."""
         return self._key
 
     def closed_error(self, attempt: str) -> SessionClosedError:
@@ -540,7 +540,7 @@ def _unreadable(session: Session, name: Any) -> str:
     """The same message for a reader of the field, with the advice."""
     fault = missing(state_of(session), name)
     if name in state_of(session).marks:
-        return f"{fault}; read it with session.get({name!r}) where it may have"
+        return f"{fault}; read a field that may expire with session.get({name!r})"
     return f"{fault}; give it in initial=..., or read it with session.get({name!r})"
 
 

@@ -53,15 +53,15 @@ class CopyCounts:
 @dataclass(frozen=True)
 class CopyResult(CopyCounts):
     """
-    The result of `copy_sessions`: the numbers of records, and the keys of those that need a look.
+    The result of `copy_sessions`: the numbers of records, and the keys of the records to check.
 
     The keys are those of the storage, with their rooms. The log has the reasons.
 
     Attributes:
         kept_keys: The keys of the records that `kept` counts.
-        refused_keys: Those of `refused`.
-        unreadable_keys: Those of `unreadable`.
-        busy_keys: Those of `busy`.
+        refused_keys: The keys of the records that `refused` counts.
+        unreadable_keys: The keys of the records that `unreadable` counts.
+        busy_keys: The keys of the records that `busy` counts.
     """
 
     kept_keys: tuple[str, ...] = ()

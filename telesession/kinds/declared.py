@@ -17,7 +17,7 @@ _declared: WeakKeyDictionary[Storage, dict[str, list[WeakSet[type]]]] = WeakKeyD
 
 def declare(classes: Sequence[type], storage: Storage, room: str, *, is_default: bool) -> None:
     """
-    Note that the records of a room are those of a dataclass, or of one of several.
+    Note that the sessions of a room are instances of a dataclass, or of one of several.
 
     A class and its subclass may share records, as views of one session. So may a union and its
     classes, and a class and its successor of the same name, after a reload.
@@ -26,9 +26,9 @@ def declare(classes: Sequence[type], storage: Storage, room: str, *, is_default:
         classes: The dataclasses.
         storage: The storage.
         room: The beginning of the keys.
-        is_default: Whether it is the storage of all sessions that name none. There only classes
-            count that stand side by side in one module or function, because tests and scripts
-            declare theirs in the same process.
+        is_default: Whether it is the storage of all sessions without the option `storage`. If so,
+            only classes side by side in one module or function are compared, because tests and
+            scripts of one process declare their own.
 
     Raises:
         ValueError: An unrelated dataclass was declared there before.

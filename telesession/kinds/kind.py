@@ -46,6 +46,9 @@ class Kind:
     It translates in three steps of an update: from the update to the key, from the record to the
     session object, and back to the record. It knows no locks, threads or other sessions.
 
+    A *key* is the name of a session as users give it. A *place* is the key in the storage, which
+    begins with the room.
+
     Keep one for as long as its `Sessions`; any thread may use it.
 
     Args:
@@ -100,10 +103,10 @@ class Kind:
 
     def place_of_update(self, update: object) -> str:
         """
-        The key in the storage of the session of an update.
+        The place of the session of an update.
 
         Raises:
-            NoSessionKeyError: The update has none.
+            NoSessionKeyError: The update has no key.
             SessionError: `get_storage_key` raised.
         """
         try:
@@ -121,7 +124,7 @@ class Kind:
 
     def place_of_result(self, key: str | int | None, update: object) -> str:
         """
-        The key in the storage of a key that `get_storage_key` returned for an update.
+        The place of a key that `get_storage_key` returned for an update.
 
         Raises:
             NoSessionKeyError: It is no key.
@@ -135,7 +138,7 @@ class Kind:
 
     def place_of_key(self, key: object) -> str:
         """
-        The key in the storage of a key that a user gave.
+        The place of a key that a user gave.
 
         Raises:
             TypeError: It is no key.
@@ -146,20 +149,20 @@ class Kind:
         return self._redirected(place) if self.groups else place
 
     def key_of_place(self, place: str) -> str:
-        """The key as users know it, of a key in the storage."""
+        """The key of a place."""
         return place[1:] if place.startswith(ROOM) and not self.room else place[len(self.room) :]
 
     def places(self, prefix: str = "") -> Iterator[str]:
-        """Iterate over the keys in the storage of the sessions whose keys start with a prefix."""
+        """Iterate over the places of the stored sessions whose keys start with a prefix."""
         return filter(self._is_in_room, self.storage.keys(self._with_room(prefix)))
 
     def keys(self, prefix: str = "") -> Iterator[str]:
-        """Iterate over the keys of the room that start with a prefix, as users know them."""
+        """Iterate over the keys of the stored sessions that start with a prefix."""
         return map(self.key_of_place, self.places(prefix))
 
     def items(self, prefix: str = "") -> Iterator[tuple[str, Any]]:
         """
-        Iterate over keys as users know them, each with its session to read.
+        Iterate over the keys that start with a prefix, each with its session to read.
 
         Raises:
             ExceptionGroup: At the end: the `DecodeError`s of the records that could not be read.
@@ -179,12 +182,12 @@ class Kind:
 
     def translate_error(self, error: SessionError, place: str | None = None) -> None:
         """
-        Replace the key in an error of a storage or a codec by the key as users know it.
+        Replace the place in an error of a storage or a codec by the key.
 
         Args:
             error: The error.
-            place: The key in the storage that the error may be about. Give it if the error may
-                speak of a key as users know it already, because that may begin like a room.
+            place: The only place to replace; by default every place of the room. Give it if the
+                error may have a key already, because a key may begin like a room.
         """
         found = getattr(error, "key", None)
         if isinstance(found, str) and (
@@ -192,7 +195,7 @@ class Kind:
         ):
             vars(error)["key"] = self.key_of_place(found)
         if isinstance(error, DeadlockError):
-            # The keys of other rooms stay as they are: this kind does not know their rules.
+            # Places in other rooms stay as they are: this kind does not know their keys.
             error.keys = tuple(
                 self.key_of_place(found) if self._is_in_room(found) else found
                 for found in error.keys
@@ -200,13 +203,13 @@ class Kind:
 
     def _redirected(self, place: str) -> str:
         """The place of a session whose group may have become a supergroup."""
-        # A handler that has the session under the old key goes on with it.
+        # A handler that has locked the session under the old key keeps it there.
         if Unit.owner_of(self.storage, place) is not None:
             return place
         return self.moves.redirect(place, len(self.room))
 
     def _is_in_room(self, place: str) -> bool:
-        """Whether a key in the storage is one of the room."""
+        """Whether a place is in the room."""
         if not self.room:
             # Keys of other rooms begin with one `@`, and keys of this one with none or two.
             return not place.startswith(ROOM) or place.startswith(2 * ROOM)
@@ -349,7 +352,7 @@ class Kind:
         Args:
             hold: The hold of the record.
             payload: The record; `None` if it is gone.
-            error: The error, with the key as users know it.
+            error: The error, with the key and not the place.
 
         Returns:
             Whether the record was set aside, so that the session can begin anew.
@@ -502,7 +505,7 @@ class Kind:
         return sum(self.delete(place, INDEPENDENT) for place in self.places(prefix))
 
     def has(self, place: str) -> bool:
-        """Whether there is a record."""
+        """Whether a place has a record, or will have it after a pending move."""
         old = self.pending.get(place)
         try:
             return self.storage.has(place) or (old is not None and self.storage.has(old))

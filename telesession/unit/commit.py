@@ -77,7 +77,7 @@ def commit_each(entries: Iterable[Entry], ending: Ending | None) -> None:
 
 
 def translate_error(error: LockLostError | StorageError, entries: Iterable[Entry]) -> None:
-    """Replace the keys in an error of a commit by the keys as users know them."""
+    """Replace the places in an error of a commit by keys."""
     by_place = {entry.hold.key: entry for entry in entries}
     if error.key in by_place:
         by_place[error.key].kind.translate_error(error)

@@ -30,19 +30,19 @@ class Opener(Protocol):
         ...
 
     def key_of_place(self, place: str) -> str:
-        """The key as users know it, of a key in the storage."""
+        """The key of a place in the storage."""
         ...
 
     def place_of_key(self, key: object) -> str:
-        """The key in the storage, of a key as users know it."""
+        """The place of a key in the storage."""
         ...
 
     def translate_error(self, error: SessionError, place: str | None = None) -> None:
-        """Replace the key in an error, or only `place`, by the key as users know it."""
+        """Replace the place in an error, or only this place, by the key."""
         ...
 
     def finish_move(self, place: str) -> None:
-        """Do a pending move to a key, before the key is locked."""
+        """Do a pending move to a place, before the place is locked."""
         ...
 
     def living(self, lifetime: float | None) -> Self:
@@ -109,7 +109,7 @@ class Deferred(NamedTuple):
 
     Args:
         kind: The kind of session.
-        key: Its key, as users know it. Its group may become a supergroup before the commit.
+        key: Its key, not its place, because its group may become a supergroup before the commit.
         change: The function that makes the change. It must call no code of users.
     """
 
@@ -158,7 +158,7 @@ class Entry(State):
 
     @property
     def key(self) -> str:
-        """The key as users know it."""
+        """The key of the session, as users give it."""
         return self.kind.key_of_place(self.hold.key)
 
     @property

@@ -135,7 +135,7 @@ MISSING_ITEM: dict[str, Callable[[Session], Any]] = {
 
 
 MISSING = "give it in initial=..., or read it with session.get('code')"
-EXPIRED = "read it with session.get('code') where it may have"
+EXPIRED = "read a field that may expire with session.get('code')"
 
 
 def said_to(access: Callable[[Session], Any], fault: str, advice: str) -> str:
