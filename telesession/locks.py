@@ -68,7 +68,7 @@ class LockTable:
         # before gevent patched threading: no greenlet can find it taken by another one.
         self._mutex = threading.Lock()
         self.holders: dict[str, Holder] = {}
-        self.queues: dict[str, deque[_Turn]] = {}
+        self.queues: dict[str, deque[_Waiter]] = {}
 
     def __len__(self) -> int:
         """The number of held keys."""
@@ -149,29 +149,29 @@ class LockTable:
                 raise DeadlockError(key, (key,))
             # Made for this wait, and not kept for later ones: by now gevent may have patched
             # threading, and a greenlet that waits for an older lock stops all others.
-            turn = _Turn(threading.Lock(), thread)
-            turn.lock.acquire()
-            self.queues.setdefault(key, deque()).append(turn)
+            waiter = _Waiter(threading.Lock(), thread)
+            waiter.lock.acquire()
+            self.queues.setdefault(key, deque()).append(waiter)
             if holder is me:
                 del self.holders[key]
             self._grant(key)
-        waits = _waits.get(_Waits)
+        waits = _waits.get(_WaitTable)
         try:
             if timeout != 0:
-                waits.begin(thread, self, key, turn)
+                waits.begin(thread, self, key, waiter)
             seconds = -1 if timeout is None else min(timeout, threading.TIMEOUT_MAX)
-            granted = self._acquire(key, turn.lock, seconds, waits)
+            granted = self._acquire(key, waiter.lock, seconds, waits)
         except BaseException:
             # After a KeyboardInterrupt the thread must not stay in the queue or keep the lock.
-            if not self._withdraw(key, turn):
+            if not self._withdraw(key, waiter):
                 self.release(key)
             raise
         finally:
             waits.end(thread)
-        if not granted and self._withdraw(key, turn):
+        if not granted and self._withdraw(key, waiter):
             raise LockTimeoutError(key, seconds, *self.describe_holder(key))
 
-    def _acquire(self, key: str, lock: threading.Lock, seconds: float, waits: _Waits) -> bool:
+    def _acquire(self, key: str, lock: threading.Lock, seconds: float, waits: _WaitTable) -> bool:
         """Wait for a lock for some seconds (-1 is for ever), and log a long wait."""
         if self._of_sessions and not 0 <= seconds <= _LONG_WAIT:
             if lock.acquire(timeout=_LONG_WAIT):
@@ -187,24 +187,24 @@ class LockTable:
         queue = self.queues.get(key)
         if queue is None:
             return
-        turn = queue[0]
+        waiter = queue[0]
         # Made now, because the seconds of the holder begin when it gets the key.
-        holder = turn.thread, time.monotonic()
+        holder = waiter.thread, time.monotonic()
         if self.holders.setdefault(key, holder) is holder:
-            turn.is_queued = False
+            waiter.is_queued = False
             queue.popleft()
             if not queue:
                 del self.queues[key]
-            turn.lock.release()
+            waiter.lock.release()
 
-    def _withdraw(self, key: str, turn: _Turn) -> bool:
+    def _withdraw(self, key: str, waiter: _Waiter) -> bool:
         """Leave the queue; false if the lock was handed over before that."""
         with self._mutex:
-            if not turn.is_queued:
+            if not waiter.is_queued:
                 return False
-            turn.is_queued = False
+            waiter.is_queued = False
             queue = self.queues[key]
-            queue.remove(turn)
+            queue.remove(waiter)
             if not queue:
                 del self.queues[key]
             return True
@@ -258,8 +258,8 @@ def _is_in_telebots_pool() -> bool:
 Holder = tuple[int, float]
 
 
-class _Turn:
-    """A place in a queue, with a lock that is released when the thread gets the key."""
+class _Waiter:
+    """A thread in a queue, with a lock that is released when the thread gets the key."""
 
     __slots__ = ("is_queued", "lock", "thread")
 
@@ -271,14 +271,14 @@ class _Turn:
 
 
 class _Wait(NamedTuple):
-    """The key that a thread waits for, and its place in the queue."""
+    """The key that a thread waits for, and the thread in the queue of the key."""
 
     table: LockTable
     key: str
-    turn: _Turn
+    waiter: _Waiter
 
 
-class _Waits:
+class _WaitTable:
     """
     The table of waits of this process, over all lock tables: which thread waits for which key.
 
@@ -296,7 +296,7 @@ class _Waits:
         # identifier of a waiting thread -> its wait
         self._waits: dict[int, _Wait] = {}
 
-    def begin(self, thread: int, table: LockTable, key: str, turn: _Turn) -> None:
+    def begin(self, thread: int, table: LockTable, key: str, waiter: _Waiter) -> None:
         """
         Note that a thread waits for a key.
 
@@ -304,26 +304,26 @@ class _Waits:
             DeadlockError: The wait would close a circle; it is not noted.
         """
         with self._mutex:
-            # turn -> its key
-            chain = {turn: key}
+            # waiter -> its key
+            chain = {waiter: key}
             holder = table.holder_of(key)
             if holder == thread:
                 # The thread got the key after it queued up, so it does not wait.
                 return
             while holder is not None and holder != thread:
                 wait = self._waits.get(holder)
-                # A turn may come twice while its key is being handed over: an endless walk.
-                if wait is None or not wait.turn.is_queued or wait.turn in chain:
+                # A waiter may come twice while its key is being handed over: an endless walk.
+                if wait is None or not wait.waiter.is_queued or wait.waiter in chain:
                     break
-                chain[wait.turn] = wait.key
+                chain[wait.waiter] = wait.key
                 holder = wait.table.holder_of(wait.key)
-            # This check must come after the walk. Each turn was queued before the walk, because new
-            # waits need the mutex, and a turn never returns to its queue. So if all turns are still
-            # queued, all threads have waited during the whole walk. A waiting thread releases
-            # nothing, so the circle is real.
-            if holder == thread and all(turn.is_queued for turn in chain):
+            # This check must come after the walk. Each waiter was queued before the walk, because
+            # new waits need the mutex, and a waiter never returns to its queue. So if all waiters
+            # are still queued, all threads have waited during the whole walk. A waiting thread
+            # releases nothing, so the circle is real.
+            if holder == thread and all(waiter.is_queued for waiter in chain):
                 raise DeadlockError(key, tuple(chain.values()))
-            self._waits[thread] = _Wait(table, key, turn)
+            self._waits[thread] = _Wait(table, key, waiter)
 
     def end(self, thread: int) -> None:
         """Note that a thread waits no more."""
@@ -344,4 +344,4 @@ class _Waits:
 
 # A new table after a fork: another thread of the parent may have had the mutex, and the waits of
 # the parent do not exist in the child.
-_waits: PerProcess[_Waits] = PerProcess()
+_waits: PerProcess[_WaitTable] = PerProcess()

@@ -103,7 +103,7 @@ def test_it_is_logged_once_for_each_process(
 
 def test_two_threads_log_it_once(records: Log) -> None:
     """Of two threads that have waited at the same time one logs it."""
-    waits = locks._Waits()
+    waits = locks._WaitTable()
 
     for thread in [start(waits.hint), start(waits.hint)]:
         thread.join(PATIENCE)
@@ -174,7 +174,7 @@ def test_the_wait_is_as_long_as_ever(
     """A wait of more than a second has two parts, also after the hint. A shorter one has one."""
     monkeypatch.setattr(locks, "_LONG_WAIT", 1)
     lock: Any = Requests()
-    waits, is_over = locks._Waits(), threading.Event()
+    waits, is_over = locks._WaitTable(), threading.Event()
     waits.is_hinted = is_hinted
 
     def wait() -> None:

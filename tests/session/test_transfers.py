@@ -244,7 +244,7 @@ def test_no_coin_is_lost_or_made(storage_in_memory: Storage, count: int, in_orde
     assert expected_coins(updates) == coins_in(storage_in_memory)
     assert (0, {}, {}) == (
         len(storage_in_memory.process_state.locks),
-        locks._waits.get(locks._Waits)._waits,
+        locks._waits.get(locks._WaitTable)._waits,
         units,
     )
 

@@ -38,7 +38,7 @@ SIZES = [2, 3, 8]
 
 def waits_of_process() -> Any:
     """The table of waits."""
-    return locks._waits.get(locks._Waits)
+    return locks._waits.get(locks._WaitTable)
 
 
 @pytest.fixture
@@ -386,11 +386,11 @@ class TestNoCircle:
         assert {"1": {"counter": 200}, "2": {"counter": 200}} == fields_by_key(sessions)
 
 
-class BelievesOldWaits(locks._Waits):
+class BelievesOldWaits(locks._WaitTable):
     """The control of chains that break up: a table of waits with turns that never end."""
 
-    def begin(self, thread: int, table: LockTable, key: str, turn: locks._Turn) -> None:
-        super().begin(thread, table, key, locks._Turn(turn.lock, turn.thread))
+    def begin(self, thread: int, table: LockTable, key: str, waiter: locks._Waiter) -> None:
+        super().begin(thread, table, key, locks._Waiter(waiter.lock, waiter.thread))
 
 
 class Lingering:
@@ -427,7 +427,7 @@ def error_of(function: Callable[..., object], *args: object) -> type[BaseExcepti
 #: A kind of the table of waits, and the error that it raises where there is no circle.
 KINDS = pytest.mark.parametrize(
     ("known", "expected"),
-    [(locks._Waits, None), (BelievesOldWaits, DeadlockError)],
+    [(locks._WaitTable, None), (BelievesOldWaits, DeadlockError)],
     indirect=["known"],
     ids=["waits", "control"],
 )
@@ -542,7 +542,7 @@ class TestChainsThatBreakUp:
         expected_keys = {"mine", "theirs"} if raised is None else {"mine"}
         assert (expected, expected_keys, {}, {}) == (raised, keys, table.queues, known._waits)
 
-    @pytest.mark.parametrize("known", [locks._Waits], indirect=True, ids=["waits"])
+    @pytest.mark.parametrize("known", [locks._WaitTable], indirect=True, ids=["waits"])
     @pytest.mark.parametrize("is_first", [True, False], ids=["first", "behind another"])
     def test_a_look_in_the_middle_of_a_hand_over(
         self, table: Any, known: Any, waits: Waits, monkeypatch: pytest.MonkeyPatch, is_first: bool
@@ -584,13 +584,13 @@ class TestChainsThatBreakUp:
 
     def test_a_circle_of_others(self) -> None:
         """The look ends, whatever the waits of other threads are."""
-        table, known = LockTable(), locks._Waits()
+        table, known = LockTable(), locks._WaitTable()
         for thread, mine, theirs in ((1, "a", "b"), (2, "b", "a")):
             table.holders[mine] = thread, 0.0
-            turn = locks._Turn(threading.Lock(), (thread,))
-            known._waits[thread] = locks._Wait(table, theirs, turn)
+            waiter = locks._Waiter(threading.Lock(), (thread,))
+            known._waits[thread] = locks._Wait(table, theirs, waiter)
 
         with OtherThread() as other:
-            other.call(known.begin, 3, table, "a", locks._Turn(threading.Lock(), (3,)))
+            other.call(known.begin, 3, table, "a", locks._Waiter(threading.Lock(), (3,)))
 
         assert [1, 2, 3] == list(known._waits)

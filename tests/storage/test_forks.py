@@ -227,16 +227,16 @@ thread = threading.Thread(target=table.acquire, args=("key",))
 thread.start()
 thread.join()
 # What another thread of the parent would leave that waits, or looks for circles, at the fork.
-waits = locks._waits.get(locks._Waits)
-turn = locks._Turn(threading.Lock(), (threading.get_ident(),))
-waits._waits[threading.get_ident()] = locks._Wait(table, "key", turn)
+waits = locks._waits.get(locks._WaitTable)
+waiter = locks._Waiter(threading.Lock(), (threading.get_ident(),))
+waits._waits[threading.get_ident()] = locks._Wait(table, "key", waiter)
 waits._mutex.acquire()
 if not fork():
     role = "child"
     try:
         table.acquire("key", 0.01)
     except SessionError as error:
-        say(type(error).__name__, len(locks._waits.get(locks._Waits)._waits))
+        say(type(error).__name__, len(locks._waits.get(locks._WaitTable)._waits))
 os._exit(0)
 """
 
