@@ -57,7 +57,7 @@ def migrate(app: str, url: str | None, is_dry: bool, is_json: bool) -> int:
     versions, failed = Counter[str](), Counter[str]()
     with nullcontext() if url is None else opened(url, kind.storage.codec) as other:
         if other is not None:
-            kind = kind.in_storage(other)
+            kind = kind.with_storage(other)
         for version, error in tracked(rehearse(kind), "migrate"):
             versions[version] += 1
             if error is not None:

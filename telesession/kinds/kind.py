@@ -258,13 +258,13 @@ class Kind:
     def check_size(self, payload: bytes, place: str) -> None:
         """Check that a payload may be written; `LimitedKind` refuses large ones."""
 
-    def living(self, lifetime: float | None) -> Self:
+    def with_lifetime(self, lifetime: float | None) -> Self:
         """The same kind with another lifetime: seconds after the last use, `None` for ever."""
         other = copy.copy(self)
         other.lifetime = lifetime
         return other
 
-    def in_storage(self, storage: Storage) -> Self:
+    def with_storage(self, storage: Storage) -> Self:
         """The same kind with another storage, which has the same codec."""
         other = copy.copy(self)
         other.storage, other.storage_name = storage, repr(storage)

@@ -81,7 +81,7 @@ def save(session: object) -> None:
         raise
     if note is not None and (unit := Unit.owner_of(*entry.lock_key)) is not None:
         for watch in unit.watches:
-            watch.write(entry.hold, note)
+            watch.count_write(entry.hold, note)
     if before[2] is not None:
         _forget_note(entry.lock_key)
 

@@ -45,7 +45,7 @@ class Opener(Protocol):
         """Do a pending move to a place, before the place is locked."""
         ...
 
-    def living(self, lifetime: float | None) -> Self:
+    def with_lifetime(self, lifetime: float | None) -> Self:
         """The same kind with another lifetime: seconds after the last use, `None` for ever."""
         ...
 

@@ -91,12 +91,12 @@ class Watch:
         self._noted: list[tuple[Hold, Note]] = []
         self._end: tuple[Outcome, str | None] = "saved", None
 
-    def ask(self, key: str) -> None:
+    def begin_wait(self, key: str) -> None:
         """Note that the unit begins to wait for the lock of a session."""
         self._keys.append(key)
         self._asked = time.monotonic()
 
-    def get(self, hold: Hold) -> None:
+    def end_wait(self, hold: Hold) -> None:
         """Note that the unit has got the lock of a session."""
         now = time.monotonic()
         self._waited += now - self._asked
@@ -107,15 +107,15 @@ class Watch:
         with suppress(StorageError):
             self._loaded += len(hold.get() or b"")
 
-    def give_up(self) -> None:
+    def fail_wait(self) -> None:
         """Note that the unit has not got the lock."""
         self._waited += time.monotonic() - self._asked
 
-    def commit(self) -> None:
+    def begin_commit(self) -> None:
         """Note that the noted writes of the unit are done now."""
         self._noted = [(hold, hold.note) for hold in self._holds if hold.note is not None]
 
-    def write(self, hold: Hold, note: Note) -> None:
+    def count_write(self, hold: Hold, note: Note) -> None:
         """Count a write that was done, if its session is one of this callback."""
         if hold not in self._holds:
             return
@@ -124,11 +124,11 @@ class Watch:
         if note.action == "set":
             self._saved += len(note.payload or b"")
 
-    def end(self, outcome: Outcome, error: BaseException) -> None:
+    def set_outcome(self, outcome: Outcome, error: BaseException) -> None:
         """Note the outcome of the unit. Without this call it is `"saved"`."""
         self._end = outcome, type(error).__name__
 
-    def tell(self, handler: str | None) -> None:
+    def report(self, handler: str | None) -> None:
         """
         Call the callback after the locks are free. An exception of the callback is logged.
 
@@ -140,7 +140,7 @@ class Watch:
         outcome, error = self._end
         if outcome != "failed":
             for noted in self._noted:
-                self.write(*noted)
+                self.count_write(*noted)
         event = UnitEvent(
             keys=tuple(self._keys),
             handler=handler,

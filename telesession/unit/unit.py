@@ -274,19 +274,19 @@ class Unit:
         else:
             watch = Watch(on_event)
             self.watches += (watch,)
-        watch.ask(kind.key_of_place(key))
+        watch.begin_wait(kind.key_of_place(key))
         try:
             entry = self.lock(kind, key, is_watched=True)
         except BaseException:
-            watch.give_up()
+            watch.fail_wait()
             raise
-        watch.get(entry.hold)
+        watch.end_wait(entry.hold)
         return entry
 
     def note_outcome(self, outcome: Outcome, error: BaseException) -> None:
         """Note the outcome of the unit for its figures."""
         for watch in self.watches:
-            watch.end(outcome, error)
+            watch.set_outcome(outcome, error)
 
     def open(self, kind: Opener, key: str, update: object, use: Use) -> Any:
         """Lock and load a session if needed, open it, and return it as handlers get it."""
@@ -328,7 +328,7 @@ class Unit:
             session = self.open(kind, place, None, _QUIET)
             entry = self.entries[kind.storage, place]
             try:
-                entry.kind = kind.living(change(session))
+                entry.kind = kind.with_lifetime(change(session))
             finally:
                 entry.depth -= 1
 
@@ -421,7 +421,7 @@ class Unit:
         if not is_noted:
             return True
         for watch in self.watches:
-            watch.commit()
+            watch.begin_commit()
         if storage is None:
             commit_each(entries, self.ending)
             return True
@@ -459,14 +459,14 @@ class Unit:
             self.abandon()
             raise
         if self.watches:
-            self._tell()
+            self._report()
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         """Give the figures of the unit to each `on_event`, once."""
         watches, self.watches = self.watches, ()
         handler = self._named_handler()
         for watch in watches:
-            watch.tell(handler)
+            watch.report(handler)
 
     def _named_handler(self) -> str | None:
         """The module and the name of the handler of the unit, or of a unit around it."""
