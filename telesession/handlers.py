@@ -80,7 +80,7 @@ class CallForm:
         own = FunctionType(handler.__code__, {}, "", handler.__defaults__, handler.__closure__)
         own.__kwdefaults__ = handler.__kwdefaults__
         kwargs: dict[str, Any] = {}
-        placed = self.place(None, (None,) * (self.update_position + 1), kwargs)
+        placed = self.add_session(None, (None,) * (self.update_position + 1), kwargs)
         try:
             inspect.signature(own).bind_partial(*placed, **kwargs)
         except TypeError as error:
@@ -120,7 +120,7 @@ class CallForm:
                 f"as well; leave that out, as in register_next_step_handler(message, {name})"
             )
 
-    def place(self, session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+    def add_session(self, session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
         """Add the session to the arguments of a call, by position or in `kwargs`."""
         name, only_by_position = self._mine.name, self._mine.kind is POSITIONAL[0]
         if name in kwargs and not only_by_position:
@@ -300,7 +300,7 @@ def _wrapper(  # noqa: C901 -- each update passes here
                 elif given == session_position and not kwargs:
                     result = function(*args, *block.sessions)
                 else:
-                    placed = _placed(forms, block.sessions, args, kwargs)
+                    placed = _with_sessions(forms, block.sessions, args, kwargs)
                     result = function(*placed, **kwargs)
             except BaseException as error:
                 block.leave(error)
@@ -317,11 +317,11 @@ def _wrapper(  # noqa: C901 -- each update passes here
     return wrapper
 
 
-def _placed(
+def _with_sessions(
     forms: list[CallForm], sessions: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     """The arguments of a call with the sessions among them; some may go into `kwargs`."""
     placed: Any = args
     for form, session in zip(forms, sessions, strict=True):
-        placed = form.place(session, placed, kwargs)
+        placed = form.add_session(session, placed, kwargs)
     return placed

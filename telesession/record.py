@@ -182,7 +182,7 @@ class RecordTranslator:
         self.from_msgpack = from_msgpack if knows_packed else None
         self.write_packed = MemoryCodec.write_packed if knows_packed else _none
         self.write_scalars = MemoryCodec.write_scalars if knows_packed else _none
-        self.write_plain = MemoryCodec.write_plain if knows_packed else _none
+        self.write_nested = MemoryCodec.write_nested if knows_packed else _none
         self.check_elsewhere: Any = _check_json if isinstance(codec, MemoryCodec) else None
 
     def load(self, payload: bytes, key: str, now: Callable[[], float]) -> Loaded:

@@ -112,7 +112,7 @@ class MemoryCodec(PickleCodec):
             return None
 
     @staticmethod
-    def write_plain(fields: dict[str, Any], previous: bytes | None) -> bytes | None:
+    def write_nested(fields: dict[str, Any], previous: bytes | None) -> bytes | None:
         """
         The payload of fields that consist of scalars, lists and dicts with `str` keys.
 

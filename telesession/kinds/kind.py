@@ -84,7 +84,7 @@ class Kind:
         self.translator = translator
         self.to_msgpack, self.from_msgpack = translator.to_msgpack, translator.from_msgpack
         self.write_packed = translator.write_packed
-        self.write_scalars, self.write_plain = translator.write_scalars, translator.write_plain
+        self.write_scalars, self.write_nested = translator.write_scalars, translator.write_nested
         self.get_storage_key = get_storage_key
         self.storage = storage
         # The same in all processes.
@@ -473,7 +473,7 @@ class Kind:
                 payload = self.write_scalars(fields)
             # A stored value, which stays as it is, may be of any type.
             elif declared.is_plain and entry.fitted is entry.undeclared is None:
-                payload = self.write_plain(fields, entry.payload)
+                payload = self.write_nested(fields, entry.payload)
         if payload is None:
             hold, previous = entry.hold, entry.payload
             payload, _ = self.translator.dump(
