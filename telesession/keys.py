@@ -262,8 +262,8 @@ def _draft_reader(update: Any) -> Any:
     return None
 
 
-# The form of each key and of each part exists once, in these functions and constants. Regular
-# expressions in the place of the parts give the patterns of `parse_key`.
+# The form of each key and of each part exists once, in these functions and constants. With
+# regular expressions as parts they give the patterns of `parse_key`.
 
 
 def _chat_key(chat: str) -> str:
@@ -287,7 +287,7 @@ def _business_label(chat_id: object, connection: str) -> str:
 
 
 def label_of_topic(message_thread_id: int | None, direct_messages_topic_id: int | None) -> str:
-    """The label in keys of a topic with one of the two ids; without one, of the General topic."""
+    """The label of a topic with one of the two ids; without an id, of the General topic."""
     if direct_messages_topic_id is not None:
         return direct_label(direct_messages_topic_id)
     return GENERAL if message_thread_id is None else str(message_thread_id)
@@ -340,7 +340,7 @@ class Form(NamedTuple):
 
     @staticmethod
     def of(make: Callable[..., str], *parts: str) -> Form:
-        """The form of keys that are made in this way of these parts."""
+        """The form of the keys that a function makes of these parts."""
         pattern = make(*(_PATTERNS[part] for part in parts))
         return Form(make, parts, re.compile(pattern, re.DOTALL))
 

@@ -1,4 +1,4 @@
-"""The in-process locks: one for each key, first come, first served, and the circles among them."""
+"""The in-process locks: one for each key, first come, first served; and their deadlocks."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ class LockTable:
         queues: key -> queue of threads, in the order of their arrival. No queue is empty.
     """
 
-    # Without waiters, a lock is taken and released in one step of the interpreter each, and without
-    # the mutex. A thread that takes the lock between a release and the hand-over to the first
-    # waiter finds the queue, gives the lock back and queues up. So each of them, the releasing
-    # thread, this thread and a new waiter, calls `_grant`, and one of the calls has an effect.
+    # Without waiters, taking a lock is one step of the interpreter, and so is releasing it. Neither
+    # needs the mutex. A thread may take the lock between a release and the hand-over to the first
+    # waiter. Then it finds the queue, gives the lock back and queues up. So the releasing thread,
+    # that thread and a new waiter all call `_grant`, and one of the calls has an effect.
 
     def __init__(self, *, of_sessions: bool = False) -> None:
         self._of_sessions = of_sessions
@@ -326,7 +326,7 @@ class _WaitTable:
             self._waits[thread] = _Wait(table, key, waiter)
 
     def end(self, thread: int) -> None:
-        """Note that a thread waits no more."""
+        """Note that a thread no longer waits."""
         self._waits.pop(thread, None)
 
     def hint(self) -> None:

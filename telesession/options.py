@@ -159,7 +159,7 @@ def checked_migrations(migrations: Any, version: int) -> dict[int, Migration]:
     """Check that migrations are steps to versions up to the one that is written."""
     if not isinstance(migrations, Mapping):
         raise TypeError(
-            "migrations must map the version that a step leads to to a function, "
+            "migrations must map versions to the functions that lead to them, "
             f"such as {{1: rename_field}}, not {type(migrations).__name__}"
         )
     for number, migration in migrations.items():

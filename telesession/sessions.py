@@ -76,7 +76,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 default_storage = MemoryStorage()
-"""The storage of all sessions that name none."""
+"""The storage of all sessions without the option `storage`."""
 
 
 class _Update(Protocol):
@@ -399,8 +399,8 @@ class Sessions(Generic[S]):
         old, new = kind.place_of_key(old_key), kind.place_of_key(new_key)
         if any(Unit.find(kind.storage, key) is not None for key in (old, new)):
             raise SessionError(
-                f"could not move session {str(old_key)!r} to {str(new_key)!r}: the handler that "
-                "does it has one of them; do it when that has returned"
+                f"could not move session {str(old_key)!r} to {str(new_key)!r}: the handler "
+                "that moves it has one of them; move it after that handler has returned"
             )
         if old == new:
             return kind.storage.has(old)

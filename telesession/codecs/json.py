@@ -70,7 +70,9 @@ class JSONCodec:
         with contextlib.suppress(Exception):
             return {part: self._read_part(content) for part, content in record.items()}
         # Outside of the block above, so that the error has no context: parsers quote their input.
-        reason = "it has a tag that JSONCodec did not write, or needs a time zone not there"
+        reason = (
+            "it has a tag that JSONCodec did not write, or needs a time zone that is not installed"
+        )
         remedy = "install tzdata, repair it, or delete it to start anew"
         raise DecodeError(key, reason, remedy)
 

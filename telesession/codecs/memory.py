@@ -11,12 +11,12 @@ from telesession.codecs.pickle import PickleCodec
 
 #: Values that never change inside, and that MessagePack brings back as they are.
 Scalar = bool | float | int | str | None
-#: A packed record: fields that are all scalars; a pair of these and of `field -> lifetime`, as in
-#: the part `"ttl"` of a record; or a pair of fields of which some are lists or dicts, and `None`.
+#: A packed record. If all fields are scalars, it is their dict or, with lifetimes, a pair of their
+#: dict and `field -> (lifetime, deadline)`. If not, it is a pair of their dict and `None`.
 Packed = dict[str, Scalar] | tuple[dict[str, Any], dict[str, tuple[float, float]] | None]
 
 _SCALARS = frozenset((bool, float, int, str, type(None)))
-#: Whether all of some types are those of scalars.
+#: Whether all types in an iterable are types of scalars.
 are_scalars = _SCALARS.issuperset
 _are_str = frozenset((str,)).issuperset
 # The longest list or dict that is packed. The check of its items takes about as long as pickle.
@@ -97,7 +97,7 @@ class MemoryCodec(PickleCodec):
                 return None if is_shared or ttl is not None else to_msgpack((fields, None))
             if ttl is not None:
                 return to_msgpack((fields, ttl))
-            # The first byte of an empty map is that of a pickle.
+            # The first byte of an empty map is also the first byte of a pickle.
             return to_msgpack(fields) if fields else None
         except (OverflowError, ValueError):
             # An integer beyond 64 bits, or text with half an emoji.

@@ -110,7 +110,7 @@ def _refusal(fields: dict[str, Any], key: str) -> EncodeError:
     """The error with the path of the innermost value that pickle does not bring back."""
     path, value = find_unpicklable(fields, survives_pickle)
     if type(value) in CONTAINERS:
-        reason = "which pickle cannot bring back, nested as it is; store it flat"
+        reason = "which pickle cannot bring back with its nested values; store it flat"
     else:
         is_local = "<locals>" in type(value).__qualname__
         move = "move its class to the top level of a module, or " if is_local else ""
@@ -155,8 +155,9 @@ def _pickle_canonically(value: Any) -> bytes:
 
 class _CanonicalPickler(pickle.Pickler):
     """
-    Pickles so that two differences of equal values make no difference: whether equal strings are
-    one object or several, and the order in which sets of scalars iterate.
+    Pickles equal values to equal bytes.
+
+    Equal strings may be one object or several, and sets of scalars may have any order.
     """
 
     def __init__(self, buffer: io.BytesIO, protocol: int) -> None:

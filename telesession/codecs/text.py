@@ -12,7 +12,7 @@ import msgspec
 
 # The most levels of plain data. Both directions must work, however deep the stack already is.
 DEEPEST = 200
-# Beyond 64 bits, programs that read JSON round or refuse. SQLite is one of them.
+# Programs that read JSON, such as SQLite, round or refuse integers beyond 64 bits.
 LOWEST, HIGHEST = -(2**63), 2**63 - 1
 _SIMPLE = frozenset((str, bool, NoneType))
 CONTAINERS = (dict, list, tuple, set, frozenset)
@@ -47,7 +47,7 @@ def read_plain(payload: bytes) -> tuple[Any, bool]:
 
 
 def is_deeper(value: Any, levels: int) -> bool:
-    """Whether containers are nested more than some levels deep in a value, which is the first."""
+    """Whether containers are nested more than `levels` deep. The value is the first level."""
     level = [value] if type(value) in CONTAINERS else []
     for _ in range(levels):
         level = [

@@ -33,8 +33,8 @@ _log = logging.getLogger("telesession")
 
 # Seconds to wait for a session that a handler has.
 _PATIENCE = 60.0
-# Seconds between two deadlines that count as one. A server counts milliseconds, and its answers
-# take time. A copy that replaces no records needs no smaller difference than the first.
+# Seconds by which equal deadlines may differ, because a server counts milliseconds and its answers
+# take time. A copy that replaces records uses the smaller number.
 _NEAR, _NEARER = 1.0, 0.01
 
 Outcome = Literal["copied", "replaced", "same", "kept", "refused", "unreadable", "busy", "waiting"]

@@ -112,7 +112,7 @@ class Watch:
         self._waited += time.monotonic() - self._asked
 
     def begin_commit(self) -> None:
-        """Note that the noted writes of the unit are done now."""
+        """Note the writes that the unit is about to do."""
         self._noted = [(hold, hold.note) for hold in self._holds if hold.note is not None]
 
     def count_write(self, hold: Hold, note: Note) -> None:

@@ -788,7 +788,7 @@ class TestDeleteForgetAndMove:
         """A move of an open session is an error, and the session goes on."""
         with coins.open(1) as mine:
             for keys in ((1, 4), (2, 1)):
-                with pytest.raises(SessionError, match="the handler that does it has one of them"):
+                with pytest.raises(SessionError, match="the handler that moves it has one of them"):
                     coins.move(*keys)
             mine.coins = 0
 
