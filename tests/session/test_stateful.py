@@ -813,8 +813,8 @@ def test_the_machine_notices_a_broken_storage(
     ("owner", "name", "broken"),
     [
         (blocks.Block, "_undo", lambda block, kept: None),
-        (unit, "kept", lambda entries, error: list(entries)),
-        (unit, "kept", lambda entries, error: [] if error else list(entries)),
+        (unit, "kept_entries", lambda entries, error: list(entries)),
+        (unit, "kept_entries", lambda entries, error: [] if error else list(entries)),
         (unit, "_call", lambda calls: None),
     ],
     ids=["undoes-no-block", "saves-after-errors", "never-commits-on-error", "calls-nothing"],
