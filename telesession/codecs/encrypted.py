@@ -32,6 +32,7 @@ class EncryptedCodec:
 
     Raises:
         ImportError: The cryptography package is not installed.
+        TypeError: The codec is a class, or lacks a method.
         ValueError: There is no key, or one that is no Fernet key.
     """
 

@@ -42,7 +42,7 @@ class JSONCodec:
         self._tags = Tags()
 
     def encode(self, record: dict[str, Any], key: str, previous: bytes | None = None) -> bytes:
-        """See `Codec.encode`. Equal records have equal payloads, because sets are sorted."""
+        """See `Codec.encode`. The items of a set are sorted; dicts keep their order."""
         payload = write_plain(record)
         if payload is None or _TAG in payload:
             payload = self._tagged_payload(record)
