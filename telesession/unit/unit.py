@@ -245,7 +245,7 @@ class Unit:
                 beside = self._hold_of(storage) if self.entries or self.beside else None
                 manager, hold = storage.enter_hold(key, kind.lock_timeout, beside)
                 # Not by a call, as each update passes here.
-                entry = self.entries[place] = Entry()
+                entry = self.entries[lock_key] = Entry()
                 entry.kind, entry.hold, entry.manager = kind, hold, manager
                 entry.session = entry.payload = entry.views = entry.solo = None
                 entry.class_name = entry.life = None
