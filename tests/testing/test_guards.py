@@ -164,7 +164,7 @@ WRONG_TYPES = [
     Mistake(
         "id as a chat",
         lambda s: s.ada.send("a", chat=-1001),  # type: ignore[arg-type]
-        "chat=-1001 is no chat: give what bot_api.group(...) and the like have returned",
+        "chat=-1001 is no chat: give the result of bot_api.group(...) or a similar method",
     ),
     Mistake(
         "user as a phone number",
