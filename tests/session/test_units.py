@@ -794,7 +794,7 @@ class TestDeleteForgetAndMove:
 
         assert {**TEN_EACH, "1": 0} == coins_of(coins)
 
-    def test_delete_of_an_open_session_is_forget(self, coins: Sessions[Session]) -> None:
+    def test_a_delete_of_an_open_session_is_kept(self, coins: Sessions[Session]) -> None:
         """A session that was open before a block that raised stays deleted, as any change of it."""
         with coins.open(1) as mine:
             fail_inside(coins, 2, lambda _: coins.delete(1))
