@@ -1,7 +1,7 @@
 """
-What an inbox costs: an update of a counter on SQLite, with and without it.
+The cost of an inbox: an update of a counter on SQLite, with and without it.
 
-Run it with `python benchmarks/bench_inbox.py`. The updates are made before, so neither HTTP nor
+Run it with `python -m benchmarks.inbox`. The updates are made before, so neither HTTP nor
 parsing is measured. All figures are of one run, in which the variants take turns; machines differ.
 """
 

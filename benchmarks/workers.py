@@ -1,7 +1,7 @@
 """
-What sequential workers do for users who wait for each other, and what an update costs in them.
+The throughput of sequential workers for users who wait, and the cost of an update in them.
 
-Run it with `python benchmarks/bench_workers.py`. Handlers sleep where real ones wait for a network.
+Run it with `python -m benchmarks.workers`. Handlers sleep where real ones wait for a network.
 Each figure stands beside that of telebot's own pool in the same run; machines differ.
 """
 

@@ -1,7 +1,7 @@
 """
 What commands of operators cost a bot: the longest waits of its handlers, and the rate of a walk.
 
-Run it with `python benchmarks/bench_operators.py`; `waits` or `rates` as an argument runs one half.
+Run it with `python -m benchmarks.operators`; `waits` or `rates` as an argument runs one half.
 For the waits a bot of two processes with two threads each counts updates of 1,000 users without a
 pause, while one command after the other runs. The rates are those of one run over 1,000,000
 records, beside a bare loop over the cursor of the storage. Servers are started on the loopback

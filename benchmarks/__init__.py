@@ -1,0 +1,1 @@
+"""Measurements of telesession and its peers: `python -m benchmarks`, with the extra `bench`."""

@@ -1,0 +1,109 @@
+"""The process of a contender, and the times that it prints."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple, Self
+
+ROOT = Path(__file__).parent.parent
+PATIENCE = 600.0
+
+
+class ContenderError(Exception):
+    """A contender failed. The message is the last line that it printed."""
+
+
+class Spread(NamedTuple):
+    """The median of the rounds and their quartiles, in microseconds of an update."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, times: Iterable[float]) -> Self:
+        """Return the spread of at least two times."""
+        low, median, high = statistics.quantiles(times, n=4, method="inclusive")
+        return cls(*(round(each, 2) for each in (median, low, high)))
+
+
+def popen(command: list[str], errors: int) -> subprocess.Popen[str]:
+    """Start a program of the benchmarks, with the package of this clone."""
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        text=True,
+    )
+
+
+class Contender:
+    """
+    A contender that waits for its turns. Used as a context manager.
+
+    Args:
+        command: Its program and arguments, which `benchmarks.peers.turns` describes.
+    """
+
+    def __init__(self, command: list[str]) -> None:
+        self._process = popen(command, subprocess.PIPE)
+
+    def measure(self) -> float:
+        """
+        Return the microseconds of an update, of a hundred in a row.
+
+        Raises:
+            ContenderError: The process has ended.
+        """
+        try:
+            print("go", file=self._process.stdin, flush=True)
+        except BrokenPipeError:
+            line = ""
+        else:
+            line = self._process.stdout.readline()  # type: ignore[union-attr]
+        if not line:
+            raise ContenderError(last_line(self._process.communicate()[1]))
+        return float(line)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.communicate(timeout=PATIENCE)
+
+
+def count_increments(command: list[str], processes: int = 1) -> int:
+    """
+    Let processes count at the same time, and return the counter of the last one.
+
+    Raises:
+        ContenderError: A process failed.
+    """
+    running = [popen(command, subprocess.PIPE) for _ in range(processes)]
+    counts = []
+    for process in running:
+        output, errors = process.communicate(timeout=PATIENCE)
+        if process.returncode:
+            raise ContenderError(last_line(errors))
+        counts.append(int(output))
+    return counts[-1]
+
+
+def last_line(text: str) -> str:
+    """Return the last line of an output that names an error, or the last line."""
+    lines = [line for line in text.splitlines() if line.strip()] or ["no output"]
+    return next((line for line in reversed(lines) if "Error" in line), lines[-1])
+
+
+def peer(module: str, *arguments: str) -> list[str]:
+    """Return the command of a contender in Python."""
+    return [sys.executable, "-m", f"benchmarks.peers.{module}", *arguments]
