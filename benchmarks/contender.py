@@ -7,11 +7,13 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Self
 
 ROOT = Path(__file__).parent.parent
 PATIENCE = 600.0
+INCREMENTS = 800
 
 
 class ContenderError(Exception):
@@ -81,21 +83,41 @@ class Contender:
             self._process.communicate(timeout=PATIENCE)
 
 
-def count_increments(command: list[str], processes: int = 1) -> int:
+def count_increments(command: list[str], storage: str = "", processes: int = 1) -> int:
     """
-    Let processes count at the same time, and return the counter of the last one.
+    Let processes count together, and return the counter at the end.
+
+    Args:
+        command: The program and its arguments, with the mode.
+        storage: The place of a storage.
+        processes: The number of processes, 1 without a storage.
 
     Raises:
         ContenderError: A process failed.
     """
-    running = [popen(command, subprocess.PIPE) for _ in range(processes)]
-    counts = []
+    if not storage:
+        return int(output_of(popen(command, subprocess.PIPE)).split()[-1])
+    counting = [*command, str(INCREMENTS // processes), "--storage", storage]
+    running = [popen(counting, subprocess.PIPE) for _ in range(processes)]
     for process in running:
-        output, errors = process.communicate(timeout=PATIENCE)
-        if process.returncode:
-            raise ContenderError(last_line(errors))
-        counts.append(int(output))
-    return counts[-1]
+        process.stdout.readline()  # type: ignore[union-attr]
+    for process in running:
+        with suppress(BrokenPipeError):
+            print("go", file=process.stdin, flush=True)
+    for process in running:
+        # A process that fails has lost its updates, which the counter shows.
+        with suppress(ContenderError):
+            output_of(process)
+    reading = [*command, "0", "--storage", storage]
+    return int(output_of(popen(reading, subprocess.PIPE)).split()[-1])
+
+
+def output_of(process: subprocess.Popen[str]) -> str:
+    """Return the output of a process at its end, or raise a `ContenderError`."""
+    output, errors = process.communicate(timeout=PATIENCE)
+    if process.returncode:
+        raise ContenderError(last_line(errors))
+    return output
 
 
 def last_line(text: str) -> str:

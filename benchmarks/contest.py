@@ -16,7 +16,6 @@ from benchmarks.wire import Wire
 if TYPE_CHECKING:
     from benchmarks.lineup import Row
 
-INCREMENTS = 800
 Command = tuple[str, ...]
 
 
@@ -154,14 +153,11 @@ def measure_increments(row: Row, places: Places | None) -> dict[str, int | None]
     found: dict[str, int | None] = {}
     runs = {"increments": 1} | ({"increments_of_two_processes": 2} if places else {})
     for key, processes in runs.items():
-        command = [*row.command, "increments"]
-        if processes > 1 or row.command[0] != "node":
-            command.append(str(INCREMENTS // processes))
         if places is not None:
             places.empty(row)
-            command += ["--storage", places.place(row)]
         try:
-            found[key] = count_increments(command, processes)
+            place = places.place(row) if places is not None else ""
+            found[key] = count_increments([*row.command, "increments"], place, processes)
         except ContenderError as error:
             report(f"no {key}: {row.library}, {row.name}: {error}")
             found[key] = None

@@ -40,19 +40,22 @@ class Row:
         return (*(self.plain or self.command), "without")
 
 
-# All contenders that telebot calls in the thread of the poll share one bot without sessions.
-PLAIN = tuple(peer("telesessions", "counter"))
+# All contenders that one dispatch calls share one bot without sessions.
+ON_TELEBOT = peer("telesessions", "counter")
+PLAIN = {
+    **dict.fromkeys(("telesessions", "dicts", "telebots", "floors"), ON_TELEBOT),
+    "aiograms": peer("aiograms", "shared"),
+    "python_telegram_bots": peer("python_telegram_bots", "sequential"),
+}
 
 
 def row(name: str, library: str, module: str, variant: str, **options: object) -> Row:
     """Return the row of a contender in Python."""
     command = tuple(peer(module, variant))
-    is_alone = variant in ("workers", "inbox") or module not in ("telesessions", *ON_TELEBOT)
-    plain = () if is_alone else PLAIN
+    plain = () if variant in ("workers", "inbox") else tuple(PLAIN[module])
     return Row(name, library, command, plain, **options)  # type: ignore[arg-type]
 
 
-ON_TELEBOT = ("dicts", "telebots", "floors")
 THREADED = "beside telebot's own threads"
 ONE_BY_ONE = "handles one update at a time, of all users"
 

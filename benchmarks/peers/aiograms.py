@@ -12,7 +12,16 @@ from aiogram.fsm.storage.memory import MemoryStorage, SimpleEventIsolation
 from aiogram.fsm.storage.redis import RedisStorage
 from aiogram.types import Message, Update
 
-from benchmarks.peers.turns import PAUSE, TOKEN, UPDATE, USER, Turn, parse_turn, take_turns_async
+from benchmarks.peers.turns import (
+    PAUSE,
+    TOKEN,
+    UPDATE,
+    USER,
+    Turn,
+    parse_turn,
+    take_turns_async,
+    wait_for_start,
+)
 
 if TYPE_CHECKING:
     from aiogram.fsm.context import FSMContext
@@ -56,6 +65,7 @@ async def main(turn: Turn) -> None:
             return await dispatcher.feed_update(bot, update)
 
     if is_counting:
+        wait_for_start(turn)
         # An update whose handler raises is lost, as under its polling.
         handled = (handle(update) for _ in range(turn.updates))
         await asyncio.gather(*handled, return_exceptions=True)

@@ -13,13 +13,49 @@ from typing import Any
 
 from telebot import TeleBot, types
 
-from benchmarks.peers.turns import PAUSE, TOKEN, UPDATE, Turn, take_turns
+from benchmarks.peers.turns import PAUSE, TOKEN, UPDATE, Turn, take_turns, wait_for_start
 
 THREADS = 8
 PATIENCE = 300.0
 
 Handler = Callable[..., object]
 Pause = Callable[[], object]
+
+
+class Done:
+    """Counts handled updates."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._count = 0
+
+    def counting(self, handler: Handler) -> Handler:
+        """Wrap a handler, so that its ends are counted, even if it raises."""
+
+        @functools.wraps(handler)
+        def counted(*args: Any, **kwargs: Any) -> None:
+            try:
+                handler(*args, **kwargs)
+            except Exception as error:
+                # A thread of telebot that raises waits for the poll, and there is none.
+                logging.getLogger("benchmarks").debug("a handler failed", exc_info=error)
+            finally:
+                self.count()
+
+        return counted
+
+    def count(self) -> None:
+        """Count one end."""
+        with self._condition:
+            self._count += 1
+            self._condition.notify()
+
+    def wait(self, count: int) -> None:
+        """Wait for so many ends, and forget them."""
+        with self._condition:
+            if not self._condition.wait_for(lambda: self._count == count, PATIENCE):
+                raise TimeoutError(f"{self._count} of {count} updates were handled")
+            self._count = 0
 
 
 class Peer:
@@ -29,12 +65,14 @@ class Peer:
     Attributes:
         options: Further options of the bot.
         is_threaded: Whether updates are handled by worker threads when they are measured, too.
+        done: The count of updates that worker threads have handled.
     """
 
     is_threaded = False
 
     def __init__(self) -> None:
         self.options: dict[str, Any] = {}
+        self.done = Done()
 
     def prepare(self, bot: TeleBot) -> None:
         """Set up the bot, before its handler is added."""
@@ -56,37 +94,9 @@ class Peer:
         """Return updates of one user, ready for `feed`."""
         return [types.Update.de_json(UPDATE)] * count
 
-
-class Done:
-    """Counts handled updates."""
-
-    def __init__(self) -> None:
-        self._condition = threading.Condition()
-        self._count = 0
-
     def counting(self, handler: Handler) -> Handler:
-        """Wrap a handler, so that its ends are counted, even if it raises."""
-
-        @functools.wraps(handler)
-        def counted(*args: Any, **kwargs: Any) -> None:
-            try:
-                handler(*args, **kwargs)
-            except Exception as error:
-                # A thread of telebot that raises waits for the poll, and there is none.
-                logging.getLogger("benchmarks").debug("a handler failed", exc_info=error)
-            finally:
-                with self._condition:
-                    self._count += 1
-                    self._condition.notify()
-
-        return counted
-
-    def wait(self, count: int) -> None:
-        """Wait for so many ends, and forget them."""
-        with self._condition:
-            if not self._condition.wait_for(lambda: self._count == count, PATIENCE):
-                raise TimeoutError(f"{self._count} of {count} updates were handled")
-            self._count = 0
+        """Let a handler that worker threads call count its ends in `done`."""
+        return self.done.counting(handler)
 
 
 def make_idle_handler(pause: Pause) -> Handler:
@@ -115,15 +125,15 @@ def run(peer: Peer, plain: Peer, turn: Turn) -> None:
     peer.prepare(bot)
     pause: Pause = functools.partial(time.sleep, PAUSE) if is_counting else bool
     handler = make_idle_handler(pause) if turn.mode == "without" else peer.make_handler(bot, pause)
-    done = Done()
-    bot.register_message_handler(done.counting(handler) if is_threaded else handler)
+    bot.register_message_handler(peer.counting(handler) if is_threaded else handler)
 
     def handle_all(updates: list[Any]) -> None:
         peer.feed(bot, updates)
         if is_threaded:
-            done.wait(len(updates))
+            peer.done.wait(len(updates))
 
     if is_counting:
+        wait_for_start(turn)
         handle_all(peer.make_updates(turn.updates))
         print(peer.total(bot))
     else:

@@ -23,6 +23,7 @@ from telesession import (
     Sessions,
     SQLiteStorage,
     Storage,
+    on_commit,
     receive,
     ttl,
     use_sequential_workers,
@@ -128,6 +129,20 @@ class WorkersPeer(SessionPeer):
     """Sequential workers, beside telebot's own threads."""
 
     is_threaded = True
+
+    def counting(self, handler: Handler) -> Handler:
+        # An update ends in the commit of its handler, unless a function is around the handler.
+        return handler
+
+    def make_handler(self, bot: TeleBot, pause: Pause) -> Handler:
+        @self.sessions.with_session
+        def count(message: types.Message, session: Any) -> None:
+            counter = session.counter
+            pause()
+            session.counter = counter + 1
+            on_commit(self.done.count)
+
+        return count
 
     def prepare(self, bot: TeleBot) -> None:
         use_sequential_workers(bot)

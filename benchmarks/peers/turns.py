@@ -8,7 +8,9 @@ Its arguments are a variant, a mode, and `--storage` for a durable one. The mode
     increments   handle so many updates of one user at the same time, and print the counter
 
 In the mode `increments` the handler waits between reading the counter and writing it, as a handler
-does that calls Telegram. A library without locks loses updates there.
+does that calls Telegram. A library without locks loses updates there. A contender on a storage says
+that it is ready and waits for a line, so that several processes begin together. With 0 updates it
+reads the counter.
 """
 
 from __future__ import annotations
@@ -51,6 +53,13 @@ def parse_turn(variants: Sequence[str]) -> Turn:
     parser.add_argument("updates", type=int, nargs="?", default=800, help="of increments")
     parser.add_argument("--storage", default="", help="a path or URL")
     return parser.parse_args(namespace=Turn())
+
+
+def wait_for_start(turn: Turn) -> None:
+    """Let contenders on one storage begin together."""
+    if turn.storage:
+        print("ready", flush=True)
+        sys.stdin.readline()
 
 
 def take_turns(
