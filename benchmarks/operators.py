@@ -1,11 +1,9 @@
 """
-What commands of operators cost a bot: the longest waits of its handlers, and the rate of a walk.
+The longest waits of a bot's handlers while commands of operators run.
 
-Run it with `python -m benchmarks.operators`; `waits` or `rates` as an argument runs one half.
-For the waits a bot of two processes with two threads each counts updates of 1,000 users without a
-pause, while one command after the other runs. The rates are those of one run over 1,000,000
-records, beside a bare loop over the cursor of the storage. Servers are started on the loopback
-interface.
+Run it with `python -m benchmarks.operators`. A bot of two processes with two threads each counts
+updates of 1,000 users without a pause, while one command after the other runs. Servers are started
+on the loopback interface.
 """
 
 from __future__ import annotations
@@ -13,35 +11,27 @@ from __future__ import annotations
 import json
 import os
 import random
-import resource
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from telesession import EncryptedCodec, JSONCodec, PostgresStorage, Sessions, SQLiteStorage
+from benchmarks import servers
+from telesession import EncryptedCodec, JSONCodec, Sessions, SQLiteStorage
 from telesession.cli.address import opened
 from telesession.cli.codec import codec_from
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-from support.postgres import PostgresServer
-from support.servers import Cluster, Server
-
 if TYPE_CHECKING:
-    import redis
-
     from telesession.unit.events import UnitEvent
 
 USERS, THREADS, PROCESSES = 1_000, 2, 2
 RECORDS, EXPIRED = 10_000, 200_000
-MANY, ROUNDS = 1_000_000, 3
-PAYLOAD = b'{"fields":{"counter":%d,"name":"ada","items":["tea","milk"]}}'
 KEYS = (
     "w4sMkcOGQUQoanKeCjOBgXtH7RL5Fxoh_whG52pRxp4=",
     "uk5Oaupaa1C79lTpxSRrB9kQ0Rmnxml34CQEHKsfKUc=",
@@ -111,7 +101,7 @@ class Bot:
         self.updates = 0
         self._processes = [
             subprocess.Popen(
-                [sys.executable, __file__, "serve", url],
+                [sys.executable, "-m", "benchmarks.operators", "serve", url],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -208,126 +198,17 @@ def measure_waits(name: str, url: str, target: str, folder: Path) -> None:
 @contextmanager
 def places(folder: Path) -> Iterator[list[tuple[str, str, str]]]:
     """Each storage: its name, its URL, and that of the target of a copy."""
-    with Server() as server, Cluster() as cluster:
-        node = f"{cluster.nodes[0].url}?cluster=yes"
+    with servers.valkey() as port, servers.cluster() as node_port:
+        server, node = (f"redis://127.0.0.1:{each}" for each in (port, node_port))
+        node += "?cluster=yes"
         yield [
             ("SQLite", f"sqlite:///{folder}/bot.db", f"sqlite:///{folder}/copy.db"),
-            ("Valkey", server.url, f"{server.url}?prefix=copy:"),
+            ("Valkey", server, f"{server}?prefix=copy:"),
             ("cluster", node, f"{node}&prefix=copy:"),
         ]
 
 
-def cursor_of_file(path: str) -> Callable[[], Iterator[Any]]:
-    """A bare loop over the rows of a file."""
-
-    def rows() -> Iterator[Any]:
-        connection = sqlite3.connect(path)
-        yield from connection.execute("SELECT key, expires, payload FROM sessions")
-        connection.close()
-
-    return rows
-
-
-def cursor_of_server(client: redis.Redis) -> Callable[[], Iterator[Any]]:
-    """A bare loop over the records of a server."""
-
-    def rows() -> Iterator[Any]:
-        cursor = -1
-        while cursor:
-            cursor, names = client.scan(max(cursor, 0), "telesession:*", 500)
-            yield from zip(names, client.mget(names) if names else (), strict=True)
-
-    return rows
-
-
-def cursor_of_table(postgres: PostgresServer) -> Callable[[], Iterator[Any]]:
-    """A bare loop over the rows of a table, by a cursor of the server."""
-
-    def rows() -> Iterator[Any]:
-        with postgres.connect() as connection, connection.transaction():
-            cursor = connection.cursor("rows")
-            cursor.itersize = 1000
-            cursor.execute("SELECT key, payload::text FROM telesession_sessions")
-            yield from cursor
-
-    return rows
-
-
-def seconds_of(loop: Iterator[Any], work: Callable[[Any], object] | None = None) -> float:
-    """The seconds of a loop, which does something with each row."""
-    began = time.perf_counter()
-    if work is None:
-        for _ in loop:
-            pass
-    else:
-        for row in loop:
-            work(row)
-    return time.perf_counter() - began
-
-
-def measure_rates(name: str, url: str, rows: Callable[[], Iterator[Any]], folder: Path) -> None:
-    """Print the rates of `stats` and `export` beside those of bare loops, which take turns."""
-
-    def command(name: str) -> float:
-        began = time.perf_counter()
-        run([name], folder, TELESESSION_STORAGE=url)
-        return time.perf_counter() - began
-
-    loops: dict[str, Callable[[], float]] = {
-        "the cursor alone": lambda: seconds_of(rows()),
-        "the cursor and `json.loads`": lambda: seconds_of(rows(), lambda row: json.loads(row[-1])),
-        "`stats`": lambda: command("stats"),
-        "`export`": lambda: command("export"),
-    }
-    rounds = [[loop() for loop in loops.values()] for _ in range(ROUNDS)]
-    best = [min(times) for times in zip(*rounds, strict=True)]
-    for loop, seconds in zip(loops, best, strict=True):
-        print(
-            f"| {name}, {loop} | {MANY / seconds:,.0f} | {best[0] / seconds:.2f} "
-            f"| {best[1] / seconds:.2f} |"
-        )
-    # Of all commands so far, the one that needed most.
-    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000
-    print(f"\n{name}: at most {memory:.0f} MB\n", flush=True)
-
-
-def rates(folder: Path) -> None:
-    """Print the table of rates."""
-    print("| records a second | rate | of the cursor | of `json.loads` |")
-    print("| --- | --- | --- | --- |")
-    path = str(folder / "many.db")
-    SQLiteStorage(path).close()
-    connection = sqlite3.connect(path)
-    records = ((str(key), None, (PAYLOAD % key).decode()) for key in range(MANY))
-    connection.executemany("INSERT INTO sessions VALUES (?, ?, ?)", records)
-    connection.commit()
-    connection.close()
-    measure_rates("SQLite", f"sqlite:///{path}", cursor_of_file(path), folder)
-    with Server() as server, server.client() as client:
-        for first in range(0, MANY, 10_000):
-            client.mset(
-                {f"telesession:{key}": PAYLOAD % key for key in range(first, first + 10_000)}
-            )
-        measure_rates("Valkey", server.url, cursor_of_server(client), folder)
-    with PostgresServer(autovacuum="on") as postgres:
-        fill_table(postgres)
-        measure_rates("PostgreSQL", postgres.url(), cursor_of_table(postgres), folder)
-
-
-def fill_table(postgres: PostgresServer) -> None:
-    """Store the records in the table of a bot."""
-    with PostgresStorage(postgres.url()) as storage:
-        storage.get("0")
-    with postgres.connect() as connection:
-        cursor = connection.cursor()
-        columns = "telesession_sessions (key, payload, commit_token)"
-        with cursor.copy(f"COPY {columns} FROM STDIN") as copy:
-            for key in range(MANY):
-                copy.write_row((str(key), (PAYLOAD % key).decode(), 0))
-        connection.execute("VACUUM ANALYZE telesession_sessions")
-
-
-def waits(folder: Path) -> None:
+def show_waits(folder: Path) -> None:
     """Print the table of waits."""
     with places(folder) as found:
         print("| beside a command | it took | updates a second | longest wait | longest update |")
@@ -341,9 +222,7 @@ def main() -> None:
         serve(sys.argv[2])
         return
     with tempfile.TemporaryDirectory() as folder:
-        for name, measure in (("rates", rates), ("waits", waits)):
-            if sys.argv[1:] in ([], [name]):
-                measure(Path(folder))
+        show_waits(Path(folder))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from typing import Any
 PATIENCE = 60.0
 # A server of PostgreSQL refuses to run as root.
 USER = "nobody"
+# The ends of the slots of each server of a cluster.
+SLOTS = (5461, 10923, 16384)
 # The disk of the machine is not measured.
 SETTINGS = {
     "fsync": "off",
@@ -94,6 +96,38 @@ def valkey(*arguments: str) -> Iterator[int]:
 
     with folder_of() as folder, running([*command, *arguments], folder, ping):
         yield port
+
+
+@contextmanager
+def cluster() -> Iterator[int]:
+    """Run a cluster of three Valkey servers, and give the port of one."""
+    import redis
+
+    with ExitStack() as exits:
+        # The port above by 10,000, which a server takes by itself, may not exist.
+        buses = [free_port() for _ in range(3)]
+        ports = [
+            exits.enter_context(valkey("--cluster-enabled", "yes", "--cluster-port", str(bus)))
+            for bus in buses
+        ]
+        clients = [exits.enter_context(redis.Redis(port=port)) for port in ports]
+        for client, first, end in zip(clients, (0, 5461, 10923), SLOTS, strict=True):
+            client.cluster("ADDSLOTS", *range(first, end))
+        for number, client in enumerate(clients):
+            client.execute_command("CLUSTER SET-CONFIG-EPOCH", number + 1)
+            clients[0].cluster("MEET", "127.0.0.1", ports[number], buses[number])
+        deadline = time.monotonic() + PATIENCE
+        while not all(map(is_whole, clients)):
+            if time.monotonic() > deadline:
+                raise RuntimeError("the servers found no cluster")
+            time.sleep(0.05)
+        yield ports[0]
+
+
+def is_whole(node: Any) -> bool:
+    """Say whether a server knows all slots of its cluster."""
+    is_ok = node.cluster("INFO")["cluster_state"] == "ok"
+    return is_ok and len(node.cluster("SLOTS")) == len(SLOTS)
 
 
 @contextmanager
