@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 Command = tuple[str, ...]
 
+# New processes of each contender, because the same program is faster in one than in the next.
+GENERATIONS = 3
+
 
 class Places:
     """
@@ -91,7 +94,18 @@ def report(text: str) -> None:
 
 
 def measure_in_turns(commands: Sequence[Command], rounds: int) -> dict[Command, Spread]:
-    """Measure contenders, one hundred updates of each in turn; one that fails is left out."""
+    """Measure contenders in several generations; one that fails is left out."""
+    times: dict[Command, list[float]] = {}
+    for _ in range(GENERATIONS):
+        for command, measured in measure_generation(commands, rounds // GENERATIONS).items():
+            times.setdefault(command, []).extend(measured)
+        # One that cannot run is started once.
+        commands = list(times)
+    return {command: Spread.of(measured) for command, measured in times.items()}
+
+
+def measure_generation(commands: Sequence[Command], rounds: int) -> dict[Command, list[float]]:
+    """Return the times of new processes, which handle a hundred updates each in turn."""
     with ExitStack() as exits:
         # They start beside each other.
         started = {command: exits.enter_context(Contender(list(command))) for command in commands}
@@ -107,7 +121,7 @@ def measure_in_turns(commands: Sequence[Command], rounds: int) -> dict[Command, 
             {command: contender.measure() for command, contender in contenders.items()}
             for _ in range(rounds)
         ]
-    return {command: Spread.of(turn[command] for turn in turns) for command in contenders}
+    return {command: [turn[command] for turn in turns] for command in contenders}
 
 
 def measure_rows(
