@@ -27,9 +27,11 @@ class Wire:
         self._server = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._lock = threading.Lock()
+        self._connections: list[Connection] = []
         self.port = int(self._listener.getsockname()[1])
         self.round_trips = 0
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     def __enter__(self) -> Self:
         return self
@@ -37,14 +39,17 @@ class Wire:
     def __exit__(self, *_: object) -> None:
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
+        self._accepting.join()
         self._listener.close()
+        for connection in self._connections:
+            connection.close()
 
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
                 server = socket.create_connection(("127.0.0.1", self._server))
-                Connection(self, client, server)
+                self._connections.append(Connection(self, client, server))
 
     def count(self) -> None:
         """Count one round trip."""
@@ -60,8 +65,23 @@ class Connection:
         self._is_replied = True
         for end in (client, server):
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for ends in ((client, server, False), (server, client, True)):
-            threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
+        self._ends = (client, server)
+        self._threads = [
+            threading.Thread(target=self._pass_on, args=ends, daemon=True)
+            for ends in ((client, server, False), (server, client, True))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def close(self) -> None:
+        """End both ways."""
+        for end in self._ends:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+        for end in self._ends:
+            end.close()
 
     def _pass_on(self, source: socket.socket, target: socket.socket, is_reply: bool) -> None:
         with suppress(OSError):
