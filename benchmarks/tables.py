@@ -41,9 +41,10 @@ def measured_in(results: Figures) -> str:
     """Return the sentence that says when and on what the results were measured."""
     measured = results["measured"]
     versions = ", ".join(f"{name} {text}" for name, text in measured["versions"].items())
+    turns = " and ".join(f"{count} {part}" for part, count in measured["turns"].items())
     return (
         f"Measured on {measured['date']}: {measured['machine']}, Python {measured['python']}.\n"
-        f"Versions: {versions}."
+        f"Turns of each contender: {turns}. Versions: {versions}."
     )
 
 
