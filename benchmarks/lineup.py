@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks.contender import ROOT, peer
 
-UNLOCKED = "locks nothing"
+UNLOCKED = "no lock around the handler"
 NODE = "benchmarks/node/contender.mjs"
 
 
@@ -49,78 +49,76 @@ PLAIN = {
 }
 
 
-def row(name: str, library: str, module: str, variant: str, **options: object) -> Row:
-    """Return the row of a contender in Python."""
-    command = tuple(peer(module, variant))
-    plain = () if variant in ("workers", "inbox") else tuple(PLAIN[module])
-    return Row(name, library, command, plain, **options)  # type: ignore[arg-type]
+def row(library: str, name: str, program: str, note: str = "") -> Row:
+    """Return the row of a program in `benchmarks.peers`, with its variant."""
+    module, variant = program.split()
+    has_dispatch_of_its_own = variant in ("workers", "inbox")
+    plain = () if has_dispatch_of_its_own else tuple(PLAIN[module])
+    return Row(name, library, tuple(peer(module, variant)), plain, note, counts=variant != "read")
+
+
+def node(library: str, name: str, argument: str, note: str) -> Row:
+    """Return the row of a program in JavaScript."""
+    return Row(name, library, ("node", str(ROOT / NODE), argument), note=note)
+
+
+def on(server: str, *rows: Row) -> tuple[Row, ...]:
+    """Return rows on a server, or on a file."""
+    return tuple(replace(row, server=server) for row in rows)
 
 
 THREADED = "beside telebot's own threads"
+ONE_LOCK = "one lock for all users"
+WEBHOOK = "no lock around the handler; one update at a time while it polls"
 ONE_BY_ONE = "handles one update at a time, of all users"
+CONCURRENT = "`user_data` with `concurrent_updates`"
+PTB = "python-telegram-bot"
 
 MEMORY: Sequence[Row] = (
-    row("a counter", "telesession", "telesessions", "counter"),
-    row("a handler that only reads", "telesession", "telesessions", "read", counts=False),
-    row("a dataclass of five fields", "telesession", "telesessions", "typed"),
-    row("a dataclass with a list of ten nested ones", "telesession", "telesessions", "nested"),
-    row("seven fields, some nested", "telesession", "telesessions", "seven"),
-    row("a counter beside a field with `ttl`", "telesession", "telesessions", "ttl"),
-    row("a counter with a `lifetime`", "telesession", "telesessions", "lifetime"),
-    row("two sessions", "telesession", "telesessions", "two"),
-    row("sequential workers", "telesession", "telesessions", "workers", note=THREADED),
-    row("workers with an inbox", "telesession", "telesessions", "inbox", note=THREADED),
-    row("a global dict", "a dict", "dicts", "unlocked", note=UNLOCKED),
-    row("a global dict behind a lock", "a dict", "dicts", "locked", note="one lock for all users"),
-    row("`retrieve_data`", "telebot", "telebots", "retrieve_data", note=UNLOCKED),
-    row("`StateContext`", "telebot", "telebots", "state_context", note=UNLOCKED),
-    row("FSM", "aiogram", "aiograms", "shared", note=UNLOCKED),
-    row("FSM with `SimpleEventIsolation`", "aiogram", "aiograms", "isolated"),
-    row(
-        *("`user_data`", "python-telegram-bot", "python_telegram_bots", "sequential"),
-        note=ONE_BY_ONE,
-    ),
-    row(
-        *("`user_data` with `concurrent_updates`", "python-telegram-bot"),
-        *("python_telegram_bots", "concurrent"),
-        note=UNLOCKED,
-    ),
-    *(
-        Row(f"`{package}`", library, ("node", str(ROOT / NODE), argument))
-        for package, library, argument in (
-            ("@puregram/session", "puregram", "puregram"),
-            ("session()", "grammY", "grammy"),
-            ("session()", "telegraf", "telegraf"),
-        )
-    ),
+    row("telesession", "a counter", "telesessions counter"),
+    row("telesession", "a handler that only reads", "telesessions read"),
+    row("telesession", "a dataclass of five fields", "telesessions typed"),
+    row("telesession", "a dataclass with a list of ten nested ones", "telesessions nested"),
+    row("telesession", "seven fields, some nested", "telesessions seven"),
+    row("telesession", "a counter beside a field with `ttl`", "telesessions ttl"),
+    row("telesession", "a counter with a `lifetime`", "telesessions lifetime"),
+    row("telesession", "two sessions", "telesessions two"),
+    row("telesession", "sequential workers", "telesessions workers", THREADED),
+    row("telesession", "workers with an inbox", "telesessions inbox", THREADED),
+    row("a dict", "a global dict", "dicts unlocked", UNLOCKED),
+    row("a dict", "a global dict behind a lock", "dicts locked", ONE_LOCK),
+    row("telebot", "`retrieve_data`", "telebots retrieve_data", UNLOCKED),
+    row("telebot", "`StateContext`", "telebots state_context", UNLOCKED),
+    row("aiogram", "FSM", "aiograms shared", UNLOCKED),
+    row("aiogram", "FSM with `SimpleEventIsolation`", "aiograms isolated"),
+    row(PTB, "`user_data`", "python_telegram_bots sequential", ONE_BY_ONE),
+    row(PTB, CONCURRENT, "python_telegram_bots concurrent", UNLOCKED),
+    node("puregram", "`@puregram/session`", "puregram", UNLOCKED),
+    node("grammY", "`session()`", "grammy", WEBHOOK),
+    node("telegraf", "`session()`", "telegraf", UNLOCKED),
 )
 
 DURABLE: Sequence[Row] = (
-    row("SQLite", "telesession", "telesessions", "counter", server="file"),
-    row("SQLite, with an inbox", "telesession", "telesessions", "inbox", server="file"),
-    row("one transaction of `sqlite3`", "by hand", "floors", "sqlite", server="file"),
-    row(
-        *("`StatePickleStorage`", "telebot", "telebots", "retrieve_data"),
-        note="locks nothing around the handler",
-        server="file",
+    *on(
+        "file",
+        row("telesession", "SQLite", "telesessions counter"),
+        row("telesession", "SQLite, with an inbox", "telesessions inbox"),
+        row("by hand", "one transaction of `sqlite3`", "floors sqlite"),
+        row("telebot", "`StatePickleStorage`", "telebots retrieve_data", UNLOCKED),
     ),
-    row("Valkey", "telesession", "telesessions", "counter", server="valkey"),
-    row("Valkey, with an inbox", "telesession", "telesessions", "inbox", server="valkey"),
-    row("`GET` and `SET`", "by hand", "floors", "redis", note=UNLOCKED, server="valkey"),
-    row("the same inside a `Lock`", "by hand", "floors", "redis_lock", server="valkey"),
-    row(
-        *("`StateRedisStorage`", "telebot", "telebots", "retrieve_data"),
-        note=UNLOCKED,
-        server="valkey",
+    *on(
+        "valkey",
+        row("telesession", "Valkey", "telesessions counter"),
+        row("telesession", "Valkey, with an inbox", "telesessions inbox"),
+        row("by hand", "`GET` and `SET`", "floors redis", UNLOCKED),
+        row("by hand", "the same inside a `Lock`", "floors redis_lock"),
+        row("telebot", "`StateRedisStorage`", "telebots retrieve_data", UNLOCKED),
+        row("aiogram", "`RedisStorage`", "aiograms shared", UNLOCKED),
+        row("aiogram", "`RedisStorage` and `RedisEventIsolation`", "aiograms isolated"),
     ),
-    row("`RedisStorage`", "aiogram", "aiograms", "shared", note=UNLOCKED, server="valkey"),
-    row(
-        *("`RedisStorage` and `RedisEventIsolation`", "aiogram", "aiograms", "isolated"),
-        server="valkey",
-    ),
-    row("PostgreSQL", "telesession", "telesessions", "counter", server="postgresql"),
-    row(
-        *("`SELECT ... FOR UPDATE` and `UPDATE`", "by hand", "floors", "postgres"),
-        server="postgresql",
+    *on(
+        "postgresql",
+        row("telesession", "PostgreSQL", "telesessions counter"),
+        row("by hand", "`SELECT ... FOR UPDATE` and `UPDATE`", "floors postgres"),
     ),
 )
