@@ -65,7 +65,7 @@ def main() -> None:
         results["scale"] = measure_scale(most, most_on_sqlite)
     results["measured"] = {**describe_machine(), "turns": turns}
     results = {key: results[key] for key in ("measured", *parts) if key in results}
-    options.json.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+    options.json.write_text(json.dumps(results, indent=1) + "\n")
     report(f"{options.json} after {time.monotonic() - begun:.0f} s")
 
 

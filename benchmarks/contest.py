@@ -20,6 +20,8 @@ Command = tuple[str, ...]
 
 # New processes of each contender, because the same program is faster in one than in the next.
 GENERATIONS = 3
+# So few rounds are for a quick look, which starts each contender once.
+FEW = 10
 
 
 class Places:
@@ -96,8 +98,9 @@ def report(text: str) -> None:
 def measure_in_turns(commands: Sequence[Command], rounds: int) -> dict[Command, Spread]:
     """Measure contenders in several generations; one that fails is left out."""
     times: dict[Command, list[float]] = {}
-    for _ in range(GENERATIONS):
-        for command, measured in measure_generation(commands, rounds // GENERATIONS).items():
+    generations = GENERATIONS if rounds > FEW else 1
+    for _ in range(generations):
+        for command, measured in measure_generation(commands, rounds // generations).items():
             times.setdefault(command, []).extend(measured)
         # One that cannot run is started once.
         commands = list(times)
