@@ -50,7 +50,7 @@ def main() -> None:
     results: dict[str, Any] = {}
     if options.only is not None and options.json.exists():
         results = json.loads(options.json.read_text())
-    begun = time.monotonic()
+    begun, machine = time.monotonic(), describe_machine()
     turns = results.get("measured", {}).get("turns", {})
     if "memory" in wanted:
         turns["memory"] = 9 if options.quick else 180
@@ -63,15 +63,16 @@ def main() -> None:
         most = 100_000 if options.quick else 10_000_000
         most_on_sqlite = 10_000_000 if options.more else min(most, 1_000_000)
         results["scale"] = measure_scale(most, most_on_sqlite)
-    results["measured"] = {**describe_machine(), "turns": turns}
+    results["measured"] = {**machine, "turns": turns}
     results = {key: results[key] for key in ("measured", *parts) if key in results}
     options.json.write_text(json.dumps(results, indent=1) + "\n")
     report(f"{options.json} after {time.monotonic() - begun:.0f} s")
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return the date, the machine and the versions of a run."""
+    """Return the date, the machine and its load, and the versions of a run."""
     return {
+        "load": round(os.getloadavg()[0], 1),
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "machine": f"{os.cpu_count()} cores, {platform.system()} on {platform.machine()}",
         "python": platform.python_version(),

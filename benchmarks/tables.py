@@ -44,6 +44,7 @@ def measured_in(results: Figures) -> str:
     turns = " and ".join(f"{count} {part}" for part, count in measured["turns"].items())
     return (
         f"Measured on {measured['date']}: {measured['machine']}, Python {measured['python']}.\n"
+        f"Before the run, {measured['load']:g} other programs were running or waiting for a core.\n"
         f"Turns of each contender: {turns}. Versions: {versions}."
     )
 
