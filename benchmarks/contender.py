@@ -99,17 +99,22 @@ def count_increments(command: list[str], storage: str = "", processes: int = 1) 
         return int(output_of(popen(command, subprocess.PIPE)).split()[-1])
     counting = [*command, str(INCREMENTS // processes), "--storage", storage]
     running = [popen(counting, subprocess.PIPE) for _ in range(processes)]
+    for _ in ("ready", "done"):
+        for process in running:
+            process.stdout.readline()  # type: ignore[union-attr]
+        for process in running:
+            # One that has failed has lost its updates, which the counter shows.
+            with suppress(BrokenPipeError):
+                print("go", file=process.stdin, flush=True)
+    counts, errors = [], []
     for process in running:
-        process.stdout.readline()  # type: ignore[union-attr]
-    for process in running:
-        with suppress(BrokenPipeError):
-            print("go", file=process.stdin, flush=True)
-    for process in running:
-        # A process that fails has lost its updates, which the counter shows.
-        with suppress(ContenderError):
-            output_of(process)
-    reading = [*command, "0", "--storage", storage]
-    return int(output_of(popen(reading, subprocess.PIPE)).split()[-1])
+        try:
+            counts.append(int(output_of(process)))
+        except ContenderError as error:
+            errors.append(error)
+    if not counts:
+        raise errors[0]
+    return counts[0]
 
 
 def output_of(process: subprocess.Popen[str]) -> str:

@@ -20,7 +20,7 @@ from benchmarks.peers.turns import (
     Turn,
     parse_turn,
     take_turns_async,
-    wait_for_start,
+    wait_for_line,
 )
 
 if TYPE_CHECKING:
@@ -65,10 +65,11 @@ async def main(turn: Turn) -> None:
             return await dispatcher.feed_update(bot, update)
 
     if is_counting:
-        wait_for_start(turn)
+        wait_for_line(turn, "ready")
         # An update whose handler raises is lost, as under its polling.
         handled = (handle(update) for _ in range(turn.updates))
         await asyncio.gather(*handled, return_exceptions=True)
+        wait_for_line(turn, "done")
         key = StorageKey(bot_id=bot.id, chat_id=USER, user_id=USER)
         print((await dispatcher.storage.get_data(key)).get("counter", 0))
     else:

@@ -13,7 +13,7 @@ from typing import Any
 
 from telebot import TeleBot, types
 
-from benchmarks.peers.turns import PAUSE, TOKEN, UPDATE, Turn, take_turns, wait_for_start
+from benchmarks.peers.turns import PAUSE, TOKEN, UPDATE, Turn, take_turns, wait_for_line
 
 THREADS = 8
 PATIENCE = 300.0
@@ -133,8 +133,9 @@ def run(peer: Peer, plain: Peer, turn: Turn) -> None:
             peer.done.wait(len(updates))
 
     if is_counting:
-        wait_for_start(turn)
+        wait_for_line(turn, "ready")
         handle_all(peer.make_updates(turn.updates))
+        wait_for_line(turn, "done")
         print(peer.total(bot))
     else:
         take_turns(handle_all, peer.make_updates)

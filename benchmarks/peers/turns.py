@@ -9,8 +9,8 @@ Its arguments are a variant, a mode, and `--storage` for a durable one. The mode
 
 In the mode `increments` the handler waits between reading the counter and writing it, as a handler
 does that calls Telegram. A library without locks loses updates there. A contender on a storage says
-that it is ready and waits for a line, so that several processes begin together. With 0 updates it
-reads the counter.
+that it is ready, and waits for a line, so that several processes begin together. It says that it is
+done, and waits for a line again before it reads the counter, so that all of them have ended.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ def parse_turn(variants: Sequence[str]) -> Turn:
     return parser.parse_args(namespace=Turn())
 
 
-def wait_for_start(turn: Turn) -> None:
-    """Let contenders on one storage begin together."""
+def wait_for_line(turn: Turn, state: str) -> None:
+    """Tell the state of a contender on a storage, and wait for a line."""
     if turn.storage:
-        print("ready", flush=True)
+        print(state, flush=True)
         sys.stdin.readline()
 
 
