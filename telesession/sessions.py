@@ -18,6 +18,7 @@ from typing import (
     overload,
 )
 
+from telesession.bot.attachable import Attachable
 from telesession.bot.attachment import Attachment, Bot
 from telesession.errors import SessionError
 from telesession.handlers import decorate
@@ -26,7 +27,7 @@ from telesession.keys import by_sender
 from telesession.kinds.declared import declare
 from telesession.kinds.kind import Kind
 from telesession.kinds.limited import LimitedKind
-from telesession.moves import Renaming, checked_form, note_move, target_is_taken
+from telesession.moves import checked_form, note_move, target_is_taken
 from telesession.options import (
     WORKERS,
     MakesFields,
@@ -189,7 +190,7 @@ class Sessions(Generic[S]):
             version=checked_version(version),
             migrations=checked_migrations(migrations or {}, version),
         )
-        self._name = checked_name(name)
+        name = checked_name(name)
         room = checked_room(prefix, name)
         declare_there = partial(
             declare, storage=checked, room=room, is_default=checked is default_storage
@@ -207,6 +208,7 @@ class Sessions(Generic[S]):
             translator,
             get_storage_key=checked_key_function(get_storage_key, "get_storage_key"),
             storage=checked,
+            name=name,
             room=room,
             lifetime=checked_lifetime(lifetime),
             lock_timeout=None if lock_timeout is None else seconds(lock_timeout, "lock_timeout"),
@@ -254,7 +256,7 @@ class Sessions(Generic[S]):
                 "write @sessions.with_session without parentheses; its options are those of "
                 "sessions = Sessions(...)"
             )
-        return decorate(handler, self._kind, self._name)
+        return decorate(handler, self._kind, self._kind.name)
 
     if not TYPE_CHECKING:
 
@@ -467,14 +469,15 @@ class Sessions(Generic[S]):
                 f"{', '.join(options)}"
             )
         attachment = Attachment.make(bot)
-        is_new = attachment.add(self, follow_migrations=follow_migrations)
+        attachable = Attachable(self, self._kind)
+        is_new = attachment.add(attachable, follow_migrations=follow_migrations)
         if not sequential:
             return
         try:
-            attachment.use_workers(self, **options)
+            attachment.use_workers(attachable, **options)
         except BaseException:
             if is_new:
-                attachment.remove(self)
+                attachment.remove(attachable)
             raise
 
     def detach(self, bot: Bot) -> None:
@@ -489,7 +492,7 @@ class Sessions(Generic[S]):
         attachment = Attachment.of(bot)
         if attachment is None:
             raise ValueError(f"{self!r} is not attached to this bot, so it cannot be detached")
-        attachment.remove(self)
+        attachment.remove(Attachable(self, self._kind))
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """
@@ -550,50 +553,33 @@ class Sessions(Generic[S]):
     def __repr__(self) -> str:
         return f"<Sessions {self._kind.room!r} in {self._kind.storage!r}>"
 
-    @classmethod
-    def _in_room(
-        cls, room: str, older: str | None = None, **options: Unpack[Options]
-    ) -> Sessions[Session]:
-        """
-        Sessions in one of the library's own rooms, which no option `prefix` reaches.
-
-        Args:
-            room: The room.
-            older: The beginning of the keys before there were rooms.
-            options: Those of `Sessions`.
-        """
-        # With this name the constructor does not use the room of ordinary sessions.
-        options["name"] = "record"
-        sessions = Sessions(**options)
-        sessions._kind.room = room
-        sessions._kind.older = older
-        return sessions
-
-    @property
-    def _get_key(self) -> Callable[[Any], str | int | None]:
-        return self._kind.get_storage_key
-
     def _wanted(self, keys: Iterable[str | int]) -> list[Wanted]:
         kind = self._kind
         return [(kind, kind.place_of_key(key)) for key in keys]
 
-    def _follow_group(self, old_chat_id: int, new_chat_id: int) -> None:
-        """
-        Move all sessions of a group that became a supergroup: at once, or before their next use.
 
-        A failure of the storage and a damaged record are logged, and not raised. Another call for
-        the same group returns at once if all sessions have moved.
+def kind_of(sessions: Sessions[Any]) -> Kind:
+    """The kind of sessions: their options, and the translations of keys and records."""
+    return sessions._kind
 
-        Args:
-            old_chat_id: The id of the group.
-            new_chat_id: The id of the supergroup.
 
-        Raises:
-            ValueError: The key function is not one of the ready-made ones.
-        """
-        kind = self._kind
-        renaming = Renaming.of(kind.get_storage_key, old_chat_id, new_chat_id, kind.room)
-        kind.moves.follow(renaming, kind.storage, kind.translator, kind.lifetime)
+def sessions_in_room(
+    room: str, older: str | None = None, **options: Unpack[Options]
+) -> Sessions[Session]:
+    """
+    Sessions in one of the library's own rooms, which no option `prefix` reaches.
+
+    Args:
+        room: The room.
+        older: The beginning of the keys before there were rooms.
+        options: Those of `Sessions`.
+    """
+    # A name of its own keeps it out of the place of sessions without a room.
+    options["name"] = "record"
+    sessions = Sessions(**options)
+    kind = kind_of(sessions)
+    kind.room, kind.older = room, older
+    return sessions
 
 
 @overload

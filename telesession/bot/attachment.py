@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Protocol, Self
 from weakref import WeakValueDictionary
 
+from telesession.bot.attachable import Attachable, LateStep, decorated, takes
 from telesession.moves import migrated_chat
-from telesession.options import VARIADIC, is_async
+from telesession.options import is_async
 
 _log = logging.getLogger("telesession")
 
@@ -47,21 +47,6 @@ class GiveWorkers(Protocol):
             options: Options of `use_sequential_workers` that the user gave to `attach`.
         """
         ...
-
-
-class Attachable(Protocol):
-    """Sessions that can be attached, because they decorate handlers."""
-
-    _name: str
-
-    @property
-    def _get_key(self) -> Callable[[Any], Any]: ...
-
-    def with_session(self, handler: Callable[..., Any], /) -> Callable[..., Any]:
-        """See `Sessions.with_session`."""
-        ...
-
-    def _follow_group(self, old_chat_id: int, new_chat_id: int) -> None: ...
 
 
 class Attachment:
@@ -118,29 +103,29 @@ class Attachment:
     @property
     def first(self) -> Any:
         """The sessions that were attached before all others."""
-        return self._attached[0]
+        return self._attached[0].sessions
 
     def add(self, sessions: Attachable, *, follow_migrations: bool) -> bool:
         """Attach sessions, and say whether they were not; once more makes no difference."""
         is_new = sessions not in self._attached
         if is_new:
             for other in self._attached:
-                if other._name == sessions._name:
+                if other.name == sessions.name:
                     raise ValueError(
-                        f"handlers of this bot get their {sessions._name!r} from {other!r}; "
+                        f"handlers of this bot get their {sessions.name!r} from {other!r}; "
                         "detach that first, or give these another name=..."
                     )
             is_first = not self._attached
             self._set([*self._attached, sessions])
             if is_first:
-                self._stand_at_the_gates()
+                self._install()
         if follow_migrations and sessions not in self._followers:
             self._followers.append(sessions)
         return is_new
 
     def use_workers(self, sessions: Attachable, **options: Any) -> None:
         """Give the bot workers, which it keeps, with the key function of the first sessions."""
-        key, get_key = self._key_of_workers, sessions._get_key
+        key, get_key = self._key_of_workers, sessions.kind.get_storage_key
         if type(self).give_workers(self._bot, get_key, **options):
             self._key_of_workers = get_key
         elif key is not None and key is not get_key:
@@ -155,8 +140,8 @@ class Attachment:
         """Detach sessions. Without any sessions, the bot gets its own methods back."""
         if sessions not in self._attached:
             raise ValueError(f"{sessions!r} is not attached to this bot, so it cannot be detached")
-        self._set([other for other in self._attached if other is not sessions])
-        self._followers = [other for other in self._followers if other is not sessions]
+        self._set([other for other in self._attached if other != sessions])
+        self._followers = [other for other in self._followers if other != sessions]
         if not self._attached:
             self._leave()
 
@@ -185,14 +170,14 @@ class Attachment:
             self._originals[id(function)] = function, original
         handler["function"] = function
 
-    def _stand_at_the_gates(self) -> None:
+    def _install(self) -> None:
         bot = self._bot
         setattr(bot, _ATTACHMENT, self)
         for kind in _kinds(bot):
             self._replace(bot, _adder(kind), self._adding)
         self._replace(bot, "process_new_updates", self._processing)
         self._replace(bot, "process_new_messages", self._processing_messages)
-        self._stand_at_the_backends()
+        self._replace_in_backends()
 
     def _adding(self, add: Callable[[Any], None]) -> Callable[[Any], None]:
         def add_handler(handler_dict: Any) -> None:
@@ -221,27 +206,27 @@ class Attachment:
         if not self._attached:
             process(batch)
             return
-        self._stand_at_the_backends()
+        self._replace_in_backends()
         self.follow(messages)
         if len(batch) > 1 and not getattr(self._bot, "threaded", True):
             _one_by_one(self._bot, process, batch)
         else:
             process(batch)
 
-    def _stand_at_the_backends(self) -> None:
+    def _replace_in_backends(self) -> None:
         # Not only once: bot.enable_save_next_step_handlers() makes a new one.
         for name in _BACKENDS:
             backend = getattr(self._bot, name)
-            if not self._stands_at(backend):
-                self._stand_at(backend)
+            if not self._is_known(backend):
+                self._replace_getter(backend)
 
-    def _stands_at(self, backend: Any) -> bool:
+    def _is_known(self, backend: Any) -> bool:
         return any(backend is known for known in self._backends)
 
-    def _stand_at(self, backend: Any) -> None:
+    def _replace_getter(self, backend: Any) -> None:
         # Threads of a web server may bring the first updates together.
         with self._mutex:
-            if not self._stands_at(backend):
+            if not self._is_known(backend):
                 self._replace(backend, "get_handlers", self._getting)
                 # Only now, because a thread that finds it in the list goes on.
                 self._backends.append(backend)
@@ -256,7 +241,7 @@ class Attachment:
     def _with_sessions(self, handler: Any) -> Any:
         """A next step or a reply handler, which telebot keeps with the arguments it was given."""
         callback = handler["callback"]
-        if not any(_takes(callback, sessions._name) for sessions in self._attached):
+        if not any(takes(callback, sessions.name) for sessions in self._attached):
             return handler
         step = LateStep(self.decorate, callback)
         return type(handler)(step, *handler["args"], **handler["kwargs"])
@@ -276,7 +261,7 @@ class Attachment:
                 continue
             self._followed[id(message)] = message
             for sessions in self._followers:
-                sessions._follow_group(*chat)
+                sessions.kind.follow_group(*chat)
 
     def _replace(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
         before = vars(owner).get(name)
@@ -300,32 +285,6 @@ class Attachment:
                 else:
                     setattr(owner, name, before)
         delattr(self._bot, _ATTACHMENT)
-
-
-class LateStep:
-    """
-    A next step or a reply handler that gets its sessions when it is called.
-
-    It is decorated in the worker: a function that cannot have a session must not stop the poller.
-
-    Args:
-        decorate: Gives a function its sessions.
-        callback: The function that was registered.
-    """
-
-    def __init__(
-        self, decorate: Callable[[Callable[..., Any]], Callable[..., Any]], callback: Any
-    ) -> None:
-        self._decorate = decorate
-        self._callback = callback
-
-    def decorated(self) -> Callable[..., Any]:
-        """The function with its sessions."""
-        return self._decorate(self._callback)
-
-    def __call__(self, message: Any, /, *args: Any, **kwargs: Any) -> Any:
-        """Call the function with its sessions."""
-        return self.decorated()(message, *args, **kwargs)
 
 
 def _one_by_one(bot: Any, process: Callable[[Any], None], batch: list[Any]) -> None:
@@ -363,24 +322,6 @@ def _comes_again(bot: Any, update: Any) -> bool:
     """
     number: int | None = getattr(update, "update_id", None)
     return number is not None and number > bot.last_update_id
-
-
-def decorated(function: Callable[..., Any], attached: Iterable[Attachable]) -> Callable[..., Any]:
-    """The function with those of the sessions that it takes; itself if it takes none."""
-    wrapper = function
-    for sessions in attached:
-        if _takes(wrapper, sessions._name):
-            wrapper = sessions.with_session(wrapper)
-    return wrapper
-
-
-def _takes(function: Any, name: str) -> bool:
-    """Whether a function has a parameter that no decorator fills."""
-    try:
-        parameter = inspect.signature(function).parameters.get(name)
-    except (TypeError, ValueError):
-        return False
-    return parameter is not None and parameter.kind not in VARIADIC
 
 
 def _kinds(bot: Any) -> list[str]:

@@ -9,7 +9,7 @@ from telebot.custom_filters import AdvancedCustomFilter
 
 from telesession.errors import NoSessionKeyError
 from telesession.options import is_async
-from telesession.sessions import Sessions
+from telesession.sessions import Sessions, kind_of
 
 Predicate = Callable[[dict[str, Any]], object]
 
@@ -59,8 +59,8 @@ class SessionFilter(AdvancedCustomFilter):
             )
         if predicate is not None:
             _refuse_predicate(predicate, "the predicate of session_filter must be a function")
-        self.key = sessions._name
-        self._sessions = sessions
+        self._kind = kind_of(sessions)
+        self.key = self._kind.name
         self._predicate = predicate
 
     def __call__(self, update: Any) -> bool:
@@ -86,10 +86,10 @@ class SessionFilter(AdvancedCustomFilter):
 
     def _test(self, update: Any, predicate: Predicate | None, *, wanted: bool = True) -> bool:
         try:
-            key = self._sessions._kind.place_of_update(update)
+            key = self._kind.place_of_update(update)
         except NoSessionKeyError:
             return False
-        fields = self._sessions._kind.peek(key)
+        fields = self._kind.peek(key)
         found = fields is not None if predicate is None else bool(predicate(fields or {}))
         return found is wanted
 

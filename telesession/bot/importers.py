@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from telesession.bot.plain_pickle import NotPlainError, load_plain
-from telesession.bot.states import SessionStateStorage, place_key
+from telesession.bot.state_records import place_key
+from telesession.bot.states import SessionStateStorage
 from telesession.errors import SessionError
 
 if TYPE_CHECKING:
@@ -309,7 +310,7 @@ def _load(path: str | os.PathLike[str], source: str) -> dict[Any, Any]:
 def _store(records: Iterable[_Record], storage: Storage | SessionStateStorage) -> int:
     """Store the records that are not stored yet, and return their number."""
     states = storage if isinstance(storage, SessionStateStorage) else SessionStateStorage(storage)
-    return sum(states._add(place_key(*place), state, data) for place, state, data in records)
+    return sum(states.records.add(place_key(*place), state, data) for place, state, data in records)
 
 
 def _check_bot_id(bot_id: int | None, source: str) -> None:

@@ -31,7 +31,7 @@ from telesession.errors import LockTimeoutError, SessionError, fault_of
 from telesession.forks import PerProcess
 from telesession.keys import by_sender, by_sender_in_chat, form_of, room_of
 from telesession.session import Session
-from telesession.sessions import Sessions
+from telesession.sessions import Sessions, kind_of, sessions_in_room
 from telesession.unit.blocks import enter
 from telesession.unit.entry import INDEPENDENT
 from telesession.unit.unit import Unit
@@ -76,13 +76,13 @@ class QuestionStore:
 
     def __init__(self, bot: Any, sessions: Sessions[Any]) -> None:
         self._bot = bot
-        kind = sessions._kind
+        kind = kind_of(sessions)
         # The private chats of two bots with one user have the same id.
         room = room_of(f"questions-{bot.bot_id}") + kind.room
-        self._records: Sessions[Session] = Sessions._in_room(
+        self._records = sessions_in_room(
             room, storage=kind.storage, get_storage_key=by_sender_in_chat
         )
-        self._kind = self._records._kind
+        self._kind = kind_of(self._records)
         # The ids of the questions whose steps run in this process.
         self._claims: PerProcess[dict[str, object]] = PerProcess()
         # The ids of the questions that this process is sending.
@@ -127,7 +127,7 @@ class QuestionStore:
 
     def follow(self, old_chat_id: int, new_chat_id: int) -> None:
         """Move the questions of a group that became a supergroup to the supergroup."""
-        self._records._follow_group(old_chat_id, new_chat_id)
+        self._kind.follow_group(old_chat_id, new_chat_id)
 
     def is_in_line(self, address: Address) -> bool:
         """Whether an answer at an address waits until the turn of this thread is over."""

@@ -9,14 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from telebot.storage import StateStorageBase
 
-from telesession.bot.turns import Turn, unit_in_turn
-from telesession.keys import by_sender, message_of, room_of
+from telesession.bot.state_records import StateRecords, place_key, put_back
+from telesession.keys import room_of
 from telesession.options import checked_room
-from telesession.session import Session, as_dict
-from telesession.sessions import Sessions
-from telesession.unit.blocks import encoded_on_leaving
-from telesession.unit.entry import Use
-from telesession.unit.unit import Unit
+from telesession.sessions import kind_of, sessions_in_room
 
 if TYPE_CHECKING:
     from telesession.storage.base import Storage
@@ -54,6 +50,9 @@ class SessionStateStorage(StateStorageBase):
         prefix: Put before every key. By default states lie in a room of their own, so sessions and
             states can share a storage. It must not begin with `@`.
 
+    Attributes:
+        records: The records of the states. It is for this library itself, and may change.
+
     Raises:
         TypeError: An option is of the wrong type.
         ValueError: An option has a value that makes no sense.
@@ -72,10 +71,10 @@ class SessionStateStorage(StateStorageBase):
             raise TypeError('SessionStateStorage needs a storage, such as SQLiteStorage("bot.db")')
         room = room_of("telebot-states") if prefix is None else checked_room(prefix, "states")
         older = "state:" if prefix is None else None
-        self._sessions = Sessions._in_room(
+        sessions = sessions_in_room(
             room, older, storage=storage, lifetime=lifetime, lock_timeout=lock_timeout
         )
-        self._storage = storage
+        self.records = StateRecords(kind_of(sessions))
 
     def set_state(  # noqa: PLR0917 -- telebot passes them by position
         self,
@@ -98,7 +97,7 @@ class SessionStateStorage(StateStorageBase):
             bot_id: The bot; telebot gives its own.
         """
         key = place_key(chat_id, user_id, business_connection_id, message_thread_id, bot_id)
-        with self._open(key) as session:
+        with self.records.open(key) as session:
             session["state"] = getattr(state, "name", state)
             session.setdefault("data", {})
         return True
@@ -113,7 +112,7 @@ class SessionStateStorage(StateStorageBase):
     ) -> Any:
         """The state of a user, or `None`."""
         key = place_key(chat_id, user_id, business_connection_id, message_thread_id, bot_id)
-        return self._read(key).get("state")
+        return self.records.read(key).get("state")
 
     def delete_state(
         self,
@@ -125,15 +124,7 @@ class SessionStateStorage(StateStorageBase):
     ) -> bool:
         """Delete the state of a user and its data, and return whether there was one."""
         key = place_key(chat_id, user_id, business_connection_id, message_thread_id, bot_id)
-        retrieved = self._retrieved(key)
-        if retrieved is None:
-            kind = self._sessions._kind
-            unit = self._unit_for(key)
-            return kind.delete(kind.place_of_key(key), Use(independent=unit is None), unit)
-        # Not forget(), which would delete a state that the block goes on to set, too.
-        existed = "state" in retrieved
-        retrieved.clear()
-        return existed
+        return self.records.delete(key)
 
     def set_data(  # noqa: PLR0917 -- telebot passes them by position
         self,
@@ -155,7 +146,7 @@ class SessionStateStorage(StateStorageBase):
             RuntimeError: The user has no state to keep data with.
         """
         place = place_key(chat_id, user_id, business_connection_id, message_thread_id, bot_id)
-        with self._open(place) as session:
+        with self.records.open(place) as session:
             if "state" not in session:
                 # The exception of telebot's storages.
                 raise RuntimeError(
@@ -175,7 +166,7 @@ class SessionStateStorage(StateStorageBase):
     ) -> dict[Any, Any]:
         """A copy of a user's data, empty if there is no state."""
         key = place_key(chat_id, user_id, business_connection_id, message_thread_id, bot_id)
-        data: dict[Any, Any] = self._read(key).get("data", {})
+        data: dict[Any, Any] = self.records.read(key).get("data", {})
         return data
 
     def reset_data(
@@ -192,7 +183,7 @@ class SessionStateStorage(StateStorageBase):
         Inside a block of `get_interactive_data` it empties the block's data.
         """
         key = place_key(chat_id, user_id, business_connection_id, message_thread_id, bot_id)
-        return self._replace_data(key, {})
+        return self.records.replace_data(key, {})
 
     @contextmanager
     def get_interactive_data(
@@ -216,11 +207,11 @@ class SessionStateStorage(StateStorageBase):
             LockTimeoutError: On entering, when it stayed busy for `lock_timeout`.
         """
         key = place_key(chat_id, user_id, business_connection_id, message_thread_id, bot_id)
-        with self._open(key) as session:
+        with self.records.open(key) as session:
             data: dict[Any, Any] = session["data"] if "state" in session else {}
             yield data
             if "state" in session:
-                _join(session, data)
+                put_back(session, data)
 
     def save(  # noqa: PLR0917 -- telebot passes them by position
         self,
@@ -233,111 +224,7 @@ class SessionStateStorage(StateStorageBase):
     ) -> bool:
         """Replace all of a user's data, keep the state, and return whether there was one."""
         key = place_key(chat_id, user_id, business_connection_id, message_thread_id, bot_id)
-        return self._replace_data(key, data)
+        return self.records.replace_data(key, data)
 
     def __repr__(self) -> str:
-        return f"<SessionStateStorage {self._sessions._kind.room!r} in {self._storage!r}>"
-
-    def _add(self, key: str, state: Any, data: dict[Any, Any]) -> bool:
-        """Store a record, unless there is one already, and return whether there was none."""
-        # Asked before the record is opened, because opening renews its lifetime.
-        if self._read(key):
-            return False
-        with self._open(key) as session:
-            if "state" in session:
-                return False
-            session.update(state=state, data=data)
-        return True
-
-    def _replace_data(self, key: str, data: dict[Any, Any]) -> bool:
-        with self._open(key) as session:
-            if "state" not in session:
-                return False
-            # In place, because a block around this call must not bring its former data back.
-            # Cleared after the copy was made, because the new data may be the same object.
-            items = dict(data)
-            session["data"].clear()
-            session["data"].update(items)
-        return True
-
-    def _read(self, key: str) -> dict[str, Any]:
-        """The fields of a record as this thread sees them; none if there is no record."""
-        retrieved = self._retrieved(key)
-        if retrieved is not None:
-            return as_dict(retrieved)
-        kind = self._sessions._kind
-        place = kind.place_of_key(key)
-        unit = Unit.owner_of(kind.storage, place)
-        if unit is None:
-            return kind.peek(place) or {}
-        # The unit may have noted changes, which no other thread sees.
-        with encoded_on_leaving((kind, place), unit, renew=False) as session:
-            return as_dict(session)
-
-    @contextmanager
-    def _open(self, key: str) -> Iterator[Session]:
-        """The record that this thread has retrieved, or else one that is saved after the block."""
-        retrieved = self._retrieved(key)
-        if retrieved is not None:
-            yield retrieved
-            return
-        kind = self._sessions._kind
-        with encoded_on_leaving((kind, kind.place_of_key(key)), self._unit_for(key)) as session:
-            yield session
-
-    def _unit_for(self, key: str) -> Unit | None:
-        """The handler's unit if the record is of the sender whose turn it is."""
-        kind = self._sessions._kind
-        return unit_in_turn(kind.storage, kind.place_of_key(key), is_of_sender=_is_of_sender(key))
-
-    def _retrieved(self, key: str) -> Session | None:
-        """The record that this thread has retrieved and not yet given back."""
-        kind = self._sessions._kind
-        return Unit.find(kind.storage, kind.place_of_key(key))
-
-
-def place_key(
-    chat_id: _Id,
-    user_id: _Id,
-    business_connection_id: str | None,
-    message_thread_id: int | str | None,
-    bot_id: int | str | None,
-) -> str:
-    """
-    The key of a record, the prefix aside: `bot:business:thread:chat:user`.
-
-    Each part has its place, empty if it is absent, and a colon in it is escaped, so no two records
-    share a key. telebot 4.37.1 (`StateStorageBase._get_key`) joins the parts that exist. There, a
-    topic 7 and a business connection "7" give the same key. As in telebot, a falsy optional part is
-    an absent one.
-    """
-    parts = (bot_id or "", business_connection_id or "", message_thread_id or "", chat_id, user_id)
-    return ":".join(str(part).replace("%", "%25").replace(":", "%3A") for part in parts)
-
-
-def _is_of_sender(key: str) -> bool:
-    """
-    Whether a record belongs to the sender, chat and topic of the update whose turn it is.
-
-    False in a chat that a guest bot was summoned to, because another chat may have the same id.
-    False for a made-up user, whose id several senders share. False for another bot, which has other
-    workers.
-    """
-    turn = Turn.of_thread()
-    if turn is None or not turn.is_in_order:
-        return False
-    sender, message = by_sender(turn.update), message_of(turn.update)
-    chat = getattr(message, "chat", None)
-    if sender is None or chat is None or getattr(message, "guest_query_id", None):
-        return False
-    connection = getattr(message, "business_connection_id", None)
-    topics = {None, getattr(message, "message_thread_id", None)}
-    bot_id = turn.bot.bot_id
-    return key in {place_key(chat.id, sender, connection, topic, bot_id) for topic in topics}
-
-
-def _join(session: Session, data: dict[Any, Any]) -> None:
-    """Give a record the data of its block, also if the record was begun anew in the block."""
-    if session["data"] is not data:
-        data.update(session["data"])
-    session["data"] = data
+        return f"<SessionStateStorage {self.records.kind.room!r} in {self.records.kind.storage!r}>"

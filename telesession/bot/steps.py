@@ -10,8 +10,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import SimpleNamespace, UnionType
 from typing import Any
 
-from telesession.bot.attachment import Attachment, decorated
+from telesession.bot.attachable import Attachable, decorated
+from telesession.bot.attachment import Attachment
 from telesession.options import POSITIONAL, VARIADIC, is_async
+from telesession.sessions import kind_of
 
 if typing.TYPE_CHECKING:
     from telesession.sessions import Sessions
@@ -39,7 +41,7 @@ class Steps:
 
     def __init__(self, bot: Any, sessions: Sessions[Any]) -> None:
         self._bot = bot
-        self._sessions = sessions
+        self._sessions = Attachable(sessions, kind_of(sessions))
         self._known: dict[str, Step] = {}
         # The names of the steps that want an album as one list.
         self._of_albums: set[str] = set()
@@ -80,7 +82,7 @@ class Steps:
         """The name of a function, which need not be listed; the errors are those of `add`."""
         is_listed = getattr(step, "__qualname__", None) in self._known
         name = self.add_predicate(step) if is_predicate else self.add(step)
-        if not is_listed and self._sessions._kind.storage.persistent:
+        if not is_listed and self._sessions.kind.storage.persistent:
             kind = "unless" if is_predicate else "steps"
             remedy = f"add it to use_questions(bot, sessions, {kind}=[..., {name}])"
             if "<locals>" in name:
@@ -139,7 +141,7 @@ class Steps:
             raise TypeError(
                 f"the step {name} needs {', '.join(lacking)}, and nothing gives it; pass "
                 f"data={{{lacking[0]!r}: ...}} to ask, or name the session as the sessions of "
-                f"use_questions do: {self._sessions._name!r}"
+                f"use_questions do: {self._sessions.name!r}"
             )
 
     def call(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from telebot.handler_backends import ContinueHandling
 
-from telesession.bot.attachment import LateStep
+from telesession.bot.attachable import LateStep
 from telesession.bot.turns import Fail, Task, Turn
 from telesession.errors import LockLostError, SessionError, StorageError, fault_of
 from telesession.unit.endings import expect, withdraw

@@ -75,7 +75,7 @@ class Turn:
     @staticmethod
     def of_thread() -> Turn | None:
         """The turn of this thread or greenlet; the innermost one if there are several."""
-        turn = _turns.get(threading.get_ident())
+        turn: Turn | None = _turns.get(threading.get_ident())
         # A forked child has the turns of its parent's threads, and may use their identifiers anew.
         return turn if turn is not None and turn._owner is threading.current_thread() else None
 

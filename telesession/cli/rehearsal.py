@@ -18,7 +18,7 @@ from telesession.cli.fields import record_of
 from telesession.cli.options import as_json
 from telesession.cli.output import print_json, print_table, printable, tracked
 from telesession.errors import DecodeError, EncodeError, SessionError, StorageError
-from telesession.sessions import Sessions
+from telesession.sessions import Sessions, kind_of
 
 if TYPE_CHECKING:
     from telesession.kinds.kind import Kind
@@ -51,7 +51,7 @@ def migrate(app: str, url: str | None, is_dry: bool, is_json: bool) -> int:
             "a record migrates when a handler uses it, so there is nothing to write; add --dry-run "
             "to see which records would fail"
         )
-    kind = sessions_of(app)._kind
+    kind = kind_of(sessions_of(app))
     if not kind.storage.persistent:
         raise RefusedError(f"the sessions of {app} are in memory, so there is nothing to migrate")
     versions, failed = Counter[str](), Counter[str]()

@@ -10,7 +10,7 @@ from telesession.codecs.memory import are_scalars
 from telesession.errors import DeadlockError, DecodeError, NoSessionKeyError, SessionError
 from telesession.keys import ROOM, key_fault
 from telesession.kinds.unreadable import set_aside
-from telesession.moves import Moves
+from telesession.moves import Moves, Renaming
 from telesession.session import (
     ReadState,
     collect_view_changes,
@@ -56,6 +56,7 @@ class Kind:
         translator: Translates between payloads and fields.
         get_storage_key: Maps an update to the key of its session.
         storage: The storage of the records.
+        name: The parameter of handlers that receives the session.
         room: The beginning of all its keys in the storage; see `telesession.keys.room_of`.
         lifetime: Seconds that a session lives after its last use; `None` is for ever.
         lock_timeout: Seconds to wait for a busy session; `None` waits for ever.
@@ -72,6 +73,7 @@ class Kind:
         *,
         get_storage_key: Callable[[Any], str | int | None],
         storage: Storage,
+        name: str,
         room: str,
         lifetime: float | None,
         lock_timeout: float | None,
@@ -89,6 +91,7 @@ class Kind:
         self.storage = storage
         # The same in all processes.
         self.storage_name = repr(storage)
+        self.name = name
         self.room = room
         self.lifetime = lifetime
         self.lock_timeout = lock_timeout
@@ -254,6 +257,23 @@ class Kind:
                 if not self.sets_aside(hold, hold.get(), error):
                     raise
             self.moves.finish_move(place, *arguments)
+
+    def follow_group(self, old_chat_id: int, new_chat_id: int) -> None:
+        """
+        Move all sessions of a group that became a supergroup: at once, or before their next use.
+
+        Nothing is raised if the storage fails or a record is damaged: that is logged. To call it
+        again for the same group costs nothing once all have moved.
+
+        Args:
+            old_chat_id: The id of the group.
+            new_chat_id: The id of the supergroup.
+
+        Raises:
+            ValueError: The key function is not one of the ready-made ones.
+        """
+        renaming = Renaming.of(self.get_storage_key, old_chat_id, new_chat_id, self.room)
+        self.moves.follow(renaming, self.storage, self.translator, self.lifetime)
 
     def check_size(self, payload: bytes, place: str) -> None:
         """Check that a payload may be written; `LimitedKind` refuses large ones."""

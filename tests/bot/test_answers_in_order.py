@@ -29,6 +29,7 @@ from telesession import (
     on_commit,
     use_questions,
 )
+from telesession.sessions import sessions_in_room
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -329,7 +330,7 @@ def test_a_process_that_is_killed_in_the_step(workers: str, tmp_path: Path) -> N
 
     assert (-signal.SIGKILL, "") == (code, complaints)
     with SQLiteStorage(path) as storage:
-        questions = list(Sessions._in_room(ROOM.format(1), storage=storage).keys())
+        questions = list(sessions_in_room(ROOM.format(1), storage=storage).keys())
         assert (["sender_in_chat:42:42"], None) == (questions, Sessions(storage=storage).peek(42))
 
 

@@ -25,6 +25,7 @@ from support.sessions import set_fields
 from support.storages import SpyStorage, fields_by_key
 from support.updates import ANNA, BASIC_GROUP, GROUP, said
 from telesession import MemoryStorage, Session, Sessions, by_chat, use_sequential_workers
+from telesession.sessions import kind_of
 from telesession.testing import OFFLINE_TOKEN
 
 if TYPE_CHECKING:
@@ -36,14 +37,14 @@ if TYPE_CHECKING:
 def migrations_of(sessions: Sessions[Session]) -> list[tuple[int, int]]:
     """The migrations that sessions are told of, from now on."""
     told: list[tuple[int, int]] = []
-    follow = sessions._follow_group
+    kind: Any = kind_of(sessions)
+    follow = kind.follow_group
 
     def note(old_chat_id: int, new_chat_id: int) -> None:
         told.append((old_chat_id, new_chat_id))
         follow(old_chat_id, new_chat_id)
 
-    target: Any = sessions
-    target._follow_group = note
+    kind.follow_group = note
     return told
 
 

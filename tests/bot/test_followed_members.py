@@ -36,6 +36,7 @@ from telesession import (
 )
 from telesession.keys import room_of
 from telesession.moves import Renaming
+from telesession.sessions import kind_of, sessions_in_room
 from telesession.testing import OFFLINE_TOKEN, BotAPI, run_polling
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ def test_other_sessions_stay(function: Any, room: str | None, storage: Storage) 
         set_fields(sessions, key, was=key)
         set_fields(others, key, was=key)
 
-    sessions._follow_group(-10, -1009)
+    kind_of(sessions).follow_group(-10, -1009)
 
     expected = {MOVED[function].get(key, key): {"was": key} for key in before}
     # Sessions without a room see those with a prefix, too.
@@ -219,7 +220,7 @@ def test_only_updates_of_the_group_get_another_key(
 ) -> None:
     """The key of an update is what its key function gives for the supergroup, or as before."""
     sessions = Sessions(storage=MemoryStorage(), get_storage_key=function)
-    sessions._follow_group(-10, -1009)
+    kind_of(sessions).follow_group(-10, -1009)
 
     is_moved = sender == -10 if function is by_sender else chat == -10 and not way
     renamed = {-10: -1009} if is_moved else {}
@@ -257,13 +258,13 @@ def test_a_key_can_be_renamed_back(function: Any, sender: int, topic: int) -> No
 def test_a_room_of_the_library_follows(storage: Storage) -> None:
     """Sessions in a room of their own follow without a bot, and those of another bot do not."""
     rooms = [
-        Sessions._in_room(room_of(f"ask-{bot}"), storage=storage, get_storage_key=by_sender_in_chat)
+        sessions_in_room(room_of(f"ask-{bot}"), storage=storage, get_storage_key=by_sender_in_chat)
         for bot in (1, 2)
     ]
     for questions in rooms:
         set_fields(questions, OLD_ANNA, step="take_name")
 
-    rooms[0]._follow_group(OLD, NEW)
+    kind_of(rooms[0]).follow_group(OLD, NEW)
 
     assert [{NEW_ANNA}, {OLD_ANNA}] == [set(questions.keys()) for questions in rooms]
     assert {"step": "take_name"} == rooms[0].peek(OLD_ANNA)
@@ -358,7 +359,7 @@ def test_an_old_key_opens_the_session_under_the_new_one(storage: Storage) -> Non
     sessions = members(storage)
     set_fields(sessions, OLD_ANNA, counter=1)
     set_fields(sessions, OLD_BORIS, counter=1)
-    sessions._follow_group(OLD, NEW)
+    kind_of(sessions).follow_group(OLD, NEW)
 
     set_fields(sessions, OLD_ANNA, counter=2)
 

@@ -26,6 +26,7 @@ from support.storages import Asked
 from support.threads import Log, began, wait_for
 from support.updates import ANNA, BORIS, said
 from telesession import Session, Sessions, ask, use_questions
+from telesession.sessions import sessions_in_room
 
 if TYPE_CHECKING:
     from support.servers import Server
@@ -235,6 +236,6 @@ class TestReplacedProcess:
 def lock_of_answer(storage: Storage) -> str:
     """The key of the lock of the answer of the user."""
     room = f"@questions-{BOT_ID}:"
-    record: Any = Sessions._in_room(room, storage=storage).peek(QUESTION)
+    record: Any = sessions_in_room(room, storage=storage).peek(QUESTION)
     (question,) = [field for name, field in record.items() if name.startswith("question:")]
     return f"{room}{QUESTION}#{question['id']}"

@@ -28,6 +28,7 @@ from telesession import (
     ask,
     use_questions,
 )
+from telesession.sessions import sessions_in_room
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -139,7 +140,7 @@ class TestARestart:
         monkeypatch.setitem(globals(), "never_called", called.append)
         storage = MemoryStorage()
         desk = Desk(simple_host, storage)
-        forged = Sessions._in_room(f"@questions-{BOT['id']}:", storage=storage)
+        forged = sessions_in_room(f"@questions-{BOT['id']}:", storage=storage)
         with forged.open(ANNA_IN_GROUP) as record:
             record["question:general:1"] = {"id": "1", "step": name, "message": 1}
         with caplog.at_level(logging.WARNING, "telesession"):

@@ -13,7 +13,7 @@ from support.bots import CHAT, USER
 from support.clocks import UNHURRIED, examples
 from support.storages import SpyStore
 from telesession import MemoryStorage, Sessions, SessionStateStorage, Storage, StorageError
-from telesession.bot.states import place_key
+from telesession.bot.state_records import place_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable

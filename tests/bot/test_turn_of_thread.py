@@ -33,8 +33,9 @@ from support.updates import (
     update,
 )
 from telesession import MemoryStorage
-from telesession.bot import states
-from telesession.bot.turns import Turn, _turns, unit_in_turn
+from telesession.bot import state_records
+from telesession.bot.turns import Turn, _turns, use_in_turn
+from telesession.unit.unit import INDEPENDENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,19 +103,19 @@ class TestOfSender:
     ) -> None:
         """Sender, chat, business connection and bot are the same; the topic is, or is not given."""
         place = {"business_connection_id": None, "message_thread_id": None, "bot_id": bot.bot_id}
-        key = states.place_key(chat, user, **{**place, **more})
+        key = state_records.place_key(chat, user, **{**place, **more})
 
-        assert expected == states._is_of_sender(key)
+        assert expected == state_records._is_of_sender(key)
 
     def test_an_update_that_no_other_waits_for(self, bot: TeleBot) -> None:
         """Without a key of its workers, nothing is saved with the handler."""
-        key = states.place_key(USER, USER, None, None, bot.bot_id)
+        key = state_records.place_key(USER, USER, None, None, bot.bot_id)
         turn = Turn(bot, PRIVATE, is_in_order=False)
         turn.begin()
-        in_turn = states._is_of_sender(key)
+        in_turn = state_records._is_of_sender(key)
         turn.end()
 
-        assert (False, False) == (in_turn, states._is_of_sender(key))
+        assert (False, False) == (in_turn, state_records._is_of_sender(key))
 
 
 class TestTurns:
@@ -142,7 +143,7 @@ class TestTurns:
 
     def test_without_a_unit_a_record_is_written_at_once(self) -> None:
         """Also in the turn of its sender."""
-        assert None is unit_in_turn(MemoryStorage(), "key", is_of_sender=True)
+        assert INDEPENDENT == use_in_turn(MemoryStorage(), "key", is_of_sender=True)
 
     @pytest.mark.parametrize("get_key", [None, lambda message: None], ids=["by_sender", "none"])
     def test_a_worker_begins_and_ends_turns(self, make_sequential: MakeBot, get_key: Any) -> None:

@@ -26,6 +26,7 @@ from telesession import (
 )
 from telesession.bot.states import SessionStateStorage
 from telesession.moves import Moves
+from telesession.sessions import kind_of, sessions_in_room
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -104,7 +105,7 @@ class TestRooms:
         """Neither `keys` nor a bulk update of sessions meets states or questions."""
         states = SessionStateStorage(each_storage)
         states.set_state(1, 1, "here", bot_id=1)
-        questions = Sessions._in_room("@questions-1:", storage=each_storage)
+        questions = sessions_in_room("@questions-1:", storage=each_storage)
         set_fields(questions, "sender_in_chat:1:1", step="step")
         sessions = Sessions(storage=each_storage)
         set_fields(sessions, a=1)
@@ -133,7 +134,7 @@ class TestRooms:
         states.set_state(1, 1, "here", bot_id=1)
         set_fields(Sessions(storage=each_storage, name="cart"), a=1)
         set_fields(
-            Sessions._in_room("@questions-1:", storage=each_storage), "sender_in_chat:1:1", a=1
+            sessions_in_room("@questions-1:", storage=each_storage), "sender_in_chat:1:1", a=1
         )
         before = {key: each_storage.get(key) for key in list(each_storage.keys())}
         sessions = Sessions(storage=each_storage, get_storage_key=lambda message: message.text)
@@ -223,7 +224,7 @@ class TestKeysGoRound:
         given = sessions.with_session(handle)(UPDATE.message)
 
         assert (key, {"a": 1}, [key]) == (given, fields_of(sessions, key), list(sessions.keys()))
-        assert name == sessions._name
+        assert name == kind_of(sessions).name
 
     @each_kind
     def test_prefixes_of_keys(self, storage: MemoryStorage, options: dict[str, Any]) -> None:

@@ -30,6 +30,7 @@ from telesession import (
     by_chat,
     with_session,
 )
+from telesession.sessions import kind_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -198,7 +199,7 @@ class TestSetAside:
         sessions = Sessions(storage=moved_storage, get_storage_key=by_chat, on_unreadable=always)
         set_fields(sessions, "chat:-100", count=1)
         moved_storage.set(f"chat:{damaged}", DAMAGED)
-        sessions._follow_group(-100, -1001)
+        kind_of(sessions).follow_group(-100, -1001)
 
         set_fields(sessions, "chat:-1001", other=2)
 

@@ -41,6 +41,7 @@ from telesession import (
     use_questions,
 )
 from telesession.bot.workers import is_telebots, stop_workers
+from telesession.sessions import sessions_in_room
 from telesession.testing import (
     BotAPI,
     Group,
@@ -298,7 +299,7 @@ class Desk:
 
 def waiting_questions(storage: Storage) -> list[str]:
     """The senders and chats that questions wait for."""
-    records = Sessions._in_room(f"@questions-{BOT['id']}:", storage=storage)
+    records = sessions_in_room(f"@questions-{BOT['id']}:", storage=storage)
     return sorted(
         key
         for key, record in records.items()

@@ -7,7 +7,6 @@ import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 from telesession import (
-    Sessions,
     SessionStateStorage,
     SQLiteStorage,
     Storage,
@@ -16,6 +15,7 @@ from telesession import (
 )
 from telesession.bot.inbox import Inbox
 from telesession.keys import room_of
+from telesession.sessions import sessions_in_room
 from telesession.storage.base import Change
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def fill(storage: Storage) -> None:
         SessionStateStorage(storage).set_state(GROUP, user, "name")
         in_chat = make_key(by_sender_in_chat, chat_id=GROUP, user_id=user)
         for room in (QUESTIONS, f"{QUESTIONS}@cart:"):
-            with Sessions._in_room(room, storage=storage).open(in_chat) as question:
+            with sessions_in_room(room, storage=storage).open(in_chat) as question:
                 question.step = "age"
         inbox = Inbox(storage, 1)
         stored, _ = inbox.make(user, update_of(user, user), "owner")

@@ -35,8 +35,9 @@ from support.interviews import (
     open_place,
 )
 from support.one_poller import OnePoller
-from telesession import Sessions, Storage, use_sequential_workers
+from telesession import Storage, use_sequential_workers
 from telesession.bot.inbox import Inbox
+from telesession.sessions import sessions_in_room
 from telesession.testing import run_polling
 
 if TYPE_CHECKING:
@@ -210,7 +211,7 @@ def make_report(
         session: Any = sessions.peek(user) or {}
         found = account(sent, dict(session), raised[user], questions=questions, in_order=in_order)
         report.faults += [f"user {user}: {fault}" for fault in found]
-    records = Sessions._in_room(f"@questions-{BOT_ID}:", storage=storage)
+    records = sessions_in_room(f"@questions-{BOT_ID}:", storage=storage)
     report.faults += [
         f"{key} has a {name}" for key, record in records.items() for name in record if ":" in name
     ]

@@ -35,6 +35,7 @@ from telesession import (
     use_sequential_workers,
 )
 from telesession.bot.inbox import Inbox
+from telesession.sessions import sessions_in_room
 from telesession.testing import BotAPI
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ class Life:
             inbox = self._storage if mode == "inbox" else None
             use_sequential_workers(self._bot, inbox=inbox).notify(self._note)
         self._sessions = Sessions(initial=lambda: {"effects": []}, storage=self._storage)
-        self._questions = Sessions._in_room(f"@questions-{number}:", storage=self._storage)
+        self._questions = sessions_in_room(f"@questions-{number}:", storage=self._storage)
         use_questions(self._bot, self._sessions, steps=[self.first, self.second, self.third])
         self._bot.register_message_handler(self._sessions.with_session(self.handler))
         if moments is not None:

@@ -23,6 +23,7 @@ from support.updates import ANNA, BORIS, TOKEN, said
 from telesession import Place, Session, Sessions, Storage, ask, use_questions
 from telesession.bot.answers import Questions
 from telesession.bot.workers import stop_workers, use_sequential_workers
+from telesession.sessions import sessions_in_room
 from telesession.testing import BotAPI
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Listener:
     def ask(self) -> str:
         """Ask the user, and return the key of the lock of the answer."""
         ask(self.bot, said("hi").message, "well?", self.step)
-        record: Any = Sessions._in_room(ROOM, storage=self._storage).peek(QUESTION)
+        record: Any = sessions_in_room(ROOM, storage=self._storage).peek(QUESTION)
         (question,) = [field for name, field in record.items() if name.startswith("question:")]
         return f"{ROOM}{QUESTION}#{question['id']}"
 
