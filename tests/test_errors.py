@@ -43,7 +43,7 @@ from telesession import (
     import_telebot_pickle,
     save,
 )
-from telesession.storage import postgres, postgres_errors, redis, redis_errors, sqlite_database
+from telesession.storage import postgres, postgres_errors, redis, redis_errors, sqlite_errors
 from telesession.testing import OFFLINE_TOKEN
 
 if TYPE_CHECKING:
@@ -532,7 +532,7 @@ DIAGNOSES = {
     "redis": redis_errors.DIAGNOSES,
     "redis-plain": redis_errors.PLAIN_DIAGNOSES,
     "redis-cluster": redis_errors.CLUSTER_DIAGNOSES,
-    "sqlite": sqlite_database._DIAGNOSES,
+    "sqlite": sqlite_errors.DIAGNOSES,
     "postgres": postgres_errors._CODES,
     "postgres-connecting": postgres_errors._PHRASES,
 }

@@ -34,7 +34,7 @@ from telesession import (
     save,
     ttl,
 )
-from telesession.storage import sqlite_database
+from telesession.storage import sqlite_connections
 from telesession.storage.base import Hold, Storage
 from telesession.storage.file_locks import LockFile
 from telesession.storage.sqlite import SQLiteStorage
@@ -726,10 +726,10 @@ def fork_in_a_transaction(path: str, way: str) -> dict[str, Any]:
         begun.set()
         ends.wait(PATIENCE)
 
-    thread = threading.Thread(target=storage._database.write, args=("write", None, write))
+    thread = threading.Thread(target=storage.database.write, args=("write", None, write))
     thread.start()
     begun.wait(PATIENCE)
-    sqlite_database._FAREWELL = 0.01  # type: ignore[misc]
+    sqlite_connections.FAREWELL = 0.01  # type: ignore[misc]
     reading, writing = os.pipe()
 
     def work() -> None:

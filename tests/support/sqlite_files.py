@@ -39,10 +39,10 @@ def open_apart(path: Path) -> SQLiteStorage:
     """A storage as another process has it, with a descriptor of its own for the lock file."""
     storage = SQLiteStorage(path)
     locks: Any = storage.process_state
-    descriptor = os.open(storage._database.lock_path, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = os.open(storage.database.lock_path, os.O_RDWR | os.O_CREAT, 0o600)
     locks._file = file = LockFile(descriptor)
     locks.locks = file.keys
-    storage._database.files.watch(storage._database.lock_path, file.identity)
+    storage.database.files.watch(storage.database.lock_path, file.identity)
     return storage
 
 
@@ -89,7 +89,7 @@ def count(storage: Storage, key: int = 42, **options: Any) -> None:
 def trace(storage: SQLiteStorage, name: str = "writer") -> list[str]:
     """The statements that a connection of a storage runs from now on."""
     statements: list[str] = []
-    storage._database._cursors[name].connection.set_trace_callback(statements.append)
+    storage.database.connections.cursors[name].connection.set_trace_callback(statements.append)
     return statements
 
 
