@@ -145,7 +145,7 @@ def _open_postgres(address: Address, codec: Codec, *, may_create: bool) -> Postg
         if not may_create and not storage.process_state.has_table():
             storage.close()
             raise MissingError(
-                f"there is no table {storage._name} in the database; name that of the bot, as in "
+                f"there is no table {storage.table} in the database; name that of the bot, as in "
                 "postgresql://host/database?table=sessions"
             )
     return storage
@@ -160,7 +160,7 @@ def _whole(storage: RedisStorage) -> RedisStorage:
     """
     # The command itself reports a server that does not answer, or does not tell its state.
     with suppress(StorageError):
-        state = storage._server.command("read the state", None, "INFO", "cluster")
+        state = storage.server.command("read the state", None, "INFO", "cluster")
         if state.get("cluster_enabled"):
             storage.close()
             raise ValueError(

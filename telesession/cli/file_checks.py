@@ -26,7 +26,7 @@ def file_checks(storage: SQLiteStorage) -> Iterator[Check]:
     Raises:
         StorageError: The file cannot be read.
     """
-    path = storage._database.path
+    path = storage.database.path
     yield _version(storage)
     if os.name == "posix":
         yield permissions(_statuses(path))
@@ -36,7 +36,7 @@ def file_checks(storage: SQLiteStorage) -> Iterator[Check]:
 
 
 def _ask(storage: SQLiteStorage, statement: str, *parameters: object) -> object:
-    row = storage._database.read(
+    row = storage.database.read(
         "check", None, lambda cursor: cursor.execute(statement, parameters).fetchone()
     )
     return row[0]

@@ -28,9 +28,9 @@ def server_checks(storage: RedisStorage) -> Iterator[Check]:
     Raises:
         StorageError: A server has no answer.
     """
-    for node in storage._server.nodes():
+    for node in storage.server.nodes():
         try:
-            info = storage._server.command("read the state", None, "INFO", node=node)
+            info = storage.server.command("read the state", None, "INFO", node=node)
         except StorageError as error:
             text = f"the server does not tell its state: {error.reason}; {error.remedy}"
             yield Check("server", State.NOTE, text)
@@ -64,7 +64,7 @@ def _persistence(storage: RedisStorage, info: dict[str, Any], node: Client) -> C
     if info.get("aof_enabled"):
         return Check("persistence", State.OK, "appendonly is on")
     try:
-        answer = storage._server.command("ask", None, "CONFIG", "GET", "save", node=node)
+        answer = storage.server.command("ask", None, "CONFIG", "GET", "save", node=node)
     except StorageError:
         text = "appendonly is off, and the server does not tell its setting save"
         return Check("persistence", State.NOTE, text)
@@ -80,7 +80,7 @@ def _leftovers(storage: RedisStorage, node: Client) -> Check:
     kinds, endless = Counter[str](), Counter[str]()
     for names in _names_beside(storage, node):
         commands = [("PTTL", name) for name in names]
-        lefts = storage._server.pipeline("read", commands, node)
+        lefts = storage.server.pipeline("read", commands, node)
         for name, left in zip(names, lefts, strict=True):
             kind = name.rpartition(b"}:")[2].partition(b":")[0].decode("ascii", "replace")
             kinds[kind] += 1
@@ -94,7 +94,7 @@ def _leftovers(storage: RedisStorage, node: Client) -> Check:
 
 def _names_beside(storage: RedisStorage, node: Client) -> Iterator[list[bytes]]:
     """The names of the keys beside records, a page at a time."""
-    server = storage._server
+    server = storage.server
     pattern = b"{%b*}:*" % server.pattern("")
     cursor = -1
     while cursor:

@@ -43,7 +43,7 @@ def backup(storage: Opened, file: str) -> None:
         if isinstance(storage, RedisStorage):
             tool = "its command BGSAVE"
         else:
-            name = storage._name.replace('"', "")
+            name = storage.table.replace('"', "")
             tool = f"`pg_dump --table={name}`"
         raise RefusedError(
             f"could not back up: a server makes its own backups; see {tool}, or copy its records "

@@ -66,6 +66,9 @@ class PostgresStorage(Storage):
         table: The table, perhaps with its schema. It is made if it does not exist. The manual has
             the statement that makes it.
 
+    Attributes:
+        table: The quoted name of the table, perhaps with its schema.
+
     Raises:
         ImportError: The packages psycopg and psycopg_pool are not installed.
         TypeError: An option is of the wrong type, or the pool of the wrong kind.
@@ -89,7 +92,7 @@ class PostgresStorage(Storage):
                 "installed; pip install 'psycopg[binary,pool]>=3.2.1'"
             )
         self.codec = JSONCodec() if codec is None else codec
-        self._name, self._index = _checked_table(table)
+        self.table, self._index = _checked_table(table)
         self._is_mine = isinstance(conninfo_or_pool, str)
         self._pool = _checked_pool(conninfo_or_pool)
         self._pid = os.getpid()
@@ -221,7 +224,7 @@ class PostgresStorage(Storage):
         self.process_state.close()
 
     def __repr__(self) -> str:
-        return f"<PostgresStorage {self._name}>"
+        return f"<PostgresStorage {self.table}>"
 
     def _get(self, action: str, key: str) -> Record | None:
         server = self.process_state
@@ -243,7 +246,7 @@ class PostgresStorage(Storage):
     def _make_state(self) -> PostgresServer:
         pool = self._pool if os.getpid() == self._pid else copy_pool(self._pool)
         is_mine = self._is_mine or pool is not self._pool
-        return PostgresServer(Connections(pool, is_mine=is_mine), self._name, self._index)
+        return PostgresServer(Connections(pool, is_mine=is_mine), self.table, self._index)
 
 
 def _keys_in(result: PGresult) -> list[str]:

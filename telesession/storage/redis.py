@@ -61,6 +61,9 @@ class RedisStorage(Storage):
             server's clock steps back, it takes at most twice as long. A background thread renews
             the lease of handlers that take longer.
 
+    Attributes:
+        server: Sends the commands of the storage. It is for this library itself, and may change.
+
     Raises:
         ImportError: The package redis is not installed.
         TypeError: An option is of the wrong type, or the client of the wrong kind.
@@ -85,7 +88,7 @@ class RedisStorage(Storage):
         self.codec = JSONCodec() if codec is None else codec
         prefix = _checked_prefix(prefix)
         self.lease = checked_lease(lease, "RedisStorage")
-        self._server = RedisServer(
+        self.server = RedisServer(
             checked_client(client_or_url),
             is_mine=isinstance(client_or_url, str),
             prefix=prefix,
@@ -94,9 +97,9 @@ class RedisStorage(Storage):
 
     def get(self, key: str) -> bytes | None:
         """See `Storage.get`."""
-        name = self._server.record(key)
+        name = self.server.record(key)
         # A client that caches replies wants to be told the keys.
-        payload: bytes | None = self._server.command("read", key, "GET", name, keys=[name])
+        payload: bytes | None = self.server.command("read", key, "GET", name, keys=[name])
         return payload
 
     def set(self, key: str, payload: bytes, lifetime: float | None = None) -> None:
@@ -106,33 +109,33 @@ class RedisStorage(Storage):
             return
         expiry = () if lifetime is None else ("PX", milliseconds(lifetime))
         # GET makes the server refuse to overwrite another kind of key.
-        args = ("SET", self._server.record(key), payload, *expiry, "GET")
-        self._server.command("write", key, *args, get=True, is_write=True)
+        args = ("SET", self.server.record(key), payload, *expiry, "GET")
+        self.server.command("write", key, *args, get=True, is_write=True)
 
     def delete(self, key: str) -> bool:
         """
         See `Storage.delete`. If the answer is lost and the client asks again, the result is false.
         """
-        name = self._server.record(key)
-        return self._server.command("delete", key, "GETDEL", name, is_write=True) is not None
+        name = self.server.record(key)
+        return self.server.command("delete", key, "GETDEL", name, is_write=True) is not None
 
     def touch(self, key: str, lifetime: float | None) -> bool:
         """See `Storage.touch`."""
         if lifetime is not None and lifetime <= 0:
             return self.delete(key)
         expiry = ("PERSIST",) if lifetime is None else ("PX", milliseconds(lifetime))
-        args = ("GETEX", self._server.record(key), *expiry)
-        return self._server.command("touch", key, *args, is_write=True) is not None
+        args = ("GETEX", self.server.record(key), *expiry)
+        return self.server.command("touch", key, *args, is_write=True) is not None
 
     def get_record(self, key: str) -> Record | None:
         """See `Storage.get_record`."""
-        payload, left = self._server.run(READ, "read", key, 1, self._server.record(key))
+        payload, left = self.server.run(READ, "read", key, 1, self.server.record(key))
         return None if payload is None else Record(payload, left / 1000 if left >= 0 else None)
 
     def ping(self) -> None:
         """See `Storage.ping`. In a cluster each primary is asked."""
-        for node in self._server.nodes():
-            self._server.command("reach the server", None, "PING", node=node)
+        for node in self.server.nodes():
+            self.server.command("reach the server", None, "PING", node=node)
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """
@@ -167,7 +170,7 @@ class RedisStorage(Storage):
 
     def _read_all(self, node: Client, names: list[bytes]) -> tuple[Sequence[object], Sequence[int]]:
         """The payload of each record, and the milliseconds that are left."""
-        server = self._server
+        server = self.server
         if server.is_cluster:
             # A script takes the keys of one slot only.
             commands = [(verb, name) for name in names for verb in ("GET", "PTTL")]
@@ -181,7 +184,7 @@ class RedisStorage(Storage):
 
     def _scan(self, prefix: str, size: int) -> Iterator[tuple[Client, list[bytes]]]:
         """The names of the records whose keys start with a prefix, by node and step."""
-        server = self._server
+        server = self.server
         pattern = server.pattern(prefix) + b"*"
         # A server that makes its table smaller gives some of the latest keys again. All keys of a
         # large server would not fit in memory.
@@ -200,11 +203,11 @@ class RedisStorage(Storage):
                 yield node, fresh
 
     def _key_of(self, name: bytes) -> str:
-        return unescape(decode(name)[len(self._server.prefix) :])
+        return unescape(decode(name)[len(self.server.prefix) :])
 
     def hold(self, key: str, timeout: float | None = None) -> RedisHold:
         """See `Storage.hold`; exclusive among all users of this server and prefix."""
-        return RedisHold(self, self._server, key, timeout)
+        return RedisHold(self, self.server, key, timeout)
 
     def commit(self, holds: Sequence[Hold], also: Sequence[Change] = ()) -> None:
         """
@@ -212,9 +215,9 @@ class RedisStorage(Storage):
 
         In a cluster it is one script for each session and each change, one after the other.
         """
-        if not self._server.is_cluster:
+        if not self.server.is_cluster:
             if holds or also:
-                write_together(self._server, holds, also)
+                write_together(self.server, holds, also)
             return
         # Each change is checked again as it is done. By then the sessions are written.
         for change in also:
@@ -225,11 +228,11 @@ class RedisStorage(Storage):
             # Deletions last: a record that moves to another key must not be lost in between.
             for hold in sorted(holds, key=deletes):
                 is_changed = hold.note is not None
-                write_together(self._server, [hold])
+                write_together(self.server, [hold])
                 written += [hold.key] * is_changed
             for change in also:
                 # The index would be in another slot.
-                write_together(self._server, (), [change._replace(index=None)])
+                write_together(self.server, (), [change._replace(index=None)])
                 written.append(change.key)
         except (LockLostError, StorageError) as error:
             error.written = tuple(written)
@@ -242,9 +245,9 @@ class RedisStorage(Storage):
         In a cluster there is none, because it would be in another slot than the records, so all
         keys of the cluster are looked at.
         """
-        if self._server.is_cluster:
+        if self.server.is_cluster:
             return super().listed(prefix, after, limit)
-        return listed(self._server, prefix, after, limit)
+        return listed(self.server, prefix, after, limit)
 
     def add_once(
         self, prefix: str, payloads: Mapping[int, bytes], *, pages: str, memory: float
@@ -255,22 +258,22 @@ class RedisStorage(Storage):
         In a cluster the records are stored one by one while their page is locked, because they are
         in different slots.
         """
-        if self._server.is_cluster:
+        if self.server.is_cluster:
             return super().add_once(prefix, payloads, pages=pages, memory=memory)
-        return add_once(self._server, prefix, payloads, pages, memory)
+        return add_once(self.server, prefix, payloads, pages, memory)
 
     def now(self) -> float:
         """See `Storage.now`; on the clock of the server."""
-        node = next(self._server.nodes())
-        seconds, microseconds = self._server.command("ask for the time", None, "TIME", node=node)
+        node = next(self.server.nodes())
+        seconds, microseconds = self.server.command("ask for the time", None, "TIME", node=node)
         return int(seconds) + int(microseconds) / 1e6
 
     def close(self) -> None:
         """See `Storage.close`. A client that was passed in stays open."""
-        self._server.close()
+        self.server.close()
 
     def __repr__(self) -> str:
-        return f"<RedisStorage {self._server.prefix!r} on {self._server.address}>"
+        return f"<RedisStorage {self.server.prefix!r} on {self.server.address}>"
 
 
 def _checked_prefix(prefix: object) -> str:

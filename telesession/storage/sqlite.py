@@ -68,6 +68,9 @@ class SQLiteStorage(Storage):
             nothing, but every transaction waits for the disk. The end of a process costs nothing
             with either.
 
+    Attributes:
+        database: The file, as this process uses it. It is for this library itself, and may change.
+
     Raises:
         StorageError: The file cannot be opened, or is not one of ours.
         TypeError: An option is of the wrong type.
@@ -85,10 +88,10 @@ class SQLiteStorage(Storage):
         synchronous: Literal["NORMAL", "FULL"] = "NORMAL",
     ) -> None:
         self.codec = JSONCodec() if codec is None else codec
-        self._database = Database(_checked_path(path), _checked_synchronous(synchronous))
-        self._records = Records(self._database)
+        self.database = Database(_checked_path(path), _checked_synchronous(synchronous))
+        self._records = Records(self.database)
         # A storage that was not closed must not leave its files beside the database for ever.
-        weakref.finalize(self, self._database.close)
+        weakref.finalize(self, self.database.close)
 
     def get(self, key: str) -> bytes | None:
         """See `Storage.get`."""
@@ -116,7 +119,7 @@ class SQLiteStorage(Storage):
 
     def ping(self) -> None:
         """See `Storage.ping`. The database must be at its path, and be readable."""
-        self._database.ping()
+        self.database.ping()
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """
@@ -169,7 +172,7 @@ class SQLiteStorage(Storage):
             TypeError: The path is no path.
             ValueError: The path is no path of a file.
         """
-        back_up(self._database, _checked_path(path, "SQLiteStorage.backup"))
+        back_up(self.database, _checked_path(path, "SQLiteStorage.backup"))
 
     def hold(self, key: str, timeout: float | None = None) -> SQLiteHold:
         """
@@ -203,11 +206,11 @@ class SQLiteStorage(Storage):
 
         A handler that has a session keeps its lock until it ends, but cannot write any more.
         """
-        self._database.close()
+        self.database.close()
         self.process_state.close()
 
     def __repr__(self) -> str:
-        return f"<SQLiteStorage in {self._database.path}>"
+        return f"<SQLiteStorage in {self.database.path}>"
 
     @property
     def process_state(self) -> SessionLocks:
@@ -219,7 +222,7 @@ class SQLiteStorage(Storage):
         return locks
 
     def _make_state(self) -> SessionLocks:
-        return SessionLocks(self._database)
+        return SessionLocks(self.database)
 
 
 def _checked_path(path: object, taker: str = "SQLiteStorage") -> str:

@@ -210,7 +210,7 @@ class TestPurge:
         """Records that have expired leave the file, and the others stay."""
         fill(file_storage)
         spoil = "UPDATE sessions SET expires = 1 WHERE key < '3'"
-        file_storage._database.write("age", None, lambda cursor: cursor.execute(spoil))
+        file_storage.database.write("age", None, lambda cursor: cursor.execute(spoil))
         ran = call("purge")
         assert (0, "removed 3 expired records\n") == (ran.code, ran.err)
         assert ["3", "4"] == list(file_storage.keys())

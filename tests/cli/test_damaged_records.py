@@ -74,7 +74,7 @@ class TestRows:
             file_storage.set(key, b'{"fields":{"n":1}}')
         spoil = "UPDATE sessions SET expires = 'soon' WHERE key IN ('42', ?)"
         spoiled = (inbox.key_of(1).encode(),)
-        file_storage._database.write("spoil", None, lambda cursor: cursor.execute(spoil, spoiled))
+        file_storage.database.write("spoil", None, lambda cursor: cursor.execute(spoil, spoiled))
         return file_storage
 
     def test_a_row_does_not_end_an_export(self, damaged: SQLiteStorage) -> None:

@@ -102,7 +102,7 @@ class TestFiles:
         """Expired records that are still in the file are told, with the way to remove them."""
         file_storage.set("42", b"{}", 60)
         age = "UPDATE sessions SET expires = 1"
-        file_storage._database.write("age", None, lambda cursor: cursor.execute(age))
+        file_storage.database.write("age", None, lambda cursor: cursor.execute(age))
         text = "1 expired record to remove; see `telesession purge`"
         assert ["ok", text] == doctor()["leftovers"]
 

@@ -129,7 +129,7 @@ def test_a_damaged_row_does_not_end_it(app: str, tmp_path: Path) -> None:
     """A record that the storage cannot read is reported, and the others are tried."""
     with SQLiteStorage(tmp_path / "bot.db") as storage:
         spoil = "UPDATE sessions SET expires = 'soon' WHERE key = 'ada'"
-        storage._database.write("spoil", None, lambda cursor: cursor.execute(spoil))
+        storage.database.write("spoil", None, lambda cursor: cursor.execute(spoil))
     ran = call("migrate", "--app", app, "--dry-run", "--json")
     *failures, counts = map(json.loads, ran.out.splitlines())
 

@@ -57,7 +57,7 @@ def test_damaged_rows_and_an_inbox_are_counted(file_storage: Any) -> None:
     """A damaged row is unreadable, and the bookkeeping of an inbox has no version."""
     file_storage.set("damaged", b"{}")
     spoil = "UPDATE sessions SET expires = 'soon'"
-    file_storage._database.write("spoil", None, lambda cursor: cursor.execute(spoil))
+    file_storage.database.write("spoil", None, lambda cursor: cursor.execute(spoil))
     file_storage.set("@inbox-1-numbers:0", b"\x80")
     rows = json.loads(call("stats", "--json").out)["rooms"]
 

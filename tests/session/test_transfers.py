@@ -503,7 +503,7 @@ def test_a_server_that_has_lost_any_of_the_locks_writes_nothing(key: str, server
         def handle() -> None:
             with sessions.open("other"):
                 update_three(sessions)
-                assert 1 == client.delete(storage._server.names(key).lock)
+                assert 1 == client.delete(storage.server.names(key).lock)
 
         with pytest.raises(LockLostError) as caught:
             handle()
@@ -522,7 +522,7 @@ def test_a_lost_lock_of_a_session_that_was_only_read_counts(server: Server) -> N
         def handle() -> None:
             with sessions.open(1, 2) as (read, written):
                 written.coins += read.coins
-                assert 1 == client.delete(storage._server.names("1").lock)
+                assert 1 == client.delete(storage.server.names("1").lock)
 
         with pytest.raises(LockLostError) as caught:
             handle()

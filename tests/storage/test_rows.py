@@ -80,7 +80,7 @@ def test_a_damaged_row_has_no_payload(tmp_path: Path) -> None:
         for key in "abc":
             storage.set(key, b"{}")
         spoil = "UPDATE sessions SET expires = 'soon' WHERE key = 'b'"
-        storage._database.write("spoil", None, lambda cursor: cursor.execute(spoil))
+        storage.database.write("spoil", None, lambda cursor: cursor.execute(spoil))
         assert [("a", b"{}"), ("b", None), ("c", b"{}")] == [row[:2] for row in storage.rows()]
 
 

@@ -55,7 +55,7 @@ def other(server: Server) -> Iterator[RedisStorage]:
     Who waits in it comes when it is called, and does not look by itself.
     """
     with make_storage(server) as storage:
-        storage._server.patience = PATIENCE
+        storage.server.patience = PATIENCE
         yield storage
 
 
@@ -94,8 +94,8 @@ def make_storage(place: Server | RedisWire) -> RedisStorage:
 
 def hasty(storage: RedisStorage) -> RedisStorage:
     """The storage, which asks once more after a failure, and then leaves the lock for a day."""
-    storage._server.pauses = storage._server.commit_pauses = (0.0,)
-    storage._server.owner.leftovers._interval = DAY
+    storage.server.pauses = storage.server.commit_pauses = (0.0,)
+    storage.server.owner.leftovers._interval = DAY
     return storage
 
 
@@ -137,7 +137,7 @@ def brief_client(make: Callable[..., Any]) -> Iterator[Any]:
 @contextmanager
 def hurried(storage: RedisStorage, client: Any) -> Iterator[None]:
     """For as long as the block lasts, a storage asks by another client, and commits once."""
-    server = storage._server
+    server = storage.server
     patient, connections = server.client, server.owner.connections
     server.client, server.owner.connections = client, None
     server.commit_pauses = ()
@@ -151,7 +151,7 @@ def hurried(storage: RedisStorage, client: Any) -> Iterator[None]:
 def brisk(storage: RedisStorage) -> Iterator[RedisStorage]:
     """A storage that renews leases as often as it can, until the block ends."""
     before = renewals()
-    storage._server.owner.renewal._interval = 0.01
+    storage.server.owner.renewal._interval = 0.01
     with storage:
         yield storage
     # What the thread asks must not come to the server while the next test watches.

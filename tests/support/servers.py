@@ -392,13 +392,13 @@ class FrozenRedisStorage(RedisStorage):
     def __init__(self, server: Server, clock: FrozenDateTimeFactory, **options: Any) -> None:
         super().__init__(patient_url(server), **options)
         self._admin = server.client()
-        self._server = FrozenRedisServer(self._server, server.ageing, self._admin, clock)
+        self.server = FrozenRedisServer(self.server, server.ageing, self._admin, clock)
 
     def now(self) -> float:
-        return self._server.now()
+        return self.server.now()
 
     def keys(self, prefix: str = "") -> Iterator[str]:
-        self._server.catch_up()
+        self.server.catch_up()
         return super().keys(prefix)
 
     def close(self) -> None:

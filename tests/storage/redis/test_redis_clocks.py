@@ -30,7 +30,7 @@ def test_a_lock_without_renewal_is_over_after_its_lease(
     storage: RedisStorage, clock: FrozenDateTimeFactory
 ) -> None:
     """A waiter takes a lock over when it has seen no renewal for a lease, by its own clock."""
-    owner, left = storage._server.owner, []
+    owner, left = storage.server.owner, []
     for seconds in (0, 10, 19.5, 0.5):
         clock.tick(seconds)
         left.append(owner.observe("42", DEAD, 1_000_000))
@@ -47,7 +47,7 @@ def test_a_lock_that_changes_is_not_over(
     storage: RedisStorage, clock: FrozenDateTimeFactory, holder: bytes, end: int
 ) -> None:
     """A renewal moves the end of the lease, so the holder has its full lease again."""
-    owner = storage._server.owner
+    owner = storage.server.owner
     owner.observe("42", DEAD, 1_000_000)
     clock.tick(29)
 
@@ -58,7 +58,7 @@ def test_an_end_that_jitters_is_no_renewal(
     storage: RedisStorage, clock: FrozenDateTimeFactory
 ) -> None:
     """A server that is slow in a script reports an end some milliseconds away."""
-    owner, left = storage._server.owner, []
+    owner, left = storage.server.owner, []
     for end in (1_000_000, 1_000_020, 999_999):
         left.append(owner.observe("42", DEAD, end))
         clock.tick(15)
@@ -75,7 +75,7 @@ def test_a_lease_is_that_of_its_holder(
     storage: RedisStorage, clock: FrozenDateTimeFactory, holder: bytes, expected: float
 ) -> None:
     """The lease is in the token; the token of an older version is taken for one of our own."""
-    assert pytest.approx(expected) == storage._server.owner.observe("42", holder, 0)
+    assert pytest.approx(expected) == storage.server.owner.observe("42", holder, 0)
 
 
 def test_a_process_observes_a_limited_number_of_locks(
@@ -83,7 +83,7 @@ def test_a_process_observes_a_limited_number_of_locks(
 ) -> None:
     """Sessions that stay busy for ever do not fill the memory of the bot."""
     monkeypatch.setattr("telesession.storage.redis_server._MANY", 3)
-    owner = storage._server.owner
+    owner = storage.server.owner
     for number in range(5):
         owner.observe(f"{number}", DEAD, 0)
 
@@ -99,15 +99,15 @@ def test_a_killed_holder_is_found_after_a_step_back(
     admin.set(LOCK, holder, px=300 + 600_000)
 
     assert 2 == update(storage, lock_timeout=PATIENCE)
-    assert {} == storage._server.owner._sightings
+    assert {} == storage.server.owner._sightings
 
 
 def test_without_the_observation_a_step_back_locks_for_minutes(
     storage: RedisStorage, admin: redis.Redis, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The control: a waiter that trusts the clock of the server keeps asking."""
-    monkeypatch.setattr(storage._server.owner, "observe", lambda *_: DAY)
-    storage._server.patience = 0.05
+    monkeypatch.setattr(storage.server.owner, "observe", lambda *_: DAY)
+    storage.server.patience = 0.05
     admin.set(LOCK, b"abc.7.1", px=1 + 600_000)
     with Monitor(server) as monitor, began(update, storage) as waiter:
         for _ in range(5):

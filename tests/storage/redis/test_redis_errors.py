@@ -161,7 +161,7 @@ class Refusal:
 @contextmanager
 def refused(line: str) -> Iterator[RedisStorage]:
     with closing(Refusal(line)) as server, RedisStorage(server.url) as storage:
-        storage._server.pauses = ()
+        storage.server.pauses = ()
         yield storage
 
 
@@ -201,7 +201,7 @@ def test_a_cluster_has_reasons_of_its_own(cluster: Cluster) -> None:
     """To a `RedisCluster`, a slot that no node serves is no reason to pass a `RedisCluster`."""
     with closing(cluster.client()) as client:
         storage = RedisStorage(client)
-        storage._server.pauses = ()
+        storage.server.pauses = ()
         answer = redis.exceptions.ClusterDownError("Hash slot not served")
         client.execute_command = refusing(answer)
         error = failure(lambda storage: storage.get("42"), storage)
@@ -294,7 +294,7 @@ def test_a_commit_that_was_never_sent_has_a_known_outcome() -> None:
         def work(session: Any) -> None:
             session.n += 1
             server.stop()
-            storage._server.owner.connections.drop_idle()
+            storage.server.owner.connections.drop_idle()
 
         error = failure(lambda storage: handle(storage, work), storage)
 
@@ -313,7 +313,7 @@ def test_a_lock_that_was_lost_in_a_long_silence_leaves_the_outcome_unknown(
 
     def work(session: Any) -> None:
         session.n += 1
-        monkeypatch.setattr(storage._server, "run_commit", lose)
+        monkeypatch.setattr(storage.server, "run_commit", lose)
 
     error = failure(lambda storage: handle(storage, work), storage)
 
@@ -330,7 +330,7 @@ def test_a_client_that_was_passed_may_have_sent_it_before(server: Server) -> Non
             session.n += 1
             refuse = refusing(redis.ConnectionError("Error 111 connecting to nowhere."))
             patch = exits.enter_context(pytest.MonkeyPatch.context())
-            patch.setattr(storage._server.owner.connections, "ask", refuse)
+            patch.setattr(storage.server.owner.connections, "ask", refuse)
             patch.setattr(client, "execute_command", refuse)
 
         error = failure(lambda storage: handle(storage, work), storage)

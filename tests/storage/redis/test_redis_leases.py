@@ -72,7 +72,7 @@ def test_updates_share_a_thread(server: Server) -> None:
         for _ in range(20):
             update(storage)
         assert 1 == len(renewals() - before)
-        assert DAY / 3 == storage._server.owner.renewal._interval
+        assert DAY / 3 == storage.server.owner.renewal._interval
 
 
 def test_the_thread_ends_when_nothing_is_held(server: Server) -> None:
@@ -166,7 +166,7 @@ def test_a_late_holder_leaves_the_lock_of_the_next_alone(
             admin.delete("{telesession:42}:lock")
             holding.enter_context(other.hold("42")).set(b"next")
             admin.persist("{telesession:42}:lock")
-            storage._server.renew([(held.token, b"{telesession:42}:lock")])
+            storage.server.renew([(held.token, b"{telesession:42}:lock")])
             held.set(b"late")
             if flush:
                 held.flush()
@@ -209,7 +209,7 @@ def test_a_lock_is_a_random_token_with_a_lease_of_30_seconds(
     """Nobody else has the token of a lock, and it ends by itself after half a minute."""
     tokens = set()
     with RedisStorage(patient_url(server)) as storage:
-        storage._server.owner.renewal._interval = DAY
+        storage.server.owner.renewal._interval = DAY
         for key in "ab" * 2:
             begun = milliseconds_now(admin)
             with storage.hold(key):
@@ -223,7 +223,7 @@ def test_a_lock_is_a_random_token_with_a_lease_of_30_seconds(
 def test_a_lease_may_be_a_timedelta(server: Server, admin: redis.Redis) -> None:
     """The lease is what the lock has left when it was just taken."""
     with RedisStorage(patient_url(server), lease=timedelta(minutes=5)) as storage:
-        storage._server.owner.renewal._interval = DAY
+        storage.server.owner.renewal._interval = DAY
         begun = milliseconds_now(admin)
         with storage.hold("42"):
             ended = milliseconds_now(admin)

@@ -64,7 +64,7 @@ def test_a_server_that_hangs_is_an_error_in_time(monkeypatch: pytest.MonkeyPatch
         seen = failures(f"{url}?socket_timeout=0.01")
         attempts = number_of_connections(silent)
     with RedisStorage(url) as storage:
-        by_default = storage._server.client.get_connection_kwargs()["socket_timeout"]
+        by_default = storage.server.client.get_connection_kwargs()["socket_timeout"]
 
     assert {redis.TimeoutError} == {type(error.__cause__) for error in seen}
     assert 0 < sum(pauses) + attempts * by_default < 10 * len(seen)

@@ -43,7 +43,7 @@ class Process(Script):
 def test_a_hand_over_between_processes_is_prompt(server: Server, storage: RedisStorage) -> None:
     """Who waits has the session one question after its holder has left, and need not look."""
     body = """
-storage._server.patience = 30
+storage.server.patience = 30
 while sys.stdin.readline():
     with storage.hold("42"):
         pass
@@ -158,7 +158,7 @@ child = {fork}
 if child:
     held.__exit__(None, None, None)
     os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-storage._server.owner.renewal._interval = 0.01
+storage.server.owner.renewal._interval = 0.01
 with storage.hold("42", 30), counters.open("43") as session:
     session.n += 1
     print("held", flush=True)

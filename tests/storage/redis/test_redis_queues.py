@@ -96,7 +96,7 @@ def test_the_shortest_silence_is_not_for_ever(
     storage: RedisStorage, other: RedisStorage, server: Server
 ) -> None:
     """Who has a millisecond left looks again soon, also on Redis 6.2, which takes it for ever."""
-    other._server.patience = 0.001
+    other.server.patience = 0.001
     with Monitor(server) as monitor, ExitStack() as holding:
         holding.enter_context(storage.hold("42"))
         with began(read_patiently, other):
@@ -128,7 +128,7 @@ def test_processes_get_a_session_in_the_order_of_asking(
 
     def take(name: str) -> None:
         with make_storage(server) as one_more:
-            one_more._server.patience = PATIENCE
+            one_more.server.patience = PATIENCE
             with one_more.hold("42", PATIENCE):
                 order.append(name)
 
@@ -183,7 +183,7 @@ def test_a_waiter_that_died_after_it_was_called_costs_little(
     admin.zadd("{telesession:42}:queue", {"token of the dead": in_a_day()})
     with storage.hold("42"):
         # Not from the start, so that the lock is not lost before it is reserved.
-        storage._server.lease = milliseconds(lease)
+        storage.server.lease = milliseconds(lease)
         begun = milliseconds_now(admin)
     ended = milliseconds_now(admin)
     for part in ("calls", "lock"):

@@ -50,7 +50,7 @@ def test_a_process_finds_its_own_lock_after_several_failures(
 
 def tidy(storage: RedisStorage) -> RedisStorage:
     """A hasty storage that unlocks after an outage as often as it can."""
-    hasty(storage)._server.owner.leftovers._interval = 0.01
+    hasty(storage).server.owner.leftovers._interval = 0.01
     return storage
 
 
@@ -90,7 +90,7 @@ def test_a_leftover_is_given_up_after_its_lease(
     storage: RedisStorage, clock: FrozenDateTimeFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that stays away is not asked for ever: the lease is over without it."""
-    server, owner, asked = storage._server, storage._server.owner, []
+    server, owner, asked = storage.server, storage.server.owner, []
     monkeypatch.setattr(owner, "leftovers", LeftoversOfATest())
     monkeypatch.setattr(server, "_evaluate", lambda *args: asked.append(args) or refuse())
     for key in "abc":
@@ -144,7 +144,7 @@ def test_an_old_lock_of_the_same_process_does_not_take_over_a_newer(
     storage: RedisStorage, other: RedisStorage
 ) -> None:
     """A question that was on its way for long finds the lock of a later hold, and waits."""
-    server = storage._server
+    server = storage.server
     names = server.names("42")
     late = server.owner.next_token()
     with storage.hold("42") as held:
@@ -159,7 +159,7 @@ def test_an_old_lock_of_the_same_process_does_not_take_over_a_newer(
 def test_an_executed_write_is_no_error(wire: RedisWire, storage: RedisStorage, lost: int) -> None:
     """Some lost replies do not matter: the commit is sent again and done once."""
     with make_storage(wire) as wired:
-        wired._server.commit_pauses = (0.0,) * 8
+        wired.server.commit_pauses = (0.0,) * 8
         for _ in range(10):
             handle(wired, lambda session: count_and_lose(session, wire, lost))
 
@@ -175,7 +175,7 @@ def test_the_patience_of_a_commit_is_ten_seconds(
     storage: RedisStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A commit asks again for about ten seconds, and other calls for less than one."""
-    server, pauses = storage._server, []
+    server, pauses = storage.server, []
     monkeypatch.setattr("telesession.storage.redis_server.time.sleep", pauses.append)
     update(storage)
 
@@ -284,7 +284,7 @@ def test_a_slot_that_moves_is_no_error(cluster: Cluster, during: str) -> None:
     """An update goes on when its slot has moved, also if it asked in the middle of the move."""
     with closing(cluster.client()) as client, ExitStack() as exits:
         storage = exits.enter_context(RedisStorage(client, prefix=f"{during}:", lease=DAY))
-        storage._server.pauses = storage._server.commit_pauses
+        storage.server.pauses = storage.server.commit_pauses
         update(storage)
         slot = key_slot(f"{during}:42".encode())
         move = exits.enter_context(moving(cluster, slot))
@@ -351,12 +351,12 @@ def test_the_mark_of_a_session_with_many_processes_stays_small(
     update(storage)
 
     assert 100 == admin.hlen(mark)
-    assert admin.hexists(mark, storage._server.owner.name)
+    assert admin.hexists(mark, storage.server.owner.name)
 
 
 def test_a_commit_is_recognised_by_its_own_number(storage: RedisStorage) -> None:
     """A commit that was done is not done again; the next one of the same process is."""
-    server, names = storage._server, storage._server.names("42")
+    server, names = storage.server, storage.server.names("42")
 
     def commit(number: int, payload: bytes) -> int:
         args = (server.owner.name, number, server.lease, "", "", 1, held.token, "set", "", payload)
@@ -383,7 +383,7 @@ def test_an_interrupted_connection_gives_nobody_the_reply_of_another(
         for who in ("anna", "boris", "carla"):
             with sessions.open(who) as session:
                 session.who = who
-        storage._server.owner.connections.drop_idle()  # type: ignore[union-attr]
+        storage.server.owner.connections.drop_idle()  # type: ignore[union-attr]
         read, interrupts = Connection.read_response, [KeyboardInterrupt]
 
         def interrupted(self: Any, *args: Any, **kwargs: Any) -> Any:

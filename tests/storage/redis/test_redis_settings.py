@@ -84,7 +84,7 @@ def test_what_is_no_blocking_client_is_refused_at_once(make: Callable[[], Any], 
 def test_a_url_may_have_the_scheme_of_valkey(url: str, connection: type[Any]) -> None:
     """`valkey://` and `valkeys://` mean what `redis://` and `rediss://` do."""
     with RedisStorage(url) as storage:
-        pool = storage._server.client.connection_pool
+        pool = storage.server.client.connection_pool
         settings = pool.connection_kwargs
 
     expected = {"host": "localhost", "port": 7000, "db": 3, "password": "pass"}
@@ -171,7 +171,7 @@ def test_a_client_that_was_passed_makes_its_own_retries(wire: RedisWire) -> None
     """A lost reply is no error if the client asks once more."""
     with redis.Redis.from_url(wire.url, retry=Retry(NoBackoff(), 1)) as client:
         storage = RedisStorage(client)
-        storage._server.pauses = ()
+        storage.server.pauses = ()
         update(storage)
         wire.lose_replies(2)
         assert 2 == update(storage)
@@ -192,7 +192,7 @@ def test_close_closes_a_client_that_was_made_here(server: Server) -> None:
 
 
 def connections_of(storage: RedisStorage) -> list[Any]:
-    return storage._server.client.connection_pool._available_connections
+    return storage.server.client.connection_pool._available_connections
 
 
 def test_a_repr_shows_no_password() -> None:

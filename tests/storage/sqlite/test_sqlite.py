@@ -256,7 +256,7 @@ def test_a_path_is_that_of_the_moment(path: Path, monkeypatch: pytest.MonkeyPatc
 def test_synchronous_is_as_asked_for(path: Path, setting: Any, number: int) -> None:
     """Connections are in WAL mode, and as safe against power cuts as asked for."""
     with SQLiteStorage(path, synchronous=setting) as storage:
-        cursor = storage._database._cursors["writer"]
+        cursor = storage.database.connections.cursors["writer"]
         actual = [
             cursor.execute(f"PRAGMA {name}").fetchone()[0]
             for name in ("journal_mode", "synchronous")

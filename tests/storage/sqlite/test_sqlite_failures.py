@@ -162,7 +162,7 @@ def test_a_full_database(storage: SQLiteStorage, admin: sqlite3.Connection) -> N
     """A full database: `StorageError` says so, the old record is whole, the session free."""
     count(storage)
     (pages,) = admin.execute("PRAGMA page_count").fetchone()
-    storage._database._cursors["writer"].execute(f"PRAGMA max_page_count = {pages}")
+    storage.database.connections.cursors["writer"].execute(f"PRAGMA max_page_count = {pages}")
 
     with pytest.raises(StorageError, match="disk is full") as caught:
         with_text(storage, SECRET * 10_000)
@@ -177,7 +177,7 @@ def test_a_full_database(storage: SQLiteStorage, admin: sqlite3.Connection) -> N
 def test_a_payload_that_is_too_large(storage: SQLiteStorage) -> None:
     """A record beyond SQLite's limit: `StorageError` says so, and the old one is whole."""
     storage.set("42", b"old")
-    connection = storage._database._cursors["writer"].connection
+    connection = storage.database.connections.cursors["writer"].connection
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 10_000)
 
     with pytest.raises(StorageError, match="larger than SQLite allows"):
@@ -225,7 +225,7 @@ def test_a_short_lock_of_the_database_is_waited_for(
     """Another program's transaction delays an update, and nothing more."""
     admin.execute("BEGIN IMMEDIATE")
     with began(count, storage):
-        wait_until(lambda: len(storage._database._turns))
+        wait_until(lambda: len(storage.database.connections.turns))
         admin.execute("COMMIT")
 
     assert {"counter": 1} == counters(storage).peek(42)
@@ -240,7 +240,7 @@ def test_an_error_in_a_transaction_undoes_it(storage: SQLiteStorage) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        storage._database.write("write", "42", interrupt)
+        storage.database.write("write", "42", interrupt)
 
     assert [b"old", "held"] == [storage.get("42"), try_hold(storage, "42")]
 

@@ -182,7 +182,7 @@ def test_a_link_that_leads_elsewhere_is_noticed(path: Path) -> None:
 def test_a_replaced_file_is_never_opened(storage: SQLiteStorage, path: Path) -> None:
     """A connection that is made later, as after a fork, does not lead to another database."""
     count(storage)
-    storage._database._disconnect("reader")
+    storage.database.connections.disconnect("reader")
     replace(path)
 
     with pytest.raises(StorageError, match="moved, deleted or replaced"):
@@ -192,8 +192,8 @@ def test_a_replaced_file_is_never_opened(storage: SQLiteStorage, path: Path) -> 
 def test_a_deleted_file_is_not_made_anew(storage: SQLiteStorage, path: Path) -> None:
     """A connection that is made later does not make a new database, in which nobody is known."""
     count(storage)
-    storage._database._before_fork()
-    storage._database._after_fork()
+    storage.database.connections._before_fork()
+    storage.database.connections._after_fork()
     delete_all(path)
 
     with pytest.raises(StorageError, match="moved, deleted or replaced"):
@@ -329,7 +329,7 @@ def test_a_folder_that_does_not_change_is_looked_at_once_for_an_update(
     looked: list[str] = []
     monkeypatch.setattr(sqlite_locks, "_FRESH", 0.0)
     count(storage)
-    files = storage._database.files
+    files = storage.database.files
     monkeypatch.setattr("telesession.storage.watched_files._GRANULARITY", -float("inf"))
     count(storage)
     identity_of = sqlite_database.identity_of

@@ -23,7 +23,7 @@ def test_forked_processes_connect_anew(path: Path, way: str) -> None:
 
     assert {"exit codes": [0, 0, 0], "counter": 2 + 3 * 20 + 10 + 1} == outcome
     with SQLiteStorage(path) as storage:
-        storage._database.write(
+        storage.database.write(
             "check", None, lambda cursor: cursor.execute("PRAGMA integrity_check").fetchall()
         )
 

@@ -34,13 +34,13 @@ def test_an_update_is_one_read_and_one_write_transaction(
     """An update that changes its session reads once and writes once, on one connection."""
     count(storage)
     statements = trace(storage)
-    storage._database._disconnect("reader")
+    storage.database.connections.disconnect("reader")
 
     count(storage)
 
     # A statement alone is a transaction.
     assert ["SELECT", "INSERT"] == [statement.split()[0] for statement in statements]
-    assert ["writer"] == list(storage._database._cursors)
+    assert ["writer"] == list(storage.database.connections.cursors)
 
 
 def log_of(path: Path) -> bytes:
@@ -126,7 +126,7 @@ def test_reading_does_not_wait_for_a_thread_that_writes(
     count(storage)
     admin.execute("BEGIN IMMEDIATE")
     with began(storage.set, "key", b"payload"):
-        wait_until(lambda: len(storage._database._turns))
+        wait_until(lambda: len(storage.database.connections.turns))
         with storage.hold("42", PATIENCE) as held:
             payload = held.get()
         admin.execute("COMMIT")
@@ -146,7 +146,7 @@ def test_writers_take_turns_in_the_order_of_their_arrival(
 ) -> None:
     """Threads write in the order in which they asked, also after a wait for another program."""
     keys = [f"key {number}" for number in range(8)]
-    turns, statements = storage._database._turns, trace(storage)
+    turns, statements = storage.database.connections.turns, trace(storage)
     admin.execute("BEGIN IMMEDIATE")
     with ExitStack() as writing:
         for number, key in enumerate(keys):
@@ -164,7 +164,7 @@ def test_a_thread_does_not_wait_for_others_for_ever(
     """A thread that queues behind one that waits for a locked database gives up in time, too."""
     admin.execute("BEGIN IMMEDIATE")
     with began(storage.set, "key", b"payload"):
-        wait_until(lambda: len(storage._database._turns))
+        wait_until(lambda: len(storage.database.connections.turns))
         monkeypatch.setattr(sqlite_database, "PATIENCE", 0.01)
         with pytest.raises(StorageError, match="other threads") as caught:
             count(storage)
@@ -178,7 +178,7 @@ def test_threads_that_end_leave_nothing_open(storage: SQLiteStorage) -> None:
     """A thousand short threads use no more files than the first."""
     in_thread(count, storage)
     in_thread(storage.get, "42")
-    before = descriptors(Path(storage._database.path).parent)
+    before = descriptors(Path(storage.database.path).parent)
     for number in range(1000):
         if number % 10:
             thread = threading.Thread(target=storage.get, args=("42",))
@@ -187,7 +187,7 @@ def test_threads_that_end_leave_nothing_open(storage: SQLiteStorage) -> None:
         thread.start()
         thread.join(PATIENCE)
 
-    assert before == descriptors(Path(storage._database.path).parent)
+    assert before == descriptors(Path(storage.database.path).parent)
     assert {"counter": 101} == counters(storage).peek(42)
 
 
