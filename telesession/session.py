@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from _collections_abc import dict_items, dict_keys, dict_values
     from types import FrameType
 
+# The reason why a session is no value of a field.
+REFUSAL = "a session itself; store as_dict(session)"
+
 
 class State:
     """
@@ -152,7 +155,7 @@ class Session(_Unguarded):
 
     __slots__ = ()
 
-    _telesession_refusal = "a session itself; store as_dict(session)"
+    _telesession_refusal = REFUSAL
 
     def __init_subclass__(cls) -> None:
         """Refuse subclasses: a session changes its class when a field gets a lifetime."""
@@ -420,7 +423,7 @@ def load_session(fields: dict[str, Any], marks: dict[str, Mark], state: State) -
     state.marks = marks
     state.attributes = {}
     session: Any = _Unguarded(fields)
-    session._state = state
+    _set_state(session, state)
     session.__dict__ = state.attributes
     session.__class__ = _ExpiringSession
     made: Session = session

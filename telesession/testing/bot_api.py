@@ -104,7 +104,7 @@ class BotAPI(Telegram):
             self._server.stop()
         self._server = None
         self._updates.is_closed = True
-        later = self._started_next()
+        later: BotAPI | None = self._started_next()
         if later is None:
             apihelper.API_URL, apihelper.FILE_URL, apihelper.proxy = self._former
         else:

@@ -104,12 +104,12 @@ class FaultyStorage(StorageFaults, Storage):
 
     def hold(self, key: str, timeout: float | None = None) -> FaultyHold:
         """See `Storage.hold`. It is called when the block is entered."""
-        return FaultyHold(self, key, self.storage.hold(key, timeout))
+        return self._faulty_hold(key, self.storage.hold(key, timeout))
 
     def hold_beside(self, hold: Hold, key: str, timeout: float | None = None) -> FaultyHold:
         """See `Storage.hold_beside`. It is a call of `hold`."""
         inner = hold.inner if isinstance(hold, FaultyHold) else hold
-        return FaultyHold(self, key, self.storage.hold_beside(inner, key, timeout))
+        return self._faulty_hold(key, self.storage.hold_beside(inner, key, timeout))
 
     def commit(self, holds: Sequence[Hold], also: Sequence[Change] = ()) -> None:
         """See `Storage.commit`."""
@@ -138,6 +138,9 @@ class FaultyStorage(StorageFaults, Storage):
 
     def __repr__(self) -> str:
         return f"<FaultyStorage in front of {self.storage!r}>"
+
+    def _faulty_hold(self, key: str, manager: AbstractContextManager[Hold]) -> FaultyHold:
+        return FaultyHold(self, key, manager, self._enter, self._write)
 
     def _write(self, holds: Sequence[Hold], keys: Sequence[str], write: Callable[[], None]) -> None:
         """Do noted writes of holds of the storage behind, as a call of `commit`."""
@@ -170,20 +173,34 @@ class FaultyHold(Hold):
     """
     A hold of the storage behind, whose lock and writes are calls of the `FaultyStorage`.
 
+    Args:
+        storage: The `FaultyStorage`.
+        key: The key of the record.
+        manager: Gives the hold of the storage behind.
+        enter: Enters that hold, as a call of `hold`.
+        write: Does the noted writes of holds for some keys, as a call of `commit`.
+
     Attributes:
         inner: The hold of the storage behind, once this one was entered.
     """
 
-    __slots__ = ("_faulty", "_manager", "inner")
+    __slots__ = ("_enter", "_manager", "_write", "inner")
 
     inner: Hold
 
     def __init__(
-        self, storage: FaultyStorage, key: str, manager: AbstractContextManager[Hold]
+        self,
+        storage: FaultyStorage,
+        key: str,
+        manager: AbstractContextManager[Hold],
+        enter: Callable[[str, AbstractContextManager[Hold]], Hold],
+        write: Callable[[Sequence[Hold], Sequence[str], Callable[[], None]], None],
     ) -> None:
-        self.storage = self._faulty = storage
+        self.storage = storage
         self.key = key
         self._manager = manager
+        self._enter = enter
+        self._write = write
 
     @property
     def note(self) -> Note | None:
@@ -195,7 +212,7 @@ class FaultyHold(Hold):
         self.inner.note = note
 
     def __enter__(self) -> Self:
-        self.inner = self._faulty._enter(self.key, self._manager)
+        self.inner = self._enter(self.key, self._manager)
         return self
 
     def __exit__(self, kind: object, error: object = None, trace: object = None) -> None:
@@ -232,7 +249,7 @@ class FaultyHold(Hold):
     def flush(self) -> None:
         """See `Hold.flush`. A noted write is a call of `FaultyStorage.commit`."""
         if self.note is not None:
-            self._faulty._write([self.inner], [self.key], self.inner.flush)
+            self._write([self.inner], [self.key], self.inner.flush)
 
     def now(self) -> float:
         """See `Hold.now`."""

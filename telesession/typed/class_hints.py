@@ -76,13 +76,19 @@ def required_keys(cls: Any, hints: dict[str, Any]) -> frozenset[str]:
 
 def is_qualified(hint: Any) -> bool:
     """Whether an annotation qualifies the name of a value, as `Required[int]` around `int`."""
-    # By the name, because typing_extensions has those of later Pythons.
-    return getattr(typing.get_origin(hint), "_name", None) in _QUALIFIERS
+    return _name_of_form(hint) in _QUALIFIERS
+
+
+def _name_of_form(hint: Any) -> str:
+    """The name of the special form of an annotation, such as `Required`; empty without one."""
+    origin = typing.get_origin(hint)
+    # By the name, because typing_extensions has those of later Pythons. A class may have it, too.
+    return "" if isinstance(origin, type) else getattr(origin, "__name__", "")
 
 
 def _qualifiers(hint: Any) -> frozenset[str]:
     found = set()
     while is_qualified(hint):
-        found.add(typing.get_origin(hint)._name)
+        found.add(_name_of_form(hint))
         hint = typing.get_args(hint)[0]
     return frozenset(found)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from telesession.session import (
     LINK,
+    REFUSAL,
     Session,
     State,
     collect_view_changes,
@@ -57,16 +58,18 @@ def make_classes(cls: Any, forms: Mapping[str, Form]) -> Shown:
         forms: `field -> form`.
     """
     fields = dataclasses.fields(cls)
+    declared = frozenset(field.name for field in fields)
     is_direct = all(getattr(cls, name) is getattr(object, name) for name in _ACCESS)
     solo = _named_like(
         cls,
         (_Shown, cls),
         {
             "__slots__": (LINK,),
-            "__setattr__": _make_setter(frozenset(field.name for field in fields)),
+            "__setattr__": _make_setter(declared),
             **{name: _make_comparison(cls, name) for name in _COMPARISONS},
             "__hash__": cls.__hash__,
             "_telesession_dataclass": cls,
+            "_telesession_settable": _settable_names(cls) | declared | {LINK},
             # The dataclass may count its subclasses, and must not count the second class.
             "__init_subclass__": classmethod(lambda _cls: None),
             **{field.name: _Default(field, forms[field.name]) for field in fields},
@@ -83,11 +86,14 @@ def make_classes(cls: Any, forms: Mapping[str, Form]) -> Shown:
             **{field.name: _Field(field, forms[field.name]) for field in fields},
         },
     )
-    # Another __dict__ would hide the fields that are set later.
-    solo._telesession_settable = frozenset(
-        name for name in dir(linked) if hasattr(getattr_static(linked, name, None), "__set__")
-    ) - {"__dict__"}
     return Shown(solo, linked, is_direct)
+
+
+def _settable_names(cls: type) -> frozenset[str]:
+    """The names of the properties and slots of a dataclass, which an instance can set."""
+    names = {name for name in dir(cls) if hasattr(getattr_static(cls, name, None), "__set__")}
+    # Another __dict__ would hide the fields that are set later.
+    return frozenset(names - {"__dict__"})
 
 
 def snapshot(value: Any) -> Any:
@@ -174,7 +180,7 @@ class _Shown:
     """The methods that an instance needs to show a session; its dataclass follows in the bases."""
 
     __slots__ = ()
-    _telesession_refusal = Session._telesession_refusal
+    _telesession_refusal = REFUSAL
     _telesession_link: State | Session
     _telesession_dataclass: Any
     _telesession_settable: frozenset[str]

@@ -120,7 +120,7 @@ class Block:
             for entry in kept_entries(map(self.unit.entries.__getitem__, self._before), error)
         ]
         if position:
-            around = self.unit.blocks[position - 1]
+            around: Block = self.unit.blocks[position - 1]
             for lock_key in lock_keys:
                 around._before.setdefault(lock_key, self._before[lock_key])
         if error is not None:

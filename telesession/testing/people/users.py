@@ -84,7 +84,7 @@ class User(Membership, Moderation, Sender):
         writes in other chats, under the real id.
         """
         self._telegram.community.put_administrator(group.id, self.json, is_anonymous=True)
-        admin = copy.copy(self)
+        admin: Self = copy.copy(self)
         admin._outbox = Outbox(
             self._telegram, {"from": self.json}, self.private_chat, anonymous_in=group.id
         )
