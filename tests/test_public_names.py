@@ -47,7 +47,10 @@ MUTABLE = {
     "sessions": {"default_storage": "MemoryStorage"},
     "kinds.declared": {"_declared": "WeakKeyDictionary", "_mutex": "lock"},
     "storage.file_locks": {"_open_files": "PerProcess", "_made": "WeakValueDictionary"},
-    "storage.sqlite_database": {"_processes": "PerProcess", "_databases": "WeakValueDictionary"},
+    "storage.sqlite_connections": {
+        "_processes": "PerProcess",
+        "_connections": "WeakValueDictionary",
+    },
     "locks": {"_waits": "PerProcess", "units": "dict"},
     "moves": {"_moves": "WeakKeyDictionary", "_mutex": "lock"},
     "unit.endings": {"expected": "dict"},
@@ -264,6 +267,130 @@ def test_a_circle_of_imports_is_found() -> None:
     }
 
     assert {"one", "two", "three"} == set(in_circles(imports))
+
+
+# The accesses to a private attribute of another object, each with the reason.
+PRIVATE_ACCESSES = {
+    "session: session._state": "each update passes there, and a setter would cost it a call",
+    "sessions: sessions._kind": "`kind_of` is the only way from `Sessions` to their kind",
+    "storage.postgres_connections: pool._check": "psycopg_pool 3.3 has no public attribute",
+    "storage.postgres_connections: pool._configure": "psycopg_pool 3.3 has no public attribute",
+    "storage.postgres_connections: pool._reset": "psycopg_pool 3.3 has no public attribute",
+}
+# Public names that begin with an underscore: those of named tuples, enums and `sys`.
+UNDERSCORED = {
+    "_asdict", "_field_defaults", "_fields", "_getframe", "_make", "_name_", "_replace", "_value_",
+}  # fmt: skip
+
+
+class PrivateAccesses(ast.NodeVisitor):
+    """
+    The accesses in a source to private attributes of other objects, as their expressions.
+
+    An object of the same class is no other object. It is `self`, `cls`, `super()`, the class by its
+    name, a call of the class, or a variable that is annotated with the class or made by it.
+    """
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+        self._class_name = ""
+        self._of_the_class = {"self", "cls"}
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        around = self._class_name, self._of_the_class
+        self._class_name, self._of_the_class = node.name, {"self", "cls", node.name}
+        self.generic_visit(node)
+        self._class_name, self._of_the_class = around
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        around = self._of_the_class
+        arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        self._of_the_class = around | {
+            each.arg for each in arguments if self._is_the_class(each.annotation)
+        }
+        self.generic_visit(node)
+        self._of_the_class = around
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
+        if isinstance(node.target, ast.Name) and self._is_the_class(node.annotation):
+            self._of_the_class.add(node.target.id)
+        self.generic_visit(node)
+
+    def visit_Assign(self, node: ast.Assign) -> None:
+        for target in node.targets:
+            if isinstance(target, ast.Name) and self._makes_one(node.value):
+                self._of_the_class.add(target.id)
+        self.generic_visit(node)
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        is_private = re.match("_[^_]", node.attr) and node.attr not in UNDERSCORED
+        value = node.value
+        is_own = isinstance(value, ast.Name) and value.id in self._of_the_class
+        if is_private and not is_own and not self._makes_one(value):
+            self.found.append(ast.unparse(node))
+        self.generic_visit(node)
+
+    def _is_the_class(self, annotation: ast.expr | None) -> bool:
+        if annotation is None or not self._class_name:
+            return False
+        return ast.unparse(annotation).removesuffix(" | None") in ("Self", self._class_name)
+
+    def _makes_one(self, value: ast.expr) -> bool:
+        """Whether an expression calls the class, or `super`."""
+        return (
+            isinstance(value, ast.Call)
+            and isinstance(value.func, ast.Name)
+            and value.func.id in ("cls", "super", self._class_name)
+        )
+
+
+def private_accesses(source: str) -> list[str]:
+    visitor = PrivateAccesses()
+    visitor.visit(ast.parse(source))
+    return visitor.found
+
+
+def test_private_attributes_are_those_of_their_class() -> None:
+    """Only the listed accesses reach a private attribute of an object of another class."""
+    found = [
+        f"{name}: {access}"
+        for name, path in {**SOURCES, **TESTING}.items()
+        for access in private_accesses(path.read_text(encoding="utf-8"))
+    ]
+
+    assert sorted(PRIVATE_ACCESSES) == sorted(found)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "def read(other): other._value",
+        "class Reader:\n def read(self, other: Box): other._value",
+        "class Reader:\n def read(self): self.box._value",
+        "class Reader:\n def read(self): self._box._value",
+        "class Reader:\n def read(self): made = Box(); made._value = 1",
+        "class Reader:\n def read(self, one: Reader): pass\n def peek(self, one): one._value",
+    ],
+)
+def test_a_private_access_is_found(line: str) -> None:
+    """The control: an access to a private attribute of another object is found."""
+    assert 1 == len(private_accesses(line))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "class Box:\n def __eq__(self, other: Self): return self._value == other._value",
+        "class Box:\n def copy(self): made = Box(); made._value = self._value",
+        "class Box:\n @classmethod\n def make(cls): return cls()._value",
+        "class Box:\n def find(self): found: Box | None = None; return found._value",
+        "class Box:\n def read(self): return super()._value",
+        "class Box:\n def change(self, row): return row._replace(value=1)",
+    ],
+)
+def test_an_object_of_the_same_class_is_not_found(line: str) -> None:
+    """A class may use the private attributes of all its objects."""
+    assert [] == private_accesses(line)
 
 
 # The modules that may import those of other rows below them only.
