@@ -34,8 +34,7 @@ from support.updates import (
 )
 from telesession import MemoryStorage
 from telesession.bot import state_records
-from telesession.bot.turns import Turn, _turns, use_in_turn
-from telesession.unit.unit import INDEPENDENT
+from telesession.bot.turns import Turn, _turns, unit_in_turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,7 +142,7 @@ class TestTurns:
 
     def test_without_a_unit_a_record_is_written_at_once(self) -> None:
         """Also in the turn of its sender."""
-        assert INDEPENDENT == use_in_turn(MemoryStorage(), "key", is_of_sender=True)
+        assert None is unit_in_turn(MemoryStorage(), "key", is_of_sender=True)
 
     @pytest.mark.parametrize("get_key", [None, lambda message: None], ids=["by_sender", "none"])
     def test_a_worker_begins_and_ends_turns(self, make_sequential: MakeBot, get_key: Any) -> None:
