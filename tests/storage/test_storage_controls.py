@@ -612,6 +612,6 @@ def test_the_suite_catches_a_broken_storage(
 
 def test_every_promise_has_a_storage_that_breaks_it() -> None:
     """No test of the suite is without a control."""
-    promises = {name for name in vars(StorageSuite) if name.startswith("test_")}
+    promises = {name for name in dir(StorageSuite) if name.startswith("test_")}
 
     assert promises == {promise for promise, _, _ in CAUGHT}

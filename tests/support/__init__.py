@@ -12,4 +12,4 @@ if "pytest" in sys.modules:
     import pytest
 
     # Before a module here imports it: only assertions of modules that come later are rewritten.
-    pytest.register_assert_rewrite("telesession.testing.storage_suite")
+    pytest.register_assert_rewrite("telesession.testing.promises")
