@@ -88,6 +88,7 @@ THIRD_PARTY = {
     "storage.redis_server": {"redis"},
     "bot.answers": {"telebot"},
     "bot.arrivals": {"telebot"},
+    "bot.raw_updates": {"telebot"},
     "bot.stored_turns": {"telebot"},
     "bot.filters": {"telebot"},
     "bot.place": {"telebot"},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import json
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,9 +17,17 @@ from telebot import TeleBot, apihelper, types
 from telesession.bot.answers import Questions
 from telesession.bot.attachment import Attachment
 from telesession.bot.filters import SessionFilter
-from telesession.bot.intake import number_of, raw_of
+from telesession.bot.intake import raw_of
 from telesession.bot.notices import Notices, messages_of
 from telesession.bot.pool import SequentialWorkers
+from telesession.bot.raw_updates import (
+    PastNumber,
+    content_of,
+    parse_body,
+    parse_sent,
+    parse_text,
+    sent_form_of,
+)
 from telesession.bot.turns import Turn
 from telesession.errors import SessionError
 from telesession.forks import PerProcess
@@ -47,9 +54,6 @@ _URGENT = MappingProxyType(
 # telebot's methods that take updates of one kind, and all kinds.
 _METHOD, _ALL = "process_new_", "process_new_updates"
 _ARRIVALS = "_telesession_arrivals"
-_parse: Any = types.Update.de_json
-# The attribute of an update that has it as Telegram sent it.
-_RAW = "_telesession_raw"
 
 
 class Arrivals:
@@ -168,14 +172,14 @@ class Arrivals:
         get_updates: Any = apihelper.get_updates
         sent = get_updates(self._bot.token, **call.arguments)
         intake.confirm(offset)
-        return [_with_raw(each) for each in sent]
+        return [parse_sent(each) for each in sent]
 
     def _store(self, updates: Sequence[Any]) -> Mapping[int, Stored] | None:
         """Store the updates of a batch that are as Telegram sent them; `None` without an inbox."""
         intake = self._intake
         if intake is None:
             return None
-        raws = {update.update_id: vars(update).get(_RAW) for update in updates}
+        raws = {update.update_id: sent_form_of(update) for update in updates}
         if None in raws.values():
             self._tell_that_nothing_is_stored()
         batch = {number: raw_of(raw) for number, raw in raws.items() if raw is not None}
@@ -201,13 +205,13 @@ class Arrivals:
 
     def _feed_one(self, stored: Stored) -> None:
         try:
-            update = _parse(stored.raw)
+            update = parse_text(stored.raw)
         except Exception as error:  # noqa: BLE001 -- any exception of telebot
             self._set_aside(stored, error)
             return
         # telebot polls from the highest number that it has seen. The number of an old update may be
         # higher, because Telegram's numbers begin anew after a week.
-        update.update_id = _Past(stored.number)
+        update.update_id = PastNumber(stored.number)
         update.update_id.bot = self._bot
         self._notice(messages_of(update))
         self._take(update, stored)
@@ -251,7 +255,7 @@ class Arrivals:
         bot.last_update_id = max([before, *(update.update_id for update in updates)])
         for number, update in enumerate(updates):
             found = None
-            if stored is not None and _RAW in vars(update):
+            if stored is not None and sent_form_of(update) is not None:
                 found = stored.get(update.update_id)
                 if found is None:
                     # It has arrived before.
@@ -278,7 +282,7 @@ class Arrivals:
 
     def _take(self, update: Any, stored: Stored | None) -> bool:
         """Put an update into the pool, and return whether the pool takes updates."""
-        kind, content = _content_of(update)
+        kind, content = content_of(update)
         is_taken = False
         try:
             is_taken = self._put(kind, content, partial(self._process, [update]), stored)
@@ -358,7 +362,7 @@ def receive(bot: TeleBot, body: str | bytes) -> None:
         raise TypeError(
             f"receive takes the body of a request as str or bytes, not {type(body).__name__}"
         )
-    found = _read(body)
+    found = parse_body(body)
     if found is None:
         raise ValueError(
             "could not receive an update: the body is not the JSON of an update of Telegram"
@@ -371,43 +375,9 @@ def receive(bot: TeleBot, body: str | bytes) -> None:
         arrivals.receive(update, raw)
 
 
-def _read(body: str | bytes) -> tuple[types.Update, str] | None:
-    """The update in the body of a request, and its JSON; `None` if it is no update."""
-    try:
-        raw = body.decode() if isinstance(body, bytes) else body
-        number_of(json.loads(raw))
-        return _parse(raw), raw
-    except Exception:  # noqa: BLE001 -- any exception of telebot
-        # Nothing is raised from here, because the exception has the body of a user's message.
-        return None
-
-
-class _Past(int):
-    """The number of an earlier update, which is not greater than the bot's latest number."""
-
-    bot: Any
-
-    def __gt__(self, other: Any) -> bool:
-        return other != self.bot.last_update_id and super().__gt__(other)
-
-
-def _with_raw(sent: dict[str, Any]) -> types.Update:
-    update: types.Update = _parse(sent)
-    vars(update)[_RAW] = sent
-    return update
-
-
 def _replace(bot: Any, name: str, method: Callable[..., object]) -> None:
     @functools.wraps(getattr(bot, name))
     def replacement(*args: Any, **kwargs: Any) -> Any:
         return method(*args, **kwargs)
 
     setattr(bot, name, replacement)
-
-
-def _content_of(update: Any) -> tuple[str, Any]:
-    """The kind of an update, and the object that handlers get."""
-    for kind, content in vars(update).items():
-        if content is not None and kind != "update_id" and not kind.startswith("_"):
-            return kind, content
-    return "", None
