@@ -13,8 +13,9 @@ from telesession.storage.base import Change, Hold, Record, Storage, deletes
 from telesession.storage.redis_client import Client, checked_client
 from telesession.storage.redis_hold import RedisHold, write_together
 from telesession.storage.redis_indexes import add_once, listed
+from telesession.storage.redis_names import decode, escape, unescape
 from telesession.storage.redis_scripts import READ, READ_ALL, milliseconds
-from telesession.storage.redis_server import RedisServer, decode, escape, unescape
+from telesession.storage.redis_server import RedisServer
 from telesession.storage.renewal import checked_lease
 from telesession.storage.rows import Row
 

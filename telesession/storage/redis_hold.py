@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Self, cast
 from telesession.errors import LockLostError, LockTimeoutError, StorageError
 from telesession.locks import OTHER_PROCESS, LongWait
 from telesession.storage.evictions import log_eviction
+from telesession.storage.redis_names import encode
 from telesession.storage.redis_scripts import ACQUIRE, COMMIT, KEPT, milliseconds
-from telesession.storage.redis_server import encode
 from telesession.storage.server_hold import ServerHold
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from telesession.storage.base import Change, Hold, Storage
-    from telesession.storage.redis_server import Names, Owner, RedisServer
+    from telesession.storage.redis_names import Names
+    from telesession.storage.redis_owner import Owner
+    from telesession.storage.redis_server import RedisServer
 
 
 class RedisHold(ServerHold):

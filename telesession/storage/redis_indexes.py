@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from telesession.storage.bitmaps import SIZE, by_page, key_of
+from telesession.storage.redis_names import decode, encode
 from telesession.storage.redis_scripts import ADD_ONCE, FIND_LIVE, milliseconds
-from telesession.storage.redis_server import RedisServer, decode, encode
+
+if TYPE_CHECKING:
+    from telesession.storage.redis_server import RedisServer
 
 _ACTION = "list the keys"
 

@@ -1,16 +1,14 @@
-"""A Redis or Valkey server as `RedisStorage` and its holds use it: calls, scripts, tokens."""
+"""A Redis or Valkey server as `RedisStorage` and its holds use it: calls and scripts."""
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
-import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from telesession.errors import StorageError
 from telesession.forks import PerProcess
@@ -23,13 +21,13 @@ from telesession.storage.redis_errors import (
     may_be_executed,
     without_values,
 )
+from telesession.storage.redis_names import Names, encode, escape
+from telesession.storage.redis_owner import Leftover, Owner
 from telesession.storage.redis_scripts import (
     COMMIT,
     RENEW,
-    RESERVATION,
     Script,
 )
-from telesession.storage.renewal import Renewal
 
 # Without the package the class still exists, because `from telesession import *` names it.
 if TYPE_CHECKING or find_spec("redis"):
@@ -48,100 +46,6 @@ _PAUSES = (0.0, 0.1)
 _LIMIT = 5.0
 _COMMIT_PAUSES = (0.0, 0.1, 0.2, 0.4, *[0.8] * 12)
 _COMMIT_LIMIT = 10.0
-# Seconds between two attempts to unlock after an outage.
-_UNLOCK_INTERVAL = 0.5
-# How many busy sessions a process observes at most.
-_MANY = 10_000
-
-
-class Names(NamedTuple):
-    """The keys of one session on the server, in the order in which the scripts get them."""
-
-    record: bytes
-    lock: bytes
-    queue: bytes
-    calls: bytes
-    done: bytes
-
-
-class Leftover(NamedTuple):
-    """A lock that may still be on the server, because a call got no answer."""
-
-    names: Names
-    token: bytes
-    # The monotonic time at which its lease is over at the latest.
-    end: float
-
-
-class Sighting(NamedTuple):
-    """A lock as a waiter saw it first: its value, the end of its lease, and the time then."""
-
-    holder: bytes
-    # Milliseconds on the server's wall clock.
-    end: int
-    # Seconds, monotonic.
-    begun: float
-
-
-class Owner:
-    """
-    A storage in one process: the owner of locks.
-
-    Attributes:
-        name: A random name, which begins its tokens.
-        renewal: Renews the leases of its locks, given as token and name of the lock.
-        leftovers: Unlocks after an outage, so that other processes need not wait for a lease.
-        connections: The connections of this process; `None` if the client is not a plain one.
-    """
-
-    def __init__(self, server: RedisServer, lease: int, connections: Connections | None) -> None:
-        self.name = secrets.token_hex(8).encode()
-        self.renewal = Renewal(server.renew, lease / 3000)
-        self.leftovers = Renewal(server.unlock, _UNLOCK_INTERVAL, "telesession-unlock")
-        self.connections = connections
-        self._lease = lease
-        self._numbers = itertools.count(1)
-        # By key, the busy lock that was seen last. One thread at a time waits for a key.
-        self._sightings: dict[str, Sighting] = {}
-
-    def next_number(self) -> int:
-        """A number above all that this owner has had."""
-        return next(self._numbers)
-
-    def next_token(self) -> bytes:
-        """The token for one hold; above those of earlier holds of the same key."""
-        return b"%b.%d.%d" % (self.name, self.next_number(), self._lease)
-
-    def leave(self, names: Names, token: bytes) -> None:
-        """Unlock in the background as soon as the server answers again."""
-        self.leftovers.add(Leftover(names, token, time.monotonic() + self._lease / 1000))
-
-    def observe(self, key: str, holder: bytes, end: int) -> float:
-        """
-        Note that a session is busy, and give the seconds until its lock may be taken over.
-
-        A server ends leases by its wall clock, which may be set back. So a lock whose holder has
-        not renewed it for a whole lease by the clock of this process is over as well.
-        """
-        lease = self._lease_of(holder)
-        now, seen = time.monotonic(), self._sightings.get(key)
-        # A renewal moves the end by a third of the lease.
-        if seen is None or seen.holder != holder or abs(end - seen.end) > lease / 6:
-            if len(self._sightings) >= _MANY:
-                self._sightings.clear()
-            seen = self._sightings[key] = Sighting(holder, end, now)
-        return max(0.0, seen.begun + lease / 1000 - now)
-
-    def forget(self, key: str) -> None:
-        """Forget a lock that was busy."""
-        if self._sightings:
-            self._sightings.pop(key, None)
-
-    def _lease_of(self, holder: bytes) -> int:
-        lease = holder.rpartition(b".")[2]
-        # An older version's token has no lease in it.
-        milliseconds = int(lease) if lease.isdigit() else self._lease
-        return min(milliseconds, RESERVATION) if holder.startswith(b"~") else milliseconds
 
 
 class RedisServer:
@@ -399,7 +303,7 @@ class RedisServer:
         connections = None
         if is_plain(self.client):
             connections = Connections(self.client, keep=self._is_mine)
-        return Owner(self, self.lease, connections)
+        return Owner(self.lease, connections, renew=self.renew, unlock=self.unlock)
 
     def unlock(self, leftovers: list[Leftover]) -> None:
         """Unlock sessions that this process may still have."""
@@ -422,23 +326,3 @@ class RedisServer:
             # The next round is early enough to try again; a lost lock is noticed at the commit.
             with suppress(StorageError):
                 self.run(RENEW, "renew", None, len(locks), *locks, self.lease, *tokens)
-
-
-def escape(key: str) -> str:
-    """Spell a key without braces, by which a cluster chooses the slot."""
-    return key.replace("%", "%25").replace("{", "%7B").replace("}", "%7D")
-
-
-def unescape(name: str) -> str:
-    """The key that `escape` spelled."""
-    return name.replace("%7D", "}").replace("%7B", "{").replace("%25", "%")
-
-
-def encode(name: str) -> bytes:
-    """The bytes of a name. A lone surrogate is no text, but a key may hold any character."""
-    return name.encode("utf-8", "surrogatepass")
-
-
-def decode(name: bytes) -> str:
-    """The name that `encode` made bytes of."""
-    return name.decode("utf-8", "surrogatepass")

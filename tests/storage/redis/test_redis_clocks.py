@@ -82,7 +82,7 @@ def test_a_process_observes_a_limited_number_of_locks(
     storage: RedisStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Sessions that stay busy for ever do not fill the memory of the bot."""
-    monkeypatch.setattr("telesession.storage.redis_server._MANY", 3)
+    monkeypatch.setattr("telesession.storage.redis_owner._MANY", 3)
     owner = storage.server.owner
     for number in range(5):
         owner.observe(f"{number}", DEAD, 0)
