@@ -74,7 +74,7 @@ class Questions:
         self.store = QuestionStore(bot, sessions)
         self.is_kept = False
         self._albums = Albums()
-        self._notices = Notices(bot, self._notice)
+        self._notices = Notices(bot, self._note_messages)
         # `threading.get_ident()` -> the result for the update that telebot gives to `_answer` next.
         # A second look would read the record once more.
         self._found: dict[int, _Found] = {}
@@ -129,7 +129,7 @@ class Questions:
                 "with one and the same Sessions everywhere, and before the bot starts"
             )
 
-    def _notice(self, messages: list[Any]) -> None:
+    def _note_messages(self, messages: list[Any]) -> None:
         """Note messages when they arrive, before a handler looks for their questions."""
         for message in messages:
             if message.media_group_id:

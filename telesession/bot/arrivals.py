@@ -90,9 +90,9 @@ class Arrivals:
     def install(cls, bot: Any) -> None:
         """Put the methods on a bot, unless it has them."""
         if cls.of(bot) is None:
-            setattr(bot, _ARRIVALS, cls(bot)._replaced())
+            setattr(bot, _ARRIVALS, cls(bot)._patch_bot())
 
-    def _replaced(self) -> Arrivals:
+    def _patch_bot(self) -> Arrivals:
         bot = self._bot
         # Not of the bot, because a subclass may have methods of its own with such a name.
         for name in dir(TeleBot):

@@ -67,7 +67,9 @@ class LateStep:
         return self.decorated()(message, *args, **kwargs)
 
 
-def decorated(function: Callable[..., Any], attached: Iterable[Attachable]) -> Callable[..., Any]:
+def give_sessions(
+    function: Callable[..., Any], attached: Iterable[Attachable]
+) -> Callable[..., Any]:
     """The function with those of the sessions that it takes; itself if it takes none."""
     wrapper = function
     for sessions in attached:

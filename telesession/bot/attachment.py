@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Protocol, Self
 from weakref import WeakValueDictionary
 
-from telesession.bot.attachable import Attachable, LateStep, decorated, takes
+from telesession.bot.attachable import Attachable, LateStep, give_sessions, takes
 from telesession.moves import migrated_chat
 from telesession.options import is_async
 
@@ -78,12 +78,12 @@ class Attachment:
         # functools.wraps would copy that to other decorators around it.
         self._originals: dict[int, tuple[Any, Any]] = {}
         # The replaced attributes: object, name, new value, and the former value of the instance.
-        self._replaced: list[tuple[Any, str, Any, Any]] = []
+        self._patches: list[tuple[Any, str, Any, Any]] = []
         # The backends among the objects, which are checked for every batch of updates.
         self._backends: list[Any] = []
         self._mutex = threading.Lock()
         # By id, the messages whose groups were followed: each passes several methods.
-        self._followed: WeakValueDictionary[int, Any] = WeakValueDictionary()
+        self._seen_messages: WeakValueDictionary[int, Any] = WeakValueDictionary()
         self._undo: list[Callable[[], None]] = []
         # The key function of the workers that attach gave the bot, if it did.
         self._key_of_workers: Callable[[Any], Any] | None = None
@@ -151,18 +151,18 @@ class Attachment:
 
     def decorate(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The function with its sessions; the function itself if it takes none."""
-        return decorated(function, self._attached)
+        return give_sessions(function, self._attached)
 
     def _set(self, attached: list[Attachable]) -> None:
         handlers = [handler for kind in _kinds(self._bot) for handler in getattr(self._bot, kind)]
         # All of them first: one that cannot have a session must not leave half of them changed.
-        originals = [self._original(handler["function"]) for handler in handlers]
-        functions = [decorated(original, attached) for original in originals]
+        originals = [self._unwrap(handler["function"]) for handler in handlers]
+        functions = [give_sessions(original, attached) for original in originals]
         self._attached, self._originals = attached, {}
         for handler, function, original in zip(handlers, functions, originals, strict=True):
             self._put(handler, function, original)
 
-    def _original(self, function: Any) -> Any:
+    def _unwrap(self, function: Any) -> Any:
         return self._originals.get(id(function), (function, function))[1]
 
     def _put(self, handler: Any, function: Any, original: Any) -> None:
@@ -174,12 +174,12 @@ class Attachment:
         bot = self._bot
         setattr(bot, _ATTACHMENT, self)
         for kind in _kinds(bot):
-            self._replace(bot, _adder(kind), self._adding)
-        self._replace(bot, "process_new_updates", self._processing)
-        self._replace(bot, "process_new_messages", self._processing_messages)
+            self._replace(bot, _name_of_add_method(kind), self._wrap_add)
+        self._replace(bot, "process_new_updates", self._wrap_process_updates)
+        self._replace(bot, "process_new_messages", self._wrap_process_messages)
         self._replace_in_backends()
 
-    def _adding(self, add: Callable[[Any], None]) -> Callable[[Any], None]:
+    def _wrap_add(self, add: Callable[[Any], None]) -> Callable[[Any], None]:
         def add_handler(handler_dict: Any) -> None:
             function = handler_dict["function"]
             self._put(handler_dict, self.decorate(function), function)
@@ -187,13 +187,13 @@ class Attachment:
 
         return add_handler
 
-    def _processing(self, process: Callable[[Any], None]) -> Callable[[Any], None]:
+    def _wrap_process_updates(self, process: Callable[[Any], None]) -> Callable[[Any], None]:
         def process_new_updates(updates: Any) -> None:
             self._hand_over(process, updates, (update.message for update in updates))
 
         return process_new_updates
 
-    def _processing_messages(self, process: Callable[[Any], None]) -> Callable[[Any], None]:
+    def _wrap_process_messages(self, process: Callable[[Any], None]) -> Callable[[Any], None]:
         def process_new_messages(messages: Any) -> None:
             self._hand_over(process, messages, messages)
 
@@ -227,11 +227,11 @@ class Attachment:
         # Threads of a web server may bring the first updates together.
         with self._mutex:
             if not self._is_known(backend):
-                self._replace(backend, "get_handlers", self._getting)
+                self._replace(backend, "get_handlers", self._wrap_get_handlers)
                 # Only now, because a thread that finds it in the list goes on.
                 self._backends.append(backend)
 
-    def _getting(self, get: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def _wrap_get_handlers(self, get: Callable[[Any], Any]) -> Callable[[Any], Any]:
         def get_handlers(handler_group_id: Any) -> Any:
             found = get(handler_group_id)
             return found and [self._with_sessions(handler) for handler in found]
@@ -257,9 +257,9 @@ class Attachment:
             return
         for message in messages:
             chat = migrated_chat(message)
-            if chat is None or self._followed.get(id(message)) is message:
+            if chat is None or self._seen_messages.get(id(message)) is message:
                 continue
-            self._followed[id(message)] = message
+            self._seen_messages[id(message)] = message
             for sessions in self._followers:
                 sessions.kind.follow_group(*chat)
 
@@ -267,7 +267,7 @@ class Attachment:
         before = vars(owner).get(name)
         now = make(getattr(owner, name))
         setattr(owner, name, now)
-        self._replaced.append((owner, name, now, before))
+        self._patches.append((owner, name, now, before))
 
     def _leave(self) -> None:
         if self._key_of_workers is not None:
@@ -277,7 +277,7 @@ class Attachment:
             )
         for undo in self._undo:
             undo()
-        for owner, name, now, before in reversed(self._replaced):
+        for owner, name, now, before in reversed(self._patches):
             # A later patch calls the replacement, which does nothing any more.
             if vars(owner).get(name) is now:
                 if before is None:
@@ -335,7 +335,7 @@ def _kinds(bot: Any) -> list[str]:
     ]
 
 
-def _adder(kind: str) -> str:
+def _name_of_add_method(kind: str) -> str:
     return f"add_{kind[:-1]}"
 
 

@@ -83,7 +83,7 @@ def import_telebot_pickle(
     if older:
         _check_bot_id(bot_id, source)
     for chat_id, users in older:
-        records += _older_records(chat_id, users, bot_id, source)
+        records += _make_older_records(chat_id, users, bot_id, source)
     return _store(records, storage)
 
 
@@ -228,7 +228,7 @@ class _Server:
                 continue
             # telebot 4.37.1 keeps data without a state after a reset of a missing record.
             state = _text(hash_.get("state", "")) or None
-            data = _parse(hash_.get("data", "{}"), self.source, text)
+            data = _parse_json(hash_.get("data", "{}"), self.source, text)
             yield _record(place, {"state": state, "data": data}, self.source)
 
     def older_records(self, names: list[tuple[Any, int]], bot_id: int | None) -> Iterator[_Record]:
@@ -237,8 +237,8 @@ class _Server:
             content = self._read("get", name)
             if content is None:
                 continue
-            users = _parse(content, self.source, _text(name))
-            yield from _older_records(chat_id, users, bot_id, self.source)
+            users = _parse_json(content, self.source, _text(name))
+            yield from _make_older_records(chat_id, users, bot_id, self.source)
 
     def _read(self, method: str, name: Any) -> Any:
         try:
@@ -251,7 +251,9 @@ class _Server:
         return _failure(self.source, reason)
 
 
-def _older_records(chat_id: Any, users: Any, bot_id: int | None, source: str) -> Iterator[_Record]:
+def _make_older_records(
+    chat_id: Any, users: Any, bot_id: int | None, source: str
+) -> Iterator[_Record]:
     """The records of one chat as telebot kept them up to 4.22.0: one value for all its users."""
     if type(chat_id) is not int or not isinstance(users, dict):
         raise _failure(source, f"its record {chat_id!r} is no chat with its users; {_NOT_TELEBOTS}")
@@ -326,7 +328,7 @@ def _text(value: Any) -> str:
     return value.decode(errors="surrogateescape") if isinstance(value, bytes) else str(value)
 
 
-def _parse(text: Any, source: str, key: str) -> Any:
+def _parse_json(text: Any, source: str, key: str) -> Any:
     with contextlib.suppress(RecursionError, TypeError, ValueError):
         return json.loads(text)
     # No other exception is the context of this one, because it would have the stored value.

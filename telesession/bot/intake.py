@@ -65,14 +65,14 @@ class Intake:
         self._poll = PollRecord(inbox, self._owner, self._known)
         self._numbers = LockTable()
         self._batches = threading.Lock()
-        self._state = threading.Condition()
+        self._phase_changed = threading.Condition()
         self._phase: Phase = "new"
         self._end = threading.Event()
         self._is_watched = False
         # Updates whose end could not be written.
         self._unended: list[Stored] = []
         # The ids of the handlers whose storages were looked at.
-        self._noticed: set[int] = set()
+        self._checked_functions: set[int] = set()
 
     def open(self, feed: Feed, *, polls: bool, waits: bool = True) -> None:
         """
@@ -87,9 +87,9 @@ class Intake:
             waits: Whether to wait while another thread does it. A worker must not, because that
                 thread may wait for its line.
         """
-        with self._state:
+        with self._phase_changed:
             while self._phase == "opening" and waits:
-                self._state.wait()
+                self._phase_changed.wait()
             is_open = self._phase == "open" and (self._poll.has_begun or not polls)
             if is_open or self._phase in {"opening", "closed"}:
                 return
@@ -177,11 +177,11 @@ class Intake:
         key = str(number)
         self._numbers.acquire(key, None)
         try:
-            return self._add(number, raw) if self._take(number) else None
+            return self._store_new(number, raw) if self._take(number) else None
         finally:
             self._numbers.release(key)
 
-    def _add(self, number: int, raw: str) -> Stored | None:
+    def _store_new(self, number: int, raw: str) -> Stored | None:
         inbox = self.inbox
         try:
             stored, payload = inbox.make(number, raw, self._owner.name)
@@ -199,12 +199,12 @@ class Intake:
 
     def notice(self, function: Any) -> None:
         """Log once for a handler that its sessions lie in another storage than the inbox."""
-        if id(function) in self._noticed:
+        if id(function) in self._checked_functions:
             return
-        if len(self._noticed) > _NOTICED:
+        if len(self._checked_functions) > _NOTICED:
             # Of handlers that come and go.
-            self._noticed.clear()
-        self._noticed.add(id(function))
+            self._checked_functions.clear()
+        self._checked_functions.add(id(function))
         storage = self.inbox.storage
         if any(each is not storage for each in storages_of(function)):
             _log.warning(
@@ -253,10 +253,10 @@ class Intake:
         self._unended.append(stored)
 
     def _become(self, phase: Phase) -> None:
-        with self._state:
+        with self._phase_changed:
             if self._phase != "closed":
                 self._phase = phase
-            self._state.notify_all()
+            self._phase_changed.notify_all()
 
     def _take(self, number: int) -> bool:
         """Take the number of an update that arrives, unless it came before."""

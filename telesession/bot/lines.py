@@ -217,16 +217,16 @@ class Lines(Generic[T]):
         """Wait for an item and take it; `None` if this thread has had its last one."""
         with crew.mutex:
             crew.work.wait_for(lambda: crew.ready or self.closed)
-            return self._take(crew)
+            return self._find_work(crew)
 
     def _next(self, crew: _Crew[T], key: object) -> _Found[T] | None:
         """Give back the key of an item that is done, and take another item if there is one."""
         # In one step: each look for work costs a lock for which all threads queue up.
         with crew.mutex:
             crew.give_back(key)
-            return self._take(crew)
+            return self._find_work(crew)
 
-    def _take(self, crew: _Crew[T]) -> _Found[T] | None:
+    def _find_work(self, crew: _Crew[T]) -> _Found[T] | None:
         if not crew.ready or (self.closed and (crew.only_running or crew.time_left() == 0)):
             return None
         key = crew.ready.popleft()

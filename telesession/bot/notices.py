@@ -42,7 +42,7 @@ class Notices:
         setattr(self._bot, _NOTICES, self)
         for name in _METHODS:
             if hasattr(self._bot, name):
-                self._replaced[name] = self._noticing(name, getattr(self._bot, name))
+                self._replaced[name] = self._wrap(name, getattr(self._bot, name))
                 setattr(self._bot, name, self._replaced[name])
 
     def uninstall(self) -> None:
@@ -65,18 +65,18 @@ class Notices:
         if notices is not None:
             notices._notice([each for each in contents if hasattr(each, "media_group_id")])
 
-    def _noticing(self, name: str, process: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def _wrap(self, name: str, process: Callable[[Any], Any]) -> Callable[[Any], Any]:
         takes_updates = name == "process_new_updates"
 
         @functools.wraps(process)
-        def noticing(batch: Any) -> Any:
+        def tell_and_process(batch: Any) -> Any:
             messages = batch
             if takes_updates:
                 messages = [found for each in batch for found in messages_of(each) if found]
             self._notice(messages)
             return process(batch)
 
-        return noticing
+        return tell_and_process
 
 
 def messages_of(update: Any) -> tuple[Any, Any, Any]:

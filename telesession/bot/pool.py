@@ -214,9 +214,9 @@ class SequentialWorkers:
         The rest is logged. May be repeated. A handler may call it, as `bot.stop_bot()` does: its
         own worker goes on when that handler returns, and the end of the program waits for it.
         """
-        self._close()
+        self._close_lines()
 
-    def _close(self, *, only_running: bool = False) -> None:
+    def _close_lines(self, *, only_running: bool = False) -> None:
         self._lines.close(self._drain, only_running=only_running)
         if threading.current_thread() not in self.workers:
             # Not before, because the interpreter may end while another thread closes the pool.
@@ -273,7 +273,7 @@ class SequentialWorkers:
     def _close_at_exit(self) -> None:
         # At this time Python may start no threads, so handlers may fail. With an inbox the next
         # process handles the updates that wait.
-        self._close(only_running=self._inbox is not None)
+        self._close_lines(only_running=self._inbox is not None)
 
     def _handle(self, turn: Turn) -> None:
         """Let a turn be run by this thread."""

@@ -105,7 +105,7 @@ class Lease:
         self._has_begun = False
         # Whether the lease had expired at a renewal since the last call of `renew`.
         self._had_expired = False
-        self._renewal: Renewal[Lease] = Renewal(_renew, storage.lease / 3, "telesession-owner")
+        self._renewal: Renewal[Lease] = Renewal(_renew_all, storage.lease / 3, "telesession-owner")
 
     def begin(self) -> None:
         """See `Proof.begin`."""
@@ -145,7 +145,7 @@ class Lease:
             self._storage.set(self._lease_key, b"", lease)
 
 
-def _renew(leases: list[Lease]) -> None:
+def _renew_all(leases: list[Lease]) -> None:
     for lease in leases:
         # It is tried again in time.
         with suppress(StorageError):

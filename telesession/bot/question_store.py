@@ -86,10 +86,10 @@ class QuestionStore:
         # The ids of the questions whose steps run in this process.
         self._claims: PerProcess[dict[str, object]] = PerProcess()
         # The ids of the questions that this process is sending.
-        self._sending: PerProcess[set[str]] = PerProcess()
+        self._unsent_ids: PerProcess[set[str]] = PerProcess()
         # `threading.get_ident()` -> the address and the id of the question of each step that the
         # thread runs. No threading.local; see `ProcessState`.
-        self._running: dict[int, list[tuple[Address, str]]] = {}
+        self._steps_by_thread: dict[int, list[tuple[Address, str]]] = {}
         timeout = kind.lock_timeout
         self._lock_timeout = math.inf if timeout is None else timeout
 
@@ -161,7 +161,7 @@ class QuestionStore:
             self.write(address.key, Put(topic, sent[0], timeout, before), Unit.outermost())
             return
         question = question._replace(asked_by=self._running_at(address))
-        sending = self._sending.get(set)
+        sending = self._unsent_ids.get(set)
         sending.add(question.id)
         try:
             self.write(address.key, Put(topic, question, timeout, before))
@@ -258,7 +258,7 @@ class QuestionStore:
         # Its step does not run, so the questions that the step has asked are of a process that
         # died.
         dead = [each.id for each in others if each.question.asked_by == question.id]
-        if newest.question.message is None and question.id not in self._sending.get(set):
+        if newest.question.message is None and question.id not in self._unsent_ids.get(set):
             # The process that was sending the question in place of the earlier ones has died, too.
             dead += [each.id for each in others if each.question.order < order]
         return newest._replace(dead=tuple(dead))
@@ -312,7 +312,7 @@ class QuestionStore:
         """
         thread, since, saved = threading.get_ident(), time.monotonic(), threading.Event()
         # A step may deliver an update itself. The step of that update then runs inside it.
-        steps = self._running.setdefault(thread, [])
+        steps = self._steps_by_thread.setdefault(thread, [])
         steps.append((address, pending.question.id))
         try:
             yield saved.set
@@ -325,11 +325,11 @@ class QuestionStore:
             steps.pop()
             if not steps:
                 # A later thread may get the same number.
-                self._running.pop(thread, None)
+                self._steps_by_thread.pop(thread, None)
 
     def _running_at(self, address: Address) -> str | None:
         """The id of the question at an address whose step this thread runs."""
-        steps = self._running.get(threading.get_ident(), ())
+        steps = self._steps_by_thread.get(threading.get_ident(), ())
         return next((found for where, found in reversed(steps) if where == address), None)
 
     def _try_to_write(self, key: str, change: Change, reason: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import SimpleNamespace, UnionType
 from typing import Any
 
-from telesession.bot.attachable import Attachable, decorated
+from telesession.bot.attachable import Attachable, give_sessions
 from telesession.bot.attachment import Attachment
 from telesession.options import POSITIONAL, VARIADIC, is_async
 from telesession.sessions import kind_of
@@ -60,8 +60,8 @@ class Steps:
         _refuse_uncallable(step, name)
         # An unfit parameter for a session is refused here, and not with each answer.
         self._dressed(step)
-        self._add(step, name)
-        if _takes_list(step):
+        self._register(step, name)
+        if _wants_list(step):
             self._of_albums.add(name)
         return name
 
@@ -75,7 +75,7 @@ class Steps:
                 f"the predicate {name} could not be called: it needs {', '.join(needed)}, and gets "
                 "the message only"
             )
-        self._add(predicate, name)
+        self._register(predicate, name)
         return name
 
     def name_of(self, step: Step, *, is_predicate: bool = False) -> str:
@@ -164,7 +164,7 @@ class Steps:
             wanted |= data.keys()
         return dressed(answer, **{name: given[name] for name in wanted})
 
-    def _add(self, function: Step, name: str) -> None:
+    def _register(self, function: Step, name: str) -> None:
         if self._known.setdefault(name, function) != function:
             raise ValueError(
                 f"there are two functions named {name!r} for questions; rename one of them, or, if "
@@ -180,7 +180,7 @@ class Steps:
         """A step that gets its sessions."""
         attachment = Attachment.of(self._bot)
         dressed = step if attachment is None else attachment.decorate(step)
-        return decorated(dressed, [self._sessions])
+        return give_sessions(dressed, [self._sessions])
 
 
 def _checked_name(function: Step, noun: str) -> str:
@@ -205,7 +205,7 @@ def _others(function: Step) -> list[inspect.Parameter]:
     return [each for each in parameters if each.kind not in VARIADIC]
 
 
-def _takes_list(step: Step) -> bool:
+def _wants_list(step: Step) -> bool:
     original = inspect.unwrap(step)
     parameters = inspect.signature(original).parameters.values()
     first = next((each for each in parameters if each.name != "self"), None)

@@ -141,9 +141,9 @@ class StoredTurn(Turn):
                 raise
         self.stored.payload = change.payload
 
-    def _chosen(self, fail: Fail) -> list[Task]:
-        """See `Turn._chosen`. The tasks note the handlers that are done."""
-        tasks = super()._chosen(fail)
+    def _collect_tasks(self, fail: Fail) -> list[Task]:
+        """See `Turn._collect_tasks`. The tasks note the handlers that are done."""
+        tasks = super()._collect_tasks(fail)
         last = len(tasks) - 1
         return [
             functools.partial(self._run_task, task, is_last=number == last)
@@ -199,7 +199,7 @@ class _TaskEnding:
         self._turn = turn
         self._name = name
         self._is_last = is_last
-        self._done: list[str] = []
+        self._ended_names: list[str] = []
         self._payload: bytes | None = None
 
     def returned(self, result: object) -> None:
@@ -213,8 +213,8 @@ class _TaskEnding:
         if self._is_last:
             self._payload = None
             return (inbox.ending(stored),)
-        self._done = [*stored.done, self._name()]
-        change = inbox.changing(stored, self._done)
+        self._ended_names = [*stored.done, self._name()]
+        change = inbox.changing(stored, self._ended_names)
         self._payload = change.payload
         return (change,)
 
@@ -228,7 +228,7 @@ class _TaskEnding:
 
     def done(self) -> None:
         """See `Ending.done`."""
-        self._turn.stored.payload, self._turn.stored.done = self._payload, self._done
+        self._turn.stored.payload, self._turn.stored.done = self._payload, self._ended_names
 
 
 class _Handlers:
@@ -255,7 +255,7 @@ class _Handlers:
         self._handlers = handlers
         self._start = 0
         if done := turn.stored.done:
-            places = [place for place, name in enumerate(self._names()) if name in done]
+            places = [place for place, name in enumerate(self._handler_names()) if name in done]
             self._start = max(places, default=-1) + 1
 
     def __len__(self) -> int:
@@ -271,7 +271,7 @@ class _Handlers:
 
         def call(*args: Any, **kwargs: Any) -> Any:
             turn.intake.notice(function)
-            ending = _TaskEnding(turn, lambda: self._names()[place], is_last=is_last)
+            ending = _TaskEnding(turn, lambda: self._handler_names()[place], is_last=is_last)
             return call_with(ending, function, *args, **kwargs)
 
         if turn.bot.use_class_middlewares:
@@ -280,7 +280,7 @@ class _Handlers:
             guarded.__wrapped__ = function
         return call
 
-    def _names(self) -> list[str]:
+    def _handler_names(self) -> list[str]:
         """The names of the handlers in a record; equal ones are counted."""
         names: list[str] = []
         for handler in self._handlers:

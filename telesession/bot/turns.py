@@ -47,10 +47,10 @@ class Turn:
 
     __slots__ = (
         "_choose",
-        "_outer",
-        "_owner",
         "_tasks",
+        "_thread",
         "_told",
+        "_turn_around",
         "bot",
         "is_failing",
         "is_in_order",
@@ -64,8 +64,8 @@ class Turn:
         self.update = update
         self.is_in_order = is_in_order
         self._told: Exception | None = None
-        self._outer: Turn | None = None
-        self._owner: threading.Thread | None = None
+        self._turn_around: Turn | None = None
+        self._thread: threading.Thread | None = None
         #: Whether an exception is just being reported.
         self.is_failing = False
         self._choose = choose
@@ -77,20 +77,20 @@ class Turn:
         """The turn of this thread or greenlet; the innermost one if there are several."""
         turn: Turn | None = _turns.get(threading.get_ident())
         # A forked child has the turns of its parent's threads, and may use their identifiers anew.
-        return turn if turn is not None and turn._owner is threading.current_thread() else None
+        return turn if turn is not None and turn._thread is threading.current_thread() else None
 
     def begin(self) -> None:
         """Become the turn of this thread."""
-        self._outer = Turn.of_thread()
-        self._owner = threading.current_thread()
+        self._turn_around = Turn.of_thread()
+        self._thread = threading.current_thread()
         _turns[threading.get_ident()] = self
 
     def end(self) -> None:
         """End the turn of this thread, and bring back the turn around it."""
-        if self._outer is None:
+        if self._turn_around is None:
             _turns.pop(threading.get_ident(), None)
         else:
-            _turns[threading.get_ident()] = self._outer
+            _turns[threading.get_ident()] = self._turn_around
 
     @property
     def is_leftover(self) -> bool:
@@ -116,7 +116,7 @@ class Turn:
         """
         self.begin()
         try:
-            for task in self._chosen(fail):
+            for task in self._collect_tasks(fail):
                 self._attempt(task, fail)
         finally:
             self.end()
@@ -133,7 +133,7 @@ class Turn:
         finally:
             self.is_failing = False
 
-    def _chosen(self, fail: Fail) -> list[Task]:
+    def _collect_tasks(self, fail: Fail) -> list[Task]:
         """The tasks that telebot chose; also those before a failure."""
         tasks = self._tasks = []
         try:

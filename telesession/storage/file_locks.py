@@ -48,7 +48,7 @@ class LockFile:
         # Start of a lock -> how many holders it has in this process: keys may share a lock.
         self._holders: dict[int, int] = {}
         # The locks for which a thread of this process has a place, or looks for one.
-        self._queues: set[int] = set()
+        self._queued_starts: set[int] = set()
         self._close = weakref.finalize(self, os.close, descriptor)
         # The locks of handlers that run while the interpreter ends must last until it has ended.
         self._close.atexit = False
@@ -114,7 +114,7 @@ class LockFile:
             holders[start] += 1
             return True
         # Another thread may have a place because of a key that shares the lock.
-        if start in self._queues or not lock_bytes(self._descriptor, start, 1 + PLACES):
+        if start in self._queued_starts or not lock_bytes(self._descriptor, start, 1 + PLACES):
             return False
         unlock_bytes(self._descriptor, start + 1, PLACES)
         holders[start] = 1
@@ -131,8 +131,8 @@ class LockFile:
                         self._holders[start] += 1
                         return True
                     # Another thread may have the place because of a key that shares the lock.
-                    if place is None and start not in self._queues:
-                        self._queues.add(start)
+                    if place is None and start not in self._queued_starts:
+                        self._queued_starts.add(start)
                         place = Place(self._descriptor, start, wait)
                     if place is not None and place.move():
                         self._holders[start] = 1
@@ -143,7 +143,7 @@ class LockFile:
         finally:
             if place is not None:
                 with self._mutex:
-                    self._queues.discard(start)
+                    self._queued_starts.discard(start)
                     place.leave()
 
 

@@ -88,14 +88,14 @@ class MemoryStorage(Storage):
                 return
         with self._mutex:
             self._pass = None
-            self._set(key, payload, lifetime)
+            self._put(key, payload, lifetime)
             self._let_pass()
 
     def delete(self, key: str) -> bool:
         """See `Storage.delete`."""
         with self._mutex:
             self._pass = None
-            deleted = self._delete(key)
+            deleted = self._remove(key)
             self._let_pass()
             return deleted
 
@@ -103,7 +103,7 @@ class MemoryStorage(Storage):
         """See `Storage.touch`. A cache's own age limit still counts from the last write."""
         with self._mutex:
             self._pass = None
-            touched = self._touch(key, lifetime)
+            touched = self._renew(key, lifetime)
             self._let_pass()
             return touched
 
@@ -123,7 +123,7 @@ class MemoryStorage(Storage):
             hold.note = None
             self.set(hold.key, note.payload, note.lifetime)
             if type(hold) is MemoryHold:
-                hold.leave()
+                hold.unlock()
             return
         if not self._is_dict:
             for hold in holds:
@@ -133,7 +133,7 @@ class MemoryStorage(Storage):
             for change in also:
                 if self._live(change.key) != change.expected:
                     raise LockLostError(change.key)
-            self._write_together(_writes(holds, also))
+            self._write_together(_noted_changes(holds, also))
             self._let_pass()
 
     def hold(self, key: str, timeout: float | None = None) -> Hold:
@@ -226,9 +226,9 @@ class MemoryStorage(Storage):
 
     def _write(self, key: str, note: Note) -> None:
         if note.payload is None:
-            self._delete(key)
-        elif note.action == "set" or not self._touch(key, note.lifetime):
-            self._set(key, note.payload, note.lifetime)
+            self._remove(key)
+        elif note.action == "set" or not self._renew(key, note.lifetime):
+            self._put(key, note.payload, note.lifetime)
 
     def _let_pass(self) -> None:
         """Let threads work without the mutex again, unless a record has a lifetime."""
@@ -247,7 +247,7 @@ class MemoryStorage(Storage):
                 self._restore(*before)
             raise
 
-    def _set(self, key: str, payload: bytes, lifetime: float | None) -> None:
+    def _put(self, key: str, payload: bytes, lifetime: float | None) -> None:
         before = None if self._is_dict else self._read(key, "write")
         try:
             self._store[key] = payload
@@ -259,7 +259,7 @@ class MemoryStorage(Storage):
             self._expiry.schedule(key, lifetime)
             self._expiry.remove_some()
 
-    def _delete(self, key: str) -> bool:
+    def _remove(self, key: str) -> bool:
         live = not self._expiry.is_over(key)
         try:
             del self._store[key]
@@ -270,7 +270,7 @@ class MemoryStorage(Storage):
         self._expiry.cancel(key)
         return live
 
-    def _touch(self, key: str, lifetime: float | None) -> bool:
+    def _renew(self, key: str, lifetime: float | None) -> bool:
         if not self._contains(key):
             return False
         self._expiry.schedule(key, lifetime)
@@ -362,9 +362,9 @@ class MemoryHold(Hold):
 
     def _leave(self) -> None:
         if not self.is_left:
-            self.leave()
+            self.unlock()
 
-    def leave(self) -> None:
+    def unlock(self) -> None:
         """Unlock the key before the end of the block, which does nothing then."""
         locks, key = self.process_state.locks, self.key
         # As `LockTable.release`. No call comes between these steps, so no KeyboardInterrupt does.
@@ -380,7 +380,7 @@ def _iter_pages(pages: list[tuple[str, ...]]) -> Iterator[str]:
         yield from pages.pop()
 
 
-def _writes(holds: Sequence[Hold], also: Sequence[Change]) -> Iterator[tuple[str, Note]]:
+def _noted_changes(holds: Sequence[Hold], also: Sequence[Change]) -> Iterator[tuple[str, Note]]:
     """The noted writes of holds, whose notes are removed, and the changes of other keys."""
     for hold in holds:
         if (note := hold.take_note()) is not None:

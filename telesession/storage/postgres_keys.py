@@ -20,12 +20,12 @@ _NEXT = "\x01"
 
 def spelled(key: str) -> str:
     """The text in the column: the key, if PostgreSQL takes it as it is."""
-    return _REFUSED.sub(_spell, key) if _REFUSED.search(key) else key
+    return _REFUSED.sub(_replace_character, key) if _REFUSED.search(key) else key
 
 
 def key_of(value: bytes) -> str:
     """The key of a text in the column."""
-    return _SPELLED.sub(_unspell, value.decode())
+    return _SPELLED.sub(_restore_character, value.decode())
 
 
 def next_after(text: str) -> str:
@@ -43,14 +43,14 @@ def end_of(prefix: str) -> str | None:
     return prefix[:-1] + chr(_AFTER_HALVES if number == _FIRST_HALF else number)
 
 
-def _spell(match: re.Match[str]) -> str:
+def _replace_character(match: re.Match[str]) -> str:
     character = match[0]
     if character in (_LOW, _HIGH):
         return character + _ITSELF
     return _LOW + _LOW if character == "\0" else _HIGH + chr(ord(character) - _SHIFT)
 
 
-def _unspell(match: re.Match[str]) -> str:
+def _restore_character(match: re.Match[str]) -> str:
     first, second = match[0][0], match[0][1]
     if second == _ITSELF:
         return first

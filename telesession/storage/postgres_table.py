@@ -140,20 +140,24 @@ class Table:
         parts = {"table": self.name, **_PARTS}
         record = TEXT, DOUBLE, JSON, BYTEA, BIGINT
         page = TEXT, TEXT, BIGINT
-        self._read = Query.frequent(_READ.format_map(parts), TEXT)
-        self._set = Query.frequent(_SET.format_map(parts), *record)
-        self._touch = Query.frequent(_TOUCH.format_map(parts), TEXT, DOUBLE, BIGINT)
-        self._delete = Query.frequent(_DELETE.format_map(parts), TEXT)
-        self._add = Query.frequent(_CHECKED.format(_ADD.format_map(parts)), *record)
-        self._replace = Query.frequent(_CHECKED.format(_REPLACE.format_map(parts)), *record, BYTEA)
-        self._remove = Query.frequent(_CHECKED.format(_REMOVE.format_map(parts)), TEXT, BYTEA)
-        self._add_once = Query.frequent(_ADD_ONCE.format_map(parts), *record, TEXT, BYTEA, BIGINT)
-        self._written = Query.frequent(_WRITTEN.format_map(parts), TEXTS, BIGINT)
-        self._expect_none = Query.rare(_EXPECT_NONE.format_map(parts), TEXT)
-        self._read_all = Query.rare(_READ_ALL.format_map(parts), TEXTS)
-        self._keys = Query.rare(_KEYS.format_map(parts), *page)
-        self._rows = Query.rare(_ROWS.format_map(parts), *page)
-        self._purge = Query.rare(_PURGE.format_map(parts), BIGINT)
+        self._read_query = Query.frequent(_READ.format_map(parts), TEXT)
+        self._set_query = Query.frequent(_SET.format_map(parts), *record)
+        self._touch_query = Query.frequent(_TOUCH.format_map(parts), TEXT, DOUBLE, BIGINT)
+        self._delete_query = Query.frequent(_DELETE.format_map(parts), TEXT)
+        self._add_query = Query.frequent(_CHECKED.format(_ADD.format_map(parts)), *record)
+        self._replace_query = Query.frequent(
+            _CHECKED.format(_REPLACE.format_map(parts)), *record, BYTEA
+        )
+        self._remove_query = Query.frequent(_CHECKED.format(_REMOVE.format_map(parts)), TEXT, BYTEA)
+        self._add_once_query = Query.frequent(
+            _ADD_ONCE.format_map(parts), *record, TEXT, BYTEA, BIGINT
+        )
+        self._written_query = Query.frequent(_WRITTEN.format_map(parts), TEXTS, BIGINT)
+        self._expect_none_query = Query.rare(_EXPECT_NONE.format_map(parts), TEXT)
+        self._read_all_query = Query.rare(_READ_ALL.format_map(parts), TEXTS)
+        self._keys_query = Query.rare(_KEYS.format_map(parts), *page)
+        self._rows_query = Query.rare(_ROWS.format_map(parts), *page)
+        self._purge_query = Query.rare(_PURGE.format_map(parts), BIGINT)
 
     def lock_id(self, key: str) -> int:
         """The number of the advisory lock of a key: a hash of table and key, of 64 bits."""
@@ -162,23 +166,25 @@ class Table:
 
     def read(self, key: str) -> Statement:
         """Read the row of a key; see `row_in`."""
-        return Statement(self._read, (spelled(key).encode(),))
+        return Statement(self._read_query, (spelled(key).encode(),))
 
     def read_all(self, keys: Iterable[str]) -> Statement:
         """Read the rows of several keys; see `rows_in`."""
-        return Statement(self._read_all, (texts(map(spelled, keys)),))
+        return Statement(self._read_all_query, (texts(map(spelled, keys)),))
 
     def set(self, key: str, payload: bytes, lifetime: float | None, token: int) -> Statement:
         """Replace the record of a key."""
-        return Statement(self._set, _values(key, payload, lifetime, token))
+        return Statement(self._set_query, _values(key, payload, lifetime, token))
 
     def touch(self, key: str, lifetime: float | None, token: int) -> Statement:
         """Renew the lifetime of a record, if there is one."""
-        return Statement(self._touch, (spelled(key).encode(), _seconds(lifetime), number(token)))
+        return Statement(
+            self._touch_query, (spelled(key).encode(), _seconds(lifetime), number(token))
+        )
 
     def delete(self, key: str) -> Statement:
         """Remove the row of a key. If there was one, the result says whether it was live."""
-        return Statement(self._delete, (spelled(key).encode(),))
+        return Statement(self._delete_query, (spelled(key).encode(),))
 
     def change(
         self,
@@ -196,12 +202,12 @@ class Table:
         if payload is not None:
             values = _values(key, payload, lifetime, token)
             if expected is None:
-                return Statement(self._add, values)
-            return Statement(self._replace, (*values, expected))
+                return Statement(self._add_query, values)
+            return Statement(self._replace_query, (*values, expected))
         name = spelled(key).encode()
         if expected is None:
-            return Statement(self._expect_none, (name,))
-        return Statement(self._remove, (name, expected))
+            return Statement(self._expect_none_query, (name,))
+        return Statement(self._remove_query, (name, expected))
 
     def add_once(
         self, key: str, payload: bytes, page: tuple[str, int], memory: float, token: int
@@ -222,23 +228,25 @@ class Table:
         # PostgreSQL counts the bits of a byte from the least significant one.
         bit = number(place ^ 7)
         values = _values(key, payload, memory, token)
-        return Statement(self._add_once, (*values, spelled(page_key).encode(), bitmap.payload, bit))
+        return Statement(
+            self._add_once_query, (*values, spelled(page_key).encode(), bitmap.payload, bit)
+        )
 
     def written(self, keys: Iterable[str], token: int) -> Statement:
         """List those of some keys whose rows have the token of a commit."""
-        return Statement(self._written, (texts(map(spelled, keys)), number(token)))
+        return Statement(self._written_query, (texts(map(spelled, keys)), number(token)))
 
     def keys(self, prefix: str, after: str | None, limit: int) -> Statement:
         """List some live keys with a prefix, in the order of their characters, after a key."""
-        return Statement(self._keys, _page(prefix, after, limit))
+        return Statement(self._keys_query, _page(prefix, after, limit))
 
     def rows(self, prefix: str, after: str | None, limit: int) -> Statement:
         """Read the records of a page of keys; see `records_in`."""
-        return Statement(self._rows, _page(prefix, after, limit))
+        return Statement(self._rows_query, _page(prefix, after, limit))
 
     def purge(self, limit: int) -> Statement:
         """Remove some expired records."""
-        return Statement(self._purge, (number(limit),))
+        return Statement(self._purge_query, (number(limit),))
 
 
 def row_in(result: PGresult, row: int = 0, column: int = 0) -> Row | None:

@@ -93,7 +93,7 @@ class Owner:
         A server ends leases by its wall clock, which may be set back. So a lock whose holder has
         not renewed it for a whole lease by the clock of this process is over as well.
         """
-        lease = self._lease_of(holder)
+        lease = self._milliseconds_of(holder)
         now, seen = time.monotonic(), self._sightings.get(key)
         # A renewal moves the end by a third of the lease.
         if seen is None or seen.holder != holder or abs(end - seen.end) > lease / 6:
@@ -107,7 +107,7 @@ class Owner:
         if self._sightings:
             self._sightings.pop(key, None)
 
-    def _lease_of(self, holder: bytes) -> int:
+    def _milliseconds_of(self, holder: bytes) -> int:
         lease = holder.rpartition(b".")[2]
         # An older version's token has no lease in it.
         milliseconds = int(lease) if lease.isdigit() else self._lease

@@ -116,7 +116,7 @@ class Connections:
         kept_open = _kept_open(self._path, self.identity) if is_quiet else nullcontext()
         with suppress(sqlite3.Error), kept_open:
             cursor.close()
-            _close(cursor.connection, is_quiet)
+            _close_connection(cursor.connection, is_quiet)
         if not self.cursors:
             self._files.forget(self.log)
 
@@ -225,7 +225,7 @@ def close_inherited() -> None:
 CAN_LEAVE_LOG = sys.platform == "linux" or sys.version_info >= (3, 12)
 
 
-def _close(connection: sqlite3.Connection, is_quiet: bool) -> None:
+def _close_connection(connection: sqlite3.Connection, is_quiet: bool) -> None:
     if sys.version_info >= (3, 12) and is_quiet:
         connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE)
     connection.close()

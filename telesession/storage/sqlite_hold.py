@@ -104,7 +104,7 @@ class SQLiteHold(Hold):
         records.database.write_statement(self.key, (self._file.identity,), WRITE, row)
         self._row = note.payload, expires
 
-    def wrote(self, payload: bytes | None, expires: float | None) -> None:
+    def after_write(self, payload: bytes | None, expires: float | None) -> None:
         """Remember the row as the hold has just written it."""
         self._row = None if payload is None else (payload, expires)
 
@@ -142,7 +142,7 @@ def write_together(records: Records, holds: Sequence[Hold], also: Sequence[Chang
     key = notes[0][0].key if notes else also[0].key
     records.database.write_held(key, {hold.lock_file for hold in own}, work)
     for (hold, _), write in zip(notes, writes, strict=False):
-        hold.wrote(write.payload, write.expires)
+        hold.after_write(write.payload, write.expires)
 
 
 def _check(cursor: Cursor, change: Change) -> None:

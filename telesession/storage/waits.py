@@ -21,7 +21,7 @@ class Wait:
     def __init__(self, timeout: float) -> None:
         self._deadline = math.inf if timeout == math.inf else time.monotonic() + timeout
         self._left = timeout
-        self._pause = _FIRST
+        self._next_pause = _FIRST
         # Seconds of pauses since the wait began or came nearer to its end.
         self._slept = 0.0
 
@@ -31,7 +31,7 @@ class Wait:
 
         After a short step the pauses are short again, and after a long step they are long.
         """
-        self._pause = max(_FIRST, self._slept / 2)
+        self._next_pause = max(_FIRST, self._slept / 2)
         self._slept = 0.0
 
     def pause(self, longest: float) -> bool:
@@ -45,11 +45,11 @@ class Wait:
         left = self._left
         if left != math.inf:
             left = min(left, self._deadline - time.monotonic())
-        seconds = min(self._pause, longest, left)
+        seconds = min(self._next_pause, longest, left)
         if seconds <= 0:
             return False
         time.sleep(seconds)
         self._left -= seconds
         self._slept += seconds
-        self._pause = min(self._pause * _GROWTH, longest)
+        self._next_pause = min(self._next_pause * _GROWTH, longest)
         return True

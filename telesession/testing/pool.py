@@ -34,7 +34,7 @@ class CountingPool:
         self._report = report
         self._on_done = on_done
         self._lock = threading.Lock()
-        self._unfinished = 0
+        self._number_unfinished = 0
 
     def __getattr__(self, name: str) -> Any:
         """Any other attribute that telebot uses is that of the pool."""
@@ -43,7 +43,7 @@ class CountingPool:
     @property
     def unfinished(self) -> int:
         """How many tasks wait or run."""
-        return self._unfinished
+        return self._number_unfinished
 
     def watch(self, bot: Any) -> None:
         """Take the place of the bot's pool."""
@@ -58,17 +58,17 @@ class CountingPool:
                 with Reporting(self._report):
                     task(*args, **kwargs)
             finally:
-                self._count(-1)
+                self._change_unfinished(-1)
                 self._on_done()
 
-        self._count(1)
+        self._change_unfinished(1)
         taken = False
         try:
             # A pool may refuse a task and return false; telebot's returns nothing.
             taken = self.pool.put(counted, *args, **kwargs) is not False
         finally:
             if not taken:
-                self._count(-1)
+                self._change_unfinished(-1)
                 self._on_done()
 
     def close(self, timeout: float = 10) -> None:
@@ -83,11 +83,11 @@ class CountingPool:
             stop_workers(self.pool)
             _join([worker for worker in workers if worker is not caller], workers, timeout)
         else:
-            _close(self.pool, timeout)
+            _close_pool(self.pool, timeout)
 
-    def _count(self, change: int) -> None:
+    def _change_unfinished(self, change: int) -> None:
         with self._lock:
-            self._unfinished += change
+            self._number_unfinished += change
 
 
 class WatchedWorkers:
@@ -114,7 +114,7 @@ class WatchedWorkers:
 
     def close(self, timeout: float = 10) -> None:
         """End the workers as `bot.stop_bot()` does; otherwise see `CountingPool.close`."""
-        _close(self.pool, timeout)
+        _close_pool(self.pool, timeout)
 
 
 def watch_pool(
@@ -131,7 +131,7 @@ def watch_pool(
     return watched
 
 
-def _close(pool: Any, timeout: float) -> None:
+def _close_pool(pool: Any, timeout: float) -> None:
     """Close a pool that ends its workers itself, and wait for them."""
     workers = getattr(pool, "workers", [])
     if threading.current_thread() in workers:

@@ -39,14 +39,14 @@ class Choices(threading.local):
             Misfit: No member takes it. The fault is the deepest of those that the members found.
         """
         if self._known is not None:
-            return self._first(value, members, attempt, self._known)
+            return self._try_members(value, members, attempt, self._known)
         self._known = {}
         try:
-            return self._first(value, members, attempt, self._known)
+            return self._try_members(value, members, attempt, self._known)
         finally:
             self._known = None
 
-    def _first(
+    def _try_members(
         self,
         value: Any,
         members: tuple[Form, ...],

@@ -62,7 +62,7 @@ def make_classes(cls: Any, forms: Mapping[str, Form]) -> Shown:
     is_direct = all(getattr(cls, name) is getattr(object, name) for name in _ACCESS)
     solo = _named_like(
         cls,
-        (_Shown, cls),
+        (_ShowsSession, cls),
         {
             "__slots__": (LINK,),
             "__setattr__": _make_setter(declared),
@@ -81,7 +81,7 @@ def make_classes(cls: Any, forms: Mapping[str, Form]) -> Shown:
         {
             "__slots__": (),
             "__hash__": cls.__hash__,
-            "__setattr__": _Shown.__setattr__,
+            "__setattr__": _ShowsSession.__setattr__,
             "__delattr__": cls.__delattr__,
             **{field.name: _Field(field, forms[field.name]) for field in fields},
         },
@@ -176,7 +176,7 @@ class _Field(_Default):
             raise AttributeError(missing(state_of(core), self._name)) from None
 
 
-class _Shown:
+class _ShowsSession:
     """The methods that an instance needs to show a session; its dataclass follows in the bases."""
 
     __slots__ = ()
@@ -228,7 +228,7 @@ def _make_setter(declared: frozenset[str]) -> Callable[[Any, str, Any], None]:
     def set_attribute(self: Any, name: str, value: Any) -> None:
         state = self._telesession_link
         if name not in declared:
-            _Shown.__setattr__(self, name, value)
+            _ShowsSession.__setattr__(self, name, value)
         elif state.depth and not state.defaults and type(value) is not TimedValue:
             # Most assignments end here.
             state.attributes[name] = value

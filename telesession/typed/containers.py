@@ -63,12 +63,12 @@ class ItemsForm(Form):
 
     def surely_fits(self, value: Any) -> bool:
         """See `Form.surely_fits`."""
-        return self.is_native and type(value) is self._kind and self._item.surely_fit(value)
+        return self.is_native and type(value) is self._kind and self._item.all_surely_fit(value)
 
-    def surely_fit(self, values: Collection[Any]) -> bool:
-        """See `Form.surely_fit`."""
+    def all_surely_fit(self, values: Collection[Any]) -> bool:
+        """See `Form.all_surely_fit`."""
         is_right = self.has_quick and are_of(self._kind, values)
-        return is_right and self._item.surely_fit(list(chain.from_iterable(values)))
+        return is_right and self._item.all_surely_fit(list(chain.from_iterable(values)))
 
     def unpack(self, plain: Any, reading: Reading) -> Any:
         """See `Form.unpack`."""
@@ -188,8 +188,8 @@ class DictForm(Form):
         return (
             self.is_native
             and type(value) is dict
-            and self._key.surely_fit(value)
-            and self._value.surely_fit(value.values())
+            and self._key.all_surely_fit(value)
+            and self._value.all_surely_fit(value.values())
         )
 
     def pack_items(self, value: Any) -> Any:

@@ -160,7 +160,7 @@ class Form:
         """Whether the type of a value is right; its parts are not looked at."""
         return type(value) in self.types
 
-    def surely_fit(self, values: Collection[Any]) -> bool:
+    def all_surely_fit(self, values: Collection[Any]) -> bool:
         """Whether all values fit and are packed as themselves; fast, and right if it says yes."""
         return not values
 
@@ -170,11 +170,11 @@ class Form:
 
         It is no recursion: values of forms with `has_quick` are not nested in others of the form.
         """
-        return list(values) if self.surely_fit(values) else None
+        return list(values) if self.all_surely_fit(values) else None
 
     def unpack_many(self, plain: Collection[Any]) -> list[Any] | None:
         """The values of packed data, or `None`; see `pack_many`."""
-        return list(plain) if self.surely_fit(plain) else None
+        return list(plain) if self.all_surely_fit(plain) else None
 
     def surely_fits(self, value: Any) -> bool:
         """Whether one value fits and is packed as itself; fast, and right if it says yes."""

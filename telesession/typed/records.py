@@ -155,7 +155,7 @@ class RecordForm(Form):
                 values = [record[name] for record in records]
             except KeyError:
                 return None
-            if form.is_native and form.surely_fit(values):
+            if form.is_native and form.all_surely_fit(values):
                 continue
             many = form.pack_many(values) if is_packing else form.unpack_many(values)
             if many is None:

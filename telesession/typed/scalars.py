@@ -69,8 +69,8 @@ class ScalarForm(Form):
         """See `Form.accepts`."""
         return real_type(type(value)) in self.scalars
 
-    def surely_fit(self, values: Collection[Any]) -> bool:
-        """See `Form.surely_fit`."""
+    def all_surely_fit(self, values: Collection[Any]) -> bool:
+        """See `Form.all_surely_fit`."""
         return self.scalars.issuperset(map(type, values))
 
 
@@ -115,6 +115,6 @@ class AnyForm(Form):
         """See `Form.accepts`."""
         return True
 
-    def surely_fit(self, values: Collection[Any]) -> bool:  # noqa: ARG002 -- all of them
-        """See `Form.surely_fit`."""
+    def all_surely_fit(self, values: Collection[Any]) -> bool:  # noqa: ARG002 -- all of them
+        """See `Form.all_surely_fit`."""
         return True

@@ -55,7 +55,7 @@ class TextForm(Form):
             raise self.type_misfit(value)
         if type(value) is ZoneInfo and value.key is None:
             raise self.misfit(value, "it has no key; use one with a key", WOULD_NOT_COME_BACK)
-        text = _text_of(value)
+        text = _write(value)
         if text is None:
             raise self.misfit(value, "it has too many digits; round it", WOULD_NOT_COME_BACK)
         return text
@@ -81,7 +81,7 @@ class TextForm(Form):
             return None
 
 
-def _text_of(value: Any) -> str | None:
+def _write(value: Any) -> str | None:
     """The text of a value; `None` if Python limits the digits of numbers to less."""
     try:
         return str(value)

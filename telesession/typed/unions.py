@@ -73,7 +73,7 @@ class UnionForm(Form):
         self._scalars = frozenset[type]().union(*(member.scalars for member in members))
         self._marks: dict[Form, str] = {}
         if any(_overlap(one, other) for one, other in combinations(members, 2)):
-            self._marks = _marks_of(members, text)
+            self._marks = _make_marks(members, text)
         self._by_mark = {mark: member for member, mark in self._marks.items()}
         self.is_native = all(member.is_native for member in members) and not self._marks
         self.is_hashable = all(member.is_hashable for member in members) and not self._marks
@@ -97,8 +97,8 @@ class UnionForm(Form):
         """See `Form.accepts`."""
         return any(member.accepts(value) for member in self.members)
 
-    def surely_fit(self, values: Collection[Any]) -> bool:
-        """See `Form.surely_fit`."""
+    def all_surely_fit(self, values: Collection[Any]) -> bool:
+        """See `Form.all_surely_fit`."""
         return self._scalars.issuperset(map(type, values))
 
     def with_default(self, default: Any) -> Form:
@@ -111,7 +111,7 @@ class UnionForm(Form):
         if kind in self._scalars:
             return value
         pack = self._pack.get(kind)
-        return self._pack_other(value) if pack is None else pack(value)
+        return self._pack_by_search(value) if pack is None else pack(value)
 
     def unpack(self, plain: Any, reading: Reading) -> Any:
         """See `Form.unpack`."""
@@ -121,7 +121,7 @@ class UnionForm(Form):
         unpack = self._unpack.get(kind)
         return self._unpack_other(plain, reading) if unpack is None else unpack(plain, reading)
 
-    def _pack_other(self, value: Any) -> Any:
+    def _pack_by_search(self, value: Any) -> Any:
         kind = type(value)
         if kind not in self._packers:
             of_type = [member for member in self.members if kind in member.types]
@@ -236,7 +236,7 @@ class UnionForm(Form):
 _DICT = frozenset((dict,))
 
 
-def _marks_of(members: Iterable[Form], text: str) -> dict[Form, str]:
+def _make_marks(members: Iterable[Form], text: str) -> dict[Form, str]:
     """
     The members that mark their data, each with its mark.
 

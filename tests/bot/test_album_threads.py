@@ -128,6 +128,6 @@ def test_a_message_that_was_looked_at_before(
     gallery.ask(step)
     questions: Any = Questions.of(gallery.bot)
     assert questions._may_answer(SECOND.message)
-    questions._notice([SECOND.message])
+    questions._note_messages([SECOND.message])
     in_thread(gallery.bot.process_new_updates, [FIRST])
     assert (heard, result) == (gallery.heard, type(questions._answer(SECOND.message)))

@@ -134,7 +134,7 @@ class TestTurns:
         """A forked child may use the number of a thread of its parent, which had a turn."""
         turn = Turn(bot, PRIVATE, is_in_order=True)
         turn.begin()
-        turn._owner = threading.Thread()
+        turn._thread = threading.Thread()
         found = Turn.of_thread()
         turn.end()
 

@@ -291,7 +291,7 @@ def test_more_processes_than_places_wait_as_well(make_process: Callable[[], Lock
     holder.acquire("42", START)
     lock_bytes(waiting._descriptor, START + 1, PLACES)
     with began(late.acquire, "42", START, PATIENCE) as waiter:
-        wait_until(lambda: START in late._queues)
+        wait_until(lambda: START in late._queued_starts)
         unlock_bytes(waiting._descriptor, START + 1, PLACES)
         wait_until(lambda: 1 in places_seen_by(holder))
         seen_places = places_seen_by(holder)

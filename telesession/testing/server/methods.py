@@ -41,12 +41,12 @@ class Methods:
         Raises `ValueError` for a name that is not written as Telegram does.
         """
         if "_" in method:
-            raise ValueError(_unknown(method, self._names()))
+            raise ValueError(_unknown(method, self._known_names()))
         self._given[method] = result
 
     def check(self, method: str) -> None:
         """Raise `ValueError` for a name of a method that has no answer."""
-        names = self._names()
+        names = self._known_names()
         if method not in names:
             raise ValueError(_unknown(method, names))
 
@@ -70,12 +70,12 @@ class Methods:
             f"test, bot_api.answer_with({call.method!r}, ...)",
         )
 
-    def _names(self) -> frozenset[str]:
+    def _known_names(self) -> frozenset[str]:
         """The names of all methods that have an answer."""
         return _TRUE | self._table.keys() | self._given.keys()
 
 
-def _named(name: str) -> str:
+def _telegram_name(name: str) -> str:
     """The name of a method of the Bot API, from that of telebot."""
     return re.sub(r"_+(\w)", lambda found: found[1].upper(), name)
 
@@ -87,12 +87,12 @@ def _is_true(name: str) -> bool:
 
 
 # The methods that need no table.
-_TRUE = frozenset(_named(name) for name in vars(TeleBot) if _is_true(name))
+_TRUE = frozenset(_telegram_name(name) for name in vars(TeleBot) if _is_true(name))
 
 
 def _unknown(method: str, names: frozenset[str]) -> str:
     """The message for a method that has no answer, with the names that are like it."""
-    near = get_close_matches(_named(method), names, n=1)
+    near = get_close_matches(_telegram_name(method), names, n=1)
     hint = (
         f"do you mean {near[0]!r}?"
         if near

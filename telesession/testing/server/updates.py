@@ -43,7 +43,7 @@ class Updates:
         self._changed = changed
         #: The kinds of updates that the bot asks for, or `None` for the usual ones.
         self.allowed: list[str] | None = None
-        self._short = 0
+        self._short_polls = 0
         # The blocks of batch() that have not ended, the latest one last.
         self._batches: list[_Batch] = []
         # The id() of each update that comes after one with the same number or a higher one. Until
@@ -84,7 +84,7 @@ class Updates:
         self.arrived.append(update)
         for listener in self.listeners:
             listener(update)
-        if self._allows(*kinds) and self.is_heard(update):
+        if self._is_wanted(*kinds) and self.is_heard(update):
             self._deliver([update], self._open_batch())
         return update
 
@@ -123,7 +123,7 @@ class Updates:
             with self._changed:
                 self._batches.remove(batch)
         with self._changed:
-            self._deliver(order(batch.updates), self._batch_of(batch.thread))
+            self._deliver(order(batch.updates), self._find_batch(batch.thread))
 
     def is_in_batch(self, update: JSON) -> bool:
         """Whether an update waits for the end of a block of `batch`."""
@@ -141,7 +141,7 @@ class Updates:
         self.allow(call)
         self._confirm(call.integer("offset") or 0)
         timeout = max(0, call.integer("timeout") or 0)
-        self._changed.wait_for(lambda: self.pending or self._short or self.paused, timeout)
+        self._changed.wait_for(lambda: self.pending or self._short_polls or self.paused, timeout)
         self._refuse_if_paused("terminated by setWebhook request; ")
         limit = call.integer("limit") or _MAX_LIMIT
         given = self.pending[: min(max(limit, 1), _MAX_LIMIT)]
@@ -173,15 +173,15 @@ class Updates:
     def short(self) -> Iterator[None]:
         """A `with` block that ends the polls that wait, and in which no poll waits."""
         with self._changed:
-            self._short += 1
+            self._short_polls += 1
             self._changed.notify_all()
         try:
             yield
         finally:
             with self._changed:
-                self._short -= 1
+                self._short_polls -= 1
 
-    def _allows(self, kind: str) -> bool:
+    def _is_wanted(self, kind: str) -> bool:
         return kind not in _UNSOLICITED if self.allowed is None else kind in self.allowed
 
     def _deliver(self, updates: Iterable[JSON], batch: _Batch | None) -> None:
@@ -199,9 +199,9 @@ class Updates:
     def _open_batch(self) -> _Batch | None:
         """The block that an update of this thread goes to."""
         latest = self._batches[-1] if self._batches else None
-        return self._batch_of(threading.get_ident()) or latest
+        return self._find_batch(threading.get_ident()) or latest
 
-    def _batch_of(self, thread: int) -> _Batch | None:
+    def _find_batch(self, thread: int) -> _Batch | None:
         """The innermost block of a thread."""
         return next((one for one in reversed(self._batches) if one.thread == thread), None)
 

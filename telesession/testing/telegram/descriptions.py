@@ -31,7 +31,7 @@ def details_of(message: Mapping[str, Any]) -> str:
     Args:
         message: The `Message` as Telegram sends it, with another content than a text.
     """
-    words = [_detail_of(content_type_of(message), message), message.get("caption", "")]
+    words = [_detail_of_kind(content_type_of(message), message), message.get("caption", "")]
     return ": ".join(word for word in words if word)
 
 
@@ -51,7 +51,7 @@ def forward_mark(message: Mapping[str, Any]) -> str:
     return f"(forwarded from {next((name for name in names if name), '?')})"
 
 
-def _detail_of(kind: str, message: Mapping[str, Any]) -> str:
+def _detail_of_kind(kind: str, message: Mapping[str, Any]) -> str:
     try:
         return _DETAILS[kind](message[kind])
     except (KeyError, TypeError):

@@ -131,19 +131,19 @@ class InviteLinks:
         prices = {
             name: call.integer(name) or 0 for name in ("subscription_period", "subscription_price")
         }
-        return self._make(chat, {**_name(call), "creates_join_request": False, **prices})
+        return self._make(chat, {**_name_field(call), "creates_join_request": False, **prices})
 
     def _edit(self, call: Call) -> JSON:
-        chat, link = self._named(call)
+        chat, link = self._chat_and_link(call)
         fixed = ("invite_link", "creator", "is_primary", "is_revoked")
         return self._put(chat, {**{name: link[name] for name in fixed}, **_settings(call)})
 
     def _rename(self, call: Call) -> JSON:
-        chat, link = self._named(call)
-        return self._put(chat, {**without(link, "name"), **_name(call)})
+        chat, link = self._chat_and_link(call)
+        return self._put(chat, {**without(link, "name"), **_name_field(call)})
 
     def _revoke(self, call: Call) -> JSON:
-        chat, link = self._named(call)
+        chat, link = self._chat_and_link(call)
         if _is_primary(link):
             self._make(chat, {"creates_join_request": False}, is_primary=True)
         return self._put(chat, {**link, "is_revoked": True})
@@ -162,7 +162,7 @@ class InviteLinks:
         self._links[chat["id"], link["invite_link"]] = link
         return link
 
-    def _named(self, call: Call) -> tuple[JSON, JSON]:
+    def _chat_and_link(self, call: Call) -> tuple[JSON, JSON]:
         """The chat and the link that a call names."""
         chat = self._chat(call)
         link = self._links.get((chat["id"], str(require(call, "invite_link"))))
@@ -193,13 +193,13 @@ def _settings(call: Call) -> JSON:
     # telebot sends a fraction of a second too.
     expire_date = int(float(call.params.get("expire_date") or 0))
     return {
-        **_name(call),
+        **_name_field(call),
         **({"expire_date": expire_date} if expire_date else {}),
         **({"member_limit": limit} if limit else {}),
         "creates_join_request": asks,
     }
 
 
-def _name(call: Call) -> JSON:
+def _name_field(call: Call) -> JSON:
     name = str(call.params.get("name") or "")
     return {"name": name} if name else {}

@@ -133,17 +133,17 @@ class Media:
         kind = str(media.get("type"))
         if kind not in content.FILES:
             raise bad_request(f"media type {kind} is unknown")
-        file = self._file(kind, media, media.get("media"), call)
+        file = self._store_file(kind, media, media.get("media"), call)
         return {**file, **self.caption(media), **_spoiler(kind, media)}
 
     def _file_of(self, kind: str) -> Callable[[Call], JSON]:
         def content_of(call: Call) -> JSON:
-            file = self._file(kind, call.params, call.params.get(kind), call)
+            file = self._store_file(kind, call.params, call.params.get(kind), call)
             return {**file, **self.caption(call.params), **_spoiler(kind, call.params)}
 
         return content_of
 
-    def _file(self, kind: str, fields: Mapping[str, Any], source: Any, call: Call) -> JSON:
+    def _store_file(self, kind: str, fields: Mapping[str, Any], source: Any, call: Call) -> JSON:
         """The content with a file of a kind, which a call uploads or names."""
         if isinstance(source, str) and source.startswith(_ATTACHED):
             source = call.params.get(source.removeprefix(_ATTACHED))

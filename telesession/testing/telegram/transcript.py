@@ -85,20 +85,20 @@ def _message_line(change: str, sent: SentMessage) -> str:
     action = "" if change == "sent" else f" ({change})"
     buttons = "".join(f" [{button['text']}]" for button in sent.buttons)
     receiver, chat = sent.json.get("receiver_user"), sent.json["chat"]
-    only = f", only to {_name_in(receiver)}" if receiver else ""
-    to = f" to {_name_in(chat)}" if chat["type"] == "private" else ""
-    return f"bot{to}{_place_of(sent.json)}{only}{action}: {_words_in(sent.json)}{buttons}"
+    only = f", only to {_name_of_account(receiver)}" if receiver else ""
+    to = f" to {_name_of_account(chat)}" if chat["type"] == "private" else ""
+    return f"bot{to}{_place_of(sent.json)}{only}{action}: {_describe_message(sent.json)}{buttons}"
 
 
 def _vote_line(message: JSON, voter: JSON, options: Sequence[str | int]) -> str:
     texts = [one["text"] for one in message["poll"]["options"]]
     chosen = [texts[option] if isinstance(option, int) else option for option in options]
     act = f"votes: {', '.join(chosen)}" if chosen else "takes the vote back"
-    return f"{_name_of(voter)}{_place_of(message)} {act}"
+    return f"{_name_of_sender(voter)}{_place_of(message)} {act}"
 
 
 def _alert_line(user: JSON, text: str) -> str:
-    return f"bot shows {_name_in(user)}: {text}"
+    return f"bot shows {_name_of_account(user)}: {text}"
 
 
 def _refusal_line(call: Call, refusal: RefusedError) -> str:
@@ -107,14 +107,14 @@ def _refusal_line(call: Call, refusal: RefusedError) -> str:
 
 def _update_line(update: JSON) -> str:
     kind, payload = payload_of(update)
-    return " ".join(_words_of(kind, payload))
+    return " ".join(_describe_parts(kind, payload))
 
 
-def _words_of(kind: str, payload: Mapping[str, Any]) -> Iterator[str]:
+def _describe_parts(kind: str, payload: Mapping[str, Any]) -> Iterator[str]:
     """The words of the line of an update."""
     message = payload.get("message") if kind == "callback_query" else payload
     place = _place_of(message) if message and "chat" in message else ""
-    yield f"{_name_of(payload)}{place}:"
+    yield f"{_name_of_sender(payload)}{place}:"
     if kind == "callback_query":
         yield f"presses {payload.get('data') or payload.get('game_short_name')!r}"
     elif "message_id" in payload and "date" in payload and "new_reaction" not in payload:
@@ -130,25 +130,25 @@ def _words_of(kind: str, payload: Mapping[str, Any]) -> Iterator[str]:
 
 def _content_of(message: Mapping[str, Any]) -> str:
     if describe(message) != "(unknown)":
-        return _words_in(message)
+        return _describe_message(message)
     # A service message: the first field that is not of every message.
     known = {"message_id", "date", "chat", "from", "sender_chat", "message_thread_id"}
     return f"({next((name for name in message if name not in known), 'empty')})"
 
 
-def _name_of(payload: Mapping[str, Any]) -> str:
+def _name_of_sender(payload: Mapping[str, Any]) -> str:
     for name in ("sender_chat", "from", "user", "voter_chat", "actor_chat"):
         if sender := payload.get(name):
-            return _name_in(sender)
+            return _name_of_account(sender)
     return "Telegram"
 
 
-def _name_in(sender: Mapping[str, Any]) -> str:
+def _name_of_account(sender: Mapping[str, Any]) -> str:
     """The name of a user or a chat, or else its id."""
     return str(sender.get("first_name") or sender.get("title") or sender.get("id"))
 
 
-def _words_in(message: Mapping[str, Any]) -> str:
+def _describe_message(message: Mapping[str, Any]) -> str:
     return f"{forward_mark(message)} {describe(message)}".lstrip()
 
 

@@ -62,7 +62,7 @@ class Screen(BotAPI):
     def keyboard_with(self, label: str) -> JSON | None:
         """The message whose reply keyboard is open in the chat, if a button has this label."""
         message = self._keyboards.get((self.chat_id, self.topic))
-        if message is None or not self._is_there(message):
+        if message is None or not self._is_visible(message):
             return None
         return message if label in labels(self.markup_of(message)) else None
 
@@ -82,16 +82,16 @@ class Screen(BotAPI):
     def take_reply_to(self) -> JSON | None:
         """The message that asks for a reply, once: `None` if it was given before."""
         message = self._reply_to.pop((self.chat_id, self.topic), None)
-        return message if message is not None and self._is_there(message) else None
+        return message if message is not None and self._is_visible(message) else None
 
     def seen(self) -> Iterator[SentMessage]:
         """The messages of the bot that the user sees in this chat, the latest first."""
-        return (one for one in self._readable() if self._is_here(one))
+        return (one for one in self._readable() if self._is_in_place(one))
 
     def buttons_elsewhere(self) -> SentMessage | None:
         """The latest message with inline buttons that is in another chat or topic, if any."""
         return next(
-            (one for one in self._readable() if one.buttons and not self._is_here(one)), None
+            (one for one in self._readable() if one.buttons and not self._is_in_place(one)), None
         )
 
     def write(self, *lines: str) -> None:
@@ -142,13 +142,13 @@ class Screen(BotAPI):
     def _readable(self) -> Iterator[SentMessage]:
         """The messages of the bot in all chats but those that only others see, the latest first."""
         for message in reversed(self.messages):
-            if message.receiver_id in {None, self.user_id} and self._is_there(message.json):
+            if message.receiver_id in {None, self.user_id} and self._is_visible(message.json):
                 yield message
 
-    def _is_here(self, message: SentMessage) -> bool:
+    def _is_in_place(self, message: SentMessage) -> bool:
         return (message.chat_id, message.topic) == (self.chat_id, self.topic)
 
-    def _is_there(self, message: Mapping[str, Any]) -> bool:
+    def _is_visible(self, message: Mapping[str, Any]) -> bool:
         """Whether a message was not deleted."""
         return self.find(Address.of(message)) is not None
 
