@@ -7,27 +7,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from heapq import nsmallest
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Self
 
 from telesession.codecs import Codec, JSONCodec
 from telesession.errors import LockLostError, StorageError
 from telesession.forks import PerProcess
 from telesession.locks import LockTable
 from telesession.storage.bitmaps import Bitmap, by_page, key_of
+from telesession.storage.notes import DELETION, Change, Note, Record, make_note
 
-
-class Record(NamedTuple):
-    """
-    A record as a storage keeps it.
-
-    Attributes:
-        payload: The payload.
-        left: Seconds until it expires; `None` if it is kept for ever, and `"unknown"` if the
-            storage cannot tell.
-    """
-
-    payload: bytes
-    left: float | Literal["unknown"] | None
+__all__ = [
+    "UNREAD", "Change", "Hold", "Note", "ProcessState", "Record", "Storage", "deletes", "make_note",
+]  # fmt: skip
 
 
 class ProcessState:
@@ -44,48 +35,8 @@ class ProcessState:
         self.locks = LockTable(of_sessions=True)
 
 
-class Note(NamedTuple):
-    """
-    A write that a hold has noted, to be done with the next commit or flush.
-
-    Attributes:
-        action: `"set"` replaces payload and lifetime, `"touch"` renews the lifetime, `"delete"`
-            removes the record.
-        payload: The payload of the record after the write; `None` for `"delete"`.
-        lifetime: Seconds that the record lives from the write on; `None` is for ever.
-    """
-
-    action: Literal["set", "touch", "delete"]
-    payload: bytes | None = None
-    lifetime: float | None = None
-
-
 # A key in a room that has no records.
 _PINGED = "@ping:"
-_DELETION = Note("delete")
-# Half the time of a call of the class, and each update notes a write.
-make_note = tuple.__new__
-
-
-class Change(NamedTuple):
-    """
-    A write to a key that no hold has: done with a commit, if the record is as expected.
-
-    Attributes:
-        key: The key.
-        expected: The payload that the record must have; `None` if there must be no record.
-        payload: The new payload; `None` deletes the record.
-        lifetime: Seconds that the record lives from the write on; `None` is for ever.
-        index: The index of the record, with which the key begins; `None` if it has none. A change
-            that sets the record adds the key to the index, and a deletion removes it. All changes
-            of a record name the same index. See `Storage.listed`.
-    """
-
-    key: str
-    expected: bytes | None
-    payload: bytes | None
-    lifetime: float | None = None
-    index: str | None = None  # type: ignore[assignment]
 
 
 class Storage(ABC):
@@ -479,7 +430,7 @@ class Hold:
     def set(self, payload: bytes, lifetime: float | None = None) -> None:
         """Note a write as by `Storage.set`."""
         if lifetime is not None and lifetime <= 0:
-            self.note = _DELETION
+            self.note = DELETION
         else:
             self.note = make_note(Note, ("set", payload, lifetime))
 
@@ -487,7 +438,7 @@ class Hold:
         """Note a deletion as by `Storage.delete`, and return whether there is a record."""
         if self.get() is None:
             return False
-        self.note = _DELETION
+        self.note = DELETION
         return True
 
     def touch(self, lifetime: float | None) -> bool:
@@ -497,7 +448,7 @@ class Hold:
             return False
         is_set = self.note is not None and self.note.action == "set"
         is_over = lifetime is not None and lifetime <= 0
-        self.note = _DELETION if is_over else Note("set" if is_set else "touch", payload, lifetime)
+        self.note = DELETION if is_over else Note("set" if is_set else "touch", payload, lifetime)
         return True
 
     def flush(self) -> None:
