@@ -150,7 +150,7 @@ def fill(url: str) -> None:
             (str(key), codec.encode({"fields": {"count": 0}}, str(key))) for key in range(RECORDS)
         )
         if isinstance(storage, SQLiteStorage):
-            connection = sqlite3.connect(storage._database.path)
+            connection = sqlite3.connect(storage.database.path)
             rows = [(key, None, payload.decode()) for key, payload in payloads]
             rows += [(f"expired {key}", 1.0, "{}") for key in range(EXPIRED)]
             connection.executemany("INSERT INTO sessions VALUES (?, ?, ?)", rows)

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from support.pages import ROOT, read
-from telesession.storage import postgres_errors, redis_errors, sqlite_database
+from telesession.storage import postgres_errors, redis_errors, sqlite_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -148,7 +148,7 @@ def test_the_reasons_of_backends_are_those_of_the_code() -> None:
     )
     rows = {row for row in listed if not set(row[0]) <= {"-"} and row != ("reason", "cure")}
     tables = (
-        sqlite_database._DIAGNOSES,
+        sqlite_errors.DIAGNOSES,
         redis_errors.DIAGNOSES,
         redis_errors.PLAIN_DIAGNOSES,
         redis_errors.CLUSTER_DIAGNOSES,
