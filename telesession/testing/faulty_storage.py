@@ -197,6 +197,7 @@ class FaultyHold(Hold):
         write: Callable[[Sequence[Hold], Sequence[str], Callable[[], None]], None],
     ) -> None:
         self.storage = storage
+        self.process_state = storage.process_state
         self.key = key
         self._manager = manager
         self._enter = enter
