@@ -88,19 +88,26 @@ class LockTable:
                 through others until the calling thread frees a lock. The caller holds nothing new.
         """
         me = threading.get_ident(), time.monotonic()
-        # In one step: with a look and then an assignment, two threads could find the key free.
-        if self.holders.setdefault(key, me) is not me or key in self.queues:
-            self.wait(key, me, timeout)
+        try:
+            # Not a look first, and then an assignment: two threads could both find the key free.
+            if self.holders.setdefault(key, me) is not me or key in self.queues:
+                me = self.wait(key, me, timeout)
+        except BaseException:
+            # After a KeyboardInterrupt the caller knows of no lock.
+            self.withdraw(key, me)
+            raise
 
     def release(self, key: str) -> None:
         """Hand the lock of a key to the thread that has waited longest; the key must be held."""
+        del self.holders[key]
         try:
-            del self.holders[key]
-        finally:
-            # In this order, because a thread that queues up after the look finds the key free. In
-            # `finally`, because the waiting threads need the key after a KeyboardInterrupt, too.
+            # In this order: a thread that queues up after the look finds the key free.
             if key in self.queues:
                 self.hand_over(key)
+        except BaseException:
+            # After a KeyboardInterrupt, too: the others wait for it.
+            self.hand_over(key)
+            raise
 
     def hand_over(self, key: str) -> None:
         """Give a key that was released to its first waiter, if it is still free."""
@@ -128,7 +135,32 @@ class LockTable:
         thread, since = holder
         return describe_thread(thread), time.monotonic() - since
 
-    def wait(self, key: str, me: Holder, timeout: float | None) -> None:
+    def withdraw(self, key: str, me: Holder, waiter: _Waiter | None = None) -> None:
+        """
+        Leave the queue of a key, and free the key if this thread has it.
+
+        It may come after an interruption of any step, and finishes a hand-over that was
+        interrupted.
+
+        Args:
+            key: The key.
+            me: The calling thread as a holder.
+            waiter: Its place in the queue; `None` if it has none.
+        """
+        with self._mutex:
+            queue = self.queues.get(key)
+            if queue is not None and waiter is not None and waiter in queue:
+                queue.remove(waiter)
+            holder = self.holders.get(key)
+            if holder is not None and (
+                holder is me or (waiter is not None and holder is waiter.holder)
+            ):
+                del self.holders[key]
+            if waiter is not None:
+                waiter.is_queued = False
+            self._grant(key)
+
+    def wait(self, key: str, me: Holder, timeout: float | None) -> Holder:
         """
         Queue up for a key that is held or has a queue, and wait.
 
@@ -137,39 +169,46 @@ class LockTable:
             me: The calling thread as a holder. The key may have this holder already.
             timeout: See `acquire`.
 
+        Returns:
+            The calling thread as the holder of the key from now on.
+
         Raises:
             LockTimeoutError: See `acquire`.
             DeadlockError: See `acquire`.
         """
-        thread = me[0]
+        # Made for this wait, and not kept for later ones: by now gevent may have patched
+        # threading, and a greenlet that waits for an older lock stops all others.
+        thread, waiter = me[0], _Waiter(threading.Lock(), me[0])
+        waiter.lock.acquire()
+        try:
+            self._queue_up(key, me, waiter, is_waiting=timeout != 0)
+            seconds = -1 if timeout is None else min(timeout, threading.TIMEOUT_MAX)
+            waits = _waits.get(_WaitTable)
+            try:
+                if timeout != 0:
+                    waits.begin(thread, self, key, waiter)
+                granted = self._acquire(key, waiter.lock, seconds, waits)
+            finally:
+                waits.end(thread)
+            if not granted:
+                self._give_up(key, waiter, seconds)
+        except BaseException:
+            # A KeyboardInterrupt must neither leave the waiter in the queue nor keep the lock.
+            self.withdraw(key, me, waiter)
+            raise
+        return waiter.holder or me
+
+    def _queue_up(self, key: str, me: Holder, waiter: _Waiter, *, is_waiting: bool) -> None:
+        """Put a waiter at the end of the queue of a key, which the thread may have taken already."""
         with self._mutex:
             holder = self.holders.get(key)
-            # A caller that does not wait closes no circle.
-            if holder is not None and holder[0] == thread and holder is not me and timeout != 0:
+            # A caller that does not wait closes no circle, not even one of its own.
+            if holder is not None and holder[0] == me[0] and holder is not me and is_waiting:
                 raise DeadlockError(key, (key,))
-            # Made for this wait, and not kept for later ones: by now gevent may have patched
-            # threading, and a greenlet that waits for an older lock stops all others.
-            waiter = _Waiter(threading.Lock(), thread)
-            waiter.lock.acquire()
             self.queues.setdefault(key, deque()).append(waiter)
             if holder is me:
                 del self.holders[key]
             self._grant(key)
-        waits = _waits.get(_WaitTable)
-        try:
-            if timeout != 0:
-                waits.begin(thread, self, key, waiter)
-            seconds = -1 if timeout is None else min(timeout, threading.TIMEOUT_MAX)
-            granted = self._acquire(key, waiter.lock, seconds, waits)
-        except BaseException:
-            # After a KeyboardInterrupt the thread must not stay in the queue or keep the lock.
-            if not self._withdraw(key, waiter):
-                self.release(key)
-            raise
-        finally:
-            waits.end(thread)
-        if not granted and self._withdraw(key, waiter):
-            raise LockTimeoutError(key, seconds, *self.describe_holder(key))
 
     def _acquire(self, key: str, lock: threading.Lock, seconds: float, waits: _WaitTable) -> bool:
         """Wait for a lock for some seconds (-1 is for ever), and log a long wait."""
@@ -185,29 +224,39 @@ class LockTable:
     def _grant(self, key: str) -> None:
         """Give a key to its first waiter if it is free. The caller has the mutex."""
         queue = self.queues.get(key)
-        if queue is None:
+        if not queue:
+            # An interruption may have left an empty one.
+            self.queues.pop(key, None)
             return
         waiter = queue[0]
-        # Made now, because the seconds of the holder begin when it gets the key.
-        holder = waiter.thread, time.monotonic()
-        if self.holders.setdefault(key, holder) is holder:
+        # After an interruption of a hand-over the waiter has the key already.
+        if waiter.holder is None or self.holders.get(key) is not waiter.holder:
+            # Made now: a handler that waits for a key does not hold it yet.
+            waiter.holder = waiter.thread, time.monotonic()
+        if self.holders.setdefault(key, waiter.holder) is waiter.holder:
+            # No call comes between these steps, so no KeyboardInterrupt does.
             waiter.is_queued = False
-            queue.popleft()
+            del queue[0]
             if not queue:
                 del self.queues[key]
             waiter.lock.release()
 
-    def _withdraw(self, key: str, waiter: _Waiter) -> bool:
-        """Leave the queue; false if the lock was handed over before that."""
+    def _give_up(self, key: str, waiter: _Waiter, seconds: float) -> None:
+        """
+        Leave the queue, unless the lock was handed over in the very moment of giving up.
+
+        Raises:
+            LockTimeoutError: It was not; the wait took some seconds.
+        """
         with self._mutex:
             if not waiter.is_queued:
-                return False
+                return
             waiter.is_queued = False
             queue = self.queues[key]
             queue.remove(waiter)
             if not queue:
                 del self.queues[key]
-            return True
+        raise LockTimeoutError(key, seconds, *self.describe_holder(key))
 
 
 class LongWait:
@@ -261,12 +310,14 @@ Holder = tuple[int, float]
 class _Waiter:
     """A thread in a queue, with a lock that is released when the thread gets the key."""
 
-    __slots__ = ("is_queued", "lock", "thread")
+    __slots__ = ("holder", "is_queued", "lock", "thread")
 
     def __init__(self, lock: threading.Lock, thread: int) -> None:
         self.lock = lock
         self.thread = thread
-        #: Whether the thread waits. Once false, it stays false.
+        #: The thread as the holder of the key, once it has the key or could have had it.
+        self.holder: Holder | None = None
+        #: False once the thread has got the key or has given up; never true again.
         self.is_queued = True
 
 

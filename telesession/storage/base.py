@@ -414,6 +414,13 @@ class Hold:
         """Unlock the key. Never called in a child that was forked."""
         self.process_state.locks.release(self.key)
 
+    def leave_again(self) -> None:
+        """
+        Unlock the key, if an interruption of `__exit__` has left it locked.
+
+        Here this does nothing. A hold that knows whether it has the lock overrides this.
+        """
+
     def is_inherited(self) -> bool:
         """
         Whether this process was forked while its parent held the key.

@@ -154,10 +154,16 @@ class MemoryStorage(Storage):
         hold.is_left = False
         # As `LockTable.acquire`.
         locks, me = state.locks, (threading.get_ident(), time.monotonic())
-        if locks.holders.setdefault(key, me) is not me or key in locks.queues:
-            locks.wait(key, me, timeout)
-        payload = hold.payload = UNREAD if self._pass is None else self._store.get(key)
-        hold.is_read = payload is None or type(payload) is bytes
+        try:
+            if locks.holders.setdefault(key, me) is not me or key in locks.queues:
+                me = locks.wait(key, me, timeout)
+            payload = UNREAD if self._pass is None else self._store.get(key)
+            hold.is_read = payload is None or type(payload) is bytes
+        except BaseException:
+            # After a KeyboardInterrupt the caller knows of no lock.
+            locks.withdraw(key, me)
+            raise
+        hold.payload = payload
         return hold, hold
 
     def has(self, key: str) -> bool:
@@ -239,10 +245,10 @@ class MemoryStorage(Storage):
         undo: list[tuple[str, bytes | None, float | None]] = []
         try:
             for key, write in writes:
-                if not self._is_dict:
-                    undo.append((key, self._read(key, "read"), self._expiry.deadlines.get(key)))
+                undo.append((key, self._read(key, "read"), self._expiry.deadlines.get(key)))
                 self._write(key, write)
-        except StorageError:
+        except BaseException:
+            # A KeyboardInterrupt, too, writes all or nothing.
             for before in reversed(undo):
                 self._restore(*before)
             raise
@@ -367,11 +373,21 @@ class MemoryHold(Hold):
     def unlock(self) -> None:
         """Unlock the key before the end of the block, which does nothing then."""
         locks, key = self.process_state.locks, self.key
-        # As `LockTable.release`. No call comes between these steps, so no KeyboardInterrupt does.
+        # As `LockTable.release`. No call comes between the first two steps, so no KeyboardInterrupt
+        # does.
         self.is_left = True
         del locks.holders[key]
-        if key in locks.queues:
+        try:
+            if key in locks.queues:
+                locks.hand_over(key)
+        except BaseException:
             locks.hand_over(key)
+            raise
+
+    def leave_again(self) -> None:
+        """See `Hold.leave_again`."""
+        if self.process_state is self.storage.process_state:
+            self._leave()
 
 
 def _iter_pages(pages: list[tuple[str, ...]]) -> Iterator[str]:

@@ -162,22 +162,27 @@ def locked(*wanted: Wanted, use: Use = USUAL, within: Unit | None = None) -> Ite
     Changes of a session that the unit has closed are noted first. An open session stays as it is.
     """
     block = enter((), use=use, within=within)
-    unit = block.unit
     try:
-        unit.lock_in_order(wanted)
-        entries = [unit.lock(kind, key) for kind, key in wanted]
-        for number, entry in enumerate(entries):
-            if entry.depth:
-                continue
-            if isinstance(block, Block):
-                block.will_change(entry)
-            if entry.session is not None:
-                entries[number] = unit.note_and_drop(entry)
-        yield entries
-    except BaseException as error:
-        block.leave(error)
+        try:
+            unit = block.unit
+            unit.lock_in_order(wanted)
+            entries = [unit.lock(kind, key) for kind, key in wanted]
+            for number, entry in enumerate(entries):
+                if entry.depth:
+                    continue
+                if isinstance(block, Block):
+                    block.will_change(entry)
+                if entry.session is not None:
+                    entries[number] = unit.note_and_drop(entry)
+            yield entries
+        except BaseException as error:
+            block.leave(error)
+            raise
+        block.leave(None)
+    except BaseException:
+        # A KeyboardInterrupt may have come before the block was left.
+        block.abandon()
         raise
-    block.leave(None)
 
 
 @contextmanager
@@ -252,7 +257,13 @@ class Opening(Generic[T]):
 
     def __enter__(self) -> T:
         self._block = enter(self._wanted, self._update, self._use)
-        return self._give(self._block.sessions)
+        try:
+            shown = self._give(self._block.sessions)
+        except BaseException as error:
+            # After a KeyboardInterrupt: the `with` statement leaves no block that was not entered.
+            self.__exit__(type(error), error, None)
+            raise
+        return shown
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         try:

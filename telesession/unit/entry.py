@@ -127,7 +127,7 @@ class Entry(State):
     Attributes:
         kind: The kind of sessions that opened it first. Its options apply.
         hold: The lock and the record.
-        manager: The context manager that gave the hold, and frees it.
+        manager: The context manager that gave the hold, and frees it; `None` once that has begun.
         session: The `Session`, or the instance of a solo state; `None` while only the lock is
             needed.
         payload: The record as it was loaded or last saved.
@@ -140,7 +140,7 @@ class Entry(State):
 
     kind: Opener
     hold: Hold
-    manager: AbstractContextManager[Hold]
+    manager: AbstractContextManager[Hold] | None
     session: Any
     payload: bytes | None
     flat: bool

@@ -113,8 +113,13 @@ def begin(
             unit.sessions.append(unit.open(kind, key, update, use))
     except BaseException as error:
         # No handler has used the sessions, so commit_on_error does not apply.
-        unit.note_outcome("failed", error)
-        unit.abandon()
+        try:
+            unit.note_outcome("failed", error)
+            unit.abandon()
+        except BaseException:
+            # A KeyboardInterrupt may have come before all was freed.
+            unit.abandon()
+            raise
         raise
     return unit
 
@@ -243,9 +248,11 @@ class Unit:
                     kind.finish_move(key)
                 storage = kind.storage
                 beside = self._hold_of(storage) if self.entries or self.beside else None
+                # Before the lock: a KeyboardInterrupt after the call must find it in the unit.
+                entry = Entry()
                 manager, hold = storage.enter_hold(key, kind.lock_timeout, beside)
                 # Not by a call, as each update passes here.
-                entry = self.entries[lock_key] = Entry()
+                self.entries[lock_key] = entry
                 entry.kind, entry.hold, entry.manager = kind, hold, manager
                 entry.session = entry.payload = entry.views = entry.solo = None
                 entry.class_name = entry.life = None
@@ -443,19 +450,25 @@ class Unit:
             self._end(self.token.thread)
         entries = self.entries
         try:
-            while entries:
-                # The last one first.
-                entry = entries.popitem()[1]
+            # The last one first. Each stays among the entries until all are free, because an
+            # interruption may come between any two steps.
+            for entry in reversed(entries.values()):
                 # The two refer to each other, and would stay until a garbage collection.
                 entry.session = None
                 entry.depth = 0
                 # A write that is still noted is dropped.
-                hold = entry.hold
+                hold, manager = entry.hold, entry.manager
                 hold.note = None
-                if not hold.is_left:
-                    entry.manager.__exit__(None, None, None)
+                # No manager is left twice, even if it raised.
+                entry.manager = None
+                if manager is not None and not (hold.is_left and manager is hold):
+                    manager.__exit__(None, None, None)
+            entries.clear()
         except BaseException:
             # The other locks are freed even if one cannot be.
+            for entry in entries.values():
+                if entry.manager is None:
+                    entry.hold.leave_again()
             self.abandon()
             raise
         if self.watches:
@@ -492,8 +505,7 @@ class Unit:
         return f"a block of open in the thread {names[0]}" if names else "a block of open"
 
     def _end(self, thread: int) -> None:
-        """Be no unit of the thread any more."""
-        self.token = None
+        """Be no unit of the thread any more. It may be repeated after an interruption."""
         unit = _units.get(thread)
         if unit is not self:
             # A block of a generator may outlive the block around it.
@@ -505,6 +517,7 @@ class Unit:
             del _units[thread]
         else:
             _units[thread] = self.former
+        self.token = None
 
 
 def _call(calls: Sequence[Callable[[], object]]) -> None:
