@@ -199,7 +199,7 @@ class LockTable:
         return waiter.holder or me
 
     def _queue_up(self, key: str, me: Holder, waiter: _Waiter, *, is_waiting: bool) -> None:
-        """Put a waiter at the end of the queue of a key, which the thread may have taken already."""
+        """Put a waiter at the end of a queue, and take back the lock that its thread has taken."""
         with self._mutex:
             holder = self.holders.get(key)
             # A caller that does not wait closes no circle, not even one of its own.

@@ -122,7 +122,8 @@ class MemoryStorage(Storage):
             # As in `Hold.flush`, without a call: most updates come here.
             hold.note = None
             self.set(hold.key, note.payload, note.lifetime)
-            if type(hold) is MemoryHold:
+            # A subclass may do more in its own `commit`, under the lock.
+            if type(hold) is MemoryHold and type(self) is MemoryStorage:
                 hold.unlock()
             return
         if not self._is_dict:
@@ -163,7 +164,8 @@ class MemoryStorage(Storage):
             # After a KeyboardInterrupt the caller knows of no lock.
             locks.withdraw(key, me)
             raise
-        hold.payload = payload
+        # `get` reads other objects once more, and refuses what is not bytes.
+        hold.payload = payload if hold.is_read else UNREAD
         return hold, hold
 
     def has(self, key: str) -> bool:

@@ -73,7 +73,7 @@ _token: ContextVar[ThreadToken | None] = ContextVar("telesession_thread", defaul
 _units: dict[int, Unit] = cast("dict[int, Unit]", units)
 
 
-def begin(
+def begin(  # noqa: C901 -- each update passes here
     wanted: Sequence[Wanted],
     update: object = None,
     use: Use = USUAL,
