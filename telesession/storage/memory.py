@@ -164,7 +164,7 @@ class MemoryStorage(Storage):
             # After a KeyboardInterrupt the caller knows of no lock.
             locks.withdraw(key, me)
             raise
-        # `get` reads other objects once more, and refuses what is not bytes.
+        # `get` reads any other object once more, and refuses it.
         hold.payload = payload if hold.is_read else UNREAD
         return hold, hold
 

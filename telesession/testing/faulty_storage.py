@@ -199,6 +199,8 @@ class FaultyHold(Hold):
         self.storage = storage
         self.process_state = storage.process_state
         self.key = key
+        # The commit of a unit compares it.
+        self.process_state = storage.process_state
         self._manager = manager
         self._enter = enter
         self._write = write
