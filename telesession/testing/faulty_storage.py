@@ -197,10 +197,9 @@ class FaultyHold(Hold):
         write: Callable[[Sequence[Hold], Sequence[str], Callable[[], None]], None],
     ) -> None:
         self.storage = storage
-        self.process_state = storage.process_state
-        self.key = key
         # The commit of a unit compares it.
         self.process_state = storage.process_state
+        self.key = key
         self._manager = manager
         self._enter = enter
         self._write = write

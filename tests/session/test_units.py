@@ -1001,6 +1001,7 @@ class TestThreads:
         ((_, abandoned),) = units.items()
         units.clear()
         units[threading.get_ident()] = abandoned
+        abandoned.token.thread = threading.get_ident()
 
         give_to(sessions, 2, 1)
         left_open.__exit__(None, None, None)
