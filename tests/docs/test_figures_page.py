@@ -12,6 +12,7 @@ from support.pages import read
 
 # The folder is in no wheel, and the tests import the installed package.
 TABLES = runpy.run_path(str(ROOT / "benchmarks" / "tables.py"))
+CHARTS = runpy.run_path(str(ROOT / "benchmarks" / "charts.py"))
 PAGE = read(ROOT / "docs" / "figures.md")
 
 
@@ -29,6 +30,13 @@ def test_it_has_every_table() -> None:
     """The page has a block for each table that can be made from the results."""
     blocks = [block["name"] for block in TABLES["BLOCK"].finditer(PAGE)]
     assert sorted(TABLES["BLOCKS"]) == sorted(blocks)
+
+
+def test_its_charts_are_those_of_the_results() -> None:
+    """`python -m benchmarks.charts` would draw the committed charts, and the page shows each one."""
+    drawn = CHARTS["charts"](results())
+    assert drawn == {name: read(ROOT / "docs" / "assets" / name) for name in drawn}
+    assert [True] * len(drawn) == [f"(assets/{name})" in PAGE for name in drawn]
 
 
 def test_another_result_makes_another_page() -> None:

@@ -77,12 +77,12 @@ def test_a_read_that_fails_keeps_the_locks(
     """A handler that catches the error of a read still has its session, and saves it."""
     storage.has("1")
     table: Any = storage.process_state.table
-    kept = table._read
+    kept = table._read_query
     with sessions.open("2") as session:
-        table._read = kept._replace(sql=b"SELECT 1 / 0, $1::text", name=b"")
+        table._read_query = kept._replace(sql=b"SELECT 1 / 0, $1::text", name=b"")
         with pytest.raises(StorageError, match="could not read"):
             sessions.peek("1")
-        table._read = kept
+        table._read_query = kept
         session.n += 1
         was_held = in_thread(lambda: try_hold(other, "2"))
 
