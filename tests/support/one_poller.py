@@ -53,7 +53,7 @@ class OnePoller(BotAPI):
         updates = super().answer(at_once)
         if not updates:
             self._changed.wait_for(
-                lambda: self._latest is not call or self.unconfirmed or self._updates._short,
+                lambda: self._latest is not call or self.unconfirmed or self._updates._short_polls,
                 call.integer("timeout") or 0,
             )
             if self._latest is not call:
