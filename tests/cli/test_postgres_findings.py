@@ -115,6 +115,7 @@ class TestServer:
         monkeypatch.setattr(postgres_checks, "_BUSY", 0)
         assert "note" == doctor()["connections"][0]
 
+    @pytest.mark.pgbouncer
     def test_a_pooler_is_seen(
         self,
         storage: PostgresStorage,
