@@ -111,7 +111,7 @@ DURABLE: Sequence[Row] = (
         row("telesession", "Valkey", "telesessions counter"),
         row("telesession", "Valkey, with an inbox", "telesessions inbox"),
         row("by hand", "`GET` and `SET`", "floors redis", UNLOCKED),
-        row("by hand", "the same inside a `Lock`", "floors redis_lock"),
+        row("by hand", "`GET` and `SET` inside a `Lock`", "floors redis_lock"),
         row("telebot", "`StateRedisStorage`", "telebots retrieve_data", UNLOCKED),
         row("aiogram", "`RedisStorage`", "aiograms shared", UNLOCKED),
         row("aiogram", "`RedisStorage` and `RedisEventIsolation`", "aiograms isolated"),

@@ -120,15 +120,15 @@ def _checked_function(function: Any, option: str, role: str, arguments: str, cou
     return function
 
 
-def checked_storage(storage: Any) -> Storage:
-    """Check that a storage is one, with a codec."""
+def checked_storage(storage: Any, option: str = "storage") -> Storage:
+    """Check that the storage of an option is one, with a codec."""
     if isinstance(storage, type) and issubclass(storage, Storage):
         raise TypeError(
-            f"storage is the class {storage.__name__}; pass an instance, {storage.__name__}(...)"
+            f"{option} is the class {storage.__name__}; pass an instance, {storage.__name__}(...)"
         )
     if not isinstance(storage, Storage):
         raise TypeError(
-            "storage must extend telesession.Storage, and an object of type "
+            f"{option} must extend telesession.Storage, and an object of type "
             f"{type(storage).__name__} does not{_storage_hint(storage)}"
         )
     if isinstance(storage.codec, type):

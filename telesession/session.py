@@ -121,6 +121,8 @@ class ReadState(State):
 
 
 _ABSENT: Any = object()
+# The functions that take a session and are no methods, so that every name of a field is free.
+_FUNCTIONS = frozenset(("as_dict", "forget", "save", "session_key"))
 # The marks of each session without any.
 NO_MARKS: Any = MappingProxyType({})
 
@@ -542,6 +544,8 @@ def missing(state: State, name: Any) -> str:
 def _unreadable(session: Session, name: Any) -> str:
     """The same message for a reader of the field, with the advice."""
     fault = missing(state_of(session), name)
+    if name in _FUNCTIONS:
+        return f"{fault}; {name} is a function of telesession: write {name}(session)"
     if name in state_of(session).marks:
         return f"{fault}; read a field that may expire with session.get({name!r})"
     return f"{fault}; give it in initial=..., or read it with session.get({name!r})"

@@ -618,5 +618,11 @@ def with_session(handler: Any = None, /, **options: Any) -> Any:
         raise TypeError(
             "with_session takes no Sessions; write @sessions.with_session above the handler"
         )
+    for option in options:
+        if option not in (Sessions.__init__.__kwdefaults__ or ()):
+            raise TypeError(
+                f"with_session has no option {option!r}; filters of a handler belong to telebot's "
+                "decorator above it, as in @bot.message_handler(commands=[...])"
+            )
     sessions: Sessions[Any] = Sessions(**options)
     return sessions.with_session if handler is None else sessions.with_session(handler)

@@ -6,6 +6,7 @@ import functools
 import itertools
 import json
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -157,8 +158,9 @@ class WebhookPlainPeer(ThreadedPlainPeer):
 
     def __init__(self) -> None:
         super().__init__()
-        # An inbox handles no number twice, not even in another process.
-        self._numbers = itertools.count(time.time_ns() // 10_000)
+        # An inbox handles no number twice, not even in another process. Two processes begin in the
+        # same millisecond, so the number of the process comes first.
+        self._numbers = itertools.count(os.getpid() << 29 | time.time_ns() // 10**6 % 2**28)
 
     def make_updates(self, count: int) -> list[Any]:
         return [json.dumps({**UPDATE, "update_id": next(self._numbers)}) for _ in range(count)]

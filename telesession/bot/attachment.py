@@ -343,7 +343,8 @@ def _refuse_unfit(bot: Any) -> None:
     needed = ("process_new_updates", "process_new_messages", "message_handlers", *_BACKENDS)
     lacking = [name for name in needed if not hasattr(bot, name)]
     if isinstance(bot, type) or lacking or is_async(bot.process_new_updates):
-        kind = f"the class {bot.__name__}" if isinstance(bot, type) else f"a {type(bot).__name__}"
+        name = bot.__name__ if isinstance(bot, type) else type(bot).__name__
+        kind = f"the class {name}" if isinstance(bot, type) else f"an object of type {name}"
         raise TypeError(
             f"could not attach to {kind}: sessions are for a TeleBot, whose handlers block; pass "
             "the bot itself, such as bot = TeleBot(token)"

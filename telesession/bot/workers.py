@@ -209,7 +209,7 @@ def _inbox_of(bot: Any, storage: Any) -> Inbox:
             "the token of the bot has no number before its colon, by which an inbox tells bots "
             "apart; pass the token that BotFather gave"
         )
-    return Inbox(checked_storage(storage), bot.bot_id)
+    return Inbox(checked_storage(storage, "inbox"), bot.bot_id)
 
 
 def _checked_limits(limit: Any, when_full: Any, total_limit: Any) -> Limits:

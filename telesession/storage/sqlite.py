@@ -236,9 +236,14 @@ def _checked_path(path: object, taker: str = "SQLiteStorage") -> str:
             f"{taker}({checked!r}) would give each connection a database of its own; give "
             "the path of a file, or take MemoryStorage()"
         )
-    if checked.startswith("file:") or "\0" in checked:
+    if checked.startswith("file:") or "://" in checked or "\0" in checked:
         raise ValueError(
             f"{taker}(path) takes the path of a file, and neither a URI nor a NUL character"
+        )
+    if os.path.isdir(checked):
+        raise ValueError(
+            f"{taker}({checked!r}) has the path of a folder; give that of a file in it, such as "
+            f"{os.path.join(checked, 'bot.db')!r}"
         )
     # Absolute, because connections are made later, too, when the program may be in another folder.
     return os.path.abspath(checked)

@@ -33,7 +33,7 @@ def test_it_has_every_table() -> None:
 
 
 def test_its_charts_are_those_of_the_results() -> None:
-    """`python -m benchmarks.charts` would draw the committed charts, and the page shows each one."""
+    """`python -m benchmarks.charts` would change no chart, and the page shows each one."""
     drawn = CHARTS["charts"](results())
     assert drawn == {name: read(ROOT / "docs" / "assets" / name) for name in drawn}
     assert [True] * len(drawn) == [f"(assets/{name})" in PAGE for name in drawn]
