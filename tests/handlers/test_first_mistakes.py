@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,11 +38,3 @@ def test_the_error_says_what_to_write(mistake: Callable[[], object], advice: str
         mistake()
 
     assert advice in str(raised.value)
-
-
-def test_the_path_of_a_folder_is_refused(tmp_path: Path) -> None:
-    """A folder in the place of the database file is told with the path of a file in it."""
-    with pytest.raises(ValueError, match="has the path of a folder") as raised:
-        SQLiteStorage(tmp_path)
-
-    assert str(tmp_path / "bot.db") in str(raised.value)

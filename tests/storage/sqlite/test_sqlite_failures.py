@@ -85,9 +85,12 @@ def test_a_missing_folder_is_not_made(path: Path) -> None:
     expect_reason(path.parent / "missing" / "bot.db", "folder must exist")
 
 
-def test_a_folder_is_no_file(path: Path) -> None:
-    """The path of a folder: `StorageError` says that it cannot be opened."""
-    expect_reason(path.parent, "cannot be opened")
+def test_the_path_of_a_folder_is_refused(tmp_path: Path) -> None:
+    """A folder in the place of the database: `ValueError` gives the path of a file in it."""
+    with pytest.raises(ValueError, match="has the path of a folder") as raised:
+        SQLiteStorage(tmp_path)
+
+    assert str(tmp_path / "bot.db") in str(raised.value)
 
 
 @pytest.mark.parametrize(
