@@ -341,7 +341,7 @@ class TestRefusals:
 
     def test_something_that_is_no_storage(self, make_bot: Any) -> None:
         """An inbox that is no storage is refused."""
-        with pytest.raises(TypeError, match="storage"):
+        with pytest.raises(TypeError, match="inbox must extend"):
             use_sequential_workers(make_bot(), inbox={})
 
 
