@@ -133,7 +133,7 @@ def measure_rows(
     """Return the figures of a table, without those rows whose contender cannot run."""
     if places is not None:
         for missing in (row for row in rows if not places.has(row)):
-            report(f"left out: {missing.library}, {missing.name}: no {missing.server}")
+            report(f"left out: {missing.origin}, {missing.name}: no {missing.server}")
         rows = [row for row in rows if places.has(row)]
     withs = {
         row: (*row.command, "with", *(("--storage", places.place(row)) if places else ()))
@@ -146,12 +146,12 @@ def measure_rows(
     for row in rows:
         if withs[row] not in spreads or row.without not in spreads:
             continue
-        report(f"{row.library}, {row.name}")
+        report(f"{row.origin}, {row.name}")
         own = spreads[withs[row]].median - spreads[row.without].median
         figures.append(
             {
                 "name": row.name,
-                "library": row.library,
+                "library": row.origin,
                 "with_us": spreads[withs[row]]._asdict(),
                 "without_us": spreads[row.without]._asdict(),
                 "own_us": round(own, 2),
@@ -176,7 +176,7 @@ def measure_increments(row: Row, places: Places | None) -> dict[str, int | None]
             place = places.place(row) if places is not None else ""
             found[key] = count_increments([*row.command, "increments"], place, processes)
         except ContenderError as error:
-            report(f"no {key}: {row.library}, {row.name}: {error}")
+            report(f"no {key}: {row.origin}, {row.name}: {error}")
             found[key] = None
     return found
 

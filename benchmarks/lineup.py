@@ -18,7 +18,7 @@ class Row:
 
     Attributes:
         name: The subject of the row.
-        library: The library.
+        origin: The library of the contender, or `"a dict"` or `"by hand"`.
         command: The program of the contender, without its mode.
         plain: The program whose mode `without` is subtracted, where it is another one.
         note: A remark for the reader.
@@ -27,7 +27,7 @@ class Row:
     """
 
     name: str
-    library: str
+    origin: str
     command: tuple[str, ...]
     plain: tuple[str, ...] = ()
     note: str = ""
@@ -49,17 +49,17 @@ PLAIN = {
 }
 
 
-def row(library: str, name: str, program: str, note: str = "") -> Row:
+def row(origin: str, name: str, program: str, note: str = "") -> Row:
     """Return the row of a program in `benchmarks.peers`, with its variant."""
     module, variant = program.split()
     has_dispatch_of_its_own = variant in ("workers", "inbox")
     plain = () if has_dispatch_of_its_own else tuple(PLAIN[module])
-    return Row(name, library, tuple(peer(module, variant)), plain, note, counts=variant != "read")
+    return Row(name, origin, tuple(peer(module, variant)), plain, note, counts=variant != "read")
 
 
-def node(library: str, name: str, argument: str, note: str) -> Row:
+def node(origin: str, name: str, argument: str, note: str) -> Row:
     """Return the row of a program in JavaScript."""
-    return Row(name, library, ("node", str(ROOT / NODE), argument), note=note)
+    return Row(name, origin, ("node", str(ROOT / NODE), argument), note=note)
 
 
 def on(server: str, *rows: Row) -> tuple[Row, ...]:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from telesession.unit.events import UnitEvent
 
 USERS, THREADS, PROCESSES = 1_000, 2, 2
+# Seconds without a command.
+ALONE = 3.0
 RECORDS, EXPIRED = 10_000, 200_000
 KEYS = (
     "w4sMkcOGQUQoanKeCjOBgXtH7RL5Fxoh_whG52pRxp4=",
@@ -172,8 +174,9 @@ def measure_waits(name: str, url: str, target: str, folder: Path) -> None:
     (folder / "app.py").write_text(APP)
     fill(url)
     bot = Bot(url)
-    time.sleep(3)
-    rows = [("no command", 3.0, *bot.longest())]
+    # The bot alone, for the first row.
+    time.sleep(ALONE)
+    rows = [("no command", ALONE, *bot.longest())]
     commands = [
         *(["keys"], ["stats"], ["doctor"], ["export"]),
         ["migrate", "--app", "app:sessions", "--dry-run"],

@@ -46,8 +46,8 @@ def test_a_row_without_its_peer_is_left_out() -> None:
     """A table has the rows whose programs run, and their own cost is the difference of medians."""
     rows = [row for row in MEMORY if row.command[-1] in ("locked", "retrieve_data")]
     assert 2 == len(rows)
-    missing = [row for row in MEMORY if row.library == "grammY"]
-    broken = [type(row)(row.name, row.library, ("false",)) for row in missing]
+    missing = [row for row in MEMORY if row.origin == "grammY"]
+    broken = [type(row)(row.name, row.origin, ("false",)) for row in missing]
     figures = measure_rows([*rows, *broken], 6)
     assert ["a dict", "telebot"] == [row["library"] for row in figures]
     for row in figures:
@@ -63,5 +63,5 @@ def test_a_spread_has_the_quartiles() -> None:
 def test_the_names_of_rows_are_unique() -> None:
     """No two rows of a table have the same library and name, so a reader can tell them apart."""
     for rows in (MEMORY, DURABLE):
-        names = [(row.library, row.name) for row in rows]
+        names = [(row.origin, row.name) for row in rows]
         assert sorted(set(names)) == sorted(names)
