@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from telesession.keys import ROOM
 from telesession.options import POSITIONAL, VARIADIC, has_kind, is_async, option_of
 from telesession.session import session_key
-from telesession.unit.blocks import enter
+from telesession.unit.blocks import join
 from telesession.unit.endings import ending_for, expected
 from telesession.unit.entry import USUAL
 from telesession.unit.unit import Unit, begin
@@ -289,7 +289,7 @@ def _wrapper(  # noqa: C901 -- each update passes here
             wanted = ((kind, key),)
         else:
             wanted = [(each, each.place_of_update(update)) for each in kinds]
-        block = begin(wanted, update, USUAL, function) or enter(wanted, update, USUAL, function)
+        block = begin(wanted, update, USUAL, function) or join(wanted, update)
         try:
             if ending is not None and isinstance(block, Unit):
                 block.ending = ending

@@ -89,7 +89,7 @@ class LockTable:
         """
         me = threading.get_ident(), time.monotonic()
         try:
-            # Not a look first, and then an assignment: two threads could both find the key free.
+            # In one step: with a look and then an assignment, two threads could find the key free.
             if self.holders.setdefault(key, me) is not me or key in self.queues:
                 me = self.wait(key, me, timeout)
         except BaseException:
@@ -101,11 +101,11 @@ class LockTable:
         """Hand the lock of a key to the thread that has waited longest; the key must be held."""
         del self.holders[key]
         try:
-            # In this order: a thread that queues up after the look finds the key free.
+            # In this order, because a thread that queues up after the look finds the key free.
             if key in self.queues:
                 self.hand_over(key)
         except BaseException:
-            # After a KeyboardInterrupt, too: the others wait for it.
+            # The waiting threads need the key after a KeyboardInterrupt, too.
             self.hand_over(key)
             raise
 
@@ -202,7 +202,7 @@ class LockTable:
         """Put a waiter at the end of a queue, and take back the lock that its thread has taken."""
         with self._mutex:
             holder = self.holders.get(key)
-            # A caller that does not wait closes no circle, not even one of its own.
+            # A caller that does not wait closes no circle.
             if holder is not None and holder[0] == me[0] and holder is not me and is_waiting:
                 raise DeadlockError(key, (key,))
             self.queues.setdefault(key, deque()).append(waiter)
@@ -243,7 +243,7 @@ class LockTable:
 
     def _give_up(self, key: str, waiter: _Waiter, seconds: float) -> None:
         """
-        Leave the queue, unless the lock was handed over in the very moment of giving up.
+        Leave the queue, unless the lock was handed over before that.
 
         Raises:
             LockTimeoutError: It was not; the wait took some seconds.
@@ -317,7 +317,7 @@ class _Waiter:
         self.thread = thread
         #: The thread as the holder of the key, once it has the key or could have had it.
         self.holder: Holder | None = None
-        #: False once the thread has got the key or has given up; never true again.
+        #: Whether the thread waits. Once false, it stays false.
         self.is_queued = True
 
 

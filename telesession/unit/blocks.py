@@ -44,9 +44,13 @@ def enter(
         LockTimeoutError: A session stayed busy. No block is entered.
         SessionError: A session could not be read or made. No block is entered.
     """
-    unit = begin(wanted, update, use, handler)
-    if unit is not None:
-        return unit
+    return begin(wanted, update, use, handler) or join(wanted, update, use, within)
+
+
+def join(
+    wanted: Sequence[Wanted], update: object, use: Use = USUAL, within: Unit | None = None
+) -> Block:
+    """Enter a block of a unit of this thread; see `enter` for the arguments and the errors."""
     return Block(within or cast("Unit", unit_of_thread()), wanted, update, use)
 
 

@@ -358,11 +358,7 @@ class Unit:
 
         If so, the end of the unit writes and frees nothing, because the parent does.
         """
-        # Not any(), because its generator takes longer than the loop.
-        for entry in self.entries.values():
-            if entry.hold.process_state is not entry.hold.storage.process_state:
-                return True
-        return False
+        return any(entry.hold.is_inherited() for entry in self.entries.values())
 
     def leave(self, error: BaseException | None) -> None:
         """
@@ -409,7 +405,7 @@ class Unit:
         is_noted = False
         for entry in entries:
             hold = entry.hold
-            # As `is_inherited`, without a further loop.
+            # As `Hold.is_inherited`, without a call, because each update passes here.
             if hold.process_state is not hold.storage.process_state:
                 return False
             if not holds:
