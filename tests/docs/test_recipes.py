@@ -227,6 +227,7 @@ class TestLeaderboard:
         """A member who forwards another's six gets no points."""
         six = ada.dice(value=6, chat=group)
         bob.forward(six, chat=group)
+        recipe.polling.wait_idle(PATIENCE)
         assert ["6 Ada"] == recipe.say(bob, "/top", chat=group)
 
     def test_dice_that_come_together_all_count(
