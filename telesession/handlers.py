@@ -291,8 +291,10 @@ def _wrapper(  # noqa: C901 -- each update passes here
             wanted = [(each, each.place_of_update(update)) for each in kinds]
         block = begin(wanted, update, USUAL, function) or join(wanted, update)
         try:
-            if ending is not None and isinstance(block, Unit):
-                block.ending = ending
+            if ending is not None:
+                ending.is_called = True
+                if isinstance(block, Unit):
+                    block.ending = ending
             try:
                 if is_usual and given == 1 and not kwargs:
                     # As below, in half the time.

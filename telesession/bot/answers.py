@@ -37,6 +37,7 @@ from telesession.unit.unit import Unit
 if TYPE_CHECKING:
     from telesession.sessions import Sessions
     from telesession.storage.base import Hold
+    from telesession.unit.endings import Ending
 
 _log = logging.getLogger("telesession")
 
@@ -214,23 +215,26 @@ class Questions:
             update: The message or the callback query.
             data: The values of class middlewares, which telebot gives by this name.
         """
+        ending = ending_for(Questions._answer)
         verdict, address, pending = self._found.pop(threading.get_ident())
         if verdict == "part" or pending is None:
             return None
         if verdict == "end":
-            return self._in_one_unit(
-                address, End(address.topic, pending.question.id, number_of(update))
-            )
+            end = End(address.topic, pending.question.id, number_of(update))
+            return self._in_one_unit(address, end, ending)
         album = None
         if getattr(update, "media_group_id", None):
             album = self._albums.of(update)
             if not album.begin():
                 return None if album.is_given(update) else ContinueHandling()
+            if ending is not None:
+                # The other messages of the album do not wait for a further attempt.
+                ending.is_called = True
         try:
             with self.store.exclusively(address, pending.question) as taken:
                 if taken is None:
                     return ContinueHandling()
-                return self._give(update, album, address, taken, data)
+                return self._give(update, album, address, taken, data, ending=ending)
         finally:
             if album is not None:
                 album.leave()
@@ -242,6 +246,8 @@ class Questions:
         address: Address,
         taken: Taken,
         data: Mapping[str, Any] | None,
+        *,
+        ending: Ending | None,
     ) -> Any:
         """Give an answer to its step, in one unit with the end of the question."""
         pending, lock = taken
@@ -254,7 +260,7 @@ class Questions:
                 "handlers; list the steps of questions: use_questions(bot, sessions, steps=[...])",
                 pending.step,
             )
-            return self._in_one_unit(address, end, lock=lock)
+            return self._in_one_unit(address, end, ending, lock=lock)
         answer, takes_list = update, self.steps.takes_list(pending.step)
         if album is not None:
             answer = album.gather(update) if takes_list else album.give_only(update)
@@ -268,14 +274,15 @@ class Questions:
                 on_commit(saved)
                 # A copy: the step may change it, and raise.
                 given = copy.deepcopy(dict(question.data or {}))
-                return self.steps.call(step, answer, given, data)
+                return self.steps.call(step, answer, given, data, ending)
 
-            return self._in_one_unit(address, end, call, lock)
+            return self._in_one_unit(address, end, ending, call, lock)
 
     def _in_one_unit(
         self,
         address: Address,
         change: Change,
+        ending: Ending | None,
         call: Callable[[], Any] = ContinueHandling,
         lock: Hold | None = None,
     ) -> Any:
@@ -285,7 +292,6 @@ class Questions:
         The locks of the unit are taken beside that of the answer, if the update is one. So a step
         has one connection to a server, and not two.
         """
-        ending = ending_for(Questions._answer)
         unit = enter((), use=Use(beside=lock))
         try:
             if ending is not None and isinstance(unit, Unit):

@@ -68,6 +68,7 @@ class Intake:
         self._phase_changed = threading.Condition()
         self._phase: Phase = "new"
         self._end = threading.Event()
+        self._is_closing = threading.Event()
         self._is_watched = False
         # Updates whose end could not be written.
         self._unended: list[Stored] = []
@@ -121,6 +122,14 @@ class Intake:
         with suppress(SessionError):
             self._end_again()
             self._owner.end()
+
+    def stop_pauses(self) -> None:
+        """Let no update wait for the storage any more, because the pool is being closed."""
+        self._is_closing.set()
+
+    def pause(self, seconds: float) -> bool:
+        """Wait for some seconds; `False` if the pool is being closed."""
+        return not self._is_closing.wait(seconds)
 
     def will_end(self) -> None:
         """Note that this process is being stopped, while handlers of it still run."""

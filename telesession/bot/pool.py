@@ -217,6 +217,8 @@ class SequentialWorkers:
         self._close_lines()
 
     def _close_lines(self, *, only_running: bool = False) -> None:
+        if (intake := self.intake) is not None:
+            intake.stop_pauses()
         self._lines.close(self._drain, only_running=only_running)
         if threading.current_thread() not in self.workers:
             # Not before, because the interpreter may end while another thread closes the pool.

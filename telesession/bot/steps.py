@@ -14,9 +14,11 @@ from telesession.bot.attachable import Attachable, give_sessions
 from telesession.bot.attachment import Attachment
 from telesession.options import POSITIONAL, VARIADIC, is_async
 from telesession.sessions import kind_of
+from telesession.unit.endings import call_with
 
 if typing.TYPE_CHECKING:
     from telesession.sessions import Sessions
+    from telesession.unit.endings import Ending
 
 _log = logging.getLogger("telesession")
 
@@ -145,7 +147,12 @@ class Steps:
             )
 
     def call(
-        self, step: Step, answer: Any, data: Mapping[str, Any], values: Mapping[str, Any] | None
+        self,
+        step: Step,
+        answer: Any,
+        data: Mapping[str, Any],
+        values: Mapping[str, Any] | None,
+        ending: Ending | None,
     ) -> Any:
         """
         Call a step.
@@ -155,6 +162,8 @@ class Steps:
             answer: A message, a callback query or an album.
             data: The keyword arguments of the question.
             values: The values of class middlewares; `None` without those.
+            ending: The ending of the unit around it, which learns whether the step was called;
+                `None` without one.
         """
         dressed = self._dressed(step)
         parameters = list(inspect.signature(dressed).parameters.values())[1:]
@@ -162,7 +171,10 @@ class Steps:
         wanted = {each.name for each in parameters if each.kind in _BY_NAME} & given.keys()
         if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters):
             wanted |= data.keys()
-        return dressed(answer, **{name: given[name] for name in wanted})
+        passed = {name: given[name] for name in wanted}
+        if ending is None:
+            return dressed(answer, **passed)
+        return call_with(ending, dressed, answer, **passed)
 
     def _register(self, function: Step, name: str) -> None:
         if self._known.setdefault(name, function) != function:

@@ -12,7 +12,7 @@ from telebot.handler_backends import ContinueHandling
 from telesession.bot.attachable import LateStep
 from telesession.bot.turns import Fail, Task, Turn
 from telesession.errors import LockLostError, SessionError, StorageError, fault_of
-from telesession.unit.endings import expect, withdraw
+from telesession.unit.endings import call_with
 
 if TYPE_CHECKING:
     from telesession.bot.inbox import Stored
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from telesession.storage.base import Change
 
 Handler = Mapping[str, Any]
+
+# Seconds before each further attempt, if the storage fails before a handler is called. The last
+# one is also the time between two looks whether the storage answers again.
+_PAUSES = (0.1, 0.5, 2.0)
 
 _log = logging.getLogger("telesession")
 
@@ -33,19 +37,36 @@ class StoredTurn(Turn):
     record. If no commit has ended the update, a write does it at the end of the turn, before the
     next update of the key.
 
+    If the storage fails before a handler is called, nothing has happened for the update. So it is
+    handled again, once the storage answers.
+
     Args:
         intake: The way into the inbox.
         stored: The update in it.
         turn: The arguments of a `Turn`.
     """
 
-    __slots__ = ("_steps", "inbox", "intake", "is_lost", "stored")
+    __slots__ = (
+        "_failure",
+        "_steps",
+        "has_called",
+        "inbox",
+        "intake",
+        "is_left",
+        "is_lost",
+        "stored",
+    )
 
     def __init__(self, intake: Intake, stored: Stored, *turn: Any, is_in_order: bool) -> None:
         super().__init__(*turn, is_in_order=is_in_order)
         self.stored = stored
         #: Whether another process handles the update now.
         self.is_lost = False
+        #: Whether the pool was closed before the storage answered, so that the update stays stored.
+        self.is_left = False
+        #: Whether a handler was called that the record does not note.
+        self.has_called = False
+        self._failure: StorageError | None = None
         self.intake = intake
         self.inbox = intake.inbox
         # The names of the steps so far; a function may be registered several times.
@@ -78,6 +99,9 @@ class StoredTurn(Turn):
 
     def drop(self) -> None:
         """End the update if it has not ended."""
+        if self.is_left:
+            self.intake.give_back(self.stored)
+            return
         if not self.is_lost and self.stored.payload is not None:
             self._write("end", self.inbox.ending)
         if self.is_lost or self.stored.payload is None:
@@ -86,12 +110,54 @@ class StoredTurn(Turn):
             self.intake.end_later(self.stored)
 
     def tell(self, fail: Fail, error: Exception) -> None:
-        """See `Turn.tell`. It is no failure of a handler if another process handles the update."""
+        """
+        See `Turn.tell`.
+
+        It is no failure of a handler if another process handles the update. A failure of the
+        storage is not reported before the last attempt.
+        """
         is_of_record = isinstance(error, LockLostError) and error.key == self.stored.key
         if is_of_record and not self._is_own():
             self._lose()
+        elif isinstance(error, StorageError) and not self.has_called and not self._tasks:
+            self._failure = error
         else:
             super().tell(fail, error)
+
+    def _attempt(self, task: Callable[[], object], fail: Fail) -> None:
+        """See `Turn._attempt`. There are more attempts while the storage fails."""
+        for pause in (*_PAUSES, None):
+            self.has_called = False
+            super()._attempt(task, fail)
+            failure = self._take_failure()
+            if failure is None:
+                return
+            if pause is None:
+                super()._attempt(functools.partial(super().tell, fail, failure), fail)
+            elif not self._wait_for_storage(failure, pause):
+                self.is_left = True
+                _log.warning("update %d stays in the inbox for the next start", self.stored.number)
+                return
+
+    def _take_failure(self) -> StorageError | None:
+        failure, self._failure = self._failure, None
+        return failure
+
+    def _wait_for_storage(self, failure: StorageError, pause: float) -> bool:
+        """Wait until the storage answers; `False` if the pool is closed before."""
+        _log.warning(
+            "update %d waits for the storage, because its handler could not be called yet: %s",
+            self.stored.number,
+            fault_of(failure),
+        )
+        while self.intake.pause(pause):
+            try:
+                self.inbox.storage.ping()
+            except SessionError:
+                pause = _PAUSES[-1]
+            else:
+                return True
+        return False
 
     def _is_own(self) -> bool:
         """Look whether this process still handles the update, and read its record."""
@@ -151,7 +217,7 @@ class StoredTurn(Turn):
         ]
 
     def _run_task(self, task: functools.partial[Any], *, is_last: bool) -> None:
-        if self.is_lost:
+        if self.is_lost or self.is_left:
             return
         # A step may have been registered with one of these as an argument of its own.
         if not task.keywords.keys() >= {"handlers", "middlewares", "update_type"}:
@@ -172,16 +238,7 @@ class StoredTurn(Turn):
         if name not in self.stored.done:
             self.intake.notice(function)
             ending = _TaskEnding(self, lambda: name, is_last=is_last)
-            call_with(ending, function, *task.args, **task.keywords)
-
-
-def call_with(ending: _TaskEnding, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Call a function, whose unit has an ending if the function is a decorated one."""
-    expect(function, ending)
-    try:
-        return function(*args, **kwargs)
-    finally:
-        withdraw()
+            ending.call(function, *task.args, **task.keywords)
 
 
 class _TaskEnding:
@@ -196,11 +253,24 @@ class _TaskEnding:
 
     def __init__(self, turn: StoredTurn, name: Callable[[], str], *, is_last: bool) -> None:
         self.storage = turn.inbox.storage
+        self.is_called = False
+        self._is_noted = False
         self._turn = turn
         self._name = name
         self._is_last = is_last
         self._ended_names: list[str] = []
         self._payload: bytes | None = None
+
+    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call the function of the task, and let the turn know whether it was called."""
+        try:
+            result = call_with(self, function, *args, **kwargs)
+        except BaseException:
+            self._turn.has_called |= self.is_called
+            raise
+        # A further attempt leaves out the handlers that the record notes.
+        self._turn.has_called |= not self._is_noted
+        return result
 
     def returned(self, result: object) -> None:
         """See `Ending.returned`. After `ContinueHandling` telebot goes on to the next handler."""
@@ -229,6 +299,7 @@ class _TaskEnding:
     def done(self) -> None:
         """See `Ending.done`."""
         self._turn.stored.payload, self._turn.stored.done = self._payload, self._ended_names
+        self._is_noted = True
 
 
 class _Handlers:
@@ -272,7 +343,7 @@ class _Handlers:
         def call(*args: Any, **kwargs: Any) -> Any:
             turn.intake.notice(function)
             ending = _TaskEnding(turn, lambda: self._handler_names()[place], is_last=is_last)
-            return call_with(ending, function, *args, **kwargs)
+            return ending.call(function, *args, **kwargs)
 
         if turn.bot.use_class_middlewares:
             # telebot decides by the signature which values to pass.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,9 +17,15 @@ class Ending(Protocol):
     Writes for the commit of the unit of one function.
 
     They are part of the commit if the unit writes sessions of the same storage.
+
+    Attributes:
+        storage: The storage.
+        is_called: Whether the function was called. A decorated function is not called if its
+            sessions cannot be locked and read.
     """
 
     storage: Storage
+    is_called: bool
 
     def returned(self, result: object) -> None:
         """Take the result of the function, before the commit."""
@@ -42,22 +48,29 @@ class Ending(Protocol):
 expected: dict[int, tuple[Any, Ending]] = {}
 
 
-def expect(function: Any, ending: Ending) -> None:
-    """Give an ending to the unit of a function, if this thread calls the function next."""
-    expected[threading.get_ident()] = _called_by(function), ending
-
-
-def withdraw() -> None:
-    """Take back the ending that the next unit of this thread would get."""
-    expected.pop(threading.get_ident(), None)
+def call_with(ending: Ending, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call a function. Its unit has the ending if the function takes it by `ending_for`."""
+    thread = threading.get_ident()
+    expected[thread] = _called_by(function), ending
+    try:
+        return function(*args, **kwargs)
+    finally:
+        if expected.pop(thread, None) is not None:
+            # It is no decorated function.
+            ending.is_called = True
 
 
 def ending_for(function: Any) -> Ending | None:
-    """Take the ending for the unit of a function that begins now; `None` without one."""
-    found = expected.get(threading.get_ident())
+    """
+    Take the ending for the unit of a function that begins now; `None` without one.
+
+    The caller sets `is_called` of the ending once the sessions are open.
+    """
+    thread = threading.get_ident()
+    found = expected.get(thread)
     if found is None or found[0] is not function:
         return None
-    withdraw()
+    del expected[thread]
     return found[1]
 
 
