@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,10 +21,12 @@ from support.inboxes import (
     texts_in,
 )
 from support.polling import wait_until
+from support.postgres import PostgresServer
 from support.servers import Server
 from support.updates import ANNA, BORIS, said
 from telesession import (
     MemoryStorage,
+    PostgresStorage,
     RedisStorage,
     Session,
     Sessions,
@@ -234,12 +237,17 @@ def take_name(message: Any, session: Session) -> None:
     noting(session, f"named {message.text}")
 
 
-def test_a_server_that_is_away(make_life: MakeLife, bot_api: BotAPI) -> None:
+SERVERS: dict[str, tuple[Any, Any]] = {
+    "redis": (partial(Server, appendonly="yes", appendfsync="always"), RedisStorage),
+    "postgres": (PostgresServer, PostgresStorage),
+}
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_server_that_is_away(name: str, make_life: MakeLife, bot_api: BotAPI) -> None:
     """While a server is away, stored updates wait. Once it is back, their handlers are called."""
-    with (
-        Server(appendonly="yes", appendfsync="always") as server,
-        RedisStorage(server.url) as storage,
-    ):
+    make_server, make_storage = SERVERS[name]
+    with make_server() as server, make_storage(url_of(server)) as storage:
         life = make_life(storage)
         add_notes(life, storage)
         enter_hold, failures = storage.enter_hold, list[StorageError]()
@@ -253,7 +261,7 @@ def test_a_server_that_is_away(make_life: MakeLife, bot_api: BotAPI) -> None:
                 failures.append(error)
                 raise
 
-        storage.enter_hold = stop_and_hold  # type: ignore[method-assign]
+        storage.enter_hold = stop_and_hold
         send(bot_api, "1", "2")
         life.poll()
         wait_until(lambda: failures)
@@ -262,6 +270,11 @@ def test_a_server_that_is_away(make_life: MakeLife, bot_api: BotAPI) -> None:
 
         assert (["1", "2"], [], []) == (effects(storage), records(storage), life.errors)
         life.close()
+
+
+def url_of(server: Any) -> str:
+    """The URL of a server, which is an attribute of one class and a method of the other."""
+    return server.url if isinstance(server, Server) else server.url()
 
 
 class TestTheEnd:
