@@ -126,7 +126,9 @@ class StoredTurn(Turn):
 
     def _attempt(self, task: Callable[[], object], fail: Fail) -> None:
         """See `Turn._attempt`. There are more attempts while the storage fails."""
+        steps_before = len(self._steps)
         for pause in (*_PAUSES, None):
+            del self._steps[steps_before:]
             self.has_called = False
             super()._attempt(task, fail)
             failure = self._take_failure()

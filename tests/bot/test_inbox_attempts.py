@@ -148,6 +148,38 @@ class TestBeforeTheHandler:
         assert (["tea"], []) == (effects(memory), life.errors)
         assert ["before", "StorageError", "before", "after"] == seen
 
+    @pytest.mark.parametrize("failures", [0, 1])
+    def test_a_listener(
+        self, failures: int, memory: FaultyStorage, make_life: MakeLife, bot_api: BotAPI
+    ) -> None:
+        """A listener that was called by a further attempt is noted by the same name."""
+        life = make_life(memory)
+        sessions: Sessions[Any] = Sessions(storage=memory)
+
+        def listen(messages: list[Any], session: Session) -> None:
+            noting(session, messages[0].text)
+
+        def sender_of(messages: list[Any]) -> int:
+            sender: int = messages[0].from_user.id
+            return sender
+
+        listens: Sessions[Any] = Sessions(storage=memory, get_storage_key=sender_of)
+        life.bot.set_update_listener(listens.with_session(listen))
+        done: list[list[str]] = []
+
+        @life.bot.message_handler()
+        @sessions.with_session
+        def handle(message: Any, session: Session) -> None:
+            done.append(records(memory)[0]["done"])
+
+        memory.fail("hold", key=KEY, times=failures)
+        send(bot_api, "tea")
+        life.run()
+
+        [[name]] = done
+        assert (["tea"], []) == (effects(memory), life.errors)
+        assert name.endswith(".listen#0")
+
     def test_a_filter_by_the_session(
         self, memory: FaultyStorage, make_life: MakeLife, bot_api: BotAPI
     ) -> None:
@@ -314,7 +346,11 @@ class TestTheEnd:
         bot_api: BotAPI,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        """If the pool is closed while the storage is away, the next process has the update."""
+        """
+        If the pool is closed while the storage is away, the next process has the update.
+
+        Records say which update waits, why, and that it stays, without a text of it.
+        """
         life = make_life(memory)
         add_notes(life, memory)
         memory.fail("ping", times=ALWAYS)
@@ -325,8 +361,12 @@ class TestTheEnd:
         life.close()
         life.wait()
         assert (["secret"], [], []) == (texts_in(memory), effects(memory), life.errors)
-        told = [record.getMessage() for record in caplog.records]
-        assert "update 1 stays in the inbox for the next start" in told
+        waits, stays = [record.getMessage() for record in caplog.records]
+        assert waits.startswith(
+            "update 1 waits for the storage, because its handler could not be called yet: "
+        )
+        assert "the disk is full" in waits
+        assert "update 1 stays in the inbox for the next start" == stays
         assert "secret" not in caplog.text
 
         memory.clear_faults()
@@ -334,27 +374,6 @@ class TestTheEnd:
         add_notes(later, memory)
         later.run()
         assert (["secret"], []) == (effects(memory), records(memory))
-
-    def test_each_wait_is_logged(
-        self,
-        memory: FaultyStorage,
-        make_life: MakeLife,
-        bot_api: BotAPI,
-        caplog: pytest.LogCaptureFixture,
-    ) -> None:
-        """A record says which update waits, and why, without a text of it."""
-        life = make_life(memory)
-        add_notes(life, memory)
-        memory.fail("hold", key=KEY)
-        send(bot_api, "secret")
-        life.run()
-
-        (told,) = [record.getMessage() for record in caplog.records]
-        assert told.startswith(
-            "update 1 waits for the storage, because its handler could not be called yet: "
-        )
-        assert "the disk is full" in told
-        assert "secret" not in caplog.text
 
     def test_control_without_an_inbox(self, memory: FaultyStorage, make_bot: MakeBot) -> None:
         """Without an inbox there is one attempt, and `on_error` gets the exception."""
