@@ -10,10 +10,10 @@ answers at once. Each process may get the answer to a question that another one 
 process is killed or replaced, another one handles the updates that it has left.
 
 It needs `pip install flask`. Without a token it is a bot like the others, in one process. With
-`BOT_TOKEN` it also needs `pip install 'telesession[postgres]'`, `DATABASE_URL`, and `WEBHOOK_URL`,
-the one where Telegram reaches it. Run as a program, it tells Telegram that, and is one process, on
-port 8080 or `PORT`. Then `app` can be left to a server that runs more of them, such as gunicorn:
-`gunicorn --chdir examples --workers 4 postgres_webhook:app`.
+`BOT_TOKEN` it also needs `pip install '.[postgres]'` in the clone, `DATABASE_URL`, and
+`WEBHOOK_URL`, the address where Telegram reaches it. Run as a program, it tells Telegram this
+address, and is one process, on port 8080 or `PORT`. Afterwards a server such as gunicorn can run
+several processes: `gunicorn --chdir examples --workers 4 postgres_webhook:app`.
 
     > hi
     which tea?
