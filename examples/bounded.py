@@ -3,9 +3,9 @@ A notebook that cannot use up the memory: sessions in the caches of cachetools.
 
 Try `milk`, `tea`, `/keep` and `/notes`.
 
-What a user sends is on a scratch pad for ten minutes after the last line (TTLCache), unless
-`/keep` moves it to the user's notes. All notes together take up to 64 MiB; then those that were
-used least recently go (LRUCache).
+The lines of a user are on a scratch pad, until ten minutes after the last one (TTLCache). `/keep`
+moves them to the user's notes. All notes together take up to 64 MiB. Then those that were used
+least recently are dropped (LRUCache).
 
     > milk
     1 on the scratch pad
@@ -37,7 +37,7 @@ scratch_pads = MemoryStorage(TTLCache(10_000, ttl=600, timer=lambda: time.monoto
 notebooks = MemoryStorage(LRUCache(64 * 2**20, getsizeof=len))
 
 TOKEN = os.environ.get("BOT_TOKEN")
-HELP = "write some lines; /keep keeps them, /notes shows what you kept"
+HELP = "write some lines; /keep keeps them, /notes shows your notes"
 bot = TeleBot(TOKEN or "123456:offline")
 
 

@@ -36,10 +36,11 @@ class FileStorage(Storage):
     """
     Keeps each record in a file, whose modification time is the moment when it expires.
 
-    A file is named by the hash of its key, for keys may be long and hold any character; its first
-    line is the key. For one process: the locks know of no other. The file of an expired record
-    stays until its session begins anew. Records are JSON, as of every storage that names no other
-    `codec`; with `PickleCodec`, whoever can write to the directory could run code in the bot.
+    A file is named by the hash of its key, because keys may be long and have any character. Its
+    first line is the key. The storage is for one process, because its locks know of no other. The
+    file of an expired record stays until its session begins anew. Records are JSON, as of every
+    storage that names no other `codec`. With `PickleCodec`, a program that can write to the
+    directory could run code in the bot.
     """
 
     def __init__(self, directory: str | Path) -> None:
@@ -53,7 +54,7 @@ class FileStorage(Storage):
                     file.readline()
                     return file.read() if is_live(file.fileno()) else None
             except FileNotFoundError:
-                self._directory.stat()  # If that is gone too, nobody knows what it held.
+                self._directory.stat()  # Without it, the record may have existed.
                 return None
 
     def set(self, key: str, payload: bytes, lifetime: float | None = None) -> None:
@@ -119,7 +120,7 @@ def failing(action: str, key: str | None) -> Iterator[None]:
 
 
 TOKEN = os.environ.get("BOT_TOKEN")
-HELP = "write what there is to do, such as milk; /done 1 crosses it off"
+HELP = "write a thing to do, such as milk; /done 1 crosses it off"
 bot = TeleBot(TOKEN or "123456:offline")
 
 

@@ -1,5 +1,5 @@
 """
-A very small adventure: which handler gets a message depends on what the player has.
+A very small adventure: the things that the player has decide which handler gets a message.
 
 Try `hello`, `open`, `take lamp` and `take key`.
 

@@ -40,7 +40,7 @@ class Booking:
 
 
 TOKEN = os.environ.get("BOT_TOKEN")
-HELP = "send /book to book a table, or /cancel to drop what you began"
+HELP = "send /book to book a table, or /cancel to drop the booking"
 bot = TeleBot(TOKEN or "123456:offline")
 
 

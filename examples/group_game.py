@@ -3,7 +3,7 @@ Guess the number, in groups: a session of the group and one of the player in one
 
 Try `/in -100` to go to a group, then `50` and `/score`.
 
-Everybody in a group plays for the same number. Wins belong to the player, in whatever group.
+All members of a group guess the same number. Wins belong to the player, in all groups together.
 
     > /in -100
     1 in -100 > 0

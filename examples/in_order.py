@@ -3,9 +3,9 @@ Takes dictation: every line goes through a slow service, and the text keeps the 
 
 Try two or three lines, such as `once upon a time`, and `/text`.
 
-By itself telebot handles two lines of a user at the same time, and the text has first what the
-service returns first. Here a line waits for the one before it, and while it does so it takes no
-worker away from other users.
+By itself telebot handles two lines of a user at the same time, and the line that the service
+returns first is the first one in the text. Here a line waits for the one before it. While it waits,
+it takes no worker away from other users.
 
     > once upon a time
     1. Once upon a time.

@@ -1,12 +1,12 @@
 """
-Takes entries for a run, question by question, and knows after a restart what it has asked.
+Takes entries for a run, question by question, and knows its open questions after a restart.
 
 Try `/join` and answer, then `/me`; `/cancel` ends a question.
 
-What waits is in a SQLite file, `run.db` unless the environment variable `BOT_DATABASE` names
+The questions are in a SQLite file, `run.db` unless the environment variable `BOT_DATABASE` names
 another. Stop the bot after any question, and start it again in the same directory: it waits for the
-answer, for ten minutes from the question. In a group, everybody answers their own questions. A
-command ends a question, whichever it is.
+answer until ten minutes after the question. In a group, each user answers their own questions. Each
+command ends a question.
 
     > /join
     what is your name?
@@ -77,7 +77,7 @@ def begin(message: Message) -> None:
 
 
 def take_name(message: Message, entry: Entry) -> None:
-    entry.name = message.text or "stranger"
+    entry.name = message.text or "runner"
     question = f"how many kilometres, {entry.name}: 5, 10 or 21?"
     ask(bot, message, question, take_distance, timeout=WAIT_SECONDS)
 

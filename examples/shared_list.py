@@ -4,7 +4,7 @@ A shopping list for the whole group, without decorators: sessions that are attac
 Try `/add milk`, `/list`, `/bought` and `/mine`, also in a group: `/in -100`.
 
 The list belongs to the chat, and so it moves along when a group becomes a supergroup, which has
-another id. How much somebody has added belongs to that person, in whatever chat.
+another id. The number of added things belongs to the person, in all chats together.
 
     > /in -100
     1 in -100 > /add milk
@@ -50,7 +50,7 @@ people.attach(bot)
 def add(message: Message, shopping: Session, person: Session) -> None:
     wanted = (message.text or "").partition(" ")[2].strip()
     if not wanted:
-        bot.reply_to(message, "write what is wanted, such as /add milk")
+        bot.reply_to(message, "write a thing to buy, such as /add milk")
         return
     shopping.wanted.append(wanted)
     person.added += 1

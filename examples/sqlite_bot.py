@@ -1,11 +1,11 @@
 """
-Adds up what you spend, and knows it after a restart: sessions in a SQLite file.
+Adds up your spending, and knows it after a restart: sessions in a SQLite file.
 
 Try `3.50 tea`, `12 lunch` and `/undo`.
 
-Stop the bot and start it again in the same directory: the sums are still there, and what is left
-of the ten minutes in which `/undo` works. Several processes may use the file at the same time. It
-is `spending.db` unless the environment variable `BOT_DATABASE` names another.
+Stop the bot and start it again in the same directory: the sums are still there. `/undo` works for
+ten minutes after an amount, also after a restart. Several processes may use the file at the same
+time. It is `spending.db` unless the environment variable `BOT_DATABASE` names another.
 
     > 3.50 tea
     tea: 3.50, all: 3.50

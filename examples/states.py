@@ -3,7 +3,7 @@ Takes an order in three steps with telebot's own states, and knows after a resta
 
 Try `/order`, and `/cancel` in the middle of it.
 
-What is not telebot's is one argument: the states and their data are in a SQLite file, `orders.db`
+Only one argument is not telebot's: the states and their data are in a SQLite file, `orders.db`
 unless the environment variable `BOT_DATABASE` names another. Stop the bot after any step, and start
 it again in the same directory: it waits for the next one.
 

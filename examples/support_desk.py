@@ -3,9 +3,9 @@ A support desk: users ask, an operator answers one question after the other.
 
 Try `/ask` and a question. Then `/as 42` makes you the operator: answer, also by `/send album`.
 
-The question to the operator waits at a `Place`, and its `data` say who gets the answer. Only one
-question waits at a place, so the others wait in the session of the desk. After a day an answer is
-late, and the user gets an excuse before it. No code runs at the deadline itself.
+The question to the operator waits at a `Place`, and its `data` name the user who gets the answer.
+Only one question waits at a place, so the others wait in the session of the desk. After a day an
+answer is late, and the user gets an excuse before it. No code runs at the deadline itself.
 
 In the environment, `OPERATOR_ID` is the user who answers, and has to start the bot once.
 `DESK_CHAT_ID` is the chat to answer in, by default the private chat of the operator, and

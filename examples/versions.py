@@ -5,8 +5,8 @@ Try `/before Ada Lovelace 1815-12-10` and `/me`.
 
 Its first version kept a name and a birthday as texts. Now the name is two fields, and the birthday
 a date. Records of the first version pass through both steps when they are loaded, and are stored
-as version 2 as soon as something changes. `/before` lets the bot act as it was then; it refuses
-what a later one has stored, and leaves it as it is.
+as version 2 as soon as something changes. `/before` lets the bot act as its first version did. That
+one refuses records of later versions, and leaves them as they are.
 
     > /before Ada Lovelace 1815-12-10
     noted: Ada Lovelace 1815-12-10

@@ -11,9 +11,9 @@ raises, Flask answers 500, and Telegram sends the update again later.
 
 It needs `pip install flask`. Without a token it is a bot like the others, in one process. With
 `BOT_TOKEN` it also needs `pip install redis`, `REDIS_URL`, the address of a Redis or Valkey server,
-and `WEBHOOK_URL`, the one where Telegram reaches it. Run as a program, it tells Telegram that, and
-is one process, on port 8080 or `PORT`. Then `app` can be left to a server that runs more of them,
-such as gunicorn: `gunicorn --chdir examples --workers 4 webhook:app`.
+and `WEBHOOK_URL`, the address where Telegram reaches it. Run as a program, it tells Telegram this
+address, and is one process, on port 8080 or `PORT`. Afterwards a server such as gunicorn can run
+several processes: `gunicorn --chdir examples --workers 4 webhook:app`.
 
     > hi
     message 1
@@ -45,7 +45,7 @@ from telesession import (
 
 TOKEN = os.environ.get("BOT_TOKEN") or "123456:offline"
 REDIS_URL = os.environ.get("REDIS_URL")
-# What only Telegram and the processes of this bot know.
+# Only Telegram and the processes of this bot know it.
 SECRET = hashlib.sha256(TOKEN.encode()).hexdigest()
 
 bot = TeleBot(TOKEN)

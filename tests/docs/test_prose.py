@@ -1,4 +1,4 @@
-"""The English of the manual, of the files for contributors and of the package: plain words."""
+"""The English of the manual, the files for contributors, the examples and the package."""
 
 from __future__ import annotations
 
@@ -66,8 +66,10 @@ _ANY_RULE = re.compile("|".join((*RULES, *PACKAGE_RULES)), re.IGNORECASE)
 
 PACKAGE = ROOT / "telesession"
 
-# The whole package, in parts that can be checked at the same time; "." has the modules at the top.
-FOLDERS = [".", *sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))]
+# The examples and the whole package, in parts that can be checked at the same time. `PACKAGE` has
+# the modules at its top.
+PARTS = sorted(path.parent for path in PACKAGE.glob("*/__init__.py"))
+FOLDERS = [ROOT / "examples", PACKAGE, *PARTS]
 
 
 def faults_of(text: str) -> Iterator[str]:
@@ -103,7 +105,8 @@ def faults_in_code(source: str) -> Iterator[str]:
                 yield f"{where}: {match[0].strip()!r} in {sentence!r}: {advice}"
 
 
-ALL = [README, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *PAGES]
+ROOT_PAGES = [ROOT / f"{name}.md" for name in ("CHANGELOG", "CONTRIBUTING", "SECURITY")]
+ALL = [README, *ROOT_PAGES, *PAGES]
 
 
 @pytest.mark.parametrize("path", ALL, ids=name_of)
@@ -146,10 +149,10 @@ def test_plain_sentences_and_code_pass() -> None:
     assert [] == list(faults_of(text))
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_the_package_is_plain(folder: str) -> None:
+@pytest.mark.parametrize("folder", FOLDERS, ids=name_of)
+def test_the_code_is_plain(folder: Path) -> None:
     """Docstrings, comments and messages keep the rules; the failure names line and remedy."""
-    modules = sorted((PACKAGE / folder).glob("*.py" if folder == "." else "**/*.py"))
+    modules = sorted(folder.glob("*.py" if folder == PACKAGE else "**/*.py"))
     faults = [f"{name_of(path)}:{f}" for path in modules for f in faults_in_code(read(path))]
     assert (True, []) == (bool(modules), faults), "\n".join(["not plain:", *faults])
 

@@ -535,7 +535,7 @@ class TestSharedList:
 
     def test_a_list_can_be_cleared(self, stage: Stage) -> None:
         """What is bought is off the list, and what is no command is explained."""
-        assert ["write what is wanted, such as /add milk"] == stage.say(1, "/add")
+        assert ["write a thing to buy, such as /add milk"] == stage.say(1, "/add")
         stage.say(1, "/add milk")
         assert ["the list is empty"] == stage.say(1, "/bought")
         assert ["nothing is wanted"] == stage.say(1, "/list")
