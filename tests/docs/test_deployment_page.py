@@ -348,9 +348,9 @@ class TestUnits:
         """The command in the crontab runs in a shell as cron passes it on, with other paths."""
         (block,) = blocks_of(PAGE, "text")
         places = {
-            "/srv/.venv/bin/telesession": str(installed_script()),
-            "/srv/": f"{tmp_path}/",
-            "/backups/": f"{tmp_path}/backup-",
+            "/srv/bot/.venv/bin/telesession": str(installed_script()),
+            "/var/lib/bot/": f"{tmp_path}/",
+            "/var/backups/bot/": f"{tmp_path}/backup-",
             # A percent sign without a backslash ends the command.
             r"\%": "%",
         }
@@ -360,7 +360,7 @@ class TestUnits:
         with SQLiteStorage(tmp_path / "bot.db") as storage:
             storage.set("42", b"record")
             code, printed, complaints = run_program(["sh", "-c", command])
-        (backup,) = tmp_path.glob("backup-bot-????-??-??.db")
+        (backup,) = tmp_path.glob("backup-????-??-??.db")
         with SQLiteStorage(backup) as storage:
             assert (["0", "3", "*", "*", "*"], b"record") == (when, storage.get("42"))
         assert (0, "", f"wrote {backup}\n") == (code, printed, complaints)
