@@ -106,7 +106,7 @@ def _make_client(url: str) -> Client:
     """
     url = _with_redis_scheme(url)
     if not url.startswith(("redis://", "rediss://", "unix://")):
-        raise _bad_url("its scheme is another")
+        raise _bad_url("it does not begin with a scheme of Redis or Valkey")
     parts = _split(url)
     if parts is None:
         raise _bad_url("its host or port is malformed")
