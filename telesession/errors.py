@@ -7,7 +7,10 @@ exception survives pickling. No message shows a stored value.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class SessionError(Exception):
@@ -136,7 +139,7 @@ class DeadlockError(LockTimeoutError):
 
 class LockLostError(SessionError):
     """
-    The lock of a session was lost before its commit, so nothing was written.
+    The lock of a session was lost before its commit, so nothing was written to its storage.
 
     Args:
         key: The storage key of the session.
@@ -154,7 +157,8 @@ class LockLostError(SessionError):
     def __str__(self) -> str:
         return (
             f"could not save session {self.key!r}: its lock was lost before the commit, so "
-            "another handler may have changed it since, and nothing was written; try again"
+            "another handler may have changed it since, and nothing was written to its storage"
+            f"{_statement_of(self.written)}; try again"
         )
 
 
@@ -246,9 +250,13 @@ class StorageError(SessionError):
     def __str__(self) -> str:
         record = "" if self.key is None else f" the record of session {self.key!r}"
         statement = "" if self.outcome is None else "; the outcome is unknown"
-        if self.written:
-            statement += f"; written before: {', '.join(map(repr, self.written))}"
+        statement += _statement_of(self.written)
         return f"could not {self.action}{record}: {self.reason}{statement}; {self.remedy}"
+
+
+def _statement_of(written: Iterable[str]) -> str:
+    """The part of a message that names the keys of sessions in other storages, if there are any."""
+    return f"; written before: {', '.join(map(repr, written))}" if written else ""
 
 
 def fault_of(error: Exception) -> str:

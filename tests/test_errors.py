@@ -662,11 +662,23 @@ def test_a_message_shows_no_key_of_a_dict() -> None:
         assert "hunter2" not in str(caught.value)
 
 
-def test_a_message_says_which_sessions_were_written_before() -> None:
-    """A storage that fails after others were written names the sessions that are saved."""
-    error = StorageError("write", "2", "the disk is full")
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (
+            StorageError("write", "2", "the disk is full"),
+            "the disk is full; written before: '1'; see __cause__",
+        ),
+        (LockLostError("2"), "nothing was written to its storage; written before: '1'; try again"),
+    ],
+    ids=["StorageError", "LockLostError"],
+)
+def test_a_message_says_which_sessions_were_written_before(
+    error: StorageError | LockLostError, text: str
+) -> None:
+    """An error after other storages were written names the sessions that are saved."""
     error.written = ("1",)
-    assert "the disk is full; written before: '1'; see __cause__" in str(error)
+    assert text in str(error)
     assert error.written == pickle.loads(pickle.dumps(error)).written
 
 
