@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
-ROOT = Path(__file__).parent.parent
-RESULTS, ASSETS = ROOT / "benchmarks" / "results.json", ROOT / "docs" / "assets"
+from benchmarks.tables import RESULTS, ROOT, says_its_library
+
+ASSETS = ROOT / "docs" / "assets"
 
 # Pixels.
 WIDTH, MARGIN = 640, 8
@@ -114,10 +115,8 @@ def microseconds(value: float) -> str:
 
 def label_of(row: Row) -> str:
     """The name of a row without the marks of Markdown, behind its library if it does not say it."""
-    name, library = str(row["name"]).replace("`", ""), str(row["library"])
-    words = library.casefold().split()
-    is_said = all(word in name.casefold() for word in words if word != "a")
-    return name if is_said else f"{library}: {name}"
+    name = str(row["name"]).replace("`", "")
+    return name if says_its_library(row) else f"{row['library']}: {name}"
 
 
 def trips_of(row: Row) -> str:

@@ -126,11 +126,18 @@ def cheaper(rows: Sequence[Figures], name: str, subject: str) -> str:
     """Return a list item about the rows of other libraries whose own cost is less."""
     (ours,) = (row["own_us"] for row in rows if (row["library"], row["name"]) == (OURS, name))
     found = [
-        f"{row['name']} ({row['library']}, {micros(row['own_us'])})"
+        f"{row['name']} ({'' if says_its_library(row) else row['library'] + ', '}"
+        f"{micros(row['own_us'])})"
         for row in sorted(rows, key=lambda row: row["own_us"])
         if row["library"] != OURS and row["own_us"] < ours
     ]
     return f"- Cheaper than {subject} ({micros(ours)}): {', '.join(found) or 'none'}."
+
+
+def says_its_library(row: Figures) -> bool:
+    """Whether the name of a row says its library, as "a global dict" does for "a dict"."""
+    words = row["library"].casefold().split()
+    return all(word in row["name"].casefold() for word in words if word != "a")
 
 
 def times_of(row: Figures) -> list[str]:
