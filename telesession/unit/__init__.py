@@ -1,1 +1,1 @@
-"""Units of work: the sessions that one handler call uses, saved together or not at all."""
+"""Units of work: entries, blocks, commits, figures, and the functions that control a unit."""

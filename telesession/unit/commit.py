@@ -70,13 +70,13 @@ def commit_each(entries: Iterable[Entry], ending: Ending | None) -> None:
         try:
             commit_with(ending, storage, holds)
         except (LockLostError, StorageError) as error:
-            translate_error(error, groups[storage])
+            translate_commit_error(error, groups[storage])
             error.written = (*(entry.key for entry in written), *error.written)
             raise
         written += noted
 
 
-def translate_error(error: LockLostError | StorageError, entries: Iterable[Entry]) -> None:
+def translate_commit_error(error: LockLostError | StorageError, entries: Iterable[Entry]) -> None:
     """Replace the places in an error of a commit by keys."""
     by_place = {entry.hold.key: entry for entry in entries}
     if error.key in by_place:

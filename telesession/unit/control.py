@@ -1,4 +1,4 @@
-"""Transaction control: functions that save, delete or call back at the commit."""
+"""Functions for handlers: save a session now, delete it at the commit, or make a call after it."""
 
 from __future__ import annotations
 
@@ -32,6 +32,9 @@ def on_commit(function: Callable[P, object], /, *args: P.args, **kwargs: P.kwarg
         function: The function, such as `bot.send_message`.
         args: Its arguments by position.
         kwargs: Its arguments by keyword.
+
+    Raises:
+        TypeError: The first argument cannot be called.
     """
     if not callable(function):
         raise TypeError(
@@ -51,7 +54,9 @@ def save(session: object) -> None:
 
     Raises:
         EncodeError: A field holds something that would not come back; nothing was written.
+        LockLostError: The lock was lost; nothing was written.
         SessionClosedError: The handler has returned.
+        SessionError: The session was made by hand, or belongs to the parent of this process.
         StorageError: The storage failed; the old record is still whole.
     """
     entry = _open_state(session, "save the fields")

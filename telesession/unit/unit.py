@@ -31,7 +31,7 @@ from telesession.errors import (
 )
 from telesession.locks import units
 from telesession.session import Session, collect_view_changes
-from telesession.unit.commit import commit_each, commit_with, kept_entries, translate_error
+from telesession.unit.commit import commit_each, commit_with, kept_entries, translate_commit_error
 from telesession.unit.entry import USUAL, Deferred, Entry, Use
 from telesession.unit.events import Watch
 
@@ -210,11 +210,6 @@ class Unit:
         while unit is not None and ((storage, key) not in unit.entries or unit.is_inherited()):
             unit = unit.outer
         return unit
-
-    @staticmethod
-    def innermost() -> Unit | None:
-        """The innermost unit of this thread; `None` without one."""
-        return unit_of_thread()
 
     @staticmethod
     def outermost() -> Unit | None:
@@ -434,7 +429,7 @@ class Unit:
             else:
                 commit_with(self.ending, storage, holds)
         except (LockLostError, StorageError) as error:
-            translate_error(error, entries)
+            translate_commit_error(error, entries)
             raise
         return True
 

@@ -14,13 +14,13 @@ from support.interruptions import interrupt
 from support.updates import message_from
 from telesession import LockTimeoutError, MemoryStorage, Session, Sessions, on_commit
 from telesession.locks import units
-from telesession.unit.unit import Unit
+from telesession.unit.unit import unit_of_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 KEY = "1"
-# The `with` statement itself calls `__exit__`, so an exception at its begin skips all of it.
+# The `with` statement itself calls `__exit__`, so an exception at its beginning skips all of it.
 OUT_OF_REACH = ("Opening.__exit__",)
 
 
@@ -71,7 +71,7 @@ class Bot:
         """The locks, waiters and units that are left."""
         locks = self.storage.process_state.locks
         is_in_table = threading.get_ident() in units
-        unit = Unit.innermost()
+        unit = unit_of_thread()
         left = {
             "lock": bool(locks.holders),
             "waiter": bool(locks.queues),
@@ -119,7 +119,7 @@ def test_interruption_of_an_update_leaves_nothing(name: str) -> None:
         counts = bot.counts()
         if left or counts not in expected:
             faults.append((where, left, counts))
-    assert faults == []
+    assert [] == faults
     assert points > 40
 
 
@@ -152,7 +152,7 @@ def test_interrupted_hand_over_reaches_the_waiter() -> None:
         if left := bot.leftovers():
             faults.append((where, *left))
         number += 1
-    assert faults == []
+    assert [] == faults
     assert number > 40
 
 
@@ -190,7 +190,7 @@ def test_interrupted_wait_leaves_the_queue(timeout: float) -> None:
         if where is None:
             break
     # `LockTable.release` of the test itself is not protected by a unit.
-    assert [fault for fault in faults if "release" not in str(fault[0])] == []
+    assert [] == [fault for fault in faults if "release" not in str(fault[0])]
     assert number > 10
 
 
