@@ -16,8 +16,8 @@ from telesession.unit.unit import Unit
 if TYPE_CHECKING:
     from telesession.kinds.kind import Kind
 
-# An id as telebot passes it: mostly an int, and None in a reaction count, for example.
-_Id = int | str | None
+#: An id as telebot passes it: mostly an int, and None in a reaction count, for example.
+Id = int | str | None
 
 
 class StateRecords:
@@ -116,8 +116,8 @@ class StateRecords:
 
 
 def place_key(
-    chat_id: _Id,
-    user_id: _Id,
+    chat_id: Id,
+    user_id: Id,
     business_connection_id: str | None,
     message_thread_id: int | str | None,
     bot_id: int | str | None,

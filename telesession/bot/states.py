@@ -9,16 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from telebot.storage import StateStorageBase
 
-from telesession.bot.state_records import StateRecords, place_key, put_back
+from telesession.bot.state_records import Id, StateRecords, place_key, put_back
 from telesession.keys import room_of
 from telesession.options import checked_room
 from telesession.sessions import kind_of, sessions_in_room
 
 if TYPE_CHECKING:
     from telesession.storage.base import Storage
-
-# An id as telebot passes it: mostly an int, and None in a reaction count, for example.
-_Id = int | str | None
 
 
 class SessionStateStorage(StateStorageBase):
@@ -28,8 +25,8 @@ class SessionStateStorage(StateStorageBase):
     Each place that telebot tells apart (bot, chat, user, topic, business connection) has a session
     with the fields `state` and `data`. The methods do the same as those of telebot's
     `StateMemoryStorage`, with three differences. A change waits until no other thread or process
-    has the record. No caller sees half a change. Every returned value is a copy. Reading does not
-    wait.
+    has the record, and reading does not wait. No caller sees half a change. Every returned value is
+    a copy.
 
     Changes are written at once. With `use_sequential_workers`, changes of the sender in the chat of
     the update are saved with the sessions of the handler. The sender's next update waits until
@@ -78,8 +75,8 @@ class SessionStateStorage(StateStorageBase):
 
     def set_state(  # noqa: PLR0917 -- telebot passes them by position
         self,
-        chat_id: _Id,
-        user_id: _Id,
+        chat_id: Id,
+        user_id: Id,
         state: Any,
         business_connection_id: str | None = None,
         message_thread_id: int | None = None,
@@ -104,8 +101,8 @@ class SessionStateStorage(StateStorageBase):
 
     def get_state(
         self,
-        chat_id: _Id,
-        user_id: _Id,
+        chat_id: Id,
+        user_id: Id,
         business_connection_id: str | None = None,
         message_thread_id: int | None = None,
         bot_id: int | None = None,
@@ -116,8 +113,8 @@ class SessionStateStorage(StateStorageBase):
 
     def delete_state(
         self,
-        chat_id: _Id,
-        user_id: _Id,
+        chat_id: Id,
+        user_id: Id,
         business_connection_id: str | None = None,
         message_thread_id: int | None = None,
         bot_id: int | None = None,
@@ -128,8 +125,8 @@ class SessionStateStorage(StateStorageBase):
 
     def set_data(  # noqa: PLR0917 -- telebot passes them by position
         self,
-        chat_id: _Id,
-        user_id: _Id,
+        chat_id: Id,
+        user_id: Id,
         key: Any,
         value: Any,
         business_connection_id: str | None = None,
@@ -158,8 +155,8 @@ class SessionStateStorage(StateStorageBase):
 
     def get_data(
         self,
-        chat_id: _Id,
-        user_id: _Id,
+        chat_id: Id,
+        user_id: Id,
         business_connection_id: str | None = None,
         message_thread_id: int | None = None,
         bot_id: int | None = None,
@@ -171,8 +168,8 @@ class SessionStateStorage(StateStorageBase):
 
     def reset_data(
         self,
-        chat_id: _Id,
-        user_id: _Id,
+        chat_id: Id,
+        user_id: Id,
         business_connection_id: str | None = None,
         message_thread_id: int | None = None,
         bot_id: int | None = None,
@@ -188,8 +185,8 @@ class SessionStateStorage(StateStorageBase):
     @contextmanager
     def get_interactive_data(
         self,
-        chat_id: _Id,
-        user_id: _Id,
+        chat_id: Id,
+        user_id: Id,
         business_connection_id: str | None = None,
         message_thread_id: int | None = None,
         bot_id: int | None = None,
@@ -215,8 +212,8 @@ class SessionStateStorage(StateStorageBase):
 
     def save(  # noqa: PLR0917 -- telebot passes them by position
         self,
-        chat_id: _Id,
-        user_id: _Id,
+        chat_id: Id,
+        user_id: Id,
         data: dict[Any, Any],
         business_connection_id: str | None = None,
         message_thread_id: int | None = None,
