@@ -24,7 +24,7 @@ from telesession.session import (
     state_of,
 )
 from telesession.ttl import TimedValue, plain_value
-from telesession.typed.defaults import is_steady, picture_of
+from telesession.typed.defaults import is_steady, snapshot_of_value
 
 if TYPE_CHECKING:
     from telesession.typed.form import Form
@@ -132,7 +132,7 @@ class _Default:
             setattr(instance, self._name, made)
         else:
             state.defaults = state.defaults or {}
-            take = partial(picture_of, self._form)
+            take = partial(snapshot_of_value, self._form)
             state.defaults[self._name] = made, take(made), take
         return made
 

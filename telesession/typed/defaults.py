@@ -24,18 +24,18 @@ def is_steady(form: Form, made: Any, make: Callable[[], Any]) -> bool:
     """
     if type(made) in SCALARS:
         return made is None
-    return picture_of(form, made) == picture_of(form, make())
+    return snapshot_of_value(form, made) == snapshot_of_value(form, make())
 
 
-def picture_of(form: Form, value: Any) -> object:
+def snapshot_of_value(form: Form, value: Any) -> object:
     """A snapshot of the packed value, or an object that equals nothing if it cannot be packed."""
     try:
-        return picture_of_packed(form.pack(value))
+        return snapshot_of_packed(form.pack(value))
     except (Misfit, RecursionError):
         return object()
 
 
-def picture_of_packed(packed: Any) -> object:
+def snapshot_of_packed(packed: Any) -> object:
     """A snapshot of packed data, which differs for two different scalars as well."""
     # A scalar alone has no snapshot, because it cannot change inside.
     return pickled_snapshot([packed])

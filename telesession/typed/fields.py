@@ -13,7 +13,7 @@ from telesession.codecs.text import DEEPEST, is_deeper
 from telesession.errors import DecodeError, EncodeError
 from telesession.session import ReadState, State
 from telesession.ttl import plain_value
-from telesession.typed.defaults import picture_of, picture_of_packed
+from telesession.typed.defaults import snapshot_of_packed, snapshot_of_value
 from telesession.typed.form import Misfit, Reading
 from telesession.typed.hints import record_form
 from telesession.typed.scalars import JSON, SCALARS, AnyForm
@@ -116,7 +116,7 @@ class Fields:
                 values[name] = self._unpack_one(name, stored, reading, state)
                 if reading.filled and not reading.made:
                     # Reading the record of another version of the program does not rewrite it.
-                    fitted[name] = stored, picture_of(self.forms[name], values[name])
+                    fitted[name] = stored, snapshot_of_value(self.forms[name], values[name])
                 undeclared |= reading.undeclared
         if undeclared and not self._has_logged_undeclared:
             self._log_undeclared(undeclared)
@@ -139,7 +139,7 @@ class Fields:
                 packed[name] = self._pack_one(name, value, state)
                 if fitted is not None and name in fitted:
                     stored, pristine = fitted[name]
-                    if picture_of_packed(packed[name]) == pristine:
+                    if snapshot_of_packed(packed[name]) == pristine:
                         packed[name] = stored
         return packed
 
