@@ -48,7 +48,7 @@ MUTABLE = {
     "kinds.declared": {"_declared": "WeakKeyDictionary", "_mutex": "lock"},
     "storage.file_locks": {"_open_files": "PerProcess", "_made": "WeakValueDictionary"},
     "storage.sqlite_connections": {
-        "_processes": "PerProcess",
+        "_mutexes": "PerProcess",
         "_connections": "WeakValueDictionary",
     },
     "locks": {"_waits": "PerProcess", "units": "dict"},
@@ -394,7 +394,7 @@ def test_an_object_of_the_same_class_is_not_found(line: str) -> None:
     assert [] == private_accesses(line)
 
 
-# The modules that may import those of other rows below them only.
+# The modules that import no other module of the package.
 LOWEST = {"errors", "forks", "ttl"}
 
 

@@ -71,7 +71,7 @@ class Connections:
 
     def register(self) -> None:
         """Count among the connections of the process, and close at forks."""
-        with _processes.get(_Process).mutex:
+        with _mutexes.get(threading.Lock):
             _connections[id(self)] = self
         call_around_forks(self._before_fork, self._after_fork, self._after_fork_in_child)
 
@@ -105,8 +105,9 @@ class Connections:
 
         Args:
             name: The connection, which may be closed already.
-            is_quiet: Leave the log as it is, as always if it is not the one of the database: the
-                last connection copies its log into the database, and deletes the log by its name.
+            is_quiet: Whether the log stays as it is. If not, the last connection copies the log
+                into the database and deletes it by its name. The log always stays if it is not the
+                one of the database.
         """
         cursor = self.cursors.pop(name, None)
         if cursor is None:
@@ -191,14 +192,9 @@ class Connections:
         close_inherited()
 
 
-class _Process:
-    """The work of this process for all its databases together."""
-
-    def __init__(self) -> None:
-        self.mutex = threading.Lock()
-
-
-_processes: PerProcess[_Process] = PerProcess()
+# The mutex of `_connections`, a new one in each process.
+_mutexes: PerProcess[threading.Lock] = PerProcess()
+# id -> connections, of all databases.
 _connections: weakref.WeakValueDictionary[int, Connections] = weakref.WeakValueDictionary()
 
 
@@ -215,13 +211,14 @@ def close_inherited() -> None:
     parent for its own.
     """
     close_inherited_files()
-    with _processes.get(_Process).mutex:
+    with _mutexes.get(threading.Lock):
         inherited = [each for each in _all() if each.pid != os.getpid()]
         unusable = {each.identity for each in inherited if each.calling}
         for each in inherited:
             each.begin_in_child(each.identity not in unusable)
 
 
+# Whether a connection can be closed without a change of its log.
 CAN_LEAVE_LOG = sys.platform == "linux" or sys.version_info >= (3, 12)
 
 
