@@ -121,7 +121,8 @@ class ReadState(State):
 
 
 _ABSENT: Any = object()
-# The functions that take a session and are no methods, so that every name of a field is free.
+# The functions whose only argument is a session. They are no methods, so that every name of a field
+# is free.
 _FUNCTIONS = frozenset(("as_dict", "forget", "save", "session_key"))
 # The marks of each session without any.
 NO_MARKS: Any = MappingProxyType({})

@@ -571,10 +571,10 @@ def sessions_in_room(
 
     Args:
         room: The room.
-        older: The beginning of the keys before there were rooms.
+        older: The beginning of the keys before there were rooms; `None` without a change.
         options: Those of `Sessions`.
     """
-    # A name of its own keeps it out of the place of sessions without a room.
+    # Under the usual name the constructor would note sessions without a room; see `Moves.rooms`.
     options["name"] = "record"
     sessions = Sessions(**options)
     kind = kind_of(sessions)

@@ -72,14 +72,14 @@ def give_sessions(
 ) -> Callable[..., Any]:
     """The function with those of the sessions that it takes; itself if it takes none."""
     wrapper = function
-    for sessions in attached:
-        if takes(wrapper, sessions.name):
-            wrapper = sessions.sessions.with_session(wrapper)
+    for each in attached:
+        if takes(wrapper, each.name):
+            wrapper = each.sessions.with_session(wrapper)
     return wrapper
 
 
 def takes(function: Any, name: str) -> bool:
-    """Whether a function has a parameter that no decorator fills."""
+    """Whether a function has a parameter of this name that no decorator fills."""
     try:
         parameter = inspect.signature(function).parameters.get(name)
     except (TypeError, ValueError):

@@ -44,7 +44,7 @@ class Kind:
     One kind of sessions: their storage, their first fields and their lifetime.
 
     It translates in three steps of an update: from the update to the key, from the record to the
-    session object, and back to the record. It knows no locks, threads or other sessions.
+    session object, and back to the record.
 
     A *key* is the name of a session as users give it. A *place* is the key in the storage, which
     begins with the room.

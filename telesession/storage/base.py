@@ -371,7 +371,7 @@ class Hold:
         payload: The record that the hold has read or written; `UNREAD` before.
         process_state: The state of the process that made the hold.
         is_read: Whether `get` returns `payload`, as long as nothing is noted.
-        is_left: Whether the commit has left the block already.
+        is_left: Whether the commit has unlocked the key already.
     """
 
     __slots__ = ("_timeout", "key", "note", "payload", "process_state", "storage")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class CopyingStorage(MemoryStorage):
-    """A storage that notes after each commit which keys are locked."""
+    """A storage that notes the locked keys after each commit."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class CopyingStorage(MemoryStorage):
 
 
 class WrappingStorage(MemoryStorage):
-    """A storage that wraps each hold, and notes how it is left."""
+    """A storage that wraps each hold, and notes its steps and the exception of its block."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,8 +51,8 @@ def test_commit_of_a_subclass_has_the_lock_until_its_end() -> None:
     storage = CopyingStorage()
     with Sessions(storage=storage).open(1) as session:
         session.name = "Anna"
-    assert storage.locked == ["1"]
-    assert len(storage.process_state.locks) == 0
+    assert ["1"] == storage.locked
+    assert 0 == len(storage.process_state.locks)
 
 
 def test_wrapped_hold_of_a_subclass_is_left_without_an_error() -> None:
@@ -60,7 +60,7 @@ def test_wrapped_hold_of_a_subclass_is_left_without_an_error() -> None:
     storage = WrappingStorage()
     with Sessions(storage=storage).open(1) as session:
         session.name = "Anna"
-    assert storage.steps == ["entered", "left"]
+    assert ["entered", "left"] == storage.steps
 
 
 @pytest.mark.parametrize("value", ["text", 5, bytearray(b"x")], ids=["text", "number", "bytearray"])
@@ -69,4 +69,4 @@ def test_value_in_the_store_that_is_no_bytes_is_refused(value: object) -> None:
     storage = MemoryStorage(store=cast("Any", {"1": value}))
     with pytest.raises(StorageError, match="no bytes"), Sessions(storage=storage).open(1):
         pass
-    assert len(storage.process_state.locks) == 0
+    assert 0 == len(storage.process_state.locks)

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from types import CodeType, FrameType
 
 ROOT = str(Path(telesession.__file__).parent)
-# Python looks for signals at the begin of a function, after a call of C code, and at a jump back.
+# Python looks for signals at the beginning of a function, after a call of C code, and at a jump
+# back.
 LOOKS = ("CALL", "CALL_KW", "CALL_FUNCTION_EX", "JUMP_BACKWARD")
 
 

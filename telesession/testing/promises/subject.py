@@ -32,9 +32,9 @@ class Subject:
     The attributes and methods of a `StorageSuite` that its tests use.
 
     Attributes:
-        second: See `StorageSuite`; so are the next two.
-        margin: Seconds.
-        ages: Seconds.
+        second: Seconds; see `StorageSuite`.
+        margin: Seconds; see `StorageSuite`.
+        ages: Seconds; see `StorageSuite`.
     """
 
     second: float
