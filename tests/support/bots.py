@@ -213,7 +213,7 @@ class Terminal:
 
     def __init__(self, name: str, lines: str, directory: Path) -> None:
         self._lines = lines
-        self.process_state = subprocess.Popen(
+        self._process = subprocess.Popen(
             [sys.executable, "-W", "error", str(ROOT / "examples" / f"{name}.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -226,16 +226,16 @@ class Terminal:
     def result(self) -> tuple[str, str, int]:
         """What it printed, its complaints, and its exit code."""
         try:
-            printed, complaints = self.process_state.communicate(self._lines, timeout=2 * PATIENCE)
+            printed, complaints = self._process.communicate(self._lines, timeout=2 * PATIENCE)
         finally:
             self.close()
-        return printed, complaints, self.process_state.returncode
+        return printed, complaints, self._process.returncode
 
     def close(self) -> None:
         """End it if nobody asked for its result."""
-        if self.process_state.returncode is None:
-            self.process_state.kill()
-            self.process_state.communicate()
+        if self._process.returncode is None:
+            self._process.kill()
+            self._process.communicate()
 
 
 ANNA_IN_GROUP = f"sender_in_chat:{GROUP['id']}:{ANNA['id']}"

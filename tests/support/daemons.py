@@ -35,7 +35,7 @@ class Daemon:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="telesession-"))
-        self.process_state: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._guard: Guard | None = None
         self._user: Mapping[str, Any] = {}
         if is_root():
@@ -50,7 +50,7 @@ class Daemon:
     @property
     def is_running(self) -> bool:
         """Whether the program has been started and has not ended."""
-        return self.process_state is not None and self.process_state.poll() is None
+        return self._process is not None and self._process.poll() is None
 
     def write(self, name: str, text: str) -> Path:
         """Write a file of the folder, and return its path."""
@@ -71,16 +71,16 @@ class Daemon:
 
     def start(self, *command: object) -> None:
         """Start the program."""
-        self.process_state = self._popen(*command)
-        self._guard = Guard(self.folder, self.process_state.pid)
+        self._process = self._popen(*command)
+        self._guard = Guard(self.folder, self._process.pid)
 
     def stop(self, signal_: int = signal.SIGQUIT) -> None:
         """End the program, if it runs, by a signal."""
-        if self.process_state is not None:
-            self.process_state.send_signal(signal_)
-            self.process_state.wait(PATIENCE)
+        if self._process is not None:
+            self._process.send_signal(signal_)
+            self._process.wait(PATIENCE)
             self._guard.dismiss()
-            self.process_state = self._guard = None
+            self._process = self._guard = None
 
     def remove(self) -> None:
         """End the program, and remove the folder."""

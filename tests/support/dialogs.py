@@ -251,7 +251,7 @@ class Dialog:
         self.places = self._make_places()
         self._open_storage = open_storage
         self._workers = workers
-        self.process_state = ExitStack()
+        self._process = ExitStack()
 
     def _make_places(self) -> dict[str, Mapping[str, Any]]:
         api, boris_at_home = self.api, self.boris.private_chat
@@ -287,20 +287,20 @@ class Dialog:
 
     def __exit__(self, *error: object) -> None:
         # An exception of the test gets notes about the bot.
-        self.process_state.__exit__(*error)
+        self._process.__exit__(*error)
 
     def start(self) -> None:
         """Start a bot of a new process."""
-        self.storage = self.process_state.enter_context(self._open_storage())
+        self.storage = self._process.enter_context(self._open_storage())
         self.asker = Asker(self, self.storage, self._workers, **self.options)
         self.bot = self.asker.bot
-        self.polling = self.process_state.enter_context(
+        self.polling = self._process.enter_context(
             run_polling(self.bot, self.api, timeout=PATIENCE)
         )
 
     def restart(self) -> None:
         """End the bot and its storage, and start new ones."""
-        self.process_state.close()
+        self._process.close()
         self.start()
 
     def play(self, *acts: Act) -> Any:

@@ -63,7 +63,7 @@ class Life:
     def __init__(self, settings: Any, log: IO[str]) -> None:
         self.settings = settings
         paths = [str(TESTS), str(Path(telesession.__file__).parents[1])]
-        self.process_state = subprocess.Popen(
+        self._process = subprocess.Popen(
             [sys.executable, "-m", self.program, settings.as_argument],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -74,14 +74,14 @@ class Life:
 
     def begin(self) -> None:
         """Let it poll."""
-        assert self.process_state.stdin is not None
-        self.process_state.stdin.write(b"begin\n")
-        self.process_state.stdin.flush()
+        assert self._process.stdin is not None
+        self._process.stdin.write(b"begin\n")
+        self._process.stdin.flush()
 
     def wait_for_begins(self, count: int) -> bool:
         """Wait until so many more handlers have begun; false if it ends or falls silent before."""
-        assert self.process_state.stdout is not None
-        pipe = self.process_state.stdout.fileno()
+        assert self._process.stdout is not None
+        pipe = self._process.stdout.fileno()
         target = self.begins + count
         while self.begins < target:
             if not select.select([pipe], [], [], SILENCE)[0]:
@@ -94,23 +94,23 @@ class Life:
 
     def read_begins(self) -> int:
         """The number of handlers that have begun since the last question, without waiting."""
-        assert self.process_state.stdout is not None
-        pipe, before = self.process_state.stdout.fileno(), self.begins
+        assert self._process.stdout is not None
+        pipe, before = self._process.stdout.fileno(), self.begins
         while select.select([pipe], [], [], 0)[0] and (dots := os.read(pipe, 4096)):
             self.begins += len(dots)
         return self.begins - before
 
     def end(self, number: int) -> int:
         """Send a signal and return the exit code, negative for a signal."""
-        self.process_state.send_signal(number)
-        self.process_state.communicate(timeout=2 * PATIENCE)
-        return self.process_state.returncode
+        self._process.send_signal(number)
+        self._process.communicate(timeout=2 * PATIENCE)
+        return self._process.returncode
 
     def close(self) -> None:
         """End it if it still runs."""
-        if self.process_state.returncode is None:
-            self.process_state.kill()
-            self.process_state.communicate()
+        if self._process.returncode is None:
+            self._process.kill()
+            self._process.communicate()
 
 
 class Run:

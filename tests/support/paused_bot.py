@@ -53,33 +53,33 @@ class PausedBot:
 
     def __init__(self, url: str, control: str) -> None:
         paths = [str(Path(__file__).parents[1]), str(Path(telesession.__file__).parents[1])]
-        self.process_state = subprocess.Popen(
+        self._process = subprocess.Popen(
             [sys.executable, "-W", "error", "-m", "support.paused_bot", url, control],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         )
-        assert self.process_state.stdout is not None
+        assert self._process.stdout is not None
         # Both updates are stored, and the handler of the first one has begun.
-        assert self.process_state.stdout.read(2) == b".."
-        self.process_state.send_signal(signal.SIGSTOP)
-        status = Path(f"/proc/{self.process_state.pid}/stat")
+        assert self._process.stdout.read(2) == b".."
+        self._process.send_signal(signal.SIGSTOP)
+        status = Path(f"/proc/{self._process.pid}/stat")
         wait_until(lambda: status.read_text().rpartition(")")[2].split()[0] == "T")
 
     def go_on(self) -> tuple[str, str]:
         """Let it go on and end, and return what it prints and its complaints."""
-        self.process_state.send_signal(signal.SIGCONT)
-        printed, complaints = self.process_state.communicate(timeout=2 * PATIENCE)
+        self._process.send_signal(signal.SIGCONT)
+        printed, complaints = self._process.communicate(timeout=2 * PATIENCE)
         return printed.decode(), complaints.decode()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.process_state.returncode is None:
-            self.process_state.kill()
-            self.process_state.communicate()
+        if self._process.returncode is None:
+            self._process.kill()
+            self._process.communicate()
 
 
 @contextmanager

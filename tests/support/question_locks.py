@@ -105,13 +105,13 @@ class Answering:
     """A process whose step got an answer, and runs until it is told how to end."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process_state = process
+        self._process = process
 
     def end(self, way: str) -> None:
         """Let the step return or raise, or kill the process, and wait for its end."""
         if way == "is killed":
-            self.process_state.kill()
-        self.process_state.communicate(f"{way}\n", timeout=PATIENCE)
+            self._process.kill()
+        self._process.communicate(f"{way}\n", timeout=PATIENCE)
 
 
 @contextmanager
