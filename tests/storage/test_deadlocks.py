@@ -587,10 +587,10 @@ class TestChainsThatBreakUp:
         table, known = LockTable(), locks._WaitTable()
         for thread, mine, theirs in ((1, "a", "b"), (2, "b", "a")):
             table.holders[mine] = thread, 0.0
-            waiter = locks._Waiter(threading.Lock(), (thread,))
+            waiter = locks._Waiter(threading.Lock(), thread)
             known._waits[thread] = locks._Wait(table, theirs, waiter)
 
         with OtherThread() as other:
-            other.call(known.begin, 3, table, "a", locks._Waiter(threading.Lock(), (3,)))
+            other.call(known.begin, 3, table, "a", locks._Waiter(threading.Lock(), 3))
 
         assert [1, 2, 3] == list(known._waits)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support.processes import run_program
+from support.processes import WITHOUT_FORK_CHECK, run_program
 
 FORKS = {"with hooks": "os.fork()", "in C": "ctypes.PyDLL(None).fork()"}
 ENDS = {"returns": "pass", "raises": "raise ValueError", "exits": "sys.exit()"}
@@ -31,11 +31,6 @@ def say(*words):
 
 role = "parent"
 {control}
-"""
-WITHOUT_CHECK = """
-from types import SimpleNamespace
-from telesession import forks
-forks.os = SimpleNamespace(getpid=lambda: 0)
 """
 WITHOUT_RESET = "MemoryStorage._begin_anew = lambda self: None"
 
@@ -132,7 +127,7 @@ class TestLeaving:
     @pytest.mark.parametrize("end", ENDS)
     def test_control_writes_and_unlocks(self, end: str) -> None:
         """Without the check the child unlocks a session that its parent has."""
-        printed = run(SHARED + LEAVING, "with hooks", WITHOUT_CHECK, end=ENDS[end])
+        printed = run(SHARED + LEAVING, "with hooks", WITHOUT_FORK_CHECK, end=ENDS[end])
         assert "child unlocks" in printed
 
     @pytest.mark.parametrize("fork", FORKS)
@@ -228,7 +223,7 @@ thread.start()
 thread.join()
 # What another thread of the parent would leave that waits, or looks for circles, at the fork.
 waits = locks._waits.get(locks._WaitTable)
-waiter = locks._Waiter(threading.Lock(), (threading.get_ident(),))
+waiter = locks._Waiter(threading.Lock(), threading.get_ident())
 waits._waits[threading.get_ident()] = locks._Wait(table, "key", waiter)
 waits._mutex.acquire()
 if not fork():

@@ -120,7 +120,7 @@ class Script:
     """
 
     def __init__(self, code: str, *args: object) -> None:
-        self.process_state = subprocess.Popen(
+        self._process = subprocess.Popen(
             [sys.executable, "-c", code, *map(str, args)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -129,21 +129,21 @@ class Script:
         self._exits = ExitStack()
 
     def read(self) -> str:
-        return self.process_state.stdout.readline().strip()
+        return self._process.stdout.readline().strip()
 
     def write(self, line: str = "go") -> None:
-        self.process_state.stdin.write(f"{line}\n")
-        self.process_state.stdin.flush()
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
 
     def signal(self, number: signal.Signals) -> None:
-        self.process_state.send_signal(number)
+        self._process.send_signal(number)
 
     def kill(self) -> None:
-        self.process_state.kill()
-        self.process_state.wait(PATIENCE)
+        self._process.kill()
+        self._process.wait(PATIENCE)
 
     def __enter__(self) -> Self:
-        self._exits.enter_context(watched(self.process_state))
+        self._exits.enter_context(watched(self._process))
         assert "ready" == self.read()
         return self
 
@@ -606,6 +606,12 @@ def on_a_full_disk(path: str) -> dict[str, Any]:
     return {**outcome, "kept": kept, "then": dict(sessions.peek("43") or {})}
 
 
+# Code for a program of a control, in which a storage takes each process for its parent.
+WITHOUT_FORK_CHECK = """
+from types import SimpleNamespace
+from telesession import forks
+forks.os = SimpleNamespace(getpid=lambda: 0)
+"""
 # A server such as uWSGI forks in C, and Python hears nothing of it.
 FORKS: dict[str, Callable[[], int]] = {"python": os.fork, "c": ctypes.PyDLL(None).fork}
 

@@ -13,7 +13,14 @@ from support.clocks import PATIENCE
 from support.counts import count, update
 from support.polling import wait_until
 from support.postgres_backends import backends, terminate, wait_for_waiting
-from support.processes import COINS, TESTS, USERS, Script, make_purses
+from support.processes import (
+    COINS,
+    TESTS,
+    USERS,
+    WITHOUT_FORK_CHECK,
+    Script,
+    make_purses,
+)
 from support.threads import began
 from telesession import StorageError
 from telesession.testing.storage_suite import try_hold
@@ -308,19 +315,11 @@ def test_a_child_that_leaves_the_block_of_its_parent_changes_nothing(
         process.write()
 
 
-# The control: a storage that takes each process for its parent.
-WITHOUT_CHECK = """
-from types import SimpleNamespace
-from telesession import forks
-forks.os = SimpleNamespace(getpid=lambda: 0)
-"""
-
-
 def test_control_without_the_check_a_child_writes(
     postgres: PostgresServer, other: PostgresStorage
 ) -> None:
     """The child's commit goes to the connection of its parent, and frees the session."""
-    body = FORK + WITHOUT_CHECK + LEAVING.format(fork="os.fork()", end="pass")
+    body = FORK + WITHOUT_FORK_CHECK + LEAVING.format(fork="os.fork()", end="pass")
     with Process(postgres, body) as process:
         process.read()
 

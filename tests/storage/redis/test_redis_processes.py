@@ -10,7 +10,7 @@ import pytest
 
 from support.clocks import DAY, PATIENCE
 from support.counts import count, update
-from support.processes import Script
+from support.processes import WITHOUT_FORK_CHECK, Script
 from support.redis_storages import read_patiently, wait_for_renewals
 from support.servers import Monitor, Server, patient_url, wait_until
 from support.threads import began
@@ -204,12 +204,6 @@ def session_is_locked():
     except LockTimeoutError:
         return True
 """
-# The control: a storage that takes each process for its parent.
-WITHOUT_CHECK = """
-from types import SimpleNamespace
-from telesession import forks
-forks.os = SimpleNamespace(getpid=lambda: 0)
-"""
 
 
 @pytest.mark.parametrize(
@@ -229,7 +223,7 @@ def test_a_child_that_leaves_the_block_of_its_parent_changes_nothing(
 
 def test_without_the_check_a_child_unlocks_its_parent(server: Server) -> None:
     """The control: the child's commit frees the session that its parent still has."""
-    body = FORK + PEEK + WITHOUT_CHECK + LEAVING.format(fork="os.fork()", end="pass")
+    body = FORK + PEEK + WITHOUT_FORK_CHECK + LEAVING.format(fork="os.fork()", end="pass")
     with Process(server, body) as process:
         assert "False" == process.read()
 
