@@ -15,10 +15,8 @@ if TYPE_CHECKING:
 
 PAGE = ROOT / "docs" / "errors.md"
 PACKAGE = ROOT / "telesession"
-# Folders with messages for other people than users of the library, and of their own pages.
+# Folders whose messages are for testers and operators. They have pages of their own.
 ELSEWHERE = {"testing", "cli"}
-SESSION_ERRORS = {"SessionError", "DecodeError", "EncodeError", "StorageError", "UnusableError"}
-SESSION_ERRORS |= {"UntaggedError"}
 OTHERS = {"RuntimeError", "ImportError"}
 REFUSALS = {"TypeError", "ValueError"}
 # Signals between functions of one module, which leave the library as other errors.
@@ -100,10 +98,9 @@ SECTIONS = {
 
 def test_every_message_has_a_row() -> None:
     """Each text of an exception has a row in the section of its class."""
-    missing, found, left_out = [], list(messages()), INTERNAL | cures()
+    missing, found, left_out = [], list(messages()), INTERNAL | texts_without_a_row()
     for name, errors in SECTIONS.items():
         patterns = [pattern(fragment) for fragment in fragments(name)]
-        # The second argument of these classes is the cure, which the row has in its own words.
         for message in found:
             if message.error not in errors or message.text in left_out:
                 continue
@@ -114,8 +111,13 @@ def test_every_message_has_a_row() -> None:
     assert [] == missing
 
 
-def cures() -> set[str]:
-    """The texts that are the second, third or fourth argument of an exception with a cure."""
+def texts_without_a_row() -> set[str]:
+    """
+    The texts that need no row of their own: cures, and the actions of a `StorageError`.
+
+    A row has the cure in its own words.
+    """
+    # The position of the cure among the arguments.
     places = {"UnusableError": 1, "UntaggedError": 1, "DecodeError": 2, "StorageError": 3}
     found = set()
     for path in PACKAGE.rglob("*.py"):

@@ -496,8 +496,8 @@ def kill_at_sleep(number: int) -> SimpleNamespace:
     return SimpleNamespace(time=time.time, sleep=sleep)
 
 
-class Gate:
-    """The slow part of a job, which a test holds up."""
+class PausedExport:
+    """The function that exports a part. In each part it waits for the test."""
 
     def __init__(self) -> None:
         self.parts: list[int] = []
@@ -531,9 +531,9 @@ class TestLongJob:
             thread.join(PATIENCE)
         assert [] == [thread for thread in threads if thread.is_alive()]
 
-    def hold_up(self, recipe: Recipe, threads: list[threading.Thread]) -> Gate:
+    def hold_up(self, recipe: Recipe, threads: list[threading.Thread]) -> PausedExport:
         """Let each part of a job wait for the test."""
-        gate = recipe.names["export_part"] = Gate()
+        export = recipe.names["export_part"] = PausedExport()
         make = recipe.names["Thread"]
 
         def make_thread(target: Callable[..., object], **options: Any) -> threading.Thread:
@@ -545,7 +545,7 @@ class TestLongJob:
             return threads[-1]
 
         recipe.names["Thread"] = make_thread
-        return gate
+        return export
 
     def text(self, user: User) -> str:
         return user.messages[-1].text
@@ -554,55 +554,55 @@ class TestLongJob:
         self, recipe: Recipe, ada: User, threads: list[threading.Thread]
     ) -> None:
         """A second export of the user is refused at once while the first one is at work."""
-        gate = self.hold_up(recipe, threads)
+        export = self.hold_up(recipe, threads)
         recipe.say(ada, "/export")
-        gate.wait_for_a_part()
+        export.wait_for_a_part()
         assert ["your export is running"] == recipe.say(ada, "/export")
-        gate.let_go(5)
+        export.let_go(5)
         recipe.api.wait_for(lambda: "ready" in ada.messages.texts, PATIENCE)
         threads[0].join(PATIENCE)
-        assert ([0, 1, 2, 3, 4], None) == (gate.parts, recipe.fields("jobs", 1))
+        assert ([0, 1, 2, 3, 4], None) == (export.parts, recipe.fields("jobs", 1))
 
     def test_two_exports_at_once_are_one(
         self, recipe: Recipe, ada: User, threads: list[threading.Thread]
     ) -> None:
         """The second command of a double tap finds the job of the first one."""
-        gate = self.hold_up(recipe, threads)
+        export = self.hold_up(recipe, threads)
         recipe.at_once(lambda: (ada.send("/export"), ada.send("/export")))
         assert (["beginning", "your export is running"], 1) == (ada.messages.texts, len(threads))
-        gate.let_go(5)
+        export.let_go(5)
 
     def test_its_user_stops_it_halfway(
         self, recipe: Recipe, ada: User, threads: list[threading.Thread]
     ) -> None:
         """A press during a part is answered at once, and no other part follows."""
-        gate = self.hold_up(recipe, threads)
+        export = self.hold_up(recipe, threads)
         recipe.say(ada, "/export")
         for _ in range(2):
-            gate.wait_for_a_part()
-            gate.let_go()
-        gate.wait_for_a_part()
+            export.wait_for_a_part()
+            export.let_go()
+        export.wait_for_a_part()
         message = ada.messages[-1]
         assert ("2 of 5", "stopped") == (message.text, recipe.press(ada, message, "stop").text)
-        gate.let_go()
+        export.let_go()
         threads[0].join(PATIENCE)
-        assert ([0, 1, 2], None) == (gate.parts, recipe.fields("jobs", 1))
+        assert ([0, 1, 2], None) == (export.parts, recipe.fields("jobs", 1))
         assert "stopped" == self.text(ada)
 
     def test_a_stopped_thread_leaves_the_next_job_alone(
         self, recipe: Recipe, ada: User, threads: list[threading.Thread]
     ) -> None:
         """A user who stops a job and starts another has one thread at work on it."""
-        gate = self.hold_up(recipe, threads)
+        export = self.hold_up(recipe, threads)
         recipe.say(ada, "/export")
-        gate.wait_for_a_part()
+        export.wait_for_a_part()
         recipe.press(ada, ada.messages[-1], "stop")
         recipe.say(ada, "/export")
-        gate.wait_for_a_part()
-        gate.let_go(6)
+        export.wait_for_a_part()
+        export.let_go(6)
         for thread in threads:
             thread.join(PATIENCE)
-        assert [0, 0, 1, 2, 3, 4] == gate.parts
+        assert [0, 0, 1, 2, 3, 4] == export.parts
         assert ["stopped", "ready"] == ada.messages.texts
 
     def test_a_thread_works_on_its_own_job_only(self, recipe: Recipe) -> None:
@@ -618,20 +618,20 @@ class TestLongJob:
         self, recipe: Recipe, ada: User, threads: list[threading.Thread]
     ) -> None:
         """The next process does the part again in which the first one was killed, and the rest."""
-        gate = self.hold_up(recipe, threads)
+        export = self.hold_up(recipe, threads)
         recipe.say(ada, "/export")
-        gate.wait_for_a_part()
-        gate.let_go()
-        gate.wait_for_a_part()
-        gate.is_killed = True
-        gate.let_go()
+        export.wait_for_a_part()
+        export.let_go()
+        export.wait_for_a_part()
+        export.is_killed = True
+        export.let_go()
         threads[0].join(PATIENCE)
         recipe.restart()
-        gate = self.hold_up(recipe, threads)
-        gate.let_go(4)
+        export = self.hold_up(recipe, threads)
+        export.let_go(4)
         recipe.names["resume_jobs"]()
         threads[1].join(PATIENCE)
-        assert ([1, 2, 3, 4], "ready") == (gate.parts, self.text(ada))
+        assert ([1, 2, 3, 4], "ready") == (export.parts, self.text(ada))
 
     def test_a_job_that_fails_is_over(
         self,
@@ -641,11 +641,11 @@ class TestLongJob:
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         """The user can begin another one after an error of Telegram, which is logged."""
-        gate = self.hold_up(recipe, threads)
+        export = self.hold_up(recipe, threads)
         recipe.say(ada, "/export")
-        gate.wait_for_a_part()
+        export.wait_for_a_part()
         recipe.api.fail_next("editMessageText", 429)
-        gate.let_go()
+        export.let_go()
         threads[0].join(PATIENCE)
         assert ("an export failed", None) == (caplog.messages[-1], recipe.fields("jobs", 1))
 
@@ -738,7 +738,8 @@ class TestReminders:
         assert ["write: /remind 10 tea"] == recipe.say(ada, "/remind tea")
 
 
-# A process with the code of the recipe. It says whether it leads, at the time that it is told.
+# A process with the code of the recipe, which prints whether it leads. Its clock stands at the time
+# of its third argument.
 PROCESS = """
 import sys
 from datetime import datetime
@@ -834,7 +835,7 @@ class TestLeader:
             names["lead_for_ever"]()
         assert (["the report failed"], [True]) == (caplog.messages, worked)
 
-    def test_a_turn_that_fails_is_none(
+    def test_an_error_of_the_work_lets_another_lead(
         self, frozen_time: FrozenDateTimeFactory, names: dict[str, Any]
     ) -> None:
         """If the work raises, another process may lead at once."""
