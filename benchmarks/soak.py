@@ -39,10 +39,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from benchmarks import servers
+from benchmarks.contender import ROOT
 from benchmarks.soak_bot import Counters, open_storage
 from telesession.testing import BotAPI
 
-ROOT = Path(__file__).parent.parent
 USERS, UPDATES_A_SECOND = 20, 300
 # Seconds.
 PAUSE_OF_LOSSES, PATIENCE = 5, 60
@@ -97,7 +98,16 @@ class Bot:
 
 
 class Sample(NamedTuple):
-    """One second of the run: what the bot needs then, and how many updates were sent before."""
+    """
+    The figures of the run after one more second.
+
+    Attributes:
+        updates: The updates that were sent so far.
+        memory: Megabytes of the bot.
+        descriptors: The open descriptors of the bot.
+        threads: The threads of the bot.
+        size: Megabytes of the storage.
+    """
 
     updates: int
     memory: float
@@ -202,18 +212,20 @@ def show(samples: list[Sample]) -> None:
 @contextmanager
 def place(kind: str) -> Iterator[tuple[str, Callable[[], float]]]:
     """A URL for a storage of a kind, and a function that gives its megabytes."""
-    sys.path.insert(0, str(ROOT / "tests"))
     if kind == "valkey":
-        from support.servers import Server
+        import redis
 
-        with Server() as server, server.client() as client:
-            yield server.url, lambda: client.info("memory")["used_memory"] / 1e6
+        with servers.valkey() as port, redis.Redis(port=port) as client:
+            url = f"redis://127.0.0.1:{port}/0"
+            yield url, lambda: client.info("memory")["used_memory"] / 1e6
     elif kind == "postgresql":
-        from support.postgres import PostgresServer
+        import psycopg
 
-        with PostgresServer(autovacuum="on") as postgres:
+        with servers.postgres() as port:
+            url = f"postgresql://bot@127.0.0.1:{port}/bots"
             query = "SELECT pg_database_size(current_database())"
-            yield postgres.url(), lambda: postgres.ask(query) / 1e6
+            with psycopg.connect(url, autocommit=True) as connection:
+                yield url, lambda: connection.execute(query).fetchone()[0] / 1e6
     else:
         with tempfile.TemporaryDirectory() as folder:
             files = Path(folder)

@@ -1,5 +1,5 @@
 """
-The bot of `soak.py`, a process of its own: it notes in sessions which updates it has handled.
+The bot of `soak.py`, a process of its own: it counts its updates in sessions.
 
 `python -m benchmarks.soak_bot URL API_URL` polls the Bot API at the second URL until SIGTERM. The
 first one is that of the storage: a path, the URL of a server, or `""` for a storage in memory.
@@ -37,7 +37,7 @@ LIFETIME = 20
 
 
 def open_storage(url: str) -> Storage:
-    """The storage of a URL, or of a path; a new one in memory if there is none."""
+    """The storage of a URL or a path; a new one in memory for an empty text."""
     if not url:
         return MemoryStorage()
     if url.startswith("redis:"):

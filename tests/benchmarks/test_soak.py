@@ -23,7 +23,7 @@ GOOD: dict[str, Any] = {
 
 
 def grown(**figures: float) -> list[Sample]:
-    """A run whose last third needs more."""
+    """A run whose last third has other figures."""
     return FLAT[:20] + [sample._replace(**figures) for sample in FLAT[20:]]  # type: ignore[arg-type]
 
 
@@ -32,7 +32,7 @@ def test_a_flat_run_without_losses_breaks_no_rule() -> None:
     assert [] == faults_of(FLAT, GOOD, SENT)
 
 
-def test_the_begin_of_a_run_may_be_higher_or_lower() -> None:
+def test_the_beginning_of_a_run_may_be_higher_or_lower() -> None:
     """The first third is left out, because the bot starts then."""
     samples = [sample._replace(memory=20.0, size=99.0) for sample in FLAT[:10]] + FLAT[10:]
     assert [] == faults_of(samples, GOOD, SENT)
