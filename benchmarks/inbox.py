@@ -7,7 +7,6 @@ parsing is measured. All figures are of one run, in which the variants take turn
 
 from __future__ import annotations
 
-import json
 import tempfile
 import threading
 import time
@@ -17,6 +16,7 @@ from typing import Any
 from telebot import TeleBot, types
 
 from telesession import Session, Sessions, SQLiteStorage, use_sequential_workers
+from telesession.bot.raw_updates import parse_sent
 
 UPDATES = 2_000
 ROUNDS = 5
@@ -33,9 +33,7 @@ def make_updates(first: int, size: int) -> list[types.Update]:
         chat = {"id": user["id"], "type": "private", "first_name": "Ann"}
         message = {"message_id": number, "from": user, "chat": chat, "date": 1_700_000_000}
         sent = {"update_id": number, "message": {**message, "text": "x" * size}}
-        update = types.Update.de_json(json.dumps(sent))
-        vars(update)["_telesession_raw"] = sent
-        updates.append(update)
+        updates.append(parse_sent(sent))
     return updates
 
 
@@ -47,8 +45,6 @@ class Contestant:
         self.bot: Any = TeleBot("123456:offline", num_threads=2)
         use_sequential_workers(self.bot, inbox=self.storage if has_inbox else None)
         sessions = Sessions(initial={"count": 0}, storage=self.storage)
-        self._left = 0
-        self._done = threading.Event()
 
         @self.bot.message_handler()
         @sessions.with_session
