@@ -2,8 +2,8 @@
 The longest pauses of sessions in memory, up to ten million of them.
 
 Run it with `python -m benchmarks.pauses`; it takes some minutes and 4 GB. With a number, as in
-`python -m benchmarks.pauses 1000000`, it stops at so many sessions. Each row is measured in a
-process of its own. The updates are measured in seconds of the processor, because a shared machine
+`python -m benchmarks.pauses 1000000`, it stops at that number of sessions. Each row is measured in
+a process of its own. The updates are measured in seconds of the processor: a shared machine
 has pauses of its own. The loop over the keys, and an update in another thread during that loop, are
 in seconds of the clock. `benchmarks.scale` measures the median update.
 """
@@ -17,7 +17,7 @@ import threading
 import time
 from typing import NamedTuple
 
-from benchmarks.scale import FIRST, MEMORY_COUNTS, CountingBot, in_new_process
+from benchmarks.scale import COUNTS, FIRST, CountingBot, in_new_process
 from telesession import MemoryStorage
 
 LIFETIMES = (None, 86_400.0)
@@ -27,7 +27,7 @@ SHORT = 15.0
 
 class Pauses(NamedTuple):
     """
-    The measured pauses among so many sessions.
+    The measured pauses of a number of sessions.
 
     Attributes:
         longest: Seconds of the longest update, or new session in which no dict grew.
@@ -76,7 +76,7 @@ def references() -> int:
 
 
 def measure_pauses(count: int, lifetime: float | None) -> Pauses:
-    """Return the pauses among so many sessions."""
+    """Return the pauses of a number of sessions."""
     bot = GrowingBot(lifetime)
     references()
     followed = references()
@@ -110,7 +110,7 @@ def measure_keys(bot: GrowingBot, users: list[int]) -> tuple[float, float]:
 
 
 def measure_end(count: int) -> tuple[int, float, float]:
-    """How many updates remove so many expired sessions; the longest, and the seconds of all."""
+    """Remove expired sessions: the number of updates, and the seconds of the longest and of all."""
     bot = GrowingBot(SHORT)
     bot.fill(count)
     time.sleep(SHORT)
@@ -141,8 +141,8 @@ def show_end(count: int) -> None:
 
 
 def main() -> None:
-    most = int(sys.argv[1]) if sys.argv[1:] else MEMORY_COUNTS[-1]
-    show_pauses(tuple(count for count in MEMORY_COUNTS if count <= most))
+    most = int(sys.argv[1]) if sys.argv[1:] else COUNTS[-1]
+    show_pauses(tuple(count for count in COUNTS if count <= most))
     show_end(min(most, 1_000_000))
 
 

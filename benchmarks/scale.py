@@ -20,8 +20,7 @@ from benchmarks.peers.turns import MESSAGE
 from telesession import MemoryStorage, Sessions, SQLiteStorage, Storage
 
 FIRST = 5_000_000_000
-MEMORY_COUNTS = (1_000, 100_000, 1_000_000, 10_000_000)
-SQLITE_COUNTS = (1_000, 100_000, 1_000_000)
+COUNTS = (1_000, 100_000, 1_000_000, 10_000_000)
 MEMORY_UPDATES, SQLITE_UPDATES = 100_000, 10_000
 
 Clock = Callable[[], float]
@@ -56,7 +55,7 @@ class CountingBot:
             yield str(user_id), bytes(bytearray(self.payload))
 
     def spread(self, count: int, updates: int, clock: Clock = time.thread_time) -> Spread:
-        """Handle messages of random users, and return the times of one."""
+        """Handle messages of random users, and return the spread of the times of one."""
         users = random.Random(1).choices(range(FIRST, FIRST + count), k=updates)
         return Spread.of(self.update(user_id, clock) * 1e6 for user_id in users)
 
@@ -71,8 +70,8 @@ def resident_bytes() -> int:
 
 
 def measure_memory(count: int) -> dict[str, Any]:
-    """Return the figures of so many sessions in memory, in seconds of the processor."""
-    # So many storages that a page of memory is little beside them.
+    """Return the figures of a number of sessions in memory, in time of the processor."""
+    # Many small storages, because a page of memory is not little beside one of them.
     bots = [CountingBot(MemoryStorage()) for _ in range(max(1, 100_000 // count))]
     size = resident_bytes()
     for bot in bots:
@@ -84,7 +83,7 @@ def measure_memory(count: int) -> dict[str, Any]:
 
 
 def measure_sqlite(count: int) -> dict[str, Any]:
-    """Return the figures of so many sessions in a file, in seconds of the clock."""
+    """Return the figures of a number of sessions in a file, by the wall clock."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bot.db"
         with SQLiteStorage(path) as storage:
@@ -109,11 +108,8 @@ def figures(storage: str, count: int, spread: Spread, size: float) -> dict[str, 
 def measure_scale(most: int, most_on_sqlite: int) -> list[dict[str, Any]]:
     """Return all rows up to numbers of sessions, each measured in a process of its own."""
     found = []
-    for measure, counts, limit in (
-        (measure_memory, MEMORY_COUNTS, most),
-        (measure_sqlite, (*SQLITE_COUNTS, 10_000_000), most_on_sqlite),
-    ):
-        for count in (count for count in counts if count <= limit):
+    for measure, limit in ((measure_memory, most), (measure_sqlite, most_on_sqlite)):
+        for count in (count for count in COUNTS if count <= limit):
             print(f"{measure.__name__} {count:,}", file=sys.stderr, flush=True)
             found.append(in_new_process(measure, count))
     return found
