@@ -34,7 +34,7 @@ class Spread(NamedTuple):
         return cls(*(round(each, 2) for each in (median, low, high)))
 
 
-def popen(command: list[str], errors: int) -> subprocess.Popen[str]:
+def popen(command: list[str]) -> subprocess.Popen[str]:
     """Start a program of the benchmarks, with the package of this clone."""
     return subprocess.Popen(
         command,
@@ -42,7 +42,7 @@ def popen(command: list[str], errors: int) -> subprocess.Popen[str]:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=errors,
+        stderr=subprocess.PIPE,
         text=True,
     )
 
@@ -56,11 +56,11 @@ class Contender:
     """
 
     def __init__(self, command: list[str]) -> None:
-        self._process = popen(command, subprocess.PIPE)
+        self._process = popen(command)
 
     def measure(self) -> float:
         """
-        Return the microseconds of an update, of a hundred in a row.
+        Return the mean microseconds of one update, over a hundred updates in a row.
 
         Raises:
             ContenderError: The process has ended.
@@ -96,9 +96,9 @@ def count_increments(command: list[str], storage: str = "", processes: int = 1) 
         ContenderError: A process failed.
     """
     if not storage:
-        return int(output_of(popen(command, subprocess.PIPE)).split()[-1])
+        return int(output_of(popen(command)).split()[-1])
     counting = [*command, str(INCREMENTS // processes), "--storage", storage]
-    running = [popen(counting, subprocess.PIPE) for _ in range(processes)]
+    running = [popen(counting) for _ in range(processes)]
     for _ in ("ready", "done"):
         for process in running:
             process.stdout.readline()  # type: ignore[union-attr]

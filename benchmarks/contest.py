@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 Command = tuple[str, ...]
 
-# New processes of each contender, because the same program is faster in one than in the next.
+# How often each contender is started, because the same program is faster in one process than in the
+# next.
 GENERATIONS = 3
-# So few rounds are for a quick look, which starts each contender once.
+# Up to this number of rounds, each contender is started once.
 FEW = 10
 
 
@@ -57,11 +58,11 @@ class Places:
 
     def place(self, row: Row, port: int | None = None) -> str:
         """
-        Return an empty file for a row, or the URL of its server, whose records are removed.
+        Return the path of a new file for a row, or the URL of its server.
 
         Args:
             row: The row.
-            port: A port that leads to the server.
+            port: A port that leads to the server; by default the port of the server itself.
         """
         if row.server == "file":
             self._files += 1
@@ -72,7 +73,7 @@ class Places:
         return f"redis://127.0.0.1:{port}/0"
 
     def empty(self, row: Row) -> None:
-        """Remove all records of a server."""
+        """Remove all records of the server of a row, if it has one."""
         if row.server == "valkey":
             import redis
 
@@ -86,7 +87,7 @@ class Places:
                 connection.execute("CREATE SCHEMA public")
 
     def wire(self, row: Row) -> Wire:
-        """Return a counting way to the server of a row."""
+        """Return a proxy that counts the round trips to the server of a row."""
         return Wire(self._ports[row.server])
 
 

@@ -146,7 +146,7 @@ def times_of(row: Figures) -> list[str]:
     return [
         micros(spread["median"]),
         f"{micros(spread['low'])} to {micros(spread['high'])}",
-        "" if plain is None else micros(plain["median"]),
+        micros(plain["median"]),
     ]
 
 

@@ -1,4 +1,4 @@
-"""A way to a server that counts the round trips of its clients."""
+"""A proxy in front of a server that counts the round trips of its clients."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Wire:
 
 
 class Connection:
-    """One connection of a client, which two threads pass on."""
+    """One connection of a client through the proxy, with a thread for each direction."""
 
     def __init__(self, wire: Wire, client: socket.socket, server: socket.socket) -> None:
         self._wire = wire
@@ -74,7 +74,7 @@ class Connection:
             thread.start()
 
     def close(self) -> None:
-        """End both ways."""
+        """Close both directions, and wait for their threads."""
         for end in self._ends:
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)

@@ -1,7 +1,7 @@
 // One bot on Node: `node contender.mjs puregram|grammy|telegraf with|without|increments`.
 //
-// `with` and `without` sessions: for each line of input, print the microseconds of one update, of a
-// hundred in a row. `increments`: print the counter of one user after 800 concurrent increments.
+// `with` and `without` sessions: for each line of input, handle a hundred updates in a row, and print
+// the mean microseconds of one. `increments`: print the counter of one user after 800 concurrent increments.
 
 import { spawnSync } from "node:child_process";
 import { createInterface } from "node:readline";

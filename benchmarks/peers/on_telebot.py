@@ -52,7 +52,7 @@ class Done:
             self._condition.notify()
 
     def wait(self, count: int) -> None:
-        """Wait for so many ends, and forget them."""
+        """Wait until a number of handlers have ended, and count from 0 again."""
         with self._condition:
             if not self._condition.wait_for(lambda: self._count == count, PATIENCE):
                 raise TimeoutError(f"{self._count} of {count} updates were handled")
@@ -96,7 +96,7 @@ class Peer:
         return [types.Update.de_json(UPDATE)] * count
 
     def counting(self, handler: Handler) -> Handler:
-        """Let a handler that worker threads call count its ends in `done`."""
+        """Wrap a handler for worker threads, so that `done` counts its ends."""
         return self.done.counting(handler)
 
 

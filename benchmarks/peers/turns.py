@@ -3,9 +3,10 @@ The protocol of a contender.
 
 Its arguments are a variant, a mode, and `--storage` for a durable one. The modes are
 
-    with         for each line of input, print the microseconds of an update, of a hundred in a row
+    with         for each line of input, handle a hundred updates in a row, and print the mean
+                 microseconds of one
     without      the same by a handler that uses no session
-    increments   handle so many updates of one user at the same time, and print the counter
+    increments   handle a number of updates of one user at the same time, and print the counter
 
 In the mode `increments` the handler waits between reading the counter and writing it, as a handler
 does that calls Telegram. A library without locks loses updates there. A contender on a storage says

@@ -29,7 +29,7 @@ def row(name: str, library: str, own_us: float, increments: int | None, **more: 
         "own_us": own_us,
         "increments": increments,
         "with_us": spread,
-        "without_us": None,
+        "without_us": spread,
         "note": "",
         **more,
     }

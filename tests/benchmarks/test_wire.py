@@ -1,4 +1,4 @@
-"""The counting way between a contender and its server."""
+"""The proxy between a contender and its server counts round trips."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def port() -> Iterator[int]:
 
 
 def ask(client: socket.socket, count: int) -> bytes:
-    """Send requests together, and return the replies to all."""
+    """Send requests together, and return all replies."""
     client.sendall(REQUEST * count)
     reply = b""
     while len(reply) < len(REPLY) * count:
