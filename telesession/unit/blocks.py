@@ -195,8 +195,8 @@ def encoded_on_leaving(wanted: Wanted, within: Unit | None, *, renew: bool = Tru
     A block of one session whose changes are encoded when the block is left.
 
     Inside a unit, leaving the block notes the changes and drops the session object. The next block
-    of the session makes a new object from the noted record. So an exception in that block undoes
-    that block only. No other block may have the session open.
+    of the session makes a new object from the noted record, so an exception in the next block
+    undoes that one only. No other block may have the session open.
 
     Args:
         wanted: The session.

@@ -27,7 +27,7 @@ def kept_entries(entries: Iterable[Entry], error: BaseException | None) -> list[
 
 
 def commit_with(ending: Ending | None, storage: Storage, holds: Sequence[Hold]) -> None:
-    """Write the sessions of one storage, and the changes of the ending if that is its storage."""
+    """Write the sessions of one storage, and the changes of the ending if it has that storage."""
     if ending is None or ending.storage is not storage:
         storage.commit(holds)
     else:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from telesession.unit.events import OnEvent
 
 
-class Opener(Protocol):
+class OpensSessions(Protocol):
     """The part of a kind of sessions that a unit needs: its options and translations."""
 
     storage: Storage
@@ -67,7 +67,7 @@ class Opener(Protocol):
 
 
 #: A session that a block wants: its kind, and its key in the storage.
-Wanted = tuple[Opener, str]
+Wanted = tuple[OpensSessions, str]
 
 
 class Use(NamedTuple):
@@ -113,7 +113,7 @@ class Deferred(NamedTuple):
         change: The function that makes the change. It must call no code of users.
     """
 
-    kind: Opener
+    kind: OpensSessions
     key: str
     change: LateChange
 
@@ -138,7 +138,7 @@ class Entry(State):
 
     __slots__ = ("flat", "hold", "kind", "manager", "payload", "renews", "session")
 
-    kind: Opener
+    kind: OpensSessions
     hold: Hold
     manager: AbstractContextManager[Hold] | None
     session: Any

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from telesession.storage.base import Hold, Storage
     from telesession.unit.endings import Ending
-    from telesession.unit.entry import LateChange, Opener, Wanted
+    from telesession.unit.entry import LateChange, OpensSessions, Wanted
     from telesession.unit.events import OnEvent, Outcome
 
 _log = logging.getLogger("telesession")
@@ -104,7 +104,7 @@ def begin(  # noqa: C901 -- each update passes here
     unit.ending = None
     unit.beside = use.beside
     unit.token, unit.outer, unit.former = token, outer, former
-    # Not before: other threads may ask for the holder.
+    # Last, because other threads read the attributes of a unit that they find here.
     _units[thread] = unit
     try:
         if len(wanted) > 1:
@@ -231,7 +231,7 @@ class Unit:
                 _MANY,
             )
 
-    def lock(self, kind: Opener, key: str, *, is_watched: bool = False) -> Entry:
+    def lock(self, kind: OpensSessions, key: str, *, is_watched: bool = False) -> Entry:
         """Lock a key, unless the unit has locked it already, and return its entry."""
         lock_key = kind.storage, key
         entry = self.entries.get(lock_key)
@@ -268,7 +268,7 @@ class Unit:
             beside = None
         return next((hold for hold in holds if hold.storage is storage), beside)
 
-    def _lock_watched(self, kind: Opener, key: str, on_event: OnEvent) -> Entry:
+    def _lock_watched(self, kind: OpensSessions, key: str, on_event: OnEvent) -> Entry:
         """Lock a key of a kind whose `on_event` gets the figures; see `lock`."""
         for watch in self.watches:
             if watch.callback == on_event:
@@ -290,7 +290,7 @@ class Unit:
         for watch in self.watches:
             watch.set_outcome(outcome, error)
 
-    def open(self, kind: Opener, key: str, update: object, use: Use) -> Any:
+    def open(self, kind: OpensSessions, key: str, update: object, use: Use) -> Any:
         """Lock and load a session if needed, open it, and return it as handlers get it."""
         entry = self.lock(kind, key)
         try:
@@ -318,7 +318,7 @@ class Unit:
             entry.renews = True
         return shown
 
-    def defer(self, kind: Opener, key: str, change: LateChange) -> None:
+    def defer(self, kind: OpensSessions, key: str, change: LateChange) -> None:
         """Change a session at the commit; see `Deferred`. A block that raises drops the change."""
         self.deferred = [*self.deferred, Deferred(kind, key, change)]
 
