@@ -132,7 +132,7 @@ def increments_of(row: Row) -> str:
 
 
 def measured_on(measured: Mapping[str, Any]) -> list[str]:
-    """When and on what the figures were measured, in lines of text."""
+    """The date and the machine of the figures, in lines of text."""
     words = f"Measured on {measured['date']}: {measured['machine']}, Python {measured['python']}."
     return textwrap.wrap(words, WIDTH // 7)
 

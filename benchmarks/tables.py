@@ -38,7 +38,7 @@ def render(page: str, results: Figures) -> str:
 
 
 def measured_in(results: Figures) -> str:
-    """Return the sentence that says when and on what the results were measured."""
+    """Return the date, the machine, its load and the versions of the results, in sentences."""
     measured = results["measured"]
     versions = ", ".join(f"{name} {text}" for name, text in measured["versions"].items())
     turns = " and ".join(f"{count} {part}" for part, count in measured["turns"].items())

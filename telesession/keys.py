@@ -418,7 +418,7 @@ def _int_of(digits: str | None) -> int | None:
 #: The attribute with the label of the topic of an inaccessible message, if it is known.
 KNOWN_TOPIC = "_telesession_topic"
 
-#: The beginning of the name of every room. A key outside that begins with it gets one more.
+#: The beginning of the name of every room. A user's key that begins with it gets one more.
 ROOM = "@"
 
 

@@ -1,4 +1,4 @@
-"""Sessions as a bot has them attached, and the functions that they decorate."""
+"""Sessions that are attached to a bot, and the functions that get them."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def message_address_of(update: Any) -> Address | None:
 
 
 def note_topic(message: Any, topic: str) -> None:
-    """Note the topic of a message that Telegram does not show any more. A step may ask there."""
+    """Note the topic of an inaccessible message, so that a step can ask a question in it."""
     if topic_label(message) is None:
         setattr(message, KNOWN_TOPIC, topic)
 

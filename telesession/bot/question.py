@@ -178,7 +178,7 @@ def album_of(record: Mapping[str, Any], topic: str) -> list[Any]:
 
 class Put(NamedTuple):
     """
-    Add a question that is being sent, or one that was sent in place of the others.
+    Add a question. One that is being sent waits beside the others; one that was sent replaces them.
 
     Args:
         topic: The label of the topic.

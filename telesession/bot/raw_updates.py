@@ -47,7 +47,7 @@ def content_of(update: Any) -> tuple[str, Any]:
 
 
 class PastNumber(int):
-    """The number of an earlier update, which is not greater than the bot's latest number."""
+    """The number of an earlier update. It is never greater than the `last_update_id` of the bot."""
 
     bot: Any
 

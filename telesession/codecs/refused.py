@@ -37,7 +37,7 @@ def find_unpicklable(fields: dict[str, Any], comes_back: Callable[[Any], bool]) 
         else:
             if id(value) not in entangled:
                 return path or "the session", value
-            # It failed because of a part that it shares with a parent. A parent has the value.
+            # It failed because of a part that it shares with a parent. The search goes on there.
             trail.pop()
             entangled.update(id(parent) for _, parent, _ in trail)
     return "the session", fields

@@ -12,7 +12,7 @@ from math import frexp, inf, ldexp
 _EFFORT = 128
 _EFFORT_OF_A_MOVE = 8
 
-# By how many the cancelled keys may exceed the keys with a deadline before writes look for them.
+# Writes look for cancelled keys once there are this many more of them than of keys with a deadline.
 _SLACK = 64
 
 # With one more key, CPython enlarges the table of a dict to 65,536 entries, each twice as large.

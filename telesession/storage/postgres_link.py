@@ -89,7 +89,8 @@ class Link:
         # The BEGIN of a transaction is prepared first. So if the connection has lost its
         # statements, as by DISCARD ALL, a BEGIN is refused, and never a commit.
         is_first = pgconn.transaction_status == TransactionStatus.IDLE
-        # position among the results -> the statement that is prepared there; `None` if none may be.
+        # position among the results -> the statement that is prepared there. `None` while nothing
+        # may be prepared.
         new: dict[int, bytes] | None = None
         if prepared.is_allowed and (prepared.names or is_first):
             new = {}
