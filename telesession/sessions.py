@@ -340,6 +340,11 @@ class Sessions(Generic[S]):
             KeyError: On entering, with `create=False`, when there is no session.
             LockTimeoutError: On entering, when a session stayed busy for `lock_timeout`.
             DeadlockError: On entering, when handlers wait for each other's sessions in a circle.
+            DecodeError: On entering, when a record cannot be read.
+            EncodeError: At the end of the transaction, when a field would not come back; nothing
+                was saved.
+            LockLostError: At the end of the transaction, when a lock was lost.
+            StorageError: The storage failed.
         """
         use = Use(create, renew, independent)
         if more:
@@ -377,6 +382,9 @@ class Sessions(Generic[S]):
         Delete a session once no other handler has it, and return whether it was stored.
 
         Inside a handler it is part of the handler's transaction: the return deletes the record.
+
+        Raises:
+            LockTimeoutError: The session stayed busy for `lock_timeout`.
         """
         return self._kind.delete(self._kind.place_of_key(key))
 
@@ -394,6 +402,7 @@ class Sessions(Generic[S]):
         Raises:
             DecodeError: One of the two records cannot be read; neither was changed.
             EncodeError: The record is larger than `max_bytes`, and stays where it is.
+            LockTimeoutError: One of the two stayed busy for `lock_timeout`. Neither was changed.
             SessionError: There is another session under the new key, or the calling handler has
                 one of the two. Neither was changed.
         """
