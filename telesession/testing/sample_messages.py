@@ -27,11 +27,6 @@ from telesession.testing.sample_chats import (
     in_topic,
     private,
 )
-from telesession.testing.telegram import content
-
-if TYPE_CHECKING:
-    from telesession.testing.server.call import JSON
-
 from telesession.testing.sample_parts import (
     ALBUM,
     CHECKLIST,
@@ -49,6 +44,10 @@ from telesession.testing.sample_parts import (
     samples_of,
     text_in,
 )
+from telesession.testing.telegram import content
+
+if TYPE_CHECKING:
+    from telesession.testing.server.call import JSON
 
 # The contents of messages that a user sends in private.
 _CONTENTS: dict[str, JSON] = {

@@ -26,18 +26,6 @@ from telesession.testing.sample_chats import (
     press,
     private,
 )
-from telesession.testing.telegram import content
-from telesession.testing.telegram.rights import (
-    ALL_RIGHTS,
-    BANNED,
-    administrator,
-    permissions,
-    restricted,
-)
-
-if TYPE_CHECKING:
-    from telesession.testing.server.call import JSON
-
 from telesession.testing.sample_messages import MESSAGES
 from telesession.testing.sample_parts import (
     DATA,
@@ -51,6 +39,17 @@ from telesession.testing.sample_parts import (
     samples_of,
     with_buttons,
 )
+from telesession.testing.telegram import content
+from telesession.testing.telegram.rights import (
+    ALL_RIGHTS,
+    BANNED,
+    administrator,
+    permissions,
+    restricted,
+)
+
+if TYPE_CHECKING:
+    from telesession.testing.server.call import JSON
 
 __all__ = ["SAMPLES", "Sample"]
 
