@@ -54,7 +54,8 @@ class LockTable:
 
     Attributes:
         holders: key -> the thread that holds it, and the time of the lock.
-        queues: key -> queue of threads, in the order of their arrival. No queue is empty.
+        queues: key -> queue of threads, in the order of their arrival. A queue is empty only after
+            an interruption, until the next call for its key.
     """
 
     # Without waiters, taking a lock is one step of the interpreter, and so is releasing it. Neither

@@ -187,8 +187,9 @@ class RecordTranslator:
 
     def load(self, payload: bytes, key: str, now: Callable[[], float]) -> Loaded:
         """
-        The live fields of a payload, their marks, the name of its dataclass and the life of its
-        session. The last two are `None` if the record does not have them.
+        The live fields of a payload, their marks, the name of the dataclass and the life.
+
+        The last two are `None` if the record does not have them.
 
         Args:
             payload: The payload.

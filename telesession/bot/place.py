@@ -23,8 +23,9 @@ from telesession.keys import (
 @dataclass(frozen=True, kw_only=True)
 class Place:
     """
-    A person in a chat. It is the target of a question that a timer asks, or that goes to another
-    person.
+    A person in a chat, as the target of a question.
+
+    Pass one if a timer asks the question, or if it goes to another person than the sender.
 
     A bot can only write to people who have started it, and to chats that it is in.
 

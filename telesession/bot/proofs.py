@@ -84,11 +84,12 @@ class LockedKey:
 
 class Lease:
     """
-    A record that expires unless the process renews it. Storages whose holds keep connections use
-    it.
+    A record that expires unless the process renews it.
+
+    It is the proof on storages whose holds keep connections.
 
     A thread renews it, because the hand-over of updates to the workers may wait for longer than the
-    lease. It comes three times in a lease, so a renewal may fail.
+    lease. A renewal comes three times in a lease, so one of them may fail.
 
     Args:
         storage: The storage, on whose clock the lease counts.

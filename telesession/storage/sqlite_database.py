@@ -82,8 +82,9 @@ class Database:
         patience: float | None = None,
     ) -> T:
         """
-        Call `work` in a transaction that writes, and return its result; if it raises, nothing is
-        written.
+        Call `work` in a transaction that writes, and return its result.
+
+        If it raises, nothing is written.
 
         Args:
             action: The attempt, as the message of an error names it.

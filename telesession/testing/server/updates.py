@@ -132,8 +132,9 @@ class Updates:
 
     def poll(self, call: Call) -> list[JSON]:
         """
-        Answer `getUpdates`: wait up to `timeout` seconds for updates, and return up to `limit` of
-        them.
+        Answer `getUpdates` with up to `limit` updates.
+
+        It waits up to `timeout` seconds for the first one.
 
         See https://core.telegram.org/bots/api#getupdates.
         """
