@@ -179,11 +179,15 @@ def ask(
 
 def cancel(bot: TeleBot, to: Target) -> bool:
     """
-    End the question that waits for the sender of an update, at its place, or at a `Place`.
+    End the question that waits at a target.
+
+    Args:
+        bot: The bot.
+        to: The target of the question, as `ask` takes it.
 
     Returns:
-        Whether one waited. In the handler of a command, or of a message that is in `unless`, that
-        is also the one that this very message has ended.
+        Whether a question waited. In the handler of a command, or of a message that is in `unless`,
+        the question that this message has ended counts, too.
 
     Raises:
         SessionError: The bot has no sessions to keep questions in.

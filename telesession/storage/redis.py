@@ -36,9 +36,10 @@ class RedisStorage(Storage):
     Keeps records on a Redis (6.2 or later) or Valkey server: for bots on many machines.
 
     An update takes two round trips, the lock included. A session that becomes free goes to the next
-    waiter: in a process to the one that asked first, among processes to the one that has listened
-    longest. Listeners begin anew every two seconds. Deadlines count on the server's clock, so the
-    clocks of the machines may differ. A record that the server loses or evicts is gone.
+    waiter. Within a process, that is the thread that asked first. Among processes, it is the one
+    that has listened longest, and listeners begin anew every two seconds. Deadlines count on the
+    server's clock, so the clocks of the machines may differ. A record that the server loses or
+    evicts is gone.
 
     After an outage, the next update of a process takes over the lock that a failed one left, and
     other processes get it within a second. A commit that gets no answer is sent again for ten
