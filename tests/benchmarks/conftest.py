@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from support.bots import ROOT
+from support.pages import ROOT
 
 # The last one, so that the tested telesession stays the installed one.
 sys.path.append(str(ROOT))

@@ -8,9 +8,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from support.bots import ROOT
 from support.colours import BACKGROUNDS, contrast
-from support.pages import read
+from support.pages import ROOT, read
 
 SVG = "{http://www.w3.org/2000/svg}"
 DIAGRAMS = [ROOT / "docs" / "assets" / f"{name}.svg" for name in ("update", "waiting")]

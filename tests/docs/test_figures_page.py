@@ -7,8 +7,7 @@ import json
 import runpy
 from typing import Any
 
-from support.bots import ROOT
-from support.pages import read
+from support.pages import ROOT, read
 
 # The folder is in no wheel, and the tests import the installed package.
 TABLES = runpy.run_path(str(ROOT / "benchmarks" / "tables.py"))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import CodeType, FrameType
 
-ROOT = str(Path(telesession.__file__).parent)
+PACKAGE = str(Path(telesession.__file__).parent)
 # Python looks for signals at the beginning of a function, after a call of C code, and at a jump
 # back.
 LOOKS = ("CALL", "CALL_KW", "CALL_FUNCTION_EX", "JUMP_BACKWARD")
@@ -70,7 +70,7 @@ class _Tracer:
 
     def enter(self, frame: FrameType, _event: str, _argument: Any) -> Any:
         """Trace a new frame of the package."""
-        if not frame.f_code.co_filename.startswith(ROOT):
+        if not frame.f_code.co_filename.startswith(PACKAGE):
             return None
         if frame.f_back in self.last:
             self.last[frame.f_back] = None
