@@ -78,7 +78,7 @@ class Pending(NamedTuple):
         topic: The label of its topic.
         left: Seconds until the time-out, 0 after it; `None` without one.
         is_sending: Whether it may just be being sent.
-        dead: The ids of other questions that processes have left that died.
+        dead: The ids of other questions, left by processes that have died.
     """
 
     question: Question
@@ -254,7 +254,7 @@ class Remove(NamedTuple):
     Args:
         topic: The label of its topic.
         id: The question.
-        dead: The ids of other questions that processes have left that died.
+        dead: The ids of other questions, left by processes that have died.
         album: The id of the album that was the answer, and the numbers of its messages.
     """
 

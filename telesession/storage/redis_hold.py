@@ -137,7 +137,7 @@ class RedisHold(ServerHold):
             self.give_up()
 
     def give_up(self) -> None:
-        """Unlock in the background as soon as the server answers again."""
+        """See `Owner.leave`."""
         self._is_locked = False
         self._owner.leave(self.names, self.token)
 

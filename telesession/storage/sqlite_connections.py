@@ -34,9 +34,10 @@ class Connections:
     """
     The connections of this process to one database, by name, each for one thread at a time.
 
-    Threads take turns in the order of their arrival. In a forked process the connections of the
-    parent are closed, and it has none at first. That is not possible if a thread of the parent was
-    in a transaction, because SQLite's copy of the transaction would never end.
+    Threads take turns in the order of their arrival. SQLite's own wait would serve a waiter at
+    random. A forked process closes the connections of its parent and connects anew. That is not
+    possible if a thread of the parent was in a transaction, because SQLite's copy of the
+    transaction would never end.
 
     They live as long as their `Database`. Any thread may use them.
 

@@ -36,18 +36,13 @@ _PAGES = 256
 
 class Database:
     """
-    A connection that writes and another that reads, used by one thread at a time each.
+    The SQLite file of a storage, with a connection that writes and another that reads.
 
-    Threads take turns in the order of their arrival. SQLite's own wait would serve a waiter at
-    random. Reading does not wait for writes of any thread or process.
+    Reading does not wait for writes of any thread or process. The files are checked before each
+    write, because a record that is written to a deleted file is lost.
 
-    The files are checked before each write, because a record that is written to a deleted file is
-    lost.
-
-    Keep one for as long as its storage. Any thread may use it, and so may a forked process: it
-    closes the connections of its parent and connects anew, also if C code forked. That is not
-    possible if a thread of the parent was in a transaction, because SQLite's copy of the
-    transaction would never end.
+    Keep one for as long as its storage. Any thread may use it, and so may a forked process, also if
+    C code forked; see `Connections`.
 
     Args:
         path: An absolute path.
