@@ -137,7 +137,7 @@ class RedisHold(ServerHold):
             self.give_up()
 
     def give_up(self) -> None:
-        """See `Owner.leave`."""
+        """Unlock in the background; see `Owner.leave`."""
         self._is_locked = False
         self._owner.leave(self.names, self.token)
 

@@ -78,7 +78,7 @@ class Block:
         self.sessions: list[Any] = []
         # The entries that the block has open.
         self._shown: list[Entry] = []
-        # (storage, key) -> the session before the block, if the block or one inside it was the
+        # (storage, place) -> the session before the block, if the block or one inside it was the
         # first to open, delete or move it.
         self._before: dict[tuple[Storage, str], _Before] = {}
         self._calls = len(unit.calls)
@@ -86,11 +86,11 @@ class Block:
         unit.blocks += (self,)
         try:
             unit.lock_in_order(wanted)
-            for kind, key in wanted:
-                entry = unit.lock(kind, key)
+            for kind, place in wanted:
+                entry = unit.lock(kind, place)
                 if entry.session is None:
                     self.will_change(entry)
-                self.sessions.append(unit.open(kind, key, update, use))
+                self.sessions.append(unit.open(kind, place, update, use))
                 self._shown.append(entry)
         except BaseException:
             # No handler has used the sessions, so commit_on_error keeps nothing of them.
@@ -103,7 +103,7 @@ class Block:
         self._before.setdefault(entry.lock_key, _Before(entry, entry.session, entry.hold.note))
 
     def forget_note(self, lock_key: tuple[Storage, str]) -> None:
-        """Never restore the noted write of a key, because it is done."""
+        """Never restore the noted write of a place, because it is done."""
         if (before := self._before.get(lock_key)) is not None:
             self._before[lock_key] = before._replace(note=None)
 
@@ -161,7 +161,7 @@ class Block:
 @contextmanager
 def locked(*wanted: Wanted, use: Use = USUAL, within: Unit | None = None) -> Iterator[list[Entry]]:
     """
-    A block that only locks and reads keys, so that writes can be noted in their holds.
+    A block that only locks and reads places, so that writes can be noted in their holds.
 
     Changes of a session that the unit has closed are noted first. An open session stays as it is.
     """
@@ -170,7 +170,7 @@ def locked(*wanted: Wanted, use: Use = USUAL, within: Unit | None = None) -> Ite
         try:
             unit = block.unit
             unit.lock_in_order(wanted)
-            entries = [unit.lock(kind, key) for kind, key in wanted]
+            entries = [unit.lock(kind, place) for kind, place in wanted]
             for number, entry in enumerate(entries):
                 if entry.depth:
                     continue
@@ -212,8 +212,8 @@ def encoded_on_leaving(wanted: Wanted, within: Unit | None, *, renew: bool = Tru
         try:
             yield block.sessions[0]
             if isinstance(block, Block):
-                kind, key = wanted
-                entry = block.unit.entries[kind.storage, key]
+                kind, place = wanted
+                entry = block.unit.entries[kind.storage, place]
                 if entry.session is not None:
                     block.unit.note_and_drop(entry)
         except BaseException as error:

@@ -66,7 +66,7 @@ class OpensSessions(Protocol):
         ...
 
 
-#: A session that a block wants: its kind, and its key in the storage.
+#: A session that a block wants: its kind and its place, which is its key in the storage.
 Wanted = tuple[OpensSessions, str]
 
 
@@ -109,7 +109,7 @@ class Deferred(NamedTuple):
 
     Args:
         kind: The kind of session.
-        key: Its key, not its place, because its group may become a supergroup before the commit.
+        key: Its key. The place is found at the commit, because its group may become a supergroup.
         change: The function that makes the change. It must call no code of users.
     """
 
@@ -163,7 +163,7 @@ class Entry(State):
 
     @property
     def lock_key(self) -> tuple[Storage, str]:
-        """The storage, and the key in it."""
+        """The storage, and the place in it."""
         return self.hold.storage, self.hold.key
 
     def gets_core(self, core: Session) -> None:

@@ -109,8 +109,8 @@ def begin(  # noqa: C901 -- each update passes here
     try:
         if len(wanted) > 1:
             unit.lock_in_order(wanted)
-        for kind, key in wanted:
-            unit.sessions.append(unit.open(kind, key, update, use))
+        for kind, place in wanted:
+            unit.sessions.append(unit.open(kind, place, update, use))
     except BaseException as error:
         # No handler has used the sessions, so commit_on_error does not apply.
         try:
@@ -141,7 +141,7 @@ class Unit:
 
     Attributes:
         sessions: The sessions of the outermost block, as handlers get them.
-        entries: (storage, key) -> session, in the order of the locks.
+        entries: (storage, place) -> session, in the order of the locks.
         calls: The calls of `on_commit`.
         deferred: The changes that are made at the commit, in their order.
         ending: Writes that belong to the commit; `None` without any.
@@ -192,11 +192,11 @@ class Unit:
         return self
 
     @staticmethod
-    def find(storage: Storage, key: str) -> Session | None:
-        """The session of a key that a block of this thread has open; `None` without one."""
+    def find(storage: Storage, place: str) -> Session | None:
+        """The session of a place that a block of this thread has open; `None` without one."""
         unit = unit_of_thread()
         while unit is not None:
-            entry = unit.entries.get((storage, key))
+            entry = unit.entries.get((storage, place))
             if entry is not None and entry.depth:
                 found: Session = entry.session
                 return found
@@ -204,10 +204,10 @@ class Unit:
         return None
 
     @staticmethod
-    def owner_of(storage: Storage, key: str) -> Unit | None:
-        """The unit of this thread that has a key locked; `None` without one."""
+    def owner_of(storage: Storage, place: str) -> Unit | None:
+        """The unit of this thread that has a place locked; `None` without one."""
         unit = unit_of_thread()
-        while unit is not None and ((storage, key) not in unit.entries or unit.is_inherited()):
+        while unit is not None and ((storage, place) not in unit.entries or unit.is_inherited()):
             unit = unit.outer
         return unit
 
@@ -220,9 +220,9 @@ class Unit:
         return unit
 
     def lock_in_order(self, wanted: Sequence[Wanted]) -> None:
-        """Lock several keys in one order, the same for all handlers."""
-        for kind, key in sorted(wanted, key=_lock_order):
-            self.lock(kind, key)
+        """Lock several places in one order, the same for all handlers."""
+        for kind, place in sorted(wanted, key=_lock_order):
+            self.lock(kind, place)
         if len(self.entries) > _MANY and not self.is_large:
             self.is_large = True
             _log.warning(
@@ -231,21 +231,21 @@ class Unit:
                 _MANY,
             )
 
-    def lock(self, kind: OpensSessions, key: str, *, is_watched: bool = False) -> Entry:
-        """Lock a key, unless the unit has locked it already, and return its entry."""
-        lock_key = kind.storage, key
+    def lock(self, kind: OpensSessions, place: str, *, is_watched: bool = False) -> Entry:
+        """Lock a place, unless the unit has locked it already, and return its entry."""
+        lock_key = kind.storage, place
         entry = self.entries.get(lock_key)
         if entry is None:
             if kind.on_event is not None and not is_watched:
-                return self._lock_watched(kind, key, kind.on_event)
+                return self._lock_watched(kind, place, kind.on_event)
             try:
-                if key in kind.pending:
-                    kind.finish_move(key)
+                if place in kind.pending:
+                    kind.finish_move(place)
                 storage = kind.storage
                 beside = self._hold_of(storage) if self.entries or self.beside else None
                 # Before the lock: a KeyboardInterrupt after the call must find it in the unit.
                 entry = Entry()
-                manager, hold = storage.enter_hold(key, kind.lock_timeout, beside)
+                manager, hold = storage.enter_hold(place, kind.lock_timeout, beside)
                 # Not by a call, as each update passes here.
                 self.entries[lock_key] = entry
                 entry.kind, entry.hold, entry.manager = kind, hold, manager
@@ -268,17 +268,17 @@ class Unit:
             beside = None
         return next((hold for hold in holds if hold.storage is storage), beside)
 
-    def _lock_watched(self, kind: OpensSessions, key: str, on_event: OnEvent) -> Entry:
-        """Lock a key of a kind whose `on_event` gets the figures; see `lock`."""
+    def _lock_watched(self, kind: OpensSessions, place: str, on_event: OnEvent) -> Entry:
+        """Lock a place of a kind whose `on_event` gets the figures; see `lock`."""
         for watch in self.watches:
             if watch.callback == on_event:
                 break
         else:
             watch = Watch(on_event)
             self.watches += (watch,)
-        watch.begin_wait(kind.key_of_place(key))
+        watch.begin_wait(kind.key_of_place(place))
         try:
-            entry = self.lock(kind, key, is_watched=True)
+            entry = self.lock(kind, place, is_watched=True)
         except BaseException:
             watch.fail_wait()
             raise
@@ -290,9 +290,9 @@ class Unit:
         for watch in self.watches:
             watch.set_outcome(outcome, error)
 
-    def open(self, kind: OpensSessions, key: str, update: object, use: Use) -> Any:
+    def open(self, kind: OpensSessions, place: str, update: object, use: Use) -> Any:
         """Lock and load a session if needed, open it, and return it as handlers get it."""
-        entry = self.lock(kind, key)
+        entry = self.lock(kind, place)
         try:
             if entry.session is None:
                 # Its options apply, not those of a block that was undone or that only locked.
@@ -300,7 +300,7 @@ class Unit:
                 try:
                     shown = kind.load(entry, update, use)
                 except DecodeError as error:
-                    kind.translate_error(error, key)
+                    kind.translate_error(error, place)
                     if not kind.sets_aside(entry.hold, entry.payload, error):
                         raise
                     entry.reset()
@@ -310,7 +310,7 @@ class Unit:
                     collect_view_changes(entry.session)
                 shown = kind.show(entry, update)
         except SessionError as error:
-            kind.translate_error(error, key)
+            kind.translate_error(error, place)
             raise
         # Last, because `initial` may delete the session, which is not open yet.
         entry.depth += 1
@@ -532,5 +532,5 @@ def _call(calls: Sequence[Callable[[], object]]) -> None:
 
 def _lock_order(wanted: Wanted) -> tuple[str, str, int]:
     # The first two are the same in all processes.
-    kind, key = wanted
-    return kind.storage_name, key, id(kind.storage)
+    kind, place = wanted
+    return kind.storage_name, place, id(kind.storage)
