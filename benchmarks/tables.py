@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
+from benchmarks.contender import ROOT
+
 RESULTS = ROOT / "benchmarks" / "results.json"
 PAGE = ROOT / "docs" / "figures.md"
 BLOCK = re.compile(
