@@ -161,7 +161,7 @@ class HoldPromises(Subject):
             assert [None, False] == [held.get(), held.touch(FOR_AGES)]
         assert storage.get("key") is None
 
-    def test_others_see_the_writes_of_a_hold_at_flush(self, storage: Storage) -> None:
+    def test_what_a_hold_wrote_is_seen_by_others_at_flush(self, storage: Storage) -> None:
         """A change of a record in a hold is seen by other threads when `flush` has returned."""
         storage.set("key", b"old", self.second)
         seen = []

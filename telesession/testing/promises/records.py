@@ -26,7 +26,7 @@ class RecordPromises(Subject):
             storage.set("key", payload)
             assert payload == storage.get("key")
 
-    def test_get_gives_none_without_a_live_record(self, storage: Storage) -> None:
+    def test_get_gives_none_for_whatever_is_not_there(self, storage: Storage) -> None:
         """`get` gives `None` for never stored, deleted and expired alike."""
         storage.set("deleted", b"payload")
         storage.delete("deleted")
@@ -70,7 +70,7 @@ class RecordPromises(Subject):
 
         assert [b"1", None, b"1", None] == [storage.get(key) for key in lifetimes]
 
-    def test_set_brings_back_a_deleted_or_expired_key(self, storage: Storage) -> None:
+    def test_set_brings_back_what_was_deleted_or_expired(self, storage: Storage) -> None:
         """A key whose record was deleted or has expired behaves like a new one."""
         for key in ("deleted", "expired"):
             storage.set(key, b"old", self.second)
