@@ -99,7 +99,8 @@ def use_sequential_workers(
             them at once. The rest is logged. 8 s by default, because `docker stop` kills after 10.
         inbox: The storage in which updates are stored until they were handled. Then each update
             has its effect on the sessions of this storage exactly once, also if the process is
-            killed or Telegram delivers the update again. The sessions must have the same storage
+            killed or Telegram delivers the update again. If the storage fails before a handler is
+            called, the update waits until it answers. The sessions must have the same storage
             object.
         attempts: The number of processes that may be killed while a handler of the same stored
             update runs. Then the update is set aside in a room of its own, and logged. The process
