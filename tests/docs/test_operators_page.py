@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import inspect
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,6 @@ def test_every_attribute_of_an_event_is_listed() -> None:
 
 def test_the_attributes_have_their_descriptions() -> None:
     """The docstring of `UnitEvent` describes each attribute."""
-    text = UnitEvent.__doc__ or ""
-    described = re.findall(r"^ {8}(\w+): ", text, re.MULTILINE)
+    text = inspect.getdoc(UnitEvent) or ""
+    described = re.findall(r"^ {4}(\w+): ", text, re.MULTILINE)
     assert [field.name for field in dataclasses.fields(UnitEvent)] == described

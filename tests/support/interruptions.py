@@ -74,6 +74,8 @@ class _Tracer:
             return None
         if frame.f_back in self.last:
             self.last[frame.f_back] = None
+        # In this order: Python 3.13 takes the second attribute only with the first one.
+        frame.f_trace = self._follow
         frame.f_trace_opcodes = True
         self.last[frame] = None
         # A generator may be entered to be closed, where Python ignores exceptions.
