@@ -127,23 +127,20 @@ class StoredTurn(Turn):
     def _attempt(self, task: Callable[[], object], fail: Fail) -> None:
         """See `Turn._attempt`. There are more attempts while the storage fails."""
         steps_before = len(self._steps)
-        for pause in (*_PAUSES, None):
-            del self._steps[steps_before:]
-            self.has_called = False
-            super()._attempt(task, fail)
-            failure = self._take_failure()
-            if failure is None:
-                return
+        self.has_called = False
+        super()._attempt(task, fail)
+        pauses = iter(_PAUSES)
+        while (failure := self._failure) is not None:
+            self._failure = None
+            pause = next(pauses, None)
             if pause is None:
                 super()._attempt(functools.partial(super().tell, fail, failure), fail)
-            elif not self._wait_for_storage(failure, pause):
+            elif self._wait_for_storage(failure, pause):
+                del self._steps[steps_before:]
+                super()._attempt(task, fail)
+            else:
                 self.is_left = True
                 _log.warning("update %d stays in the inbox for the next start", self.stored.number)
-                return
-
-    def _take_failure(self) -> StorageError | None:
-        failure, self._failure = self._failure, None
-        return failure
 
     def _wait_for_storage(self, failure: StorageError, pause: float) -> bool:
         """Wait until the storage answers; `False` if the pool is closed before."""
