@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import given, strategies as st
 from telebot import TeleBot, types
 
 from support.bots import Host, make_host
@@ -213,7 +213,6 @@ numbers = st.sampled_from([-10, -100, -1009, 1, 10]) | st.integers(-12, 12)
 ways = st.sampled_from([{}, {"guest_query_id": "1"}, {"business_connection_id": "a:-10"}])
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(READY_MADE), numbers, numbers, st.none() | numbers, ways)
 def test_only_updates_of_the_group_get_another_key(
     function: Any, chat: int, sender: int, topic: int | None, way: dict[str, str]
@@ -236,7 +235,6 @@ def message_of(chat: int, sender: int, topic: int | None, way: dict[str, str]) -
     return said("hi", person, chat=group, **fields, **way).message
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(READY_MADE), numbers.filter(lambda sender: sender != -1009), numbers)
 def test_a_key_can_be_renamed_back(function: Any, sender: int, topic: int) -> None:
     """The new key of any session of the group gives the old one."""

@@ -33,7 +33,7 @@ from support.bots import (
     state_record,
     write_pickle,
 )
-from support.clocks import PATIENCE, UNHURRIED, examples
+from support.clocks import PATIENCE, examples
 from telesession import (
     EncodeError,
     MemoryStorage,
@@ -107,7 +107,7 @@ class TestPickleFile:
         st.none() | st.from_regex(r"[A-Za-z_-][A-Za-z0-9_-]{0,9}", fullmatch=True),
         st.none() | st.integers(0, 2**31),
     )
-    @settings(UNHURRIED, max_examples=examples(200))
+    @settings(max_examples=examples(200))
     def test_every_key_of_telebots_is_understood(
         self, bot: int, chat: int, user: int | None, business: str | None, thread: int | None
     ) -> None:

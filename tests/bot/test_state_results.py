@@ -11,7 +11,7 @@ from telebot.states import State, StatesGroup
 from telebot.storage import StateMemoryStorage
 
 from support.bots import CHAT, USER
-from support.clocks import UNHURRIED, examples
+from support.clocks import examples
 from telesession import MemoryStorage, SessionStateStorage, Storage
 
 if TYPE_CHECKING:
@@ -260,7 +260,7 @@ class TestLikeTelebots:
         assert script(StateMemoryStorage()) == script(states)
 
     @given(st.lists(CALLS_OUTSIDE | BLOCKS, max_size=12))
-    @settings(UNHURRIED, max_examples=examples(150))
+    @settings(max_examples=examples(150))
     def test_results_of_any_program_are_those_of_telebots_memory(self, program: list[Any]) -> None:
         """Calls in any order, inside of blocks and outside, return and leave the same."""
         expected = run_program(StateMemoryStorage(), program)

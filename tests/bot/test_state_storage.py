@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 from telebot.storage import StateMemoryStorage, StateStorageBase
 
 from support.bots import CHAT, USER
-from support.clocks import UNHURRIED, examples
+from support.clocks import examples
 from support.storages import SpyStore
 from telesession import MemoryStorage, Sessions, SessionStateStorage, Storage, StorageError
 from telesession.bot.state_records import place_key
@@ -84,14 +84,14 @@ PLACES = st.tuples(IDS, IDS, TEXTS, IDS, IDS)
 
 class TestKeys:
     @given(PLACES, PLACES)
-    @settings(UNHURRIED, max_examples=examples(500))
+    @settings(max_examples=examples(500))
     def test_no_two_places_meet(self, one: tuple[Any, ...], other: tuple[Any, ...]) -> None:
         """Places have one key if and only if they are one, and absent parts are falsy ones."""
         same = normal(one) == normal(other)
         assert same == (place_key(*one) == place_key(*other))
 
     @given(PLACES)
-    @settings(UNHURRIED, max_examples=examples(200))
+    @settings(max_examples=examples(200))
     def test_the_parts_can_be_told(self, place: tuple[Any, ...]) -> None:
         """A key has five parts, from which the place can be worked out."""
         parts = [

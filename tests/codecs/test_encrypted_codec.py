@@ -41,7 +41,7 @@ def refused(codec: Any, payload: bytes, key: str = "1") -> str:
     return caught.value.reason
 
 
-@settings(max_examples=examples(50), deadline=None, derandomize=True, database=None)
+@settings(max_examples=examples(50))
 @given(
     key=st.text(st.characters(exclude_categories=[]), max_size=20),
     fields=st.dictionaries(st.text(max_size=5), st.binary(max_size=50), max_size=3),
@@ -299,7 +299,7 @@ def test_what_only_the_key_s_owner_could_forge_is_refused(content: bytes) -> Non
     refused(CODEC, MultiFernet([Fernet(NEW)]).encrypt(content))
 
 
-@settings(max_examples=examples(100), deadline=None, derandomize=True, database=None)
+@settings(max_examples=examples(100))
 @given(
     payload=st.one_of(
         st.binary(),

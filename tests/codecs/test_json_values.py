@@ -13,7 +13,7 @@ import pytest
 from freezegun import freeze_time
 from hypothesis import given, settings, strategies as st
 
-from support.clocks import UNHURRIED, examples
+from support.clocks import examples
 from support.storages import SpyStore
 from support.threads import in_threads
 from support.values import (
@@ -43,7 +43,7 @@ def test_what_you_save_is_what_you_load(fields: dict[str, Any]) -> None:
 
 
 # No storage knows a codec, so a few values are enough for each.
-@settings(UNHURRIED, max_examples=examples(40))
+@settings(max_examples=examples(40))
 @given(key=TEXT.filter(bool), fields=FIELDS)
 def test_a_session_brings_back_what_was_saved(
     storage: Storage, key: str, fields: dict[str, Any]

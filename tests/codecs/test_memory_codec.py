@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from support.clocks import UNHURRIED, examples
+from support.clocks import examples
 from support.values import PickledPoint
 from telesession import (
     DecodeError,
@@ -50,7 +50,7 @@ def is_pickled(payload: bytes) -> bool:
     return payload.startswith(b"\x80\x05")
 
 
-@settings(UNHURRIED, max_examples=examples(80))
+@settings(max_examples=examples(80))
 @given(st.dictionaries(st.text(st.characters(), max_size=20), SCALARS, max_size=20))
 def test_scalars_come_back_as_what_they_are(fields: dict[str, Any]) -> None:
     """A scalar comes back of the same type, and so do NaN, half an emoji and a large integer."""

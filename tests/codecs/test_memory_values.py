@@ -101,7 +101,7 @@ NESTED = st.recursive(
 )
 
 
-@settings(max_examples=examples(100), deadline=None)
+@settings(max_examples=examples(100))
 @given(fields=st.dictionaries(st.text(min_size=1), NESTED, max_size=5))
 def test_plain_data_comes_back(fields: dict[str, Any]) -> None:
     """All plain data comes back as it is, nested or not, whatever the fields are named."""

@@ -18,7 +18,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from support.clocks import UNHURRIED, examples
+from support.clocks import examples
 from support.storages import SpyStore
 from support.values import (
     Basket,
@@ -97,7 +97,7 @@ VALUES = st.recursive(
     max_leaves=12,
 )
 FIELDS = st.dictionaries(st.text(st.characters(), max_size=8), VALUES, min_size=1, max_size=4)
-many = settings(UNHURRIED, max_examples=examples(80))
+many = settings(max_examples=examples(80))
 
 
 @many

@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from support.clocks import UNHURRIED, examples
+from support.clocks import examples
 from support.forms import alike
 from support.sessions import holder_of
 from telesession import JSONCodec, MemoryStorage, PickleCodec, Sessions, SQLiteStorage, Storage
@@ -108,7 +108,7 @@ def hints_of(inner: Hints) -> Hints:
 
 
 HINTS = st.recursive(st.one_of(st.sampled_from(SCALARS), ENUMS), hints_of, max_leaves=5)
-many = settings(UNHURRIED, max_examples=examples(300))
+many = settings(max_examples=examples(300))
 
 
 @pytest.fixture(scope="module", params=["memory", "sqlite", "sqlite-pickle"])

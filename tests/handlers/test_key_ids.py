@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from support.storages import SECRET
 from support.updates import CASES, MADE_UP_USERS, UpdateCase, said
@@ -93,7 +93,6 @@ topics = st.dictionaries(
 connections = st.none() | st.text("1-:@_guestbinoralc\n", min_size=1)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from([*COLUMNS]), numbers, numbers, topics, connections)
 def test_any_ids_come_back(
     column: str, chat: int, sender: int, topic: dict[str, int], connection: str | None

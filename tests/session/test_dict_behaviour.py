@@ -23,8 +23,7 @@ pytestmark = pytest.mark.usefixtures("frozen_module")
 # The clock may go on from one example to the next.
 MANY_EXAMPLES = settings(
     max_examples=examples(100),
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 

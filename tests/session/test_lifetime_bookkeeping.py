@@ -11,7 +11,7 @@ from collections.abc import Mapping, Set as AbstractSet
 import pytest
 from cachetools import FIFOCache, LFUCache, LRUCache, RRCache, TLRUCache, TTLCache
 from freezegun import freeze_time
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from support.clocks import DAY, START, monotonic
 from support.sessions import JUST_BEFORE, LIFETIME, fields_of, set_fields
@@ -151,7 +151,6 @@ class TestLeaving:
             storage.get("a"),
         )
 
-    @settings(deadline=None)
     @given(
         st.lists(
             st.tuples(

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("frozen_module")
 
 
-@settings(max_examples=examples(40), deadline=None)
+@settings(max_examples=examples(40))
 @given(fields=st.dictionaries(FIELD_NAMES, FIELD_VALUES), lifetime=st.sampled_from([0, 60]))
 def test_repr_depends_on_the_names_alone(fields: dict[str, Any], lifetime: int) -> None:
     """`repr` shows the key and field names, never values: other values change nothing in it."""
@@ -73,7 +73,7 @@ def test_repr_shows_key_and_names(clock: FrozenDateTimeFactory) -> None:
     assert "<Session 'anna' (closed): no fields>" == repr(session)
 
 
-@settings(max_examples=examples(40), deadline=None)
+@settings(max_examples=examples(40))
 @given(value=FIELD_VALUES, lifetime=st.integers(0, 10**6))
 def test_the_repr_of_a_ttl_mark_shows_no_value(value: Any, lifetime: int) -> None:
     """A `ttl(...)` on its way shows its lifetime and the type of its value, but not the value."""
@@ -227,7 +227,7 @@ FAILURES: dict[str, tuple[type[Exception], Callable[[str], Any]]] = {
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(value=st.text(min_size=1))
 def test_no_message_and_no_traceback_shows_a_value(failure: str, value: str) -> None:
     """No message shows a stored value: the whole traceback is the same whatever it was."""

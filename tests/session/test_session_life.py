@@ -290,7 +290,7 @@ def test_nested_changes_count(sessions: Sessions[Session]) -> None:
     assert {"cart": {"apple": 2}, "log": [{"deep": ["x"]}]} == sessions.peek(1)
 
 
-@settings(max_examples=examples(40), deadline=None)
+@settings(max_examples=examples(40))
 @given(fields=st.dictionaries(FIELD_NAMES, FIELD_VALUES, min_size=1))
 def test_what_is_saved_comes_back(fields: dict[str, Any]) -> None:
     """What was saved is what comes back, in the order it was set."""

@@ -15,7 +15,7 @@ import freezegun
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from support.clocks import PATIENCE, UNHURRIED, examples
+from support.clocks import PATIENCE, examples
 from support.threads import (
     HookedDict,
     Interrupt,
@@ -313,7 +313,7 @@ def test_waiters_that_give_up_leave_the_others_in_order(waits: Waits) -> None:
     assert 0 == len(table)
 
 
-@settings(UNHURRIED, max_examples=examples(30))
+@settings(max_examples=examples(30))
 @given(st.lists(st.sampled_from(["stays", "times out", "is interrupted"]), max_size=8))
 def test_whoever_leaves_the_queue_the_rest_is_served_in_order(fates: list[str]) -> None:
     """In any queue of waiters, those who stay are served in order, and nothing stays behind."""

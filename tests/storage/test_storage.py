@@ -105,9 +105,6 @@ OPERATIONS = st.one_of(
 
 @settings(
     max_examples=examples(60),
-    deadline=None,
-    derandomize=True,
-    database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(operations=st.lists(OPERATIONS, max_size=40))

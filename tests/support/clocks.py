@@ -39,13 +39,14 @@ def frozen_clock() -> Iterator[FrozenDateTimeFactory]:
         yield clock
 
 
+# Neither a slow machine nor chance fails a test.
+EVERYDAY = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 LONG = "long"
-settings.register_profile(LONG)
+settings.register_profile("everyday", EVERYDAY)
+settings.register_profile(LONG, EVERYDAY)
+settings.load_profile("everyday")
 
 
 def examples(number: int) -> int:
     """The number with `--hypothesis-profile long`, and a quarter of it in the everyday run."""
     return number if settings.get_current_profile_name() == LONG else number // 4
-
-
-UNHURRIED = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

@@ -43,7 +43,7 @@ def run(command: str, *args: object) -> Any:
     """The result of a command of this module, in a process of its own."""
     program = [sys.executable, "-P", "-W", "error", "-c", PROGRAM, str(TESTS)]
     code, printed, complaints = run_program([*program, command, *map(str, args)])
-    assert (0, "") == (code, complaints)
+    assert (0, "") == (code, complaints), complaints
     return json.loads(printed)
 
 

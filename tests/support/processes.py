@@ -192,7 +192,7 @@ def open_storage(place: str, kind: str = "exclusive", **options: Any) -> Storage
 def run(command: str, *args: object, cwd: Path | None = None) -> Any:
     """What a command of this module says, run in a process of its own."""
     code, printed, complaints = run_program(command_line(command, *args), cwd)
-    assert (0, "") == (code, complaints)
+    assert (0, "") == (code, complaints), complaints
     return json.loads(printed)
 
 
@@ -212,6 +212,7 @@ def make_sessions(storage: Storage, lock_timeout: float = PATIENCE) -> Sessions[
 
 def fork(work: Callable[[], None], make: Callable[[], int] = os.fork) -> int:
     """Run something in a process of its own, and return its number."""
+    _wait_for_joined_threads()
     pid = make()
     if pid:
         return pid
@@ -221,6 +222,24 @@ def fork(work: Callable[[], None], make: Callable[[], int] = os.fork) -> int:
         traceback.print_exc()
         os._exit(1)
     os._exit(0)
+
+
+def _wait_for_joined_threads() -> None:
+    """
+    Wait until each thread that was joined has ended.
+
+    Before Python 3.13 `Thread.join` returns a moment early. Such a thread of a pool may have a
+    lock of OpenSSL at a fork, and in the child nobody ever releases it.
+
+    Raises:
+        TimeoutError: There are threads that Python does not know.
+    """
+    tasks = Path("/proc/self/task")
+    for _ in range(5000):
+        if not tasks.exists() or len(os.listdir(tasks)) <= threading.active_count():
+            return
+        time.sleep(0.001)
+    raise TimeoutError
 
 
 def run_together(processes: int, work: Callable[[int], None]) -> list[int]:

@@ -94,7 +94,7 @@ def run_kills(place: str, mode: str) -> list[Outcome]:
     """
     command = [sys.executable, "-P", "-W", "error", "-c", PROGRAM, str(TESTS), place, mode]
     code, printed, complaints = run_program(command)
-    assert (0, "") == (code, complaints)
+    assert (0, "") == (code, complaints), complaints
     return [Outcome(**each) for each in json.loads(printed)]
 
 

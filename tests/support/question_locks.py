@@ -221,7 +221,7 @@ def run_neighbours(place: str, workers: str, *, early: bool = False) -> list[str
     """The exceptions of handlers in two processes that ask each other's users at the same time."""
     command = _command_line("ask_neighbours", place, workers, "early" if early else "")
     code, printed, complaints = run_program(command)
-    assert (0, "") == (code, complaints)
+    assert (0, "") == (code, complaints), complaints
     raised: list[str] = json.loads(printed)
     return raised
 

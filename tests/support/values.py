@@ -26,7 +26,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import settings, strategies as st
 
-from support.clocks import UNHURRIED, examples
+from support.clocks import examples
 from telesession import (
     DecodeError,
     JSONCodec,
@@ -327,7 +327,7 @@ VALUES = st.recursive(
     max_leaves=12,
 )
 FIELDS = st.dictionaries(NAMES, VALUES, min_size=1, max_size=4)
-many = settings(UNHURRIED, max_examples=examples(150))
+many = settings(max_examples=examples(150))
 
 
 TAGGED: dict[str, tuple[Any, Any]] = {

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from telebot import formatting, types, util
 
-from support.clocks import UNHURRIED, examples
+from support.clocks import examples
 from telesession.testing import BotAPI, RefusedError, User
 from telesession.testing.telegram.entities import detect, formatted, parse
 
@@ -583,7 +583,7 @@ CHARACTERS = st.characters(exclude_categories=("C", "Z", "M")) | st.sampled_from
 
 
 class TestEscaped:
-    @settings(UNHURRIED, max_examples=examples(400))
+    @settings(max_examples=examples(400))
     @given(words=st.text(CHARACTERS, min_size=1))
     def test_escaped_html_comes_back(self, words: str) -> None:
         """A text that telebot escapes for HTML comes back as it was, and is one entity."""
@@ -593,7 +593,7 @@ class TestEscaped:
         assert (words, [("bold", 0, length)]) == parsed(marked, "HTML")
 
     # telebot 4.37.1 escapes a backslash before another character wrongly.
-    @settings(UNHURRIED, max_examples=examples(400))
+    @settings(max_examples=examples(400))
     @given(words=st.text(CHARACTERS.filter(lambda character: character != "\\"), min_size=1))
     def test_escaped_markdown_comes_back(self, words: str) -> None:
         """A text that telebot escapes for MarkdownV2 comes back as it was, and is one entity."""
@@ -602,7 +602,7 @@ class TestEscaped:
         marked = formatting.mstrikethrough(words)
         assert (words, [("strikethrough", 0, length)]) == parsed(marked, "MarkdownV2")
 
-    @settings(UNHURRIED, max_examples=examples(1000))
+    @settings(max_examples=examples(1000))
     @given(
         text=st.text(st.sampled_from("ab é🎉\n\r*_~|`[]()!>\\<i/=\"'&#;x1.@:")),
         mode=st.sampled_from(["HTML", "MarkdownV2", "Markdown"]),

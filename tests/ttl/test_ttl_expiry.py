@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from freezegun import freeze_time
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from support.clocks import DAY, START
 from support.sessions import JUST_BEFORE, LIFETIME, ONCE_OVER, fields_of, left_of, set_fields
@@ -258,7 +258,6 @@ class TestReading:
         advance(0.000001)
         assert None is check(message_from(7))
 
-    @settings(deadline=None)
     @given(lifetime=st.integers(1, 10**12), elapsed=st.integers(0, 2 * 10**12))
     def test_a_field_is_live_exactly_while_its_lifetime_lasts(self, lifetime, elapsed):
         """Whatever the lifetime, to the microsecond, a field lives that long and no longer."""

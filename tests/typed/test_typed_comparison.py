@@ -202,7 +202,7 @@ def test_repr_is_never_that_of_the_user(storage: MemoryStorage) -> None:
     assert "<Talkative 'anna' (closed): text>" == repr(session)
 
 
-@settings(max_examples=examples(30), deadline=None)
+@settings(max_examples=examples(30))
 @given(owner=st.text(), names=st.lists(st.text(), max_size=3))
 def test_repr_depends_on_the_names_alone(owner: str, names: list[str]) -> None:
     """The `repr` of a typed session is the same whatever its values are."""

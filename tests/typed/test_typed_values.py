@@ -412,7 +412,7 @@ def fail_in(initial: Any, change: Callable[[Any], Any]) -> None:
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(value=st.text())
 def test_no_message_and_no_traceback_shows_a_value(failure: str, value: str) -> None:
     """No message shows a value: the whole traceback is the same whatever it was."""

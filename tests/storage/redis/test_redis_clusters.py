@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import given, settings, strategies as st
 from redis.crc import key_slot
 
 from support.clocks import DAY, PATIENCE
@@ -65,13 +65,7 @@ def failed(call: Callable[[], object]) -> bool:
 ANY_TEXT = st.text(st.characters(codec=None), max_size=20) | st.text("{}%7BD25*?[]\\-^", max_size=8)
 
 
-@settings(
-    max_examples=15,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-    derandomize=True,
-    database=None,
-)
+@settings(max_examples=15)
 @given(keys=st.lists(ANY_TEXT, min_size=1, max_size=5, unique=True), prefix=ANY_TEXT)
 def test_any_text_is_a_key_of_a_cluster(cluster: Cluster, keys: list[str], prefix: str) -> None:
     """Lock and record of any key are in one slot, and a key comes back as it went in."""
@@ -91,7 +85,6 @@ def test_any_text_is_a_key_of_a_cluster(cluster: Cluster, keys: list[str], prefi
         assert [True] * len(keys) == [*map(storage.delete, keys)]
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(key=ANY_TEXT, prefix=ANY_TEXT)
 def test_all_keys_of_a_session_are_in_one_slot(key: str, prefix: str) -> None:
     """Whatever braces a key has, the slot of its lock is that of its record."""

@@ -53,7 +53,7 @@ def test_a_touch_in_the_last_moment_brings_the_record_back(
 @example("\0é🦊".encode())
 @example(b"\xff\xfe")
 @example(b"\xed\xa0\x80")
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
 def test_any_bytes_come_back(
     storage: SQLiteStorage, admin: sqlite3.Connection, payload: bytes
 ) -> None:
@@ -76,7 +76,7 @@ ANY_TEXT = st.text(st.one_of(st.sampled_from("ab%_*\0\uffff\ud800\udfff\U0001000
 @given(keys=st.sets(ANY_TEXT, max_size=20), prefix=ANY_TEXT)
 @example({"a", "a\0", "a\U0010ffff", "a\U0010ffffb", "b", "a\ud800"}, "a")
 @example({"\ud800", "\ud800\udc00", "\U00010000"}, "\ud800")
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 def test_any_string_is_a_key_and_a_prefix(
     storage: SQLiteStorage, keys: set[str], prefix: str
 ) -> None:

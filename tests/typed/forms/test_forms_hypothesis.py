@@ -12,7 +12,7 @@ from uuid import UUID
 
 from hypothesis import given, settings, strategies as st
 
-from support.clocks import UNHURRIED, examples
+from support.clocks import examples
 from support.forms import (
     AgeStep,
     Cell,
@@ -58,7 +58,7 @@ def containers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 
 HINTS = st.recursive(st.sampled_from(LEAVES), containers, max_leaves=5)
-many = settings(UNHURRIED, max_examples=examples(300))
+many = settings(max_examples=examples(300))
 
 
 @many
