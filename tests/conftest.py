@@ -64,10 +64,17 @@ def server(running_server: Server) -> Server:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
+def running_cluster() -> Iterator[Cluster]:
     """A cluster of three Valkey servers for all tests that leave it as it was."""
     with Cluster() as cluster:
         yield cluster
+
+
+@pytest.fixture
+def cluster(running_cluster: Cluster) -> Cluster:
+    """A cluster that has nothing stored."""
+    running_cluster.empty()
+    return running_cluster
 
 
 @pytest.fixture(scope="session")

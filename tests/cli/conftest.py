@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,8 +14,6 @@ from telesession.cli.address import opened
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from support.servers import Cluster
 
 
 @pytest.fixture(params=["sqlite", "redis", "cluster", "postgres"])
@@ -32,7 +29,6 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     else:
         cluster = request.getfixturevalue("cluster")
         yield f"redis://127.0.0.1:{cluster.nodes[0].port}?cluster=yes"
-        empty(cluster)
 
 
 @pytest.fixture
@@ -65,10 +61,3 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment has no setting of the command but those of the test."""
     for name in [name for name in os.environ if name.startswith("TELESESSION_")]:
         monkeypatch.delenv(name)
-
-
-def empty(cluster: Cluster) -> None:
-    """Delete everything on a cluster."""
-    for node in cluster.nodes:
-        with node.client() as client, suppress(Exception):
-            client.flushall()

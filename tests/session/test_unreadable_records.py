@@ -210,7 +210,6 @@ class TestSetAside:
     def test_a_cluster_keeps_the_record(self, cluster: Cluster) -> None:
         """In a cluster, where the two keys are in different slots, the record is not lost."""
         with cluster.client() as client:
-            client.flushall(target_nodes="primaries")
             storage = RedisStorage(client)
             storage.set("1", DAMAGED)
             set_fields(Sessions(storage=storage, on_unreadable=always), count=1)

@@ -51,7 +51,6 @@ def evicting(request: pytest.FixtureRequest) -> Iterator[Evicting]:
         else:
             client = request.getfixturevalue("cluster").client()
             exits.callback(client.close)
-            client.delete("telesession:ada")
             yield Evicting(RedisStorage(client), client)
 
 

@@ -167,6 +167,12 @@ class Cluster:
         options = {"socket_timeout": PATIENCE, **options}
         return redis.RedisCluster("127.0.0.1", self.nodes[0].port, **options)
 
+    def empty(self) -> None:
+        """Delete everything on every node."""
+        for node in self.nodes:
+            with node.client() as client:
+                client.flushall()
+
     def __enter__(self) -> Self:
         config = {"cluster_enabled": "yes", "cluster_require_full_coverage": "no"}
         for _ in range(3):

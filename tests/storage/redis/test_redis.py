@@ -39,7 +39,7 @@ LONG = [pytest.param(way, marks=pytest.mark.long) for way in ("decode_responses"
 @pytest.fixture(scope="module", params=["url", "cluster", *LONG])
 def clients(request: pytest.FixtureRequest) -> Iterator[tuple[Any, list[redis.Redis]]]:
     """What leads to a server, and a client of each of its nodes."""
-    kind = "cluster" if request.param == "cluster" else "running_server"
+    kind = "running_cluster" if request.param == "cluster" else "running_server"
     target: Any = request.getfixturevalue(kind)
     options = {"decode_responses": request.param != "url", "protocol": 3}
     if request.param == "resp2":

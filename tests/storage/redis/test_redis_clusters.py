@@ -67,10 +67,12 @@ ANY_TEXT = st.text(st.characters(codec=None), max_size=20) | st.text("{}%7BD25*?
 
 @settings(max_examples=15)
 @given(keys=st.lists(ANY_TEXT, min_size=1, max_size=5, unique=True), prefix=ANY_TEXT)
-def test_any_text_is_a_key_of_a_cluster(cluster: Cluster, keys: list[str], prefix: str) -> None:
+def test_any_text_is_a_key_of_a_cluster(
+    running_cluster: Cluster, keys: list[str], prefix: str
+) -> None:
     """Lock and record of any key are in one slot, and a key comes back as it went in."""
     with (
-        closing(cluster.client(decode_responses=True)) as client,
+        closing(running_cluster.client(decode_responses=True)) as client,
         RedisStorage(client, prefix=f"any {prefix}") as storage,
     ):
         for number, key in enumerate(keys):
