@@ -230,10 +230,7 @@ def test_topics_of_one_chat_do_not_share_a_key() -> None:
     assert len(topics) == len({by_topic(topic) for topic in topics})
 
 
-MADE_UP = [1087968824, 136817688, 777000]
-
-
-@pytest.mark.parametrize("made_up", MADE_UP)
+@pytest.mark.parametrize("made_up", MADE_UP_USERS)
 def test_a_made_up_user_without_its_chat_has_no_key(made_up: int) -> None:
     """
     Where Telegram sends only the user that stands in for others, there is nobody to key on.
@@ -273,8 +270,8 @@ def test_reading_the_keys_of_an_update_is_silent(
     assert not caplog.messages
 
 
-# Hypothesis also draws numbers that the package has, such as the ids of made-up users.
-numbers = (st.integers(-12, 12) | st.integers()).filter(lambda number: number not in MADE_UP)
+# Hypothesis also draws numbers that the package has, such as these ids.
+numbers = (st.integers(-12, 12) | st.integers()).filter(lambda one: one not in MADE_UP_USERS)
 connections = st.text(alphabet="1-:@_guestbinoralc", min_size=1)
 ways = (
     st.just({})
