@@ -36,12 +36,14 @@ IN_MEMORY = ("memory", "memory-workers", "default")
 def count(server: WebServer, name: str) -> list[list[int]]:
     """Let updates of one user come together, and return what they were counted to, by process."""
     assert {200} == set(server.burst(name, UPDATES))
-    wait_until(lambda: len(server.read(f"{name}.counted")) == UPDATES)
+    wait_until(
+        lambda: server.read(f"{name}.errors") or len(server.read(f"{name}.counted")) == UPDATES
+    )
+    assert {name: []} == {name: server.read(f"{name}.errors")}
     values = defaultdict(list)
     for line in server.read(f"{name}.counted"):
         process, value = line.split()
         values[process].append(int(value))
-    assert {name: []} == {name: server.read(f"{name}.errors")}
     return list(values.values())
 
 

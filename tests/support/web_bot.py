@@ -20,6 +20,7 @@ from typing import Any
 import telebot
 from telebot import TeleBot, types
 
+from support.settling import settle
 from telesession import (
     MemoryStorage,
     PostgresStorage,
@@ -127,7 +128,12 @@ def make_bots() -> dict[str, TeleBot]:
     }
     if not POSTGRES:
         del storages["postgres"]
-    return {name: make_bot(name, make()) for name, make in storages.items()}
+    made = {name: make() for name, make in storages.items()}
+    bots = {name: make_bot(name, storage) for name, storage in made.items()}
+    if POSTGRES:
+        # uWSGI forks in C.
+        settle(made["postgres"])
+    return bots
 
 
 if os.environ.get("WEB_BOT_CONTROL") == "greenlets":

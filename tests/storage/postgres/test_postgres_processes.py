@@ -185,19 +185,12 @@ def test_ended_connections_lose_no_coin(
 
 
 # Later Pythons warn of forks where threads run; the tests are about the state after the fork.
-FORK = """
-import ctypes, multiprocessing, os, warnings
+FORK = f"""
+import ctypes, multiprocessing, os, sys, warnings
 warnings.simplefilter("ignore", DeprecationWarning)
 warnings.simplefilter("ignore", ResourceWarning)
-
-def settle():
-    # A fork in C copies a lock that a running thread has just taken.
-    pool = storage.process_state.connections._pool
-    while (stats := pool.get_stats())["pool_available"] != stats["pool_size"] or any(
-        open(f"/proc/self/task/{task}/stat").read().rpartition(")")[2].split()[0] != "S"
-        for task in os.listdir("/proc/self/task") if int(task) != os.getpid()
-    ):
-        pass
+sys.path.insert(0, {str(TESTS)!r})
+from support.settling import settle
 """
 POOL = """
 from psycopg_pool import ConnectionPool
@@ -218,7 +211,7 @@ def test_processes_that_were_forked_share_no_connection(
     body = f"""{FORK}{pool}
 with counters.open("42") as session:
     session.n = 0
-settle()
+settle(storage)
 children = []
 for _ in range(3):
     child = {fork}
@@ -270,7 +263,7 @@ LEAVING = """
 child = 0
 with counters.open("another"):
     pass
-settle()
+settle(storage)
 try:
     with counters.open("42") as session:
         session.n += 1
