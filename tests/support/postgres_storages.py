@@ -11,6 +11,7 @@ from psycopg_pool import ConnectionPool
 
 from support.clocks import PATIENCE
 from support.polling import wait_until
+from support.settling import is_at_rest
 from support.wires import Wire
 from telesession import PostgresStorage, Storage, StorageError
 from telesession.storage.postgres_connections import Connections
@@ -89,14 +90,8 @@ def storage_by(wire: Wire, server: PostgresServer) -> PostgresStorage:
     storage._pool.open(wait=True, timeout=PATIENCE)
     storage.get("42")
     # A connection that the pool makes beside would be counted, or lose its message.
-    wait_until(lambda: _is_at_rest(storage._pool))
+    wait_until(lambda: is_at_rest(storage._pool))
     return storage
-
-
-def _is_at_rest(pool: ConnectionPool[Any]) -> bool:
-    """Whether a pool has all its connections, and makes no more."""
-    stats = pool.get_stats()
-    return stats["pool_size"] == stats["pool_available"]
 
 
 def make_pool(server: PostgresServer, **options: Any) -> ConnectionPool[Any]:
